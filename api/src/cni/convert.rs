@@ -1,0 +1,1 @@
+//! Conversion of results between the versions.

@@ -1,0 +1,86 @@
+//! The selection annotation: which networks a pod asks for (multi-network specification 1.3, section 4).
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cni::RawMap;
+
+/// The annotation with the networks of a pod.
+pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
+/// The annotation that replaces the default network of a pod.
+pub const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
+
+/// One element of the annotation, checked.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// The definition's name.
+    pub name: String,
+    /// The definition's namespace; the pod's own where the element names none.
+    pub namespace: String,
+    /// The interface name asked for.
+    pub interface: Option<String>,
+    /// `ips`, verbatim.
+    pub ips: Vec<String>,
+    /// `mac`.
+    pub mac: Option<String>,
+    /// `infiniband-guid`.
+    pub infiniband_guid: Option<String>,
+    /// `portMappings`, with the protocol in lower case and filled in (K-036).
+    pub port_mappings: Vec<PortMapping>,
+    /// `bandwidth`, with bursts filled in (K-038).
+    pub bandwidth: Option<Bandwidth>,
+    /// `cni-args`.
+    pub cni_args: RawMap,
+    /// `default-route`: absent, or a list of gateways that may be empty.
+    pub default_route: Option<Vec<IpAddr>>,
+    /// `deviceID`, for a device that kubelet did not allocate (K-045).
+    pub device_id: Option<String>,
+}
+
+/// A port of the host that is forwarded, as the capability `portMappings` has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PortMapping {
+    /// On the host.
+    pub host_port: u16,
+    /// In the pod.
+    pub container_port: u16,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+    /// The host's address; empty means any.
+    #[serde(rename = "hostIP", default, skip_serializing_if = "String::is_empty")]
+    pub host_ip: String,
+}
+
+/// Limits, as the capability `bandwidth` has them: bits and bits per second, 0 where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bandwidth {
+    /// Into the pod.
+    pub ingress_rate: u64,
+    /// Into the pod, at once.
+    pub ingress_burst: u64,
+    /// Out of the pod.
+    pub egress_rate: u64,
+    /// Out of the pod, at once.
+    pub egress_burst: u64,
+}
+
+/// Why an annotation cannot be used: the element, the key, and the offending text (K-046).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {why}")]
+pub struct SelectionError {
+    /// Where: `element 2, key "mac"`, or the offending item of the short form.
+    pub place: String,
+    /// What is wrong, with the offending text and what is allowed.
+    pub why: String,
+}
+
+/// Reads the annotation's value; elements without a namespace get `namespace`. Empty text and `[]` are no elements.
+///
+/// # Errors
+/// The first element that is wrong.
+pub fn parse(_annotation: &str, _namespace: &str) -> Result<Vec<Selection>, SelectionError> {
+    todo!()
+}

@@ -1,0 +1,2 @@
+//! plexusd
+fn main() {}

@@ -1,0 +1,65 @@
+//! One attachment: all that is needed to call its plugins on any verb, and what the ledger keeps of it.
+
+use std::net::IpAddr;
+
+use plexus_api::cni::{NetworkConfig, RawMap};
+use serde::{Deserialize, Serialize};
+
+/// One network of one sandbox, ready to be executed. It is recorded before the first plugin runs and used unchanged
+/// on ADD, CHECK and DEL.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attachment {
+    /// The name that network-status shows: `namespace/name` of the definition, or the name of a network on disk.
+    pub network: String,
+    /// `CNI_IFNAME` for the plugins.
+    pub ifname: String,
+    /// Whether this is the pod's default network, whose result goes to the runtime.
+    #[serde(default)]
+    pub default: bool,
+    /// `CNI_ARGS` for the plugins.
+    pub cni_args: String,
+    /// Capability arguments by capability; each plugin gets those that it declares.
+    #[serde(default)]
+    pub capability_args: RawMap,
+    /// The plugins and their configuration, final but for what each call adds.
+    pub config: NetworkConfig,
+}
+
+/// The pod that a sandbox belongs to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodRef {
+    /// `K8S_POD_NAMESPACE`.
+    pub namespace: String,
+    /// `K8S_POD_NAME`.
+    pub name: String,
+    /// `K8S_POD_UID`; empty where the runtime did not say.
+    #[serde(default)]
+    pub uid: String,
+}
+
+impl std::fmt::Display for PodRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Which attachment owns the sandbox's default route, by family; none where no element of the annotation asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultRoutes {
+    /// The owner of the IPv4 default route.
+    #[serde(default)]
+    pub v4: Option<RouteOwner>,
+    /// The owner of the IPv6 default route.
+    #[serde(default)]
+    pub v6: Option<RouteOwner>,
+}
+
+/// The attachment that owns a default route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteOwner {
+    /// Its index in the plan.
+    pub attachment: usize,
+    /// The gateway that replaces its own; none keeps its own, and leaves the others alone where it has none.
+    pub gateway: Option<IpAddr>,
+}
