@@ -3,5 +3,5 @@
 mod attachment;
 mod snapshot;
 
-pub use attachment::{Attachment, DefaultRoutes, PodRef, RouteOwner};
+pub use attachment::{Attachment, DefaultRoutes, NetnsId, PodRef, RouteOwner};
 pub use snapshot::{Network, Pod, Policy, Selected, Snapshot};

@@ -63,3 +63,12 @@ pub struct RouteOwner {
     /// The gateway that replaces its own; none keeps its own, and leaves the others alone where it has none.
     pub gateway: Option<IpAddr>,
 }
+
+/// What identifies a network namespace while it exists: device and inode of its file. Inodes are reused after its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NetnsId {
+    /// The device of the namespace file system.
+    pub dev: u64,
+    /// The inode of the namespace.
+    pub ino: u64,
+}
