@@ -1,5 +1,7 @@
-//! plexusd, the node daemon. The way of a call: [`plan`] is pure and owns the types that the rooms share.
+//! plexusd, the node daemon: the rooms in the order in which a call walks through them.
 
 pub mod config;
+pub mod delegate;
+pub mod host;
 pub mod plan;
 pub mod report;
