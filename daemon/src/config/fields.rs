@@ -61,6 +61,11 @@ impl Fields {
         self.0.keys().map(String::as_str)
     }
 
+    /// Whether the key is there, be it null.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.contains_key(&key.to_ascii_lowercase())
+    }
+
     /// The raw value; none where the key is absent or null.
     pub fn raw(&self, key: &str) -> Option<&RawValue> {
         self.0.get(&key.to_ascii_lowercase()).map(AsRef::as_ref).filter(|raw| raw.get() != "null")
