@@ -16,7 +16,7 @@ pub fn document(answer: &Answer, verb: Verb, version: Version) -> Result<Option<
     if verb != Verb::Add {
         return Ok(None);
     }
-    let response: wire::Response = serde_json::from_slice(&answer.body)
+    let response: wire::Response = serde_json::from_str(&String::from_utf8_lossy(&answer.body))
         .map_err(|error| CniError::new(Code::Internal, format!("plexusd answered ADD without a result: {error}")))?;
     let result = PluginResult::parse(response.result.get().as_bytes(), Version::LATEST)?.to_version(version)?;
     Ok(Some(result.raw().get().to_owned()))

@@ -31,11 +31,14 @@ pub struct Failure {
 /// The variables of this process that are part of the call. What is not UTF-8 is made so: it then fails the checks
 /// of its variable.
 pub fn environment() -> BTreeMap<String, String> {
-    env::vars_os()
-        .map(|(key, value)| (key.to_string_lossy().into_owned(), value))
-        .filter(|(key, _)| key.starts_with("CNI_") || TRACE_VARIABLES.contains(&key.as_str()))
-        .map(|(key, value)| (key, value.to_string_lossy().into_owned()))
-        .collect()
+    let mut variables = BTreeMap::new();
+    for (key, value) in env::vars_os() {
+        let key = key.to_string_lossy();
+        if key.starts_with("CNI_") || TRACE_VARIABLES.contains(&key.as_ref()) {
+            variables.insert(key.into_owned(), value.to_string_lossy().into_owned());
+        }
+    }
+    variables
 }
 
 /// Serves the call, and returns what is to be printed, if anything.

@@ -1,32 +1,32 @@
 //! The configuration on stdin, as far as the shim looks into it.
 
-use std::collections::BTreeMap;
-
-use plexus_api::cni::{CniError, Code, Verb, Version, validate_network_name};
+use plexus_api::cni::{CniError, Code, RawMap, Verb, Version, validate_network_name};
 use serde_json::value::RawValue;
 
 /// The top-level keys. Their values stay unread: most are not the shim's business (P-033).
 #[derive(Debug, Clone)]
-pub struct Config<'a>(BTreeMap<String, &'a RawValue>);
+pub struct Config(RawMap);
 
-impl<'a> Config<'a> {
+impl Config {
     /// Reads the keys of the object in `stdin`; of a key given twice the last counts.
     ///
     /// # Errors
     /// [`Code::Decode`] where it is not a JSON object (P-030).
-    pub fn parse(stdin: &'a [u8]) -> Result<Self, CniError> {
-        let map = serde_json::from_slice(stdin).map_err(|error| {
+    pub fn parse(stdin: &[u8]) -> Result<Self, CniError> {
+        let wrong =
+            |why: &str| CniError::new(Code::Decode, format!("the configuration on stdin is not a JSON object: {why}"));
+        let text = std::str::from_utf8(stdin).map_err(|error| wrong(&error.to_string()))?;
+        let map = serde_json::from_str(text).map_err(|error| {
             // Errors of syntax say where; those of type quote what they found, which may be a secret (P-047).
-            let why = if error.is_data() { "it is JSON of another type".to_owned() } else { error.to_string() };
-            CniError::new(Code::Decode, format!("the configuration on stdin is not a JSON object: {why}"))
+            if error.is_data() { wrong("it is JSON of another type") } else { wrong(&error.to_string()) }
         })?;
         Ok(Self(map))
     }
 
     /// The value of `key`, found as Go's decoder finds it: whatever its case, the exact spelling first.
-    pub fn raw(&self, key: &str) -> Option<&'a RawValue> {
+    pub fn raw(&self, key: &str) -> Option<&RawValue> {
         let any_case = || self.0.iter().find(|(other, _)| other.eq_ignore_ascii_case(key)).map(|(_, raw)| raw);
-        self.0.get(key).or_else(any_case).copied()
+        self.0.get(key).or_else(any_case).map(AsRef::as_ref)
     }
 
     /// The text at `key`; none where it is missing, null or empty.

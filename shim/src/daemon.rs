@@ -4,12 +4,13 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use plexus_api::cni::Verb;
 
 use crate::http::{Answer, Failure, Request};
 use crate::output;
+use crate::timer::{self, Timer};
 
 /// The pauses between two tries to connect. There is nothing to be told of a socket that does not exist yet.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -34,7 +35,7 @@ impl fmt::Display for Away {
 /// A request that the daemon may have seen is sent again for DEL and STATUS only. An ADD that was cut short is for
 /// the runtime to clean up and to begin anew.
 pub fn ask(request: &Request, socket: &Path, verb: Verb, wait: Duration) -> Result<Answer, Away> {
-    let started = Instant::now();
+    let timer = Timer::start(wait);
     let mut pause = FIRST_PAUSE;
     let mut told = false;
     loop {
@@ -44,16 +45,19 @@ pub fn ask(request: &Request, socket: &Path, verb: Verb, wait: Duration) -> Resu
         };
         let again = match &failure {
             Failure::Connect(error) => {
-                matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+                use io::ErrorKind::{ConnectionRefused, NotFound, WouldBlock};
+                // The last is a daemon that hangs, with all the callers waiting that it may have.
+                matches!(error.kind(), NotFound | ConnectionRefused | WouldBlock)
             }
             Failure::NoAnswer(_) => matches!(verb, Verb::Del | Verb::Status),
         };
-        let left = wait.saturating_sub(started.elapsed());
-        if !again || left.is_zero() {
-            return Err(away(&failure, socket, started.elapsed()));
-        }
+        let left = match timer.left() {
+            Ok(left) if again => left,
+            _ => return Err(away(&failure, socket, wait)),
+        };
         if !told {
-            output::log(&format!("{verb} waits up to {wait:?} for plexusd at {}", socket.display()));
+            let (wait, socket) = (timer::in_seconds(wait), socket.display());
+            output::log(&format!("{verb} waits up to {wait} for plexusd at {socket}"));
             told = true;
         }
         thread::sleep(pause.min(left));
@@ -70,15 +74,14 @@ fn answer_deadline(verb: Verb) -> Duration {
     })
 }
 
-fn away(failure: &Failure, socket: &Path, tried: Duration) -> Away {
-    let socket = socket.display();
+fn away(failure: &Failure, socket: &Path, wait: Duration) -> Away {
+    let (socket, wait) = (socket.display(), timer::in_seconds(wait));
     let text = match failure {
         Failure::Connect(error) => format!(
-            "plexusd cannot be reached at {socket} ({error}; tried for {:.1}s); is it running on this node?",
-            tried.as_secs_f32()
+            "plexusd cannot be reached at {socket} ({error}; the shim waits up to {wait}); is it running on this node?"
         ),
         Failure::NoAnswer(error) => {
-            format!("plexusd at {socket} gave no answer ({error}); was it stopped? See its log")
+            format!("plexusd at {socket} took the call but gave no answer ({error}); was it stopped? See its log")
         }
     };
     Away { unseen: matches!(failure, Failure::Connect(_)), text }

@@ -1,14 +1,16 @@
 //! One `POST /cni` over a Unix socket, in HTTP/1.1 (RFC 9112): as much of a client as one exchange with the daemon
 //! takes.
 
-use std::io::{self, BufRead, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
-use std::thread;
 use std::time::Duration;
 
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use plexus_api::json;
+
+use crate::timer::Timer;
 
 /// The largest answer with its headers, in bytes: the largest result, and some room around it.
 const MAX_ANSWER: usize = json::MAX_RESULT + (64 << 10);
@@ -33,7 +35,7 @@ pub enum Failure {
 
 /// The bytes of a request, head and body, to be sent as often as it takes.
 #[derive(Debug, Clone)]
-pub struct Request(Arc<[u8]>);
+pub struct Request(Vec<u8>);
 
 impl Request {
     /// A request that carries `body`.
@@ -43,36 +45,62 @@ impl Request {
              Connection: close\r\n\r\n",
             body.len()
         );
-        Self([head.as_bytes(), body].concat().into())
+        Self([head.as_bytes(), body].concat())
     }
 
-    /// Connects to `socket`, sends the request and reads the answer.
-    ///
-    /// It runs on a thread of its own, because the kernel lets a connect to a daemon that accepts nothing wait for
-    /// ever, and because the deadline holds for the whole exchange, not for each read.
+    /// Connects to `socket`, sends the request and reads the answer, all before the deadline.
     pub fn send(&self, socket: &Path, deadline: Duration) -> Result<Answer, Failure> {
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let (socket, request) = (socket.to_owned(), Arc::clone(&self.0));
-        thread::Builder::new()
-            .spawn(move || {
-                // The receiver is gone once the deadline has passed.
-                let _ = sender.send(exchange(&socket, &request));
-            })
-            .map_err(Failure::Connect)?;
-        receiver.recv_timeout(deadline).unwrap_or_else(|_| {
-            let error = io::Error::new(io::ErrorKind::TimedOut, format!("there was none within {deadline:?}"));
-            Err(Failure::NoAnswer(error))
-        })
+        let stream = connect(socket).map_err(Failure::Connect)?;
+        let mut exchange = Exchange { stream, timer: Timer::start(deadline) };
+        // A daemon that refuses the request may answer and close before it has read all of it. The answer counts
+        // then, and where there is none, reading fails too. No half-close afterwards: the daemon takes it for a
+        // caller that has gone away.
+        let _ = exchange.write_all(&self.0);
+        read_answer(&mut BufReader::new(exchange.take(MAX_ANSWER as u64))).map_err(Failure::NoAnswer)
     }
 }
 
-fn exchange(socket: &Path, request: &[u8]) -> Result<Answer, Failure> {
-    let mut stream = UnixStream::connect(socket).map_err(Failure::Connect)?;
-    // A daemon that refuses the request may answer and close before it has read all of it. The answer counts then,
-    // and where there is none, reading fails too. No half-close afterwards: the daemon takes it for a caller that
-    // has gone away.
-    let _ = stream.write_all(request);
-    read_answer(&mut BufReader::new(stream.take(MAX_ANSWER as u64))).map_err(Failure::NoAnswer)
+/// Connects without blocking: the kernel would let a connect to a daemon that accepts nothing wait for ever.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+/// A connection whose timer holds for all reads and writes together.
+struct Exchange {
+    stream: UnixStream,
+    timer: Timer,
+}
+
+impl Exchange {
+    fn in_time<T>(&self, io: io::Result<T>) -> io::Result<T> {
+        // What the kernel says when a read or write has lasted too long.
+        io.map_err(|error| if error.kind() == io::ErrorKind::WouldBlock { self.timer.expired() } else { error })
+    }
+}
+
+impl Read for Exchange {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(self.timer.left()?))?;
+        let read = self.stream.read(buffer);
+        self.in_time(read)
+    }
+}
+
+impl Write for Exchange {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(self.timer.left()?))?;
+        let written = self.stream.write(bytes);
+        self.in_time(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 enum Framing {

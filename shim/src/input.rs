@@ -1,26 +1,33 @@
 //! Stdin, under a deadline.
 
-use std::io::{self, Read as _};
-use std::sync::mpsc;
-use std::thread;
+use std::io;
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
+use nix::unistd;
 use plexus_api::wire;
 
-/// Reads stdin to its end, at most one byte more than a request can hold.
+use crate::timer::{self, Timer};
+
+/// How much is read at once: what a pipe holds.
+const CHUNK: usize = 64 << 10;
+
+/// Reads stdin to its end, but not much more of it than a request can hold.
 ///
 /// # Errors
 /// The read's own, or [`io::ErrorKind::TimedOut`] where the other side has not closed it by the deadline.
 pub fn read(deadline: Duration) -> io::Result<Vec<u8>> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    thread::Builder::new().spawn(move || {
-        let mut bytes = Vec::new();
-        let limit = wire::MAX_REQUEST as u64 + 1;
-        let read = io::stdin().lock().take(limit).read_to_end(&mut bytes);
-        // The receiver is gone once the deadline has passed.
-        let _ = sender.send(read.map(|_| bytes));
-    })?;
-    receiver.recv_timeout(deadline).unwrap_or_else(|_| {
-        Err(io::Error::new(io::ErrorKind::TimedOut, format!("it was not closed within {deadline:?}")))
-    })
+    let (stdin, timer) = (io::stdin(), Timer::start(deadline));
+    let mut bytes = Vec::new();
+    while bytes.len() <= wire::MAX_REQUEST {
+        timer::wait_readable(stdin.as_fd(), timer)?;
+        let end = bytes.len();
+        bytes.resize(end + CHUNK, 0);
+        let read = unistd::read(&stdin, &mut bytes[end..])?;
+        bytes.truncate(end + read);
+        if read == 0 {
+            break;
+        }
+    }
+    Ok(bytes)
 }

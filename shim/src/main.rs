@@ -10,6 +10,7 @@ mod input;
 mod output;
 mod settings;
 mod spool;
+mod timer;
 mod version;
 
 use std::env;
