@@ -3,5 +3,7 @@
 pub mod config;
 pub mod delegate;
 pub mod host;
+pub mod ledger;
 pub mod plan;
+pub mod recovery;
 pub mod report;
