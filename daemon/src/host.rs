@@ -8,11 +8,14 @@
 mod tests;
 
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::process::Command;
 use std::sync::mpsc;
 
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::Pid;
 use tokio::process::Child;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -28,7 +31,7 @@ pub struct Host {
 
 struct Job {
     command: Command,
-    answer: oneshot::Sender<io::Result<Child>>,
+    answer: oneshot::Sender<io::Result<Process>>,
 }
 
 impl Host {
@@ -49,16 +52,51 @@ impl Host {
         Ok(Self { jobs })
     }
 
-    /// Spawns `command` at the head of a process group of its own. It is killed when the child is dropped.
+    /// Spawns `command` at the head of a process group of its own.
     ///
     /// The command must set no working directory, user, group or hook: see the module.
     ///
     /// # Errors
     /// Those of [`Command::spawn`].
-    pub async fn spawn(&self, command: Command) -> io::Result<Child> {
+    pub async fn spawn(&self, command: Command) -> io::Result<Process> {
         let (answer, spawned) = oneshot::channel();
         self.jobs.send(Job { command, answer }).map_err(|_| gone())?;
         spawned.await.map_err(|_| gone())?
+    }
+}
+
+/// A process that leads its own group. Dropped before it has been waited for, it is killed with all it has started.
+#[derive(Debug)]
+pub struct Process(Child);
+
+impl Process {
+    /// Kills the process and all that it has started, unless it has been waited for.
+    pub fn kill_group(&self) {
+        // There is an id until the process has been waited for; so long nobody else can have it.
+        if let Some(id) = self.id().and_then(|id| i32::try_from(id).ok()) {
+            // It fails only where the group is already gone.
+            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill_group();
+    }
+}
+
+impl Deref for Process {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Process {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
     }
 }
 
@@ -77,9 +115,9 @@ fn serve(runtime: &Handle, queue: &mpsc::Receiver<Job>) {
     let _watching = runtime.enter();
     for Job { mut command, answer } in queue {
         command.process_group(0);
-        let child = tokio::process::Command::from(command).kill_on_drop(true).spawn();
-        // A caller that is gone drops the child, which kills it.
-        drop(answer.send(child));
+        let process = tokio::process::Command::from(command).spawn().map(Process);
+        // Where the caller is gone, the process is dropped.
+        drop(answer.send(process));
     }
 }
 

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use super::exec::{Ended, Run};
 
 /// The longest text of a plugin that goes into an error, in bytes: it ends up in an event of the pod.
-const MAX_QUOTE: usize = 1024;
+const MAX_QUOTE: usize = 512;
 
 /// The output of a run that succeeded, whatever it says on stderr. `limit` is the time that it had.
 ///

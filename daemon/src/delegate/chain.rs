@@ -168,13 +168,11 @@ impl Step<'_> {
     /// What an ADD printed, in the network's version: the next plugin must not get another one (T-006).
     fn result(&self, stdout: &[u8]) -> Result<PluginResult, CniError> {
         let version = self.network.cni_version;
-        let result = PluginResult::parse(stdout, version).map_err(|error| {
-            let printed = answer::quote_start(stdout);
-            self.name(if error.details.is_empty() {
-                error.with_details(format!("it printed: {printed:?}"))
-            } else {
-                error
-            })
+        let result = PluginResult::parse(stdout, version).map_err(|mut error| {
+            if error.details.is_empty() && !stdout.is_empty() {
+                error.details = format!("it printed {:?}", answer::quote_start(stdout));
+            }
+            self.name(error)
         })?;
         result.to_version(version).map_err(|error| self.name(error))
     }

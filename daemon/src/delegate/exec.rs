@@ -9,11 +9,9 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use plexus_api::json::MAX_RESULT;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, ChildStdin};
+use tokio::process::ChildStdin;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -70,10 +68,9 @@ impl Exec<'_> {
         let mut process = tokio::select! {
             biased;
             ended = self.stopped() => return Ok(Run { ended, stdout: Vec::new(), stderr: Vec::new() }),
-            spawned = starting => Process(spawned?),
+            spawned = starting => spawned?,
         };
-        let Child { stdin, stdout, stderr, .. } = &mut process.0;
-        let (stdin, stdout, stderr) = (stdin.take(), stdout.take(), stderr.take());
+        let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let (mut output, mut errors) = (Vec::new(), Vec::new());
         let ended = {
             // All at once: a plugin may write before it reads, or never read.
@@ -90,7 +87,7 @@ impl Exec<'_> {
                 tokio::select! {
                     // The pipes come last: reading without end would leave the others no turn.
                     biased;
-                    status = process.0.wait() => break Ended::Exited(status?),
+                    status = process.wait() => break Ended::Exited(status?),
                     ended = self.stopped() => break ended,
                     _ = &mut pipes, if !drained => drained = true,
                 }
@@ -98,7 +95,11 @@ impl Exec<'_> {
             match ended {
                 Ended::Exited(_) if drained => {}
                 Ended::Exited(_) => drop(timeout(GRACE, pipes).await),
-                Ended::TimedOut | Ended::Cancelled => process.kill().await,
+                Ended::TimedOut | Ended::Cancelled => {
+                    process.kill_group();
+                    // A process in an uninterruptible call of the kernel does not die now; it is reaped when it does.
+                    drop(timeout(GRACE, process.wait()).await);
+                }
             }
             ended
         };
@@ -119,32 +120,6 @@ impl Exec<'_> {
             () = self.cancel.cancelled() => Ended::Cancelled,
             () = sleep_until(self.deadline) => Ended::TimedOut,
         }
-    }
-}
-
-/// A plugin's process. Dropped before it has exited, it is killed with all that it has started.
-#[derive(Debug)]
-struct Process(Child);
-
-impl Process {
-    fn kill_group(&self) {
-        // There is an id until the process has been waited for; so long nobody else can have it.
-        if let Some(id) = self.0.id().and_then(|id| i32::try_from(id).ok()) {
-            // It fails only where the group is already gone.
-            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
-        }
-    }
-
-    async fn kill(&mut self) {
-        self.kill_group();
-        // A process in an uninterruptible call of the kernel does not die now; the runtime reaps it when it does.
-        drop(timeout(GRACE, self.0.wait()).await);
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill_group();
     }
 }
 

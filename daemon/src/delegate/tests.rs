@@ -35,7 +35,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self::with_timeout(Duration::from_secs(60))
+        Self::with_timeout(Duration::from_mins(1))
     }
 
     fn with_timeout(plugin_timeout: Duration) -> Self {
@@ -118,7 +118,7 @@ fn call() -> Call {
         netns: Some("/run/netns/c1".to_owned()),
         path: Vec::new(),
         env: BTreeMap::new(),
-        deadline: Instant::now() + Duration::from_secs(60),
+        deadline: Instant::now() + Duration::from_mins(1),
         cancel: CancellationToken::new(),
     }
 }

@@ -1,7 +1,17 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Stdio;
 
+use tokio::io::AsyncReadExt as _;
+
 use super::*;
+
+/// What a process prints until it ends.
+async fn said(process: &mut Process) -> String {
+    let mut text = String::new();
+    process.stdout.take().expect("a pipe").read_to_string(&mut text).await.expect("read");
+    process.wait().await.expect("wait");
+    text
+}
 
 #[tokio::test]
 async fn children_start_from_a_known_place() {
@@ -24,8 +34,8 @@ async fn children_start_from_a_known_place() {
     let mut command = Command::new("/bin/sh");
     let file = dir.path().join("made");
     command.args(["-c", "pwd; umask; : > \"$0\""]).arg(&file).stdout(Stdio::piped());
-    let output = host.spawn(command).await.expect("spawn").wait_with_output().await.expect("wait");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "/\n0022\n");
+    let output = said(&mut host.spawn(command).await.expect("spawn")).await;
+    assert_eq!(output, "/\n0022\n");
     assert_eq!(file.metadata().expect("made").mode() & 0o777, 0o644);
     assert_eq!(left, (dir.path().to_owned(), Mode::from_bits_truncate(0o077)));
 }
@@ -35,10 +45,9 @@ async fn a_child_leads_its_own_group() {
     let host = Host::start(Handle::current()).expect("host");
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "read -r stat < /proc/self/stat; echo \"$stat\""]).stdout(Stdio::piped());
-    let child = host.spawn(command).await.expect("spawn");
+    let mut child = host.spawn(command).await.expect("spawn");
     let id = child.id().expect("runs").to_string();
-    let output = child.wait_with_output().await.expect("wait");
-    let stat = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stat = said(&mut child).await;
     let fields: Vec<_> = stat.split(' ').collect();
     assert_eq!((fields[0], fields[4]), (id.as_str(), id.as_str()), "pid and process group");
 }

@@ -89,7 +89,11 @@ async fn stderr_goes_to_the_log() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let subscriber = tracing::Dispatch::new(subscriber);
+    // Where there is one subscriber alone, tracing asks that of the thread which comes to an event first, and the
+    // threads of other tests have none. A second one makes it ask both.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+    let guard = tracing::dispatcher::set_default(&subscriber);
     bench.delegates.add(&call(), &attachment(&["a"])).await.expect("ADD");
     drop(guard);
     let text = String::from_utf8(log.0.lock().expect("log").clone()).expect("text");
