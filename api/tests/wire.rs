@@ -1,9 +1,11 @@
 //! The wire between shim and daemon, byte for byte.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use plexus_api::cni::{CniArgs, CniEnv, Defaults, NetworkConfig, PluginResult, Verb, Version};
-use plexus_api::wire::{Request, Response};
+use plexus_api::json::MAX_CONFIG;
+use plexus_api::wire::{MAX_REQUEST, Request, Response};
 use serde_json::Value;
 
 #[test]
@@ -13,6 +15,13 @@ fn a_request_is_environment_and_base64() {
     let text = serde_json::to_string(&request).expect("JSON");
     assert_eq!(text, r#"{"env":{"CNI_COMMAND":"ADD"},"config":"eyJuYW1lIjoiw6QifQr/"}"#);
     assert_eq!(serde_json::from_str::<Request>(&text).expect("the same"), request);
+}
+
+#[test]
+fn a_request_has_room_for_the_largest_configuration() {
+    let request = Request { env: BTreeMap::new(), config: vec![b'x'; MAX_CONFIG] };
+    let environment = 256 << 10;
+    assert!(serde_json::to_vec(&request).expect("JSON").len() + environment < MAX_REQUEST);
 }
 
 #[test]
