@@ -114,11 +114,7 @@ impl Node {
     pub fn plugin(&self, name: &str, script: &Script) {
         let program = self.bin_dir().join(name);
         if !program.exists() {
-            let source = binary("scripted-plugin");
-            // A link and not a symbolic one: a lookup that resolves those would find another name.
-            if fs::hard_link(&source, &program).is_err() {
-                fs::copy(&source, &program).expect("the scripted plugin can be copied");
-            }
+            place(&binary("scripted-plugin"), &program);
         }
         let file = ScriptFile { log: self.call_log(), script: script.clone() };
         let text = serde_json::to_vec(&file).expect("a script is JSON");
@@ -130,8 +126,7 @@ impl Node {
     /// Puts the real plugins `names` beside the scripted ones, from `dir`.
     pub fn real_plugins(&self, dir: &Path, names: &[&str]) {
         for name in names {
-            fs::copy(dir.join(name), self.bin_dir().join(name))
-                .unwrap_or_else(|error| panic!("plugin {name}: {error}"));
+            place(&dir.join(name), &self.bin_dir().join(name));
         }
     }
 
@@ -203,6 +198,16 @@ fn make_namespaces() -> Result<(File, File), NodeError> {
     })?;
     let open = |kind| File::open(format!("/proc/thread-self/ns/{kind}")).map_err(NodeError::Failed);
     Ok((open("mnt")?, open("net")?))
+}
+
+/// Puts a program at `to`: a link, and not a symbolic one, because a lookup that resolves those finds another name.
+/// Where it cannot be linked, `cp` copies it: a program that this process had open for writing could not be executed
+/// while another thread forks.
+fn place(from: &Path, to: &Path) {
+    if fs::hard_link(from, to).is_err() {
+        let status = Command::new("cp").arg(from).arg(to).status();
+        assert!(status.is_ok_and(|status| status.success()), "cannot copy {} to {}", from.display(), to.display());
+    }
 }
 
 /// Panics with what `ip` said unless it succeeded.
