@@ -6,7 +6,7 @@
 # Exit status 0: all is there. Otherwise one message on stderr.
 set -eu
 
-plugins="bridge macvlan ptp host-local"
+plugins="bridge macvlan host-local"
 dirs=${CNI_BIN_DIR:-/usr/lib/cni /opt/cni/bin}
 
 has_plugins() {
