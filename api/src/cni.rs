@@ -5,6 +5,7 @@ mod config;
 mod convert;
 mod env;
 mod error;
+mod lenient;
 mod name;
 mod result;
 mod version;

@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::cni::RawMap;
 
+mod element;
+mod object;
+mod short;
+mod syntax;
+
 /// The annotation with the networks of a pod.
 pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 /// The annotation that replaces the default network of a pod.
@@ -77,10 +82,31 @@ pub struct SelectionError {
     pub why: String,
 }
 
-/// Reads the annotation's value; elements without a namespace get `namespace`. Empty text and `[]` are no elements.
+impl SelectionError {
+    fn new(place: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { place: place.into(), why: why.into() }
+    }
+}
+
+/// Reads the annotation's value; elements without a namespace get `default_namespace`. Empty text and `[]` are no
+/// elements.
+///
+/// Both forms are read (K-020): a JSON list, where the text has any of `[`, `{`, `"`, and else the short form, items
+/// `[namespace/]name[@interface]` separated by commas. What works with Multus works here: keys match whatever their
+/// case, unknown ones are ignored, `null` and an empty string count as not given.
+///
+/// What concerns several elements, as interface names that clash, is left to who plans them.
 ///
 /// # Errors
 /// The first element that is wrong.
-pub fn parse(_annotation: &str, _namespace: &str) -> Result<Vec<Selection>, SelectionError> {
-    todo!()
+pub fn parse(annotation: &str, default_namespace: &str) -> Result<Vec<Selection>, SelectionError> {
+    if annotation.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut selections =
+        if annotation.contains(['[', '{', '"']) { element::list(annotation)? } else { short::list(annotation)? };
+    for selection in selections.iter_mut().filter(|selection| selection.namespace.is_empty()) {
+        default_namespace.clone_into(&mut selection.namespace);
+    }
+    Ok(selections)
 }

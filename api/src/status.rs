@@ -38,3 +38,56 @@ pub struct NetworkStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gateway: Vec<String>,
 }
+
+/// The annotation's value: a list in the layout that Multus writes, each entry indented by four spaces, the entries
+/// joined without a line break. No entries are `[]`.
+pub fn render(entries: &[NetworkStatus]) -> String {
+    let mut text = String::from("[");
+    for (index, entry) in entries.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        // Strings, numbers and JSON that was read before: there is nothing that could not be written.
+        indent(&serde_json::to_string(entry).unwrap_or_default(), &mut text);
+    }
+    text.push(']');
+    text
+}
+
+/// Appends `json` with four spaces a level. Unlike the printer of `serde_json` it reaches into raw values, which keep
+/// the white space of the file that they come from.
+fn indent(json: &str, out: &mut String) {
+    let (mut depth, mut in_string, mut escaped, mut opened) = (0_usize, false, false, false);
+    let break_line = |out: &mut String, depth: usize| {
+        out.push('\n');
+        out.extend(std::iter::repeat_n("    ", depth));
+    };
+    for c in json.chars() {
+        if in_string {
+            out.push(c);
+            in_string = escaped || c != '"';
+            escaped = c == '\\' && !escaped;
+            continue;
+        }
+        if c.is_ascii_whitespace() {
+            continue;
+        }
+        let closes = matches!(c, '}' | ']');
+        if closes {
+            depth = depth.saturating_sub(1);
+        }
+        // An empty object or list stays on its line.
+        if opened != closes {
+            break_line(out, depth);
+        }
+        opened = matches!(c, '{' | '[');
+        out.push(c);
+        match c {
+            '{' | '[' => depth += 1,
+            ',' => break_line(out, depth),
+            ':' => out.push(' '),
+            '"' => in_string = true,
+            _ => {}
+        }
+    }
+}

@@ -1,3 +1,16 @@
-//! plexusd, the node daemon. The way of a call: [`plan`] is pure and owns the types that the rooms share.
+//! plexusd, the node daemon: the rooms in the order in which a call walks through them.
 
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod delegate;
+pub mod gather;
+pub mod host;
+pub mod ledger;
+pub mod netns;
 pub mod plan;
+pub mod recovery;
+pub mod report;
+pub mod server;
+pub mod telemetry;
+pub mod verbs;

@@ -1,2 +1,40 @@
-//! x
-fn main() {}
+//! `plexus`, the CNI plugin that the container runtime executes: it checks the call, hands it to the daemon
+//! `plexusd` over a Unix socket, and prints the one JSON document that answers it.
+
+mod answer;
+mod call;
+mod config;
+mod daemon;
+mod http;
+mod input;
+mod output;
+mod settings;
+mod spool;
+mod timer;
+mod version;
+
+use std::env;
+use std::process::ExitCode;
+
+use plexus_api::cni::Version;
+
+fn main() -> ExitCode {
+    output::report_panics(Version::LATEST);
+    if env::args_os().nth(1).is_some_and(|arg| ["-v", "-version", "--version"].iter().any(|known| arg == *known)) {
+        return output::print(&version::line());
+    }
+    let env = call::environment();
+    let command = env.get("CNI_COMMAND").map(String::as_str).unwrap_or_default();
+    if command.is_empty() {
+        output::log(&version::about());
+        return ExitCode::SUCCESS;
+    }
+    if command == "VERSION" {
+        return output::print(&version::document());
+    }
+    match call::run(&env) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(result)) => output::print(&result),
+        Err(failure) => output::fail(failure.version, &failure.error),
+    }
+}

@@ -107,8 +107,8 @@ impl PluginConfig {
 
     /// The capabilities that the plugin declares as `true`.
     pub fn capabilities(&self) -> BTreeSet<String> {
-        let declared: BTreeMap<String, serde_json::Value> = self.get("capabilities").unwrap_or_default();
-        declared.into_iter().filter(|(_, value)| *value == serde_json::Value::Bool(true)).map(|(key, _)| key).collect()
+        let declared: RawMap = self.get("capabilities").unwrap_or_default();
+        declared.into_iter().filter(|(_, raw)| raw.get() == "true").map(|(key, _)| key).collect()
     }
 }
 

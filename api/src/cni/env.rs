@@ -101,7 +101,11 @@ impl CniEnv {
         let verb = Verb::parse(get("CNI_COMMAND").unwrap_or_default())?;
         let missing: Vec<_> = verb.required().iter().copied().filter(|key| get(key).is_none()).collect();
         if !missing.is_empty() {
-            let msg = format!("{verb} needs {}, which the runtime did not set", missing.join(", "));
+            let mut msg = format!("{verb} needs {}, which the runtime did not set", missing.join(", "));
+            // Not an error by itself, but whoever repairs the call wants to know all of it (P-004).
+            if verb != Verb::Gc && get("CNI_PATH").is_none() {
+                msg.push_str("; CNI_PATH is not set either");
+            }
             return Err(CniError::new(Code::InvalidEnvironment, msg));
         }
         let needs_container = matches!(verb, Verb::Add | Verb::Del | Verb::Check);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plexus_api::cni::{CniArgs, NetworkConfig, RawMap, Version};
+use plexus_api::cni::{CniArgs, NetworkConfig, RawMap};
 use plexus_api::selection::Selection;
 
 use super::PodRef;
@@ -78,6 +78,29 @@ pub struct Policy {
     pub default_network_namespaces: Option<BTreeSet<String>>,
     /// Plugin types that definitions may name, `ipam.type` included; none: any.
     pub allowed_plugin_types: Option<BTreeSet<String>>,
-    /// The version for the answer to the runtime.
-    pub version: Version,
+}
+
+/// One network of the plan, and the element of the annotation that asked for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// The element; none for what every pod gets.
+    pub selection: Option<&'a Selection>,
+    /// Whether it is the default network.
+    pub default: bool,
+}
+
+impl Snapshot {
+    /// The networks in the order of their attachment.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let default = Part { network: &self.default, selection: self.default_selection.as_ref(), default: true };
+        let everywhere = self.everywhere.iter().map(|network| Part { network, selection: None, default: false });
+        let selected = self.selected.iter().map(|selected| Part {
+            network: &selected.network,
+            selection: Some(&selected.selection),
+            default: false,
+        });
+        std::iter::once(default).chain(everywhere).chain(selected)
+    }
 }

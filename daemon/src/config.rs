@@ -1,0 +1,13 @@
+//! The node's configuration: the keys of Multus' daemon-config.json and ours, checked once, in one struct.
+//!
+//! Keys count in the file given to `plexusd` and in the network configuration that a runtime hands over with a call;
+//! the file wins. They match case-insensitively, as they do for Multus.
+
+mod fields;
+mod settings;
+
+pub use fields::{Fields, FieldsError};
+pub use settings::Settings;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! Reading keys: case-insensitively, with errors that name key, value and what is allowed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use plexus_api::cni::{CniError, Code, RawMap};
+use plexus_api::duration;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+/// Why a configuration cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FieldsError {
+    /// Not a JSON object.
+    #[error("not a JSON object: {0}")]
+    Json(String),
+    /// A key has a value that it cannot have.
+    #[error("configuration key {key:?} is {value}, but must be {allowed}")]
+    Value {
+        /// The key, as Plexus spells it.
+        key: String,
+        /// What it is, as JSON, cut short.
+        value: String,
+        /// What it may be.
+        allowed: String,
+    },
+}
+
+impl From<FieldsError> for CniError {
+    fn from(error: FieldsError) -> Self {
+        let code = match error {
+            FieldsError::Json(_) => Code::Decode,
+            FieldsError::Value { .. } => Code::UnsupportedField,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// A JSON object, by keys in lower case. Where a key is there in several spellings, the last one in the order of
+/// their bytes counts.
+#[derive(Debug, Clone, Default)]
+pub struct Fields(BTreeMap<String, Box<RawValue>>);
+
+impl Fields {
+    /// Reads an object.
+    pub fn parse(text: &str) -> Result<Self, FieldsError> {
+        let map: RawMap = serde_json::from_str(text).map_err(|error| FieldsError::Json(error.to_string()))?;
+        Ok(Self::from(map))
+    }
+
+    /// The keys of `self` and of `over`; those of `over` win.
+    #[must_use]
+    pub fn overlaid_by(mut self, over: &Self) -> Self {
+        self.0.extend(over.0.iter().map(|(key, value)| (key.clone(), value.clone())));
+        self
+    }
+
+    /// The keys, in lower case.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Whether the key is there, be it null.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.contains_key(&key.to_ascii_lowercase())
+    }
+
+    /// The raw value; none where the key is absent or null.
+    pub fn raw(&self, key: &str) -> Option<&RawValue> {
+        self.0.get(&key.to_ascii_lowercase()).map(AsRef::as_ref).filter(|raw| raw.get() != "null")
+    }
+
+    /// A value of type `T`; `allowed` tells the reader what that is.
+    pub fn get<T: DeserializeOwned>(&self, key: &str, allowed: &str) -> Result<Option<T>, FieldsError> {
+        let Some(raw) = self.raw(key) else { return Ok(None) };
+        serde_json::from_str(raw.get()).map(Some).map_err(|_| wrong(key, raw, allowed))
+    }
+
+    /// A text; an empty one counts as absent, as it does for Multus.
+    pub fn text(&self, key: &str) -> Result<Option<String>, FieldsError> {
+        Ok(self.get::<String>(key, "a string")?.filter(|text| !text.is_empty()))
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&self, key: &str, default: bool) -> Result<bool, FieldsError> {
+        Ok(self.get(key, "true or false")?.unwrap_or(default))
+    }
+
+    /// An absolute path.
+    pub fn path(&self, key: &str, default: &str) -> Result<PathBuf, FieldsError> {
+        let path = PathBuf::from(self.text(key)?.unwrap_or_else(|| default.to_owned()));
+        match self.raw(key) {
+            Some(raw) if !path.is_absolute() => Err(wrong(key, raw, "an absolute path")),
+            _ => Ok(path),
+        }
+    }
+
+    /// A list of texts.
+    pub fn texts(&self, key: &str) -> Result<Option<Vec<String>>, FieldsError> {
+        self.get(key, "a list of strings")
+    }
+
+    /// A duration, as `"30s"`.
+    pub fn duration(&self, key: &str, default: Duration) -> Result<Duration, FieldsError> {
+        let allowed = "a duration like \"30s\" or \"500ms\"";
+        let Some(text) = self.get::<String>(key, allowed)? else { return Ok(default) };
+        duration::parse(&text).map_err(|_| FieldsError::Value {
+            key: key.to_owned(),
+            value: format!("{text:?}"),
+            allowed: allowed.to_owned(),
+        })
+    }
+
+    /// A whole number above 0.
+    pub fn count(&self, key: &str, default: usize) -> Result<usize, FieldsError> {
+        let allowed = "a whole number above 0";
+        match self.get::<usize>(key, allowed)? {
+            Some(0) => {
+                Err(FieldsError::Value { key: key.to_owned(), value: "0".to_owned(), allowed: allowed.to_owned() })
+            }
+            count => Ok(count.unwrap_or(default)),
+        }
+    }
+}
+
+impl From<RawMap> for Fields {
+    fn from(map: RawMap) -> Self {
+        Self(map.into_iter().map(|(key, value)| (key.to_ascii_lowercase(), value)).collect())
+    }
+}
+
+fn wrong(key: &str, raw: &RawValue, allowed: &str) -> FieldsError {
+    // A value may be a whole object, or hold a secret in the wrong place: the beginning is enough to find it.
+    let value: String = raw.get().chars().take(40).collect();
+    FieldsError::Value { key: key.to_owned(), value, allowed: allowed.to_owned() }
+}

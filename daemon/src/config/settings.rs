@@ -1,0 +1,217 @@
+//! The configuration as the daemon uses it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use plexus_api::cni::RawMap;
+use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
+
+use super::{Fields, FieldsError};
+
+/// The log levels that Multus knows, quietest first.
+const LOG_LEVELS: [&str; 4] = ["panic", "error", "verbose", "debug"];
+
+/// Keys that Multus reads and that have no meaning here, or not yet; they are accepted in silence.
+const ACCEPTED: &[&str] = &[
+    "auxiliaryCNIChainName",
+    "chrootDir",
+    "cniConfigDir",
+    "cniDir",
+    "connectionLimit",
+    "enablePprof",
+    "forceCNIVersion",
+    "kubeconfig",
+    "logFile",
+    "logOptions",
+    "logToStderr",
+    "metricsPort",
+    "multusAutoconfigDir",
+    "multusConfigFile",
+    "multusMasterCNI",
+    "overrideNetworkName",
+    "perNodeCertificate",
+    "readinessindicatorfile",
+    "retryDeleteOnError",
+    "socketDir",
+    // The specification's, and what runtimes inject.
+    "args",
+    "capabilities",
+    "cniVersion",
+    "cniVersions",
+    "disableCheck",
+    "disableGC",
+    "dns",
+    "ipam",
+    "loadOnlyInlinedPlugins",
+    "name",
+    "plugins",
+    "prevResult",
+    "runtimeConfig",
+    "type",
+    // The shim's.
+    "daemonWaitAdd",
+    "daemonWaitDel",
+    "daemonWaitStatus",
+    "delWhenDown",
+];
+
+/// The checked configuration. See `docs/administrator.md` for what each key means to a user.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `daemonSocketDir`: the directory of the socket.
+    pub socket_dir: PathBuf,
+    /// `stateDir`: ledger and spool.
+    pub state_dir: PathBuf,
+    /// `allowedUid`: a user who may call besides root.
+    pub allowed_uid: Option<u32>,
+    /// `logLevel`.
+    pub log_level: Option<String>,
+    /// `binDir`: searched before the runtime's `CNI_PATH`.
+    pub bin_dir: Option<PathBuf>,
+    /// `confDir`: networks by name on disk.
+    pub conf_dir: PathBuf,
+    /// `clusterNetwork`: the default network by definition, name, directory or file.
+    pub cluster_network: Option<String>,
+    /// `delegates`: literal configurations, the default network first; used without `clusterNetwork`.
+    pub delegates: Vec<RawMap>,
+    /// `defaultNetworks`: networks for every pod outside the system namespaces.
+    pub default_networks: Vec<String>,
+    /// `systemNamespaces`.
+    pub system_namespaces: BTreeSet<String>,
+    /// `multusNamespace`: where definitions of default networks are.
+    pub multus_namespace: String,
+    /// `strict`.
+    pub strict: bool,
+    /// `namespaceIsolation`.
+    pub namespace_isolation: bool,
+    /// `globalNamespaces`.
+    pub global_namespaces: BTreeSet<String>,
+    /// `defaultNetworkNamespaces`.
+    pub default_network_namespaces: Option<BTreeSet<String>>,
+    /// `allowedPluginTypes`.
+    pub allowed_plugin_types: Option<BTreeSet<String>>,
+    /// `pluginTimeout`: the longest run of one plugin.
+    pub plugin_timeout: Duration,
+    /// `addTimeout`: the longest ADD, rollback not counted.
+    pub add_timeout: Duration,
+    /// `delTimeout`: the longest DEL, and the longest rollback.
+    pub del_timeout: Duration,
+    /// `lookupWait`: how long an ADD waits for a pod or a definition that is not known yet.
+    pub lookup_wait: Duration,
+    /// `maxPluginRuns`: how many calls run plugins at the same time.
+    pub max_plugin_runs: usize,
+    /// `statusRequired`: an ADD whose network-status cannot be written fails.
+    pub status_required: bool,
+    /// `recoveryInterval`: how often leftovers are looked for.
+    pub recovery_interval: Duration,
+    /// `goneGap`: how long a sandbox must look gone before its attachments are removed.
+    pub gone_gap: Duration,
+    /// `orphanAfter`: how long a DEL must have been failing before the runtime is told that it succeeded.
+    pub orphan_after: Duration,
+    /// `shutdownGrace`: how long calls in flight may go on after SIGTERM.
+    pub shutdown_grace: Duration,
+}
+
+impl Settings {
+    /// Checks the keys.
+    ///
+    /// # Errors
+    /// The first key with a value that it cannot have.
+    pub fn read(fields: &Fields) -> Result<Self, FieldsError> {
+        let strict = fields.boolean("strict", false)?;
+        let seconds = Duration::from_secs;
+        Ok(Self {
+            socket_dir: fields.path("daemonSocketDir", SOCKET_DIR)?,
+            state_dir: fields.path("stateDir", STATE_DIR)?,
+            allowed_uid: fields.get("allowedUid", "a user id")?,
+            log_level: log_level(fields, strict)?,
+            bin_dir: fields.raw("binDir").map(|_| fields.path("binDir", "/opt/cni/bin")).transpose()?,
+            conf_dir: fields.path("confDir", "/etc/cni/multus/net.d")?,
+            cluster_network: fields.text("clusterNetwork")?,
+            delegates: fields.get("delegates", "a list of network configurations")?.unwrap_or_default(),
+            default_networks: fields.texts("defaultNetworks")?.unwrap_or_default(),
+            system_namespaces: set(fields.texts("systemNamespaces")?).unwrap_or_else(|| one("kube-system")),
+            multus_namespace: fields.text("multusNamespace")?.unwrap_or_else(|| "kube-system".to_owned()),
+            strict,
+            namespace_isolation: fields.boolean("namespaceIsolation", false)?,
+            global_namespaces: global_namespaces(fields)?,
+            default_network_namespaces: set(fields.texts("defaultNetworkNamespaces")?),
+            allowed_plugin_types: set(fields.texts("allowedPluginTypes")?),
+            plugin_timeout: fields.duration("pluginTimeout", seconds(30))?,
+            add_timeout: fields.duration("addTimeout", seconds(90))?,
+            del_timeout: fields.duration("delTimeout", seconds(50))?,
+            lookup_wait: fields.duration("lookupWait", Duration::from_millis(2500))?,
+            max_plugin_runs: fields.count("maxPluginRuns", 32)?,
+            status_required: fields.boolean("statusRequired", false)?,
+            recovery_interval: fields.duration("recoveryInterval", seconds(30))?,
+            gone_gap: fields.duration("goneGap", seconds(60))?,
+            orphan_after: fields.duration("orphanAfter", seconds(60))?,
+            shutdown_grace: fields.duration("shutdownGrace", seconds(20))?,
+        })
+    }
+
+    /// The keys of `fields` that nobody reads, for a warning at start.
+    pub fn unknown_keys(fields: &Fields) -> Vec<&str> {
+        let known: BTreeSet<String> = ACCEPTED.iter().chain(OURS).map(|key| key.to_ascii_lowercase()).collect();
+        fields.keys().filter(|key| !key.starts_with("cni.dev/") && !known.contains(*key)).collect()
+    }
+}
+
+/// The keys that [`Settings::read`] reads.
+const OURS: &[&str] = &[
+    "addTimeout",
+    "allowedPluginTypes",
+    "allowedUid",
+    "binDir",
+    "clusterNetwork",
+    "confDir",
+    "daemonSocketDir",
+    "defaultNetworkNamespaces",
+    "defaultNetworks",
+    "delTimeout",
+    "delegates",
+    "globalNamespaces",
+    "goneGap",
+    "logLevel",
+    "lookupWait",
+    "maxPluginRuns",
+    "multusNamespace",
+    "namespaceIsolation",
+    "orphanAfter",
+    "pluginTimeout",
+    "recoveryInterval",
+    "shutdownGrace",
+    "stateDir",
+    "statusRequired",
+    "strict",
+    "systemNamespaces",
+];
+
+/// A level that is not known is an error under `strict` (P-034) and as good as none otherwise, as it is for Multus.
+fn log_level(fields: &Fields, strict: bool) -> Result<Option<String>, FieldsError> {
+    let Some(level) = fields.text("logLevel")? else { return Ok(None) };
+    if LOG_LEVELS.iter().any(|known| known.eq_ignore_ascii_case(&level)) {
+        return Ok(Some(level.to_ascii_lowercase()));
+    }
+    if strict {
+        let allowed = format!("one of {}", LOG_LEVELS.join(", "));
+        return Err(FieldsError::Value { key: "logLevel".to_owned(), value: format!("{level:?}"), allowed });
+    }
+    tracing::warn!(level, "logLevel is none of {}; it is not changed", LOG_LEVELS.join(", "));
+    Ok(None)
+}
+
+/// A comma list, as Multus has it; a given list replaces `default`.
+fn global_namespaces(fields: &Fields) -> Result<BTreeSet<String>, FieldsError> {
+    let Some(text) = fields.text("globalNamespaces")? else { return Ok(one("default")) };
+    Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
+}
+
+fn set(list: Option<Vec<String>>) -> Option<BTreeSet<String>> {
+    list.map(|items| items.into_iter().collect())
+}
+
+fn one(item: &str) -> BTreeSet<String> {
+    BTreeSet::from([item.to_owned()])
+}

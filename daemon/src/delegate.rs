@@ -1,0 +1,90 @@
+//! The runtime half of CNI: calls the plugins of an attachment in order, as the specification has a runtime do it.
+//!
+//! [`request`] derives what one plugin gets, [`lookup`] finds it, [`exec`] runs it, [`answer`] reads what it says, and
+//! [`chain`] has the order of each verb.
+
+mod answer;
+mod chain;
+mod exec;
+mod lookup;
+mod request;
+mod slots;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::host::Host;
+use slots::Slots;
+pub use slots::{Priority, Slot};
+
+/// Calls plugins.
+#[derive(Debug, Clone)]
+pub struct Delegates(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    host: Host,
+    bin_dirs: Vec<PathBuf>,
+    plugin_timeout: Duration,
+    slots: Slots,
+}
+
+/// What bounds the calls.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The directories of plugins, searched before those of the runtime.
+    pub bin_dirs: Vec<PathBuf>,
+    /// The longest that one plugin may take.
+    pub plugin_timeout: Duration,
+    /// How many requests may run plugins at one time; 0 counts as 1.
+    pub slots: usize,
+}
+
+/// What the calls of one request have in common.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// `CNI_CONTAINERID`.
+    pub container_id: String,
+    /// `CNI_NETNS`, as the runtime gave it on this verb; may be absent on DEL.
+    pub netns: Option<String>,
+    /// The absolute directories of the runtime's `CNI_PATH`.
+    pub path: Vec<PathBuf>,
+    /// The environment of the caller, or what is to be passed on of it. Variables that are the daemon's to set
+    /// are ignored.
+    pub env: BTreeMap<String, String>,
+    /// When the whole request must have ended.
+    pub deadline: Instant,
+    /// Kills the plugin that runs, and lets no other start.
+    pub cancel: CancellationToken,
+}
+
+/// An attachment that exists, as GC lists it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct ValidAttachment {
+    /// The container.
+    #[serde(rename = "containerID")]
+    pub container_id: String,
+    /// The name of the interface in it.
+    pub ifname: String,
+}
+
+impl Delegates {
+    /// Calls plugins through `host`, within `limits`.
+    pub fn new(host: Host, limits: Limits) -> Self {
+        let Limits { bin_dirs, plugin_timeout, slots } = limits;
+        Self(Arc::new(Inner { host, bin_dirs, plugin_timeout, slots: Slots::new(slots) }))
+    }
+
+    /// Waits for the right to run plugins. It is to be held while the plugins of a request run, and not longer.
+    pub async fn slot(&self, priority: Priority) -> Slot {
+        self.0.slots.take(priority).await
+    }
+}

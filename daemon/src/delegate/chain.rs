@@ -1,0 +1,191 @@
+//! The order of the plugins of a network, verb by verb.
+
+use std::path::{Path, PathBuf};
+
+use plexus_api::cni::{CniError, Code, NetworkConfig, PluginConfig, PluginResult, Verb, Version};
+use tokio::time::Instant;
+
+use super::exec::Exec;
+use super::request::{Payload, environment, stdin};
+use super::{Call, Delegates, ValidAttachment, answer, lookup};
+use crate::plan::Attachment;
+
+impl Delegates {
+    /// ADD: in order, each with the result of the one before; the result of the last is the network's, in the network's
+    /// version (R-060, T-006). What has run when it fails is for the caller to undo.
+    ///
+    /// # Errors
+    /// The first plugin's that fails. No plugin has run where one of them is missing.
+    pub async fn add(&self, call: &Call, attachment: &Attachment) -> Result<PluginResult, CniError> {
+        let network = &attachment.config;
+        let dirs = self.dirs(call);
+        let find = |plugin: &PluginConfig| lookup::find(&plugin.kind(), &dirs);
+        let programs = network.plugins.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        let mut previous = None;
+        for (plugin, program) in network.plugins.iter().zip(programs) {
+            let step = Step { call, verb: Verb::Add, network, attachment: Some(attachment), plugin };
+            let payload =
+                Payload::Attachment { capability_args: &attachment.capability_args, previous: previous.as_ref() };
+            let answered = self.execute(step, payload, &dirs, &program).await;
+            let result = answered.and_then(|stdout| step.result(&stdout));
+            previous = Some(result.map_err(|error| if previous.is_some() { with_clean_up(error) } else { error })?);
+        }
+        previous.ok_or_else(|| CniError::new(Code::InvalidConfig, format!("network {:?} has no plugin", network.name)))
+    }
+
+    /// DEL: in reverse order, each with the result of ADD, from version 0.4.0 on; the first error ends it.
+    ///
+    /// # Errors
+    /// That error.
+    pub async fn del(
+        &self,
+        call: &Call,
+        attachment: &Attachment,
+        previous: Option<&PluginResult>,
+    ) -> Result<(), CniError> {
+        let network = &attachment.config;
+        let previous = previous.filter(|_| network.cni_version >= Version::V0_4_0).and_then(|previous| {
+            let converted = previous.to_version(network.cni_version);
+            let warn =
+                |error: &CniError| tracing::warn!(network = network.name, %error, "DEL goes on without prevResult");
+            converted.inspect_err(warn).ok()
+        });
+        let payload = Payload::Attachment { capability_args: &attachment.capability_args, previous: previous.as_ref() };
+        for plugin in network.plugins.iter().rev() {
+            let step = Step { call, verb: Verb::Del, network, attachment: Some(attachment), plugin };
+            self.find_and_execute(step, payload).await?;
+        }
+        Ok(())
+    }
+
+    /// CHECK: in order, each with the result of ADD; the first error ends it. Success without a call where the
+    /// network has `disableCheck`, or a version before 0.4.0.
+    ///
+    /// # Errors
+    /// That error, or [`Code::IncompatibleVersion`] where the result cannot be had in the network's version.
+    pub async fn check(&self, call: &Call, attachment: &Attachment, previous: &PluginResult) -> Result<(), CniError> {
+        let network = &attachment.config;
+        if network.disable_check || network.cni_version < Version::V0_4_0 {
+            return Ok(());
+        }
+        let previous = previous.to_version(network.cni_version)?;
+        let payload = Payload::Attachment { capability_args: &attachment.capability_args, previous: Some(&previous) };
+        for plugin in &network.plugins {
+            let step = Step { call, verb: Verb::Check, network, attachment: Some(attachment), plugin };
+            self.find_and_execute(step, payload).await?;
+        }
+        Ok(())
+    }
+
+    /// STATUS: in order; the first error ends it. Success without a call before version 1.1.0.
+    ///
+    /// # Errors
+    /// That error.
+    pub async fn status(&self, call: &Call, network: &NetworkConfig) -> Result<(), CniError> {
+        if network.cni_version < Version::V1_1_0 {
+            return Ok(());
+        }
+        for plugin in &network.plugins {
+            let step = Step { call, verb: Verb::Status, network, attachment: None, plugin };
+            self.find_and_execute(step, Payload::Status).await?;
+        }
+        Ok(())
+    }
+
+    /// GC: in order, whatever fails; `valid` is all that is to be kept. Success without a call where the network
+    /// has `disableGC`, or a version before 1.1.0.
+    ///
+    /// # Errors
+    /// Those of all plugins that failed, in order.
+    pub async fn gc(
+        &self,
+        call: &Call,
+        network: &NetworkConfig,
+        valid: &[ValidAttachment],
+    ) -> Result<(), Vec<CniError>> {
+        if network.disable_gc || network.cni_version < Version::V1_1_0 {
+            return Ok(());
+        }
+        let mut errors = Vec::new();
+        for plugin in &network.plugins {
+            let step = Step { call, verb: Verb::Gc, network, attachment: None, plugin };
+            errors.extend(self.find_and_execute(step, Payload::Gc(valid)).await.err());
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    async fn find_and_execute(&self, step: Step<'_>, payload: Payload<'_>) -> Result<(), CniError> {
+        let dirs = self.dirs(step.call);
+        let program = lookup::find(&step.plugin.kind(), &dirs)?;
+        self.execute(step, payload, &dirs, &program).await.map(drop)
+    }
+
+    /// Runs one plugin; what it printed on stdout.
+    async fn execute(
+        &self,
+        step: Step<'_>,
+        payload: Payload<'_>,
+        dirs: &[PathBuf],
+        program: &Path,
+    ) -> Result<Vec<u8>, CniError> {
+        let Step { call, verb, network, attachment, plugin } = step;
+        let now = Instant::now();
+        let deadline = call.deadline.min(now + self.0.plugin_timeout);
+        let exec = Exec {
+            program,
+            env: &environment(call, verb, attachment, plugin, dirs),
+            stdin: &stdin(network, plugin, payload)?,
+            deadline,
+            cancel: &call.cancel,
+        };
+        let ran = exec.run(&self.0.host).await;
+        for line in ran.iter().flat_map(|run| run.stderr.split(|byte| *byte == b'\n')).filter(|line| !line.is_empty()) {
+            let line = String::from_utf8_lossy(line);
+            tracing::info!(network = network.name, %verb, plugin = plugin.kind(), "stderr: {line}");
+        }
+        let limit = deadline.saturating_duration_since(now);
+        let output = ran.map_err(|error| answer::not_started(&error)).and_then(|run| answer::output(run, limit));
+        output.map_err(|error| step.name(error))
+    }
+
+    fn dirs(&self, call: &Call) -> Vec<PathBuf> {
+        lookup::search_path(&self.0.bin_dirs, &call.path)
+    }
+}
+
+/// One plugin on one verb.
+#[derive(Debug, Clone, Copy)]
+struct Step<'a> {
+    call: &'a Call,
+    verb: Verb,
+    network: &'a NetworkConfig,
+    /// Absent for STATUS and GC.
+    attachment: Option<&'a Attachment>,
+    plugin: &'a PluginConfig,
+}
+
+impl Step<'_> {
+    /// What an ADD printed, in the network's version: the next plugin must not get another one (T-006).
+    fn result(&self, stdout: &[u8]) -> Result<PluginResult, CniError> {
+        let version = self.network.cni_version;
+        let result = PluginResult::parse(stdout, version).map_err(|mut error| {
+            if error.details.is_empty() && !stdout.is_empty() {
+                error.details = format!("it printed {:?}", answer::quote_start(stdout));
+            }
+            self.name(error)
+        })?;
+        result.to_version(version).map_err(|error| self.name(error))
+    }
+
+    fn name(&self, error: CniError) -> CniError {
+        error.context(format_args!("plugin {:?}", self.plugin.kind()))
+    }
+}
+
+/// Code 3 tells a runtime that it need not clean up. After a plugin has succeeded, that is no longer so (P-041).
+fn with_clean_up(mut error: CniError) -> CniError {
+    if error.is(Code::UnknownContainer) {
+        error.code = Code::PluginFailed as u32;
+    }
+    error
+}

@@ -1,0 +1,76 @@
+use std::cell::Cell;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::PermissionsExt as _;
+
+use nix::errno::Errno;
+use tokio::runtime::Handle;
+
+use super::*;
+
+#[test]
+fn what_is_kept_is_bounded() {
+    plexus_api::rows!("T-012", "P-045");
+    let chunk = vec![b'x'; 1 << 20];
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    for _ in 0..16 {
+        keep_start(&mut output, &chunk);
+        keep_end(&mut errors, &chunk);
+    }
+    assert_eq!(output.len(), MAX_RESULT + 1);
+    assert!(errors.capacity() < 4 << 20, "{}", errors.capacity());
+    keep_end(&mut errors, b"the end");
+    trim_end(&mut errors);
+    assert_eq!(errors.len(), MAX_STDERR);
+    assert!(errors.ends_with(b"the end"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_is_busy_is_tried_again_for_seconds() {
+    plexus_api::rows!("R-048");
+    let busy = || Err::<(), _>(io::Error::from(Errno::ETXTBSY));
+    let start = Instant::now();
+    let freed = retry_busy(async || if start.elapsed() < Duration::from_secs(2) { busy() } else { Ok(()) });
+    assert!(freed.await.is_ok(), "held for 2 s");
+
+    let tries = Cell::new(0);
+    let start = Instant::now();
+    let held = retry_busy(async || {
+        tries.set(tries.get() + 1);
+        busy()
+    });
+    assert_eq!(held.await.expect_err("held forever").kind(), io::ErrorKind::ExecutableFileBusy);
+    assert_eq!(tries.get(), 5);
+    assert!(start.elapsed() < Duration::from_secs(5));
+
+    let tries = Cell::new(0);
+    let missing = retry_busy(async || {
+        tries.set(tries.get() + 1);
+        Err::<(), _>(io::Error::from(Errno::ENOENT))
+    });
+    assert!(missing.await.is_err());
+    assert_eq!(tries.get(), 1, "only a busy program is worth another try");
+}
+
+#[tokio::test]
+async fn a_program_starts_once_its_writer_has_closed_it() {
+    plexus_api::rows!("R-048");
+    let dir = tempfile::tempdir().expect("dir");
+    let program = dir.path().join("plugin");
+    fs::copy("/bin/true", &program).expect("copy");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let host = Host::start(Handle::current()).expect("host");
+    let mut writer = Some(OpenOptions::new().write(true).open(&program).expect("open"));
+    let busy = Cell::new(0);
+    let mut child = retry_busy(async || {
+        let spawned = host.spawn(Command::new(&program)).await;
+        if spawned.is_err() {
+            busy.set(busy.get() + 1);
+            writer = None;
+        }
+        spawned
+    })
+    .await
+    .expect("spawned");
+    assert!(child.wait().await.expect("exited").success());
+    assert!(busy.get() >= 1, "the kernel refuses to execute what is open for writing");
+}

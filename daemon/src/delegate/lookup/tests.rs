@@ -1,0 +1,69 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use super::*;
+
+fn program(dir: &Path, name: &str, mode: u32) -> PathBuf {
+    let path = dir.join(name);
+    fs::write(&path, "#!/bin/sh\n").expect("write");
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("chmod");
+    path
+}
+
+#[test]
+fn the_first_regular_file_wins() {
+    plexus_api::rows!("R-040");
+    let (one, two) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    let dirs = [one.path().to_owned(), two.path().to_owned()];
+    let first = program(one.path(), "both", 0o755);
+    program(two.path(), "both", 0o755);
+    assert_eq!(find("both", &dirs), Ok(first.clone()));
+
+    fs::create_dir(one.path().join("dir")).expect("mkdir");
+    let file = program(two.path(), "dir", 0o755);
+    assert_eq!(find("dir", &dirs), Ok(file), "a directory of that name is skipped");
+
+    symlink(&first, two.path().join("link")).expect("symlink");
+    assert_eq!(find("link", &dirs), Ok(two.path().join("link")), "links are followed");
+    symlink("nowhere", two.path().join("dangling")).expect("symlink");
+    for missing in ["dangling", "missing"] {
+        let error = find(missing, &dirs).expect_err(missing);
+        assert!(error.is(Code::PluginMissing), "{error}");
+        for part in [missing, &one.path().display().to_string(), &two.path().display().to_string()] {
+            assert!(error.msg.contains(part), "{error}");
+        }
+        assert!(!error.msg.contains("not found"), "a runtime takes that for a finished DEL: {error}");
+    }
+}
+
+#[test]
+fn a_type_cannot_leave_the_directories() {
+    plexus_api::rows!("R-041");
+    let root = tempfile::tempdir().expect("dir");
+    let bin = root.path().join("bin");
+    fs::create_dir_all(bin.join("sub")).expect("mkdir");
+    program(root.path(), "outside", 0o755);
+    program(&bin.join("sub"), "inside", 0o755);
+    let absolute = root.path().join("outside").display().to_string();
+    for kind in ["../outside", "sub/inside", &absolute, "a\\b", "..", ".", "", "a\0b"] {
+        let error = find(kind, std::slice::from_ref(&bin)).expect_err(kind);
+        assert!(error.is(Code::InvalidConfig), "{kind:?}: {error}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_executed_says_so() {
+    let dir = tempfile::tempdir().expect("dir");
+    let file = program(dir.path(), "plain", 0o644);
+    let error = find("plain", &[dir.path().to_owned()]).expect_err("not executable");
+    assert!(error.is(Code::PluginMissing), "{error}");
+    assert!(error.msg.contains(&file.display().to_string()) && error.msg.contains("executed"), "{error}");
+}
+
+#[test]
+fn configured_directories_come_first_and_only_absolute_ones_count() {
+    let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
+    let found =
+        search_path(&paths(&["/opt/cni/bin", "rel", ""]), &paths(&["/usr/lib/cni", ".", "/opt/cni/bin", "/a:/b"]));
+    assert_eq!(found, paths(&["/opt/cni/bin", "/usr/lib/cni"]));
+}

@@ -1,0 +1,128 @@
+//! Whole calls, with shell scripts for plugins.
+
+mod faults;
+mod order;
+mod surroundings;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use plexus_api::cni::{Defaults, NetworkConfig, PluginResult, Version};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::unix::pipe;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::plan::Attachment;
+
+/// What every script starts with: it logs the call and keeps its stdin. `$dir` is its directory, `$me` its name.
+const PRELUDE: &str =
+    "#!/bin/sh\ndir=${0%/*}; me=${0##*/}\necho \"$CNI_COMMAND $me\" >> $dir/log\ncat > $dir/$me.$CNI_COMMAND\n";
+
+/// A bin directory and what calls its plugins.
+struct Bench {
+    dir: TempDir,
+    delegates: Delegates,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with_timeout(Duration::from_mins(1))
+    }
+
+    fn with_timeout(plugin_timeout: Duration) -> Self {
+        let dir = tempfile::tempdir().expect("dir");
+        let host = Host::start(Handle::current()).expect("host");
+        let limits = Limits { bin_dirs: vec![dir.path().to_owned()], plugin_timeout, slots: 1 };
+        Self { dir, delegates: Delegates::new(host, limits) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Writes a plugin that logs, keeps its stdin, and goes on with `script`.
+    fn plugin(&self, name: &str, script: &str) {
+        write_program(&self.path(name), &format!("{PRELUDE}{script}\n"));
+    }
+
+    /// Writes a plugin that is `script` and nothing else.
+    fn bare(&self, name: &str, script: &str) {
+        write_program(&self.path(name), &format!("#!/bin/sh\ndir=${{0%/*}}\n{script}\n"));
+    }
+
+    /// What was called, in order.
+    fn log(&self) -> Vec<String> {
+        if self.path("log").exists() { self.read("log").lines().map(str::to_owned).collect() } else { Vec::new() }
+    }
+
+    /// What `plugin` got on stdin for `verb`.
+    fn stdin(&self, plugin: &str, verb: &str) -> Value {
+        serde_json::from_str(&self.read(&format!("{plugin}.{verb}"))).expect("an object")
+    }
+
+    /// A pipe that scripts write to.
+    fn fifo(&self, name: &str) -> pipe::Receiver {
+        mkfifo(&self.path(name), Mode::S_IRWXU).expect("mkfifo");
+        pipe::OpenOptions::new().open_receiver(self.path(name)).expect("open")
+    }
+}
+
+fn write_program(path: &Path, text: &str) {
+    fs::write(path, text).expect("write");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+}
+
+/// A script that prints a result with `tag` in a key that no one knows.
+fn answer(tag: &str) -> String {
+    format!(r#"[ "$CNI_COMMAND" = ADD ] && echo '{{"cniVersion":"1.0.0","x-tag":"{tag}"}}'; exit 0"#)
+}
+
+/// A network of plugins that are given by name; `keys` go before them.
+fn list(version: &str, keys: &str, plugins: &[&str]) -> NetworkConfig {
+    let plugins: Vec<_> = plugins.iter().map(|name| format!(r#"{{"type":"{name}"}}"#)).collect();
+    let text = format!(r#"{{"name":"net","cniVersion":"{version}",{keys}"plugins":[{}]}}"#, plugins.join(","));
+    NetworkConfig::parse(&text, Defaults { name: None, version: Version::LATEST }).expect("a network")
+}
+
+fn attach(config: NetworkConfig) -> Attachment {
+    Attachment {
+        network: "default/net".to_owned(),
+        ifname: "net1".to_owned(),
+        default: false,
+        cni_args: "IgnoreUnknown=1;FOO=1".to_owned(),
+        capability_args: BTreeMap::new(),
+        config,
+    }
+}
+
+fn attachment(plugins: &[&str]) -> Attachment {
+    attach(list("1.0.0", "", plugins))
+}
+
+fn call() -> Call {
+    Call {
+        container_id: "c1".to_owned(),
+        netns: Some("/run/netns/c1".to_owned()),
+        path: Vec::new(),
+        env: BTreeMap::new(),
+        deadline: Instant::now() + Duration::from_mins(1),
+        cancel: CancellationToken::new(),
+    }
+}
+
+fn result(text: &str) -> PluginResult {
+    PluginResult::parse(text.as_bytes(), Version::V1_0_0).expect("a result")
+}

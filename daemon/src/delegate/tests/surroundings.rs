@@ -1,0 +1,114 @@
+//! What a plugin finds around it.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+
+#[tokio::test]
+async fn stdin_ends_and_stderr_is_apart() {
+    plexus_api::rows!("R-044", "R-047");
+    let bench = Bench::new();
+    bench.plugin("a", &format!("echo 'error: bla' >&2; {}", answer("a")));
+    let result = bench.delegates.add(&call(), &attachment(&["a"])).await.expect("stdin was read to its end");
+    assert!(!result.raw().get().contains("bla"));
+}
+
+#[tokio::test]
+async fn a_plugin_finds_its_own_delegate() {
+    plexus_api::rows!("R-042", "R-040");
+    // Given a plugin in the configured directory, and one for its addresses in the runtime's.
+    let bench = Bench::new();
+    let runtime = tempfile::tempdir().expect("dir");
+    write_program(&runtime.path().join("addresses"), "#!/bin/sh\ncat > /dev/null; echo '{\"x\":\"leased\"}'\n");
+    let find =
+        r#"IFS=:; for d in $CNI_PATH; do [ -x "$d/addresses" ] && exec "$d/addresses" < "$dir/$me.ADD"; done; exit 1"#;
+    bench.plugin("main", find);
+    write_program(&runtime.path().join("main"), "#!/bin/sh\nexit 1\n");
+    // When it is called, then it is the configured one that runs, and it finds the other in CNI_PATH.
+    let call = Call { path: vec![runtime.path().to_owned()], ..call() };
+    let result = bench.delegates.add(&call, &attachment(&["main"])).await.expect("ADD");
+    assert!(result.raw().get().contains("leased"));
+}
+
+#[tokio::test]
+async fn a_plugin_inherits_nothing_but_its_pipes() {
+    plexus_api::rows!("R-051", "R-043", "R-052");
+    // Given a daemon with open files and another plugin that runs.
+    let bench = Bench::new();
+    let _open = fs::File::open("/dev/null").expect("open");
+    let mut started = bench.fifo("started");
+    bench.bare("other", "exec 3> $dir/started; echo go >&3; cat > /dev/null; exec sleep 60");
+    let look = "ls /proc/self/fd | tr '\\n' ' '; echo; grep Sig[BI] /proc/self/status; readlink /proc/self/ns/net; env";
+    bench.bare("a", &format!("cat > /dev/null; {{ {look}; }} > $dir/seen; echo '{{}}'"));
+    let cancel = CancellationToken::new();
+    let other = Call { cancel: cancel.clone(), ..call() };
+    let (hanging, here) = (attachment(&["other"]), attachment(&["a"]));
+    let looking = async {
+        wait_for_start(&mut started).await;
+        bench.delegates.add(&call(), &here).await.expect("ADD");
+        cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(bench.delegates.add(&other, &hanging), looking);
+    assert!(ended.is_err());
+    // When it looks around, then it has the files that any child of this process has.
+    let seen = bench.read("seen");
+    let mut lines = seen.lines();
+    let plain = Command::new("/bin/sh").args(["-c", "ls /proc/self/fd | tr '\\n' ' '"]).output().expect("sh");
+    assert_eq!(lines.next().map(str::trim), Some(String::from_utf8_lossy(&plain.stdout).trim()));
+    // And no signal blocked, and SIGPIPE, which Rust ignores, as it is by default.
+    assert_eq!(lines.next(), Some("SigBlk:\t0000000000000000"));
+    let ignored = lines.next().and_then(|line| line.strip_prefix("SigIgn:\t")).expect("SigIgn");
+    assert_eq!(u64::from_str_radix(ignored, 16).expect("hex") & (1 << 12), 0, "SIGPIPE");
+    // And the daemon's network, and of the environment what was given.
+    let netns = fs::read_link("/proc/self/ns/net").expect("netns");
+    assert_eq!(lines.next(), netns.to_str());
+    let names: BTreeSet<_> = lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+    let given = ["CNI_ARGS", "CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS", "CNI_PATH", "PATH"];
+    // The shell sets the others by itself.
+    assert_eq!(names.difference(&["PWD", "OLDPWD", "SHLVL", "_"].into()).copied().collect::<Vec<_>>(), given);
+}
+
+#[tokio::test]
+async fn stderr_goes_to_the_log() {
+    plexus_api::rows!("P-045");
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("log").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let bench = Bench::new();
+    bench.plugin("a", &format!("printf 'one\\ntwo\\nthree\\n' >&2; {}", answer("a")));
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let subscriber = tracing::Dispatch::new(subscriber);
+    // Where there is one subscriber alone, tracing asks that of the thread which comes to an event first, and the
+    // threads of other tests have none. A second one makes it ask both.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+    let guard = tracing::dispatcher::set_default(&subscriber);
+    bench.delegates.add(&call(), &attachment(&["a"])).await.expect("ADD");
+    drop(guard);
+    let text = String::from_utf8(log.0.lock().expect("log").clone()).expect("text");
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("stderr")).collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for (line, said) in lines.iter().zip(["one", "two", "three"]) {
+        for part in [said, r#"network="net""#, "verb=ADD", r#"plugin="a""#] {
+            assert!(line.contains(part), "{line}");
+        }
+    }
+}
+
+/// Waits until a script has opened the pipe and written to it.
+pub(super) async fn wait_for_start(started: &mut pipe::Receiver) {
+    started.readable().await.expect("readable");
+    let mut word = [0; 16];
+    assert!(started.try_read(&mut word).expect("read") > 0);
+}

@@ -1,0 +1,130 @@
+//! What is attached on this node, on disk: from the moment before the first plugin runs until the last DEL has really
+//! succeeded. A record suffices for DEL without the API server, the pod, or the definitions.
+//!
+//! One file a (container, interface), only ever appended to. One process writes, any can read. A [`Lane`] is both the
+//! lock of a container and the only way to write its records.
+
+mod error;
+mod journal;
+mod lane;
+mod lock;
+mod record;
+pub mod spool;
+
+use std::collections::{HashSet, VecDeque};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub use error::LedgerError;
+pub use lane::{AddLane, Exclusive, Lane};
+pub use record::{DelFailures, FORMAT, Line, PLEXUSD, ParseError, Planned, Record, State};
+
+use journal::Journal;
+use lane::{GlobalGate, Seats};
+use lock::WriterLock;
+
+/// Container id and interface name.
+pub type Key = (String, String);
+
+/// How many deleted keys are remembered: a few full nodes of pods.
+const REMEMBERED: usize = 1024;
+
+/// The ledger of this node, with the right to write it.
+#[derive(Debug, Clone)]
+pub struct Ledger(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    journal: Journal,
+    gate: GlobalGate,
+    seats: Seats,
+    adds: Mutex<HashSet<Key>>,
+    /// Oldest first.
+    deleted: Mutex<VecDeque<Key>>,
+    _lock: WriterLock,
+}
+
+impl Ledger {
+    /// Opens the ledger under the state directory `dir` for writing and makes what is missing there. Waits up to
+    /// `lock_wait` for another process to end. Blocking.
+    ///
+    /// # Errors
+    /// [`LedgerError::Locked`] names the process that still has it; [`LedgerError::Io`].
+    pub fn open(dir: &Path, lock_wait: Duration) -> Result<Self, LedgerError> {
+        let journal = Journal::at(dir);
+        journal.prepare()?;
+        let lock = WriterLock::acquire(dir, lock_wait)?;
+        Ok(Self(Arc::new(Inner {
+            journal,
+            gate: GlobalGate::default(),
+            seats: Seats::default(),
+            adds: Mutex::default(),
+            deleted: Mutex::default(),
+            _lock: lock,
+        })))
+    }
+
+    /// Reads all records under the state directory `dir`, while another process may be writing. Blocking.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`] where the directory cannot be read; a record that cannot be read is an error in its place.
+    pub fn read_all(dir: &Path) -> Result<Vec<Result<Record, LedgerError>>, LedgerError> {
+        let journal = Journal::at(dir);
+        let keys = journal.keys()?;
+        Ok(keys.iter().filter_map(|(container_id, ifname)| journal.read(container_id, ifname).transpose()).collect())
+    }
+
+    /// The lane of a container. Waits for who has it now, and for GC; in the order of arrival.
+    pub async fn lane(&self, container_id: &str) -> Lane {
+        Lane::shared(Arc::clone(&self.0), container_id).await
+    }
+
+    /// The lane of a container for an ADD of `ifname`.
+    ///
+    /// # Errors
+    /// [`LedgerError::InFlight`], at once, while another ADD of the same key holds its lane or waits for it.
+    pub async fn begin_add(&self, container_id: &str, ifname: &str) -> Result<AddLane, LedgerError> {
+        AddLane::take(Arc::clone(&self.0), (container_id.to_owned(), ifname.to_owned())).await
+    }
+
+    /// The whole ledger. Waits for all lanes; who asks for one meanwhile waits behind.
+    pub async fn exclusive(&self) -> Exclusive {
+        Exclusive::take(Arc::clone(&self.0)).await
+    }
+
+    /// The keys of all files. One of them may have no record: when its plan is being written, or was torn.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`] where the directory cannot be read; never an empty list instead.
+    pub fn keys(&self) -> Result<Vec<Key>, LedgerError> {
+        self.0.journal.keys()
+    }
+
+    /// Whether the record of this key was removed a short while ago by this process. Runtimes send a second DEL.
+    pub fn recently_deleted(&self, container_id: &str, ifname: &str) -> bool {
+        locked(&self.0.deleted).iter().any(|(id, name)| id == container_id && name == ifname)
+    }
+}
+
+impl Inner {
+    fn remember_deleted(&self, key: Key) {
+        let mut deleted = locked(&self.deleted);
+        if deleted.len() == REMEMBERED {
+            deleted.pop_front();
+        }
+        deleted.push_back(key);
+    }
+
+    fn forget_deleted(&self, key: &Key) {
+        locked(&self.deleted).retain(|deleted| deleted != key);
+    }
+}
+
+/// Nothing that is done under these locks can be left half done by a panic.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! One process writes the ledger at a time.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::LedgerError;
+
+const LOCK_FILE: &str = "lock";
+
+/// The right to write, until it is dropped or the process ends.
+#[derive(Debug)]
+pub(super) struct WriterLock {
+    _file: File,
+}
+
+impl WriterLock {
+    /// Takes the lock of a state directory. Waits for its holder up to `wait`.
+    pub(super) fn acquire(dir: &Path, wait: Duration) -> Result<Self, LedgerError> {
+        let path = dir.join(LOCK_FILE);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(LedgerError::io("open", &path))?;
+        let file = match file.try_lock() {
+            Ok(()) => Some(file),
+            Err(TryLockError::WouldBlock) => lock_within(file, wait).map_err(LedgerError::io("lock", &path))?,
+            Err(TryLockError::Error(error)) => return Err(LedgerError::io("lock", &path)(error)),
+        };
+        let Some(mut file) = file else {
+            let holder = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+            return Err(LedgerError::Locked { dir: dir.to_owned(), holder });
+        };
+        // For the message of the next one only; a full file system must not keep the daemon from cleaning up.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        Ok(Self { _file: file })
+    }
+}
+
+/// The kernel knows no time limit for `flock`, so a thread waits. It may outlive the wait; the lock that it then gets
+/// finds no taker and is dropped.
+fn lock_within(file: File, wait: Duration) -> std::io::Result<Option<File>> {
+    let (sender, receiver) = mpsc::sync_channel(0);
+    std::thread::Builder::new().name("ledger-lock".to_owned()).spawn(move || {
+        let _ = sender.send(file.lock().map(|()| file));
+    })?;
+    receiver.recv_timeout(wait).ok().transpose()
+}

@@ -1,0 +1,63 @@
+//! The DELs that came while the daemon was away. The shim leaves each as one file, `<state directory>/spool/*.json`;
+//! the daemon works them off.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use plexus_api::wire::{Request, SPOOL_DIR};
+
+use super::LedgerError;
+use super::journal::quarantine;
+
+/// A request in the spool.
+#[derive(Debug)]
+pub struct Spooled {
+    state_dir: PathBuf,
+    path: PathBuf,
+}
+
+/// The requests in the spool of a state directory, by file name. Blocking.
+///
+/// # Errors
+/// [`LedgerError::Io`] where the spool is there and cannot be read.
+pub fn pending(state_dir: &Path) -> Result<Vec<Spooled>, LedgerError> {
+    let dir = state_dir.join(SPOOL_DIR);
+    let entries = match fs::read_dir(&dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(LedgerError::io("list", &dir))?,
+    };
+    let mut paths = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(LedgerError::io("list", &dir))?;
+    // The shim writes under another name first.
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    paths.sort();
+    Ok(paths.into_iter().map(|path| Spooled { state_dir: state_dir.to_owned(), path }).collect())
+}
+
+impl Spooled {
+    /// The request. Blocking.
+    ///
+    /// # Errors
+    /// [`LedgerError::Corrupt`] where the file is none; it has been moved to the quarantine by then.
+    pub fn read(&self) -> Result<Request, LedgerError> {
+        let bytes = fs::read(&self.path).map_err(LedgerError::io("read", &self.path))?;
+        serde_json::from_slice(&bytes).map_err(|error| match quarantine(&self.state_dir, &self.path) {
+            Ok(moved_to) => LedgerError::Corrupt {
+                path: self.path.clone(),
+                why: format!("it is not a request: {error}"),
+                moved_to: Some(moved_to),
+            },
+            Err(error) => error,
+        })
+    }
+
+    /// Removes the request: it is done. Blocking.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`].
+    pub fn done(self) -> Result<(), LedgerError> {
+        fs::remove_file(&self.path).map_err(LedgerError::io("remove", &self.path))
+    }
+}

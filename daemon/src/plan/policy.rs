@@ -1,0 +1,77 @@
+//! What the node's configuration allows a pod to ask for.
+
+use std::collections::BTreeSet;
+
+use plexus_api::cni::{CniError, Code, NetworkConfig};
+
+use super::Snapshot;
+use super::recursion::refers_to_us;
+use super::snapshot::Part;
+
+/// Refuses what is not allowed, for the whole pod (decision 6, K-012).
+pub(super) fn check(snapshot: &Snapshot) -> Result<(), CniError> {
+    for part in snapshot.parts() {
+        let network = part.network;
+        if let Some(kind) = refers_to_us(&network.config) {
+            let msg =
+                format!("network {:?} names a plugin of type {kind:?}, which would wait for itself", network.name);
+            return Err(CniError::new(Code::InvalidConfig, msg));
+        }
+        // What the administrator put on the node's disk needs no leave.
+        let Some(namespace) = &network.namespace else { continue };
+        if part.selection.is_some() {
+            check_namespace(snapshot, &part, namespace)?;
+            check_types(snapshot, &part)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_namespace(snapshot: &Snapshot, part: &Part<'_>, namespace: &str) -> Result<(), CniError> {
+    let policy = &snapshot.policy;
+    let forbidden =
+        |why: String| Err(CniError::new(Code::Forbidden, format!("network {:?}: {why}", part.network.name)));
+    if policy.namespace_isolation
+        && *namespace != snapshot.pod.namespace
+        && !policy.global_namespaces.contains(namespace)
+    {
+        return forbidden(format!(
+            "namespace isolation is on, and a pod of namespace {:?} may not use a definition of {namespace:?}; move \
+             it, or add its namespace to globalNamespaces",
+            snapshot.pod.namespace
+        ));
+    }
+    if part.default && policy.default_network_namespaces.as_ref().is_some_and(|allowed| !allowed.contains(namespace)) {
+        return forbidden(format!(
+            "definitions of namespace {namespace:?} may not replace the default network; defaultNetworkNamespaces \
+             lists those that may"
+        ));
+    }
+    Ok(())
+}
+
+fn check_types(snapshot: &Snapshot, part: &Part<'_>) -> Result<(), CniError> {
+    let Some(allowed) = &snapshot.policy.allowed_plugin_types else { return Ok(()) };
+    let used = plugin_types(&part.network.config);
+    let Some(kind) = used.difference(allowed).next() else { return Ok(()) };
+    let allowed: Vec<_> = allowed.iter().map(String::as_str).collect();
+    let msg = format!(
+        "network {:?} uses plugin type {kind:?}, which is not among allowedPluginTypes ({})",
+        part.network.name,
+        allowed.join(", ")
+    );
+    Err(CniError::new(Code::Forbidden, msg))
+}
+
+/// The plugin types of a network, those of its IPAM included: both are executed as root on the node.
+fn plugin_types(config: &NetworkConfig) -> BTreeSet<String> {
+    let mut types = BTreeSet::new();
+    for plugin in &config.plugins {
+        types.insert(plugin.kind());
+        let ipam: Option<serde_json::Value> = plugin.get("ipam");
+        if let Some(kind) = ipam.as_ref().and_then(|ipam| ipam.get("type")).and_then(|kind| kind.as_str()) {
+            types.insert(kind.to_owned());
+        }
+    }
+    types
+}

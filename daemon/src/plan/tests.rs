@@ -1,0 +1,384 @@
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use plexus_api::cni::{CniArgs, CniError, Code, Defaults, NetworkConfig, RawMap, Version};
+use plexus_api::rows;
+use plexus_api::selection::{Bandwidth, PortMapping, Selection};
+
+use super::{DefaultRoutes, Network, Plan, PodRef, Policy, RouteOwner, Selected, Snapshot, plan};
+
+fn config(text: &str) -> NetworkConfig {
+    let defaults = Defaults { name: Some("test"), version: Version::V1_0_0 };
+    NetworkConfig::parse(text, defaults).expect("a network configuration")
+}
+
+fn network(name: &str, text: &str) -> Network {
+    let namespace = name.split_once('/').map(|(namespace, _)| namespace.to_owned());
+    Network { name: name.to_owned(), namespace, config: config(text) }
+}
+
+/// A pod of namespace `ns` with the default network `cluster`.
+fn snapshot() -> Snapshot {
+    Snapshot {
+        ifname: "eth0".to_owned(),
+        links: BTreeSet::from(["lo".to_owned()]),
+        pod: PodRef { namespace: "ns".to_owned(), name: "pod".to_owned(), uid: "uid".to_owned() },
+        cni_args: CniArgs::parse("K8S_POD_NAMESPACE=ns;FOO=1").expect("args"),
+        runtime_config: RawMap::new(),
+        default: network("cluster", r#"{"type":"bridge"}"#),
+        default_selection: None,
+        everywhere: Vec::new(),
+        selected: Vec::new(),
+        policy: Policy {
+            strict: false,
+            namespace_isolation: false,
+            global_namespaces: BTreeSet::from(["default".to_owned()]),
+            default_network_namespaces: None,
+            allowed_plugin_types: None,
+        },
+    }
+}
+
+fn select(snapshot: &mut Snapshot, name: &str, text: &str, change: impl FnOnce(&mut Selection)) {
+    let network = network(name, text);
+    let (namespace, name) = name.split_once('/').expect("namespace/name");
+    let mut selection = Selection { name: name.to_owned(), namespace: namespace.to_owned(), ..Selection::default() };
+    change(&mut selection);
+    snapshot.selected.push(Selected { selection, network });
+}
+
+fn macvlan(snapshot: &mut Snapshot, change: impl FnOnce(&mut Selection)) {
+    select(snapshot, "ns/net-a", r#"{"type":"macvlan"}"#, change);
+}
+
+fn names(plan: &Plan) -> Vec<&str> {
+    plan.attachments.iter().map(|attachment| attachment.ifname.as_str()).collect()
+}
+
+fn refused(snapshot: &Snapshot, code: Code, parts: &[&str]) -> CniError {
+    let error = plan(snapshot).expect_err("refused");
+    assert!(error.is(code), "{error}");
+    for part in parts {
+        assert!(error.msg.contains(part), "{error} should name {part:?}");
+    }
+    error
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+#[test]
+fn the_default_network_comes_first_then_those_of_every_pod_then_the_selected() {
+    rows!("K-060", "K-048");
+    let mut snapshot = snapshot();
+    snapshot.everywhere.push(network("kube-system/all", r#"{"type":"ptp"}"#));
+    macvlan(&mut snapshot, |_| {});
+    macvlan(&mut snapshot, |_| {});
+    let plan = plan(&snapshot).expect("a plan");
+    let networks: Vec<_> = plan.attachments.iter().map(|a| (a.network.as_str(), a.default)).collect();
+    assert_eq!(networks, [("cluster", true), ("kube-system/all", false), ("ns/net-a", false), ("ns/net-a", false)]);
+    assert_eq!(names(&plan), ["eth0", "net1", "net2", "net3"]);
+    assert!(plan.warnings.is_empty());
+}
+
+#[test]
+fn an_automatic_name_counts_positions_in_the_whole_list() {
+    rows!("K-066");
+    let mut snapshot = snapshot();
+    macvlan(&mut snapshot, |_| {});
+    macvlan(&mut snapshot, |s| s.interface = Some("foo".to_owned()));
+    macvlan(&mut snapshot, |_| {});
+    assert_eq!(names(&plan(&snapshot).expect("a plan")), ["eth0", "net1", "foo", "net3"]);
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused_before_anything_runs() {
+    rows!("K-033", "K-067", "P-080");
+    for name in ["eth0", "lo", "net1"] {
+        let mut snapshot = snapshot();
+        macvlan(&mut snapshot, |_| {});
+        macvlan(&mut snapshot, |s| s.interface = Some(name.to_owned()));
+        refused(&snapshot, Code::InterfaceTaken, &[name, "ns/net-a"]);
+    }
+    let mut snapshot = snapshot();
+    macvlan(&mut snapshot, |s| s.interface = Some("net2".to_owned()));
+    macvlan(&mut snapshot, |_| {});
+    refused(&snapshot, Code::InterfaceTaken, &["net2"]);
+    for link in ["eth0", "net1"] {
+        let mut snapshot = self::snapshot();
+        macvlan(&mut snapshot, |_| {});
+        snapshot.links.insert(link.to_owned());
+        refused(&snapshot, Code::InterfaceTaken, &[link, "link in the sandbox"]);
+    }
+}
+
+#[test]
+fn the_runtime_s_arguments_go_to_the_default_network_alone_and_all_of_them() {
+    rows!("K-064", "K-065");
+    let mut snapshot = snapshot();
+    snapshot.runtime_config = serde_json::from_str(
+        r#"{"portMappings":[{"HostPort":1}],"cgroupPath":"/x","dns":null,"vendor":{"big":9007199254740993}}"#,
+    )
+    .expect("runtimeConfig");
+    select(&mut snapshot, "ns/b", r#"{"type":"bridge","capabilities":{"portMappings":true}}"#, |_| {});
+    let plan = plan(&snapshot).expect("a plan");
+    let keys: Vec<_> = plan.attachments[0].capability_args.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["cgroupPath", "dns", "portMappings", "vendor"]);
+    assert_eq!(plan.attachments[0].capability_args["vendor"].get(), r#"{"big":9007199254740993}"#);
+    assert!(plan.attachments[1].capability_args.is_empty());
+}
+
+#[test]
+fn what_a_pod_asks_for_becomes_capability_arguments() {
+    let mut snapshot = snapshot();
+    let text = r#"{"type":"x","capabilities":
+        {"ips":true,"mac":true,"infinibandGUID":true,"portMappings":true,"bandwidth":true,"deviceID":true}}"#;
+    select(&mut snapshot, "ns/b", text, |s| {
+        s.ips = vec!["10.0.0.2/24".to_owned()];
+        s.mac = Some("02:00:00:00:00:01".to_owned());
+        s.infiniband_guid = Some("24:8a:07:03:00:8d:ae:2f".to_owned());
+        s.port_mappings =
+            vec![PortMapping { host_port: 1, container_port: 2, protocol: "tcp".to_owned(), host_ip: String::new() }];
+        s.bandwidth = Some(Bandwidth { ingress_rate: 1, ingress_burst: 2, egress_rate: 3, egress_burst: 4 });
+        s.device_id = Some("0000:03:02.0".to_owned());
+    });
+    let plan = plan(&snapshot).expect("a plan");
+    let attachment = &plan.attachments[1];
+    let args = serde_json::to_value(&attachment.capability_args).expect("JSON");
+    assert_eq!(
+        args,
+        serde_json::json!({
+            "ips": ["10.0.0.2/24"],
+            "mac": "02:00:00:00:00:01",
+            "infinibandGUID": "24:8a:07:03:00:8d:ae:2f",
+            "portMappings": [{"hostPort": 1, "containerPort": 2, "protocol": "tcp"}],
+            "bandwidth": {"ingressRate": 1, "ingressBurst": 2, "egressRate": 3, "egressBurst": 4},
+            "deviceID": "0000:03:02.0",
+        })
+    );
+    let plugin = &attachment.config.plugins[0];
+    assert_eq!(plugin.get::<String>("deviceID").as_deref(), Some("0000:03:02.0"));
+    assert_eq!(plugin.get::<String>("pciBusID").as_deref(), Some("0000:03:02.0"));
+    assert_eq!(attachment.cni_args, "K8S_POD_NAMESPACE=ns;FOO=1;IgnoreUnknown=1");
+    assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
+}
+
+type Ask = fn(&mut Selection);
+const ASKS: [(&str, Ask); 5] = [
+    ("ips", |s| s.ips = vec!["10.0.0.2/24".to_owned()]),
+    ("mac", |s| s.mac = Some("02:00:00:00:00:01".to_owned())),
+    ("portMappings", |s| {
+        s.port_mappings =
+            vec![PortMapping { host_port: 1, container_port: 2, protocol: "tcp".to_owned(), host_ip: String::new() }];
+    }),
+    ("bandwidth", |s| {
+        s.bandwidth = Some(Bandwidth { ingress_rate: 1, ingress_burst: 2, egress_rate: 0, egress_burst: 0 });
+    }),
+    ("infinibandGUID", |s| s.infiniband_guid = Some("24:8a:07:03:00:8d:ae:2f".to_owned())),
+];
+
+#[test]
+fn a_capability_that_no_plugin_declares_is_an_error_under_strict_and_a_warning_otherwise() {
+    rows!("K-029", "K-031", "K-037", "K-039", "K-043");
+    for (capability, ask) in ASKS {
+        for declared in [String::new(), format!(r#","capabilities":{{"{capability}":false}}"#)] {
+            let mut snapshot = snapshot();
+            select(&mut snapshot, "ns/b", &format!(r#"{{"type":"x"{declared}}}"#), ask);
+            let plan = plan(&snapshot).expect("attached without it");
+            assert_eq!(plan.warnings.len(), 1, "{capability}");
+            assert!(plan.warnings[0].contains(capability) && plan.warnings[0].contains("ns/b"));
+            snapshot.policy.strict = true;
+            refused(&snapshot, Code::InvalidConfig, &[capability, "ns/b"]);
+        }
+        // One plugin of the chain is enough.
+        let mut snapshot = snapshot();
+        snapshot.policy.strict = true;
+        let text = format!(r#"{{"plugins":[{{"type":"x"}},{{"type":"y","capabilities":{{"{capability}":true}}}}]}}"#);
+        select(&mut snapshot, "ns/b", &text, ask);
+        assert!(plan(&snapshot).expect("declared").warnings.is_empty());
+    }
+}
+
+#[test]
+fn addresses_go_one_way_only_by_capability_or_by_cni_args() {
+    rows!("R-032", "R-033");
+    let ask = |s: &mut Selection| {
+        s.ips = vec!["10.0.0.2/24".to_owned(), "fd00::2/64".to_owned()];
+        s.mac = Some("02:00:00:00:00:01".to_owned());
+    };
+    let mut snapshot = snapshot();
+    select(&mut snapshot, "ns/b", r#"{"type":"x","capabilities":{"ips":true,"mac":true}}"#, ask);
+    select(&mut snapshot, "ns/c", r#"{"type":"x"}"#, ask);
+    select(&mut snapshot, "ns/d", r#"{"type":"x"}"#, |_| {});
+    let plan = plan(&snapshot).expect("a plan");
+    assert!(!plan.attachments[1].cni_args.contains("IP="));
+    assert!(!plan.attachments[1].cni_args.contains("MAC="));
+    assert!(plan.attachments[2].cni_args.ends_with("MAC=02:00:00:00:00:01;IP=10.0.0.2/24,fd00::2/64"));
+    assert!(!plan.attachments[3].cni_args.contains("MAC="));
+}
+
+#[test]
+fn cni_args_of_the_pod_win_over_those_of_the_definition_key_by_key() {
+    rows!("K-034");
+    let mut snapshot = snapshot();
+    let cni_args: RawMap = serde_json::from_str(r#"{"a":1}"#).expect("cni-args");
+    let text = r#"{"plugins":[{"type":"x","args":{"cni":{"a":0,"b":2},"x":3}},{"type":"y"},{"type":"z","args":null}]}"#;
+    select(&mut snapshot, "ns/b", text, |s| s.cni_args = cni_args.clone());
+    let planned = plan(&snapshot).expect("a plan");
+    let plugins = &planned.attachments[1].config.plugins;
+    let args = |i: usize| plugins[i].get::<serde_json::Value>("args").expect("args");
+    assert_eq!(args(0), serde_json::json!({"cni": {"a": 1, "b": 2}, "x": 3}));
+    assert_eq!(args(1), serde_json::json!({"cni": {"a": 1}}));
+    assert_eq!(args(2), serde_json::json!({"cni": {"a": 1}}));
+    for wrong in [r#"{"type":"x","args":"text"}"#, r#"{"type":"x","args":{"cni":[1]}}"#] {
+        let mut snapshot = self::snapshot();
+        select(&mut snapshot, "ns/b", wrong, |s| s.cni_args = cni_args.clone());
+        refused(&snapshot, Code::InvalidConfig, &["ns/b", "args"]);
+    }
+    let mut snapshot = self::snapshot();
+    select(&mut snapshot, "ns/b", r#"{"type":"x","args":"text"}"#, |_| {});
+    assert!(plan(&snapshot).is_ok(), "args of a definition are not ours to judge where the pod has none");
+}
+
+#[test]
+fn cni_args_keep_the_runtime_s_pairs_and_let_plugins_ignore_what_they_do_not_know() {
+    let args = |text: &str| {
+        let mut snapshot = snapshot();
+        snapshot.cni_args = CniArgs::parse(text).expect("args");
+        plan(&snapshot).expect("a plan").attachments[0].cni_args.clone()
+    };
+    assert_eq!(args("A=1"), "A=1;IgnoreUnknown=1");
+    assert_eq!(args("IgnoreUnknown=true;A=1"), "IgnoreUnknown=true;A=1");
+    assert_eq!(args("IgnoreUnknown=0;A=1"), "A=1;IgnoreUnknown=1");
+}
+
+#[test]
+fn a_default_network_of_the_pod_s_choice_keeps_the_runtime_s_interface_name() {
+    rows!("K-063");
+    let mut snapshot = snapshot();
+    snapshot.runtime_config = serde_json::from_str(r#"{"mac":"02:00:00:00:00:09","dns":{}}"#).expect("runtimeConfig");
+    snapshot.default = network("kube-system/calico", r#"{"type":"calico","capabilities":{"mac":true}}"#);
+    snapshot.default_selection = Some(Selection {
+        interface: Some("x0".to_owned()),
+        mac: Some("02:00:00:00:00:01".to_owned()),
+        ..Selection::default()
+    });
+    let plan = plan(&snapshot).expect("a plan");
+    assert_eq!(names(&plan), ["eth0"]);
+    assert!(plan.warnings[0].contains("ignored"), "{:?}", plan.warnings);
+    assert_eq!(plan.attachments[0].capability_args["mac"].get(), r#""02:00:00:00:00:01""#);
+    assert!(plan.attachments[0].capability_args.contains_key("dns"));
+}
+
+#[test]
+fn one_gateway_of_each_family_over_all_elements() {
+    rows!("K-040");
+    let routes = |lists: &[Option<&[&str]>]| {
+        let mut snapshot = snapshot();
+        for list in lists {
+            macvlan(&mut snapshot, |s| s.default_route = list.map(|list| list.iter().map(|g| ip(g)).collect()));
+        }
+        plan(&snapshot).map(|plan| plan.default_routes)
+    };
+    let owner = |attachment, gateway: &str| Some(RouteOwner { attachment, gateway: Some(ip(gateway)) });
+    let keeper = |attachment| Some(RouteOwner { attachment, gateway: None });
+    assert_eq!(routes(&[None, None]), Ok(DefaultRoutes::default()));
+    assert_eq!(routes(&[None, Some(&["10.0.0.1"])]), Ok(DefaultRoutes { v4: owner(2, "10.0.0.1"), v6: None }));
+    assert_eq!(
+        routes(&[Some(&["10.0.0.1"]), Some(&["fd00::1"])]),
+        Ok(DefaultRoutes { v4: owner(1, "10.0.0.1"), v6: owner(2, "fd00::1") })
+    );
+    assert_eq!(routes(&[Some(&[])]), Ok(DefaultRoutes { v4: keeper(1), v6: keeper(1) }));
+    assert_eq!(
+        routes(&[Some(&["10.0.0.1"]), Some(&[])]),
+        Ok(DefaultRoutes { v4: owner(1, "10.0.0.1"), v6: keeper(2) })
+    );
+    for wrong in [
+        &[Some(&["10.0.0.1", "10.0.0.2"][..])][..],
+        &[Some(&["fd00::1"][..]), Some(&["fd00::2"][..])],
+        &[Some(&[][..]), Some(&[][..])],
+    ] {
+        let error = routes(wrong).expect_err("two owners");
+        assert!(error.is(Code::InvalidAnnotation) && error.msg.contains("default-route"), "{error}");
+    }
+}
+
+#[test]
+fn isolation_holds_for_the_selected_and_for_the_default_network() {
+    let mut snapshot = snapshot();
+    snapshot.policy.namespace_isolation = true;
+    for allowed in ["ns/own", "default/shared"] {
+        select(&mut snapshot, allowed, r#"{"type":"x"}"#, |_| {});
+    }
+    assert!(plan(&snapshot).is_ok());
+    let mut other = snapshot.clone();
+    select(&mut other, "other/b", r#"{"type":"x"}"#, |_| {});
+    refused(&other, Code::Forbidden, &["other/b", "\"ns\"", "globalNamespaces"]);
+    other.policy.namespace_isolation = false;
+    assert!(plan(&other).is_ok());
+    snapshot.default = network("other/b", r#"{"type":"x"}"#);
+    assert!(plan(&snapshot).is_ok(), "what the node's configuration names needs no leave");
+    snapshot.default_selection = Some(Selection::default());
+    refused(&snapshot, Code::Forbidden, &["other/b"]);
+}
+
+#[test]
+fn only_listed_namespaces_may_replace_the_default_network() {
+    let mut snapshot = snapshot();
+    snapshot.default = network("ns/b", r#"{"type":"x"}"#);
+    snapshot.default_selection = Some(Selection::default());
+    assert!(plan(&snapshot).is_ok());
+    snapshot.policy.default_network_namespaces = Some(BTreeSet::from(["kube-system".to_owned()]));
+    refused(&snapshot, Code::Forbidden, &["ns/b", "defaultNetworkNamespaces"]);
+    snapshot.default = network("kube-system/b", r#"{"type":"x"}"#);
+    assert!(plan(&snapshot).is_ok());
+    select(&mut snapshot, "ns/c", r#"{"type":"x"}"#, |_| {});
+    assert!(plan(&snapshot).is_ok(), "it is about the default network only");
+}
+
+#[test]
+fn plugin_types_of_definitions_can_be_listed_ipam_included() {
+    let mut snapshot = snapshot();
+    snapshot.policy.allowed_plugin_types = Some(BTreeSet::from(["macvlan".to_owned(), "static".to_owned()]));
+    select(&mut snapshot, "ns/a", r#"{"type":"macvlan","ipam":{"type":"static"}}"#, |_| {});
+    assert!(plan(&snapshot).is_ok(), "the default network of the node is not a definition of a pod's choice");
+    for wrong in [
+        r#"{"type":"bridge"}"#,
+        r#"{"type":"macvlan","ipam":{"type":"dhcp"}}"#,
+        r#"{"plugins":[{"type":"macvlan"},{"type":"tuning"}]}"#,
+    ] {
+        let mut snapshot = snapshot.clone();
+        select(&mut snapshot, "ns/b", wrong, |_| {});
+        refused(&snapshot, Code::Forbidden, &["ns/b", "allowedPluginTypes", "macvlan, static"]);
+    }
+}
+
+#[test]
+fn a_network_that_leads_back_to_us_is_refused() {
+    for wrong in [
+        r#"{"type":"plexus"}"#,
+        r#"{"type":"multus"}"#,
+        r#"{"plugins":[{"type":"x"},{"type":"multus-shim"}]}"#,
+        r#"{"type":"flannel","delegate":{"type":"plexus"}}"#,
+        r#"{"type":"x","deep":[{"er":{"type":"multus"}}]}"#,
+    ] {
+        let mut snapshot = snapshot();
+        select(&mut snapshot, "ns/b", wrong, |_| {});
+        refused(&snapshot, Code::InvalidConfig, &["ns/b", "wait for itself"]);
+        snapshot.default = snapshot.selected.remove(0).network;
+        refused(&snapshot, Code::InvalidConfig, &["ns/b"]);
+    }
+}
+
+#[test]
+fn the_same_network_twice_gives_two_attachments_that_differ_in_interface_only() {
+    rows!("K-049");
+    let mut snapshot = snapshot();
+    macvlan(&mut snapshot, |_| {});
+    macvlan(&mut snapshot, |_| {});
+    let plan = plan(&snapshot).expect("a plan");
+    let tuple = |i: usize| (plan.attachments[i].config.name.clone(), plan.attachments[i].ifname.clone());
+    assert_eq!(tuple(1).0, tuple(2).0);
+    assert_ne!(tuple(1).1, tuple(2).1);
+}

@@ -1,0 +1,3 @@
+//! What happens without a call: at start and periodically.
+
+pub mod evidence;

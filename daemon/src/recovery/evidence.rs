@@ -1,0 +1,238 @@
+//! Proof that a sandbox is gone, without which nothing is torn down that nobody asked to tear down: another boot, or a
+//! network namespace that no mount and no task has, seen twice some time apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use nix::libc;
+
+use crate::ledger::{Key, Record};
+
+/// The least time between two sightings unless the configuration says otherwise.
+pub const MIN_GAP: Duration = Duration::from_mins(1);
+
+/// Up to this many sandboxes may look gone at once whatever their share: on a node with few pods, one is more than a
+/// fifth.
+const FEW: usize = 4;
+/// More than one in this many is not believed.
+const SHARE: usize = 5;
+
+/// The id of the current boot.
+///
+/// # Errors
+/// As reading `/proc` fails.
+pub fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// Which of the network namespaces `wanted`, by inode, exist: those that a task is in, and those that are mounted
+/// anywhere. Ends as soon as all are found, which the first mount table usually does. Blocking.
+///
+/// It sees the processes of this `/proc`: the daemon has to share the host's PID namespace.
+///
+/// # Errors
+/// Without `CAP_SYS_PTRACE`, since tasks of others would then look as if they had no namespace; or as reading `/proc`
+/// fails.
+pub fn living_netns(wanted: &BTreeSet<u64>) -> io::Result<BTreeSet<u64>> {
+    if !may_look_at_tasks()? {
+        let text = "cannot tell which network namespaces are in use: plexusd needs the capability SYS_PTRACE";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    let mut scan = Scan { missing: wanted.clone(), mount_tables: BTreeSet::new() };
+    let processes = numbered(Path::new("/proc"))?;
+    for process in &processes {
+        if scan.missing.is_empty() {
+            break;
+        }
+        scan.task(process)?;
+    }
+    // Threads mostly share what their process has; look at them last.
+    for process in &processes {
+        if scan.missing.is_empty() {
+            break;
+        }
+        for task in unless_gone(numbered(&process.join("task")))?.unwrap_or_default() {
+            scan.task(&task)?;
+        }
+    }
+    Ok(wanted.difference(&scan.missing).copied().collect())
+}
+
+struct Scan {
+    missing: BTreeSet<u64>,
+    /// Mount namespace and root of the mount tables that were read. A table lacks what is outside its reader's root.
+    mount_tables: BTreeSet<(PathBuf, PathBuf)>,
+}
+
+impl Scan {
+    fn task(&mut self, task: &Path) -> io::Result<()> {
+        if let Some(netns) = link(&task.join("ns/net"))?
+            && let Some(inode) = netns.to_str().and_then(netns_inode)
+        {
+            self.missing.remove(&inode);
+        }
+        // Anybody may read a mount table, also where the links are closed.
+        let key = link(&task.join("ns/mnt"))?.zip(link(&task.join("root"))?);
+        if key.as_ref().is_some_and(|key| self.mount_tables.contains(key)) {
+            return Ok(());
+        }
+        if let Some(table) = unless_gone(fs::read(task.join("mountinfo")))? {
+            for inode in mounted_netns(&String::from_utf8_lossy(&table)) {
+                self.missing.remove(&inode);
+            }
+            self.mount_tables.extend(key);
+        }
+        Ok(())
+    }
+}
+
+/// Whether we have `CAP_SYS_PTRACE`, in our user namespace at least.
+fn may_look_at_tasks() -> io::Result<bool> {
+    const CAP_SYS_PTRACE: u32 = 19;
+    let status = fs::read_to_string("/proc/thread-self/status")?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or_default();
+    Ok(effective >> CAP_SYS_PTRACE & 1 == 1)
+}
+
+/// Where a link of a task leads. Nothing where the task has ended, or is closed to us although we may look at tasks:
+/// then it belongs to the outside of our user namespace, or to a security module.
+fn link(path: &Path) -> io::Result<Option<PathBuf>> {
+    match fs::read_link(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        link => unless_gone(link),
+    }
+}
+
+/// The entries of a directory whose names are numbers: processes, or tasks.
+fn numbered(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// Nothing where `/proc` says that the task has ended: directories vanish, open files answer ESRCH, and the mount table
+/// of a zombie EINVAL.
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The network namespaces that a mount table has: their root is `net:[inode]`.
+fn mounted_netns(mountinfo: &str) -> impl Iterator<Item = u64> {
+    mountinfo.lines().filter_map(|line| netns_inode(line.split(' ').nth(3)?))
+}
+
+fn netns_inode(text: &str) -> Option<u64> {
+    text.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// What is known about the sandbox of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sandbox {
+    /// The key of the record.
+    pub key: Key,
+    /// The boot during which it was made.
+    pub boot_id: String,
+    /// The inode of its network namespace; none where that is not known, and then only another boot proves its end.
+    pub netns: Option<u64>,
+}
+
+impl From<&Record> for Sandbox {
+    fn from(record: &Record) -> Self {
+        let planned = &record.planned;
+        Self {
+            key: (planned.container_id.clone(), planned.ifname.clone()),
+            boot_id: planned.boot_id.clone(),
+            netns: planned.netns_id.map(|id| id.ino),
+        }
+    }
+}
+
+/// The sandboxes that were missing when last looked: since when, and which network namespace.
+pub type Suspects = BTreeMap<Key, Suspect>;
+
+/// A sandbox that was missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suspect {
+    /// The inode of its network namespace.
+    pub netns: u64,
+    /// When it was first missing.
+    pub since: Instant,
+}
+
+/// What follows from one look.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// The records whose sandboxes are proved to be gone.
+    pub dead: Vec<Key>,
+    /// For the next look.
+    pub suspects: Suspects,
+    /// Set where too many of this boot look gone at once to be true. None of them is dead or suspected then.
+    pub disbelieved: Option<Disbelieved>,
+}
+
+/// Too many sandboxes look gone at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{gone} of {all} sandboxes of this boot look gone at once, which is more than a fifth; nothing is cleaned up. \
+     Check that plexusd shares the host's PID namespace"
+)]
+pub struct Disbelieved {
+    /// How many look gone.
+    pub gone: usize,
+    /// Of how many.
+    pub all: usize,
+}
+
+/// Judges the sandboxes of all records. `living` has those of their network namespaces that exist, as
+/// [`living_netns`] finds them, and `suspects` is what the last look returned. Pure.
+///
+/// A sandbox of another boot is dead at once. One of this boot is dead when its network namespace is missing now and
+/// was at every look since one at least `min_gap` ago. Where more than a fifth of this boot's are missing, and more
+/// than four, the look is not believed, and sightings start anew.
+pub fn judge(
+    sandboxes: &[Sandbox],
+    current_boot_id: &str,
+    living: &BTreeSet<u64>,
+    suspects: &Suspects,
+    now: Instant,
+    min_gap: Duration,
+) -> Judgement {
+    let (this_boot, earlier): (Vec<_>, Vec<_>) =
+        sandboxes.iter().partition(|sandbox| sandbox.boot_id == current_boot_id);
+    let mut judgement =
+        Judgement { dead: earlier.into_iter().map(|sandbox| sandbox.key.clone()).collect(), ..Judgement::default() };
+    let missing: Vec<_> = this_boot
+        .iter()
+        .filter_map(|sandbox| Some((&sandbox.key, sandbox.netns.filter(|netns| !living.contains(netns))?)))
+        .collect();
+    if missing.len() > FEW && missing.len() * SHARE > this_boot.len() {
+        judgement.disbelieved = Some(Disbelieved { gone: missing.len(), all: this_boot.len() });
+        return judgement;
+    }
+    for (key, netns) in missing {
+        // A key can come back with another sandbox.
+        let earlier = suspects.get(key).filter(|suspect| suspect.netns == netns);
+        let since = earlier.map_or(now, |suspect| suspect.since);
+        if earlier.is_some() && now.saturating_duration_since(since) >= min_gap {
+            judgement.dead.push(key.clone());
+        }
+        judgement.suspects.insert(key.clone(), Suspect { netns, since });
+    }
+    judgement
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! What a pod's user reads about its networks.
+
+pub mod status;
