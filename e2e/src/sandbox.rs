@@ -29,7 +29,10 @@ impl<'n> Sandbox<'n> {
             let made = thread::scope(|scope| scope.spawn(|| make_at(&path)).join().expect("it does not panic"));
             made.unwrap_or_else(|error| panic!("{path}: {error}"));
         });
-        Self { node, path, id }
+        let sandbox = Self { node, path, id };
+        // Runtimes see to it themselves.
+        sandbox.ip("link set lo up");
+        sandbox
     }
 
     /// The path of the namespace: `CNI_NETNS`.

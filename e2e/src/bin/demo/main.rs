@@ -82,7 +82,8 @@ fn pod_life(node: &Node, stage: &Stage) -> Result<()> {
 
     screen::step("The pod says so itself: its network-status annotation");
     let status = stage.network_status()?;
-    screen::show_json(&status);
+    screen::show(&status);
+    let status = serde_json::from_str(&status).context("network-status is not JSON")?;
     check_interfaces(&sandbox, &status, added.result())?;
     screen::good("eth0, net1 and data0 are up, with the addresses that the plugins gave.");
 

@@ -71,9 +71,10 @@ impl Stage {
     }
 
     /// The network-status that the daemon has written for the pod.
-    pub fn network_status(&self) -> Result<Value> {
+    pub fn network_status(&self) -> Result<String> {
         let name = format!("{}.{}.network-status.json", self.pod.namespace, self.pod.name);
-        read_json(&self.manifests.join(name))
+        let path = self.manifests.join(name);
+        fs::read_to_string(&path).with_context(|| path.display().to_string())
     }
 }
 
