@@ -1,1 +1,36 @@
-//! x
+//! The test bench: everything around Plexus that a test needs, real where it can be.
+//!
+//! - [`Node`] is a machine of its own: a mount and a network namespace, made in a millisecond. Tests run in parallel,
+//!   as root or under `unshare -Urm`, and the machine they run on is not touched.
+//! - [`Sandbox`] is the network namespace of a pod on that node.
+//! - [`Daemon`] is `plexusd` running there, [`Manifests`] the cluster that it serves.
+//! - [`Runtime`] plays containerd or CRI-O and executes the shim as they do.
+//! - [`Script`] tells a scripted plugin how to behave; [`Node::calls`] tells what it was asked.
+//!
+//! Binaries of other crates are looked up beside the test: `cargo build --workspace --bins` comes first.
+
+mod answer;
+pub mod binaries;
+mod daemon;
+mod gate;
+mod http;
+pub mod ip;
+mod manifests;
+mod mounts;
+mod node;
+mod plugin_log;
+mod runtime;
+mod sandbox;
+mod script;
+pub mod skip;
+
+pub use answer::Answer;
+pub use daemon::Daemon;
+pub use gate::{Gate, Held};
+pub use http::Reply;
+pub use manifests::{Manifests, Pod};
+pub use node::{Node, NodeError};
+pub use plugin_log::{Call, Entry};
+pub use runtime::{Flavour, Running, Runtime, Target};
+pub use sandbox::Sandbox;
+pub use script::{Script, ScriptFile, Step, Stream};

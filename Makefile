@@ -1,0 +1,47 @@
+# The commands of the README. All but `build` and `check` work on what `cargo build --workspace --bins` leaves.
+
+TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+OUT := $(or $(CARGO_TARGET_DIR),target)
+SKIPPED := $(OUT)/skipped-tests.txt
+SHIM_LIMIT := 1300000
+
+.PHONY: build demo test check conformance clean
+
+## What ships: dist/plexus and dist/plexusd, static. --target keeps crt-static away from build scripts.
+build:
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(TARGET) -p plexus --profile shim
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(TARGET) -p plexusd --profile dist
+	mkdir -p dist
+	cp $(OUT)/$(TARGET)/shim/plexus $(OUT)/$(TARGET)/dist/plexusd dist/
+	@size=$$(stat -c %s dist/plexus); echo "dist/plexus $$size bytes, dist/plexusd $$(stat -c %s dist/plexusd) bytes"; \
+	test $$size -le $(SHIM_LIMIT) || { echo "dist/plexus has more than $(SHIM_LIMIT) bytes" >&2; exit 1; }
+
+## A pod with three interfaces, made and removed before your eyes.
+demo:
+	@e2e/setup.sh
+	@cargo build --locked --quiet --workspace --bins
+	@e2e/in-node.sh $(OUT)/debug/demo
+
+## All tests, as root or as an ordinary user. What could not run here is listed at the end.
+test:
+	e2e/setup.sh
+	cargo build --locked --workspace --bins
+	@mkdir -p $(OUT) && : > $(SKIPPED)
+	e2e/in-node.sh cargo test --locked --workspace --no-fail-fast; status=$$?; \
+	if [ -s $(SKIPPED) ]; then echo "skipped:"; sort -u $(SKIPPED) | sed 's/^/  /'; else echo "no test was skipped"; fi; \
+	exit $$status
+
+## What needs no namespace: format, lints, documentation, licences and sources.
+check:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	cargo test --locked --package plexus-e2e --test dependencies
+
+## Writes docs/conformance.md from the rows that tests name.
+conformance:
+	PLEXUS_BLESS=1 cargo test --locked --package plexus-e2e --test conformance
+
+clean:
+	cargo clean
+	rm -rf dist

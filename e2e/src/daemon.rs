@@ -1,0 +1,174 @@
+//! `plexusd` on a node.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use plexus_api::wire;
+use serde_json::Value;
+
+use crate::binaries::binary;
+use crate::{Node, Reply, http};
+
+/// How long it may take to become ready, or to stop.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running daemon. It is killed when this is dropped; when a test fails, its log is shown.
+#[derive(Debug)]
+pub struct Daemon<'n> {
+    node: &'n Node,
+    config: PathBuf,
+    manifests: PathBuf,
+    socket: PathBuf,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl<'n> Daemon<'n> {
+    /// Starts `plexusd` with `config` and `manifests`, and waits until it is ready.
+    pub fn start(node: &'n Node, config: &Value, manifests: &Path) -> Self {
+        let mut daemon = Self::new(node, config, manifests);
+        daemon.restart();
+        daemon
+    }
+
+    /// The same, not started yet.
+    pub fn new(node: &'n Node, config: &Value, manifests: &Path) -> Self {
+        let dir = config["daemonSocketDir"].as_str().unwrap_or(wire::SOCKET_DIR);
+        let daemon = Self {
+            node,
+            config: node.scratch().join("daemon-config.json"),
+            manifests: manifests.to_owned(),
+            socket: Path::new(dir).join(wire::SOCKET_NAME),
+            log: node.scratch().join("plexusd.log"),
+            child: None,
+        };
+        daemon.configure(config);
+        daemon
+    }
+
+    /// Gives it another configuration, which counts from the next start on.
+    pub fn configure(&self, config: &Value) {
+        fs::write(&self.config, config.to_string()).expect("the configuration can be written");
+    }
+
+    /// Starts it, after stopping it where it runs, and waits until it is ready.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.launch();
+        self.wait_ready();
+    }
+
+    /// Starts it without waiting.
+    pub fn launch(&mut self) {
+        let log = File::options().create(true).append(true).open(&self.log).expect("the log can be opened");
+        let mut command = Command::new(binary("plexusd"));
+        command.arg("serve").arg("--config").arg(&self.config).arg("--manifests").arg(&self.manifests);
+        // Nothing is printed to stdout: its end tells that the daemon has ended.
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        self.child = Some(self.node.spawn(&mut command).expect("plexusd can be started"));
+    }
+
+    /// Waits until `/readyz` says so. Panics with the log if the daemon ends or does not become ready.
+    pub fn wait_ready(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let outcome = self.get("/readyz");
+            if outcome.as_ref().is_ok_and(|reply| reply.status == 200) {
+                return;
+            }
+            // Neither a socket that is about to listen nor readiness sends an event; the daemon's end does.
+            if self.has_ended_within(Duration::from_millis(5)) {
+                let status = self.reap();
+                panic!("plexusd ended before it was ready: {status}\n{}", self.log());
+            }
+            assert!(Instant::now() < end, "plexusd is not ready: {outcome:?}\n{}", self.log());
+        }
+    }
+
+    /// Stops it with SIGTERM and waits for its end; nothing happens where it does not run.
+    pub fn stop(&mut self) {
+        if self.child.is_none() {
+            return;
+        }
+        self.signal(Signal::SIGTERM);
+        assert!(self.has_ended_within(PATIENCE), "plexusd does not stop\n{}", self.log());
+        self.reap();
+    }
+
+    /// Kills it with SIGKILL and waits for its end.
+    pub fn kill9(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.reap();
+    }
+
+    /// Waits for its end, which something else has caused.
+    pub fn wait_end(&mut self) -> ExitStatus {
+        assert!(self.has_ended_within(PATIENCE), "plexusd does not end\n{}", self.log());
+        self.reap()
+    }
+
+    /// Its process ID. Panics where it does not run.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("plexusd runs").id()
+    }
+
+    /// Its socket, a path on the node.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// What it has logged, over all its starts.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// `POST path` on its socket.
+    pub fn post(&self, path: &str, body: &[u8]) -> io::Result<Reply> {
+        self.exchange(&http::request("POST", path, body))
+    }
+
+    /// `GET path` on its socket.
+    pub fn get(&self, path: &str) -> io::Result<Reply> {
+        self.exchange(&http::request("GET", path, b""))
+    }
+
+    /// Sends these bytes to its socket and reads an HTTP answer.
+    pub fn exchange(&self, request: &[u8]) -> io::Result<Reply> {
+        self.node.run(|| http::exchange(&self.socket, request))
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).expect("a process ID is an i32");
+        kill(Pid::from_raw(pid), signal).expect("a child that was not waited for can be signalled");
+    }
+
+    fn has_ended_within(&self, time: Duration) -> bool {
+        let Some(stdout) = self.child.as_ref().and_then(|child| child.stdout.as_ref()) else { return true };
+        let mut fds = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        let timeout = PollTimeout::try_from(time).expect("it is short");
+        poll(&mut fds, timeout).is_ok_and(|ready| ready > 0)
+    }
+
+    fn reap(&mut self) -> ExitStatus {
+        self.child.take().expect("plexusd runs").wait().expect("a child can be waited for")
+    }
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- plexusd's log ---\n{}---", self.log());
+        }
+    }
+}

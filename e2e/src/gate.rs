@@ -1,0 +1,60 @@
+//! Synchronisation with a scripted plugin, without sleeping.
+
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use crate::Step;
+
+/// How long a plugin may take to arrive before the test fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A place where a plugin waits: a named pipe that the plugin reads and the test writes. Opening either end waits for
+/// the other, so the test knows when the plugin has arrived.
+#[derive(Debug)]
+pub struct Gate {
+    path: PathBuf,
+}
+
+/// A plugin that has arrived and waits; it goes on when this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    _pipe: File,
+}
+
+impl Gate {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self { path }
+    }
+
+    /// The step of a script that waits here.
+    pub fn step(&self) -> Step {
+        Step::Gate(self.path.clone())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits until a plugin has arrived.
+    pub fn wait(&self) -> Held {
+        let (path, (sender, receiver)) = (self.path.clone(), mpsc::channel());
+        thread::spawn(move || sender.send(OpenOptions::new().write(true).open(path)));
+        let opened = receiver.recv_timeout(PATIENCE);
+        let opened = opened.unwrap_or_else(|_| panic!("no plugin arrived at {} in {PATIENCE:?}", self.path.display()));
+        Held { _pipe: opened.unwrap_or_else(|error| panic!("{}: {error}", self.path.display())) }
+    }
+}
+
+impl Held {
+    /// Lets the plugin go on.
+    pub fn release(self) {}
+}
