@@ -1,3 +1,4 @@
 //! plexusd, the node daemon. The way of a call: [`plan`] is pure and owns the types that the rooms share.
 
+pub mod netns;
 pub mod plan;
