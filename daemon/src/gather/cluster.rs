@@ -1,0 +1,6 @@
+//! The cluster as the node sees it: one in-memory [`Store`] that the verbs read, and what feeds it.
+
+pub mod manifests;
+mod store;
+
+pub use store::{Definition, Store};

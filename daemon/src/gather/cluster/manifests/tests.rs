@@ -1,0 +1,247 @@
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::{Manifests, parse, remove_status, write_status};
+use crate::gather::cluster::Store;
+
+fn pod(name: &str, note: &str) -> String {
+    format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  annotations:\n    note: '{note}'\n")
+}
+
+/// A directory that is being followed.
+struct Followed {
+    dir: TempDir,
+    store: Store,
+    task: JoinHandle<std::io::Error>,
+    barriers: u32,
+}
+
+impl Followed {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("directory");
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).expect(name);
+        }
+        let store = Store::default();
+        let manifests = Manifests::open(dir.path(), store.clone()).expect("open");
+        assert!(store.synced(), "the first read is done");
+        Self { dir, store, task: tokio::spawn(manifests.run()), barriers: 0 }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn note(&self, pod: &str) -> Option<String> {
+        self.store.pod("default", pod).map(|pod| pod.annotations["note"].clone())
+    }
+
+    /// Waits until all that was done so far has been seen: events come in order.
+    async fn settle(&mut self) {
+        self.barriers += 1;
+        let name = format!("barrier-{}", self.barriers);
+        fs::write(self.path().join("zz-barrier.yaml"), pod(&name, "x")).expect("barrier");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        assert!(self.store.wait_pod("default", &name, deadline).await.is_some(), "the directory is not followed");
+    }
+}
+
+#[test]
+fn pods_and_definitions_are_read_from_several_documents() {
+    plexus_api::rows!("K-002");
+    let objects = parse(
+        r#"---
+# nothing
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: p
+  namespace: tenant
+  uid: 1-2-3
+  annotations:
+    k8s.v1.cni.cncf.io/networks: '[{"name":"a"}]'
+spec:
+  containers: [{name: c, image: i}]
+---
+apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata: {name: full, namespace: tenant, annotations: {k8s.v1.cni.cncf.io/resourceName: intel.com/sriov}}
+spec:
+  config: |
+    {"type": "bridge"}
+---
+{apiVersion: k8s.cni.cncf.io/v1, kind: NetworkAttachmentDefinition, metadata: {name: n}}
+---
+{apiVersion: k8s.cni.cncf.io/v1, kind: NetworkAttachmentDefinition, metadata: {name: null-spec}, spec: null}
+---
+{apiVersion: k8s.cni.cncf.io/v1, kind: NetworkAttachmentDefinition, metadata: {name: no-config}, spec: {}}
+---
+{apiVersion: other/v1, kind: NetworkAttachmentDefinition, metadata: {name: another-group}}
+---
+{apiVersion: other/v1, kind: Thing, metadata: 5, spec: {config: {a: b}}}
+"#,
+    )
+    .expect("parses");
+    let [pod] = &objects.pods[..] else { panic!("{:?}", objects.pods) };
+    assert_eq!((&*pod.namespace, &*pod.name, &*pod.uid), ("tenant", "p", "1-2-3"));
+    assert_eq!(pod.annotations["k8s.v1.cni.cncf.io/networks"], r#"[{"name":"a"}]"#);
+    let definitions: Vec<_> = objects
+        .definitions
+        .iter()
+        .map(|d| (&*d.namespace, &*d.name, d.config.as_deref().map(str::trim), d.resource_name.as_deref()))
+        .collect();
+    assert_eq!(
+        definitions,
+        [
+            ("tenant", "full", Some(r#"{"type": "bridge"}"#), Some("intel.com/sriov")),
+            ("default", "n", None, None),
+            ("default", "null-spec", None, None),
+            ("default", "no-config", None, None),
+        ]
+    );
+}
+
+#[test]
+fn an_error_says_where() {
+    for (text, place) in [
+        ("kind: Pod\n  name: [x\n", "line 2"),
+        ("a: 1\n---\napiVersion: v1\nkind: Pod\nmetadata: {}\n", "object 2: Pod: missing field `name`"),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {name: p, annotations: {a: 5}}\n", "object 1: Pod: "),
+        (
+            "apiVersion: k8s.cni.cncf.io/v1\nkind: NetworkAttachmentDefinition\nmetadata: {name: n}\nspec: {config: {}}\n",
+            "default/n: spec.config must be a string",
+        ),
+    ] {
+        let error = parse(text).expect_err(text);
+        assert!(error.contains(place) && !error.contains('\n'), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn files_that_come_change_and_go_are_followed() {
+    let mut followed = Followed::new(&[("a.yaml", &pod("a", "1")), ("b.yml", &pod("b", "1")), ("c.txt", "{{{")]);
+    assert_eq!((followed.note("a"), followed.note("b")), (Some("1".into()), Some("1".into())));
+    assert_eq!(followed.store.pod("default", "a").expect("a").uid, "");
+
+    fs::write(followed.path().join("a.yaml"), pod("a", "2")).expect("rewrite");
+    fs::remove_file(followed.path().join("b.yml")).expect("remove");
+    fs::write(followed.path().join("d.yaml"), pod("d", "1")).expect("create");
+    followed.settle().await;
+    assert_eq!((followed.note("a"), followed.note("b")), (Some("2".into()), None));
+    assert_eq!(followed.note("d").as_deref(), Some("1"));
+
+    // An editor writes elsewhere and renames; a rename away is a removal.
+    fs::write(followed.path().join("new"), pod("a", "3")).expect("write");
+    fs::rename(followed.path().join("new"), followed.path().join("a.yaml")).expect("rename");
+    fs::rename(followed.path().join("d.yaml"), followed.path().join("d.off")).expect("rename");
+    symlink("d.off", followed.path().join("e.yaml")).expect("link");
+    followed.settle().await;
+    assert_eq!(followed.note("a").as_deref(), Some("3"));
+    assert_eq!(followed.note("d").as_deref(), Some("1"), "through the link");
+
+    fs::remove_file(followed.path().join("e.yaml")).expect("remove");
+    followed.settle().await;
+    assert_eq!(followed.note("d"), None);
+}
+
+#[tokio::test]
+async fn a_mounted_config_map_is_followed() {
+    let mut followed = Followed::new(&[]);
+    let dir = followed.path().to_owned();
+    for (version, note) in [("v1", "1"), ("v2", "2")] {
+        fs::create_dir(dir.join(version)).expect("version");
+        fs::write(dir.join(version).join("a.yaml"), pod("a", note)).expect("write");
+        symlink(version, dir.join("..data_tmp")).expect("link");
+        if version == "v1" {
+            symlink("..data/a.yaml", dir.join("a.yaml")).expect("link");
+        }
+        fs::rename(dir.join("..data_tmp"), dir.join("..data")).expect("swap");
+        followed.settle().await;
+        assert_eq!(followed.note("a").as_deref(), Some(note));
+    }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("log").write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_broken_file_keeps_its_last_good_content() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let mut followed = Followed::new(&[("a.yaml", &pod("a", "1"))]);
+    fs::write(followed.path().join("a.yaml"), "kind: Pod\n  name: [x\n").expect("break");
+    // A writer that has not finished; reading now would log an error.
+    let mut unfinished = fs::File::create(followed.path().join("b.yaml")).expect("create");
+    unfinished.write_all(b"{apiVersion: v1, kind: Pod, meta").expect("write");
+    followed.settle().await;
+    assert_eq!(followed.note("a").as_deref(), Some("1"));
+    unfinished.write_all(b"data: {name: b, annotations: {note: '1'}}}").expect("write");
+    drop(unfinished);
+    followed.settle().await;
+    assert_eq!(followed.note("b").as_deref(), Some("1"));
+
+    let log = String::from_utf8(log.0.lock().expect("log").clone()).expect("text");
+    let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
+    let [error] = errors[..] else { panic!("{log}") };
+    assert!(error.contains("a.yaml") && error.contains("line 2"), "{error}");
+
+    fs::write(followed.path().join("a.yaml"), pod("a", "2")).expect("mend");
+    followed.settle().await;
+    assert_eq!(followed.note("a").as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn status_is_written_whole_and_is_no_manifest() {
+    let followed = Followed::new(&[("a.yaml", &pod("a", "1"))]);
+    let changes = followed.store.pod("default", "a").expect("a");
+    write_status(followed.path(), "default", "a", "[1]").expect("write");
+    write_status(followed.path(), "default", "a", "[2]").expect("write again");
+    let path = followed.path().join("default.a.network-status.json");
+    assert_eq!(fs::read_to_string(&path).expect("status"), "[2]");
+    let names: Vec<_> = fs::read_dir(followed.path()).expect("list").map(|e| e.expect("entry").file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+
+    remove_status(followed.path(), "default", "a").expect("remove");
+    remove_status(followed.path(), "default", "a").expect("remove what is gone");
+    assert!(!path.exists());
+    for (namespace, name) in [("..", "/x"), ("a", "../b"), ("", "a"), ("a", "")] {
+        let error = write_status(followed.path(), namespace, name, "").expect_err("a path");
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        assert!(remove_status(followed.path(), namespace, name).is_err());
+    }
+
+    // What came before this has been passed over: the store was not filled anew.
+    let Followed { dir, store, task, .. } = followed;
+    fs::rename(dir.path(), dir.path().with_extension("away")).expect("move away");
+    let error = task.await.expect("no panic");
+    fs::rename(dir.path().with_extension("away"), dir.path()).expect("move back");
+    assert!(error.to_string().contains(&*dir.path().to_string_lossy()), "{error}");
+    assert!(Arc::ptr_eq(&changes, &store.pod("default", "a").expect("a")), "what was known stays");
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_there_is_an_error() {
+    let error = Manifests::open(Path::new("/nonexistent/manifests"), Store::default()).expect_err("no directory");
+    assert!(error.to_string().contains("/nonexistent/manifests"), "{error}");
+}
