@@ -1,4 +1,119 @@
-//! What the decision needs, read once: from caches and files on the node.
+//! What a decision needs, read once: the pod, its annotations, the definitions, the default network. From memory and
+//! the node's disk; never from the API server on the way of a call.
 
 pub mod cluster;
 pub mod disk;
+mod networks;
+mod pod;
+
+use std::collections::BTreeSet;
+
+use plexus_api::cni::{CniArgs, CniError, Code, RawMap};
+use plexus_api::selection::{self, DEFAULT_NETWORK, NETWORKS, Selection};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::config::Settings;
+use crate::plan::{Network, Pod, PodRef, Policy, Selected, Snapshot};
+use cluster::Store;
+
+pub use networks::default_network;
+
+/// What a runtime says about the sandbox in its call.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// `CNI_IFNAME`.
+    pub ifname: String,
+    /// `CNI_ARGS`.
+    pub cni_args: CniArgs,
+    /// `runtimeConfig` of its configuration.
+    pub runtime_config: RawMap,
+    /// The pod, by `CNI_ARGS`.
+    pub pod: PodRef,
+}
+
+impl Asked {
+    /// The same for a pod of which no annotation is known or to be trusted.
+    #[must_use]
+    pub fn without_annotations(mut self) -> Self {
+        self.runtime_config.insert(pod::ANNOTATIONS.to_owned(), RawValue::NULL.to_owned());
+        self
+    }
+}
+
+/// Reads all that planning needs; `links` are the names of the sandbox's links.
+///
+/// # Errors
+/// [`Code::TryAgain`] while the pod is not known, [`Code::UnknownNetwork`] for a definition that does not exist,
+/// [`Code::InvalidAnnotation`] for an annotation that cannot be read.
+pub async fn snapshot(
+    store: &Store,
+    settings: &Settings,
+    asked: &Asked,
+    links: BTreeSet<String>,
+    deadline: Instant,
+) -> Result<Snapshot, CniError> {
+    let deadline = deadline.min(Instant::now() + settings.lookup_wait);
+    let pod = pod::find(store, asked, deadline).await?;
+    let default_selection = default_selection(&pod, settings)?;
+    let elements = elements(&pod, NETWORKS, &pod.namespace)?;
+    let lookup = networks::Lookup { store, settings, deadline };
+    let (default, literal) = match &default_selection {
+        Some(selection) => (lookup.selected(selection).await?, Vec::new()),
+        None => lookup.default_networks().await?,
+    };
+    let mut everywhere: Vec<Network> = literal;
+    if !settings.system_namespaces.contains(&pod.namespace) {
+        everywhere.extend(lookup.everywhere().await?);
+    }
+    let mut selected = Vec::new();
+    for selection in elements {
+        let network = lookup.selected(&selection).await?;
+        selected.push(Selected { selection, network });
+    }
+    Ok(Snapshot {
+        ifname: asked.ifname.clone(),
+        links,
+        pod: asked.pod.clone(),
+        cni_args: asked.cni_args.clone(),
+        runtime_config: asked.runtime_config.clone(),
+        default,
+        default_selection,
+        everywhere,
+        selected,
+        policy: policy(settings),
+    })
+}
+
+fn policy(settings: &Settings) -> Policy {
+    Policy {
+        strict: settings.strict,
+        namespace_isolation: settings.namespace_isolation,
+        global_namespaces: settings.global_namespaces.clone(),
+        default_network_namespaces: settings.default_network_namespaces.clone(),
+        allowed_plugin_types: settings.allowed_plugin_types.clone(),
+    }
+}
+
+/// The element that replaces the default network: exactly one, of the daemon's own namespace where it names none
+/// (K-062).
+fn default_selection(pod: &Pod, settings: &Settings) -> Result<Option<Selection>, CniError> {
+    if !pod.annotations.contains_key(DEFAULT_NETWORK) {
+        return Ok(None);
+    }
+    let mut elements = elements(pod, DEFAULT_NETWORK, &settings.multus_namespace)?;
+    match (elements.pop(), elements.is_empty()) {
+        (Some(selection), true) => Ok(Some(selection)),
+        (last, _) => {
+            let count = elements.len() + usize::from(last.is_some());
+            let msg = format!("annotation {DEFAULT_NETWORK:?} must name exactly one network, but names {count}");
+            Err(CniError::new(Code::InvalidAnnotation, msg))
+        }
+    }
+}
+
+fn elements(pod: &Pod, annotation: &str, namespace: &str) -> Result<Vec<Selection>, CniError> {
+    let text = pod.annotations.get(annotation).map(String::as_str).unwrap_or_default();
+    selection::parse(text, namespace)
+        .map_err(|error| CniError::new(Code::InvalidAnnotation, format!("annotation {annotation:?}: {error}")))
+}

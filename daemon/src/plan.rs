@@ -1,9 +1,47 @@
-//! What a pod gets: from a snapshot of all that is known to an ordered list of attachments. Pure.
+//! What a pod gets: from a snapshot of all that is known to an ordered list of attachments.
+//!
+//! Pure: no I/O, no clock. What can be refused is refused here, before any plugin runs.
 
 mod attachment;
+mod names;
+mod policy;
 mod recursion;
+mod request;
+mod routes;
 mod snapshot;
+
+use plexus_api::cni::CniError;
 
 pub use attachment::{Attachment, DefaultRoutes, NetnsId, PodRef, RouteOwner};
 pub use recursion::refers_to_us;
 pub use snapshot::{Network, Pod, Policy, Selected, Snapshot};
+
+#[cfg(test)]
+mod tests;
+
+/// The decision: what to attach, in order, and who owns the default routes then.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The attachments: the default network first (K-060), then those of every pod, then those that it selects.
+    pub attachments: Vec<Attachment>,
+    /// The owners of the default routes.
+    pub default_routes: DefaultRoutes,
+    /// What is done otherwise than asked for, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Plans the attachments of one sandbox.
+///
+/// # Errors
+/// What is refused, with the network and the place in the annotation; see `docs/troubleshooting.md` for the codes.
+pub fn plan(snapshot: &Snapshot) -> Result<Plan, CniError> {
+    policy::check(snapshot)?;
+    let names = names::assign(snapshot)?;
+    let default_routes = routes::owners(snapshot)?;
+    let mut warnings = Vec::new();
+    let mut attachments = Vec::new();
+    for (ifname, part) in names.into_iter().zip(snapshot.parts()) {
+        attachments.push(request::attachment(snapshot, ifname, &part, &mut warnings)?);
+    }
+    Ok(Plan { attachments, default_routes, warnings })
+}

@@ -124,7 +124,7 @@ impl Exec<'_> {
 }
 
 /// Tries again while the program is open for writing.
-async fn retry_busy<T>(mut spawn: impl AsyncFnMut() -> io::Result<T>) -> io::Result<T> {
+async fn retry_busy<T, F: Future<Output = io::Result<T>>>(mut spawn: impl FnMut() -> F) -> io::Result<T> {
     for wait in BUSY_WAITS {
         match spawn().await {
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => sleep(wait).await,

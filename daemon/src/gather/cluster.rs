@@ -3,4 +3,5 @@
 pub mod manifests;
 mod store;
 
+pub use manifests::Manifests;
 pub use store::{Definition, Store};

@@ -71,6 +71,11 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// Whether a record could not be read and is out of the way now, so that work can go on without it (P-090).
+    pub fn is_quarantined(&self) -> bool {
+        matches!(self, Self::Corrupt { moved_to: Some(_), .. })
+    }
+
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |why| Self::Io { action, path: path.to_owned(), why }
     }

@@ -3,6 +3,7 @@
 //! A file of the ledger is JSON lines. The first is the plan. Each later one says what happened since.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use plexus_api::cni::{CniError, Code, PluginResult};
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,6 @@ pub const PLEXUSD: &str = env!("CARGO_PKG_VERSION");
 
 /// DEL fails this often before the record is orphaned.
 const FAILURES_TO_ORPHAN: u32 = 3;
-/// And over at least this time, in milliseconds, so that a runtime's quick retries do not exhaust it.
-const FAILING_TO_ORPHAN_MS: u64 = 60_000;
 
 /// The whole plan of one ADD: all that its DEL needs, without the API server, the pod, or the definitions.
 #[derive(Debug, Serialize, Deserialize)]
@@ -142,9 +141,10 @@ pub struct DelFailures {
 
 impl DelFailures {
     /// Whether the runtime has been told often and long enough, so that the record is to be orphaned: three failures
-    /// over at least a minute.
-    pub fn exhausted(&self) -> bool {
-        self.count >= FAILURES_TO_ORPHAN && self.last_unix_ms.saturating_sub(self.first_unix_ms) >= FAILING_TO_ORPHAN_MS
+    /// over at least `patience`, so that a runtime's quick retries do not exhaust it (decision 12).
+    pub fn exhausted(&self, patience: Duration) -> bool {
+        let failing = Duration::from_millis(self.last_unix_ms.saturating_sub(self.first_unix_ms));
+        self.count >= FAILURES_TO_ORPHAN && failing >= patience
     }
 }
 

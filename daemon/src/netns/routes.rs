@@ -103,6 +103,14 @@ impl Netns {
         Ok(moved)
     }
 
+    /// Whether link `owner` has a default route of `family`.
+    ///
+    /// # Errors
+    /// [`Code::Io`] with the kernel's reason.
+    pub async fn owns_default(&mut self, family: Family, owner: &str) -> Result<bool, CniError> {
+        Ok(self.default_routes(family).await?.iter().any(|route| route.ifname == owner))
+    }
+
     /// The names of all links, by index.
     async fn names(&mut self) -> Result<BTreeMap<u32, String>, CniError> {
         Ok(self.links().await?.into_iter().map(|link| (link.index, link.name)).collect())

@@ -1,10 +1,6 @@
 //! A network whose plugin is Plexus, or Multus, would wait for itself.
 
-<<<<<<< HEAD
-use plexus_api::cni::NetworkConfig;
-=======
 use plexus_api::cni::{NetworkConfig, PluginConfig};
->>>>>>> room-gather
 
 /// The types that lead back to a meta-plugin.
 const META_PLUGINS: [&str; 3] = ["plexus", "multus", "multus-shim"];
@@ -14,11 +10,7 @@ const META_PLUGINS: [&str; 3] = ["plexus", "multus", "multus-shim"];
 /// Every `type` counts, also in a repeated key and in another case, because plugins written in Go read those too. The
 /// text is scanned once: neither depth nor numbers out of range get in the way.
 pub fn refers_to_us(config: &NetworkConfig) -> Option<String> {
-<<<<<<< HEAD
-    let pairs = config.plugins.iter().flat_map(|plugin| plugin.as_map());
-=======
     let pairs = config.plugins.iter().flat_map(PluginConfig::as_map);
->>>>>>> room-gather
     pairs.into_iter().find_map(|(key, raw)| meta_plugin(key, raw.get()).or_else(|| scan(raw.get())))
 }
 

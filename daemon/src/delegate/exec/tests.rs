@@ -29,12 +29,12 @@ async fn a_program_that_is_busy_is_tried_again_for_seconds() {
     plexus_api::rows!("R-048");
     let busy = || Err::<(), _>(io::Error::from(Errno::ETXTBSY));
     let start = Instant::now();
-    let freed = retry_busy(async || if start.elapsed() < Duration::from_secs(2) { busy() } else { Ok(()) });
+    let freed = retry_busy(|| async { if start.elapsed() < Duration::from_secs(2) { busy() } else { Ok(()) } });
     assert!(freed.await.is_ok(), "held for 2 s");
 
     let tries = Cell::new(0);
     let start = Instant::now();
-    let held = retry_busy(async || {
+    let held = retry_busy(|| async {
         tries.set(tries.get() + 1);
         busy()
     });
@@ -43,7 +43,7 @@ async fn a_program_that_is_busy_is_tried_again_for_seconds() {
     assert!(start.elapsed() < Duration::from_secs(5));
 
     let tries = Cell::new(0);
-    let missing = retry_busy(async || {
+    let missing = retry_busy(|| async {
         tries.set(tries.get() + 1);
         Err::<(), _>(io::Error::from(Errno::ENOENT))
     });
@@ -59,13 +59,13 @@ async fn a_program_starts_once_its_writer_has_closed_it() {
     fs::copy("/bin/true", &program).expect("copy");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
     let host = Host::start(Handle::current()).expect("host");
-    let mut writer = Some(OpenOptions::new().write(true).open(&program).expect("open"));
+    let writer = Cell::new(Some(OpenOptions::new().write(true).open(&program).expect("open")));
     let busy = Cell::new(0);
-    let mut child = retry_busy(async || {
+    let mut child = retry_busy(|| async {
         let spawned = host.spawn(Command::new(&program)).await;
         if spawned.is_err() {
             busy.set(busy.get() + 1);
-            writer = None;
+            writer.set(None);
         }
         spawned
     })

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 use plexus_api::cni::{Defaults, NetworkConfig, Version};
 
 use super::refers_to_us;
@@ -49,4 +46,3 @@ fn other_networks_are_left_alone() {
         assert_eq!(found(config), None, "{config}");
     }
 }
->>>>>>> room-gather

@@ -64,7 +64,7 @@ async fn no_wake_up_is_lost() {
         let store = Store::default();
         let waiter = tokio::spawn({
             let store = store.clone();
-            async move { store.wait_pod("ns", "a", Instant::now() + Duration::from_secs(60)).await }
+            async move { store.wait_pod("ns", "a", Instant::now() + Duration::from_mins(1)).await }
         });
         store.replace(vec![pod("a")], Vec::new());
         assert!(waiter.await.expect("no panic").is_some());

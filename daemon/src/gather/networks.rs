@@ -1,0 +1,111 @@
+//! The networks that a pod gets: by definition, or from the node's disk.
+
+use plexus_api::cni::{CniError, Code, Defaults, NetworkConfig, Version};
+use plexus_api::selection::Selection;
+use tokio::time::Instant;
+
+use super::cluster::Store;
+use super::disk;
+use crate::config::Settings;
+use crate::plan::Network;
+
+/// What a definition without a version is executed as.
+const DEFAULT_VERSION: Version = Version::V1_0_0;
+
+/// Looks networks up, waiting for definitions that are not known yet until the deadline.
+pub(super) struct Lookup<'a> {
+    pub store: &'a Store,
+    pub settings: &'a Settings,
+    pub deadline: Instant,
+}
+
+/// The default network of pods that do not replace it, looked up without waiting: for STATUS and for clean-up.
+pub async fn default_network(store: &Store, settings: &Settings) -> Result<Network, CniError> {
+    let lookup = Lookup { store, settings, deadline: Instant::now() };
+    lookup.default_networks().await.map(|(default, _)| default)
+}
+
+impl Lookup<'_> {
+    /// The default network, and the further ones that stand beside it in a literal list.
+    pub async fn default_networks(&self) -> Result<(Network, Vec<Network>), CniError> {
+        if let Some(name) = &self.settings.cluster_network {
+            let network = self.by_any_form(name).await.map_err(|error| error.context("clusterNetwork"))?;
+            return Ok((network, Vec::new()));
+        }
+        let mut literal = Vec::new();
+        for (index, delegate) in self.settings.delegates.iter().enumerate() {
+            let text = serde_json::to_string(delegate).unwrap_or_default();
+            let defaults = Defaults { name: None, version: DEFAULT_VERSION };
+            let config = NetworkConfig::parse(&text, defaults).and_then(NetworkConfig::require_plugin);
+            let config = config.map_err(|error| CniError::from(error).context(format!("delegates[{index}]")))?;
+            literal.push(on_disk(config));
+        }
+        if literal.is_empty() {
+            let msg = "no default network: set clusterNetwork (or delegates) in the node's configuration";
+            return Err(CniError::new(Code::InvalidConfig, msg));
+        }
+        let default = literal.remove(0);
+        Ok((default, literal))
+    }
+
+    /// The networks of every pod outside the system namespaces (K-068).
+    pub async fn everywhere(&self) -> Result<Vec<Network>, CniError> {
+        let mut networks = Vec::new();
+        for name in &self.settings.default_networks {
+            networks.push(self.by_any_form(name).await.map_err(|error| error.context("defaultNetworks"))?);
+        }
+        Ok(networks)
+    }
+
+    /// The network that an element of the annotation names.
+    pub async fn selected(&self, selection: &Selection) -> Result<Network, CniError> {
+        let (namespace, name) = (&selection.namespace, &selection.name);
+        if let Some(network) = self.definition(namespace, name, self.deadline).await? {
+            return Ok(network);
+        }
+        let msg = format!(
+            "network \"{namespace}/{name}\": there is no network-attachment-definition {name:?} in namespace {namespace:?}"
+        );
+        Err(CniError::new(Code::UnknownNetwork, msg))
+    }
+
+    /// A definition in the daemon's namespace, a name on disk, a directory or a file, in this order (K-061).
+    async fn by_any_form(&self, name: &str) -> Result<Network, CniError> {
+        if name.contains('/') {
+            return self.on_node(name).await;
+        }
+        if let Some(network) = self.definition(&self.settings.multus_namespace, name, Instant::now()).await? {
+            return Ok(network);
+        }
+        self.on_node(name).await
+    }
+
+    async fn on_node(&self, source: &str) -> Result<Network, CniError> {
+        let (source, conf_dir) = (source.to_owned(), self.settings.conf_dir.clone());
+        blocking(move || disk::network(&source, &conf_dir, DEFAULT_VERSION)).await.map(on_disk)
+    }
+
+    async fn definition(&self, namespace: &str, name: &str, deadline: Instant) -> Result<Option<Network>, CniError> {
+        let Some(definition) = self.store.wait_definition(namespace, name, deadline).await else { return Ok(None) };
+        let config = if definition.config.as_deref().unwrap_or_default().is_empty() {
+            let conf_dir = self.settings.conf_dir.clone();
+            blocking(move || disk::definition_network(&definition, &conf_dir, DEFAULT_VERSION)).await?
+        } else {
+            disk::definition_network(&definition, &self.settings.conf_dir, DEFAULT_VERSION)?
+        };
+        Ok(Some(Network { name: format!("{namespace}/{name}"), namespace: Some(namespace.to_owned()), config }))
+    }
+}
+
+/// Runs what reads files where it may block.
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, CniError> + Send + 'static,
+) -> Result<T, CniError> {
+    tokio::task::spawn_blocking(read).await.unwrap_or_else(|panic| {
+        Err(CniError::new(Code::Internal, format!("reading a configuration panicked: {panic}")))
+    })
+}
+
+fn on_disk(config: NetworkConfig) -> Network {
+    Network { name: config.name.clone(), namespace: None, config }
+}

@@ -1,0 +1,73 @@
+//! The order of steps of each verb. The only room that knows the rooms below it.
+//!
+//! DEL, CHECK and GC start from the ledger and never ask the API server.
+
+mod add;
+mod call;
+mod check;
+mod del;
+mod gc;
+mod rebuild;
+mod recover;
+mod routes;
+mod status;
+mod undo;
+
+use std::sync::Arc;
+
+use plexus_api::cni::{CniError, Verb};
+use plexus_api::wire::Request;
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Fields, Settings};
+use crate::delegate::Delegates;
+use crate::gather::cluster::Store;
+use crate::ledger::Ledger;
+use crate::report::Reporter;
+pub use add::unix_ms;
+use call::Incoming;
+pub use recover::Reason;
+
+/// All that the verbs work with; one for the daemon's life.
+#[derive(Debug)]
+pub struct Verbs {
+    /// The keys of the daemon's own file, which win over those of a call.
+    pub file: Fields,
+    /// The daemon's configuration, from its file alone.
+    pub settings: Settings,
+    /// What is attached.
+    pub ledger: Ledger,
+    /// The plugins.
+    pub delegates: Delegates,
+    /// The node's pods and the definitions.
+    pub store: Store,
+    /// Where network-status goes.
+    pub reporter: Reporter,
+    /// What identifies this boot of the machine.
+    pub boot_id: String,
+}
+
+impl Verbs {
+    /// Serves one call. `gone` is cancelled when the caller is gone: an ADD is undone then, the other verbs run to
+    /// their end (decision 15).
+    ///
+    /// # Errors
+    /// What goes to the runtime; the message names pod, network, interface and cause.
+    pub async fn serve(
+        self: Arc<Self>,
+        request: Request,
+        gone: CancellationToken,
+    ) -> Result<Option<Box<RawValue>>, CniError> {
+        let incoming = Incoming::read(&request, &self.file)?;
+        match incoming.env.verb {
+            Verb::Add => self.add(&incoming, gone).await.map(Some),
+            Verb::Del => self.del(&incoming).await.map(|()| None),
+            Verb::Check => self.check(&incoming).await.map(|()| None),
+            Verb::Gc => self.gc(&incoming).await.map(|()| None),
+            Verb::Status => self.status(&incoming).await.map(|()| None),
+            // The shim answers VERSION itself; over the socket there is nothing to say.
+            Verb::Version => Ok(None),
+        }
+    }
+}

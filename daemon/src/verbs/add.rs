@@ -1,0 +1,194 @@
+//! ADD: gather, plan, record, attach one network after the other, move the default routes, report.
+
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use plexus_api::cni::{CniError, Code, PluginResult, Version};
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+
+use super::call::Incoming;
+use super::undo::Undo;
+use super::{Verbs, routes};
+use crate::delegate::{Call, Priority};
+use crate::gather;
+use crate::ledger::{AddLane, FORMAT, LedgerError, Line, PLEXUSD, Planned, Record};
+use crate::netns::Netns;
+use crate::plan::plan;
+
+impl Verbs {
+    /// Attaches a sandbox to its networks and answers with the default network's result (decision 9).
+    pub(super) async fn add(&self, incoming: &Incoming, gone: CancellationToken) -> Result<Box<RawValue>, CniError> {
+        self.try_add(incoming, gone).await.map_err(|error| error.context(incoming.subject()))
+    }
+
+    async fn try_add(&self, incoming: &Incoming, gone: CancellationToken) -> Result<Box<RawValue>, CniError> {
+        if incoming.config.raw("prevResult").is_some() {
+            // Running behind another plugin would need its interfaces in our answer (P-082).
+            let msg = "the configuration has prevResult; Plexus must be the first plugin of its list";
+            return Err(CniError::new(Code::InvalidConfig, msg));
+        }
+        let env = &incoming.env;
+        let lane = self.ledger.begin_add(&env.container_id, &env.ifname).await?;
+        refuse_second(&lane, &env.ifname)?;
+        let call = incoming.delegate_call(incoming.settings.add_timeout, gone);
+        let mut netns = Netns::open(Path::new(env.netns.as_deref().unwrap_or_default())).await?;
+        let planned = self.plan(incoming, &call, &mut netns).await?;
+        let record = lane.plan(planned).await?;
+        let _slot = self.delegates.slot(Priority::Add).await;
+        let mut adding = Adding { verbs: self, incoming, call, netns, lane: &lane, record, results: Vec::new() };
+        // A panic must not leave the sandbox half attached (P-046).
+        let outcome = AssertUnwindSafe(adding.run()).catch_unwind().await.unwrap_or_else(|_| {
+            Err(CniError::new(Code::Internal, "plexusd panicked; its log has the place. Please report it"))
+        });
+        let Err(error) = outcome else { return outcome };
+        let Adding { call, record, .. } = adding;
+        let undone = record.to_undo(&self.boot_id).len();
+        let undo = Undo { netns: env.netns.clone(), path: call.path, env: call.env };
+        let time = incoming.settings.del_timeout;
+        if let Err(failures) = self.undo(&lane, record, undo, time).await {
+            tracing::warn!(failures = %failures, "rollback is not complete; it will be tried again");
+        }
+        // Code 3 would tell the runtime that there is nothing to clean up (P-041, decision 24).
+        let code = if error.is(Code::UnknownContainer) && undone > 0 { Code::PluginFailed as u32 } else { error.code };
+        Err(CniError { code, ..error })
+    }
+
+    async fn plan(&self, incoming: &Incoming, call: &Call, netns: &mut Netns) -> Result<Planned, CniError> {
+        let links = netns.links().await?.into_iter().map(|link| link.name).collect();
+        let asked = incoming.asked()?;
+        let snapshot = tokio::select! {
+            snapshot = gather::snapshot(&self.store, &incoming.settings, &asked, links, call.deadline) => snapshot?,
+            () = call.cancel.cancelled() => return Err(caller_gone()),
+        };
+        let plan = plan(&snapshot)?;
+        for warning in &plan.warnings {
+            tracing::warn!(pod = %incoming.pod, "{warning}");
+        }
+        Ok(Planned {
+            format: FORMAT,
+            plexusd: PLEXUSD.to_owned(),
+            container_id: incoming.env.container_id.clone(),
+            ifname: incoming.env.ifname.clone(),
+            netns: incoming.env.netns.clone().unwrap_or_default(),
+            netns_id: Some(netns.id()),
+            boot_id: self.boot_id.clone(),
+            created_unix_ms: unix_ms(),
+            pod: incoming.pod.clone(),
+            cni_path: incoming.env.path.clone(),
+            attachments: plan.attachments,
+            default_routes: plan.default_routes,
+        })
+    }
+}
+
+/// An ADD from its recorded plan to its answer.
+struct Adding<'a> {
+    verbs: &'a Verbs,
+    incoming: &'a Incoming,
+    call: Call,
+    netns: Netns,
+    lane: &'a AddLane,
+    record: Record,
+    results: Vec<PluginResult>,
+}
+
+impl Adding<'_> {
+    async fn run(&mut self) -> Result<Box<RawValue>, CniError> {
+        for index in 0..self.record.planned.attachments.len() {
+            self.attach(index).await?;
+        }
+        self.move_default_routes().await?;
+        self.report().await?;
+        self.lane.append(&mut self.record, Line::Completed)?;
+        // Nobody would ever delete what nobody knows of (decision 15).
+        if self.call.cancel.is_cancelled() {
+            return Err(caller_gone());
+        }
+        self.answer()
+    }
+
+    /// The default network's result on the wire. One that the runtime's version cannot express is refused while it can
+    /// still be undone.
+    fn answer(&self) -> Result<Box<RawValue>, CniError> {
+        let default = self.results.first().ok_or_else(|| CniError::new(Code::Internal, "a plan without a network"))?;
+        default.to_version(self.incoming.version)?;
+        Ok(default.to_version(Version::LATEST)?.raw().to_owned())
+    }
+
+    async fn attach(&mut self, index: usize) -> Result<(), CniError> {
+        let attachment = self.record.planned.attachments[index].clone();
+        let context = format!("network {:?} interface {:?}", attachment.network, attachment.ifname);
+        if self.call.cancel.is_cancelled() {
+            return Err(caller_gone().context(context));
+        }
+        // An earlier plugin may have made a link of this name (P-080); it is not ours to delete then.
+        if self.netns.has_link(&attachment.ifname).await? {
+            let msg = "the sandbox has a link of this name already";
+            return Err(CniError::new(Code::InterfaceTaken, msg).context(context));
+        }
+        self.lane.append(&mut self.record, Line::Started { index })?;
+        let result = self.verbs.delegates.add(&self.call, &attachment).await;
+        let result = result.map_err(|error| error.context(context))?;
+        self.lane.append(&mut self.record, Line::Added { index, result: result.raw().to_owned() })?;
+        self.results.push(result);
+        Ok(())
+    }
+
+    /// Moves the default routes in the sandbox, and in the results, so that answer, ledger and network-status say
+    /// what the kernel does (K-042).
+    async fn move_default_routes(&mut self) -> Result<(), CniError> {
+        let planned = &self.record.planned;
+        let changed =
+            routes::apply(&mut self.netns, &planned.attachments, planned.default_routes, &mut self.results).await?;
+        for index in changed {
+            let result = self.results[index].raw().to_owned();
+            self.lane.append(&mut self.record, Line::Added { index, result })?;
+        }
+        Ok(())
+    }
+
+    async fn report(&mut self) -> Result<(), CniError> {
+        let planned = &self.record.planned;
+        match self.verbs.reporter.network_status(&planned.pod, &planned.attachments, &self.results).await {
+            Ok(()) => Ok(self.lane.append(&mut self.record, Line::StatusWritten)?),
+            Err(error) if self.incoming.settings.status_required => {
+                let msg = format!("network-status cannot be written, and statusRequired is set: {error}");
+                Err(CniError::new(Code::TryAgain, msg))
+            }
+            Err(error) => {
+                tracing::warn!(pod = %planned.pod, %error, "network-status is not written yet; it will be tried again");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A (container, interface) that is recorded is attached, and stays so (P-081). A record that cannot be read is out of
+/// the way by now; the new one takes its place.
+fn refuse_second(lane: &AddLane, ifname: &str) -> Result<(), LedgerError> {
+    match lane.load(ifname) {
+        Ok(None) => Ok(()),
+        Ok(Some(record)) => {
+            let Planned { container_id, ifname, .. } = record.planned;
+            Err(LedgerError::AlreadyAttached { container_id, ifname })
+        }
+        Err(error) if error.is_quarantined() => {
+            tracing::error!(%error, "the record of an earlier ADD cannot be read");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn caller_gone() -> CniError {
+    CniError::new(Code::TryAgain, "the runtime went away in the middle of the call")
+}
+
+/// Milliseconds since 1970; 0 on a machine whose clock is before that.
+pub fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,96 @@
+//! DEL: from the ledger alone.
+
+use plexus_api::cni::CniError;
+
+use super::Verbs;
+use super::call::Incoming;
+use super::undo::{Failures, Undo};
+use crate::delegate::Priority;
+use crate::ledger::{Lane, Line};
+
+impl Verbs {
+    /// Detaches a sandbox. Succeeds where there is nothing to detach (P-087).
+    pub(super) async fn del(&self, incoming: &Incoming) -> Result<(), CniError> {
+        self.try_del(incoming).await.map_err(|error| disarm(error.context(incoming.subject())))
+    }
+
+    async fn try_del(&self, incoming: &Incoming) -> Result<(), CniError> {
+        let env = &incoming.env;
+        let lane = self.ledger.lane(&env.container_id).await;
+        let record = match lane.load(&env.ifname) {
+            Ok(record) => record,
+            Err(error) if error.is_quarantined() => {
+                tracing::error!(%error, "the record cannot be read; deleting what is known without it");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let Some(record) = record else {
+            if !self.ledger.recently_deleted(&env.container_id, &env.ifname) {
+                self.delete_without_record(incoming).await;
+            }
+            return Ok(());
+        };
+        let _slot = self.delegates.slot(Priority::Del).await;
+        let pod = record.planned.pod.clone();
+        let undo = Undo {
+            // The runtime's value, even where it is empty: a recorded path may be another sandbox's by now.
+            netns: env.netns.clone(),
+            path: env.path.clone(),
+            env: incoming.pass_on.clone(),
+        };
+        match self.undo(&lane, record, undo, incoming.settings.del_timeout).await {
+            Ok(()) => {
+                self.reporter.forget(&pod).await;
+                Ok(())
+            }
+            Err(failures) => show_or_orphan(incoming, &lane, failures),
+        }
+    }
+}
+
+/// Decision 12: a runtime that tries again sees the first failures; then the pod is let go, and recovery goes on with
+/// its record.
+fn show_or_orphan(incoming: &Incoming, lane: &Lane, failures: Failures) -> Result<(), CniError> {
+    let record = lane.load(&incoming.env.ifname)?;
+    let exhausted = record.filter(|record| record.del_failures.exhausted(incoming.settings.orphan_after));
+    let Some(mut record) = exhausted else { return Err(failures.into()) };
+    if !record.orphaned {
+        lane.append(&mut record, Line::Orphaned)?;
+        tracing::error!(
+            pod = %record.planned.pod,
+            %failures,
+            "DEL keeps failing; the runtime is told that it succeeded, and it is tried again from here on"
+        );
+    }
+    Ok(())
+}
+
+/// Rewords what containerd would take for success (decision 14, C-10): it looks for these texts in DEL errors.
+fn disarm(mut error: CniError) -> CniError {
+    tracing::debug!(%error, "DEL failed");
+    for text in [&mut error.msg, &mut error.details] {
+        for (phrase, other) in [("no such file or directory", "missing file or directory"), ("not found", "missing")] {
+            while let Some(at) = text.to_ascii_lowercase().find(phrase) {
+                text.replace_range(at..at + phrase.len(), other);
+            }
+        }
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use plexus_api::cni::Code;
+
+    use super::*;
+
+    #[test]
+    fn what_containerd_takes_for_success_is_reworded() {
+        let error = CniError::new(Code::Io, "lease Not Found: No such file or directory, NOT FOUND")
+            .with_details("x not found");
+        let error = disarm(error);
+        assert_eq!(error.msg, "lease missing: missing file or directory, missing");
+        assert_eq!(error.details, "x missing");
+    }
+}

@@ -1,0 +1,101 @@
+//! The one undo: DEL for what a record says was started, in reverse. Rollback, DEL, GC and recovery all call it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use plexus_api::cni::{CniError, Code};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Verbs;
+use crate::delegate::Call;
+use crate::ledger::{Lane, Line, Record};
+
+/// What the plugins are called with, beside what the record has.
+#[derive(Debug)]
+pub(super) struct Undo {
+    /// `CNI_NETNS`; none where the sandbox's namespace is gone or not to be trusted.
+    pub netns: Option<String>,
+    /// The runtime's `CNI_PATH`; the record's where it is empty.
+    pub path: Vec<PathBuf>,
+    /// Variables to hand on.
+    pub env: BTreeMap<String, String>,
+}
+
+/// Which attachments could not be deleted, and why.
+#[derive(Debug)]
+pub(super) struct Failures(pub Vec<CniError>);
+
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&texts.join("; "))
+    }
+}
+
+impl From<Failures> for CniError {
+    /// One error for all: the only one as it is, several joined under the code of the first.
+    fn from(Failures(mut failures): Failures) -> Self {
+        if failures.len() == 1 {
+            return failures.remove(0);
+        }
+        let text = failures.iter().map(|error| error.msg.as_str()).collect::<Vec<_>>().join("; ");
+        let code = failures.first().map_or(Code::Internal as u32, |error| error.code);
+        Self { code, ..Self::new(Code::Internal, text) }
+    }
+}
+
+impl Verbs {
+    /// Deletes what `record` says was started, the last first; one that fails does not stop the others (P-091). The
+    /// record goes when all of it is deleted, and keeps what failed otherwise (P-092).
+    ///
+    /// `time` is shared: each attachment gets its part of what is left, so that one that hangs does not starve the
+    /// others.
+    pub(super) async fn undo(
+        &self,
+        lane: &Lane,
+        mut record: Record,
+        undo: Undo,
+        time: Duration,
+    ) -> Result<(), Failures> {
+        let mut failures = Vec::new();
+        let end = Instant::now() + time;
+        let path = if undo.path.is_empty() { record.planned.cni_path.clone() } else { undo.path };
+        let indexes = record.to_undo(&self.boot_id);
+        for (done, index) in indexes.iter().copied().enumerate() {
+            let left = end.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(indexes.len() - done).unwrap_or(u32::MAX);
+            let call = Call {
+                container_id: record.planned.container_id.clone(),
+                netns: undo.netns.clone(),
+                path: path.clone(),
+                env: undo.env.clone(),
+                deadline: Instant::now() + share,
+                // DEL runs to its end, whoever has gone away (decision 15).
+                cancel: CancellationToken::new(),
+            };
+            let attachment = record.planned.attachments[index].clone();
+            let previous = record.result_for_del(index);
+            let outcome = match self.delegates.del(&call, &attachment, previous.as_ref()).await {
+                Ok(()) => lane.append(&mut record, Line::Deleted { index }).map_err(CniError::from),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = outcome {
+                let context = format!("network {:?} interface {:?}", attachment.network, attachment.ifname);
+                failures.push(error.context(context));
+            }
+        }
+        if failures.is_empty() {
+            lane.remove(record).map_err(|error| Failures(vec![error.into()]))
+        } else {
+            let error = Failures(failures);
+            let line = Line::DelFailed { unix_ms: super::add::unix_ms(), error: error.to_string() };
+            if let Err(write) = lane.append(&mut record, line) {
+                tracing::error!(error = %write, "a failed DEL could not be recorded");
+            }
+            Err(error)
+        }
+    }
+}
