@@ -238,10 +238,11 @@ fn remove_indexes(map: &mut RawMap, ips: &[Ip]) -> Result<bool, CniError> {
     let Some(raw) = map.get("ips") else { return Ok(false) };
     let mut elements = serde_json::from_str::<Option<Vec<RawMap>>>(raw.get()).map_err(unreadable)?.unwrap_or_default();
     let mut removed = false;
-    // 0.1.0 and 0.2.0 do not have `ips`; an unknown key of that name there is held to the same form.
-    for (element, ip) in elements.iter_mut().zip(ips) {
+    // By position and not pairwise: 0.1.0 and 0.2.0 do not know `ips`, so that nothing there means an index.
+    for (position, element) in elements.iter_mut().enumerate() {
         require_case(element, &["interface"])?;
-        removed |= ip.interface.is_none() && element.remove("interface").is_some();
+        let known = ips.get(position).is_some_and(|ip| ip.interface.is_some());
+        removed |= !known && element.remove("interface").is_some();
     }
     if removed {
         map.insert("ips".to_owned(), json(&elements)?);

@@ -1,0 +1,124 @@
+//! The error object: its document, its codes, its one line.
+
+use std::collections::BTreeSet;
+
+use plexus_api::cni::{CniError, Code, ConfigError, Defaults, NetworkConfig, PluginResult, Version};
+use plexus_api::rows;
+use serde_json::{Value, json};
+
+fn document(error: &CniError, version: Version) -> Value {
+    serde_json::from_str(&error.to_document(version)).expect("one JSON document")
+}
+
+#[test]
+fn the_document_has_the_keys_of_the_specification() {
+    rows!("P-038", "P-039");
+    for code in Code::ALL {
+        for version in Version::ALL {
+            let error = CniError::new(code, "what happened");
+            let expected = json!({"cniVersion": version.as_str(), "code": code as u32, "msg": "what happened"});
+            assert_eq!(document(&error, version), expected);
+            let mut expected = expected;
+            expected["details"] = json!("more\nabout it");
+            assert_eq!(document(&error.with_details("more\nabout it"), version), expected);
+        }
+    }
+    let quoted = CniError::new(Code::Internal, "\"a\" \\ \u{1} ä");
+    assert_eq!(document(&quoted, Version::LATEST)["msg"], "\"a\" \\ \u{1} ä");
+}
+
+#[test]
+fn codes_below_100_are_those_of_the_specification() {
+    rows!("P-040");
+    let codes: Vec<u32> = Code::ALL.iter().map(|code| *code as u32).collect();
+    let spec = codes.iter().copied().filter(|code| *code < 100).collect::<Vec<_>>();
+    assert_eq!(spec, [1, 2, 3, 4, 5, 6, 7, 11, 50, 51]);
+    assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), Code::ALL.len(), "each code once");
+    for (code, number) in [
+        (Code::IncompatibleVersion, 1),
+        (Code::UnsupportedField, 2),
+        (Code::UnknownContainer, 3),
+        (Code::InvalidEnvironment, 4),
+        (Code::Io, 5),
+        (Code::Decode, 6),
+        (Code::InvalidConfig, 7),
+        (Code::TryAgain, 11),
+        (Code::NotAvailable, 50),
+        (Code::LimitedConnectivity, 51),
+    ] {
+        assert!(CniError::new(code, "x").is(code));
+        assert!(!CniError::new(code, "x").is(Code::Internal));
+        assert_eq!(CniError::new(code, "x").code, number);
+    }
+}
+
+#[test]
+fn the_message_is_one_line() {
+    rows!("P-047");
+    for (text, line) in [
+        ("a\nb", "a b"),
+        ("a\r\n  b\n\n", "a b"),
+        ("a\rb", "a b"),
+        ("\n a  b \n", "a  b"),
+        (" as it is ", " as it is "),
+    ] {
+        assert_eq!(CniError::new(Code::Io, text).msg, line);
+    }
+    let error = CniError { code: 11, msg: "busy\ntry later".into(), details: "d".into() };
+    let expected = CniError { code: 11, msg: "net1, eth1: busy try later".into(), details: "d".into() };
+    assert_eq!(error.context("net1,\neth1"), expected);
+}
+
+#[test]
+fn secrets_of_a_configuration_stay_out_of_messages() {
+    rows!("P-047");
+    let defaults = Defaults { name: None, version: Version::V1_0_0 };
+    for text in [
+        r#"{"cniVersion":"1.0.0","name":"a/b","type":"x","token":"s3cret"}"#,
+        r#"{"cniVersion":"1.0.0","name":"n","type":"a/b","token":"s3cret"}"#,
+        r#"{"cniVersion":"9.9.9","name":"n","type":"x","token":"s3cret"}"#,
+        r#"{"name":"n","plugins":{"token":"s3cret"}}"#,
+        r#"{"name":"n","plugins":[{"token":"s3cret"}]}"#,
+        r#"{"name":"n","type":"x","token":"s3cret""#,
+        r#"{"name":"n","disableCheck":"s3cret","type":"x"}"#,
+    ] {
+        let error = CniError::from(NetworkConfig::parse(text, defaults).expect_err(text));
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+        assert!(!error.msg.contains('\n') && !error.msg.is_empty(), "{error}");
+    }
+}
+
+#[test]
+fn an_error_of_a_plugin_is_read_as_it_is_written() {
+    let read = |text: &str| serde_json::from_str::<CniError>(text).expect(text);
+    assert_eq!(
+        read(r#"{"cniVersion":"1.0.0","code":11,"msg":"busy","details":"d"}"#),
+        CniError { code: 11, msg: "busy".into(), details: "d".into() }
+    );
+    assert_eq!(read("{}"), CniError { code: 0, msg: String::new(), details: String::new() });
+    assert_eq!(serde_json::to_string(&read(r#"{"code":7,"msg":"m"}"#)).unwrap(), r#"{"code":7,"msg":"m"}"#);
+}
+
+#[test]
+fn it_is_displayed_with_code_and_details() {
+    let error = CniError::new(Code::TryAgain, "busy");
+    assert_eq!(error.to_string(), "busy (code 11)");
+    assert_eq!(error.with_details("d").to_string(), "busy (code 11); d");
+}
+
+#[test]
+fn each_kind_of_wrong_configuration_has_its_code() {
+    rows!("P-040");
+    for (error, code) in [
+        (ConfigError::Version("9.9.9".into()), 1),
+        (ConfigError::Json("x".into()), 6),
+        (ConfigError::Name("x".into()), 7),
+        (ConfigError::NoPlugin("x".into()), 7),
+        (ConfigError::Neither, 7),
+        (ConfigError::Key { key: "name".into(), why: "x".into() }, 7),
+    ] {
+        assert_eq!(CniError::from(error).code, code);
+    }
+    let error = PluginResult::parse(b"garbage", Version::V1_0_0).expect_err("no result");
+    assert!(error.is(Code::Decode));
+}
