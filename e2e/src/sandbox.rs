@@ -24,7 +24,7 @@ impl<'n> Sandbox<'n> {
     pub(crate) fn new(node: &'n Node, name: &str, ordinal: u32) -> Self {
         let path = format!("/run/netns/{name}");
         // 64 hexadecimal digits, as containerd has them; different on every node.
-        let id: String = (0..4).map(|part| format!("{:016x}", hash(node, ordinal, part))).collect();
+        let id = [0, 1, 2, 3].map(|part| format!("{:016x}", hash(node, ordinal, part))).concat();
         node.run(|| {
             File::create_new(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
             let made = thread::scope(|scope| scope.spawn(|| make_at(&path)).join().expect("it does not panic"));
