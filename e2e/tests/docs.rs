@@ -65,7 +65,8 @@ impl Document {
                 (Some(_), Some(fence)) => fences.push(fence),
                 (Some(info), None) => open = Some(Fence { info: info.to_owned(), body: String::new() }),
                 (None, Some(mut fence)) => {
-                    fence.body += &format!("{line}\n");
+                    fence.body.push_str(line);
+                    fence.body.push('\n');
                     open = Some(fence);
                 }
                 (None, None) => prose.push(line.to_owned()),
@@ -289,7 +290,7 @@ fn links_lead_somewhere() {
             }
             // A test that is named keeps what stands there.
             let label = label.trim_matches('`');
-            if target.ends_with(".rs") && !label.contains(['/', '.']) {
+            if path.extension().is_some_and(|extension| extension == "rs") && !label.contains(['/', '.']) {
                 let source = read(&path.to_string_lossy());
                 assert!(source.contains(&format!("fn {label}(")), "{place}: the file has no such test");
             }
