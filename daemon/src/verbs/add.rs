@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::call::Incoming;
 use super::undo::Undo;
 use super::{Verbs, routes};
-use crate::delegate::{Call, Priority};
+use crate::delegate::{AddError, Call, Priority};
 use crate::gather;
 use crate::ledger::{AddLane, FORMAT, LedgerError, Line, PLEXUSD, Planned, Record};
 use crate::netns::Netns;
@@ -36,6 +36,10 @@ impl Verbs {
         let call = incoming.delegate_call(incoming.settings.add_timeout, gone);
         let mut netns = Netns::open(Path::new(env.netns.as_deref().unwrap_or_default())).await?;
         let planned = self.plan(incoming, &call, &mut netns).await?;
+        for attachment in &planned.attachments {
+            let found = self.delegates.find(&call, &attachment.config);
+            found.map_err(|error| error.context(attachment.place()))?;
+        }
         let record = lane.plan(planned).await?;
         let _slot = self.delegates.slot(Priority::Add).await;
         let mut adding = Adding { verbs: self, incoming, call, netns, lane: &lane, record, results: Vec::new() };
@@ -121,7 +125,7 @@ impl Adding<'_> {
 
     async fn attach(&mut self, index: usize) -> Result<(), CniError> {
         let attachment = self.record.planned.attachments[index].clone();
-        let context = format!("network {:?} interface {:?}", attachment.network, attachment.ifname);
+        let context = attachment.place();
         if self.call.cancel.is_cancelled() {
             return Err(caller_gone().context(context));
         }
@@ -131,8 +135,16 @@ impl Adding<'_> {
             return Err(CniError::new(Code::InterfaceTaken, msg).context(context));
         }
         self.lane.append(&mut self.record, Line::Started { index })?;
-        let result = self.verbs.delegates.add(&self.call, &attachment).await;
-        let result = result.map_err(|error| error.context(context))?;
+        let result = match self.verbs.delegates.add(&self.call, &attachment).await {
+            Ok(result) => result,
+            Err(AddError { error, ran }) => {
+                if !ran {
+                    // Its DEL would fail as its ADD did, for ever.
+                    self.lane.append(&mut self.record, Line::Deleted { index })?;
+                }
+                return Err(error.context(context));
+            }
+        };
         self.lane.append(&mut self.record, Line::Added { index, result: result.raw().to_owned() })?;
         self.results.push(result);
         Ok(())
@@ -211,10 +223,9 @@ mod tests {
     #[tokio::test]
     async fn a_panic_becomes_an_error_to_undo() {
         rows!("P-046");
-        let outcome = caught(async {
+        let outcome = caught::<u8>(async {
             tokio::task::yield_now().await;
-            let none: Option<u8> = None;
-            Ok(none.expect("this panics"))
+            panic!("as a defect would")
         });
         let error = outcome.await.expect_err("it panicked");
         assert!(error.code >= 100 && error.msg.contains("panicked"), "{error}");

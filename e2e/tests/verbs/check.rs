@@ -1,7 +1,7 @@
 //! CHECK: every attachment is as its ADD left it.
 
 use plexus_api::rows;
-use plexus_e2e::{Call, Pod, Step, node};
+use plexus_e2e::{Call, Pod, node};
 use serde_json::json;
 
 use crate::plexus::{Plexus, attaches, runtime, target};
@@ -75,29 +75,6 @@ fn what_is_gone_is_missed_whatever_the_plugins_say() {
     let answer = plexus.runtime.check(&target);
     let msg = answer.expect_code(108);
     assert!(msg.contains("net1") && msg.contains("default/a") && msg.contains("default/p"), "{msg}");
-}
-
-#[test]
-fn another_link_of_the_same_name_is_not_the_same() {
-    rows!("P-097");
-    let node = node!();
-    let plexus = Plexus::start(&node);
-    let made = json!({
-        "cniVersion": "1.0.0",
-        "interfaces": [{"name": "$IFNAME", "mac": "02:00:00:00:00:0A", "sandbox": "$NETNS"}],
-        "ips": [{"address": "10.1.2.3/24", "interface": 0}],
-    });
-    let words = "ip -n pod link set net1 address 02:00:00:00:00:0a".split(' ').map(str::to_owned).collect();
-    let add = [Step::Link("bridge".into()), Step::Run(words), Step::Result(made)];
-    plexus.network("a", &attaches().on("ADD", add));
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a"));
-    plexus.runtime.add(&target).result();
-    plexus.runtime.check(&target).expect_silence();
-    sandbox.ip("link set net1 address 02:00:00:00:00:0b");
-    let answer = plexus.runtime.check(&target);
-    let msg = answer.expect_code(108);
-    assert!(msg.contains("net1") && msg.to_lowercase().contains("02:00:00:00:00:0a"), "{msg}");
 }
 
 #[test]
