@@ -3,7 +3,12 @@
 mod add;
 mod bad_input;
 mod check;
+mod default_route;
 mod del;
+mod gc_status;
+mod isolation;
+mod networks;
 mod plexus;
 mod rollback;
+mod versions;
 mod watch;
