@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::plexus::{Plexus, attaches, runtime, target, write};
 
 /// Plexus whose default network has version 1.1.0, from which on there are GC and STATUS.
-fn newest(node: &Node, keys: Value) -> Plexus<'_> {
+fn newest<'n>(node: &'n Node, keys: &Value) -> Plexus<'n> {
     let default = json!({"cniVersion": "1.1.0", "name": "pods", "plugins": [{"type": "main"}]});
     let mut all = json!({"clusterNetwork": write(node, "newest.conflist", &default)});
     all.as_object_mut().expect("an object").extend(keys.as_object().expect("an object").clone());
@@ -21,7 +21,7 @@ fn ready_is_what_the_networks_of_every_pod_say() {
     rows!("P-036", "P-043", "P-100", "P-101", "P-102", "P-103", "P-104", "R-034");
     let node = node!();
     let further = json!({"cniVersion": "1.1.0", "name": "further", "type": "further"});
-    let plexus = newest(&node, json!({"defaultNetworks": [write(&node, "further.conf", &further)]}));
+    let plexus = newest(&node, &json!({"defaultNetworks": [write(&node, "further.conf", &further)]}));
     node.plugin("further", &attaches());
     node.plugin("a", &attaches().fails("STATUS", 50, "the switch is down"));
     plexus.manifests.definition("a", &json!({"cniVersion": "1.1.0", "type": "a"}));
@@ -55,7 +55,7 @@ fn ready_is_what_the_networks_of_every_pod_say() {
 fn not_ready_where_add_cannot_be_served() {
     rows!("P-100", "P-101", "P-105");
     let node = node!();
-    let plexus = newest(&node, json!({"pluginTimeout": "100ms"}));
+    let plexus = newest(&node, &json!({"pluginTimeout": "100ms"}));
     node.plugin("main", &attaches().on("STATUS", [Step::Hang]));
     let answer = plexus.runtime.status();
     assert!(answer.expect_code(50).contains("took longer"), "{answer:?}");
@@ -86,7 +86,7 @@ fn an_older_network_is_not_asked() {
 fn gc_removes_what_is_not_listed_and_tells_the_plugins_what_lives() {
     rows!("P-036", "P-107", "P-109", "P-111", "R-034", "R-101", "R-103");
     let node = node!();
-    let plexus = newest(&node, json!({}));
+    let plexus = newest(&node, &json!({}));
     for (name, config) in [
         ("a", json!({"cniVersion": "1.1.0", "name": "shared", "type": "net"})),
         ("b", json!({"cniVersion": "1.1.0", "name": "shared", "type": "net"})),
@@ -134,7 +134,7 @@ fn gc_removes_what_is_not_listed_and_tells_the_plugins_what_lives() {
 fn no_list_is_not_an_empty_list() {
     rows!("P-107", "P-108");
     let node = node!();
-    let plexus = newest(&node, json!({}));
+    let plexus = newest(&node, &json!({}));
     let (one, two) = (node.sandbox("one"), node.sandbox("two"));
     let gc = |keys: Value| {
         let mut config = json!({"cniVersion": "1.1.0", "name": "plexus", "type": "plexus"});
@@ -168,7 +168,7 @@ fn no_list_is_not_an_empty_list() {
 fn gc_goes_on_over_errors_and_tells_them_all() {
     rows!("P-112", "R-063");
     let node = node!();
-    let plexus = newest(&node, json!({}));
+    let plexus = newest(&node, &json!({}));
     for name in ["a", "b"] {
         plexus.network(name, &attaches());
     }
@@ -192,7 +192,7 @@ fn gc_goes_on_over_errors_and_tells_them_all() {
 fn plugins_do_not_delete_what_we_cannot_list() {
     rows!("R-102", "R-103");
     let node = node!();
-    let mut plexus = newest(&node, json!({}));
+    let mut plexus = newest(&node, &json!({}));
     let sandbox = node.sandbox("pod");
     plexus.runtime.add(&target(&sandbox, &Pod::new("p"))).result();
     plexus.daemon.stop();
@@ -217,7 +217,7 @@ fn plugins_do_not_delete_what_we_cannot_list() {
 fn gc_waits_for_an_add() {
     rows!("P-113");
     let node = node!();
-    let plexus = newest(&node, json!({}));
+    let plexus = newest(&node, &json!({}));
     let gate = node.gate("main");
     node.plugin("main", &attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]));
     let sandbox = node.sandbox("pod");
@@ -241,7 +241,7 @@ fn gc_waits_for_an_add() {
 fn gc_on_a_fresh_node() {
     rows!("P-115");
     let node = node!();
-    let plexus = newest(&node, json!({}));
+    let plexus = newest(&node, &json!({}));
     plexus.runtime.gc(&[]).expect_silence();
     assert_eq!(plexus.calls(), ["GC main"]);
     assert_eq!(node.calls()[0].config()["cni.dev/valid-attachments"], json!([]));

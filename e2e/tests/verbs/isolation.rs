@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::plexus::{Plexus, attaches, target};
 
 /// Runs pods against `keys`: each an annotation, its text, and whether it is allowed.
-fn judge(node: &Node, keys: Value, cases: &[(&str, &str, bool)]) {
+fn judge(node: &Node, keys: &Value, cases: &[(&str, &str, bool)]) {
     const DEFAULT: &str = "v1.multus-cni.io/default-network";
     const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
     let plexus = Plexus::configured(node, keys.clone());
@@ -39,7 +39,7 @@ fn judge(node: &Node, keys: Value, cases: &[(&str, &str, bool)]) {
 fn without_a_word_all_is_allowed() {
     rows!("K-012");
     let cases = [("networks", "default/n", true), ("networks", "global/n", true), ("default", "default/n", true)];
-    judge(&node!(), json!({}), &cases);
+    judge(&node!(), &json!({}), &cases);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn namespaces_may_be_kept_apart() {
         ("default", "global/n", false),
         ("default", "n", false),
     ];
-    judge(&node!(), keys, &cases);
+    judge(&node!(), &keys, &cases);
 }
 
 #[test]
@@ -68,20 +68,20 @@ fn a_list_of_global_namespaces_replaces_the_usual_one() {
         ("default", "n", true),
         ("default", "default/n", false),
     ];
-    judge(&node!(), keys, &cases);
+    judge(&node!(), &keys, &cases);
 }
 
 #[test]
 fn few_definitions_may_replace_the_default_network() {
     let keys = json!({"defaultNetworkNamespaces": ["kube-system"]});
     let cases = [("default", "n", true), ("default", "ns/n", false), ("networks", "ns/n", true)];
-    judge(&node!(), keys, &cases);
+    judge(&node!(), &keys, &cases);
 }
 
 #[test]
 fn plugin_types_may_be_limited() {
     rows!("K-010");
-    judge(&node!(), json!({"allowedPluginTypes": ["a", "pool"]}), &[("networks", "n", true)]);
-    judge(&node!(), json!({"allowedPluginTypes": ["a"]}), &[("networks", "n", false), ("default", "n", false)]);
-    judge(&node!(), json!({"allowedPluginTypes": ["pool"]}), &[("networks", "n", false)]);
+    judge(&node!(), &json!({"allowedPluginTypes": ["a", "pool"]}), &[("networks", "n", true)]);
+    judge(&node!(), &json!({"allowedPluginTypes": ["a"]}), &[("networks", "n", false), ("default", "n", false)]);
+    judge(&node!(), &json!({"allowedPluginTypes": ["pool"]}), &[("networks", "n", false)]);
 }
