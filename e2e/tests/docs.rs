@@ -273,6 +273,25 @@ fn errors_of_annotations_are_as_told() {
 }
 
 #[test]
+fn messages_are_as_told() {
+    // The sources with their strings on one line.
+    let sources: String = files(&["api", "shim", "daemon"], &["rs"]).iter().map(|name| read(name)).collect();
+    let sources = sources.replace("\\\"", "\"");
+    let sources: String = sources.split("\\\n").map(str::trim_start).collect();
+    for (page, heading) in
+        [("docs/workload-author.md", "When something is wrong"), ("docs/troubleshooting.md", "plexusd does not start")]
+    {
+        let document = Document::read(page);
+        for row in document.rows(heading) {
+            let quoted = row[0].split('`').next().unwrap_or_default();
+            for part in quoted.split('…').map(|part| part.trim_matches(|c: char| !c.is_alphanumeric())) {
+                assert!(sources.contains(part), "{page}: {row:?}: nothing says {part:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn links_lead_somewhere() {
     for document in Document::all() {
         let here = PathBuf::from(&document.name);
