@@ -18,7 +18,7 @@ pub struct Cli {
 pub enum Command {
     /// Serve the calls of the container runtime
     Serve(Serve),
-    /// Look at what is attached on this node, and give up what cannot be detached
+    /// Look at what is attached on this node
     Ledger(LedgerArgs),
 }
 
@@ -47,6 +47,6 @@ pub struct LedgerArgs {
 /// `plexusd ledger …`.
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
-    /// One line for each sandbox: container, interface, pod, networks, state
+    /// One line for each sandbox: container, interface, pod, state, networks
     List,
 }
