@@ -1,5 +1,6 @@
 use plexus_api::cni::Version;
 use plexus_api::rows;
+use std::time::Duration;
 
 use super::*;
 use crate::ledger::tests::{BOOT, line_breaks, planned, raw};
@@ -186,7 +187,7 @@ fn a_del_is_given_up_after_three_failures_over_a_minute() {
         for time in &times {
             record.apply(Line::DelFailed { unix_ms: time * 1000, error: String::new() });
         }
-        assert_eq!(record.del_failures.exhausted(), exhausted, "{times:?}");
+        assert_eq!(record.del_failures.exhausted(Duration::from_mins(1)), exhausted, "{times:?}");
     }
 }
 
