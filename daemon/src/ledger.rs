@@ -9,7 +9,7 @@ mod journal;
 mod lane;
 mod lock;
 mod record;
-pub mod spool;
+mod spool;
 
 use std::collections::{HashSet, VecDeque};
 use std::path::Path;
@@ -19,6 +19,7 @@ use std::time::Duration;
 pub use error::LedgerError;
 pub use lane::{AddLane, Exclusive, Lane};
 pub use record::{DelFailures, FORMAT, Line, PLEXUSD, ParseError, Planned, Record, State};
+pub use spool::Spooled;
 
 use journal::Journal;
 use lane::{GlobalGate, Seats};
@@ -42,7 +43,7 @@ struct Inner {
     adds: Mutex<HashSet<Key>>,
     /// Oldest first.
     deleted: Mutex<VecDeque<Key>>,
-    _lock: WriterLock,
+    lock: WriterLock,
 }
 
 impl Ledger {
@@ -61,7 +62,7 @@ impl Ledger {
             seats: Seats::default(),
             adds: Mutex::default(),
             deleted: Mutex::default(),
-            _lock: lock,
+            lock,
         })))
     }
 
@@ -99,6 +100,28 @@ impl Ledger {
     /// [`LedgerError::Io`] where the directory cannot be read; never an empty list instead.
     pub fn keys(&self) -> Result<Vec<Key>, LedgerError> {
         self.0.journal.keys()
+    }
+
+    /// Reads a record as anybody may, without its lane; see [`Lane::load`]. Blocking.
+    ///
+    /// # Errors
+    /// [`LedgerError::Corrupt`], [`LedgerError::Newer`], [`LedgerError::Io`]; the file stays as it is.
+    pub fn read(&self, container_id: &str, ifname: &str) -> Result<Option<Record>, LedgerError> {
+        self.0.journal.read(container_id, ifname)
+    }
+
+    /// The DELs that the shim left, by file name; what a shim left half written when it was killed is removed.
+    /// Blocking.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`] where the spool is there and cannot be read.
+    pub fn spooled(&self) -> Result<Vec<Spooled>, LedgerError> {
+        spool::pending(self.0.journal.state_dir())
+    }
+
+    /// A text that no other ledger on this machine has while this one is there.
+    pub fn mark(&self) -> &str {
+        self.0.lock.mark()
     }
 
     /// Whether the record of this key was removed a short while ago by this process. Runtimes send a second DEL.

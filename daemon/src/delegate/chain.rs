@@ -131,13 +131,10 @@ impl Delegates {
         let Step { call, verb, network, attachment, plugin } = step;
         let now = Instant::now();
         let deadline = now.checked_add(self.0.plugin_timeout).map_or(call.deadline, |end| end.min(call.deadline));
-        let exec = Exec {
-            program,
-            env: &environment(call, verb, attachment, plugin, dirs),
-            stdin: &stdin(network, plugin, payload)?,
-            deadline,
-            cancel: &call.cancel,
-        };
+        let mut env = environment(call, verb, attachment, plugin, dirs);
+        env.insert(self.0.mark.0.to_owned(), self.0.mark.1.clone());
+        let exec =
+            Exec { program, env: &env, stdin: &stdin(network, plugin, payload)?, deadline, cancel: &call.cancel };
         let ran = exec.run(&self.0.host).await;
         for line in ran.iter().flat_map(|run| run.stderr.split(|byte| *byte == b'\n')).filter(|line| !line.is_empty()) {
             let line = String::from_utf8_lossy(line);

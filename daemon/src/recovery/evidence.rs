@@ -43,8 +43,10 @@ pub fn living_netns(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>>
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
     // A thread of its own, which enters the namespaces that it finds.
-    thread::scope(|scope| thread::Builder::new().name("evidence".to_owned()).spawn_scoped(scope, || scan(wanted))?.join())
-        .unwrap_or_else(|_| Err(io::Error::other("the look at /proc panicked")))
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("evidence".to_owned()).spawn_scoped(scope, || scan(wanted))?;
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the look at /proc panicked")))
+    })
 }
 
 fn scan(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>> {
@@ -139,7 +141,7 @@ fn link(path: &Path) -> io::Result<Option<PathBuf>> {
 }
 
 /// The entries of a directory whose names are numbers: processes, or tasks.
-fn numbered(dir: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn numbered(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -152,7 +154,7 @@ fn numbered(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Nothing where `/proc` says that the task has ended: directories vanish, open files answer ESRCH, and the mount table
 /// of a zombie EINVAL.
-fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(super) fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
