@@ -4,6 +4,7 @@
 //! One file a (container, interface), only ever appended to. One process writes, any can read. A [`Lane`] is both the
 //! lock of a container and the only way to write its records.
 
+mod abandon;
 mod error;
 mod journal;
 mod lane;
@@ -12,10 +13,11 @@ mod record;
 mod spool;
 
 use std::collections::{HashSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use abandon::{Abandon, Abandoned};
 pub use error::LedgerError;
 pub use lane::{AddLane, Exclusive, Lane};
 pub use record::{DelFailures, FORMAT, Line, PLEXUSD, ParseError, Planned, Record, State};
@@ -74,6 +76,14 @@ impl Ledger {
         let journal = Journal::at(dir);
         let keys = journal.keys()?;
         Ok(keys.iter().filter_map(|(container_id, ifname)| journal.read(container_id, ifname).transpose()).collect())
+    }
+
+    /// The files of the spool under the state directory `dir`. Blocking.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`] where it is there and cannot be read.
+    pub fn spooled_files(dir: &Path) -> Result<Vec<PathBuf>, LedgerError> {
+        spool::files(dir)
     }
 
     /// The lane of a container. Waits for who has it now, and for GC; in the order of arrival.

@@ -82,7 +82,8 @@ impl Recovery {
             self.begin(Job::Record(key.clone()), async move { verbs.clear_illegible(&key.0, &key.1).await });
         }
         let attached = seen.records.iter().filter(|record| asked_for(record).is_none());
-        let dead = self.judge(attached.map(Sandbox::from).collect(), seen.living);
+        let attached: Vec<_> = attached.map(Sandbox::from).collect();
+        let dead = self.judge(&attached, seen.living);
         for record in seen.records {
             let Sandbox { key, .. } = Sandbox::from(&record);
             let verbs = self.verbs.clone();
@@ -99,14 +100,14 @@ impl Recovery {
     }
 
     /// The keys of the sandboxes that are gone.
-    fn judge(&mut self, sandboxes: Vec<Sandbox>, living: std::io::Result<BTreeSet<NetnsId>>) -> BTreeSet<Key> {
+    fn judge(&mut self, sandboxes: &[Sandbox], living: std::io::Result<BTreeSet<NetnsId>>) -> BTreeSet<Key> {
         // Without sight of the namespaces, all of them count as living: only proof tears anything down (decision 23).
         let living = living.unwrap_or_else(|error| {
             tracing::error!(%error, "recovery cannot tell which sandboxes are gone");
             sandboxes.iter().filter_map(|sandbox| sandbox.netns).collect()
         });
         let gap = self.verbs.settings.gone_gap;
-        let judgement = judge(&sandboxes, &self.verbs.boot_id, &living, &self.suspects, Instant::now(), gap);
+        let judgement = judge(sandboxes, &self.verbs.boot_id, &living, &self.suspects, Instant::now(), gap);
         if let Some(disbelieved) = judgement.disbelieved {
             tracing::error!("recovery: {disbelieved}");
         }

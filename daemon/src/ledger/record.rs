@@ -100,6 +100,7 @@ pub enum Line {
 
 /// A file of the ledger, read.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a line that is there or not")]
 pub struct Record {
     /// The plan.
     pub planned: Planned,

@@ -22,6 +22,22 @@ pub struct Spooled {
 /// # Errors
 /// [`LedgerError::Io`] where the spool is there and cannot be read.
 pub(super) fn pending(state_dir: &Path) -> Result<Vec<Spooled>, LedgerError> {
+    let mut paths = all(state_dir)?;
+    for path in paths.iter().filter(|path| is_abandoned(path)) {
+        fs::remove_file(path).map_err(LedgerError::io("remove", path))?;
+    }
+    paths.retain(|path| is_request(path));
+    Ok(paths.into_iter().map(|path| Spooled { state_dir: state_dir.to_owned(), path }).collect())
+}
+
+/// The files of the requests. Blocking.
+pub(super) fn files(state_dir: &Path) -> Result<Vec<PathBuf>, LedgerError> {
+    let mut paths = all(state_dir)?;
+    paths.retain(|path| is_request(path));
+    Ok(paths)
+}
+
+fn all(state_dir: &Path) -> Result<Vec<PathBuf>, LedgerError> {
     let dir = state_dir.join(SPOOL_DIR);
     let entries = match fs::read_dir(&dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -31,13 +47,13 @@ pub(super) fn pending(state_dir: &Path) -> Result<Vec<Spooled>, LedgerError> {
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<io::Result<Vec<_>>>()
         .map_err(LedgerError::io("list", &dir))?;
-    for path in paths.iter().filter(|path| is_abandoned(path)) {
-        fs::remove_file(path).map_err(LedgerError::io("remove", path))?;
-    }
-    // The shim writes under another name first.
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort();
-    Ok(paths.into_iter().map(|path| Spooled { state_dir: state_dir.to_owned(), path }).collect())
+    Ok(paths)
+}
+
+/// The shim writes under another name first.
+fn is_request(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json")
 }
 
 /// Whether a file is the unfinished one, `.<container id>:<interface>.<pid>`, of a shim that runs no more.

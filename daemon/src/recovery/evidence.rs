@@ -85,7 +85,7 @@ impl Scan {
     fn task(&mut self, task: &Path) -> io::Result<()> {
         let path = task.join("ns/net");
         if let Some(inode) = link(&path)?.as_deref().and_then(Path::to_str).and_then(netns_inode) {
-            self.found(inode, &path)?;
+            self.found(inode, &path);
         }
         // Anybody may read a mount table, also where the links are closed.
         let key = link(&task.join("ns/mnt"))?.zip(link(&task.join("root"))?);
@@ -94,7 +94,7 @@ impl Scan {
         }
         if let Some(table) = unless_gone(fs::read(task.join("mountinfo")))? {
             for (inode, mount_point) in mounted_netns(&String::from_utf8_lossy(&table)) {
-                self.found(inode, &task.join("root").join(mount_point.trim_start_matches('/')))?;
+                self.found(inode, &task.join("root").join(mount_point.trim_start_matches('/')));
             }
             self.mount_tables.extend(key);
         }
@@ -102,11 +102,11 @@ impl Scan {
     }
 
     /// There is a namespace with this inode at `path`. Those of its number that have another cookie are gone.
-    fn found(&mut self, inode: u64, path: &Path) -> io::Result<()> {
-        let Some(wanted) = self.missing.get(&inode) else { return Ok(()) };
-        let same = match unless_gone(netns::identify(path)) {
+    fn found(&mut self, inode: u64, path: &Path) {
+        let Some(wanted) = self.missing.get(&inode) else { return };
+        let same: Vec<_> = match unless_gone(netns::identify(path)) {
             Ok(Some(found)) => wanted.iter().filter(|id| id.may_be(found)).copied().collect(),
-            Ok(None) => return Ok(()),
+            Ok(None) => return,
             // It cannot be entered: then there is no proof that it is another one.
             Err(error) => {
                 tracing::debug!(%error, path = %path.display(), "a network namespace cannot be identified");
@@ -118,7 +118,6 @@ impl Scan {
             self.living.extend(same);
             self.missing.remove(&inode);
         }
-        Ok(())
     }
 }
 
