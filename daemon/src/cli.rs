@@ -18,7 +18,7 @@ pub struct Cli {
 pub enum Command {
     /// Serve the calls of the container runtime
     Serve(Serve),
-    /// Look at what is attached on this node
+    /// Look at what is attached on this node, and give up what cannot be detached
     Ledger(LedgerArgs),
 }
 
@@ -47,6 +47,16 @@ pub struct LedgerArgs {
 /// `plexusd ledger …`.
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
-    /// One line for each sandbox: container, interface, pod, state, networks
+    /// One line for each sandbox: state, age, container, interface, pod, networks; then what its DEL says
     List,
+    /// Forget a sandbox without a DEL. What it has on the node stays there; for one whose DEL can never succeed
+    Abandon {
+        /// The container ID, as `ledger list` shows it
+        container: String,
+        /// The runtime's interface; all of the container without it
+        ifname: Option<String>,
+        /// Where the daemon's socket is
+        #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
+        socket_dir: PathBuf,
+    },
 }
