@@ -184,7 +184,7 @@ fn apply(difference: &Difference, operations: &mut [Operation]) -> bool {
                 Difference::DelAsAdd if call.verb == "DEL" => {
                     if let Some(add) = added.get(&(call.plugin.clone(), call.ifname.clone())) {
                         call.args.clone_from(&add.args);
-                        call.stdin = add.stdin.clone();
+                        call.stdin.clone_from(&add.stdin);
                         call.stdin.as_object_mut().expect("an object").remove("prevResult");
                     }
                 }
