@@ -144,10 +144,12 @@ impl<T: Kind> Follower<T> {
 
     /// Replaces what the store has; the answer is the version of the list.
     async fn list(&self, api: &Api<T::Wire>) -> Result<String, Trouble> {
-        let mut params = ListParams { field_selector: self.fields.clone(), limit: Some(PAGE), ..Default::default() };
+        let mut params = ListParams { field_selector: self.fields.clone(), ..Default::default() };
         if T::FROM_CACHE {
             params.resource_version = Some("0".to_owned());
             params.version_match = Some(VersionMatch::NotOlderThan);
+        } else {
+            params.limit = Some(PAGE);
         }
         let mut objects = Vec::new();
         loop {
@@ -159,7 +161,6 @@ impl<T: Kind> Follower<T> {
                 self.store.replace_all(objects);
                 return given(page.metadata.resource_version).ok_or(Trouble::NoVersion);
             };
-            (params.resource_version, params.version_match) = (None, None);
             params.continue_token = Some(token);
         }
     }
@@ -250,3 +251,6 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;
