@@ -11,6 +11,7 @@
 
 mod answer;
 pub mod binaries;
+mod changes;
 mod daemon;
 mod gate;
 mod http;
@@ -25,6 +26,7 @@ mod script;
 pub mod skip;
 
 pub use answer::Answer;
+pub use changes::Changes;
 pub use daemon::Daemon;
 pub use gate::{Gate, Held};
 pub use http::Reply;

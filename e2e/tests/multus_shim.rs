@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use plexus_api::wire;
 use plexus_e2e::binaries::vectors;
 use plexus_e2e::{Daemon, Manifests, Pod, Script, Step, node, skip};
 use serde_json::{Value, json};
@@ -14,13 +15,21 @@ struct Recorded {
 }
 
 impl Recorded {
-    /// The bytes that went over the wire. Recordings have had paths replaced, so the length is counted again.
+    /// The bytes that went over the wire. `@W@` stands for the recorder's directory, also in the base64 of a
+    /// configuration, so the length is counted again.
     fn bytes(&self) -> Vec<u8> {
+        let body = match serde_json::from_str::<wire::Request>(&self.body) {
+            Ok(mut request) => {
+                request.config = String::from_utf8_lossy(&request.config).replace("@W@", "/run/recorder").into_bytes();
+                serde_json::to_string(&request).expect("a request is JSON")
+            }
+            Err(_) => self.body.clone(),
+        };
         let mut head = vec![self.line.clone()];
         head.extend(self.headers.iter().filter(|header| !header.starts_with("Content-Length")).cloned());
         // The recorder's client kept its connection; ours reads to the end.
-        head.extend([format!("Content-Length: {}", self.body.len()), "Connection: close".into(), "\r\n".into()]);
-        (head.join("\r\n") + &self.body).into_bytes()
+        head.extend([format!("Content-Length: {}", body.len()), "Connection: close".into(), "\r\n".into()]);
+        (head.join("\r\n") + &body).into_bytes()
     }
 
     fn is(&self, verb: &str) -> bool {
@@ -50,7 +59,8 @@ fn recorded_requests_are_served() {
     };
     for file in ["shim-wire-430.txt", "shim-wire-master.txt"] {
         let node = node!();
-        node.plugin("primary", &Script::new().on("ADD", [Step::result("10.4.0.2/24", "10.4.0.1")]));
+        let add = [Step::Link("bridge".into()), Step::result("10.4.0.2/24", "10.4.0.1")];
+        node.plugin("primary", &Script::new().on("ADD", add).on("DEL", [Step::Unlink]));
         let network = node.scratch().join("primary.conf");
         let config = json!({"cniVersion": "1.0.0", "name": "primary", "type": "primary"});
         fs::write(&network, config.to_string()).expect("it can be written");

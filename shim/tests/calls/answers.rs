@@ -1,6 +1,6 @@
 //! What the runtime sees of the daemon's answers.
 
-use plexus_api::rows;
+use plexus_api::{json, rows};
 use serde_json::{Value, json};
 
 use crate::support::{Node, added, answer};
@@ -117,6 +117,15 @@ fn half_an_answer_is_none() {
         assert_eq!(error.code, 11, "{raw}: {error:?}");
         assert!(error.msg.contains("no answer"), "{raw}: {error:?}");
     }
+}
+
+#[test]
+fn the_largest_result_passes() {
+    let node = Node::new();
+    let result = |padding: &str| format!(r#"{{"cniVersion":"1.1.0","x":"{padding}"}}"#);
+    let largest = result(&"x".repeat(json::MAX_RESULT - result("").len()));
+    let _daemon = node.daemon([answer(200, format!(r#"{{"Result":{largest}}}"#))]);
+    assert!(node.shim("ADD").run().stdout == format!("{largest}\n"));
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn every_verb_of_the_specification_reaches_the_daemon() {
 #[test]
 fn without_a_command_it_says_what_it_is() {
     rows!("P-002", "P-005");
-    for shim in [Node::new().shim("").without("CNI_COMMAND"), Node::new().shim("")] {
+    for shim in [Node::new().shim("").without("CNI_COMMAND"), Node::new().shim(""), Node::new().shim("").arg("help")] {
         let finished = shim.run();
         finished.assert_silent();
         for version in ["plexus", "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {

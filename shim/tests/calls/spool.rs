@@ -133,7 +133,7 @@ fn after_an_uninstall_del_succeeds_at_once() {
         if ledger {
             fs::create_dir(node.state().join("ledger")).expect("create");
         }
-        let finished = node.shim("DEL").stdin(node.config(json!({"daemonWaitDel": "99999h"}))).run();
+        let finished = node.shim("DEL").stdin(node.config(json!({"daemonWaitDel": "20s"}))).run();
         finished.assert_silent();
         assert!(spooled(&node).is_empty());
     }

@@ -20,15 +20,15 @@ fn see_it_wait(shim: &mut Child) {
 #[test]
 fn every_verb_waits_for_a_daemon_that_starts() {
     rows!("P-044");
-    for (verb, key) in [
-        ("ADD", "daemonWaitAdd"),
-        ("CHECK", "daemonWaitAdd"),
-        ("GC", "daemonWaitAdd"),
-        ("DEL", "daemonWaitDel"),
-        ("STATUS", "daemonWaitStatus"),
+    for (verb, key, wait) in [
+        ("ADD", "daemonWaitAdd", "20s"),
+        ("CHECK", "daemonWaitAdd", "20s"),
+        ("GC", "daemonWaitAdd", "99999999h"),
+        ("DEL", "daemonWaitDel", "20s"),
+        ("STATUS", "daemonWaitStatus", "20s"),
     ] {
         let node = Node::new();
-        let mut shim = node.shim(verb).stdin(node.config(json!({key: "99999999h"}))).start();
+        let mut shim = node.shim(verb).stdin(node.config(json!({key: wait}))).start();
         see_it_wait(&mut shim);
         let daemon = node.daemon([added()]);
         let finished = Finished::from(shim.wait_with_output().expect("output"));
@@ -41,7 +41,7 @@ fn every_verb_waits_for_a_daemon_that_starts() {
 fn a_socket_that_a_dead_daemon_left_is_no_daemon() {
     let node = Node::new();
     drop(UnixListener::bind(node.socket()).expect("bind"));
-    let mut shim = node.shim("ADD").stdin(node.config(json!({"daemonWaitAdd": "1h"}))).start();
+    let mut shim = node.shim("ADD").stdin(node.config(json!({"daemonWaitAdd": "20s"}))).start();
     see_it_wait(&mut shim);
     std::fs::remove_file(node.socket()).expect("remove");
     let _daemon = node.daemon([added()]);
@@ -83,7 +83,7 @@ fn what_waiting_does_not_mend_is_told_at_once() {
     File::create(&not_a_dir).expect("create");
     let too_long = node.path(&"x".repeat(120));
     for dir in [not_a_dir, too_long] {
-        let config = node.config(json!({"daemonSocketDir": dir, "daemonWaitAdd": "99999h"}));
+        let config = node.config(json!({"daemonSocketDir": dir, "daemonWaitAdd": "20s"}));
         let finished = node.shim("ADD").stdin(config).run();
         assert_eq!(finished.error().code, 11);
         assert_eq!(finished.stderr, "");
@@ -95,7 +95,7 @@ fn a_call_that_was_cut_short_is_not_repeated_where_it_may_have_been_begun() {
     for verb in ["ADD", "CHECK", "GC"] {
         let node = Node::new();
         let daemon = node.daemon([no_answer(), added()]);
-        let error = node.shim(verb).stdin(node.config(json!({"daemonWaitAdd": "1h"}))).run().error();
+        let error = node.shim(verb).stdin(node.config(json!({"daemonWaitAdd": "20s"}))).run().error();
         assert_eq!(error.code, 11, "{verb}");
         assert!(error.msg.contains("plexusd"), "{error:?}");
         assert_eq!(daemon.calls().len(), 1, "{verb}");
@@ -107,7 +107,7 @@ fn del_and_status_are_repeated() {
     for verb in ["DEL", "STATUS"] {
         let node = Node::new();
         let daemon = node.daemon([no_answer(), no_answer(), answer(200, "")]);
-        let waits = json!({"daemonWaitDel": "1h", "daemonWaitStatus": "1h"});
+        let waits = json!({"daemonWaitDel": "20s", "daemonWaitStatus": "20s"});
         node.shim(verb).stdin(node.config(waits)).run().assert_silent();
         assert_eq!(daemon.calls().len(), 3, "{verb}");
     }
