@@ -27,6 +27,7 @@ pub struct Daemon<'n> {
     config: PathBuf,
     /// The arguments that name its source of pods and definitions.
     source: Vec<OsString>,
+    env: Vec<(&'static str, String)>,
     socket: PathBuf,
     log: PathBuf,
     child: Option<Child>,
@@ -51,12 +52,18 @@ impl<'n> Daemon<'n> {
         Self::with_source(node, config, source)
     }
 
+    /// One that finds its cluster by its environment and the files of a service account, not started yet.
+    pub fn in_cluster(node: &'n Node, config: &Value, env: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        Self { env: env.into_iter().collect(), ..Self::with_source(node, config, Vec::new()) }
+    }
+
     fn with_source(node: &'n Node, config: &Value, source: Vec<OsString>) -> Self {
         let dir = config["daemonSocketDir"].as_str().unwrap_or(wire::SOCKET_DIR);
         let daemon = Self {
             node,
             config: node.scratch().join("daemon-config.json"),
             source,
+            env: Vec::new(),
             socket: Path::new(dir).join(wire::SOCKET_NAME),
             log: node.scratch().join("plexusd.log"),
             child: None,
@@ -81,7 +88,7 @@ impl<'n> Daemon<'n> {
     pub fn launch(&mut self) {
         let log = File::options().create(true).append(true).open(&self.log).expect("the log can be opened");
         let mut command = Command::new(binary("plexusd"));
-        command.arg("serve").arg("--config").arg(&self.config).args(&self.source);
+        command.arg("serve").arg("--config").arg(&self.config).args(&self.source).envs(self.env.iter().cloned());
         // Nothing is printed to stdout: its end tells that the daemon has ended.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         self.child = Some(self.node.spawn(&mut command).expect("plexusd can be started"));
