@@ -54,7 +54,9 @@ impl<'n> Daemon<'n> {
 
     /// One that finds its cluster by its environment and the files of a service account, not started yet.
     pub fn in_cluster(node: &'n Node, config: &Value, env: impl IntoIterator<Item = (&'static str, String)>) -> Self {
-        Self { env: env.into_iter().collect(), ..Self::with_source(node, config, Vec::new()) }
+        let mut daemon = Self::with_source(node, config, Vec::new());
+        daemon.env.extend(env);
+        daemon
     }
 
     fn with_source(node: &'n Node, config: &Value, source: Vec<OsString>) -> Self {

@@ -1,7 +1,7 @@
 //! While the API server is away.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use plexus_e2e::apiserver::{Effect, Fault};
@@ -32,7 +32,11 @@ fn pods_start_and_stop_while_the_api_server_is_away() {
     bench.older.add(&target).result();
     wait_snapshot(&bench, "a");
     for away in ["stopped", "partitioned"] {
-        if away == "stopped" { bench.server.stop() } else { bench.server.partition() }
+        if away == "stopped" {
+            bench.server.stop()
+        } else {
+            bench.server.partition()
+        }
         // The first time with the daemon that knew it, then with one that has never seen it.
         for started in ["before", "after"] {
             let what = format!("{away}, daemon started {started}");

@@ -110,9 +110,9 @@ fn pods_are_served_where_the_definitions_kind_is_not_installed() {
     assert!(bench.daemon.log().contains("CRD is not installed"));
     bench.define_kind();
     bench.define("a");
-    bench.server.wait(PATIENCE * 2, |entries| {
-        entries.iter().any(|one| one.is("watch", DEFINITIONS) && one.code == Some(200))
-    });
+    bench
+        .server
+        .wait(PATIENCE * 2, |entries| entries.iter().any(|one| one.is("watch", DEFINITIONS) && one.code == Some(200)));
     let (answer, _) = bench.add(&bench.containerd, &Pod::new("r").with_networks("a"));
     answer.result();
 }
@@ -172,7 +172,8 @@ fn what_is_missing_to_reach_a_cluster_is_said() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = dir.path().join("config.json");
     let state = dir.path().join("state");
-    fs::write(&config, json!({"stateDir": state, "daemonSocketDir": dir.path()}).to_string()).expect("it can be written");
+    fs::write(&config, json!({"stateDir": state, "daemonSocketDir": dir.path()}).to_string())
+        .expect("it can be written");
     let missing = dir.path().join("kubeconfig");
     let missing = missing.to_str().expect("UTF-8");
     for (args, says) in [
