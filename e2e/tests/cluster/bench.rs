@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use plexus_e2e::apiserver::Entry;
 use plexus_e2e::binaries::binary;
-use plexus_e2e::{Answer, ApiServer, Call, Daemon, Flavour, Node, Pod, Runtime, Script, Target};
+use plexus_e2e::{Answer, ApiServer, Call, Daemon, Flavour, Node, Pod, Runtime, Script, Step, Target};
 use serde_json::{Value, json};
 
 /// The node's name.
@@ -33,11 +35,11 @@ pub struct Bench<'n> {
 impl<'n> Bench<'n> {
     /// With a running daemon.
     pub fn start(node: &'n Node) -> Self {
-        Self::configured(node, json!({}))
+        Self::configured(node, &json!({}))
     }
 
     /// The same with `keys` over the usual ones of the daemon's configuration.
-    pub fn configured(node: &'n Node, keys: Value) -> Self {
+    pub fn configured(node: &'n Node, keys: &Value) -> Self {
         let mut bench = Self::new(node, keys);
         bench.define_kind();
         bench.daemon.restart();
@@ -45,8 +47,8 @@ impl<'n> Bench<'n> {
     }
 
     /// With a daemon that does not run yet, and a cluster without the kind of definitions.
-    pub fn new(node: &'n Node, keys: Value) -> Self {
-        node.plugin(MAIN, &Script::new());
+    pub fn new(node: &'n Node, keys: &Value) -> Self {
+        node.plugin(MAIN, &attaches());
         let default = node.scratch().join("default.conf");
         let text = json!({"cniVersion": "1.0.0", "name": "pods", "type": MAIN});
         fs::write(&default, text.to_string()).expect("it can be written");
@@ -84,7 +86,7 @@ impl<'n> Bench<'n> {
 
     /// Creates the definition `default/NAME`, whose plugin is a scripted one of that name.
     pub fn define(&self, name: &str) {
-        self.node.plugin(name, &Script::new());
+        self.node.plugin(name, &attaches());
         self.server.apply(&definition(name, &json!({"cniVersion": "1.0.0", "type": name}).to_string()));
     }
 
@@ -115,7 +117,9 @@ impl<'n> Bench<'n> {
     }
 
     fn call(&self, verb: &str, runtime: &Runtime<'n>, pod: &Pod) -> (Answer, Vec<String>) {
-        let sandbox = self.node.sandbox(&format!("{}-{verb}-{}", pod.name, self.node.calls().len()));
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        let call = CALLS.fetch_add(1, Ordering::Relaxed);
+        let sandbox = self.node.sandbox(&format!("{}-{verb}-{call}", pod.name));
         let answer = runtime.start(verb, &Target::new(&sandbox, "eth0", pod)).wait();
         let calls = self.node.calls();
         let ours = calls.iter().filter(|call| call.env("CNI_CONTAINERID") == sandbox.id());
@@ -126,7 +130,14 @@ impl<'n> Bench<'n> {
     pub fn reads(&self) -> Vec<String> {
         let entries = self.server.audit();
         let reads = entries.iter().filter(|entry| ["get", "list"].contains(&entry.verb.as_str()));
-        reads.map(plexus_e2e::apiserver::Entry::summary).collect()
+        reads.map(Entry::summary).collect()
+    }
+
+    /// Stops the API server, and waits until no watch is left.
+    pub fn stop_server(&self) {
+        self.server.stop();
+        let watches = |entry: &&Entry| entry.verb == "watch";
+        self.server.wait(PATIENCE, |entries| entries.iter().filter(watches).all(|one| one.finished.is_some()));
     }
 
     /// Waits until both watches run.
@@ -146,4 +157,9 @@ pub fn definition(name: &str, config: &str) -> Value {
         "metadata": {"name": name, "namespace": "default"},
         "spec": {"config": config},
     })
+}
+
+/// A plugin that makes its interface and removes it.
+fn attaches() -> Script {
+    Script::new().on("ADD", [Step::Link("bridge".into())]).on("DEL", [Step::Unlink])
 }

@@ -17,7 +17,7 @@ const IDLE: u64 = 20;
 #[test]
 fn a_large_cluster_costs_little() {
     let node = node!();
-    let mut bench = Bench::new(&node, json!({}));
+    let mut bench = Bench::new(&node, &json!({}));
     bench.define_kind();
     for index in 0..DEFINED {
         let config = json!({

@@ -31,7 +31,7 @@ fn what_comes_during_add_is_waited_for() {
 #[test]
 fn what_does_not_come_is_asked_for_once() {
     let node = node!();
-    let bench = Bench::configured(&node, json!({"lookupWait": "100ms"}));
+    let bench = Bench::configured(&node, &json!({"lookupWait": "100ms"}));
     bench.wait_watches();
     bench.server.fault(Fault::new("watch", "*", Effect::Stall));
     bench.define("late");
@@ -47,7 +47,7 @@ fn what_does_not_come_is_asked_for_once() {
 fn what_is_not_there_is_told_from_what_cannot_be_known() {
     rows!("P-042");
     let node = node!();
-    let bench = Bench::configured(&node, json!({"lookupWait": "100ms"}));
+    let bench = Bench::configured(&node, &json!({"lookupWait": "100ms"}));
     let unknown_pod = Pod::new("nobody");
     let (answer, calls) = bench.add(&bench.older, &unknown_pod);
     assert!(answer.expect_code(11).contains("default/nobody"), "{answer:?}");
@@ -71,7 +71,7 @@ fn what_is_not_there_is_told_from_what_cannot_be_known() {
 fn a_pod_of_another_uid_is_another_pod() {
     rows!("P-019");
     let node = node!();
-    let bench = Bench::configured(&node, json!({"lookupWait": "100ms"}));
+    let bench = Bench::configured(&node, &json!({"lookupWait": "100ms"}));
     bench.define("a");
     let current = bench.pod(Pod::new("web-0").with_networks("a"));
     let former = Pod { uid: "former".into(), ..current.clone() };
@@ -121,7 +121,7 @@ fn a_pod_that_is_made_anew_is_waited_for() {
 fn the_mirror_of_a_static_pod_has_another_uid() {
     rows!("P-019");
     let node = node!();
-    let bench = Bench::configured(&node, json!({"lookupWait": "100ms"}));
+    let bench = Bench::configured(&node, &json!({"lookupWait": "100ms"}));
     bench.define("a");
     for (source, is_static) in [("file", true), ("http", true), ("api", false)] {
         let mirror = bench.pod(Pod::new(source).with_networks("a").annotated(SOURCE, source));

@@ -33,9 +33,9 @@ fn pods_start_and_stop_while_the_api_server_is_away() {
     wait_snapshot(&bench, "a");
     for away in ["stopped", "partitioned"] {
         if away == "stopped" {
-            bench.server.stop()
+            bench.stop_server();
         } else {
-            bench.server.partition()
+            bench.server.partition();
         }
         // The first time with the daemon that knew it, then with one that has never seen it.
         for started in ["before", "after"] {
@@ -56,7 +56,7 @@ fn pods_start_and_stop_while_the_api_server_is_away() {
 #[test]
 fn a_snapshot_serves_until_the_first_list() {
     let node = node!();
-    let mut bench = Bench::configured(&node, json!({"lookupWait": "100ms"}));
+    let mut bench = Bench::configured(&node, &json!({"lookupWait": "100ms"}));
     bench.define("kept");
     bench.define("gone");
     wait_snapshot(&bench, "gone");
@@ -76,7 +76,7 @@ fn a_snapshot_serves_until_the_first_list() {
 #[test]
 fn a_snapshot_may_be_too_old() {
     let node = node!();
-    let mut bench = Bench::configured(&node, json!({"lookupWait": "3s", "snapshotMaxAge": "1ms"}));
+    let mut bench = Bench::configured(&node, &json!({"lookupWait": "3s", "snapshotMaxAge": "1ms"}));
     bench.define("a");
     wait_snapshot(&bench, "a");
     bench.daemon.stop();

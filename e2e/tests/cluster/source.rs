@@ -68,7 +68,7 @@ fn a_watch_that_breaks_goes_on() {
     assert_eq!(lists(), before, "nothing was missed, so nothing is listed again");
 
     // What it knows is too old for the server, and meanwhile something went.
-    bench.server.stop();
+    bench.stop_server();
     bench.server.delete("network-attachment-definitions.k8s.cni.cncf.io", "default", "gone");
     bench.define("new");
     bench.server.compact();
@@ -84,7 +84,7 @@ fn a_watch_that_breaks_goes_on() {
 fn one_malformed_definition_does_not_hide_the_others() {
     rows!("K-002");
     let node = node!();
-    let mut bench = Bench::configured(&node, json!({"lookupWait": "100ms"}));
+    let mut bench = Bench::configured(&node, &json!({"lookupWait": "100ms"}));
     let mut broken = definition("broken", "");
     broken["spec"]["config"] = json!(5);
     bench.server.create(&broken);
@@ -100,7 +100,7 @@ fn one_malformed_definition_does_not_hide_the_others() {
 #[test]
 fn pods_are_served_where_the_definitions_kind_is_not_installed() {
     let node = node!();
-    let mut bench = Bench::new(&node, json!({"lookupWait": "100ms"}));
+    let mut bench = Bench::new(&node, &json!({"lookupWait": "100ms"}));
     bench.daemon.restart();
     let (answer, calls) = bench.add(&bench.older, &bench.pod(Pod::new("p")));
     answer.result();
@@ -120,7 +120,7 @@ fn pods_are_served_where_the_definitions_kind_is_not_installed() {
 #[test]
 fn credentials_may_change_while_it_runs() {
     let node = node!();
-    let bench = Bench::configured(&node, json!({"lookupWait": "200ms"}));
+    let bench = Bench::configured(&node, &json!({"lookupWait": "200ms"}));
     bench.wait_watches();
     let old = bench.server.token("plexusd");
     bench.server.revoke(&old);
@@ -147,7 +147,7 @@ fn credentials_may_change_while_it_runs() {
 #[test]
 fn in_a_cluster_it_is_found_by_environment_and_service_account() {
     let node = node!();
-    let bench = Bench::new(&node, json!({}));
+    let bench = Bench::new(&node, &json!({}));
     bench.define_kind();
     bench.define("a");
     let pod = bench.pod(Pod::new("p").with_networks("a"));

@@ -9,6 +9,7 @@ mod connection;
 mod follow;
 mod kinds;
 mod live;
+mod trouble;
 
 use std::convert::Infallible;
 use std::sync::Arc;
