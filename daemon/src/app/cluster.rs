@@ -46,10 +46,18 @@ impl Source {
     }
 
     /// What asks the API server, where there is one.
-    pub fn live(&self) -> Option<Live> {
+    pub fn live(&self) -> Option<Arc<Live>> {
         match self {
             Self::Manifests(_) => None,
-            Self::Cluster(cluster) => Some(Live::new(cluster.connection.clone())),
+            Self::Cluster(cluster) => Some(Arc::new(Live::new(cluster.connection.clone()))),
+        }
+    }
+
+    /// The definitions on disk, for who owns the state directory to keep them, where there is an API server.
+    pub fn snapshots(&self) -> Option<Snapshots> {
+        match self {
+            Self::Manifests(_) => None,
+            Self::Cluster(cluster) => Some(cluster.snapshots.clone()),
         }
     }
 
@@ -58,10 +66,7 @@ impl Source {
         match self {
             Self::Manifests(manifests) => manifests.run().await.into(),
             Self::Cluster(Cluster { connection, node, store, snapshots }) => {
-                tokio::select! {
-                    never = feed(connection, &node, store) => match never {},
-                    never = snapshots.run() => match never {},
-                }
+                match tokio::join!(feed(connection, &node, store), snapshots.stand_in()).0 {}
             }
         }
     }
