@@ -88,8 +88,7 @@ impl Verbs {
                 Err(error) => Err(error),
             };
             if let Err(error) = outcome {
-                let context = format!("network {:?} interface {:?}", attachment.network, attachment.ifname);
-                failures.push(error.context(context));
+                failures.push(error.context(attachment.place()));
             }
         }
         if failures.is_empty() {
