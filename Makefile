@@ -7,9 +7,11 @@ SHIM_LIMIT := 1300000
 
 .PHONY: build demo test check conformance clean
 
-## What ships: dist/plexus and dist/plexusd, static. --target keeps crt-static away from build scripts.
+## What ships: dist/plexus and dist/plexusd, static. --target keeps crt-static away from build scripts. The shim is not
+## position-independent: it saves the relocations, 48 KB and their time at each start.
 build:
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(TARGET) -p plexus --profile shim
+	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
+		cargo build --locked --target $(TARGET) -p plexus --profile shim
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(TARGET) -p plexusd --profile dist
 	mkdir -p dist
 	cp $(OUT)/$(TARGET)/shim/plexus $(OUT)/$(TARGET)/dist/plexusd dist/

@@ -1,7 +1,7 @@
 //! The runtime half of CNI: calls the plugins of an attachment in order, as the specification has a runtime do it.
 //!
-//! [`request`] derives what one plugin gets, [`lookup`] finds it, [`exec`] runs it, [`answer`] reads what it says, and
-//! [`chain`] has the order of each verb.
+//! `request` derives what one plugin gets, `lookup` finds it, `exec` runs it, `answer` reads what it says, and `chain`
+//! has the order of each verb.
 
 mod answer;
 mod chain;

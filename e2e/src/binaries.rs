@@ -1,4 +1,4 @@
-//! Where the programs are that a test executes.
+//! Where the programs are that a test executes, and the recordings that it plays.
 
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,17 @@ pub fn plugin_dir(plugins: &[&str]) -> Result<PathBuf, String> {
     let dir = &dirs[0];
     let missing = missing_in(dir).unwrap_or(&"");
     Err(format!("the CNI plugin {missing} is not in {} (Debian's package containernetworking-plugins)", dir.display()))
+}
+
+/// The directory of recordings of Multus and of container runtimes: `PLEXUS_VECTORS`, else `../shared/vectors` beside
+/// the checkout. They are not part of this repository; a test without them is skipped.
+///
+/// # Errors
+/// One line that says where they were looked for.
+pub fn vectors() -> Result<PathBuf, String> {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors");
+    let dir = std::env::var_os("PLEXUS_VECTORS").map_or_else(|| PathBuf::from(beside), PathBuf::from);
+    if dir.is_dir() { Ok(dir) } else { Err(format!("no recordings in {} (PLEXUS_VECTORS)", dir.display())) }
 }
 
 /// The directory of the build profile: that of the running program, or its parent for a test.

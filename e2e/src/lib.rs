@@ -13,6 +13,7 @@
 mod answer;
 pub mod apiserver;
 pub mod binaries;
+mod changes;
 mod daemon;
 mod gate;
 mod http;
@@ -28,6 +29,7 @@ pub mod skip;
 
 pub use answer::Answer;
 pub use apiserver::ApiServer;
+pub use changes::Changes;
 pub use daemon::Daemon;
 pub use gate::{Gate, Held};
 pub use http::Reply;

@@ -1,6 +1,7 @@
 //! The network namespace of a pod.
 
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::thread;
 
@@ -23,7 +24,7 @@ impl<'n> Sandbox<'n> {
     pub(crate) fn new(node: &'n Node, name: &str, ordinal: u32) -> Self {
         let path = format!("/run/netns/{name}");
         // 64 hexadecimal digits, as containerd has them; different on every node.
-        let id = format!("{:032x}{:032x}", u128::from(std::process::id()), hash(node, ordinal));
+        let id = [0, 1, 2, 3].map(|part| format!("{:016x}", hash(node, ordinal, part))).concat();
         node.run(|| {
             File::create_new(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
             let made = thread::scope(|scope| scope.spawn(|| make_at(&path)).join().expect("it does not panic"));
@@ -98,9 +99,8 @@ fn make_at(path: &str) -> nix::Result<()> {
     mount(Some("/proc/thread-self/ns/net"), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
 }
 
-fn hash(node: &Node, ordinal: u32) -> u128 {
-    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+fn hash(node: &Node, ordinal: u32, part: u8) -> u64 {
     let mut hasher = DefaultHasher::new();
-    node.scratch().hash(&mut hasher);
-    u128::from(hasher.finish()) << 64 | u128::from(ordinal)
+    (node.scratch(), ordinal, part).hash(&mut hasher);
+    hasher.finish()
 }

@@ -25,7 +25,9 @@ pub fn document(answer: &Answer, verb: Verb, version: Version) -> Result<Option<
 /// The error in an answer: an error object, or text.
 fn error(answer: &Answer) -> CniError {
     let text = String::from_utf8_lossy(&answer.body);
-    let theirs = serde_json::from_str(&text).unwrap_or_else(|_| CniError::new(Code::Internal, text));
+    // Without the brace a list would do, whose first element were the code.
+    let object = text.trim_start().starts_with('{').then(|| serde_json::from_str(&text).ok()).flatten();
+    let theirs: CniError = object.unwrap_or_else(|| CniError::new(Code::Internal, text));
     let mut error = CniError::new(Code::Internal, theirs.msg).with_details(theirs.details);
     if theirs.code != 0 {
         error.code = theirs.code;

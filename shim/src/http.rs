@@ -191,3 +191,6 @@ fn ended() -> io::Error {
 fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("it is not HTTP: {what}"))
 }
+
+#[cfg(test)]
+mod tests;

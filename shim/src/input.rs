@@ -9,8 +9,8 @@ use plexus_api::wire;
 
 use crate::timer::{self, Timer};
 
-/// How much is read at once: what a pipe holds.
-const CHUNK: usize = 64 << 10;
+/// How much is read at first: most configurations are smaller.
+const FIRST_READ: usize = 4 << 10;
 
 /// Reads stdin to its end, but not much more of it than a request can hold.
 ///
@@ -22,7 +22,7 @@ pub fn read(deadline: Duration) -> io::Result<Vec<u8>> {
     while bytes.len() <= wire::MAX_REQUEST {
         timer::wait_readable(stdin.as_fd(), timer)?;
         let end = bytes.len();
-        bytes.resize(end + CHUNK, 0);
+        bytes.resize(end + end.max(FIRST_READ), 0);
         let read = unistd::read(&stdin, &mut bytes[end..])?;
         bytes.truncate(end + read);
         if read == 0 {

@@ -130,7 +130,7 @@ impl Delegates {
     ) -> Result<Vec<u8>, CniError> {
         let Step { call, verb, network, attachment, plugin } = step;
         let now = Instant::now();
-        let deadline = call.deadline.min(now + self.0.plugin_timeout);
+        let deadline = now.checked_add(self.0.plugin_timeout).map_or(call.deadline, |end| end.min(call.deadline));
         let exec = Exec {
             program,
             env: &environment(call, verb, attachment, plugin, dirs),

@@ -22,6 +22,9 @@ const MAX_STDERR: usize = 64 << 10;
 /// How long a plugin's pipes are read after it has exited. What it wrote is there by then; only a process that it left
 /// behind keeps them open.
 const GRACE: Duration = Duration::from_millis(100);
+/// How long a killed plugin is waited for, so that it does not meet the DEL that follows. One in an uninterruptible call
+/// of the kernel does not die now; it is reaped when it does.
+const DEATH: Duration = Duration::from_secs(1);
 /// The waits between the tries to execute a file that is open for writing, as a plugin is while it is upgraded.
 const BUSY_WAITS: [Duration; 4] =
     [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(2)];
@@ -97,8 +100,7 @@ impl Exec<'_> {
                 Ended::Exited(_) => drop(timeout(GRACE, pipes).await),
                 Ended::TimedOut | Ended::Cancelled => {
                     process.kill_group();
-                    // A process in an uninterruptible call of the kernel does not die now; it is reaped when it does.
-                    drop(timeout(GRACE, process.wait()).await);
+                    drop(timeout(DEATH, process.wait()).await);
                 }
             }
             ended

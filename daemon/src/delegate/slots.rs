@@ -91,9 +91,6 @@ impl Slots {
 
 impl State {
     fn next(&mut self) -> Option<oneshot::Sender<Slot>> {
-        for class in &mut self.classes {
-            class.waiting.retain(|waiter| !waiter.is_closed());
-        }
         for index in 0..self.classes.len() {
             let (upper, lower) = self.classes.split_at_mut(index + 1);
             let class = &mut upper[index];

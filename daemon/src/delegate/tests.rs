@@ -27,6 +27,9 @@ use crate::plan::Attachment;
 const PRELUDE: &str =
     "#!/bin/sh\ndir=${0%/*}; me=${0##*/}\necho \"$CNI_COMMAND $me\" >> $dir/log\ncat > $dir/$me.$CNI_COMMAND\n";
 
+/// Long enough that only what would hang is hit.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A bin directory and what calls its plugins.
 struct Bench {
     dir: TempDir,
@@ -35,7 +38,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self::with_timeout(Duration::from_mins(1))
+        Self::with_timeout(PATIENCE)
     }
 
     fn with_timeout(plugin_timeout: Duration) -> Self {
@@ -118,7 +121,7 @@ fn call() -> Call {
         netns: Some("/run/netns/c1".to_owned()),
         path: Vec::new(),
         env: BTreeMap::new(),
-        deadline: Instant::now() + Duration::from_mins(1),
+        deadline: Instant::now() + PATIENCE,
         cancel: CancellationToken::new(),
     }
 }

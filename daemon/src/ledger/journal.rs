@@ -205,3 +205,6 @@ fn cut_torn_line(file: &File) -> io::Result<u64> {
     file.set_len(end)?;
     Ok(end)
 }
+
+#[cfg(test)]
+mod tests;

@@ -226,3 +226,6 @@ impl Drop for Ticket {
         locked(&self.ledger.adds).remove(&self.key);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,3 +53,6 @@ fn lock_within(file: File, wait: Duration) -> std::io::Result<Option<File>> {
     })?;
     receiver.recv_timeout(wait).ok().transpose()
 }
+
+#[cfg(test)]
+mod tests;

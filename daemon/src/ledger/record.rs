@@ -309,3 +309,6 @@ fn parse_plan(line: &[u8]) -> Result<Planned, ParseError> {
     }
     serde_json::from_slice(line).map(|First { planned }| planned).map_err(corrupt)
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,3 +61,6 @@ impl Spooled {
         fs::remove_file(&self.path).map_err(LedgerError::io("remove", &self.path))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,18 @@ pub struct MovedRoutes {
     pub added: Option<DefaultRoute>,
 }
 
+/// How often [`Netns::move_default_route`] looks: once too often means that something works against it.
+const PASSES: usize = 4;
+
+impl MovedRoutes {
+    fn between(before: &[DefaultRoute], now: &[DefaultRoute]) -> Self {
+        let missing = |from: &[DefaultRoute], in_: &[DefaultRoute]| {
+            from.iter().filter(|route| !in_.contains(route)).cloned().collect::<Vec<_>>()
+        };
+        Self { removed: missing(before, now), added: missing(now, before).pop() }
+    }
+}
+
 impl Netns {
     /// The default routes of one family.
     ///
@@ -53,6 +65,14 @@ impl Netns {
         let names = self.names().await?;
         let routes = self.defaults(family).await?;
         Ok(routes.iter().flat_map(|route| named(route, &names)).collect())
+    }
+
+    /// Whether link `owner` has a default route of `family`.
+    ///
+    /// # Errors
+    /// [`Code::Io`] with the kernel's reason.
+    pub async fn owns_default(&mut self, family: Family, owner: &str) -> Result<bool, CniError> {
+        Ok(self.default_routes(family).await?.iter().any(|route| route.ifname == owner))
     }
 
     /// Makes link `owner` the only one of the sandbox with a default route of `family`.
@@ -73,42 +93,30 @@ impl Netns {
         let Some(index) = names.iter().find_map(|(index, name)| (name == owner).then_some(*index)) else {
             return Err(failed(format!("{family} default route: there is no link {owner:?} in the sandbox")));
         };
-        let present = self.defaults(family).await?;
         let is_own = |route: &RouteMessage| next_hops(route).iter().all(|(link, _)| *link == index);
-        let is_wanted = |route: &RouteMessage| gateway.is_some() && next_hops(route) == [(index, gateway)];
-        let mut moved = MovedRoutes::default();
-        match gateway {
-            None if !present.iter().any(is_own) => return Ok(moved),
-            Some(gateway) if !present.iter().any(is_wanted) => {
-                self.add_default(family, index, owner, gateway).await?;
-                moved.added = Some(DefaultRoute { ifname: owner.to_owned(), gateway: Some(gateway) });
+        let is_wanted = |route: &RouteMessage| next_hops(route) == [(index, gateway)];
+        let stays = |route: &RouteMessage| if gateway.is_some() { is_wanted(route) } else { is_own(route) };
+        let mut before = None;
+        // A request to remove describes a route, and the first that fits goes, which may have been the wrong one.
+        for _ in 0..PASSES {
+            let present = self.defaults(family).await?;
+            let now: Vec<_> = present.iter().flat_map(|route| named(route, &names)).collect();
+            let before = before.get_or_insert_with(|| now.clone());
+            if present.iter().all(stays) && (gateway.is_none() || !present.is_empty()) {
+                return Ok(MovedRoutes::between(before, &now));
             }
-            _ => {}
+            match gateway {
+                None if !present.iter().any(is_own) => return Ok(MovedRoutes::default()),
+                Some(gateway) if !present.iter().any(is_wanted) => {
+                    self.add_default(family, index, owner, gateway).await?;
+                }
+                _ => {}
+            }
+            for route in present.iter().filter(|route| !stays(route)) {
+                self.remove(family, route, &names).await?;
+            }
         }
-        let stays = |route: &&RouteMessage| is_wanted(route) || gateway.is_none() && is_own(route);
-        for route in present.iter().filter(|route| !stays(route)) {
-            let hops = named(route, &names);
-            self.remove(family, route, &hops).await?;
-            moved.removed.extend(hops);
-        }
-        // The kernel removes the first route that a request describes; make sure that it was the one meant.
-        let left = self.defaults(family).await?;
-        if let Some(other) = left.iter().find(|route| !is_own(route)) {
-            return Err(failed(format!("{family} default route {} did not go away", List(&named(other, &names)))));
-        }
-        match gateway {
-            Some(gateway) if !left.iter().any(is_wanted) => self.add_default(family, index, owner, gateway).await?,
-            _ => {}
-        }
-        Ok(moved)
-    }
-
-    /// Whether link `owner` has a default route of `family`.
-    ///
-    /// # Errors
-    /// [`Code::Io`] with the kernel's reason.
-    pub async fn owns_default(&mut self, family: Family, owner: &str) -> Result<bool, CniError> {
-        Ok(self.default_routes(family).await?.iter().any(|route| route.ifname == owner))
+        Err(failed(format!("{family} default route on {owner}: other default routes stay or come back")))
     }
 
     /// The names of all links, by index.
@@ -156,23 +164,32 @@ impl Netns {
             Ok(())
         };
         self.request(answer).await.map_err(|error| match errno(&error) {
-            Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EINVAL) => {
-                failed(format!("{}: the gateway is in no subnet of {owner} ({})", what(), reason(&error)))
-            }
+            Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EINVAL) => failed(format!(
+                "{}: the gateway is in no subnet of {owner}, or that link is down ({})",
+                what(),
+                reason(&error)
+            )),
             _ => failed(format!("{}: {}", what(), reason(&error))),
         })
     }
 
-    async fn remove(&mut self, family: Family, route: &RouteMessage, hops: &[DefaultRoute]) -> Result<(), CniError> {
+    async fn remove(
+        &mut self,
+        family: Family,
+        route: &RouteMessage,
+        names: &BTreeMap<u32, String>,
+    ) -> Result<(), CniError> {
         let mut request = RouteMessage::default();
         request.header = route.header.clone();
         request.header.flags = RouteFlags::empty();
         request.attributes = route.attributes.iter().filter(|attribute| identifies(attribute)).cloned().collect();
         let request = self.handle.route().del(request);
         match self.request(request.execute()).await {
-            Err(error) if errno(&error) != Some(Errno::ESRCH) => {
-                Err(failed(format!("{family} default route {} cannot be removed: {}", List(hops), reason(&error))))
-            }
+            Err(error) if errno(&error) != Some(Errno::ESRCH) => Err(failed(format!(
+                "{family} default route {} cannot be removed: {}",
+                List(&named(route, names)),
+                reason(&error)
+            ))),
             // Gone by itself.
             _ => Ok(()),
         }

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use tokio::io::AsyncReadExt as _;
+
 use super::*;
 
 #[tokio::test]
@@ -106,9 +108,10 @@ async fn stderr_goes_to_the_log() {
     }
 }
 
-/// Waits until a script has opened the pipe and written to it.
-pub(super) async fn wait_for_start(started: &mut pipe::Receiver) {
-    started.readable().await.expect("readable");
-    let mut word = [0; 16];
-    assert!(started.try_read(&mut word).expect("read") > 0);
+/// Waits until a script has opened the pipe, and says what it wrote.
+pub(super) async fn wait_for_start(started: &mut pipe::Receiver) -> String {
+    let mut text = [0; 16];
+    let length = tokio::time::timeout(PATIENCE, started.read(&mut text)).await.expect("a start").expect("read");
+    assert!(length > 0, "it was opened");
+    String::from_utf8_lossy(&text[..length]).trim().to_owned()
 }

@@ -184,14 +184,11 @@ struct Metadata {
 fn parse(text: &str) -> Result<Objects, String> {
     // Otherwise a definition could not be called `n`: older YAML takes that for a boolean.
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
-    let documents: Vec<serde_json::Value> =
-        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
-            let place = error.location().map(|place| format!("line {} column {}: ", place.line(), place.column()));
-            place.unwrap_or_default() + error.to_string().lines().next().unwrap_or_default()
-        })?;
+    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| error.to_string().lines().collect::<Vec<_>>().join(" "))?;
     let mut objects = Objects::default();
     for (index, document) in documents.into_iter().enumerate() {
-        objects.take(document).map_err(|why| format!("document {}: {why}", index + 1))?;
+        objects.take(document).map_err(|why| format!("object {}: {why}", index + 1))?;
     }
     Ok(objects)
 }

@@ -42,12 +42,17 @@ impl Inventory {
         let list = |set: &BTreeSet<String>| {
             if set.is_empty() { "none".to_owned() } else { set.iter().cloned().collect::<Vec<_>>().join("  ") }
         };
-        let records = self.state.values().filter(|text| !text.trim().is_empty()).count();
+        let records = self.state.keys().filter_map(|path| {
+            let record = path.file_name()?.to_str()?.strip_suffix(".jsonl")?;
+            let (container, ifname) = record.split_once(':')?;
+            Some(format!("{}… {ifname}", container.get(..12)?))
+        });
         format!(
-            "links of the node    {}\naddresses leased     {}\nnetwork namespaces   {}\nfiles in the ledger  {records}",
+            "links of the node    {}\naddresses leased     {}\nnetwork namespaces   {}\nledger               {}",
             list(&self.links),
             list(&self.leases),
-            list(&self.netns)
+            list(&self.netns),
+            list(&records.collect()),
         )
     }
 

@@ -1,0 +1,230 @@
+use plexus_api::cni::Version;
+use plexus_api::rows;
+use std::time::Duration;
+
+use super::*;
+use crate::ledger::tests::{BOOT, line_breaks, planned, raw};
+
+/// One line of every kind, in an order that can happen.
+fn lines() -> Vec<Line> {
+    vec![
+        Line::Started { index: 0 },
+        Line::Added { index: 0, result: raw("{\"ips\":\n[]}") },
+        Line::Started { index: 1 },
+        Line::Added { index: 1, result: raw("{}") },
+        Line::Completed,
+        Line::StatusWritten,
+        Line::Deleted { index: 1 },
+        Line::DelFailed { unix_ms: 7, error: "line\nbreak".to_owned() },
+        Line::Orphaned,
+    ]
+}
+
+/// The bytes of a file with a plan and the first `count` lines.
+fn bytes(count: usize) -> Vec<u8> {
+    let mut bytes = planned("c1", "eth0", 3).to_bytes().expect("a line");
+    for line in lines().iter().take(count) {
+        bytes.extend(line.to_bytes().expect("a line"));
+    }
+    bytes
+}
+
+/// The record after the first `count` lines, made without reading; texts as a file keeps them.
+fn after(count: usize) -> Record {
+    let one_line = |value: Vec<u8>| -> Vec<u8> { value.strip_suffix(b"\n").expect("a line").to_vec() };
+    let First { planned } =
+        serde_json::from_slice(&one_line(planned("c1", "eth0", 3).to_bytes().expect("a line"))).expect("a plan");
+    let mut record = Record::new(planned);
+    for line in lines().into_iter().take(count) {
+        record.apply(match line {
+            Line::Added { index: 0, .. } => Line::Added { index: 0, result: raw("{\"ips\": []}") },
+            line => line,
+        });
+    }
+    record
+}
+
+fn parse(bytes: &[u8]) -> Option<Record> {
+    Record::parse(bytes).expect("no error")
+}
+
+fn text(record: &Record) -> String {
+    format!("{record:?}")
+}
+
+#[test]
+fn a_file_cut_anywhere_reads_as_what_was_complete() {
+    rows!("R-084", "R-085", "P-090");
+    let whole = bytes(lines().len());
+    let plan_len = bytes(0).len();
+    let undo: [&[usize]; 10] = [&[], &[0], &[0], &[1, 0], &[1, 0], &[1, 0], &[1, 0], &[0], &[0], &[0]];
+    for len in 0..=whole.len() {
+        let read = parse(&whole[..len]);
+        if len < plan_len {
+            assert!(read.is_none(), "nothing has run at {len}");
+            continue;
+        }
+        let read = read.expect("a record");
+        let complete = line_breaks(&whole[..len]) - 1;
+        assert_eq!(text(&read), text(&after(complete)), "at {len}");
+        assert_eq!(read.to_undo(BOOT), undo[complete], "at {len}");
+    }
+    assert_eq!(line_breaks(&whole), 1 + lines().len(), "no value broke a line");
+}
+
+#[test]
+fn lines_that_a_power_loss_left_as_zeros_do_not_hide_what_may_have_run() {
+    rows!("P-090");
+    let whole = bytes(lines().len());
+    for start in bytes(0).len()..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[start..].fill(0);
+        damaged.push(b'\n');
+        let read = parse(&damaged).expect("the plan is whole");
+        assert!(read.unreadable > 0, "at {start}");
+        let left: Vec<_> = (0..3).rev().filter(|index| !read.attachments[*index].deleted).collect();
+        assert_eq!(read.to_undo(BOOT), left, "at {start}");
+    }
+}
+
+#[test]
+fn no_damage_of_a_byte_panics_or_passes_for_a_plan() {
+    rows!("P-090");
+    let whole = bytes(lines().len());
+    let plan_len = bytes(0).len();
+    for at in 0..whole.len() {
+        for wrong in [0, b'\n', 0xff] {
+            let mut damaged = whole.clone();
+            damaged[at] = wrong;
+            match Record::parse(&damaged) {
+                Ok(read) => assert!(at >= plan_len || damaged == whole, "{read:?} at {at}"),
+                Err(ParseError::Corrupt(why)) => assert!(at < plan_len, "{why} at {at}"),
+                Err(error) => panic!("{error} at {at}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_synced_is_not_trusted_after_a_reboot() {
+    rows!("R-085");
+    for (count, same_boot, other_boot) in
+        [(0, vec![], vec![2, 1, 0]), (3, vec![1, 0], vec![2, 1, 0]), (7, vec![0], vec![2, 0])]
+    {
+        let record = after(count);
+        assert_eq!(record.to_undo(BOOT), same_boot, "after {count}");
+        assert_eq!(record.to_undo("another"), other_boot, "after {count}");
+    }
+}
+
+#[test]
+fn a_record_is_the_sum_of_its_lines() {
+    let record = after(lines().len());
+    let flags: Vec<_> =
+        record.attachments.iter().map(|state| (state.started, state.added.is_some(), state.deleted)).collect();
+    assert_eq!(flags, [(true, true, false), (true, true, true), (false, false, false)]);
+    assert!(record.completed && record.status_written && record.orphaned);
+    assert_eq!((record.del_failures.count, record.unreadable), (1, 0));
+    let fresh = after(0);
+    assert!(!fresh.completed && !fresh.status_written && !fresh.orphaned);
+}
+
+#[test]
+fn what_a_newer_plexusd_adds_is_passed_over() {
+    rows!("R-081");
+    let mut newer = bytes(0);
+    assert_eq!(newer.pop(), Some(b'\n'));
+    assert_eq!(newer.split_off(newer.len() - 2), b"}}");
+    newer.extend_from_slice(b",\"invented\":{\"later\":1}}}\n{\"moved\":{\"index\":0}}\n\"paused\"\n");
+    newer.extend(Line::Completed.to_bytes().expect("a line"));
+    let record = parse(&newer).expect("a record");
+    assert!(record.completed);
+    assert_eq!(record.unreadable, 2);
+    assert_eq!(record.to_undo(BOOT), [2, 1, 0], "a line that cannot be read may have started any of them");
+}
+
+#[test]
+fn an_index_out_of_the_plan_is_not_readable() {
+    for line in
+        [Line::Started { index: 3 }, Line::Added { index: usize::MAX, result: raw("{}") }, Line::Deleted { index: 3 }]
+    {
+        let mut record = after(0);
+        record.apply(line);
+        assert_eq!(record.unreadable, 1);
+    }
+}
+
+#[test]
+fn a_newer_format_names_the_plexusd_that_it_needs() {
+    let text = "{\"planned\":{\"format\":2,\"plexusd\":\"3.0.0\",\"containerId\":7}}\n";
+    let error = Record::parse(text.as_bytes()).expect_err("newer");
+    assert_eq!(error, ParseError::Newer { format: 2, plexusd: "3.0.0".to_owned() });
+    assert!(error.to_string().contains("needs plexusd 3.0.0"), "{error}");
+}
+
+#[test]
+fn what_is_no_plan_is_corrupt() {
+    for text in
+        ["\n", "garbage\n", "{}\n", "[]\n", "\"completed\"\n", "{\"planned\":{\"format\":1}}\n", "\0\0\0\n", "\u{1}\n"]
+    {
+        assert!(matches!(Record::parse(text.as_bytes()), Err(ParseError::Corrupt(_))), "{text:?}");
+    }
+}
+
+#[test]
+fn a_del_is_given_up_after_three_failures_over_a_minute() {
+    // The failures' times in seconds.
+    for (times, exhausted) in [
+        (vec![], false),
+        (vec![0, 120], false),
+        (vec![0, 1, 2], false),
+        (vec![0, 30, 59], false),
+        (vec![0, 30, 60], true),
+        (vec![0, 1, 2, 3, 61], true),
+        (vec![90, 30, 10], false),
+    ] {
+        let mut record = after(0);
+        for time in &times {
+            record.apply(Line::DelFailed { unix_ms: time * 1000, error: String::new() });
+        }
+        assert_eq!(record.del_failures.exhausted(Duration::from_mins(1)), exhausted, "{times:?}");
+    }
+}
+
+/// A record of one network in `version` whose ADD answered `result`.
+fn answered(version: &str, result: &str) -> Record {
+    let mut planned = planned("c1", "eth0", 1);
+    planned.attachments[0].config.cni_version = Version::exact(version).expect("a version");
+    let mut record = Record::new(planned);
+    record.apply(Line::Added { index: 0, result: raw(result) });
+    record
+}
+
+#[test]
+fn the_previous_result_is_in_the_version_of_its_network() {
+    rows!("R-087");
+    let result = r#"{"cniVersion":"1.1.0","ips":[{"address":"10.0.0.2/24"}]}"#;
+    for version in ["0.2.0", "0.4.0", "1.1.0"] {
+        let record = answered(version, result);
+        for previous in [record.result_for_del(0), record.result_for_check(0).ok()] {
+            let previous = previous.expect("a result");
+            assert_eq!(previous.version().as_str(), version);
+            assert!(previous.raw().get().contains("10.0.0.2/24"), "{}", previous.raw());
+        }
+    }
+}
+
+#[test]
+fn without_a_usable_result_del_goes_on_and_check_fails() {
+    rows!("P-089", "R-086", "R-087");
+    let no_address = answered("0.2.0", r#"{"cniVersion":"1.1.0","ips":[]}"#);
+    let no_result = answered("1.0.0", r#"{"cniVersion":"1.0.0","ips":7}"#);
+    let started = after(3);
+    for (record, index) in [(no_address, 0), (no_result, 0), (started, 1), (after(0), 99)] {
+        assert!(record.result_for_del(index).is_none());
+        let error = record.result_for_check(index).expect_err("nothing to check against");
+        assert!(error.is(Code::CheckFailed), "{error}");
+    }
+    let error = after(3).result_for_check(1).expect_err("no result");
+    assert!(error.msg.contains("ns/net1"), "{error}");
+}

@@ -1,0 +1,77 @@
+//! What goes over the wire.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+use std::thread;
+use std::time::Duration;
+
+use plexus_api::rows;
+use serde_json::{Value, json};
+
+use crate::support::{Finished, Node, added, answer, receive};
+
+#[test]
+fn the_call_is_a_post_with_environment_and_configuration() {
+    let node = Node::new();
+    let daemon = node.daemon([added()]);
+    let config = format!("  {} \n", node.config(json!({"number": 1e300})));
+    node.shim("ADD").stdin(config.clone()).run().result();
+    let call = daemon.only_call();
+    assert_eq!(call.head[0], "POST /cni HTTP/1.1");
+    for header in ["Content-Type: application/json", "Connection: close"] {
+        assert!(call.head.iter().any(|line| line == header), "{call:?}");
+    }
+    assert!(call.head.iter().any(|line| line.starts_with("Host: ")), "{call:?}");
+    let body: Value = serde_json::from_slice(&call.body).expect("JSON");
+    assert_eq!(body.as_object().expect("object").keys().collect::<Vec<_>>(), ["config", "env"]);
+    let request = call.request();
+    assert_eq!(request.config, config.as_bytes());
+    assert_eq!(request.env["CNI_CONTAINERID"], "box1");
+    assert_eq!(request.env["CNI_PATH"], "/opt/cni/bin");
+}
+
+#[test]
+fn of_the_environment_only_the_call_and_the_trace_are_forwarded() {
+    rows!("P-021");
+    let node = Node::new();
+    let daemon = node.daemon([added()]);
+    let shim = node.shim("ADD").env("TOKEN", "secret").env("PATH", "/bin").env("CNI_FUTURE", "yes");
+    shim.env("TRACEPARENT", "x").env("TRACESTATE", "y").env("BAGGAGE", "z").run().result();
+    let request = daemon.only_call().request();
+    let keys: Vec<_> = request.env.keys().map(String::as_str).collect();
+    let cni = ["CNI_ARGS", "CNI_COMMAND", "CNI_CONTAINERID", "CNI_FUTURE", "CNI_IFNAME", "CNI_NETNS", "CNI_PATH"];
+    assert_eq!(keys, [&["BAGGAGE"], &cni[..], &["TRACEPARENT", "TRACESTATE"]].concat());
+    assert_eq!(request.env["TRACEPARENT"], "x");
+}
+
+#[test]
+fn the_connection_stays_open_in_both_directions_until_the_answer() {
+    let node = Node::new();
+    let listener = UnixListener::bind(node.socket()).expect("bind");
+    let shim = node.shim("ADD").start();
+    let (mut stream, _) = listener.accept().expect("accept");
+    receive(&stream);
+    // The shim has begun to wait for the answer, or does within this time; a half-close would end the read.
+    stream.set_read_timeout(Some(Duration::from_millis(100))).expect("timeout");
+    let error = stream.read(&mut [0]).expect_err("the shim closed its side");
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    stream.write_all(&added()).expect("answer");
+    // Only the connection of a client that keeps it alive would hang here.
+    Finished::from(shim.wait_with_output().expect("output")).result();
+}
+
+#[test]
+fn an_answer_before_the_request_is_read_counts() {
+    rows!("P-043");
+    let node = Node::new();
+    let listener = UnixListener::bind(node.socket()).expect("bind");
+    let daemon = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("accept");
+        // With its length: closing a connection with unread data resets it, which is no proper end of an answer.
+        stream.write_all(&answer(413, r#"{"code":6,"msg":"too large"}"#)).expect("answer");
+    });
+    let config = node.config(json!({"padding": "x".repeat(1 << 20)}));
+    let error = node.shim("ADD").stdin(config).run().error();
+    assert_eq!((error.code, error.msg.as_str()), (6, "too large"));
+    daemon.join().expect("daemon");
+}
