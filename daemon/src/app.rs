@@ -1,5 +1,6 @@
 //! Wires the rooms together and waits for the end.
 
+mod cluster;
 mod ledger;
 
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::cli::Serve;
 use crate::config::{Fields, Settings};
 use crate::delegate::{Delegates, Limits};
-use crate::gather::cluster::{Manifests, Store};
+use crate::gather::cluster::{Snapshots, Store};
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::recovery::{self, strays};
@@ -24,6 +25,7 @@ use crate::server::{Ended, Listener, outlive, router};
 use crate::telemetry;
 use crate::verbs::Verbs;
 
+use cluster::Source;
 pub use ledger::ledger;
 
 /// How long a starting daemon waits for the one before it to let go of the ledger: longer than a call can last, since
@@ -53,8 +55,10 @@ pub fn serve(args: &Serve) -> anyhow::Result<()> {
 async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let store = Store::default();
-    let manifests = Manifests::open(&args.manifests, store.clone())?;
-    let mut manifests = tokio::spawn(manifests.run());
+    let source = Source::open(args, settings, &store).await?;
+    let snapshots = source.snapshots();
+    let live = source.live();
+    let mut source = tokio::spawn(source.run());
     let host = Host::start(tokio::runtime::Handle::current())?;
     let boot_id = recovery::boot_id().context("the machine's boot id")?;
     loop {
@@ -77,13 +81,14 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result
         let verbs = Verbs {
             delegates: Delegates::new(host.clone(), limits),
             reporter: Reporter::new(args.manifests.clone()),
+            live: live.clone(),
             boot_id: boot_id.clone(),
             file: file.clone(),
             settings: settings.clone(),
             ledger,
             store: store.clone(),
         };
-        let mut shift = Shift::begin(verbs, listener);
+        let mut shift = Shift::begin(verbs, listener, snapshots.clone());
         tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "plexusd serves");
         tokio::select! {
             () = signals.next() => {
@@ -95,7 +100,7 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result
             }
             _ = &mut shift.server => tracing::info!("another plexusd takes over: calls in flight finish here"),
             // Without its source the daemon would go on with what was; a supervisor can mend that.
-            error = &mut manifests => return Err(error?.into()),
+            error = &mut source => return Err(error?),
         }
         shift.end().await;
         tracing::info!("another plexusd serves; this one stands by");
@@ -116,15 +121,22 @@ struct Shift {
     tasks: TaskTracker,
     server: JoinHandle<Ended>,
     recovery: JoinHandle<()>,
+    snapshots: JoinHandle<()>,
 }
 
 impl Shift {
-    fn begin(verbs: Verbs, listener: Listener) -> Self {
+    fn begin(verbs: Verbs, listener: Listener, snapshots: Option<Snapshots>) -> Self {
         let (verbs, stop, tasks) = (Arc::new(verbs), CancellationToken::new(), TaskTracker::new());
         let recovery = tokio::spawn(recovery::run(verbs.clone(), stop.clone()));
         let router = router(verbs, tasks.clone(), stop.clone());
         let server = tokio::spawn(listener.serve(router, stop.clone()));
-        Self { stop, tasks, server, recovery }
+        let until = stop.clone();
+        let snapshots = tokio::spawn(async move {
+            if let Some(snapshots) = snapshots {
+                snapshots.keep(until).await;
+            }
+        });
+        Self { stop, tasks, server, recovery, snapshots }
     }
 
     /// Lets all calls finish, and lets go of the ledger with the last.
@@ -135,7 +147,7 @@ impl Shift {
         }
         self.tasks.close();
         self.tasks.wait().await;
-        let _ = self.recovery.await;
+        let _ = tokio::join!(self.recovery, self.snapshots);
     }
 }
 

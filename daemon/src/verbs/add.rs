@@ -47,9 +47,12 @@ impl Verbs {
         let Err(error) = outcome else { return outcome };
         let Adding { call, record, .. } = adding;
         let nothing_made = record.attachments.iter().all(|state| state.added.is_none());
+        let shown = record.status_written;
         let undo = Undo { netns: env.netns.clone(), path: call.path, env: call.env };
         let undone = self.undo(&lane, record, undo, incoming.settings.del_timeout).await;
-        self.reporter.forget(&incoming.pod).await;
+        if shown {
+            self.reporter.forget(&incoming.pod).await;
+        }
         if let Err(failures) = &undone {
             tracing::warn!(pod = %incoming.pod, %failures, "rollback is not complete; it will be tried again");
         }
@@ -63,8 +66,9 @@ impl Verbs {
     async fn plan(&self, incoming: &Incoming, call: &Call, netns: &mut Netns) -> Result<Planned, CniError> {
         let links = netns.links().await?.into_iter().map(|link| link.name).collect();
         let asked = incoming.asked()?;
+        let (store, live) = (&self.store, self.live.as_deref());
         let snapshot = tokio::select! {
-            snapshot = gather::snapshot(&self.store, &incoming.settings, &asked, links, call.deadline) => snapshot?,
+            snapshot = gather::snapshot(store, live, &incoming.settings, &asked, links, call.deadline) => snapshot?,
             () = call.cancel.cancelled() => return Err(caller_gone()),
         };
         let plan = plan(&snapshot)?;
