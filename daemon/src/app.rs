@@ -19,8 +19,8 @@ use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::recovery;
 use crate::report::Reporter;
-use crate::server::{Listener, router};
-use crate::telemetry;
+use crate::server::{Listener, MetricsListener, metrics_router, router};
+use crate::telemetry::{Logs, Metrics};
 use crate::verbs::Verbs;
 
 pub use ledger::ledger;
@@ -37,16 +37,19 @@ const WORKERS: usize = 2;
 pub fn serve(args: &Serve) -> anyhow::Result<()> {
     let file = read_file(&args.config)?;
     let settings = Settings::read(&file).with_context(|| args.config.display().to_string())?;
-    telemetry::init(settings.log_level.as_deref());
+    let logs = Logs::start(&settings.log);
     for key in Settings::unknown_keys(&file) {
         tracing::warn!(key, file = %args.config.display(), "unknown key; it has no effect");
     }
+    for notice in Settings::notices(&file) {
+        tracing::warn!(file = %args.config.display(), "{notice}");
+    }
     let ledger = Ledger::open(&settings.state_dir, LOCK_WAIT)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    runtime.block_on(run(args, file, settings, ledger))
+    runtime.block_on(run(args, file, settings, ledger, logs))
 }
 
-async fn run(args: &Serve, file: Fields, settings: Settings, ledger: Ledger) -> anyhow::Result<()> {
+async fn run(args: &Serve, file: Fields, settings: Settings, ledger: Ledger, logs: Logs) -> anyhow::Result<()> {
     let store = Store::default();
     let manifests = Manifests::open(&args.manifests, store.clone())?;
     let limits = Limits {
@@ -56,14 +59,17 @@ async fn run(args: &Serve, file: Fields, settings: Settings, ledger: Ledger) -> 
     };
     let listener = Listener::bind(&settings.socket_dir, settings.allowed_uid)?;
     let grace = settings.shutdown_grace;
+    let metrics = Arc::new(Metrics::new(settings.metrics.multus));
+    let metrics_listener = MetricsListener::bind(settings.metrics.address).await;
     let verbs = Arc::new(Verbs {
-        delegates: Delegates::new(Host::start(tokio::runtime::Handle::current())?, limits),
+        delegates: Delegates::new(Host::start(tokio::runtime::Handle::current())?, limits, metrics.clone()),
         reporter: Reporter::new(args.manifests.clone()),
         boot_id: recovery::boot_id().context("the machine's boot id")?,
         file,
         settings,
         ledger,
         store,
+        metrics,
     });
 
     let stop = CancellationToken::new();
@@ -73,7 +79,10 @@ async fn run(args: &Serve, file: Fields, settings: Settings, ledger: Ledger) -> 
     tracing::info!(socket = %listener.path().display(), version = env!("CARGO_PKG_VERSION"), "plexusd serves");
     let mut manifests = tokio::spawn(manifests.run());
     let recovery = tokio::spawn(recovery::run(verbs.clone(), stop.clone()));
-    let server = tokio::spawn(listener.serve(router(verbs, tasks.clone()), stop.clone()));
+    if let Some(listener) = metrics_listener {
+        tokio::spawn(listener.serve(metrics_router(verbs.clone()), stop.clone()));
+    }
+    let server = tokio::spawn(listener.serve(router(verbs, tasks.clone(), logs), stop.clone()));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

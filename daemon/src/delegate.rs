@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::host::Host;
+use crate::telemetry::{Metrics, SlotsReading};
 use slots::Slots;
 pub use slots::{Priority, Slot};
 
@@ -35,6 +36,7 @@ struct Inner {
     bin_dirs: Vec<PathBuf>,
     plugin_timeout: Duration,
     slots: Slots,
+    metrics: Arc<Metrics>,
 }
 
 /// What bounds the calls.
@@ -77,14 +79,19 @@ pub struct ValidAttachment {
 }
 
 impl Delegates {
-    /// Calls plugins through `host`, within `limits`.
-    pub fn new(host: Host, limits: Limits) -> Self {
+    /// Calls plugins through `host`, within `limits`, and records their runs in `metrics`.
+    pub fn new(host: Host, limits: Limits, metrics: Arc<Metrics>) -> Self {
         let Limits { bin_dirs, plugin_timeout, slots } = limits;
-        Self(Arc::new(Inner { host, bin_dirs, plugin_timeout, slots: Slots::new(slots) }))
+        Self(Arc::new(Inner { host, bin_dirs, plugin_timeout, slots: Slots::new(slots), metrics }))
     }
 
     /// Waits for the right to run plugins. It is to be held while the plugins of a request run, and not longer.
     pub async fn slot(&self, priority: Priority) -> Slot {
         self.0.slots.take(priority).await
+    }
+
+    /// The slots, as they are now.
+    pub fn slots(&self) -> SlotsReading {
+        self.0.slots.reading()
     }
 }

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use plexus_api::cni::{CniError, Code};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::ledger::{Ledger, Record, spool};
+use crate::telemetry::Call;
 use crate::verbs::{Reason, Verbs, unix_ms};
 use evidence::{Sandbox, Suspects, judge, living_netns};
 
@@ -61,6 +63,7 @@ async fn pass(verbs: &Arc<Verbs>, seen: Seen, suspects: &mut Suspects, stop: &Ca
     });
     let gap = verbs.settings.gone_gap;
     let judgement = judge(&sandboxes, &verbs.boot_id, &living, suspects, Instant::now(), gap);
+    verbs.metrics.disbelieved(judgement.disbelieved.map_or(0, |disbelieved| disbelieved.gone));
     if let Some(disbelieved) = judgement.disbelieved {
         tracing::error!("recovery: {disbelieved}");
     }
@@ -123,7 +126,10 @@ async fn work_off_spool(verbs: &Arc<Verbs>, stop: &CancellationToken) {
             }
         };
         // It stays until it succeeds; a DEL that keeps failing succeeds once its record is orphaned (decision 12).
-        match verbs.clone().serve(request, CancellationToken::new()).await {
+        let call = Call::new(&request);
+        let served = verbs.clone().serve(request, CancellationToken::new()).instrument(call.span().clone()).await;
+        verbs.metrics.cleaned_up("spooled", served.is_ok());
+        match served {
             Ok(_) => {
                 if let Err(error) = spooled.done() {
                     tracing::error!(%error, "a DEL that is done stays in the spool");

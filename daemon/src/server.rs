@@ -1,7 +1,10 @@
-//! HTTP on the Unix socket: who calls, what they ask, and the answer. Knows nothing of networks.
+//! HTTP on the Unix socket: who calls, what they ask, and the answer. Knows nothing of networks. And the metrics, over
+//! TCP.
 
 mod handlers;
 mod listener;
+mod metrics;
 
-pub use handlers::router;
+pub use handlers::{metrics_router, router};
 pub use listener::Listener;
+pub use metrics::MetricsListener;

@@ -6,6 +6,7 @@ mod add;
 mod call;
 mod check;
 mod del;
+mod gauges;
 mod gc;
 mod rebuild;
 mod recover;
@@ -25,6 +26,7 @@ use crate::delegate::Delegates;
 use crate::gather::cluster::Store;
 use crate::ledger::Ledger;
 use crate::report::Reporter;
+use crate::telemetry::Metrics;
 pub use add::unix_ms;
 use call::Incoming;
 pub use recover::Reason;
@@ -44,6 +46,8 @@ pub struct Verbs {
     pub store: Store,
     /// Where network-status goes.
     pub reporter: Reporter,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
     /// What identifies this boot of the machine.
     pub boot_id: String,
 }

@@ -16,25 +16,8 @@ pub fn ledger(args: &LedgerArgs) -> anyhow::Result<()> {
         match record {
             Ok(record) => {
                 let planned = &record.planned;
-                let networks: Vec<_> =
-                    planned.attachments.iter().map(|a| format!("{}={}", a.ifname, a.network)).collect();
-                let state = if record.orphaned {
-                    "orphaned"
-                } else if record.del_failures.count > 0 {
-                    "deleting"
-                } else if record.completed {
-                    "attached"
-                } else {
-                    "adding"
-                };
-                writeln!(
-                    out,
-                    "{} {} {} {state} {}",
-                    planned.container_id,
-                    planned.ifname,
-                    planned.pod,
-                    networks.join(",")
-                )?;
+                let (phase, networks) = (record.phase(), planned.networks());
+                writeln!(out, "{} {} {} {phase} {networks}", planned.container_id, planned.ifname, planned.pod)?;
             }
             Err(error) => writeln!(out, "unreadable: {error}")?,
         }

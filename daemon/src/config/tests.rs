@@ -13,7 +13,7 @@ fn read(text: &str) -> Result<Settings, CniError> {
 fn keys_match_case_insensitively_and_null_leaves_the_default() {
     let settings = read(r#"{"CLUSTERNETWORK":"a","LogLevel":"Debug","Strict":true,"binDir":null}"#).expect("valid");
     assert_eq!(settings.cluster_network.as_deref(), Some("a"));
-    assert_eq!(settings.log_level.as_deref(), Some("debug"));
+    assert_eq!(settings.log.level.as_deref(), Some("debug"));
     assert!(settings.strict);
     assert_eq!(settings.bin_dir, None);
 }
@@ -45,7 +45,7 @@ fn a_wrong_value_is_named_with_key_value_and_what_is_allowed() {
             assert!(error.msg.contains(part), "{error} should name {part}");
         }
     }
-    assert_eq!(read(r#"{"logLevel":"bogus"}"#).expect("as Multus").log_level, None);
+    assert_eq!(read(r#"{"logLevel":"bogus"}"#).expect("as Multus").log.level, None);
     assert_eq!(read("[]").expect_err("not an object").code, 6);
 }
 

@@ -26,8 +26,7 @@ impl Delegates {
             let step = Step { call, verb: Verb::Add, network, attachment: Some(attachment), plugin };
             let payload =
                 Payload::Attachment { capability_args: &attachment.capability_args, previous: previous.as_ref() };
-            let answered = self.execute(step, payload, &dirs, &program).await;
-            let result = answered.and_then(|stdout| step.result(&stdout));
+            let result = self.execute(step, payload, &dirs, &program, |stdout| step.result(&stdout)).await;
             previous = Some(result.map_err(|error| if previous.is_some() { with_clean_up(error) } else { error })?);
         }
         previous.ok_or_else(|| CniError::new(Code::InvalidConfig, format!("network {:?} has no plugin", network.name)))
@@ -117,17 +116,18 @@ impl Delegates {
     async fn find_and_execute(&self, step: Step<'_>, payload: Payload<'_>) -> Result<(), CniError> {
         let dirs = self.dirs(step.call);
         let program = lookup::find(&step.plugin.kind(), &dirs)?;
-        self.execute(step, payload, &dirs, &program).await.map(drop)
+        self.execute(step, payload, &dirs, &program, |_| Ok(())).await
     }
 
-    /// Runs one plugin; what it printed on stdout.
-    async fn execute(
+    /// Runs one plugin; what `read` makes of its stdout.
+    async fn execute<T>(
         &self,
         step: Step<'_>,
         payload: Payload<'_>,
         dirs: &[PathBuf],
         program: &Path,
-    ) -> Result<Vec<u8>, CniError> {
+        read: impl FnOnce(Vec<u8>) -> Result<T, CniError>,
+    ) -> Result<T, CniError> {
         let Step { call, verb, network, attachment, plugin } = step;
         let now = Instant::now();
         let deadline = now.checked_add(self.0.plugin_timeout).map_or(call.deadline, |end| end.min(call.deadline));
@@ -145,7 +145,9 @@ impl Delegates {
         }
         let limit = deadline.saturating_duration_since(now);
         let output = ran.map_err(|error| answer::not_started(&error)).and_then(|run| answer::output(run, limit));
-        output.map_err(|error| step.name(error))
+        let outcome = output.map_err(|error| step.name(error)).and_then(read);
+        self.0.metrics.plugin_ran(&plugin.kind(), verb.as_str(), now.elapsed(), outcome.is_ok());
+        outcome
     }
 
     fn dirs(&self, call: &Call) -> Vec<PathBuf> {

@@ -45,7 +45,7 @@ impl Bench {
         let dir = tempfile::tempdir().expect("dir");
         let host = Host::start(Handle::current()).expect("host");
         let limits = Limits { bin_dirs: vec![dir.path().to_owned()], plugin_timeout, slots: 1 };
-        Self { dir, delegates: Delegates::new(host, limits) }
+        Self { dir, delegates: Delegates::new(host, limits, Arc::new(Metrics::new(false))) }
     }
 
     fn path(&self, name: &str) -> PathBuf {

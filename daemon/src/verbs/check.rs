@@ -9,6 +9,7 @@ use super::Verbs;
 use super::call::Incoming;
 use crate::delegate::Priority;
 use crate::netns::Netns;
+use crate::telemetry;
 
 impl Verbs {
     /// Asks each plugin in order, and looks for each interface ourselves; changes nothing (P-095, P-096, P-097).
@@ -23,6 +24,7 @@ impl Verbs {
             let msg = format!("interface {:?} of this container is not attached", env.ifname);
             return Err(CniError::new(Code::CheckFailed, msg));
         };
+        telemetry::Call::record_networks(&record.planned.networks());
         let mut netns = Netns::open(Path::new(env.netns.as_deref().unwrap_or_default())).await?;
         let _slot = self.delegates.slot(Priority::Add).await;
         let call = incoming.delegate_call(incoming.settings.add_timeout, CancellationToken::new());

@@ -22,6 +22,16 @@ pub enum Reason {
     Dead,
 }
 
+impl Reason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Unfinished => "unfinished",
+            Self::Failed => "failed",
+            Self::Dead => "dead",
+        }
+    }
+}
+
 impl Verbs {
     /// Undoes the record of (container, interface), unless it is no longer what recovery saw.
     pub async fn recover(&self, container_id: &str, ifname: &str, reason: Reason, stop: &CancellationToken) {
@@ -47,7 +57,9 @@ impl Verbs {
         let pod = record.planned.pod.clone();
         let netns = if reason == Reason::Dead { None } else { self.recorded_netns(&record).await };
         let undo = Undo { netns, path: Vec::new(), env: BTreeMap::new() };
-        match self.undo(&lane, record, undo, self.settings.del_timeout).await {
+        let undone = self.undo(&lane, record, undo, self.settings.del_timeout).await;
+        self.metrics.cleaned_up(reason.as_str(), undone.is_ok());
+        match undone {
             Ok(()) => {
                 self.reporter.forget(&pod).await;
                 tracing::info!(%pod, container_id, ifname, ?reason, "recovery: cleaned up");
@@ -76,6 +88,7 @@ impl Verbs {
         let Ok(results) = results else { return };
         let planned = &record.planned;
         let written = self.reporter.network_status(&planned.pod, &planned.attachments, &results).await;
+        self.metrics.status_write_ended(written.is_ok());
         let written = written.map(|()| lane.append(&mut record, crate::ledger::Line::StatusWritten));
         tracing::debug!(pod = %record.planned.pod, ?written, "network-status tried again");
     }

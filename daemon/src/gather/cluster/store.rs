@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::plan::Pod;
+use crate::telemetry::CacheReading;
 
 /// A network-attachment-definition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,6 +67,13 @@ impl Store {
     /// Whether the store has been filled once: only then does "not there" mean anything.
     pub fn synced(&self) -> bool {
         self.0.borrow().synced
+    }
+
+    /// What the store is now, for the metrics.
+    pub fn reading(&self) -> CacheReading {
+        let tables = self.0.borrow();
+        let (pods, definitions) = (tables.pods.len(), tables.definitions.len());
+        CacheReading { pods, definitions, synced: tables.synced, snapshot_age: None }
     }
 
     /// Waits until the store has been filled once.
