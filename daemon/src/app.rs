@@ -2,12 +2,13 @@
 
 mod ledger;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,14 +20,15 @@ use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::recovery;
 use crate::report::Reporter;
-use crate::server::{Listener, MetricsListener, metrics_router, router};
+use crate::server::{Ended, Listener, MetricsListener, metrics_router, outlive, router};
 use crate::telemetry::{Logs, Metrics};
 use crate::verbs::Verbs;
 
 pub use ledger::ledger;
 
-/// How long a starting daemon waits for the one before it to let go of the ledger.
-const LOCK_WAIT: Duration = Duration::from_secs(30);
+/// How long a starting daemon waits for the one before it to let go of the ledger: longer than a call can last, since
+/// that one finishes its calls first.
+const LOCK_WAIT: Duration = Duration::from_mins(3);
 /// Enough for a node: the work is done by plugins, not by the daemon.
 const WORKERS: usize = 2;
 
@@ -44,63 +46,126 @@ pub fn serve(args: &Serve) -> anyhow::Result<()> {
     for notice in Settings::notices(&file) {
         tracing::warn!(file = %args.config.display(), "{notice}");
     }
-    let ledger = Ledger::open(&settings.state_dir, LOCK_WAIT)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    runtime.block_on(run(args, file, settings, ledger, logs))
+    let outcome = runtime.block_on(run(args, &file, &settings, &logs));
+    // A wait for the ledger that nobody waits for any more must not keep the process.
+    runtime.shutdown_background();
+    outcome
 }
 
-async fn run(args: &Serve, file: Fields, settings: Settings, ledger: Ledger, logs: Logs) -> anyhow::Result<()> {
+async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
     let store = Store::default();
     let manifests = Manifests::open(&args.manifests, store.clone())?;
+    let mut manifests = tokio::spawn(manifests.run());
     let limits = Limits {
         bin_dirs: settings.bin_dir.iter().cloned().collect(),
         plugin_timeout: settings.plugin_timeout,
         slots: settings.max_plugin_runs,
     };
-    let listener = Listener::bind(&settings.socket_dir, settings.allowed_uid)?;
-    let grace = settings.shutdown_grace;
     let metrics = Arc::new(Metrics::new(settings.metrics.multus));
-    let metrics_listener = MetricsListener::bind(settings.metrics.address).await;
-    let verbs = Arc::new(Verbs {
-        delegates: Delegates::new(Host::start(tokio::runtime::Handle::current())?, limits, metrics.clone()),
-        reporter: Reporter::new(args.manifests.clone()),
-        boot_id: recovery::boot_id().context("the machine's boot id")?,
-        file,
-        settings,
-        ledger,
-        store,
-        metrics,
-    });
+    let delegates = Delegates::new(Host::start(tokio::runtime::Handle::current())?, limits, metrics.clone());
+    let boot_id = recovery::boot_id().context("the machine's boot id")?;
+    loop {
+        // Callers queue at our socket from here on, and a daemon that runs hands over to us.
+        let listener = Listener::bind(&settings.socket_dir, settings.allowed_uid)?;
+        let socket = listener.path().to_owned();
+        let ledger = tokio::select! {
+            ledger = open_ledger(settings.state_dir.clone()) => ledger?,
+            () = signals.next() => return Ok(()),
+        };
+        let verbs = Verbs {
+            delegates: delegates.clone(),
+            reporter: Reporter::new(args.manifests.clone()),
+            boot_id: boot_id.clone(),
+            file: file.clone(),
+            settings: settings.clone(),
+            ledger,
+            store: store.clone(),
+            metrics: metrics.clone(),
+        };
+        let mut shift = Shift::begin(verbs, listener, logs.clone()).await;
+        tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "plexusd serves");
+        tokio::select! {
+            () = signals.next() => {
+                tracing::info!("stopping: calls in flight may finish");
+                if tokio::time::timeout(settings.shutdown_grace, shift.end()).await.is_err() {
+                    tracing::warn!("stopped with calls in flight; what they attached is undone at the next start");
+                }
+                return Ok(());
+            }
+            _ = &mut shift.server => tracing::info!("another plexusd takes over: calls in flight finish here"),
+            // Without its source the daemon would go on with what was; a supervisor can mend that.
+            error = &mut manifests => return Err(error?.into()),
+        }
+        shift.end().await;
+        tracing::info!("another plexusd serves; this one stands by");
+        tokio::select! {
+            () = signals.next() => return Ok(()),
+            () = outlive(&socket) => tracing::info!("the plexusd that took over has ended; this one serves again"),
+        }
+    }
+}
 
-    let stop = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tracing::info!(socket = %listener.path().display(), version = env!("CARGO_PKG_VERSION"), "plexusd serves");
-    let mut manifests = tokio::spawn(manifests.run());
-    let recovery = tokio::spawn(recovery::run(verbs.clone(), stop.clone()));
-    if let Some(listener) = metrics_listener {
-        tokio::spawn(listener.serve(metrics_router(verbs.clone()), stop.clone()));
+async fn open_ledger(state_dir: PathBuf) -> anyhow::Result<Ledger> {
+    Ok(tokio::task::spawn_blocking(move || Ledger::open(&state_dir, LOCK_WAIT)).await??)
+}
+
+/// The time during which this daemon serves and owns the ledger.
+struct Shift {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    server: JoinHandle<Ended>,
+    recovery: JoinHandle<()>,
+    metrics: JoinHandle<()>,
+}
+
+impl Shift {
+    async fn begin(verbs: Verbs, listener: Listener, logs: Logs) -> Self {
+        let (verbs, stop, tasks) = (Arc::new(verbs), CancellationToken::new(), TaskTracker::new());
+        // The daemon before this one has let go of the port with the ledger.
+        let metrics = MetricsListener::bind(verbs.settings.metrics.address).await;
+        let metrics = metrics.map(|listener| listener.serve(metrics_router(verbs.clone()), stop.clone()));
+        let metrics = tokio::spawn(async move {
+            if let Some(serve) = metrics {
+                serve.await;
+            }
+        });
+        let recovery = tokio::spawn(recovery::run(verbs.clone(), stop.clone()));
+        let router = router(verbs, tasks.clone(), stop.clone(), logs);
+        let server = tokio::spawn(listener.serve(router, stop.clone()));
+        Self { stop, tasks, server, recovery, metrics }
     }
-    let server = tokio::spawn(listener.serve(router(verbs, tasks.clone(), logs), stop.clone()));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        // Without its source the daemon would go on with what was; a supervisor can mend that.
-        error = &mut manifests => return Err(error?.into()),
+
+    /// Lets all calls finish, and lets go of the ledger with the last.
+    async fn end(mut self) {
+        self.stop.cancel();
+        if !self.server.is_finished() {
+            let _ = (&mut self.server).await;
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+        let _ = tokio::join!(self.recovery, self.metrics);
     }
-    tracing::info!("stopping: calls in flight may finish");
-    stop.cancel();
-    tasks.close();
-    let finished = tokio::time::timeout(grace, async {
-        tasks.wait().await;
-        // The answers, and an undo that recovery has begun.
-        let _ = tokio::join!(server, recovery);
-    });
-    if finished.await.is_err() {
-        tracing::warn!("stopping with calls in flight; what they attached is undone at the next start");
+}
+
+/// What ends the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Fields> {

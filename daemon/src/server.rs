@@ -4,7 +4,9 @@
 mod handlers;
 mod listener;
 mod metrics;
+mod successor;
 
 pub use handlers::{metrics_router, router};
-pub use listener::Listener;
+pub use listener::{Ended, Listener};
 pub use metrics::MetricsListener;
+pub use successor::outlive;

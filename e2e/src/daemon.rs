@@ -102,6 +102,11 @@ impl<'n> Daemon<'n> {
         self.reap();
     }
 
+    /// Tells it to stop, and does not wait.
+    pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
     /// Kills it with SIGKILL and waits for its end.
     pub fn kill9(&mut self) {
         self.signal(Signal::SIGKILL);

@@ -1,5 +1,5 @@
-//! The paths of the socket, which are Multus': `/cni`, `/healthz`, `/readyz`; and `/metrics` and `/loglevel`, which are
-//! ours.
+//! The paths of the socket: those of Multus, `/cni`, `/healthz`, `/readyz`; and ours, `/metrics`, `/loglevel`, and
+//! `/alive` for the daemon before this one.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::successor::ALIVE;
 use crate::telemetry::{Call, Logs};
 use crate::verbs::Verbs;
 
@@ -23,16 +24,18 @@ use crate::verbs::Verbs;
 struct Shared {
     verbs: Arc<Verbs>,
     tasks: TaskTracker,
+    stop: CancellationToken,
     logs: Logs,
 }
 
 /// The paths. Calls run as tasks of `tasks`: a connection that ends is a message to them, never their end.
-pub fn router(verbs: Arc<Verbs>, tasks: TaskTracker, logs: Logs) -> Router {
+pub fn router(verbs: Arc<Verbs>, tasks: TaskTracker, stop: CancellationToken, logs: Logs) -> Router {
     let metrics = metrics_router(verbs.clone());
-    let shared = Shared { verbs, tasks, logs };
+    let shared = Shared { verbs, tasks, stop, logs };
     Router::new()
         .route("/cni", post(cni))
         .route("/loglevel", put(log_level))
+        .route(ALIVE, get(alive))
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .with_state(shared.clone())
         .merge(metrics)
@@ -57,6 +60,12 @@ async fn count_as_multus(State(shared): State<Shared>, request: Request, next: N
     let handler = if code == StatusCode::NOT_FOUND { "NotFound" } else { &path };
     shared.verbs.metrics.multus_request(handler, code.as_u16(), method.as_str());
     response
+}
+
+/// Answers when this daemon stops; the connection ends when it dies.
+async fn alive(State(shared): State<Shared>) -> StatusCode {
+    shared.stop.cancelled().await;
+    StatusCode::OK
 }
 
 async fn healthy() -> StatusCode {

@@ -12,6 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// The longest that one request may take, from the first byte to the last.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,9 +48,9 @@ impl MetricsListener {
         }
     }
 
-    /// Answers until `stop`.
+    /// Answers until `stop`, and lets go of the port and of `router` then: a scraper can ask the next daemon.
     pub async fn serve(self, router: Router, stop: CancellationToken) {
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let (room, tasks) = (Arc::new(Semaphore::new(CONNECTIONS)), TaskTracker::new());
         loop {
             let next = async {
                 // The semaphore is never closed.
@@ -58,7 +59,7 @@ impl MetricsListener {
             };
             let (permit, accepted) = tokio::select! {
                 next = next => next,
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
             };
             match accepted {
                 Ok((stream, _)) => {
@@ -67,17 +68,25 @@ impl MetricsListener {
                         .header_read_timeout(PATIENCE)
                         .keep_alive(false)
                         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-                    tokio::spawn(async move {
-                        let ended = tokio::time::timeout(PATIENCE, connection).await;
-                        drop(permit);
-                        if let Ok(Err(error)) = ended {
-                            tracing::debug!(%error, "a connection for metrics ended early");
+                    let stop = stop.clone();
+                    tasks.spawn(async move {
+                        let _permit = permit;
+                        tokio::select! {
+                            ended = tokio::time::timeout(PATIENCE, connection) => {
+                                if let Ok(Err(error)) = ended {
+                                    tracing::debug!(%error, "a connection for metrics ended early");
+                                }
+                            }
+                            () = stop.cancelled() => {}
                         }
                     });
                 }
                 Err(error) => pause(&error).await,
             }
         }
+        drop(self.0);
+        tasks.close();
+        tasks.wait().await;
     }
 }
 
