@@ -131,3 +131,6 @@ fn verb(method: &Method, uri: &Uri, one: bool) -> &'static str {
         _ => "other",
     }
 }
+
+#[cfg(test)]
+mod tests;

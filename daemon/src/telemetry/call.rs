@@ -85,3 +85,6 @@ impl Call {
         Span::current().record("networks", networks);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,3 +70,6 @@ impl RotatingFile {
         name.into()
     }
 }
+
+#[cfg(test)]
+mod tests;

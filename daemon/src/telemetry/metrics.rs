@@ -2,6 +2,8 @@
 
 mod labels;
 mod process;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
