@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::cluster::Store;
 use super::disk;
 use crate::config::Settings;
-use crate::plan::Network;
+use crate::plan::{Network, place};
 
 /// What a definition without a version is executed as.
 const DEFAULT_VERSION: Version = Version::V1_0_0;
@@ -57,16 +57,14 @@ impl Lookup<'_> {
         Ok(networks)
     }
 
-    /// The network that an element of the annotation names.
-    pub async fn selected(&self, selection: &Selection) -> Result<Network, CniError> {
+    /// The network that an element of the annotation names, for the interface `ifname`.
+    pub async fn selected(&self, selection: &Selection, ifname: &str) -> Result<Network, CniError> {
         let (namespace, name) = (&selection.namespace, &selection.name);
-        if let Some(network) = self.definition(namespace, name, self.deadline).await? {
-            return Ok(network);
-        }
-        let msg = format!(
-            "network \"{namespace}/{name}\": there is no network-attachment-definition {name:?} in namespace {namespace:?}"
-        );
-        Err(CniError::new(Code::UnknownNetwork, msg))
+        let found = self.definition(namespace, name, self.deadline).await.and_then(|found| {
+            let msg = "there is no network-attachment-definition of this name";
+            found.ok_or_else(|| CniError::new(Code::UnknownNetwork, msg))
+        });
+        found.map_err(|error| error.context(place(&format!("{namespace}/{name}"), ifname)))
     }
 
     /// A definition in the daemon's namespace, a name on disk, a directory or a file, in this order (K-061).
@@ -74,7 +72,9 @@ impl Lookup<'_> {
         if name.contains('/') {
             return self.on_node(name).await;
         }
-        if let Some(network) = self.definition(&self.settings.multus_namespace, name, Instant::now()).await? {
+        let namespace = &self.settings.multus_namespace;
+        let found = self.definition(namespace, name, Instant::now()).await;
+        if let Some(network) = found.map_err(|error| error.context(format!("{namespace}/{name}")))? {
             return Ok(network);
         }
         self.on_node(name).await
