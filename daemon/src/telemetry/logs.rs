@@ -76,7 +76,9 @@ fn targets(name: &str) -> Option<Targets> {
 
 /// Our own lines from `level` on; of the libraries, whose lines may hold what is not ours to show, only warnings.
 fn above(level: LevelFilter) -> Targets {
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("plexusd", level)
+    let libraries = Targets::new().with_default(level.min(LevelFilter::WARN));
+    // The daemon tells itself what matters of its requests to the API server.
+    libraries.with_target("kube_client", LevelFilter::OFF).with_target("plexusd", level)
 }
 
 /// Where the lines go.
