@@ -17,7 +17,7 @@ use crate::config::Settings;
 use crate::plan::{Network, Pod, PodRef, Policy, Selected, Snapshot, ifname};
 use cluster::Store;
 
-pub use networks::default_network;
+pub use networks::default_networks;
 
 /// What a runtime says about the sandbox in its call.
 #[derive(Debug, Clone)]

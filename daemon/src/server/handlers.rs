@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -96,11 +97,19 @@ async fn log_level(State(shared): State<Shared>, level: String) -> Response {
     }
 }
 
-async fn cni(State(shared): State<Shared>, body: Bytes) -> Response {
+async fn cni(State(shared): State<Shared>, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => {
+            let why = rejection.body_text();
+            let msg = format!("the request cannot be read, it may have {MAX_REQUEST} bytes: {why}");
+            return unreadable(&CniError::new(Code::Decode, msg));
+        }
+    };
     let request: wire::Request = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(error) => {
-            return refused(&CniError::new(Code::Decode, format!("the request is not JSON of /cni: {error}")));
+            return unreadable(&CniError::new(Code::Decode, format!("the request is not JSON of /cni: {error}")));
         }
     };
     drop(body);
@@ -124,6 +133,12 @@ fn answered(result: Box<RawValue>) -> Response {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(error) => refused(&CniError::new(Code::Internal, format!("the result cannot be written: {error}"))),
     }
+}
+
+/// Refuses a request of which it is not known what call it is.
+fn unreadable(error: &CniError) -> Response {
+    tracing::warn!(code = error.code, "{}", error.msg);
+    refused(error)
 }
 
 fn refused(error: &CniError) -> Response {
