@@ -1,5 +1,6 @@
 //! Wires the rooms together and waits for the end.
 
+mod cluster;
 mod ledger;
 
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::cli::Serve;
 use crate::config::{Fields, Settings};
 use crate::delegate::{Delegates, Limits};
-use crate::gather::cluster::{Manifests, Store};
+use crate::gather::cluster::{Snapshots, Store};
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::recovery;
@@ -24,6 +25,7 @@ use crate::server::{Ended, Listener, MetricsListener, metrics_router, outlive, r
 use crate::telemetry::{Logs, Metrics};
 use crate::verbs::Verbs;
 
+use cluster::Source;
 pub use ledger::ledger;
 
 /// How long a starting daemon waits for the one before it to let go of the ledger: longer than a call can last, since
@@ -56,14 +58,16 @@ pub fn serve(args: &Serve) -> anyhow::Result<()> {
 async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let store = Store::default();
-    let manifests = Manifests::open(&args.manifests, store.clone())?;
-    let mut manifests = tokio::spawn(manifests.run());
+    let metrics = Arc::new(Metrics::new(settings.metrics.multus));
+    let source = Source::open(args, settings, &store, metrics.clone()).await?;
+    let snapshots = source.snapshots();
+    let live = source.live();
+    let mut source = tokio::spawn(source.run());
     let limits = Limits {
         bin_dirs: settings.bin_dir.iter().cloned().collect(),
         plugin_timeout: settings.plugin_timeout,
         slots: settings.max_plugin_runs,
     };
-    let metrics = Arc::new(Metrics::new(settings.metrics.multus));
     let delegates = Delegates::new(Host::start(tokio::runtime::Handle::current())?, limits, metrics.clone());
     let boot_id = recovery::boot_id().context("the machine's boot id")?;
     loop {
@@ -77,6 +81,7 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> a
         let verbs = Verbs {
             delegates: delegates.clone(),
             reporter: Reporter::new(args.manifests.clone()),
+            live: live.clone(),
             boot_id: boot_id.clone(),
             file: file.clone(),
             settings: settings.clone(),
@@ -84,7 +89,7 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> a
             store: store.clone(),
             metrics: metrics.clone(),
         };
-        let mut shift = Shift::begin(verbs, listener, logs.clone()).await;
+        let mut shift = Shift::begin(verbs, listener, logs.clone(), snapshots.clone()).await;
         tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "plexusd serves");
         tokio::select! {
             () = signals.next() => {
@@ -96,7 +101,7 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> a
             }
             _ = &mut shift.server => tracing::info!("another plexusd takes over: calls in flight finish here"),
             // Without its source the daemon would go on with what was; a supervisor can mend that.
-            error = &mut manifests => return Err(error?.into()),
+            error = &mut source => return Err(error?),
         }
         shift.end().await;
         tracing::info!("another plexusd serves; this one stands by");
@@ -118,10 +123,11 @@ struct Shift {
     server: JoinHandle<Ended>,
     recovery: JoinHandle<()>,
     metrics: JoinHandle<()>,
+    snapshots: JoinHandle<()>,
 }
 
 impl Shift {
-    async fn begin(verbs: Verbs, listener: Listener, logs: Logs) -> Self {
+    async fn begin(verbs: Verbs, listener: Listener, logs: Logs, snapshots: Option<Snapshots>) -> Self {
         let (verbs, stop, tasks) = (Arc::new(verbs), CancellationToken::new(), TaskTracker::new());
         // The daemon before this one has let go of the port with the ledger.
         let metrics = MetricsListener::bind(verbs.settings.metrics.address).await;
@@ -134,7 +140,13 @@ impl Shift {
         let recovery = tokio::spawn(recovery::run(verbs.clone(), stop.clone()));
         let router = router(verbs, tasks.clone(), stop.clone(), logs);
         let server = tokio::spawn(listener.serve(router, stop.clone()));
-        Self { stop, tasks, server, recovery, metrics }
+        let until = stop.clone();
+        let snapshots = tokio::spawn(async move {
+            if let Some(snapshots) = snapshots {
+                snapshots.keep(until).await;
+            }
+        });
+        Self { stop, tasks, server, recovery, metrics, snapshots }
     }
 
     /// Lets all calls finish, and lets go of the ledger with the last.
@@ -145,7 +157,7 @@ impl Shift {
         }
         self.tasks.close();
         self.tasks.wait().await;
-        let _ = tokio::join!(self.recovery, self.metrics);
+        let _ = tokio::join!(self.recovery, self.metrics, self.snapshots);
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use labels::Labels;
@@ -53,6 +54,7 @@ pub struct Metrics {
     api_durations: HistogramVec,
     cache_objects: IntGaugeVec,
     cache_synced: IntGauge,
+    cache_age: GaugeVec,
     snapshot_age: Gauge,
     resident_memory: IntGauge,
     open_fds: IntGauge,
@@ -102,6 +104,10 @@ pub struct CacheReading {
     pub definitions: usize,
     /// Whether ADD can be served from it.
     pub synced: bool,
+    /// How long ago the source last said that the pods are as they are known.
+    pub pods_age: Option<Duration>,
+    /// The same of the definitions.
+    pub definitions_age: Option<Duration>,
     /// How old the definitions are, where they come from a snapshot.
     pub snapshot_age: Option<Duration>,
 }
@@ -183,6 +189,11 @@ impl Metrics {
             ),
             cache_objects: new.gauges("plexus_cache_objects", "Objects of the cluster that are known.", &["kind"]),
             cache_synced: new.gauge("plexus_cache_synced", "1 once ADD can be served from what is known."),
+            cache_age: new.ages(
+                "plexus_cache_age_seconds",
+                "How long ago the API server last confirmed what is known; with --manifests since the last change.",
+                &["kind"],
+            ),
             snapshot_age: new.seconds(
                 "plexus_cache_snapshot_age_seconds",
                 "How old the definitions are while they come from the snapshot on disk; 0 otherwise.",
@@ -319,6 +330,11 @@ impl Metrics {
         self.cache_objects.with_label_values(&["pods"]).set(count(reading.pods));
         self.cache_objects.with_label_values(&["definitions"]).set(count(reading.definitions));
         self.cache_synced.set(i64::from(reading.synced));
+        for (kind, age) in [("pods", reading.pods_age), ("definitions", reading.definitions_age)] {
+            if let Some(age) = age {
+                self.cache_age.with_label_values(&[kind]).set(age.as_secs_f64());
+            }
+        }
         self.snapshot_age.set(reading.snapshot_age.unwrap_or_default().as_secs_f64());
     }
 
@@ -367,6 +383,10 @@ impl Definitions {
 
     fn seconds(&self, name: &str, help: &str) -> Gauge {
         self.add(Gauge::new(name, help))
+    }
+
+    fn ages(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.add(GaugeVec::new(Opts::new(name, help), labels))
     }
 
     fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {

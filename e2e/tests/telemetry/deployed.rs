@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use plexus_e2e::{Pod, Script, node};
+use plexus_e2e::{ApiServer, Daemon, Node, Pod, Script, node};
 use serde_json::{Value, json};
 
 use crate::plexus::Plexus;
@@ -30,6 +30,23 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
     cells.map(|cells| (cells[1][0].clone(), cells[3].iter().cloned().collect())).collect()
 }
 
+/// The names of the metrics that a daemon has with an API server.
+fn scraped_in_cluster(node: &Node) -> BTreeSet<String> {
+    let server = ApiServer::start_in(node);
+    let mut daemon = Daemon::of_cluster(node, &json!({}), &server.kubeconfig(node.scratch(), "plexusd"), "node-1");
+    daemon.restart();
+    let scrape = daemon.get("/metrics").expect("an answer").body;
+    let lists = scrape.lines().find(|line| line.starts_with(r#"plexus_api_requests_total{code="200",resource="pods""#));
+    assert!(lists.is_some(), "{scrape}");
+    names(&scrape)
+}
+
+/// The names of the metrics in a scrape.
+fn names(scrape: &str) -> BTreeSet<String> {
+    let types = scrape.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
+}
+
 /// The names of the metrics that a daemon has after calls of every kind.
 fn scraped(plexus: &Plexus<'_>) -> BTreeSet<String> {
     let pod = Pod::new("web").with_networks("lan");
@@ -37,9 +54,7 @@ fn scraped(plexus: &Plexus<'_>) -> BTreeSet<String> {
     plexus.runtime.add(&target).result();
     plexus.node.plugin("extra", &Script::new().fails("DEL", 123, "no"));
     plexus.runtime.del(&target).expect_code(123);
-    let scrape = plexus.scrape();
-    let types = scrape.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    types.filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
+    names(&plexus.scrape())
 }
 
 /// The expressions of the dashboard and of the alerts.
@@ -97,8 +112,7 @@ fn dashboard_and_alerts_name_what_is_there() {
     let node = node!();
     let plexus = Plexus::start(&node, &json!({}));
     let (documented, mut there) = (documented(), scraped(&plexus));
-    // Those of the API server come with the first request to one; the page's table is made from the code.
-    there.extend(documented.keys().filter(|name| name.starts_with("plexus_api_")).cloned());
+    there.extend(scraped_in_cluster(&node!()));
     let expressions = expressions();
     assert!(expressions.len() > 30, "{expressions:?}");
     for expression in expressions {

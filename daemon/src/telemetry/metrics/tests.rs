@@ -24,7 +24,7 @@ fn all() -> Metrics {
     metrics.multus_request("/cni", 200, "POST");
     metrics.set_slots(SlotsReading::default());
     metrics.set_ledger(Some(LedgerReading::default()));
-    metrics.set_cache(CacheReading::default());
+    metrics.set_cache(CacheReading { pods_age: Some(MS), ..CacheReading::default() });
     metrics
 }
 
@@ -136,13 +136,14 @@ fn readings_replace_each_other() {
         ..LedgerReading::default()
     }));
     metrics.set_slots(SlotsReading { all: 4, used: 4, waiting: [1, 2, 3] });
-    metrics.set_cache(CacheReading { pods: 5, snapshot_age: Some(MS), ..CacheReading::default() });
+    metrics.set_cache(CacheReading { pods: 5, pods_age: Some(MS), snapshot_age: Some(MS), ..CacheReading::default() });
     for (series, expected) in [
         (r#"plexus_ledger_records{state="orphaned"}"#, "2"),
         ("plexus_ledger_oldest_pending_cleanup_seconds", "1.5"),
         ("plexus_ledger_readable", "1"),
         (r#"plexus_plugin_slots_waiting{priority="recovery"}"#, "3"),
         (r#"plexus_cache_objects{kind="pods"}"#, "5"),
+        (r#"plexus_cache_age_seconds{kind="pods"}"#, "0.003"),
         ("plexus_cache_snapshot_age_seconds", "0.003"),
     ] {
         assert_value(&metrics, series, expected);
