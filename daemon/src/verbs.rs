@@ -30,7 +30,7 @@ use crate::report::Reporter;
 use crate::telemetry::Metrics;
 pub use add::unix_ms;
 use call::Incoming;
-pub use recover::Reason;
+pub use recover::{Leftover, Reason};
 
 /// All that the verbs work with; one for the daemon's life.
 #[derive(Debug)]

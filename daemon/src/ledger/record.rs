@@ -2,7 +2,6 @@
 //!
 //! A file of the ledger is JSON lines. The first is the plan. Each later one says what happened since.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,6 +78,8 @@ pub enum Line {
     },
     /// The whole ADD has succeeded.
     Completed,
+    /// All of it is about to be deleted. From here on it goes, whether or not the runtime asks again.
+    Deleting,
     /// The DEL of this attachment has really succeeded.
     Deleted {
         /// Its index in the plan.
@@ -99,6 +100,7 @@ pub enum Line {
 
 /// A file of the ledger, read.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a line that is there or not")]
 pub struct Record {
     /// The plan.
     pub planned: Planned,
@@ -106,6 +108,8 @@ pub struct Record {
     pub attachments: Vec<State>,
     /// The whole ADD has succeeded.
     pub completed: bool,
+    /// Its DEL, or the rollback of its ADD, has begun.
+    pub deleting: bool,
     /// Nothing is left to do about network-status.
     pub status_written: bool,
     /// The DELs that failed.
@@ -202,20 +206,21 @@ pub enum Phase {
     Adding,
     /// Its ADD has succeeded.
     Attached,
-    /// Its DEL has failed.
+    /// Its DEL has begun, or has failed.
     Deleting,
     /// Its DEL goes on failing, and the runtime thinks that it has succeeded.
     Orphaned,
 }
 
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Phase {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Adding => "adding",
             Self::Attached => "attached",
             Self::Deleting => "deleting",
             Self::Orphaned => "orphaned",
-        })
+        }
     }
 }
 
@@ -227,6 +232,7 @@ impl Record {
             planned,
             attachments,
             completed: false,
+            deleting: false,
             status_written: false,
             del_failures: DelFailures::default(),
             orphaned: false,
@@ -238,7 +244,7 @@ impl Record {
     pub fn phase(&self) -> Phase {
         if self.orphaned {
             Phase::Orphaned
-        } else if self.del_failures.count > 0 {
+        } else if self.deleting || self.del_failures.count > 0 {
             Phase::Deleting
         } else if self.completed {
             Phase::Attached
@@ -275,6 +281,7 @@ impl Record {
             }),
             Line::Deleted { index } => self.change(index, |state| state.deleted = true),
             Line::Completed => self.completed = true,
+            Line::Deleting => self.deleting = true,
             Line::StatusWritten => self.status_written = true,
             Line::Orphaned => self.orphaned = true,
             Line::DelFailed { unix_ms, error } => {
@@ -294,6 +301,11 @@ impl Record {
             Some(state) => change(state),
             None => self.unreadable += 1,
         }
+    }
+
+    /// Whether the runtime has what it asked for, and has not asked for its end.
+    pub fn is_attached(&self) -> bool {
+        self.completed && !self.deleting
     }
 
     /// The attachments that DEL has to go to, in its order: those that were started and are not deleted, last first.

@@ -79,7 +79,7 @@ pub struct LedgerReading {
     pub adding: usize,
     /// Records of sandboxes that are attached.
     pub attached: usize,
-    /// Records whose DEL has failed.
+    /// Records whose DEL has begun, or has failed.
     pub deleting: usize,
     /// Records whose DEL the runtime thinks has succeeded.
     pub orphaned: usize,
@@ -225,7 +225,7 @@ impl Metrics {
             self.requests_in_flight.with_label_values(&[verb]);
             self.request_durations.with_label_values(&[verb]);
         }
-        for reason in ["unfinished", "failed", "dead", "spooled"] {
+        for reason in ["unfinished", "begun", "failed", "dead", "spooled"] {
             for outcome in ["done", "failed"] {
                 self.cleanups.with_label_values(&[reason, outcome]);
             }
@@ -257,8 +257,8 @@ impl Metrics {
         });
     }
 
-    /// Recovery has dealt with one sandbox, or one DEL of the spool: `reason` is `unfinished`, `failed`, `dead` or
-    /// `spooled`.
+    /// Recovery has dealt with one sandbox, or one DEL of the spool: `reason` is one of those that `begin_at_zero`
+    /// has.
     pub fn cleaned_up(&self, reason: &str, succeeded: bool) {
         self.cleanups.with_label_values(&[reason, if succeeded { "done" } else { "failed" }]).inc();
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Verbs, unix_ms};
-use crate::ledger::{Ledger, LedgerError, Phase, spool};
+use crate::ledger::{Ledger, LedgerError, Phase};
 use crate::telemetry::LedgerReading;
 
 impl Verbs {
@@ -28,7 +28,7 @@ impl Verbs {
 fn read_ledger(dir: &Path) -> Result<LedgerReading, LedgerError> {
     let mut reading = LedgerReading {
         quarantined: Ledger::quarantined(dir)?,
-        spooled: spool::pending(dir)?.len(),
+        spooled: Ledger::spooled_files(dir)?.len(),
         ..LedgerReading::default()
     };
     let now = unix_ms();
@@ -46,8 +46,11 @@ fn read_ledger(dir: &Path) -> Result<LedgerReading, LedgerError> {
             phase @ (Phase::Deleting | Phase::Orphaned) => {
                 let records = if phase == Phase::Orphaned { &mut reading.orphaned } else { &mut reading.deleting };
                 *records += 1;
-                let since = Duration::from_millis(now.saturating_sub(record.del_failures.first_unix_ms));
-                reading.oldest_cleanup = reading.oldest_cleanup.max(since);
+                let failures = &record.del_failures;
+                if failures.count > 0 {
+                    let since = Duration::from_millis(now.saturating_sub(failures.first_unix_ms));
+                    reading.oldest_cleanup = reading.oldest_cleanup.max(since);
+                }
             }
         }
     }
