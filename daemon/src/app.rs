@@ -1,5 +1,6 @@
 //! Wires the rooms together and waits for the end.
 
+mod cluster;
 mod ledger;
 
 use std::path::Path;
@@ -14,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::cli::Serve;
 use crate::config::{Fields, Settings};
 use crate::delegate::{Delegates, Limits};
-use crate::gather::cluster::{Manifests, Store};
+use crate::gather::cluster::Store;
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::recovery;
@@ -23,6 +24,7 @@ use crate::server::{Listener, router};
 use crate::telemetry;
 use crate::verbs::Verbs;
 
+use cluster::Source;
 pub use ledger::ledger;
 
 /// How long a starting daemon waits for the one before it to let go of the ledger.
@@ -48,7 +50,7 @@ pub fn serve(args: &Serve) -> anyhow::Result<()> {
 
 async fn run(args: &Serve, file: Fields, settings: Settings, ledger: Ledger) -> anyhow::Result<()> {
     let store = Store::default();
-    let manifests = Manifests::open(&args.manifests, store.clone())?;
+    let source = Source::open(args, &settings, &store).await?;
     let limits = Limits {
         bin_dirs: settings.bin_dir.iter().cloned().collect(),
         plugin_timeout: settings.plugin_timeout,
@@ -59,6 +61,7 @@ async fn run(args: &Serve, file: Fields, settings: Settings, ledger: Ledger) -> 
     let verbs = Arc::new(Verbs {
         delegates: Delegates::new(Host::start(tokio::runtime::Handle::current())?, limits),
         reporter: Reporter::new(args.manifests.clone()),
+        live: source.live(),
         boot_id: recovery::boot_id().context("the machine's boot id")?,
         file,
         settings,
@@ -71,14 +74,14 @@ async fn run(args: &Serve, file: Fields, settings: Settings, ledger: Ledger) -> 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tracing::info!(socket = %listener.path().display(), version = env!("CARGO_PKG_VERSION"), "plexusd serves");
-    let mut manifests = tokio::spawn(manifests.run());
+    let mut source = tokio::spawn(source.run());
     let recovery = tokio::spawn(recovery::run(verbs.clone(), stop.clone()));
     let server = tokio::spawn(listener.serve(router(verbs, tasks.clone()), stop.clone()));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         // Without its source the daemon would go on with what was; a supervisor can mend that.
-        error = &mut manifests => return Err(error?.into()),
+        error = &mut source => return Err(error?),
     }
     tracing::info!("stopping: calls in flight may finish");
     stop.cancel();

@@ -30,7 +30,13 @@ pub struct Serve {
     pub config: PathBuf,
     /// YAML files with pods and network-attachment-definitions, in place of a cluster
     #[arg(long, value_name = "DIR")]
-    pub manifests: PathBuf,
+    pub manifests: Option<PathBuf>,
+    /// The cluster to serve, from outside it; without this and --manifests it is the one that plexusd runs in
+    #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The name by which the cluster knows this node [env: `NODE_NAME`, `MULTUS_NODE_NAME`]
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
 }
 
 /// `plexusd ledger`.

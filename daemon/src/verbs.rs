@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Fields, Settings};
 use crate::delegate::Delegates;
 use crate::gather::cluster::Store;
+use crate::gather::cluster::kube::Live;
 use crate::ledger::Ledger;
 use crate::report::Reporter;
 pub use add::unix_ms;
@@ -42,6 +43,8 @@ pub struct Verbs {
     pub delegates: Delegates,
     /// The node's pods and the definitions.
     pub store: Store,
+    /// The API server that they come from, where there is one.
+    pub live: Option<Live>,
     /// Where network-status goes.
     pub reporter: Reporter,
     /// What identifies this boot of the machine.

@@ -99,6 +99,8 @@ pub struct Settings {
     pub del_timeout: Duration,
     /// `lookupWait`: how long an ADD waits for a pod or a definition that is not known yet.
     pub lookup_wait: Duration,
+    /// `snapshotMaxAge`: how old definitions may be that serve while the API server is away; unset: any age.
+    pub snapshot_max_age: Option<Duration>,
     /// `maxPluginRuns`: how many calls run plugins at the same time.
     pub max_plugin_runs: usize,
     /// `statusRequired`: an ADD whose network-status cannot be written fails.
@@ -142,6 +144,10 @@ impl Settings {
             add_timeout: fields.duration("addTimeout", seconds(90))?,
             del_timeout: fields.duration("delTimeout", seconds(50))?,
             lookup_wait: fields.duration("lookupWait", Duration::from_millis(2500))?,
+            snapshot_max_age: fields
+                .raw("snapshotMaxAge")
+                .map(|_| fields.duration("snapshotMaxAge", Duration::MAX))
+                .transpose()?,
             max_plugin_runs: fields.count("maxPluginRuns", 32)?,
             status_required: fields.boolean("statusRequired", false)?,
             recovery_interval: fields.duration("recoveryInterval", seconds(30))?,
@@ -182,6 +188,7 @@ const OURS: &[&str] = &[
     "pluginTimeout",
     "recoveryInterval",
     "shutdownGrace",
+    "snapshotMaxAge",
     "stateDir",
     "statusRequired",
     "strict",

@@ -59,8 +59,9 @@ impl Verbs {
     async fn plan(&self, incoming: &Incoming, call: &Call, netns: &mut Netns) -> Result<Planned, CniError> {
         let links = netns.links().await?.into_iter().map(|link| link.name).collect();
         let asked = incoming.asked()?;
+        let (store, live) = (&self.store, self.live.as_ref());
         let snapshot = tokio::select! {
-            snapshot = gather::snapshot(&self.store, &incoming.settings, &asked, links, call.deadline) => snapshot?,
+            snapshot = gather::snapshot(store, live, &incoming.settings, &asked, links, call.deadline) => snapshot?,
             () = call.cancel.cancelled() => return Err(caller_gone()),
         };
         let plan = plan(&snapshot)?;
