@@ -234,6 +234,8 @@ fn empty_dns_is_omitted_from_1_0_0_on() {
         (Version::V0_2_0, Version::V1_0_0, None),
         (Version::V1_1_0, Version::V0_4_0, Some(json!({}))),
         (Version::V1_1_0, Version::V0_2_0, Some(json!({}))),
+        (Version::V1_0_0, Version::V1_1_0, None),
+        (Version::V1_1_0, Version::V1_1_0, None),
     ] {
         let given = if from == Version::V0_2_0 { json!({"ip4": {"ip": "10.0.0.1/24"}, "dns": {}}) } else { body() };
         let converted = parse(&in_version(given, from)).to_version(to).unwrap();

@@ -184,6 +184,10 @@ impl PluginResult {
             map.insert("cniVersion".to_owned(), json(&version)?);
             changed = true;
         }
+        // Old writers print an empty `dns`; from 1.0.0 on it is left out (T-011).
+        if version >= Version::V1_0_0 && result.dns.is_empty() {
+            changed |= map.remove("dns").is_some();
+        }
         let raw = if changed { json(&map)? } else { RawValue::from_string(text.to_owned()).map_err(unreadable)? };
         Ok(Self { version, raw, result })
     }
