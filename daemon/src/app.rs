@@ -19,7 +19,6 @@ use crate::gather::cluster::Store;
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::recovery;
-use crate::report::Reporter;
 use crate::server::{Listener, router};
 use crate::telemetry;
 use crate::verbs::Verbs;
@@ -60,7 +59,7 @@ async fn run(args: &Serve, file: Fields, settings: Settings, ledger: Ledger) -> 
     let grace = settings.shutdown_grace;
     let verbs = Arc::new(Verbs {
         delegates: Delegates::new(Host::start(tokio::runtime::Handle::current())?, limits),
-        reporter: Reporter::new(args.manifests.clone()),
+        reporter: source.reporter(),
         live: source.live(),
         boot_id: recovery::boot_id().context("the machine's boot id")?,
         file,

@@ -3,7 +3,7 @@
 
 pub mod evidence;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use plexus_api::cni::{CniError, Code};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::ledger::{Ledger, Record, spool};
+use crate::ledger::{Key, Ledger, Record, spool};
 use crate::verbs::{Reason, Verbs, unix_ms};
 use evidence::{Sandbox, Suspects, judge, living_netns};
 
@@ -66,6 +66,7 @@ async fn pass(verbs: &Arc<Verbs>, seen: Seen, suspects: &mut Suspects, stop: &Ca
     }
     *suspects = judgement.suspects;
     let dead: BTreeSet<_> = judgement.dead.into_iter().collect();
+    let newest = newest(&seen.records);
     let tasks = TaskTracker::new();
     for (record, Sandbox { key, .. }) in seen.records.into_iter().zip(sandboxes) {
         let verbs = verbs.clone();
@@ -74,8 +75,8 @@ async fn pass(verbs: &Arc<Verbs>, seen: Seen, suspects: &mut Suspects, stop: &Ca
                 let stop = stop.clone();
                 tasks.spawn(async move { verbs.recover(&key.0, &key.1, reason, &stop).await });
             }
-            None if record.completed && !record.status_written => {
-                tasks.spawn(async move { verbs.retry_status(&key.0, &key.1).await });
+            None if record.completed && !record.status_written && newest.contains(&key) => {
+                tasks.spawn(async move { verbs.resume_status(&key.0, &key.1).await });
             }
             _ => {}
         }
@@ -92,6 +93,20 @@ fn reason(record: &Record, dead: bool) -> Option<Reason> {
     } else {
         (!record.completed).then_some(Reason::Unfinished)
     }
+}
+
+/// The newest sandbox of each pod: its status is the pod's.
+fn newest(records: &[Record]) -> BTreeSet<Key> {
+    let mut newest = BTreeMap::<_, &Record>::new();
+    for record in records.iter().filter(|record| record.completed) {
+        let pod = &record.planned.pod;
+        let latest = newest.entry((&pod.namespace, &pod.name)).or_insert(record);
+        if record.planned.created_unix_ms > latest.planned.created_unix_ms {
+            *latest = record;
+        }
+    }
+    let keys = newest.into_values().map(|record| &record.planned);
+    keys.map(|planned| (planned.container_id.clone(), planned.ifname.clone())).collect()
 }
 
 /// Whether the pause after the last failure is over: it doubles with each.

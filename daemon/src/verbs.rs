@@ -7,6 +7,7 @@ mod call;
 mod check;
 mod del;
 mod gc;
+mod network_status;
 mod rebuild;
 mod recover;
 mod routes;

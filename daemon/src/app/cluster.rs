@@ -8,6 +8,7 @@ use crate::cli::Serve;
 use crate::config::Settings;
 use crate::gather::cluster::kube::{Connection, Live, feed};
 use crate::gather::cluster::{Manifests, Snapshots, Store};
+use crate::report::Reporter;
 
 /// The variables that name this node: ours, and Multus'.
 const NODE_NAME: [&str; 2] = ["NODE_NAME", "MULTUS_NODE_NAME"];
@@ -50,6 +51,16 @@ impl Source {
         match self {
             Self::Manifests(_) => None,
             Self::Cluster(cluster) => Some(Live::new(cluster.connection.clone())),
+        }
+    }
+
+    /// What tells the world of its pods.
+    pub fn reporter(&self) -> Reporter {
+        match self {
+            Self::Manifests(manifests) => Reporter::beside(manifests.dir().to_owned()),
+            Self::Cluster(Cluster { connection, node, store, .. }) => {
+                Reporter::in_cluster(connection.clone(), node, store.clone())
+            }
         }
     }
 

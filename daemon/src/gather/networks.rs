@@ -72,7 +72,8 @@ impl Lookup<'_> {
             return self.by_definition(definition).await;
         }
         let msg = format!(
-            "network \"{namespace}/{name}\": there is no network-attachment-definition {name:?} in namespace {namespace:?}"
+            "network \"{namespace}/{name}\": cannot find a network-attachment-definition ({name}) in namespace \
+             ({namespace}): it does not exist; create it, or correct the pod's annotation"
         );
         Err(CniError::new(Code::UnknownNetwork, msg))
     }

@@ -48,10 +48,7 @@ impl Verbs {
         let netns = if reason == Reason::Dead { None } else { self.recorded_netns(&record).await };
         let undo = Undo { netns, path: Vec::new(), env: BTreeMap::new() };
         match self.undo(&lane, record, undo, self.settings.del_timeout).await {
-            Ok(()) => {
-                self.reporter.forget(&pod).await;
-                tracing::info!(%pod, container_id, ifname, ?reason, "recovery: cleaned up");
-            }
+            Ok(()) => tracing::info!(%pod, container_id, ifname, ?reason, "recovery: cleaned up"),
             Err(failures) => tracing::warn!(%pod, container_id, ifname, ?reason, %failures, "recovery: not yet"),
         }
     }
@@ -62,21 +59,5 @@ impl Verbs {
         let path = Some(&record.planned.netns).filter(|path| !path.is_empty())?;
         let netns = Netns::open(Path::new(path)).await.ok()?;
         (Some(netns.id()) == record.planned.netns_id).then(|| path.clone())
-    }
-
-    /// Writes the status of a sandbox whose ADD could not.
-    pub async fn retry_status(&self, container_id: &str, ifname: &str) {
-        let lane = self.ledger.lane(container_id).await;
-        let Ok(Some(mut record)) = lane.load(ifname) else { return };
-        if !record.completed || record.status_written || record.del_failures.count > 0 {
-            return;
-        }
-        let results: Result<Vec<_>, _> =
-            (0..record.planned.attachments.len()).map(|i| record.result_for_check(i)).collect();
-        let Ok(results) = results else { return };
-        let planned = &record.planned;
-        let written = self.reporter.network_status(&planned.pod, &planned.attachments, &results).await;
-        let written = written.map(|()| lane.append(&mut record, crate::ledger::Line::StatusWritten));
-        tracing::debug!(pod = %record.planned.pod, ?written, "network-status tried again");
     }
 }
