@@ -189,12 +189,11 @@ impl Inner {
         let mut overdue = None;
         loop {
             let mut attempt = pin!(self.attempt(&entry.sandbox.pod, uid, text));
-            let outcome = match timeout(patience, attempt.as_mut()).await {
-                Ok(outcome) => outcome,
-                Err(_) => {
-                    overdue.get_or_insert_with(|| Overdue::begin(&self.overdue));
-                    attempt.await
-                }
+            let outcome = if let Ok(outcome) = timeout(patience, attempt.as_mut()).await {
+                outcome
+            } else {
+                overdue.get_or_insert_with(|| Overdue::begin(&self.overdue));
+                attempt.await
             };
             let refusal = match outcome {
                 Ok(()) => None,

@@ -37,7 +37,7 @@ pub(super) struct Limits {
 
 #[derive(Debug)]
 struct Pod {
-    pod: PodRef,
+    whose: PodRef,
     bucket: Bucket,
     /// The oldest first.
     seen: VecDeque<Seen>,
@@ -58,9 +58,9 @@ impl Limits {
 
     /// Decides about an event; a new one will be called `name`.
     pub fn decide(&mut self, event: &Event, name: impl FnOnce() -> String, now: Instant) -> Decision {
-        let known = self.pods.iter().position(|pod| pod.pod == event.pod).and_then(|index| self.pods.remove(index));
+        let known = self.pods.iter().position(|pod| pod.whose == event.pod).and_then(|index| self.pods.remove(index));
         let mut pod = known.unwrap_or_else(|| Pod {
-            pod: event.pod.clone(),
+            whose: event.pod.clone(),
             bucket: Bucket::full(POD.0, now),
             seen: VecDeque::new(),
         });
@@ -79,7 +79,7 @@ impl Limits {
 
     /// The API server does not have the event of this name any more, or never got it.
     pub fn forget(&mut self, event: &Event) {
-        for pod in self.pods.iter_mut().filter(|pod| pod.pod == event.pod) {
+        for pod in self.pods.iter_mut().filter(|pod| pod.whose == event.pod) {
             pod.seen.retain(|seen| !seen.is(event));
         }
     }

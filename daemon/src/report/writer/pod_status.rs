@@ -15,7 +15,7 @@ use crate::plan::{Pod, PodRef};
 /// The annotation by which a mirror names the UID of its static pod.
 const MIRROR_OF: &str = "kubernetes.io/config.mirror";
 /// Longer than any pod lives, and short enough to be added to now.
-const FOREVER: Duration = Duration::from_secs(3600 * 24 * 365 * 10);
+const FOREVER: Duration = Duration::from_hours(100_000);
 
 /// The UID that the API server knows the pod by. For a static pod that is its mirror's: waited for where it is not
 /// there yet (`missing` is called then), or where it is the one that was `refused`.
