@@ -3,31 +3,33 @@
 mod cluster;
 mod ledger;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cli::Serve;
 use crate::config::{Fields, Settings};
 use crate::delegate::{Delegates, Limits};
-use crate::gather::cluster::Store;
+use crate::gather::cluster::{Snapshots, Store};
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::recovery;
-use crate::server::{Listener, router};
+use crate::server::{Ended, Listener, outlive, router};
 use crate::telemetry;
 use crate::verbs::Verbs;
 
 use cluster::Source;
 pub use ledger::ledger;
 
-/// How long a starting daemon waits for the one before it to let go of the ledger.
-const LOCK_WAIT: Duration = Duration::from_secs(30);
+/// How long a starting daemon waits for the one before it to let go of the ledger: longer than a call can last, since
+/// that one finishes its calls first.
+const LOCK_WAIT: Duration = Duration::from_mins(3);
 /// Enough for a node: the work is done by plugins, not by the daemon.
 const WORKERS: usize = 2;
 
@@ -42,58 +44,126 @@ pub fn serve(args: &Serve) -> anyhow::Result<()> {
     for key in Settings::unknown_keys(&file) {
         tracing::warn!(key, file = %args.config.display(), "unknown key; it has no effect");
     }
-    let ledger = Ledger::open(&settings.state_dir, LOCK_WAIT)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    runtime.block_on(run(args, file, settings, ledger))
+    let outcome = runtime.block_on(run(args, &file, &settings));
+    // A wait for the ledger that nobody waits for any more must not keep the process.
+    runtime.shutdown_background();
+    outcome
 }
 
-async fn run(args: &Serve, file: Fields, settings: Settings, ledger: Ledger) -> anyhow::Result<()> {
+async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
     let store = Store::default();
-    let source = Source::open(args, &settings, &store).await?;
+    let source = Source::open(args, settings, &store).await?;
+    let snapshots = source.snapshots();
+    let live = source.live();
+    let reporter = source.reporters();
+    let mut source = tokio::spawn(source.run());
     let limits = Limits {
         bin_dirs: settings.bin_dir.iter().cloned().collect(),
         plugin_timeout: settings.plugin_timeout,
         slots: settings.max_plugin_runs,
     };
-    let listener = Listener::bind(&settings.socket_dir, settings.allowed_uid)?;
-    let grace = settings.shutdown_grace;
-    let verbs = Arc::new(Verbs {
-        delegates: Delegates::new(Host::start(tokio::runtime::Handle::current())?, limits),
-        reporter: source.reporter(),
-        live: source.live(),
-        boot_id: recovery::boot_id().context("the machine's boot id")?,
-        file,
-        settings,
-        ledger,
-        store,
-    });
+    let delegates = Delegates::new(Host::start(tokio::runtime::Handle::current())?, limits);
+    let boot_id = recovery::boot_id().context("the machine's boot id")?;
+    loop {
+        // Callers queue at our socket from here on, and a daemon that runs hands over to us.
+        let listener = Listener::bind(&settings.socket_dir, settings.allowed_uid)?;
+        let socket = listener.path().to_owned();
+        let ledger = tokio::select! {
+            ledger = open_ledger(settings.state_dir.clone()) => ledger?,
+            () = signals.next() => return Ok(()),
+        };
+        let verbs = Verbs {
+            delegates: delegates.clone(),
+            reporter: reporter(),
+            live: live.clone(),
+            boot_id: boot_id.clone(),
+            file: file.clone(),
+            settings: settings.clone(),
+            ledger,
+            store: store.clone(),
+        };
+        let mut shift = Shift::begin(verbs, listener, snapshots.clone());
+        tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "plexusd serves");
+        tokio::select! {
+            () = signals.next() => {
+                tracing::info!("stopping: calls in flight may finish");
+                if tokio::time::timeout(settings.shutdown_grace, shift.end()).await.is_err() {
+                    tracing::warn!("stopped with calls in flight; what they attached is undone at the next start");
+                }
+                return Ok(());
+            }
+            _ = &mut shift.server => tracing::info!("another plexusd takes over: calls in flight finish here"),
+            // Without its source the daemon would go on with what was; a supervisor can mend that.
+            error = &mut source => return Err(error?),
+        }
+        shift.end().await;
+        tracing::info!("another plexusd serves; this one stands by");
+        tokio::select! {
+            () = signals.next() => return Ok(()),
+            () = outlive(&socket) => tracing::info!("the plexusd that took over has ended; this one serves again"),
+        }
+    }
+}
 
-    let stop = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tracing::info!(socket = %listener.path().display(), version = env!("CARGO_PKG_VERSION"), "plexusd serves");
-    let mut source = tokio::spawn(source.run());
-    let recovery = tokio::spawn(recovery::run(verbs.clone(), stop.clone()));
-    let server = tokio::spawn(listener.serve(router(verbs, tasks.clone()), stop.clone()));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        // Without its source the daemon would go on with what was; a supervisor can mend that.
-        error = &mut source => return Err(error?),
+async fn open_ledger(state_dir: PathBuf) -> anyhow::Result<Ledger> {
+    Ok(tokio::task::spawn_blocking(move || Ledger::open(&state_dir, LOCK_WAIT)).await??)
+}
+
+/// The time during which this daemon serves and owns the ledger.
+struct Shift {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    server: JoinHandle<Ended>,
+    recovery: JoinHandle<()>,
+    snapshots: JoinHandle<()>,
+}
+
+impl Shift {
+    fn begin(verbs: Verbs, listener: Listener, snapshots: Option<Snapshots>) -> Self {
+        let (verbs, stop, tasks) = (Arc::new(verbs), CancellationToken::new(), TaskTracker::new());
+        let recovery = tokio::spawn(recovery::run(verbs.clone(), stop.clone()));
+        let router = router(verbs, tasks.clone(), stop.clone());
+        let server = tokio::spawn(listener.serve(router, stop.clone()));
+        let until = stop.clone();
+        let snapshots = tokio::spawn(async move {
+            if let Some(snapshots) = snapshots {
+                snapshots.keep(until).await;
+            }
+        });
+        Self { stop, tasks, server, recovery, snapshots }
     }
-    tracing::info!("stopping: calls in flight may finish");
-    stop.cancel();
-    tasks.close();
-    let finished = tokio::time::timeout(grace, async {
-        tasks.wait().await;
-        // The answers, and an undo that recovery has begun.
-        let _ = tokio::join!(server, recovery);
-    });
-    if finished.await.is_err() {
-        tracing::warn!("stopping with calls in flight; what they attached is undone at the next start");
+
+    /// Lets all calls finish, and lets go of the ledger with the last.
+    async fn end(mut self) {
+        self.stop.cancel();
+        if !self.server.is_finished() {
+            let _ = (&mut self.server).await;
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+        let _ = tokio::join!(self.recovery, self.snapshots);
     }
-    Ok(())
+}
+
+/// What ends the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Fields> {

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plexus_api::cni::CniError;
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -64,6 +65,15 @@ pub struct Call {
     pub deadline: Instant,
     /// Kills the plugin that runs, and lets no other start.
     pub cancel: CancellationToken,
+}
+
+/// Why an ADD failed.
+#[derive(Debug)]
+pub struct AddError {
+    /// The error for the runtime.
+    pub error: CniError,
+    /// Whether any plugin has been started; if not, there is nothing to undo.
+    pub ran: bool,
 }
 
 /// An attachment that exists, as GC lists it.

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::config::Settings;
-use crate::plan::{Network, Pod, PodRef, Policy, Selected, Snapshot};
+use crate::plan::{Network, Pod, PodRef, Policy, Selected, Snapshot, ifname};
 use cluster::Store;
 use cluster::kube::Live;
 
@@ -84,7 +84,7 @@ pub async fn snapshot(
     let elements = elements(&pod, NETWORKS, &pod.namespace)?;
     let lookup = networks::Lookup { store, live, settings, deadlines };
     let (default, literal) = match &default_selection {
-        Some(selection) => (lookup.selected(selection).await?, Vec::new()),
+        Some(selection) => (lookup.selected(selection, &asked.ifname).await?, Vec::new()),
         None => lookup.default_networks().await?,
     };
     let mut everywhere: Vec<Network> = literal;
@@ -93,7 +93,8 @@ pub async fn snapshot(
     }
     let mut selected = Vec::new();
     for selection in elements {
-        let network = lookup.selected(&selection).await?;
+        let position = 1 + everywhere.len() + selected.len();
+        let network = lookup.selected(&selection, &ifname(Some(&selection), position)).await?;
         selected.push(Selected { selection, network });
     }
     Ok(Snapshot {

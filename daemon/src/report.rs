@@ -109,19 +109,16 @@ impl Reporter {
         if let Form::Cluster(writer) = &self.form { writer.pending() } else { 0 }
     }
 
-    /// Gives up what is still to be written for a sandbox: it is being deleted.
-    pub fn cancel(&self, sandbox: &Sandbox) {
-        if let Form::Cluster(writer) = &self.form {
-            writer.cancel(sandbox);
-        }
-    }
-
-    /// Removes what is said of a pod that is detached, where its end does not do that.
-    pub async fn forget(&self, pod: &PodRef) {
-        let Form::Manifests(dir) = &self.form else { return };
-        let (dir, gone) = (dir.clone(), pod.clone());
-        if let Err(error) = blocking(move || manifests::remove_status(&dir, &gone.namespace, &gone.name)).await {
-            tracing::warn!(%pod, %error, "network-status of a deleted sandbox could not be removed");
+    /// A sandbox is being detached: gives up what is still to be written for it, and removes what stands beside the
+    /// manifest of its pod.
+    pub async fn withdraw(&self, sandbox: Sandbox) {
+        let dir = match &self.form {
+            Form::Cluster(writer) => return writer.cancel(&sandbox),
+            Form::Manifests(dir) => dir.clone(),
+        };
+        let pod = sandbox.pod.clone();
+        if let Err(error) = blocking(move || manifests::remove_status(&dir, &pod.namespace, &pod.name)).await {
+            tracing::warn!(pod = %sandbox.pod, %error, "network-status of a deleted sandbox could not be removed");
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod handlers;
 mod listener;
+mod successor;
 
 pub use handlers::router;
-pub use listener::Listener;
+pub use listener::{Ended, Listener};
+pub use successor::outlive;

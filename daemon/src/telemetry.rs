@@ -7,9 +7,10 @@ use tracing_subscriber::EnvFilter;
 pub fn init(level: Option<&str>) {
     let level = match level {
         Some("debug") => "debug",
-        Some("error") => "error",
+        Some("error") => "error,kube_client=off",
         Some("panic") => "off",
-        _ => "info",
+        // Of its requests the daemon itself tells what matters.
+        _ => "info,kube_client=off",
     };
     let filter = EnvFilter::try_from_env("PLEXUS_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();

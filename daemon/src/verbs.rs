@@ -45,7 +45,7 @@ pub struct Verbs {
     /// The node's pods and the definitions.
     pub store: Store,
     /// The API server that they come from, where there is one.
-    pub live: Option<Live>,
+    pub live: Option<Arc<Live>>,
     /// Where network-status goes.
     pub reporter: Reporter,
     /// What identifies this boot of the machine.

@@ -4,12 +4,14 @@
 //!   as root or under `unshare -Urm`, and the machine they run on is not touched.
 //! - [`Sandbox`] is the network namespace of a pod on that node.
 //! - [`Daemon`] is `plexusd` running there, [`Manifests`] the cluster that it serves.
+//! - [`ApiServer`] is the cluster's API server, in memory.
 //! - [`Runtime`] plays containerd or CRI-O and executes the shim as they do.
 //! - [`Script`] tells a scripted plugin how to behave; [`Node::calls`] tells what it was asked.
 //!
 //! Binaries of other crates are looked up beside the test: `cargo build --workspace --bins` comes first.
 
 mod answer;
+pub mod apiserver;
 pub mod binaries;
 mod changes;
 mod daemon;
@@ -26,6 +28,7 @@ mod script;
 pub mod skip;
 
 pub use answer::Answer;
+pub use apiserver::ApiServer;
 pub use changes::Changes;
 pub use daemon::Daemon;
 pub use gate::{Gate, Held};

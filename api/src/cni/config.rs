@@ -152,7 +152,10 @@ impl NetworkConfig {
     /// What is wrong, with the key.
     pub fn parse(text: &str, defaults: Defaults<'_>) -> Result<Self, ConfigError> {
         check_limits(text.as_bytes(), MAX_CONFIG).map_err(|error| ConfigError::Json(error.msg))?;
-        let map: RawMap = serde_json::from_str(text).map_err(|error| ConfigError::Json(error.to_string()))?;
+        let map: RawMap = serde_json::from_str(text).map_err(|error| {
+            // Errors of syntax say where; those of type quote what they found, which may be a secret (P-047).
+            ConfigError::Json(if error.is_data() { "it is not an object".to_owned() } else { error.to_string() })
+        })?;
         let name = match string(&map, "name")?.filter(|name| !name.is_empty()) {
             Some(name) => name,
             None => defaults.name.unwrap_or_default().to_owned(),

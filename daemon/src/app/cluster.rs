@@ -47,20 +47,32 @@ impl Source {
     }
 
     /// What asks the API server, where there is one.
-    pub fn live(&self) -> Option<Live> {
+    pub fn live(&self) -> Option<Arc<Live>> {
         match self {
             Self::Manifests(_) => None,
-            Self::Cluster(cluster) => Some(Live::new(cluster.connection.clone())),
+            Self::Cluster(cluster) => Some(Arc::new(Live::new(cluster.connection.clone()))),
         }
     }
 
-    /// What tells the world of its pods.
-    pub fn reporter(&self) -> Reporter {
+    /// The definitions on disk, for who owns the state directory to keep them, where there is an API server.
+    pub fn snapshots(&self) -> Option<Snapshots> {
         match self {
-            Self::Manifests(manifests) => Reporter::beside(manifests.dir().to_owned()),
+            Self::Manifests(_) => None,
+            Self::Cluster(cluster) => Some(cluster.snapshots.clone()),
+        }
+    }
+
+    /// Makes what tells the world of its pods, for who owns the ledger.
+    pub fn reporters(&self) -> impl Fn() -> Reporter + use<> {
+        let from = match self {
+            Self::Manifests(manifests) => Err(manifests.dir().to_owned()),
             Self::Cluster(Cluster { connection, node, store, .. }) => {
-                Reporter::in_cluster(connection.clone(), node, store.clone())
+                Ok((connection.clone(), node.clone(), store.clone()))
             }
+        };
+        move || match &from {
+            Err(manifests) => Reporter::beside(manifests.clone()),
+            Ok((connection, node, store)) => Reporter::in_cluster(connection.clone(), node, store.clone()),
         }
     }
 
@@ -69,10 +81,7 @@ impl Source {
         match self {
             Self::Manifests(manifests) => manifests.run().await.into(),
             Self::Cluster(Cluster { connection, node, store, snapshots }) => {
-                tokio::select! {
-                    never = feed(connection, &node, store) => match never {},
-                    never = snapshots.run() => match never {},
-                }
+                match tokio::join!(feed(connection, &node, store), snapshots.stand_in()).0 {}
             }
         }
     }

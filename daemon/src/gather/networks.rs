@@ -9,7 +9,7 @@ use super::cluster::kube::Live;
 use super::cluster::{Definition, Store};
 use super::{Deadlines, disk};
 use crate::config::Settings;
-use crate::plan::Network;
+use crate::plan::{Network, place};
 
 /// What a definition without a version is executed as.
 const DEFAULT_VERSION: Version = Version::V1_0_0;
@@ -60,22 +60,29 @@ impl Lookup<'_> {
         Ok(networks)
     }
 
-    /// The network that an element of the annotation names.
-    pub async fn selected(&self, selection: &Selection) -> Result<Network, CniError> {
+    /// The network that an element of the annotation names, for the interface `ifname`.
+    pub async fn selected(&self, selection: &Selection, ifname: &str) -> Result<Network, CniError> {
         let (namespace, name) = (&selection.namespace, &selection.name);
-        let known = self.store.wait_definition(namespace, name, self.deadlines.watch).await;
-        let definition = match (known, self.live) {
-            (None, Some(live)) => live.definition(namespace, name, self.deadlines.call).await?.map(Arc::new),
-            (known, _) => known,
+        let found = match self.awaited(namespace, name).await {
+            Ok(Some(definition)) => self.by_definition(definition).await,
+            Ok(None) => {
+                let msg = format!(
+                    "cannot find a network-attachment-definition ({name}) in namespace ({namespace}): there is none \
+                     of this name; create it, or correct the pod's annotation"
+                );
+                Err(CniError::new(Code::UnknownNetwork, msg))
+            }
+            Err(error) => Err(error),
         };
-        if let Some(definition) = definition {
-            return self.by_definition(definition).await;
+        found.map_err(|error| error.context(place(&format!("{namespace}/{name}"), ifname)))
+    }
+
+    /// The definition: when it comes, else by asking for it.
+    async fn awaited(&self, namespace: &str, name: &str) -> Result<Option<Arc<Definition>>, CniError> {
+        match (self.store.wait_definition(namespace, name, self.deadlines.watch).await, self.live) {
+            (None, Some(live)) => Ok(live.definition(namespace, name, self.deadlines.call).await?.map(Arc::new)),
+            (known, _) => Ok(known),
         }
-        let msg = format!(
-            "network \"{namespace}/{name}\": cannot find a network-attachment-definition ({name}) in namespace \
-             ({namespace}): it does not exist; create it, or correct the pod's annotation"
-        );
-        Err(CniError::new(Code::UnknownNetwork, msg))
     }
 
     /// A definition in the daemon's namespace, a name on disk, a directory or a file, in this order (K-061).
@@ -91,10 +98,8 @@ impl Lookup<'_> {
             }
             _ => self.store.definition(namespace, name),
         };
-        match definition {
-            Some(definition) => self.by_definition(definition).await,
-            None => self.on_node(name).await,
-        }
+        let Some(definition) = definition else { return self.on_node(name).await };
+        self.by_definition(definition).await.map_err(|error| error.context(format!("{namespace}/{name}")))
     }
 
     async fn on_node(&self, source: &str) -> Result<Network, CniError> {

@@ -347,6 +347,7 @@ fn errors_are_one_line_that_names_the_file_and_the_remedy() {
     for (error, code, parts) in [
         (io(io::ErrorKind::StorageFull), Code::Ledger, vec!["c1:eth0.jsonl", "free space"]),
         (io(io::ErrorKind::ReadOnlyFilesystem), Code::Ledger, vec!["c1:eth0.jsonl", "writable"]),
+        (io(io::ErrorKind::PermissionDenied), Code::Ledger, vec!["c1:eth0.jsonl", "user that owns"]),
         (io(io::ErrorKind::NotFound), Code::Ledger, vec!["c1:eth0.jsonl", "missing"]),
         (LedgerError::Newer { path: path.clone(), why: newer }, Code::Ledger, vec!["c1:eth0.jsonl", "plexusd 7.1.0"]),
         (

@@ -26,6 +26,18 @@ pub struct Attachment {
     pub config: NetworkConfig,
 }
 
+impl Attachment {
+    /// The words by which an error says which attachment it is about.
+    pub fn place(&self) -> String {
+        place(&self.network, &self.ifname)
+    }
+}
+
+/// The words by which an error says which network and interface it is about.
+pub fn place(network: &str, ifname: &str) -> String {
+    format!("network {network:?} interface {ifname:?}")
+}
+
 /// The pod that a sandbox belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodRef {

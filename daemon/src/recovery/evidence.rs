@@ -36,7 +36,7 @@ pub fn boot_id() -> io::Result<String> {
 /// Without `CAP_SYS_PTRACE`, since tasks of others would then look as if they had no namespace; or as reading `/proc`
 /// fails.
 pub fn living_netns(wanted: &BTreeSet<u64>) -> io::Result<BTreeSet<u64>> {
-    if !may_look_at_tasks()? {
+    if !has_sys_ptrace(&fs::read_to_string("/proc/thread-self/status")?) {
         let text = "cannot tell which network namespaces are in use: plexusd needs the capability SYS_PTRACE";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
@@ -88,13 +88,12 @@ impl Scan {
     }
 }
 
-/// Whether we have `CAP_SYS_PTRACE`, in our user namespace at least.
-fn may_look_at_tasks() -> io::Result<bool> {
+/// Whether a task of this `status` has `CAP_SYS_PTRACE`, in its user namespace at least.
+fn has_sys_ptrace(status: &str) -> bool {
     const CAP_SYS_PTRACE: u32 = 19;
-    let status = fs::read_to_string("/proc/thread-self/status")?;
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or_default();
-    Ok(effective >> CAP_SYS_PTRACE & 1 == 1)
+    effective >> CAP_SYS_PTRACE & 1 == 1
 }
 
 /// Where a link of a task leads. Nothing where the task has ended, or is closed to us although we may look at tasks:

@@ -103,6 +103,7 @@ impl Reason {
             (Code::InterfaceTaken, Self::InvalidNetworks),
             (Code::InvalidConfig, Self::InvalidNetworkConfig),
             (Code::Forbidden, Self::NetworkForbidden),
+            (Code::PluginMissing, Self::AttachFailed),
         ];
         reasons.into_iter().find(|(code, _)| error.is(*code)).map(|(_, reason)| reason)
     }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::Sandbox;
 use super::events::{Event, Events, Reason};
 use crate::gather::cluster::Store;
-use crate::gather::cluster::kube::{Backoff, Connection, Refusal, Writes, is_name};
+use crate::gather::cluster::kube::{Backoff, Connection, Trouble, Writes, is_name};
 use crate::plan::PodRef;
 use pod_status::{patch, target};
 pub use write::{NotYet, Write};
@@ -30,9 +30,18 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 /// A conflict is tried again at once, this many times in all (K-092).
 const CONFLICTS: usize = 3;
 
-/// The writer; clones are the same.
-#[derive(Debug, Clone)]
-pub(super) struct Writer(Arc<Inner>);
+/// The writer. With its end all writes are given up at once; the ledger remembers them for the next one.
+#[derive(Debug)]
+pub(super) struct Writer {
+    inner: Arc<Inner>,
+    closed: CancellationToken,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.closed.cancel();
+    }
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -68,13 +77,13 @@ struct Entry {
 enum Sent {
     Landed,
     /// There is no such pod, or not with this UID, or the server refuses the text.
-    Refused(Refusal),
+    Refused(Trouble),
     Cancelled,
 }
 
 impl Writer {
     pub fn new(connection: Arc<Connection>, store: Store, events: Events) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Inner {
             server: Writes::new(connection),
             store,
             events,
@@ -82,19 +91,20 @@ impl Writer {
             overdue: AtomicUsize::new(0),
             again: tokio::sync::Mutex::new(Again { backoff: Backoff::up_to(LONGEST_PAUSE), works: false }),
             landed: Notify::new(),
-        }))
+        };
+        Self { inner: Arc::new(inner), closed: CancellationToken::new() }
     }
 
     /// Begins to write `text` for a sandbox. An earlier write for its pod is given up: the newest sandbox counts.
     pub fn write(&self, sandbox: Sandbox, text: String, patience: Duration) -> Write {
         let entry = Arc::new(Entry { sandbox, cancel: CancellationToken::new(), ended: CancellationToken::new() });
-        let earlier = self.0.pending().insert(key(&entry.sandbox.pod), entry.clone());
+        let earlier = self.inner.pending().insert(key(&entry.sandbox.pod), entry.clone());
         let (write, teller) = Write::begun({
-            let (inner, entry) = (self.0.clone(), entry.clone());
+            let (inner, entry) = (self.inner.clone(), entry.clone());
             move || inner.forget(&entry)
         });
-        let inner = self.0.clone();
-        tokio::spawn(async move {
+        let (inner, closed) = (self.inner.clone(), self.closed.clone());
+        tokio::spawn(closed.run_until_cancelled_owned(async move {
             let _ended = entry.ended.clone().drop_guard();
             // Two requests for one pod at a time could land in either order.
             if let Some(earlier) = earlier {
@@ -103,28 +113,28 @@ impl Writer {
             }
             inner.deliver(&entry, &text, patience, &teller).await;
             teller.tell(Progress::Done);
-        });
+        }));
         write
     }
 
     /// Whether there is a write for this pod.
     pub fn has(&self, pod: &PodRef) -> bool {
-        self.0.pending().contains_key(&key(pod))
+        self.inner.pending().contains_key(&key(pod))
     }
 
     /// How many pods are written to.
     pub fn pending(&self) -> usize {
-        self.0.pending().len()
+        self.inner.pending().len()
     }
 
     /// Whether a write is overdue.
     pub fn is_overdue(&self) -> bool {
-        self.0.overdue.load(Ordering::Relaxed) > 0
+        self.inner.overdue.load(Ordering::Relaxed) > 0
     }
 
     /// Ends the write of this sandbox after its present request.
     pub fn cancel(&self, sandbox: &Sandbox) {
-        let pending = self.0.pending();
+        let pending = self.inner.pending();
         if let Some(entry) = pending.get(&key(&sandbox.pod)).filter(|entry| entry.sandbox.is(sandbox)) {
             entry.cancel.cancel();
         }
@@ -223,13 +233,13 @@ impl Inner {
     async fn pause<'a>(
         &'a self,
         turn: Option<tokio::sync::MutexGuard<'a, Again>>,
-        trouble: Refusal,
+        trouble: Trouble,
         pod: &PodRef,
         teller: &Teller,
     ) -> tokio::sync::MutexGuard<'a, Again> {
-        tracing::debug!(%pod, %trouble, "network-status is not written yet");
+        tracing::debug!(%pod, trouble = trouble.text(), "network-status is not written yet");
         let asked = trouble.retry_after();
-        teller.tell(Progress::Failed(trouble.to_string()));
+        teller.tell(Progress::Failed(trouble.text()));
         if let Some(mut turn) = turn {
             turn.works = false;
         }
@@ -250,7 +260,7 @@ impl Inner {
         again
     }
 
-    async fn attempt(&self, pod: &PodRef, uid: &str, text: &str) -> Result<(), Refusal> {
+    async fn attempt(&self, pod: &PodRef, uid: &str, text: &str) -> Result<(), Trouble> {
         let request = patch(pod, uid, text)?;
         let mut outcome = self.server.send(request.clone()).await;
         for _ in 1..CONFLICTS {
@@ -262,7 +272,7 @@ impl Inner {
         outcome
     }
 
-    fn tell_refusal(&self, pod: &PodRef, refusal: &Refusal) {
+    fn tell_refusal(&self, pod: &PodRef, refusal: &Trouble) {
         // A pod that was deleted, or replaced under its name, needs no status.
         if refusal.code() == 404 || refusal.to_string().contains("metadata.uid") {
             return tracing::info!(%pod, %refusal, "network-status is not written: the pod is gone");

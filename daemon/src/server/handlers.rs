@@ -1,4 +1,4 @@
-//! The paths of the socket, which are Multus': `/cni`, `/healthz`, `/readyz`.
+//! The paths of the socket: those of Multus, `/cni`, `/healthz`, `/readyz`; and `/alive`, for the daemon before this one.
 
 use std::sync::Arc;
 
@@ -14,22 +14,31 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::successor::ALIVE;
 use crate::verbs::Verbs;
 
 #[derive(Clone)]
 struct Shared {
     verbs: Arc<Verbs>,
     tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 /// The paths. Calls run as tasks of `tasks`: a connection that ends is a message to them, never their end.
-pub fn router(verbs: Arc<Verbs>, tasks: TaskTracker) -> Router {
+pub fn router(verbs: Arc<Verbs>, tasks: TaskTracker, stop: CancellationToken) -> Router {
     Router::new()
         .route("/cni", post(cni))
         .route("/healthz", get(healthy).post(healthy))
         .route("/readyz", get(ready).post(ready))
+        .route(ALIVE, get(alive))
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
-        .with_state(Shared { verbs, tasks })
+        .with_state(Shared { verbs, tasks, stop })
+}
+
+/// Answers when this daemon stops; the connection ends when it dies.
+async fn alive(State(shared): State<Shared>) -> StatusCode {
+    shared.stop.cancelled().await;
+    StatusCode::OK
 }
 
 async fn healthy() -> StatusCode {

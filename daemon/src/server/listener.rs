@@ -1,19 +1,21 @@
 //! The socket: made with rights for root alone, and handed over to the next daemon by renaming.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::StreamExt;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use inotify::{EventStream, Inotify, WatchMask};
 use plexus_api::wire::SOCKET_NAME;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-/// A caller sends its request within this time, or is cut off.
+/// A caller sends the head of its request within this time, or is cut off.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The bound socket.
@@ -22,6 +24,18 @@ pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
     allowed_uid: Option<u32>,
+    /// What tells this socket from one that another daemon puts in its place.
+    inode: u64,
+    changes: EventStream<[u8; 4096]>,
+}
+
+/// Why [`Listener::serve`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Another daemon has put its socket in place of this one.
+    Superseded,
 }
 
 impl Listener {
@@ -43,11 +57,15 @@ impl Listener {
             }
             let socket = UnixListener::bind(&fresh)?;
             std::fs::set_permissions(&fresh, PermissionsExt::from_mode(0o600))?;
+            let inode = std::fs::metadata(&fresh)?.ino();
             std::fs::rename(&fresh, &path)?;
-            Ok(socket)
+            // From here on a successor is noticed; one that came before it is, by the inode, at the first look.
+            let inotify = Inotify::init()?;
+            inotify.watches().add(dir, WatchMask::MOVED_TO | WatchMask::ONLYDIR)?;
+            Ok((socket, inode, inotify.into_event_stream([0; 4096])?))
         };
-        let socket = bind().map_err(|error| at(error, &path))?;
-        Ok(Self { socket, path, allowed_uid })
+        let (socket, inode, changes) = bind().map_err(|error| at(error, &path))?;
+        Ok(Self { socket, path, allowed_uid, inode, changes })
     }
 
     /// Where the socket is.
@@ -55,52 +73,87 @@ impl Listener {
         &self.path
     }
 
-    /// Serves callers until `stop`, then waits for the answers that are under way.
-    pub async fn serve(self, router: Router, stop: CancellationToken) {
+    /// Serves callers until `stop`, or until another daemon has taken the socket's place; then those who have come by
+    /// then, and waits for all answers that are under way.
+    pub async fn serve(mut self, router: Router, stop: CancellationToken) -> Ended {
         let graceful = GracefulShutdown::new();
-        loop {
-            let stream = tokio::select! {
-                accepted = self.socket.accept() => accepted,
-                () = stop.cancelled() => break,
-            };
-            match stream {
-                Ok((stream, _)) if self.admits(&stream) => {
-                    let service = TowerToHyperService::new(router.clone());
-                    let connection = hyper::server::conn::http1::Builder::new()
-                        .timer(TokioTimer::new())
-                        .header_read_timeout(REQUEST_TIMEOUT)
-                        .serve_connection(TokioIo::new(stream), service);
-                    let connection = graceful.watch(connection);
-                    tokio::spawn(async move {
-                        if let Err(error) = connection.await {
-                            tracing::debug!(%error, "a connection ended early");
-                        }
-                    });
+        let ended = loop {
+            if self.is_superseded() {
+                break Ended::Superseded;
+            }
+            tokio::select! {
+                accepted = self.socket.accept() => {
+                    admit(accepted.map(|(stream, _)| stream), self.allowed_uid, &router, &graceful).await;
                 }
-                Ok(_) => {}
-                Err(error) => {
-                    // Out of descriptors, most likely: others must end before this can go on.
-                    tracing::error!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                _ = self.changes.next() => {}
+                () = stop.cancelled() => break Ended::Stopped,
+            }
+        };
+        if ended == Ended::Stopped && !self.is_superseded() {
+            // Whoever comes now waits for the next daemon, and does not fall into a queue that nobody serves.
+            let _ = std::fs::remove_file(&self.path);
+        }
+        // Asked of the kernel and not of the runtime, which may not have heard yet of who has come.
+        let Self { socket, allowed_uid, .. } = self;
+        match socket.into_std() {
+            Ok(socket) => {
+                while let Ok((stream, _)) = socket.accept() {
+                    let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
+                    admit(stream, allowed_uid, &router, &graceful).await;
                 }
             }
+            Err(error) => tracing::error!(%error, "callers that are waiting are turned away"),
         }
-        drop(self.socket);
         graceful.shutdown().await;
+        ended
     }
 
-    /// Root and the configured user may call; the directory's rights keep others out already.
-    fn admits(&self, stream: &UnixStream) -> bool {
-        match stream.peer_cred() {
-            Ok(peer) if peer.uid() == 0 || Some(peer.uid()) == self.allowed_uid => true,
-            Ok(peer) => {
-                tracing::warn!(uid = peer.uid(), pid = peer.pid(), "refused a caller that is not root");
-                false
-            }
-            Err(error) => {
-                tracing::warn!(%error, "refused a caller of unknown identity");
-                false
-            }
+    /// Whether the path leads to another daemon's socket.
+    fn is_superseded(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|there| there.ino() != self.inode)
+    }
+}
+
+async fn admit(
+    accepted: io::Result<UnixStream>,
+    allowed_uid: Option<u32>,
+    router: &Router,
+    graceful: &GracefulShutdown,
+) {
+    match accepted {
+        Ok(stream) if is_allowed(&stream, allowed_uid) => {
+            let service = TowerToHyperService::new(router.clone());
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(REQUEST_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service);
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+            });
+        }
+        Ok(_) => {}
+        Err(error) => {
+            // Out of descriptors, most likely: others must end before this can go on.
+            tracing::error!(%error, "cannot accept a connection");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// Root and the configured user may call; the directory's rights keep others out already.
+fn is_allowed(stream: &UnixStream, allowed_uid: Option<u32>) -> bool {
+    match stream.peer_cred() {
+        Ok(peer) if peer.uid() == 0 || Some(peer.uid()) == allowed_uid => true,
+        Ok(peer) => {
+            tracing::warn!(uid = peer.uid(), pid = peer.pid(), "refused a caller that is not root");
+            false
+        }
+        Err(error) => {
+            tracing::warn!(%error, "refused a caller of unknown identity");
+            false
         }
     }
 }

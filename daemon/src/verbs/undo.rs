@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Verbs;
 use super::network_status::sandbox;
 use crate::delegate::Call;
+use crate::host::stale;
 use crate::ledger::{Lane, Line, Record};
 
 /// What the plugins are called with, beside what the record has.
@@ -62,8 +63,7 @@ impl Verbs {
         time: Duration,
     ) -> Result<(), Failures> {
         let mut failures = Vec::new();
-        let sandbox = sandbox(&record.planned);
-        self.reporter.cancel(&sandbox);
+        self.reporter.withdraw(sandbox(&record.planned)).await;
         let end = Instant::now() + time;
         let path = if undo.path.is_empty() { record.planned.cni_path.clone() } else { undo.path };
         let indexes = record.to_undo(&self.boot_id);
@@ -81,17 +81,19 @@ impl Verbs {
             };
             let attachment = record.planned.attachments[index].clone();
             let previous = record.result_for_del(index);
+            let state = &record.attachments[index];
+            if state.started && state.added.is_none() {
+                end_leftover_add(&record.planned.container_id, &attachment.ifname).await;
+            }
             let outcome = match self.delegates.del(&call, &attachment, previous.as_ref()).await {
                 Ok(()) => lane.append(&mut record, Line::Deleted { index }).map_err(CniError::from),
                 Err(error) => Err(error),
             };
             if let Err(error) = outcome {
-                let context = format!("network {:?} interface {:?}", attachment.network, attachment.ifname);
-                failures.push(error.context(context));
+                failures.push(error.context(attachment.place()));
             }
         }
         if failures.is_empty() {
-            self.reporter.forget(&sandbox.pod).await;
             lane.remove(record).map_err(|error| Failures(vec![error.into()]))
         } else {
             let error = Failures(failures);
@@ -101,5 +103,19 @@ impl Verbs {
             }
             Err(error)
         }
+    }
+}
+
+/// Ends the ADD of an attachment that has no result: a daemon that was killed has left its plugin running, and what
+/// that one makes after our DEL nobody would delete.
+async fn end_leftover_add(container_id: &str, ifname: &str) {
+    let (id, name) = (container_id.to_owned(), ifname.to_owned());
+    match tokio::task::spawn_blocking(move || stale::kill_adders(&id, &name)).await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(count)) => {
+            tracing::warn!(container_id, ifname, count, "killed processes that an earlier ADD left running");
+        }
+        Ok(Err(error)) => tracing::error!(container_id, ifname, %error, "DEL may meet an ADD that still runs"),
+        Err(panic) => tracing::error!(%panic, "looking for processes that an ADD left running panicked"),
     }
 }

@@ -9,6 +9,7 @@ mod connection;
 mod follow;
 mod kinds;
 mod live;
+mod trouble;
 mod writes;
 
 use std::convert::Infallible;
@@ -20,7 +21,8 @@ pub use backoff::Backoff;
 pub use connection::{Connection, ConnectionError};
 use follow::Follower;
 pub use live::{Live, is_name};
-pub use writes::{Refusal, Writes};
+pub use trouble::Trouble;
+pub use writes::Writes;
 
 /// Feeds `store` with the pods of `node` and all definitions, for as long as it is polled.
 pub async fn feed(connection: Arc<Connection>, node: &str, store: Store) -> Infallible {

@@ -4,7 +4,6 @@
 //! The file is written shortly after a change, whole or not at all, for root alone: definitions may hold secrets. Its
 //! time of modification is when its content was last known to be right.
 
-use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -14,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::store::{Definition, DefinitionsState, Store};
 
@@ -27,7 +27,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 const TOUCH: Duration = Duration::from_mins(1);
 
 /// The snapshot of a store's definitions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshots {
     path: PathBuf,
     max_age: Option<Duration>,
@@ -52,23 +52,18 @@ impl Snapshots {
         Self { path: state_dir.join(FILE), max_age, store }
     }
 
-    /// Fills the store from the file if the API server does not, and keeps the file as the store is. Never returns.
-    pub async fn run(self) -> Infallible {
+    /// Fills the store from the file if the API server does not.
+    pub async fn stand_in(&self) {
         if !self.store.wait_definitions(Instant::now() + PATIENCE).await {
             self.load().await;
         }
+    }
+
+    /// Keeps the file as the store is, until `stop`. One process at a time may do so.
+    pub async fn keep(&self, stop: CancellationToken) {
         let mut written: Option<DefinitionsState> = None;
         loop {
-            let due = |state: DefinitionsState| match written {
-                Some(old) => state.revision != old.revision || state.confirmed >= old.confirmed + TOUCH,
-                None => true,
-            };
-            let mut state = self.store.wait_state(due).await;
-            let same = written.is_some_and(|old| old.revision == state.revision);
-            if !same {
-                sleep(SETTLE).await;
-                state = self.store.wait_state(|_| true).await;
-            }
+            let Some((state, same)) = stop.run_until_cancelled(self.next_state(written)).await else { return };
             let (path, store) = (self.path.clone(), self.store.clone());
             let saved = blocking(move || {
                 if same { touch(&path, state.confirmed) } else { save(&path, &store.definitions(), state.confirmed) }
@@ -78,6 +73,19 @@ impl Snapshots {
             }
             written = Some(state);
         }
+    }
+
+    /// The next state that is to be written, and whether its definitions are as they were `written`.
+    async fn next_state(&self, written: Option<DefinitionsState>) -> (DefinitionsState, bool) {
+        let due = |state: DefinitionsState| {
+            written.is_none_or(|old| state.revision != old.revision || state.confirmed >= old.confirmed + TOUCH)
+        };
+        let state = self.store.wait_state(due).await;
+        if written.is_some_and(|old| old.revision == state.revision) {
+            return (state, true);
+        }
+        sleep(SETTLE).await;
+        (self.store.wait_state(|_| true).await, false)
     }
 
     async fn load(&self) {

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::limits::{Decision, Limits};
 use super::{Event, object};
-use crate::gather::cluster::kube::{Backoff, Connection, Refusal, Writes, is_name};
+use crate::gather::cluster::kube::{Backoff, Connection, Trouble, Writes, is_name};
 
 /// The longest pause while the API server is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -85,7 +85,7 @@ impl Sender {
     }
 
     /// Sends a request until there is an answer that counts, or it has been tried often enough.
-    async fn send(&mut self, request: impl Fn() -> Result<Request<Vec<u8>>, Refusal>) -> Result<(), Refusal> {
+    async fn send(&mut self, request: impl Fn() -> Result<Request<Vec<u8>>, Trouble>) -> Result<(), Trouble> {
         let mut left = TRIES;
         loop {
             sleep(self.limits.pace(Instant::now())).await;
@@ -107,20 +107,20 @@ impl Sender {
 }
 
 /// Whether the same request may succeed later.
-fn passes(refusal: &Refusal) -> bool {
+fn passes(refusal: &Trouble) -> bool {
     !matches!(refusal.code(), 400..=428 | 430..=499)
 }
 
-fn create(event: &Event, object: &serde_json::Value) -> Result<Request<Vec<u8>>, Refusal> {
+fn create(event: &Event, object: &serde_json::Value) -> Result<Request<Vec<u8>>, Trouble> {
     let params = PostParams { field_manager: Some("plexusd".to_owned()), ..PostParams::default() };
     let built = events(event).create(&params, object.to_string().into_bytes());
-    built.map_err(|error| Refusal::NoAnswer(error.to_string()))
+    built.map_err(|error| Trouble::from(kube::Error::BuildRequest(error)))
 }
 
-fn repeat(event: &Event, name: &str, count: u32, time: Timestamp) -> Result<Request<Vec<u8>>, Refusal> {
+fn repeat(event: &Event, name: &str, count: u32, time: Timestamp) -> Result<Request<Vec<u8>>, Trouble> {
     let params = PatchParams { field_manager: Some("plexusd".to_owned()), ..PatchParams::default() };
     let built = events(event).patch(name, &params, &Patch::Merge(object::repeated(count, time)));
-    built.map_err(|error| Refusal::NoAnswer(error.to_string()))
+    built.map_err(|error| Trouble::from(kube::Error::BuildRequest(error)))
 }
 
 fn events(event: &Event) -> kube::core::Request {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::gather::cluster::Store;
-use crate::gather::cluster::kube::Refusal;
+use crate::gather::cluster::kube::Trouble;
 use crate::plan::{Pod, PodRef};
 
 /// The annotation by which a mirror names the UID of its static pod.
@@ -44,11 +44,11 @@ fn mirrors(known: &Pod, uid: &str) -> bool {
 }
 
 /// A merge patch of annotations alone. With the UID in it, another pod of that name is refused.
-pub(super) fn patch(pod: &PodRef, uid: &str, text: &str) -> Result<Request<Vec<u8>>, Refusal> {
+pub(super) fn patch(pod: &PodRef, uid: &str, text: &str) -> Result<Request<Vec<u8>>, Trouble> {
     let params = PatchParams { field_manager: Some("plexusd".to_owned()), ..PatchParams::default() };
     kube::core::Request::new(format!("/api/v1/namespaces/{}/pods", pod.namespace))
         .patch_subresource("status", &pod.name, &params, &Patch::Merge(body(uid, text)))
-        .map_err(|error| Refusal::NoAnswer(error.to_string()))
+        .map_err(|error| Trouble::from(kube::Error::BuildRequest(error)))
 }
 
 fn body(uid: &str, text: &str) -> Value {

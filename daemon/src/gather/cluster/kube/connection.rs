@@ -20,20 +20,20 @@ pub struct Connection {
 pub enum ConnectionError {
     /// Not started by Kubernetes, or without a service account.
     #[error(
-        "not in a cluster: {0}; give --kubeconfig FILE to reach one from outside, or --manifests DIR to do without"
+        "plexusd is not in a cluster (KUBERNETES_SERVICE_HOST and the files of a service account are needed); give \
+         --kubeconfig FILE to reach one from outside, or --manifests DIR to do without"
     )]
     InCluster(#[from] InClusterError),
     /// The file cannot be used.
-    #[error("--kubeconfig {path}: {error}")]
+    #[error("--kubeconfig {path} cannot be used")]
     Kubeconfig {
         /// The file.
         path: String,
         /// What is wrong with it.
-        #[source]
-        error: KubeconfigError,
+        source: KubeconfigError,
     },
     /// Credentials or certificates cannot be used.
-    #[error("the credentials for the API server cannot be used: {0}")]
+    #[error("the credentials for the API server cannot be used")]
     Credentials(#[from] kube::Error),
 }
 
@@ -54,7 +54,7 @@ impl Connection {
         let mut config = match &self.kubeconfig {
             None => Config::incluster()?,
             Some(path) => {
-                let wrong = |error| ConnectionError::Kubeconfig { path: path.display().to_string(), error };
+                let wrong = |source| ConnectionError::Kubeconfig { path: path.display().to_string(), source };
                 let kubeconfig = Kubeconfig::read_from(path).map_err(wrong)?;
                 let proxied = kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref());
                 let proxied = proxied.into_iter().any(|cluster| cluster.proxy_url.is_some());

@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use kube::api::{ListParams, VersionMatch, WatchParams};
-use kube::core::{Status, WatchEvent};
+use kube::core::WatchEvent;
 use kube::{Api, Client, ResourceExt as _};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::store::Store;
 use super::backoff::{Backoff, random};
-use super::connection::{Connection, ConnectionError};
+use super::connection::Connection;
 use super::kinds::Kind;
+use super::trouble::Trouble;
 
 /// Objects in one answer to a list: its memory is needed once.
 const PAGE: u32 = 250;
@@ -46,49 +47,6 @@ pub(super) struct Follower<T> {
     /// The latest trouble that was told of, by its code, until it is over.
     told: Option<u16>,
     kind: PhantomData<T>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error(transparent)]
-    Connection(#[from] ConnectionError),
-    /// The server's refusal.
-    #[error("{} {}: {}", .0.code, .0.reason, .0.message)]
-    Refused(Box<Status>),
-    #[error(transparent)]
-    Client(kube::Error),
-    #[error("no answer for {0:?}")]
-    Silent(Duration),
-    #[error("the answer has no resourceVersion")]
-    NoVersion,
-}
-
-impl From<kube::Error> for Trouble {
-    fn from(error: kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) => Self::Refused(status),
-            other => Self::Client(other),
-        }
-    }
-}
-
-impl Trouble {
-    fn code(&self) -> u16 {
-        if let Self::Refused(status) = self { status.code } else { 0 }
-    }
-
-    /// Whether the place to watch from is of no use any more: too old (410), or not reached by a server that was
-    /// restored (504). What the server is not able to say now, it may say later.
-    fn is_lost(&self) -> bool {
-        matches!(self, Self::NoVersion) || !matches!(self.code(), 0 | 401 | 429 | 500 | 502 | 503)
-    }
-
-    /// How long the server wants to be left alone.
-    fn retry_after(&self) -> Duration {
-        let Self::Refused(status) = self else { return Duration::ZERO };
-        let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-        Duration::from_secs(u64::from(seconds)).min(ANSWER)
-    }
 }
 
 impl<T: Kind> Follower<T> {
@@ -144,10 +102,12 @@ impl<T: Kind> Follower<T> {
 
     /// Replaces what the store has; the answer is the version of the list.
     async fn list(&self, api: &Api<T::Wire>) -> Result<String, Trouble> {
-        let mut params = ListParams { field_selector: self.fields.clone(), limit: Some(PAGE), ..Default::default() };
+        let mut params = ListParams { field_selector: self.fields.clone(), ..Default::default() };
         if T::FROM_CACHE {
             params.resource_version = Some("0".to_owned());
             params.version_match = Some(VersionMatch::NotOlderThan);
+        } else {
+            params.limit = Some(PAGE);
         }
         let mut objects = Vec::new();
         loop {
@@ -159,7 +119,6 @@ impl<T: Kind> Follower<T> {
                 self.store.replace_all(objects);
                 return given(page.metadata.resource_version).ok_or(Trouble::NoVersion);
             };
-            (params.resource_version, params.version_match) = (None, None);
             params.continue_token = Some(token);
         }
     }
@@ -214,8 +173,8 @@ impl<T: Kind> Follower<T> {
         let (kind, code, pause) = (T::NAME, trouble.code(), pause.as_secs_f32());
         let text = match (code, T::MISSING) {
             (404, Some(missing)) => missing.to_owned(),
-            (403, _) => format!("plexusd may not list and watch {kind}: {trouble}"),
-            _ => format!("{kind} cannot be watched: {}", chain(trouble)),
+            (403, _) => format!("plexusd may not list and watch {kind}: {}", trouble.text()),
+            _ => format!("{kind} cannot be watched: {}", trouble.text()),
         };
         if code == 410 || self.told.replace(code) == Some(code) {
             tracing::debug!("{text}; next try in {pause:.1} s");
@@ -237,16 +196,5 @@ fn trim<T: Kind>(object: T::Wire) -> Option<T> {
         .ok()
 }
 
-/// An error with what caused it: an HTTP client's own words say little.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
+#[cfg(test)]
+mod tests;

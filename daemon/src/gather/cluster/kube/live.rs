@@ -10,9 +10,9 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::super::store::Definition;
-use super::connection::{Connection, ConnectionError};
-use super::follow::chain;
+use super::connection::Connection;
 use super::kinds::Kind;
+use super::trouble::Trouble;
 use crate::plan::Pod;
 
 /// How long the API server has to answer.
@@ -23,14 +23,6 @@ pub struct Live {
     connection: Arc<Connection>,
     /// Made when it is needed first, and again when its credentials are refused.
     client: Mutex<Option<Client>>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error(transparent)]
-    Connection(#[from] ConnectionError),
-    #[error(transparent)]
-    Client(#[from] kube::Error),
 }
 
 impl fmt::Debug for Live {
@@ -78,7 +70,7 @@ impl Live {
         };
         match timeout_at(patience, self.try_get::<T>(namespace, name)).await {
             Err(_) => Err(no_answer("it did not answer in time")),
-            Ok(Err(trouble)) => Err(no_answer(&chain(&trouble))),
+            Ok(Err(trouble)) => Err(no_answer(&trouble.text())),
             Ok(Ok(None)) => Ok(None),
             Ok(Ok(Some(object))) => T::trim(object).map(Some).map_err(|why| {
                 let msg = format!("{} {namespace}/{name} cannot be read: {why}", T::NAME);
@@ -88,16 +80,19 @@ impl Live {
     }
 
     async fn try_get<T: Kind>(&self, namespace: &str, name: &str) -> Result<Option<T::Wire>, Trouble> {
-        match self.ask::<T>(namespace, name).await {
-            Err(Trouble::Client(kube::Error::Api(status))) if status.code == 401 => {
-                *self.client.lock().await = None;
-                self.ask::<T>(namespace, name).await
-            }
-            answer => answer,
+        let mut answer = self.ask::<T>(namespace, name).await;
+        if answer.as_ref().is_err_and(|trouble| trouble.code() == 401) {
+            *self.client.lock().await = None;
+            answer = self.ask::<T>(namespace, name).await;
+        }
+        match answer {
+            // Also where the server does not have the kind.
+            Err(trouble) if trouble.code() == 404 => Ok(None),
+            answer => answer.map(Some),
         }
     }
 
-    async fn ask<T: Kind>(&self, namespace: &str, name: &str) -> Result<Option<T::Wire>, Trouble> {
+    async fn ask<T: Kind>(&self, namespace: &str, name: &str) -> Result<T::Wire, Trouble> {
         let client = {
             let mut client = self.client.lock().await;
             match &*client {
@@ -105,7 +100,7 @@ impl Live {
                 None => client.insert(self.connection.client().await?).clone(),
             }
         };
-        Ok(Api::<T::Wire>::namespaced(client, namespace).get_opt(name).await?)
+        Ok(Api::<T::Wire>::namespaced(client, namespace).get(name).await?)
     }
 }
 

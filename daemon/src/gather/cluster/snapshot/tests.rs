@@ -9,9 +9,12 @@ fn definition(name: &str) -> Definition {
 }
 
 /// A store whose definitions are kept in `dir`, and the task that does so.
-fn kept(dir: &TempDir, max_age: Option<Duration>) -> (Store, tokio::task::JoinHandle<Infallible>) {
+fn kept(dir: &TempDir, max_age: Option<Duration>) -> (Store, tokio::task::JoinHandle<()>) {
     let store = Store::default();
-    let task = tokio::spawn(Snapshots::new(dir.path(), max_age, store.clone()).run());
+    let snapshots = Snapshots::new(dir.path(), max_age, store.clone());
+    let task = tokio::spawn(async move {
+        tokio::join!(snapshots.stand_in(), snapshots.keep(CancellationToken::new()));
+    });
     (store, task)
 }
 
