@@ -69,7 +69,7 @@ impl Verbs {
             Verb::Del => self.del(&incoming).await.map(|()| None),
             Verb::Check => self.check(&incoming).await.map(|()| None),
             Verb::Gc => self.gc(&incoming).await.map(|()| None),
-            Verb::Status => self.status(&incoming).await.map(|()| None),
+            Verb::Status => self.status(&incoming, gone).await.map(|()| None),
             // The shim answers VERSION itself; over the socket there is nothing to say.
             Verb::Version => Ok(None),
         }

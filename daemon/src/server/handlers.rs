@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -53,7 +54,15 @@ async fn ready(State(shared): State<Shared>) -> Response {
     }
 }
 
-async fn cni(State(shared): State<Shared>, body: Bytes) -> Response {
+async fn cni(State(shared): State<Shared>, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => {
+            let why = rejection.body_text();
+            let msg = format!("the request cannot be read, it may have {MAX_REQUEST} bytes: {why}");
+            return refused(&CniError::new(Code::Decode, msg));
+        }
+    };
     let request: wire::Request = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(error) => {
