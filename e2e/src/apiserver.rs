@@ -10,7 +10,6 @@
 mod access;
 mod answer;
 mod audit;
-mod credentials;
 mod discovery;
 mod events;
 mod faults;
@@ -33,6 +32,7 @@ mod watch;
 mod write;
 
 use std::fmt;
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -52,6 +52,7 @@ pub use path::Path as RequestPath;
 pub use refusal::Refusal;
 
 use crate::Node;
+use crate::cluster::Kubeconfig;
 use serve::Link;
 use shared::Shared;
 use target::Target;
@@ -140,13 +141,26 @@ impl ApiServer {
 
     /// Writes a kubeconfig for this user into `dir`.
     pub fn kubeconfig(&self, dir: &Path, user: &str) -> PathBuf {
-        credentials::kubeconfig(dir, &self.url(), &self.ca, &self.token(user))
+        let config = Kubeconfig {
+            server: self.url(),
+            server_name: None,
+            ca: self.ca.clone().into(),
+            token: Some(self.token(user)),
+            identity: None,
+        };
+        config.write(dir)
     }
 
     /// Writes what a pod finds in `/var/run/secrets/kubernetes.io/serviceaccount` into `dir`, which is made; once more
     /// to rotate the token.
     pub fn service_account_dir(&self, dir: &Path, user: &str, namespace: &str) {
-        credentials::service_account(dir, &self.ca, &self.token(user), namespace);
+        fs::create_dir_all(dir).expect("the directory can be made");
+        for (file, text) in [("ca.crt", self.ca.as_str()), ("namespace", namespace), ("token", &self.token(user))] {
+            // Who reads the file never sees half of it.
+            let temporary = dir.join(format!(".{file}.new"));
+            let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, dir.join(file)));
+            written.expect("a file can be written");
+        }
     }
 
     /// The environment by which a pod finds the server.
@@ -323,6 +337,11 @@ pub fn listener() -> io::Result<TcpListener> {
             outcome => return outcome,
         }
     }
+}
+
+/// Ten random characters that a name may have.
+pub fn random_name() -> String {
+    object::random_suffix() + &object::random_suffix()
 }
 
 /// Serves until the sender of the listeners is gone.

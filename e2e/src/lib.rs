@@ -4,7 +4,7 @@
 //!   as root or under `unshare -Urm`, and the machine they run on is not touched.
 //! - [`Sandbox`] is the network namespace of a pod on that node.
 //! - [`Daemon`] is `plexusd` running there, [`Manifests`] the cluster that it serves.
-//! - [`ApiServer`] is the cluster's API server, in memory.
+//! - [`Cluster`] is that of a test that needs an API server: [`ApiServer`] in memory, or a real one.
 //! - [`Runtime`] plays containerd or CRI-O and executes the shim as they do.
 //! - [`Script`] tells a scripted plugin how to behave; [`Node::calls`] tells what it was asked.
 //!
@@ -14,6 +14,7 @@ mod answer;
 pub mod apiserver;
 pub mod binaries;
 mod changes;
+pub mod cluster;
 mod daemon;
 mod gate;
 mod http;
@@ -30,6 +31,7 @@ pub mod skip;
 pub use answer::Answer;
 pub use apiserver::ApiServer;
 pub use changes::Changes;
+pub use cluster::Cluster;
 pub use daemon::Daemon;
 pub use gate::{Gate, Held};
 pub use http::Reply;
