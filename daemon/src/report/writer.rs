@@ -297,6 +297,3 @@ impl Drop for Overdue<'_> {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
-
-#[cfg(test)]
-mod tests;
