@@ -1,13 +1,13 @@
 //! A cluster, and a node of it on which Plexus runs.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use plexus_e2e::apiserver::Entry;
 use plexus_e2e::binaries::binary;
-use plexus_e2e::{Answer, ApiServer, Call, Daemon, Flavour, Node, Pod, Runtime, Script, Step, Target};
+use plexus_e2e::{Answer, ApiServer, Call, Changes, Daemon, Flavour, Node, Pod, Runtime, Script, Step, Target};
 use serde_json::{Value, json};
 
 /// The node's name.
@@ -16,6 +16,8 @@ pub const NODE: &str = "node-1";
 pub const MAIN: &str = "main";
 /// The resource of definitions.
 pub const DEFINITIONS: &str = "network-attachment-definitions";
+/// What a daemon knows of definitions from its predecessor.
+pub const SNAPSHOT: &str = "/var/lib/plexus/definitions.json";
 /// Long enough for whatever should happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -138,6 +140,15 @@ impl<'n> Bench<'n> {
         self.server.stop();
         let watches = |entry: &&Entry| entry.verb == "watch";
         self.server.wait(PATIENCE, |entries| entries.iter().filter(watches).all(|one| one.finished.is_some()));
+    }
+
+    /// Waits until the snapshot has the definition `default/NAME`.
+    pub fn wait_snapshot(&self, name: &str) {
+        let changes = Changes::watch(self.node, &[Path::new("/var/lib/plexus")]);
+        changes.until_none(|| {
+            let text = self.node.run(|| fs::read_to_string(SNAPSHOT)).unwrap_or_default();
+            (!text.contains(&format!("{name:?}"))).then(|| format!("the snapshot has no {name}: {text}"))
+        });
     }
 
     /// Waits until both watches run.

@@ -2,24 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use plexus_e2e::apiserver::{Effect, Fault};
 use plexus_e2e::{Pod, Target, node};
 use serde_json::json;
 
-use crate::bench::{Bench, DEFINITIONS, PATIENCE};
-
-const SNAPSHOT: &str = "/var/lib/plexus/definitions.json";
-
-/// Waits until the snapshot has this definition.
-fn wait_snapshot(bench: &Bench<'_>, name: &str) {
-    let changes = plexus_e2e::Changes::watch(bench.node, &[Path::new("/var/lib/plexus")]);
-    changes.until_none(|| {
-        let text = bench.node.run(|| fs::read_to_string(SNAPSHOT)).unwrap_or_default();
-        (!text.contains(&format!("{name:?}"))).then(|| format!("the snapshot has no {name}: {text}"))
-    });
-}
+use crate::bench::{Bench, DEFINITIONS, PATIENCE, SNAPSHOT};
 
 #[test]
 fn pods_start_and_stop_while_the_api_server_is_away() {
@@ -30,7 +18,7 @@ fn pods_start_and_stop_while_the_api_server_is_away() {
     let sandbox = node.sandbox("before");
     let target = Target::new(&sandbox, "eth0", &before);
     bench.older.add(&target).result();
-    wait_snapshot(&bench, "a");
+    bench.wait_snapshot("a");
     for away in ["stopped", "partitioned"] {
         if away == "stopped" {
             bench.stop_server();
@@ -59,7 +47,7 @@ fn a_snapshot_serves_until_the_first_list() {
     let mut bench = Bench::configured(&node, &json!({"lookupWait": "100ms"}));
     bench.define("kept");
     bench.define("gone");
-    wait_snapshot(&bench, "gone");
+    bench.wait_snapshot("gone");
     let mode = node.run(|| fs::metadata(SNAPSHOT).expect("it is there").permissions().mode());
     assert_eq!(mode & 0o777, 0o600);
     bench.daemon.stop();
@@ -78,7 +66,7 @@ fn a_snapshot_may_be_too_old() {
     let node = node!();
     let mut bench = Bench::configured(&node, &json!({"lookupWait": "3s", "snapshotMaxAge": "1ms"}));
     bench.define("a");
-    wait_snapshot(&bench, "a");
+    bench.wait_snapshot("a");
     bench.daemon.stop();
     bench.server.stop();
     bench.daemon.launch();
