@@ -110,11 +110,12 @@ impl Reporter {
     }
 
     /// A sandbox is being detached: gives up what is still to be written for it, and removes what stands beside the
-    /// manifest of its pod.
-    pub async fn withdraw(&self, sandbox: Sandbox) {
+    /// manifest of its pod where it was `written` for this sandbox.
+    pub async fn withdraw(&self, sandbox: Sandbox, written: bool) {
         let dir = match &self.form {
             Form::Cluster(writer) => return writer.cancel(&sandbox),
-            Form::Manifests(dir) => dir.clone(),
+            Form::Manifests(dir) if written => dir.clone(),
+            Form::Manifests(_) => return,
         };
         let pod = sandbox.pod.clone();
         if let Err(error) = blocking(move || manifests::remove_status(&dir, &pod.namespace, &pod.name)).await {

@@ -29,7 +29,7 @@ use crate::ledger::Ledger;
 use crate::report::Reporter;
 pub use add::unix_ms;
 use call::Incoming;
-pub use recover::Reason;
+pub use recover::{Leftover, Reason};
 
 /// All that the verbs work with; one for the daemon's life.
 #[derive(Debug)]

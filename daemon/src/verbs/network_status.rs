@@ -24,7 +24,7 @@ impl Verbs {
     pub async fn resume_status(self: &Arc<Self>, container_id: &str, ifname: &str) {
         let lane = self.ledger.lane(container_id).await;
         let Ok(Some(record)) = lane.load(ifname) else { return };
-        if !record.completed || record.status_written || record.del_failures.count > 0 {
+        if !record.is_attached() || record.status_written {
             return;
         }
         let planned = &record.planned;

@@ -1,4 +1,4 @@
-//! A cluster, and a node of it on which Plexus runs.
+//! A node of a cluster on which Plexus runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,24 +7,30 @@ use std::time::Duration;
 
 use plexus_e2e::apiserver::Entry;
 use plexus_e2e::binaries::binary;
-use plexus_e2e::{Answer, ApiServer, Call, Changes, Daemon, Flavour, Node, Pod, Runtime, Script, Step, Target};
+use plexus_e2e::cluster::Namespace;
+use plexus_e2e::{
+    Answer, ApiServer, Call, Changes, Cluster, Daemon, Flavour, Node, Pod, Runtime, Script, Step, Target,
+};
 use serde_json::{Value, json};
 
-/// The node's name.
-pub const NODE: &str = "node-1";
 /// The plugin of the default network.
 pub const MAIN: &str = "main";
 /// The resource of definitions.
 pub const DEFINITIONS: &str = "network-attachment-definitions";
+/// The user that plexusd is to the server in memory.
+pub const USER: &str = "plexusd";
 /// What a daemon knows of definitions from its predecessor.
 pub const SNAPSHOT: &str = "/var/lib/plexus/definitions.json";
 /// Long enough for whatever should happen.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
-/// A cluster whose node runs Plexus.
+/// A node of a cluster, with plexusd.
 pub struct Bench<'n> {
     pub node: &'n Node,
-    pub server: ApiServer,
+    cluster: &'n Cluster,
+    pub namespace: Namespace<'n>,
+    /// The node's name in the cluster.
+    pub name: String,
     pub config: Value,
     pub kubeconfig: PathBuf,
     pub daemon: Daemon<'n>,
@@ -34,22 +40,32 @@ pub struct Bench<'n> {
     pub older: Runtime<'n>,
 }
 
+/// The cluster's server in memory, or the test is skipped: what it looks at, a real one does not show or do.
+#[macro_export]
+macro_rules! server {
+    ($cluster:expr) => {
+        match $cluster.server() {
+            Some(server) => server,
+            None => plexus_e2e::skip!("needs the faults and the audit of the API server in memory"),
+        }
+    };
+}
+
 impl<'n> Bench<'n> {
     /// With a running daemon.
-    pub fn start(node: &'n Node) -> Self {
-        Self::configured(node, &json!({}))
+    pub fn start(node: &'n Node, cluster: &'n Cluster) -> Self {
+        Self::configured(node, cluster, &json!({}))
     }
 
     /// The same with `keys` over the usual ones of the daemon's configuration.
-    pub fn configured(node: &'n Node, keys: &Value) -> Self {
-        let mut bench = Self::new(node, keys);
-        bench.define_kind();
+    pub fn configured(node: &'n Node, cluster: &'n Cluster, keys: &Value) -> Self {
+        let mut bench = Self::new(node, cluster, keys);
         bench.daemon.restart();
         bench
     }
 
-    /// With a daemon that does not run yet, and a cluster without the kind of definitions.
-    pub fn new(node: &'n Node, keys: &Value) -> Self {
+    /// With a daemon that does not run yet.
+    pub fn new(node: &'n Node, cluster: &'n Cluster, keys: &Value) -> Self {
         node.plugin(MAIN, &attaches());
         let default = node.scratch().join("default.conf");
         let text = json!({"cniVersion": "1.0.0", "name": "pods", "type": MAIN});
@@ -58,62 +74,51 @@ impl<'n> Bench<'n> {
         for (key, value) in keys.as_object().expect("an object") {
             config[key] = value.clone();
         }
-        let server = ApiServer::start_in(node);
-        let kubeconfig = server.kubeconfig(node.scratch(), "plexusd");
-        let daemon = Daemon::of_cluster(node, &config, &kubeconfig, NODE);
+        let kubeconfig = cluster.kubeconfig(node);
+        if let Some(server) = cluster.server() {
+            replace(&kubeconfig, &server.token("admin"), &server.token(USER));
+        }
+        let name = Cluster::made_up_node();
+        let daemon = Daemon::of_cluster(node, &config, &kubeconfig, &name);
         let runtime = |config: Value| Runtime::new(node, Flavour::Containerd, binary("plexus"), config);
         let plain = json!({"cniVersion": "1.1.0", "name": "plexus", "type": "plexus"});
         let mut capable = plain.clone();
         capable["capabilities"] = json!({"io.kubernetes.cri.pod-annotations": true});
-        Self { node, server, config, kubeconfig, daemon, containerd: runtime(capable), older: runtime(plain) }
+        let (containerd, older) = (runtime(capable), runtime(plain));
+        Self { node, cluster, namespace: cluster.namespace(), name, config, kubeconfig, daemon, containerd, older }
     }
 
-    /// Installs the kind of definitions.
-    pub fn define_kind(&self) {
-        self.server.create(&json!({
-            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": format!("{DEFINITIONS}.k8s.cni.cncf.io")},
-            "spec": {
-                "group": "k8s.cni.cncf.io", "scope": "Namespaced",
-                "names": {
-                    "plural": DEFINITIONS, "singular": "network-attachment-definition",
-                    "kind": "NetworkAttachmentDefinition", "shortNames": ["net-attach-def"],
-                },
-                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
-                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-                }}}],
-            },
-        }));
-    }
-
-    /// Creates the definition `default/NAME`, whose plugin is a scripted one of that name.
+    /// Makes a definition whose plugin is a scripted one of that name.
     pub fn define(&self, name: &str) {
         self.node.plugin(name, &attaches());
-        self.server.apply(&definition(name, &json!({"cniVersion": "1.0.0", "type": name}).to_string()));
+        self.namespace.definition(name, &json!({"cniVersion": "1.0.0", "type": name}));
     }
 
-    /// Creates a pod on this node; its UID is the server's.
-    pub fn pod(&self, pod: Pod) -> Pod {
-        let created = self.server.create(&json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": pod.name, "namespace": pod.namespace, "annotations": pod.annotations},
-            "spec": {"nodeName": NODE, "containers": [{"name": "c", "image": "i"}]},
-        }));
-        let uid = created["metadata"]["uid"].as_str().expect("a UID").to_owned();
-        Pod { uid, ..pod }
+    /// A definition of this namespace, for the server itself.
+    pub fn definition(&self, name: &str, config: &Value) -> Value {
+        json!({
+            "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+            "metadata": {"name": name, "namespace": self.namespace.name()},
+            "spec": {"config": config},
+        })
     }
 
-    /// Deletes a pod.
-    pub fn delete_pod(&self, pod: &Pod) {
-        assert!(self.server.delete("pods", &pod.namespace, &pod.name));
+    /// Makes a pod on this node; its UID is the server's.
+    pub fn pod(&self, pod: &Pod) -> Pod {
+        self.namespace.pod(pod, &self.name)
     }
 
-    /// ADD of `pod` in a sandbox of its own; what the plugins were asked for it.
+    /// A pod of this namespace that the cluster does not have.
+    pub fn unknown_pod(&self, pod: Pod) -> Pod {
+        Pod { namespace: self.namespace.name().to_owned(), ..pod }
+    }
+
+    /// ADD of `pod` in a sandbox of its own, and what the plugins were asked for it.
     pub fn add(&self, runtime: &Runtime<'n>, pod: &Pod) -> (Answer, Vec<String>) {
         self.call("ADD", runtime, pod)
     }
 
-    /// DEL of `pod` in a sandbox of its own, which was never added; what the plugins were asked for it.
+    /// DEL of `pod` in a sandbox of its own, which was never added, and what the plugins were asked for it.
     pub fn del(&self, runtime: &Runtime<'n>, pod: &Pod) -> (Answer, Vec<String>) {
         self.call("DEL", runtime, pod)
     }
@@ -128,21 +133,24 @@ impl<'n> Bench<'n> {
         (answer, ours.map(Call::summary).collect())
     }
 
-    /// Requests that read something, the watches left out.
+    /// What plexusd has asked the server in memory so far; of a real one nothing is known.
+    pub fn requests(&self) -> Vec<Entry> {
+        let entries = self.cluster.server().map(ApiServer::audit).unwrap_or_default();
+        entries.into_iter().filter(|entry| entry.user == USER).collect()
+    }
+
+    /// How many requests of this verb for this resource there were.
+    pub fn count(&self, verb: &str, resource: &str) -> usize {
+        self.requests().iter().filter(|entry| entry.is(verb, resource)).count()
+    }
+
+    /// What of it read something, the watches left out.
     pub fn reads(&self) -> Vec<String> {
-        let entries = self.server.audit();
-        let reads = entries.iter().filter(|entry| ["get", "list"].contains(&entry.verb.as_str()));
-        reads.map(Entry::summary).collect()
+        let reads = self.requests().into_iter().filter(|entry| ["get", "list"].contains(&entry.verb.as_str()));
+        reads.map(|entry| entry.summary()).collect()
     }
 
-    /// Stops the API server, and waits until no watch is left.
-    pub fn stop_server(&self) {
-        self.server.stop();
-        let watches = |entry: &&Entry| entry.verb == "watch";
-        self.server.wait(PATIENCE, |entries| entries.iter().filter(watches).all(|one| one.finished.is_some()));
-    }
-
-    /// Waits until the snapshot has the definition `default/NAME`.
+    /// Waits until the snapshot of the definitions has this one.
     pub fn wait_snapshot(&self, name: &str) {
         let changes = Changes::watch(self.node, &[Path::new("/var/lib/plexus")]);
         changes.until_none(|| {
@@ -151,23 +159,48 @@ impl<'n> Bench<'n> {
         });
     }
 
-    /// Waits until both watches run.
+    /// Waits until both watches run, where that can be seen.
     pub fn wait_watches(&self) {
+        let Some(server) = self.cluster.server() else { return };
         for resource in ["pods", DEFINITIONS] {
-            self.server.wait(PATIENCE, |entries| {
-                entries.iter().any(|one| one.is("watch", resource) && one.code == Some(200) && one.finished.is_none())
+            server.wait(PATIENCE, |entries| {
+                let watches = entries.iter().filter(|one| one.user == USER && one.is("watch", resource));
+                watches.into_iter().any(|one| one.code == Some(200) && one.finished.is_none())
             });
         }
     }
+
+    /// Stops the server in memory, and waits until no watch is left.
+    pub fn stop_server(&self) {
+        let server = self.cluster.server().expect("it is in memory");
+        server.stop();
+        let watches = |entry: &&Entry| entry.verb == "watch" && entry.user == USER;
+        server.wait(PATIENCE, |entries| entries.iter().filter(watches).all(|one| one.finished.is_some()));
+    }
+
+    /// Host and port of the API server, for who is on the node.
+    pub fn address(&self) -> (String, String) {
+        let text = fs::read_to_string(&self.kubeconfig).expect("it can be read");
+        let (_, rest) = text.split_once("https://").expect("an address");
+        let end = rest.find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (host, port) = rest[..end].split_once(':').expect("a port");
+        (host.to_owned(), port.to_owned())
+    }
+
+    /// Ends the token of plexusd, and writes another one into its kubeconfig.
+    pub fn rotate_token(&self) {
+        let server = self.cluster.server().expect("it is in memory");
+        let old = server.token(USER);
+        server.revoke(&old);
+        replace(&self.kubeconfig, &old, &server.token(USER));
+    }
 }
 
-/// A definition in the namespace `default`.
-pub fn definition(name: &str, config: &str) -> Value {
-    json!({
-        "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {"config": config},
-    })
+/// Replaces a text in a file.
+fn replace(file: &PathBuf, old: &str, new: &str) {
+    let text = fs::read_to_string(file).expect("it can be read");
+    assert!(text.contains(old));
+    fs::write(file, text.replace(old, new)).expect("it can be written");
 }
 
 /// A plugin that makes its interface and removes it.

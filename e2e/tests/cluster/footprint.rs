@@ -5,10 +5,11 @@ use std::thread;
 use std::time::Duration;
 
 use plexus_e2e::apiserver::Entry;
-use plexus_e2e::{Pod, node};
+use plexus_e2e::{Cluster, Pod, node};
 use serde_json::json;
 
-use crate::bench::{Bench, DEFINITIONS, definition};
+use crate::bench::{Bench, DEFINITIONS};
+use crate::server;
 
 const DEFINED: usize = 1_000;
 const PODS: usize = 250;
@@ -17,9 +18,9 @@ const IDLE: u64 = 20;
 
 #[test]
 fn a_large_cluster_costs_little() {
-    let node = node!();
-    let mut bench = Bench::new(&node, &json!({}));
-    bench.define_kind();
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let mut bench = Bench::new(&node, &cluster, &json!({}));
     for index in 0..DEFINED {
         let config = json!({
             "cniVersion": "1.0.0", "name": format!("net-{index}"), "plugins": [{
@@ -27,30 +28,30 @@ fn a_large_cluster_costs_little() {
                 "ipam": {"type": "whereabouts", "range": format!("10.{}.{}.0/24", index / 250, index % 250)},
             }],
         });
-        bench.server.create(&definition(&format!("net-{index}"), &config.to_string()));
+        server.create(&bench.definition(&format!("net-{index}"), &json!(config.to_string())));
     }
     let padding = "x".repeat(2_000);
     for index in 0..PODS {
         let pod = Pod::new(&format!("pod-{index}")).with_networks(format!("net-{index}"));
-        bench.pod(pod.annotated("k8s.v1.cni.cncf.io/network-status", &padding));
+        bench.pod(&pod.annotated("k8s.v1.cni.cncf.io/network-status", &padding));
     }
     // Pods of other nodes are nothing to this one.
-    bench.server.create(&json!({
+    server.create(&json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "elsewhere", "namespace": "default"},
         "spec": {"nodeName": "node-2", "containers": [{"name": "c", "image": "i"}]},
     }));
     bench.daemon.restart();
     bench.wait_watches();
-    assert_eq!(bench.server.count("list", "pods"), 1);
-    let pages = bench.server.count("list", DEFINITIONS);
+    assert_eq!(bench.count("list", "pods"), 1);
+    let pages = bench.count("list", DEFINITIONS);
     assert!((2..=10).contains(&pages), "{pages} pages");
 
-    let asked = bench.server.audit().len();
+    let asked = bench.requests().len();
     assert_eq!(asked, 1 + pages + 2, "a list of each kind and a watch of each");
     let idle = std::env::var("PLEXUS_IDLE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(IDLE);
     // This is what is measured: that time goes by without a request.
     thread::sleep(Duration::from_secs(idle));
-    let entries = bench.server.audit();
+    let entries = bench.requests();
     let beyond: Vec<_> = entries[asked..].iter().map(|entry| &entry.uri).collect();
     assert!(beyond.len() <= usize::try_from(idle / 100 * 2).expect("it is short"), "not idle: {beyond:#?}");
 
@@ -63,11 +64,11 @@ fn a_large_cluster_costs_little() {
 
     // An ADD of one of them reads nothing, and pods that come and go leave nothing.
     for round in 0..50 {
-        let pod = bench.pod(Pod::new(&format!("round-{round}")).with_networks("net-1"));
-        bench.delete_pod(&pod);
+        let pod = bench.pod(&Pod::new(&format!("round-{round}")).with_networks("net-1"));
+        bench.namespace.remove_pod(&pod.name);
     }
-    bench.add(&bench.older, &bench.pod(Pod::new("last"))).0.result();
-    let after = bench.server.audit().split_off(entries.len());
+    bench.add(&bench.older, &bench.pod(&Pod::new("last"))).0.result();
+    let after = bench.requests().split_off(entries.len());
     let after: Vec<_> = after.iter().map(Entry::summary).filter(|summary| !summary.ends_with(" events")).collect();
     assert_eq!(after, ["patch pods/status"], "an ADD reads nothing");
 }
