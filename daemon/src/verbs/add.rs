@@ -171,9 +171,7 @@ impl Adding<'_> {
 
     async fn report(&mut self) -> Result<(), CniError> {
         let planned = &self.record.planned;
-        let written = self.verbs.reporter.network_status(&planned.pod, &planned.attachments, &self.results).await;
-        self.verbs.metrics.status_write_ended(written.is_ok());
-        match written {
+        match self.verbs.reporter.network_status(&planned.pod, &planned.attachments, &self.results).await {
             Ok(()) => Ok(self.lane.append(&mut self.record, Line::StatusWritten)?),
             Err(error) if self.incoming.settings.status_required => {
                 let msg = format!("network-status cannot be written, and statusRequired is set: {error}");

@@ -168,7 +168,6 @@ impl Verbs {
         let Ok(results) = results else { return };
         let planned = &record.planned;
         let written = self.reporter.network_status(&planned.pod, &planned.attachments, &results).await;
-        self.metrics.status_write_ended(written.is_ok());
         let written = written.map(|()| lane.append(&mut record, Line::StatusWritten));
         tracing::debug!(pod = %record.planned.pod, ?written, "network-status tried again");
     }
