@@ -12,7 +12,7 @@ fn an_attachment_is_worded_as_multus_does() {
         default: false,
         cni_args: String::new(),
         capability_args: RawMap::new(),
-        config: NetworkConfig::parse(config, Defaults { name: Some("lan".into()), version: Version::V1_0_0 })
+        config: NetworkConfig::parse(config, Defaults { name: Some("lan"), version: Version::V1_0_0 })
             .expect("a configuration"),
     };
     let attachment = attachment(r#"{"type":"x"}"#);
