@@ -4,6 +4,10 @@ TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 OUT := $(or $(CARGO_TARGET_DIR),target)
 SKIPPED := $(OUT)/skipped-tests.txt
 SHIM_LIMIT := 1300000
+# Tests run in the directories of their crates.
+ifdef CNI_BIN_DIR
+override export CNI_BIN_DIR := $(abspath $(CNI_BIN_DIR))
+endif
 
 .PHONY: build demo test check conformance clean
 

@@ -19,7 +19,7 @@ use crate::delegate::{Delegates, Limits};
 use crate::gather::cluster::{Snapshots, Store};
 use crate::host::Host;
 use crate::ledger::Ledger;
-use crate::recovery;
+use crate::recovery::{self, strays};
 use crate::report::Reporter;
 use crate::server::{Ended, Listener, outlive, router};
 use crate::telemetry;
@@ -59,12 +59,7 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result
     let snapshots = source.snapshots();
     let live = source.live();
     let mut source = tokio::spawn(source.run());
-    let limits = Limits {
-        bin_dirs: settings.bin_dir.iter().cloned().collect(),
-        plugin_timeout: settings.plugin_timeout,
-        slots: settings.max_plugin_runs,
-    };
-    let delegates = Delegates::new(Host::start(tokio::runtime::Handle::current())?, limits);
+    let host = Host::start(tokio::runtime::Handle::current())?;
     let boot_id = recovery::boot_id().context("the machine's boot id")?;
     loop {
         // Callers queue at our socket from here on, and a daemon that runs hands over to us.
@@ -74,8 +69,17 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result
             ledger = open_ledger(settings.state_dir.clone()) => ledger?,
             () = signals.next() => return Ok(()),
         };
+        if let Err(error) = strays::hold(&ledger, settings.plugin_timeout).await {
+            tracing::warn!(%error, "cannot tell whether plugins of an earlier plexusd still run");
+        }
+        let limits = Limits {
+            bin_dirs: settings.bin_dir.iter().cloned().collect(),
+            plugin_timeout: settings.plugin_timeout,
+            slots: settings.max_plugin_runs,
+            mark: (strays::MARK, ledger.mark().to_owned()),
+        };
         let verbs = Verbs {
-            delegates: delegates.clone(),
+            delegates: Delegates::new(host.clone(), limits),
             reporter: Reporter::new(args.manifests.clone()),
             live: live.clone(),
             boot_id: boot_id.clone(),

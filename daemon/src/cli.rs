@@ -53,6 +53,16 @@ pub struct LedgerArgs {
 /// `plexusd ledger …`.
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
-    /// One line for each sandbox: container, interface, pod, networks, state
+    /// One line for each sandbox: state, age, container, interface, pod, networks; then what its DEL says
     List,
+    /// Forget a sandbox without a DEL. What it has on the node stays there; for one whose DEL can never succeed
+    Abandon {
+        /// The container ID, as `ledger list` shows it
+        container: String,
+        /// The runtime's interface; all of the container without it
+        ifname: Option<String>,
+        /// Where the daemon's socket is
+        #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
+        socket_dir: PathBuf,
+    },
 }

@@ -36,6 +36,7 @@ struct Inner {
     bin_dirs: Vec<PathBuf>,
     plugin_timeout: Duration,
     slots: Slots,
+    mark: (&'static str, String),
 }
 
 /// What bounds the calls.
@@ -47,6 +48,8 @@ pub struct Limits {
     pub plugin_timeout: Duration,
     /// How many requests may run plugins at one time; 0 counts as 1.
     pub slots: usize,
+    /// A variable that all plugins get, name and value, by which a later daemon knows them.
+    pub mark: (&'static str, String),
 }
 
 /// What the calls of one request have in common.
@@ -89,8 +92,8 @@ pub struct ValidAttachment {
 impl Delegates {
     /// Calls plugins through `host`, within `limits`.
     pub fn new(host: Host, limits: Limits) -> Self {
-        let Limits { bin_dirs, plugin_timeout, slots } = limits;
-        Self(Arc::new(Inner { host, bin_dirs, plugin_timeout, slots: Slots::new(slots) }))
+        let Limits { bin_dirs, plugin_timeout, slots, mark } = limits;
+        Self(Arc::new(Inner { host, bin_dirs, plugin_timeout, slots: Slots::new(slots), mark }))
     }
 
     /// Waits for the right to run plugins. It is to be held while the plugins of a request run, and not longer.

@@ -18,7 +18,7 @@ use crate::plan::{Network, Pod, PodRef, Policy, Selected, Snapshot, ifname};
 use cluster::Store;
 use cluster::kube::Live;
 
-pub use networks::default_network;
+pub use networks::default_networks;
 
 /// What a runtime says about the sandbox in its call.
 #[derive(Debug, Clone)]

@@ -28,7 +28,7 @@ use crate::ledger::Ledger;
 use crate::report::Reporter;
 pub use add::unix_ms;
 use call::Incoming;
-pub use recover::Reason;
+pub use recover::{Leftover, Reason};
 
 /// All that the verbs work with; one for the daemon's life.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Verbs {
             Verb::Del => self.del(&incoming).await.map(|()| None),
             Verb::Check => self.check(&incoming).await.map(|()| None),
             Verb::Gc => self.gc(&incoming).await.map(|()| None),
-            Verb::Status => self.status(&incoming).await.map(|()| None),
+            Verb::Status => self.status(&incoming, gone).await.map(|()| None),
             // The shim answers VERSION itself; over the socket there is nothing to say.
             Verb::Version => Ok(None),
         }

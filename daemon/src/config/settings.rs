@@ -49,12 +49,10 @@ const ACCEPTED: &[&str] = &[
     "prevResult",
     "runtimeConfig",
     "type",
-    // The shim's.
-    "daemonWaitAdd",
-    "daemonWaitDel",
-    "daemonWaitStatus",
-    "delWhenDown",
 ];
+
+/// Keys that the shim reads; the daemon accepts them in silence.
+const SHIMS: &[&str] = &["daemonWaitAdd", "daemonWaitDel", "daemonWaitStatus", "delWhenDown"];
 
 /// The checked configuration. See `docs/administrator.md` for what each key means to a user.
 #[derive(Debug, Clone)]
@@ -116,6 +114,13 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The keys that have a meaning to the daemon.
+    pub const KEYS: &'static [&'static str] = OURS;
+    /// The keys that have a meaning to the shim alone.
+    pub const SHIM_KEYS: &'static [&'static str] = SHIMS;
+    /// The keys that are accepted and have no meaning here, or not yet.
+    pub const IGNORED_KEYS: &'static [&'static str] = ACCEPTED;
+
     /// Checks the keys.
     ///
     /// # Errors
@@ -159,7 +164,8 @@ impl Settings {
 
     /// The keys of `fields` that nobody reads, for a warning at start.
     pub fn unknown_keys(fields: &Fields) -> Vec<&str> {
-        let known: BTreeSet<String> = ACCEPTED.iter().chain(OURS).map(|key| key.to_ascii_lowercase()).collect();
+        let known: BTreeSet<String> =
+            ACCEPTED.iter().chain(SHIMS).chain(OURS).map(|key| key.to_ascii_lowercase()).collect();
         fields.keys().filter(|key| !key.starts_with("cni.dev/") && !known.contains(*key)).collect()
     }
 }

@@ -145,9 +145,11 @@ impl Delegates {
         let failed = |error, ran| AddError { error: step.name(error), ran };
         let now = Instant::now();
         let deadline = now.checked_add(self.0.plugin_timeout).map_or(call.deadline, |end| end.min(call.deadline));
+        let mut env = environment(call, verb, attachment, plugin, dirs);
+        env.insert(self.0.mark.0.to_owned(), self.0.mark.1.clone());
         let exec = Exec {
             program,
-            env: &environment(call, verb, attachment, plugin, dirs),
+            env: &env,
             stdin: &stdin(network, plugin, payload).map_err(|error| failed(error, false))?,
             deadline,
             cancel: &call.cancel,

@@ -22,10 +22,13 @@ pub(super) struct Lookup<'a> {
     pub deadlines: Deadlines,
 }
 
-/// The default network of pods that do not replace it, looked up without waiting: for STATUS and for clean-up.
-pub async fn default_network(store: &Store, settings: &Settings) -> Result<Network, CniError> {
+/// The networks of every pod outside the system namespaces, the default network first, looked up without waiting: for
+/// STATUS and GC.
+pub async fn default_networks(store: &Store, settings: &Settings) -> Result<Vec<Network>, CniError> {
     let lookup = Lookup { store, live: None, settings, deadlines: Deadlines::now() };
-    lookup.default_networks().await.map(|(default, _)| default)
+    let (default, literal) = lookup.default_networks().await?;
+    let everywhere = lookup.everywhere().await?;
+    Ok([vec![default], literal, everywhere].concat())
 }
 
 impl Lookup<'_> {

@@ -29,6 +29,11 @@ impl Journal {
         Self { state_dir: state_dir.to_owned(), dir: state_dir.join(LEDGER_DIR) }
     }
 
+    /// The directory above.
+    pub(super) fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
     /// Where the files are.
     pub(super) fn dir(&self) -> &Path {
         &self.dir

@@ -78,6 +78,8 @@ pub enum Line {
     },
     /// The whole ADD has succeeded.
     Completed,
+    /// All of it is about to be deleted. From here on it goes, whether or not the runtime asks again.
+    Deleting,
     /// The DEL of this attachment has really succeeded.
     Deleted {
         /// Its index in the plan.
@@ -98,6 +100,7 @@ pub enum Line {
 
 /// A file of the ledger, read.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a line that is there or not")]
 pub struct Record {
     /// The plan.
     pub planned: Planned,
@@ -105,6 +108,8 @@ pub struct Record {
     pub attachments: Vec<State>,
     /// The whole ADD has succeeded.
     pub completed: bool,
+    /// Its DEL, or the rollback of its ADD, has begun.
+    pub deleting: bool,
     /// Nothing is left to do about network-status.
     pub status_written: bool,
     /// The DELs that failed.
@@ -196,6 +201,7 @@ impl Record {
             planned,
             attachments,
             completed: false,
+            deleting: false,
             status_written: false,
             del_failures: DelFailures::default(),
             orphaned: false,
@@ -231,6 +237,7 @@ impl Record {
             }),
             Line::Deleted { index } => self.change(index, |state| state.deleted = true),
             Line::Completed => self.completed = true,
+            Line::Deleting => self.deleting = true,
             Line::StatusWritten => self.status_written = true,
             Line::Orphaned => self.orphaned = true,
             Line::DelFailed { unix_ms, error } => {
@@ -250,6 +257,11 @@ impl Record {
             Some(state) => change(state),
             None => self.unreadable += 1,
         }
+    }
+
+    /// Whether the runtime has what it asked for, and has not asked for its end.
+    pub fn is_attached(&self) -> bool {
+        self.completed && !self.deleting
     }
 
     /// The attachments that DEL has to go to, in its order: those that were started and are not deleted, last first.

@@ -1,21 +1,28 @@
-//! The paths of the socket: those of Multus, `/cni`, `/healthz`, `/readyz`; and `/alive`, for the daemon before this one.
+//! The paths of the socket: those of Multus, `/cni`, `/healthz`, `/readyz`; `/alive`, for the daemon before
+//! this one; and `/ledger/abandon`, for the operator.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use plexus_api::cni::{CniError, Code};
 use plexus_api::wire::{self, MAX_REQUEST};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::successor::ALIVE;
+use crate::ledger::Abandon;
 use crate::verbs::Verbs;
+
+/// The path on which an operator gives up records.
+pub const ABANDON: &str = "/ledger/abandon";
 
 #[derive(Clone)]
 struct Shared {
@@ -31,6 +38,7 @@ pub fn router(verbs: Arc<Verbs>, tasks: TaskTracker, stop: CancellationToken) ->
         .route("/healthz", get(healthy).post(healthy))
         .route("/readyz", get(ready).post(ready))
         .route(ALIVE, get(alive))
+        .route(ABANDON, post(abandon))
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .with_state(Shared { verbs, tasks, stop })
 }
@@ -53,7 +61,15 @@ async fn ready(State(shared): State<Shared>) -> Response {
     }
 }
 
-async fn cni(State(shared): State<Shared>, body: Bytes) -> Response {
+async fn cni(State(shared): State<Shared>, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => {
+            let why = rejection.body_text();
+            let msg = format!("the request cannot be read, it may have {MAX_REQUEST} bytes: {why}");
+            return refused(&CniError::new(Code::Decode, msg));
+        }
+    };
     let request: wire::Request = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(error) => {
@@ -75,10 +91,28 @@ async fn cni(State(shared): State<Shared>, body: Bytes) -> Response {
     }
 }
 
+async fn abandon(State(shared): State<Shared>, body: Bytes) -> Response {
+    let which: Abandon = match serde_json::from_slice(&body) {
+        Ok(which) => which,
+        Err(error) => {
+            let msg = format!("the request is not JSON of {ABANDON}: {error}");
+            return refused(&CniError::new(Code::Decode, msg));
+        }
+    };
+    match shared.verbs.ledger.abandon(&which).await {
+        Ok(abandoned) => json(&abandoned),
+        Err(error) => refused(&error.into()),
+    }
+}
+
 fn answered(result: Box<RawValue>) -> Response {
-    match serde_json::to_vec(&wire::Response { result }) {
+    json(&wire::Response { result })
+}
+
+fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(error) => refused(&CniError::new(Code::Internal, format!("the result cannot be written: {error}"))),
+        Err(error) => refused(&CniError::new(Code::Internal, format!("the answer cannot be written: {error}"))),
     }
 }
 

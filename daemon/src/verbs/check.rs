@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Verbs;
 use super::call::Incoming;
 use crate::delegate::Priority;
-use crate::ledger::Planned;
+use crate::ledger::{Planned, Record};
 use crate::netns::{Family, Netns};
 use crate::plan::DefaultRoutes;
 
@@ -21,7 +21,7 @@ impl Verbs {
     async fn try_check(&self, incoming: &Incoming) -> Result<(), CniError> {
         let env = &incoming.env;
         let lane = self.ledger.lane(&env.container_id).await;
-        let Some(record) = lane.load(&env.ifname)?.filter(|record| record.completed) else {
+        let Some(record) = lane.load(&env.ifname)?.filter(Record::is_attached) else {
             let msg = format!("interface {:?} of this container is not attached", env.ifname);
             return Err(CniError::new(Code::CheckFailed, msg));
         };

@@ -3,7 +3,14 @@
 mod add;
 mod bad_input;
 mod check;
+mod default_route;
 mod del;
+mod gc_status;
+mod isolation;
+mod multus;
+mod networks;
 mod plexus;
 mod rollback;
+mod versions;
 mod watch;
+mod wire;
