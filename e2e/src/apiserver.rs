@@ -36,13 +36,12 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::runtime;
-use tokio::sync::mpsc;
+use tokio::runtime::{self, Runtime};
 use tokio_rustls::rustls::ServerConfig;
 
 pub use access::Rule;
@@ -61,8 +60,9 @@ use target::Target;
 pub struct ApiServer {
     shared: Arc<Shared>,
     ca: String,
-    listeners: Option<mpsc::UnboundedSender<TcpListener>>,
-    thread: Option<JoinHandle<()>>,
+    tls: Arc<ServerConfig>,
+    runtime: Option<Runtime>,
+    accepting: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl ApiServer {
@@ -80,11 +80,10 @@ impl ApiServer {
     pub fn on(listener: TcpListener) -> Self {
         let shared = Arc::new(Shared::new(listener.local_addr().expect("a listener has an address")));
         let (tls, ca) = tls::identity();
-        let (listeners, requests) = mpsc::unbounded_channel();
-        let serving = shared.clone();
-        let thread = thread::Builder::new().name("api server".into()).spawn(move || run(&serving, &tls, requests));
-        let server =
-            Self { shared, ca, listeners: Some(listeners), thread: Some(thread.expect("a thread can be started")) };
+        let mut runtime = runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).thread_name("api server").enable_all().build();
+        let runtime = runtime.expect("a runtime can be made");
+        let server = Self { shared, ca, tls, runtime: Some(runtime), accepting: Mutex::default() };
         server.listen(listener);
         for namespace in ["default", "kube-system", "kube-public", "kube-node-lease"] {
             server.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}));
@@ -95,8 +94,12 @@ impl ApiServer {
     /// Serves on one more socket, such as one on the loopback of a node.
     pub fn listen(&self, listener: TcpListener) -> SocketAddr {
         let address = listener.local_addr().expect("a listener has an address");
+        listener.set_nonblocking(false).expect("a socket can be told to wait");
         self.shared.listen(&listener).expect("a socket can be shared");
-        let _ = self.listeners.as_ref().map(|listeners| listeners.send(listener));
+        let (tls, shared) = (self.tls.clone(), self.shared.clone());
+        let handle = self.runtime.as_ref().expect("it runs until it is dropped").handle().clone();
+        let thread = thread::spawn(move || serve::serve(&listener, tls, &shared, &handle));
+        self.accepting.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         address
     }
 
@@ -139,16 +142,20 @@ impl ApiServer {
         self.shared.access().restrict(user, rules);
     }
 
-    /// Writes a kubeconfig for this user into `dir`.
-    pub fn kubeconfig(&self, dir: &Path, user: &str) -> PathBuf {
-        let config = Kubeconfig {
+    /// What a client needs to be this user.
+    pub fn credentials(&self, user: &str) -> Kubeconfig {
+        Kubeconfig {
             server: self.url(),
             server_name: None,
             ca: self.ca.clone().into(),
             token: Some(self.token(user)),
             identity: None,
-        };
-        config.write(dir)
+        }
+    }
+
+    /// Writes a kubeconfig for this user into `dir`.
+    pub fn kubeconfig(&self, dir: &Path, user: &str) -> PathBuf {
+        self.credentials(user).write(dir)
     }
 
     /// Writes what a pod finds in `/var/run/secrets/kubernetes.io/serviceaccount` into `dir`, which is made; once more
@@ -313,9 +320,13 @@ impl ApiServer {
 
 impl Drop for ApiServer {
     fn drop(&mut self) {
-        self.listeners = None;
-        if let Some(thread) = self.thread.take() {
+        self.shared.set_link(Link::Ended);
+        for thread in self.accepting.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
             let _ = thread.join();
+        }
+        if let Some(runtime) = self.runtime.take() {
+            // A test that is asynchronous itself may not wait here.
+            runtime.shutdown_background();
         }
     }
 }
@@ -342,16 +353,6 @@ pub fn listener() -> io::Result<TcpListener> {
 /// Ten random characters that a name may have.
 pub fn random_name() -> String {
     object::random_suffix() + &object::random_suffix()
-}
-
-/// Serves until the sender of the listeners is gone.
-fn run(shared: &Arc<Shared>, tls: &Arc<ServerConfig>, mut listeners: mpsc::UnboundedReceiver<TcpListener>) {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
-    runtime.block_on(async {
-        while let Some(listener) = listeners.recv().await {
-            tokio::spawn(serve::serve(listener, tls.clone(), shared.clone()));
-        }
-    });
 }
 
 fn target_of(store: &store::Store, object: &Value) -> Result<Target, Refusal> {

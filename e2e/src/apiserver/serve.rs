@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -10,8 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::socket::{Backlog, Shutdown, listen, shutdown};
-use std::os::fd::AsRawFd as _;
-use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -29,6 +29,8 @@ pub enum Link {
     Down,
     /// Nothing comes through: connections are made and stay, and nobody answers.
     Silent,
+    /// The server is away for ever.
+    Ended,
 }
 
 /// One connection, which can be cut from anywhere.
@@ -49,31 +51,19 @@ pub fn set_listening(listener: &TcpListener, on: bool) {
     outcome.expect("a listening socket can stop to listen and begin anew");
 }
 
-/// Serves what connects to `listener` for ever.
-pub async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, shared: Arc<Shared>) {
+/// Serves what connects to `listener` until the server ends, on `runtime`.
+///
+/// This thread does nothing else: a socket that stops to listen and begins anew leaves a reactor with stale news of it.
+pub fn serve(listener: &TcpListener, tls: Arc<ServerConfig>, shared: &Arc<Shared>, runtime: &Handle) {
     let acceptor = TlsAcceptor::from(tls);
     let mut link = shared.link.subscribe();
     loop {
-        let up = *link.borrow_and_update() == Link::Up;
-        tokio::select! {
-            changed = link.changed() => if changed.is_err() { return },
-            () = accept(&listener, &acceptor, &shared), if up => return,
+        if let Ok((stream, _)) = listener.accept() {
+            let job = converse(stream, acceptor.clone(), shared.clone());
+            runtime.spawn(while_linked(shared.link.subscribe(), job));
+        } else if runtime.block_on(link.wait_for(|link| *link != Link::Down)).is_ok_and(|link| *link == Link::Ended) {
+            return;
         }
-    }
-}
-
-async fn accept(listener: &TcpListener, acceptor: &TlsAcceptor, shared: &Arc<Shared>) {
-    let accepting = listener.set_nonblocking(true).and_then(|()| listener.try_clone());
-    let Ok(accepting) = accepting.and_then(tokio::net::TcpListener::from_std) else { return };
-    loop {
-        let Ok((stream, _)) = accepting.accept().await else {
-            // A client that is gone before it was accepted, or the server goes away.
-            tokio::task::yield_now().await;
-            continue;
-        };
-        let job = converse(stream, acceptor.clone(), shared.clone());
-        let link = shared.link.subscribe();
-        tokio::spawn(while_linked(link, job));
     }
 }
 
@@ -87,14 +77,15 @@ async fn while_linked(mut link: watch::Receiver<Link>, job: impl Future<Output =
             changed = link.changed() => if changed.is_err() { return },
             () = &mut job, if state == Link::Up => return,
         }
-        if *link.borrow() == Link::Down {
+        if matches!(*link.borrow(), Link::Down | Link::Ended) {
             return;
         }
     }
 }
 
 async fn converse(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
-    let _ = stream.set_nodelay(true);
+    let ready = stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true));
+    let Ok(stream) = ready.and_then(|()| tokio::net::TcpStream::from_std(stream)) else { return };
     let Ok(stream) = acceptor.accept(stream).await else { return };
     let connection = Connection(CancellationToken::new());
     let ended = connection.0.clone();

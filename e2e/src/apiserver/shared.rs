@@ -84,8 +84,9 @@ impl Shared {
     pub fn set_link(&self, link: Link) {
         let listeners = self.listeners();
         let before = *self.link.borrow();
-        if (before == Link::Down) != (link == Link::Down) {
-            listeners.iter().for_each(|listener| set_listening(listener, link != Link::Down));
+        let listens = |link| !matches!(link, Link::Down | Link::Ended);
+        if listens(before) != listens(link) {
+            listeners.iter().for_each(|listener| set_listening(listener, listens(link)));
         }
         self.link.send_replace(link);
     }

@@ -222,6 +222,11 @@ impl Lines {
         }
     }
 
+    /// Whether a line has begun that has not ended.
+    pub fn has_part_of_a_line(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
     /// The next document. Panics where something else comes.
     pub fn document(&mut self) -> Value {
         match self.next(PATIENCE) {
