@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -163,6 +164,16 @@ impl<'n> Daemon<'n> {
     /// `GET path` on its socket.
     pub fn get(&self, path: &str) -> io::Result<Reply> {
         self.exchange(&http::request("GET", path, b""))
+    }
+
+    /// `PUT path` on its socket.
+    pub fn put(&self, path: &str, body: &[u8]) -> io::Result<Reply> {
+        self.exchange(&http::request("PUT", path, body))
+    }
+
+    /// `GET path` over TCP, from the node that it runs on.
+    pub fn get_tcp(&self, address: SocketAddr, path: &str) -> io::Result<Reply> {
+        self.node.run(|| http::exchange_tcp(address, &http::request("GET", path, b"")))
     }
 
     /// Sends these bytes to its socket and reads an HTTP answer.

@@ -8,6 +8,7 @@ use crate::cli::Serve;
 use crate::config::Settings;
 use crate::gather::cluster::kube::{Connection, Live, feed};
 use crate::gather::cluster::{Manifests, Snapshots, Store};
+use crate::telemetry::{ApiLayer, Metrics};
 
 /// The variables that name this node: ours, and Multus'.
 const NODE_NAME: [&str; 2] = ["NODE_NAME", "MULTUS_NODE_NAME"];
@@ -34,12 +35,12 @@ impl Source {
     ///
     /// # Errors
     /// The directory cannot be watched, the node has no name, or there are no credentials.
-    pub async fn open(args: &Serve, settings: &Settings, store: &Store) -> anyhow::Result<Self> {
+    pub async fn open(args: &Serve, settings: &Settings, store: &Store, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         if let Some(dir) = &args.manifests {
             return Ok(Self::Manifests(Manifests::open(dir, store.clone())?));
         }
         let node = node_name(args.node_name.as_deref(), |name| std::env::var(name).ok())?;
-        let connection = Arc::new(Connection::new(args.kubeconfig.clone()));
+        let connection = Arc::new(Connection::new(args.kubeconfig.clone(), ApiLayer::new(metrics)));
         connection.client().await?;
         let snapshots = Snapshots::new(&settings.state_dir, settings.snapshot_max_age, store.clone());
         Ok(Self::Cluster(Cluster { connection, node, store: store.clone(), snapshots }))

@@ -17,6 +17,7 @@ use crate::gather;
 use crate::ledger::{AddLane, FORMAT, LedgerError, Line, PLEXUSD, Planned, Record};
 use crate::netns::Netns;
 use crate::plan::plan;
+use crate::telemetry;
 
 impl Verbs {
     /// Attaches a sandbox to its networks and answers with the default network's result (decision 9).
@@ -36,6 +37,7 @@ impl Verbs {
         let call = incoming.delegate_call(incoming.settings.add_timeout, gone);
         let mut netns = Netns::open(Path::new(env.netns.as_deref().unwrap_or_default())).await?;
         let planned = self.plan(incoming, &call, &mut netns).await?;
+        telemetry::Call::record_networks(&planned.networks());
         for attachment in &planned.attachments {
             let found = self.delegates.find(&call, &attachment.config);
             found.map_err(|error| error.context(attachment.place()))?;
@@ -169,7 +171,9 @@ impl Adding<'_> {
 
     async fn report(&mut self) -> Result<(), CniError> {
         let planned = &self.record.planned;
-        match self.verbs.reporter.network_status(&planned.pod, &planned.attachments, &self.results).await {
+        let written = self.verbs.reporter.network_status(&planned.pod, &planned.attachments, &self.results).await;
+        self.verbs.metrics.status_write_ended(written.is_ok());
+        match written {
             Ok(()) => Ok(self.lane.append(&mut self.record, Line::StatusWritten)?),
             Err(error) if self.incoming.settings.status_required => {
                 let msg = format!("network-status cannot be written, and statusRequired is set: {error}");
