@@ -458,3 +458,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn keys_may_be_written_in_another_case() {
+    let text = r#"{"CniVersion":"0.3.1","NAME":"net","Type":"a","Capabilities":{"mac":true},"MTU":1}"#;
+    let network = NetworkConfig::parse(text, Defaults { name: None, version: Version::V1_0_0 }).expect("usable");
+    assert_eq!((network.name.as_str(), network.cni_version), ("net", Version::V0_3_1));
+    let plugin = &network.plugins[0];
+    assert_eq!((plugin.kind().as_str(), plugin.capabilities().len()), ("a", 1));
+    assert!(plugin.as_map().contains_key("MTU"), "keys of the plugin stay as they are");
+    // The exact one is preferred.
+    let text = r#"{"name":"net","TYPE":"b","type":"a"}"#;
+    let network = NetworkConfig::parse(text, Defaults { name: None, version: Version::V1_0_0 }).expect("usable");
+    assert_eq!(network.plugins[0].kind(), "a");
+}

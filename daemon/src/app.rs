@@ -1,5 +1,6 @@
 //! Wires the rooms together and waits for the end.
 
+mod cluster;
 mod ledger;
 
 use std::path::{Path, PathBuf};
@@ -15,15 +16,16 @@ use tokio_util::task::TaskTracker;
 use crate::cli::Serve;
 use crate::config::{Fields, Settings};
 use crate::delegate::{Delegates, Limits};
-use crate::gather::cluster::{Manifests, Store};
+use crate::gather::cluster::{Snapshots, Store};
 use crate::host::Host;
 use crate::ledger::Ledger;
-use crate::recovery;
+use crate::recovery::{self, strays};
 use crate::report::Reporter;
-use crate::server::{Ended, Listener, outlive, router};
-use crate::telemetry;
+use crate::server::{Ended, Listener, MetricsListener, metrics_router, outlive, router};
+use crate::telemetry::{Logs, Metrics};
 use crate::verbs::Verbs;
 
+use cluster::Source;
 pub use ledger::ledger;
 
 /// How long a starting daemon waits for the one before it to let go of the ledger: longer than a call can last, since
@@ -39,28 +41,29 @@ const WORKERS: usize = 2;
 pub fn serve(args: &Serve) -> anyhow::Result<()> {
     let file = read_file(&args.config)?;
     let settings = Settings::read(&file).with_context(|| args.config.display().to_string())?;
-    telemetry::init(settings.log_level.as_deref());
+    let logs = Logs::start(&settings.log);
     for key in Settings::unknown_keys(&file) {
         tracing::warn!(key, file = %args.config.display(), "unknown key; it has no effect");
     }
+    for notice in Settings::notices(&file) {
+        tracing::warn!(file = %args.config.display(), "{notice}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    let outcome = runtime.block_on(run(args, &file, &settings));
+    let outcome = runtime.block_on(run(args, &file, &settings, &logs));
     // A wait for the ledger that nobody waits for any more must not keep the process.
     runtime.shutdown_background();
     outcome
 }
 
-async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result<()> {
+async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let store = Store::default();
-    let manifests = Manifests::open(&args.manifests, store.clone())?;
-    let mut manifests = tokio::spawn(manifests.run());
-    let limits = Limits {
-        bin_dirs: settings.bin_dir.iter().cloned().collect(),
-        plugin_timeout: settings.plugin_timeout,
-        slots: settings.max_plugin_runs,
-    };
-    let delegates = Delegates::new(Host::start(tokio::runtime::Handle::current())?, limits);
+    let metrics = Arc::new(Metrics::new(settings.metrics.multus));
+    let source = Source::open(args, settings, &store, metrics.clone()).await?;
+    let snapshots = source.snapshots();
+    let live = source.live();
+    let mut source = tokio::spawn(source.run());
+    let host = Host::start(tokio::runtime::Handle::current())?;
     let boot_id = recovery::boot_id().context("the machine's boot id")?;
     loop {
         // Callers queue at our socket from here on, and a daemon that runs hands over to us.
@@ -70,16 +73,27 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result
             ledger = open_ledger(settings.state_dir.clone()) => ledger?,
             () = signals.next() => return Ok(()),
         };
+        if let Err(error) = strays::hold(&ledger, settings.plugin_timeout).await {
+            tracing::warn!(%error, "cannot tell whether plugins of an earlier plexusd still run");
+        }
+        let limits = Limits {
+            bin_dirs: settings.bin_dir.iter().cloned().collect(),
+            plugin_timeout: settings.plugin_timeout,
+            slots: settings.max_plugin_runs,
+            mark: (strays::MARK, ledger.mark().to_owned()),
+        };
         let verbs = Verbs {
-            delegates: delegates.clone(),
+            delegates: Delegates::new(host.clone(), limits, metrics.clone()),
             reporter: Reporter::new(args.manifests.clone()),
+            live: live.clone(),
             boot_id: boot_id.clone(),
             file: file.clone(),
             settings: settings.clone(),
             ledger,
             store: store.clone(),
+            metrics: metrics.clone(),
         };
-        let mut shift = Shift::begin(verbs, listener);
+        let mut shift = Shift::begin(verbs, listener, logs.clone(), snapshots.clone()).await;
         tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "plexusd serves");
         tokio::select! {
             () = signals.next() => {
@@ -91,7 +105,7 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result
             }
             _ = &mut shift.server => tracing::info!("another plexusd takes over: calls in flight finish here"),
             // Without its source the daemon would go on with what was; a supervisor can mend that.
-            error = &mut manifests => return Err(error?.into()),
+            error = &mut source => return Err(error?),
         }
         shift.end().await;
         tracing::info!("another plexusd serves; this one stands by");
@@ -112,15 +126,31 @@ struct Shift {
     tasks: TaskTracker,
     server: JoinHandle<Ended>,
     recovery: JoinHandle<()>,
+    metrics: JoinHandle<()>,
+    snapshots: JoinHandle<()>,
 }
 
 impl Shift {
-    fn begin(verbs: Verbs, listener: Listener) -> Self {
+    async fn begin(verbs: Verbs, listener: Listener, logs: Logs, snapshots: Option<Snapshots>) -> Self {
         let (verbs, stop, tasks) = (Arc::new(verbs), CancellationToken::new(), TaskTracker::new());
+        // The daemon before this one has let go of the port with the ledger.
+        let metrics = MetricsListener::bind(verbs.settings.metrics.address).await;
+        let metrics = metrics.map(|listener| listener.serve(metrics_router(verbs.clone()), stop.clone()));
+        let metrics = tokio::spawn(async move {
+            if let Some(serve) = metrics {
+                serve.await;
+            }
+        });
         let recovery = tokio::spawn(recovery::run(verbs.clone(), stop.clone()));
-        let router = router(verbs, tasks.clone(), stop.clone());
+        let router = router(verbs, tasks.clone(), stop.clone(), logs);
         let server = tokio::spawn(listener.serve(router, stop.clone()));
-        Self { stop, tasks, server, recovery }
+        let until = stop.clone();
+        let snapshots = tokio::spawn(async move {
+            if let Some(snapshots) = snapshots {
+                snapshots.keep(until).await;
+            }
+        });
+        Self { stop, tasks, server, recovery, metrics, snapshots }
     }
 
     /// Lets all calls finish, and lets go of the ledger with the last.
@@ -131,7 +161,7 @@ impl Shift {
         }
         self.tasks.close();
         self.tasks.wait().await;
-        let _ = self.recovery.await;
+        let _ = tokio::join!(self.recovery, self.metrics, self.snapshots);
     }
 }
 

@@ -1,11 +1,17 @@
 //! plexusd: see the library.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use plexusd::cli::{Cli, Command};
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
         Command::Serve(serve) => plexusd::app::serve(&serve),
         Command::Ledger(ledger) => plexusd::app::ledger(&ledger),
-    }
+    };
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    // One line: it is the last of a log, and what an administrator searches for.
+    eprintln!("plexusd: {error:#}");
+    ExitCode::FAILURE
 }

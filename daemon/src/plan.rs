@@ -12,9 +12,10 @@ mod snapshot;
 
 use plexus_api::cni::CniError;
 
-pub use attachment::{Attachment, DefaultRoutes, NetnsId, PodRef, RouteOwner};
+pub use attachment::{Attachment, DefaultRoutes, NetnsId, PodRef, RouteOwner, place};
+pub use names::ifname;
 pub use recursion::refers_to_us;
-pub use snapshot::{Network, Pod, Policy, Selected, Snapshot};
+pub use snapshot::{CONFIG_SOURCE, Network, Pod, Policy, Selected, Snapshot};
 
 #[cfg(test)]
 mod tests;
@@ -35,9 +36,10 @@ pub struct Plan {
 /// # Errors
 /// What is refused, with the network and the place in the annotation; see `docs/troubleshooting.md` for the codes.
 pub fn plan(snapshot: &Snapshot) -> Result<Plan, CniError> {
-    policy::check(snapshot)?;
-    let names = names::assign(snapshot)?;
-    let default_routes = routes::owners(snapshot)?;
+    let names = names::wanted(snapshot);
+    policy::check(snapshot, &names)?;
+    names::check(snapshot, &names)?;
+    let default_routes = routes::owners(snapshot, &names)?;
     let mut warnings = Vec::new();
     let mut attachments = Vec::new();
     for (ifname, part) in names.into_iter().zip(snapshot.parts()) {

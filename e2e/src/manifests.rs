@@ -80,6 +80,11 @@ impl Manifests {
         self.write(&format!("definition-{namespace}-{name}.yaml"), &manifest);
     }
 
+    /// Removes a definition of the namespace `default`.
+    pub fn remove_definition(&self, name: &str) {
+        let _ = fs::remove_file(self.dir.join(format!("definition-default-{name}.yaml")));
+    }
+
     /// Writes a pod.
     pub fn pod(&self, pod: &Pod) {
         let manifest = json!({

@@ -1,10 +1,11 @@
 //! A daemon takes over from another while pods come and go: an upgrade. No call fails.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use plexus_e2e::binaries::binary;
-use plexus_e2e::{Daemon, Flavour, Manifests, Node, Pod, Runtime, Script, Step, Target, node};
+use plexus_e2e::{Changes, Daemon, Flavour, Manifests, Node, Pod, Runtime, Script, Step, Target, node};
 use serde_json::{Value, json};
 
 struct Stage<'n> {
@@ -32,6 +33,18 @@ impl<'n> Stage<'n> {
         Daemon::new(self.node, &self.config, self.manifests.dir())
     }
 
+    /// A daemon that has put its socket in the place of the one that runs.
+    fn successor(&self) -> Daemon<'n> {
+        let mut new = self.daemon();
+        let socket = new.socket().to_owned();
+        let inode = || self.node.run(|| fs::metadata(&socket).map(|socket| socket.ino()).ok());
+        let before = inode();
+        let changes = Changes::watch(self.node, &[new.socket().parent().expect("a directory")]);
+        new.launch();
+        changes.until_none(|| (inode() == before).then_some("the old socket"));
+        new
+    }
+
     fn runtime(&self) -> Runtime<'n> {
         assert!(self.network.exists());
         let config = json!({"cniVersion": "1.1.0", "name": "plexus", "type": "plexus"});
@@ -53,13 +66,11 @@ fn a_new_daemon_takes_over_and_the_call_in_flight_finishes_with_the_old() {
         (Target::new(&first, "eth0", &Pod::new("web")), Target::new(&second, "eth0", &Pod::new("web")));
     let in_flight = runtime.start("ADD", &first);
     let held = gate.wait();
-    let mut new = stage.daemon();
-    new.launch();
+    let mut new = stage.successor();
     // The new daemon has the socket; the old one has the ledger until its call is finished.
     let queued = runtime.start("ADD", &second);
     held.release();
     in_flight.wait().result();
-    new.wait_ready();
     gate.wait().release();
     queued.wait().result();
     assert_eq!(node.calls().iter().filter(|call| call.verb == "ADD").count(), 2);
@@ -81,9 +92,7 @@ fn the_old_daemon_serves_again_when_the_new_one_dies() {
     let runtime = stage.runtime();
     let sandbox = node.sandbox("first");
     let target = Target::new(&sandbox, "eth0", &Pod::new("web"));
-    let mut new = stage.daemon();
-    new.launch();
-    new.wait_ready();
+    let mut new = stage.successor();
     runtime.add(&target).result();
     new.kill9();
     // No daemon listens for a moment; the shim waits.
@@ -107,7 +116,9 @@ fn a_daemon_that_stops_finishes_its_calls_and_whoever_comes_waits_for_the_next()
         (Target::new(&first, "eth0", &Pod::new("web")), Target::new(&second, "eth0", &Pod::new("web")));
     let in_flight = runtime.start("ADD", &first);
     let held = gate.wait();
+    let changes = Changes::watch(&node, &[daemon.socket().parent().expect("a directory")]);
     daemon.terminate();
+    changes.until_none(|| node.run(|| daemon.socket().exists()).then_some("the socket"));
     let waiting = runtime.start("ADD", &second);
     held.release();
     in_flight.wait().result();

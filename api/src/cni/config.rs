@@ -59,7 +59,8 @@ pub struct PluginConfig(RawMap);
 
 impl PluginConfig {
     /// Takes an object that has a usable `type`. `place` names it in errors, as `plugins[1]`.
-    fn new(map: RawMap, place: &str) -> Result<Self, ConfigError> {
+    fn new(mut map: RawMap, place: &str) -> Result<Self, ConfigError> {
+        spell(&mut map, &["type", "capabilities"]);
         let key = || format!("{place}.type").trim_start_matches('.').to_owned();
         let kind = match map.get("type").map(|raw| serde_json::from_str::<String>(raw.get())) {
             Some(Ok(kind)) => kind,
@@ -152,7 +153,11 @@ impl NetworkConfig {
     /// What is wrong, with the key.
     pub fn parse(text: &str, defaults: Defaults<'_>) -> Result<Self, ConfigError> {
         check_limits(text.as_bytes(), MAX_CONFIG).map_err(|error| ConfigError::Json(error.msg))?;
-        let map: RawMap = serde_json::from_str(text).map_err(|error| ConfigError::Json(error.to_string()))?;
+        let mut map: RawMap = serde_json::from_str(text).map_err(|error| {
+            // Errors of syntax say where; those of type quote what they found, which may be a secret (P-047).
+            ConfigError::Json(if error.is_data() { "it is not an object".to_owned() } else { error.to_string() })
+        })?;
+        spell(&mut map, &["name", "cniVersion", "type", "plugins"]);
         let name = match string(&map, "name")?.filter(|name| !name.is_empty()) {
             Some(name) => name,
             None => defaults.name.unwrap_or_default().to_owned(),
@@ -200,6 +205,15 @@ impl NetworkConfig {
     /// Whether any plugin declares `capability` as true.
     pub fn declares(&self, capability: &str) -> bool {
         self.plugins.iter().any(|plugin| plugin.capabilities().contains(capability))
+    }
+}
+
+/// Gives these keys their own spelling where they are written in another case, which Go's decoder takes for the same.
+fn spell(map: &mut RawMap, keys: &[&str]) {
+    for key in keys.iter().filter(|key| !map.contains_key(**key)).copied().collect::<Vec<_>>() {
+        let variant = map.keys().find(|other| other.eq_ignore_ascii_case(key)).cloned();
+        let value = variant.and_then(|variant| map.remove(&variant));
+        map.extend(value.map(|value| (key.to_owned(), value)));
     }
 }
 

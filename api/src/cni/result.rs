@@ -167,7 +167,7 @@ impl PluginResult {
     pub fn parse(text: &[u8], config_version: Version) -> Result<Self, CniError> {
         check_limits(text, MAX_RESULT)?;
         if text.trim_ascii().is_empty() {
-            return Err(CniError::new(Code::Decode, "the plugin succeeded but printed no result"));
+            return Err(CniError::new(Code::Decode, "it succeeded but printed no result"));
         }
         let text = std::str::from_utf8(text).map_err(unreadable)?;
         let mut map = serde_json::from_str::<Option<RawMap>>(text).map_err(unreadable)?.unwrap_or_default();
@@ -268,13 +268,13 @@ fn require_case(map: &RawMap, known: &[&str]) -> Result<(), CniError> {
 fn supported(version: &str) -> Result<Version, CniError> {
     Version::exact(version).ok_or_else(|| {
         let known = Version::ALL.map(Version::as_str).join(", ");
-        let msg = format!("the plugin's result is in cniVersion {version:?}, which is not supported");
+        let msg = format!("the result is in cniVersion {version:?}, which is not supported");
         CniError::new(Code::IncompatibleVersion, msg).with_details(format!("supported are {known}"))
     })
 }
 
 fn unreadable(why: impl fmt::Display) -> CniError {
-    CniError::new(Code::Decode, format!("the plugin's result cannot be read: {why}"))
+    CniError::new(Code::Decode, format!("the result cannot be read: {why}"))
 }
 
 fn json<T: Serialize>(value: &T) -> Result<Box<RawValue>, CniError> {

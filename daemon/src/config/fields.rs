@@ -45,7 +45,10 @@ pub struct Fields(BTreeMap<String, Box<RawValue>>);
 impl Fields {
     /// Reads an object.
     pub fn parse(text: &str) -> Result<Self, FieldsError> {
-        let map: RawMap = serde_json::from_str(text).map_err(|error| FieldsError::Json(error.to_string()))?;
+        let map: RawMap = serde_json::from_str(text).map_err(|error| {
+            // Errors of syntax say where; those of type quote what they found, which may be a secret (P-047).
+            FieldsError::Json(if error.is_data() { "it is JSON of another type".to_owned() } else { error.to_string() })
+        })?;
         Ok(Self::from(map))
     }
 

@@ -7,30 +7,41 @@ use tokio::time::Instant;
 
 use super::exec::Exec;
 use super::request::{Payload, environment, stdin};
-use super::{Call, Delegates, ValidAttachment, answer, lookup};
+use super::{AddError, Call, Delegates, ValidAttachment, answer, lookup};
 use crate::plan::Attachment;
 
 impl Delegates {
-    /// ADD: in order, each with the result of the one before; the result of the last is the network's, in the network's
-    /// version (R-060, T-006). What has run when it fails is for the caller to undo.
+    /// The programs of a network's plugins, in order. Runs none of them.
     ///
     /// # Errors
-    /// The first plugin's that fails. No plugin has run where one of them is missing.
-    pub async fn add(&self, call: &Call, attachment: &Attachment) -> Result<PluginResult, CniError> {
-        let network = &attachment.config;
+    /// [`Code::PluginMissing`] for the first that is not there or may not be executed.
+    pub fn find(&self, call: &Call, network: &NetworkConfig) -> Result<Vec<PathBuf>, CniError> {
         let dirs = self.dirs(call);
-        let find = |plugin: &PluginConfig| lookup::find(&plugin.kind(), &dirs);
-        let programs = network.plugins.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        network.plugins.iter().map(|plugin| lookup::find(&plugin.kind(), &dirs)).collect()
+    }
+
+    /// ADD: in order, each with the result of the one before; the result of the last is the network's, in the network's
+    /// version (R-060, T-006).
+    ///
+    /// # Errors
+    /// The first plugin's that fails. What has run is for the caller to undo.
+    pub async fn add(&self, call: &Call, attachment: &Attachment) -> Result<PluginResult, AddError> {
+        let network = &attachment.config;
+        let nothing_ran = |error| AddError { error, ran: false };
+        let programs = self.find(call, network).map_err(nothing_ran)?;
+        let dirs = self.dirs(call);
         let mut previous = None;
         for (plugin, program) in network.plugins.iter().zip(programs) {
             let step = Step { call, verb: Verb::Add, network, attachment: Some(attachment), plugin };
             let payload =
                 Payload::Attachment { capability_args: &attachment.capability_args, previous: previous.as_ref() };
-            let answered = self.execute(step, payload, &dirs, &program).await;
-            let result = answered.and_then(|stdout| step.result(&stdout));
-            previous = Some(result.map_err(|error| if previous.is_some() { with_clean_up(error) } else { error })?);
+            let result = self.execute(step, payload, &dirs, &program, |stdout| step.result(&stdout)).await;
+            previous = Some(match result {
+                Err(failed) if previous.is_some() => return Err(failed.after_others()),
+                result => result?,
+            });
         }
-        previous.ok_or_else(|| CniError::new(Code::InvalidConfig, format!("network {:?} has no plugin", network.name)))
+        previous.ok_or_else(|| nothing_ran(CniError::new(Code::InvalidConfig, "it has no plugin")))
     }
 
     /// DEL: in reverse order, each with the result of ADD, from version 0.4.0 on; the first error ends it.
@@ -117,24 +128,28 @@ impl Delegates {
     async fn find_and_execute(&self, step: Step<'_>, payload: Payload<'_>) -> Result<(), CniError> {
         let dirs = self.dirs(step.call);
         let program = lookup::find(&step.plugin.kind(), &dirs)?;
-        self.execute(step, payload, &dirs, &program).await.map(drop)
+        self.execute(step, payload, &dirs, &program, |_| Ok(())).await.map_err(|failed| failed.error)
     }
 
-    /// Runs one plugin; what it printed on stdout.
-    async fn execute(
+    /// Runs one plugin; what `read` makes of its stdout, or the error.
+    async fn execute<T>(
         &self,
         step: Step<'_>,
         payload: Payload<'_>,
         dirs: &[PathBuf],
         program: &Path,
-    ) -> Result<Vec<u8>, CniError> {
+        read: impl FnOnce(Vec<u8>) -> Result<T, CniError>,
+    ) -> Result<T, AddError> {
         let Step { call, verb, network, attachment, plugin } = step;
+        let failed = |error, ran| AddError { error: step.name(error), ran };
         let now = Instant::now();
         let deadline = now.checked_add(self.0.plugin_timeout).map_or(call.deadline, |end| end.min(call.deadline));
+        let mut env = environment(call, verb, attachment, plugin, dirs);
+        env.insert(self.0.mark.0.to_owned(), self.0.mark.1.clone());
         let exec = Exec {
             program,
-            env: &environment(call, verb, attachment, plugin, dirs),
-            stdin: &stdin(network, plugin, payload)?,
+            env: &env,
+            stdin: &stdin(network, plugin, payload).map_err(|error| failed(error, false))?,
             deadline,
             cancel: &call.cancel,
         };
@@ -144,8 +159,11 @@ impl Delegates {
             tracing::info!(network = network.name, %verb, plugin = plugin.kind(), "stderr: {line}");
         }
         let limit = deadline.saturating_duration_since(now);
-        let output = ran.map_err(|error| answer::not_started(&error)).and_then(|run| answer::output(run, limit));
-        output.map_err(|error| step.name(error))
+        let run = ran.map_err(|error| failed(answer::not_started(&error), false));
+        let output = run.and_then(|run| answer::output(run, limit).map_err(|error| failed(error, true)));
+        let outcome = output.and_then(|stdout| read(stdout).map_err(|error| AddError { error, ran: true }));
+        self.0.metrics.plugin_ran(&plugin.kind(), verb.as_str(), now.elapsed(), outcome.is_ok());
+        outcome
     }
 
     fn dirs(&self, call: &Call) -> Vec<PathBuf> {
@@ -182,10 +200,13 @@ impl Step<'_> {
     }
 }
 
-/// Code 3 tells a runtime that it need not clean up. After a plugin has succeeded, that is no longer so (P-041).
-fn with_clean_up(mut error: CniError) -> CniError {
-    if error.is(Code::UnknownContainer) {
-        error.code = Code::PluginFailed as u32;
+impl AddError {
+    /// The same after another plugin of the network has succeeded. Code 3 tells a runtime that it need not clean up,
+    /// which is no longer so (P-041).
+    fn after_others(mut self) -> Self {
+        if self.error.is(Code::UnknownContainer) {
+            self.error.code = Code::PluginFailed as u32;
+        }
+        Self { ran: true, ..self }
     }
-    error
 }

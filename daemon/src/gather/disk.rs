@@ -85,20 +85,19 @@ pub fn from_file(path: &Path, version: Version) -> Result<NetworkConfig, CniErro
 /// where it has none at all, the network of its name in `conf_dir` (K-003).
 ///
 /// # Errors
-/// Names the definition. A configuration that is there and wrong is an error, whatever is on disk (K-004).
+/// Does not name the definition. A configuration that is there and wrong is an error, whatever is on disk (K-004).
 pub fn definition_network(
     definition: &Definition,
     conf_dir: &Path,
     version: Version,
 ) -> Result<NetworkConfig, CniError> {
     let name = &definition.name;
-    let network = match definition.config.as_deref() {
+    match definition.config.as_deref() {
         None | Some("") => by_name(conf_dir, name, version),
         Some(text) => NetworkConfig::parse(text, Defaults { name: Some(name), version })
             .and_then(NetworkConfig::require_plugin)
-            .map_err(CniError::from),
-    };
-    network.map_err(|error| error.context(format!("network-attachment-definition {}/{name}", definition.namespace)))
+            .map_err(|error| CniError::from(error).context("its network-attachment-definition")),
+    }
 }
 
 /// The files of `dir` with one of these extensions, in the order of their names.

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ const LOCK_FILE: &str = "lock";
 #[derive(Debug)]
 pub(super) struct WriterLock {
     _file: File,
+    mark: String,
 }
 
 impl WriterLock {
@@ -40,7 +41,13 @@ impl WriterLock {
         };
         // For the message of the next one only; a full file system must not keep the daemon from cleaning up.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Self { _file: file })
+        let meta = file.metadata().map_err(LedgerError::io("look at", &path))?;
+        Ok(Self { mark: format!("{}:{}", meta.dev(), meta.ino()), _file: file })
+    }
+
+    /// Device and inode of the lock: no other ledger has them.
+    pub(super) fn mark(&self) -> &str {
+        &self.mark
     }
 }
 

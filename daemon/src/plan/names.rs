@@ -1,36 +1,42 @@
 //! The interface names: the runtime's for the default network, `@name` where the pod asks, `net<N>` otherwise.
 
 use plexus_api::cni::{CniError, Code};
+use plexus_api::selection::Selection;
 
-use super::Snapshot;
+use super::{Snapshot, place};
 
-/// One name a network, in their order. `N` is the position in the whole list, so an explicit name uses its position
-/// up (K-066). A name that is taken is refused before any plugin runs (K-033, K-067, P-080).
-pub(super) fn assign(snapshot: &Snapshot) -> Result<Vec<String>, CniError> {
-    let mut names: Vec<String> = Vec::new();
-    for (position, part) in snapshot.parts().enumerate() {
-        let asked = part.selection.and_then(|selection| selection.interface.clone());
-        let name = match asked {
-            // The runtime reads the result by its own name, so the default network keeps it (K-063).
-            _ if part.default => snapshot.ifname.clone(),
-            Some(name) => name,
-            None => format!("net{position}"),
-        };
-        let network = &part.network.name;
+/// The name of a network that is not the default one. `position` is that in the whole list, the default being 0, so an
+/// explicit name uses its position up (K-066).
+pub fn ifname(selection: Option<&Selection>, position: usize) -> String {
+    selection.and_then(|selection| selection.interface.clone()).unwrap_or_else(|| format!("net{position}"))
+}
+
+/// The names that the networks are to have, in their order. The runtime reads the result by its own name, so the
+/// default network keeps it (K-063).
+pub(super) fn wanted(snapshot: &Snapshot) -> Vec<String> {
+    let name = |(position, part): (usize, super::snapshot::Part<'_>)| {
+        if part.default { snapshot.ifname.clone() } else { ifname(part.selection, position) }
+    };
+    snapshot.parts().enumerate().map(name).collect()
+}
+
+/// Refuses a name that is taken, before any plugin runs (K-033, K-067, P-080).
+pub(super) fn check(snapshot: &Snapshot, names: &[String]) -> Result<(), CniError> {
+    for (position, (part, name)) in snapshot.parts().zip(names).enumerate() {
         let taken = |by: &str| {
-            let msg = format!("network {network:?}: interface name {name:?} is already taken by {by}");
+            let msg = format!("{}: the name is taken by {by}", place(&part.network.name, name));
             Err(CniError::new(Code::InterfaceTaken, msg))
         };
         if name == "lo" {
             return taken("the loopback interface");
         }
-        if let Some(earlier) = names.iter().position(|other| *other == name) {
-            return taken(&format!("attachment {earlier} of the same pod"));
+        if let Some(earlier) = names[..position].iter().position(|other| other == name) {
+            let network = snapshot.parts().nth(earlier).map(|part| part.network.name.as_str()).unwrap_or_default();
+            return taken(&format!("network {network:?} of the same pod"));
         }
-        if snapshot.links.contains(&name) {
+        if snapshot.links.contains(name) {
             return taken("a link in the sandbox");
         }
-        names.push(name);
     }
-    Ok(names)
+    Ok(())
 }

@@ -4,33 +4,36 @@ use std::collections::BTreeSet;
 
 use plexus_api::cni::{CniError, Code, NetworkConfig};
 
-use super::Snapshot;
 use super::recursion::refers_to_us;
 use super::snapshot::Part;
+use super::{Snapshot, place};
 
 /// Refuses what is not allowed, for the whole pod (decision 6, K-012).
-pub(super) fn check(snapshot: &Snapshot) -> Result<(), CniError> {
-    for part in snapshot.parts() {
-        let network = part.network;
-        if let Some(kind) = refers_to_us(&network.config) {
-            let msg =
-                format!("network {:?} names a plugin of type {kind:?}, which would wait for itself", network.name);
-            return Err(CniError::new(Code::InvalidConfig, msg));
-        }
-        // What the administrator put on the node's disk needs no leave.
-        let Some(namespace) = &network.namespace else { continue };
-        if part.selection.is_some() {
-            check_namespace(snapshot, &part, namespace)?;
-            check_types(snapshot, &part)?;
-        }
+pub(super) fn check(snapshot: &Snapshot, names: &[String]) -> Result<(), CniError> {
+    for (part, name) in snapshot.parts().zip(names) {
+        check_part(snapshot, &part).map_err(|error| error.context(place(&part.network.name, name)))?;
     }
     Ok(())
 }
 
+fn check_part(snapshot: &Snapshot, part: &Part<'_>) -> Result<(), CniError> {
+    if let Some(kind) = refers_to_us(&part.network.config) {
+        let msg = format!("its configuration names a plugin of type {kind:?}, which would wait for itself");
+        return Err(CniError::new(Code::InvalidConfig, msg));
+    }
+    // What the administrator put on the node's disk needs no leave.
+    match &part.network.namespace {
+        Some(namespace) if part.selection.is_some() => {
+            check_namespace(snapshot, part, namespace)?;
+            check_types(snapshot, part)
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_namespace(snapshot: &Snapshot, part: &Part<'_>, namespace: &str) -> Result<(), CniError> {
     let policy = &snapshot.policy;
-    let forbidden =
-        |why: String| Err(CniError::new(Code::Forbidden, format!("network {:?}: {why}", part.network.name)));
+    let forbidden = |why: String| Err(CniError::new(Code::Forbidden, why));
     if policy.namespace_isolation
         && *namespace != snapshot.pod.namespace
         && !policy.global_namespaces.contains(namespace)
@@ -55,11 +58,7 @@ fn check_types(snapshot: &Snapshot, part: &Part<'_>) -> Result<(), CniError> {
     let used = plugin_types(&part.network.config);
     let Some(kind) = used.difference(allowed).next() else { return Ok(()) };
     let allowed: Vec<_> = allowed.iter().map(String::as_str).collect();
-    let msg = format!(
-        "network {:?} uses plugin type {kind:?}, which is not among allowedPluginTypes ({})",
-        part.network.name,
-        allowed.join(", ")
-    );
+    let msg = format!("its plugin type {kind:?} is not among allowedPluginTypes ({})", allowed.join(", "));
     Err(CniError::new(Code::Forbidden, msg))
 }
 

@@ -4,17 +4,17 @@ use std::net::IpAddr;
 
 use plexus_api::cni::{CniError, Code};
 
-use super::{DefaultRoutes, RouteOwner, Snapshot};
+use super::{DefaultRoutes, RouteOwner, Snapshot, place};
 
 /// Decision 3: one IPv4 and one IPv6 gateway over all elements; an element with an empty list owns each family for
 /// which no gateway is given and in which it turns out to have a default route.
-pub(super) fn owners(snapshot: &Snapshot) -> Result<DefaultRoutes, CniError> {
+pub(super) fn owners(snapshot: &Snapshot, names: &[String]) -> Result<DefaultRoutes, CniError> {
     let mut owners = DefaultRoutes::default();
     let mut keeper: Option<usize> = None;
-    for (index, part) in snapshot.parts().enumerate() {
+    for (index, (part, name)) in snapshot.parts().zip(names).enumerate() {
         let Some(gateways) = part.selection.and_then(|selection| selection.default_route.as_ref()) else { continue };
         let refuse = |why: &str| {
-            let msg = format!("network {:?}: key \"default-route\": {why}", part.network.name);
+            let msg = format!("{}: key \"default-route\": {why}", place(&part.network.name, name));
             Err(CniError::new(Code::InvalidAnnotation, msg))
         };
         if gateways.is_empty() && keeper.replace(index).is_some() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::Router;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -82,7 +82,9 @@ impl Listener {
                 break Ended::Superseded;
             }
             tokio::select! {
-                accepted = self.socket.accept() => self.admit(accepted.map(|(stream, _)| stream), &router, &graceful).await,
+                accepted = self.socket.accept() => {
+                    admit(accepted.map(|(stream, _)| stream), self.allowed_uid, &router, &graceful).await;
+                }
                 _ = self.changes.next() => {}
                 () = stop.cancelled() => break Ended::Stopped,
             }
@@ -91,10 +93,17 @@ impl Listener {
             // Whoever comes now waits for the next daemon, and does not fall into a queue that nobody serves.
             let _ = std::fs::remove_file(&self.path);
         }
-        while let Some(Ok((stream, _))) = self.socket.accept().now_or_never() {
-            self.admit(Ok(stream), &router, &graceful).await;
+        // Asked of the kernel and not of the runtime, which may not have heard yet of who has come.
+        let Self { socket, allowed_uid, .. } = self;
+        match socket.into_std() {
+            Ok(socket) => {
+                while let Ok((stream, _)) = socket.accept() {
+                    let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
+                    admit(stream, allowed_uid, &router, &graceful).await;
+                }
+            }
+            Err(error) => tracing::error!(%error, "callers that are waiting are turned away"),
         }
-        drop(self.socket);
         graceful.shutdown().await;
         ended
     }
@@ -103,43 +112,48 @@ impl Listener {
     fn is_superseded(&self) -> bool {
         std::fs::metadata(&self.path).is_ok_and(|there| there.ino() != self.inode)
     }
+}
 
-    async fn admit(&self, accepted: io::Result<UnixStream>, router: &Router, graceful: &GracefulShutdown) {
-        match accepted {
-            Ok(stream) if self.is_allowed(&stream) => {
-                let service = TowerToHyperService::new(router.clone());
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(REQUEST_TIMEOUT)
-                    .serve_connection(TokioIo::new(stream), service);
-                let connection = graceful.watch(connection);
-                tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        tracing::debug!(%error, "a connection ended early");
-                    }
-                });
-            }
-            Ok(_) => {}
-            Err(error) => {
-                // Out of descriptors, most likely: others must end before this can go on.
-                tracing::error!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+async fn admit(
+    accepted: io::Result<UnixStream>,
+    allowed_uid: Option<u32>,
+    router: &Router,
+    graceful: &GracefulShutdown,
+) {
+    match accepted {
+        Ok(stream) if is_allowed(&stream, allowed_uid) => {
+            let service = TowerToHyperService::new(router.clone());
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(REQUEST_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service);
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+            });
+        }
+        Ok(_) => {}
+        Err(error) => {
+            // Out of descriptors, most likely: others must end before this can go on.
+            tracing::error!(%error, "cannot accept a connection");
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
 
-    /// Root and the configured user may call; the directory's rights keep others out already.
-    fn is_allowed(&self, stream: &UnixStream) -> bool {
-        match stream.peer_cred() {
-            Ok(peer) if peer.uid() == 0 || Some(peer.uid()) == self.allowed_uid => true,
-            Ok(peer) => {
-                tracing::warn!(uid = peer.uid(), pid = peer.pid(), "refused a caller that is not root");
-                false
-            }
-            Err(error) => {
-                tracing::warn!(%error, "refused a caller of unknown identity");
-                false
-            }
+/// Root and the configured user may call; the directory's rights keep others out already.
+fn is_allowed(stream: &UnixStream, allowed_uid: Option<u32>) -> bool {
+    match stream.peer_cred() {
+        Ok(peer) if peer.uid() == 0 || Some(peer.uid()) == allowed_uid => true,
+        Ok(peer) => {
+            tracing::warn!(uid = peer.uid(), pid = peer.pid(), "refused a caller that is not root");
+            false
+        }
+        Err(error) => {
+            tracing::warn!(%error, "refused a caller of unknown identity");
+            false
         }
     }
 }

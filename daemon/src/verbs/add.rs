@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 use super::call::Incoming;
 use super::undo::Undo;
 use super::{Verbs, routes};
-use crate::delegate::{Call, Priority};
+use crate::delegate::{AddError, Call, Priority};
 use crate::gather;
 use crate::ledger::{AddLane, FORMAT, LedgerError, Line, PLEXUSD, Planned, Record};
 use crate::netns::Netns;
 use crate::plan::plan;
+use crate::telemetry;
 
 impl Verbs {
     /// Attaches a sandbox to its networks and answers with the default network's result (decision 9).
@@ -36,31 +37,40 @@ impl Verbs {
         let call = incoming.delegate_call(incoming.settings.add_timeout, gone);
         let mut netns = Netns::open(Path::new(env.netns.as_deref().unwrap_or_default())).await?;
         let planned = self.plan(incoming, &call, &mut netns).await?;
+        telemetry::Call::record_networks(&planned.networks());
+        for attachment in &planned.attachments {
+            let found = self.delegates.find(&call, &attachment.config);
+            found.map_err(|error| error.context(attachment.place()))?;
+        }
         let record = lane.plan(planned).await?;
         let _slot = self.delegates.slot(Priority::Add).await;
         let mut adding = Adding { verbs: self, incoming, call, netns, lane: &lane, record, results: Vec::new() };
-        // A panic must not leave the sandbox half attached (P-046).
-        let outcome = AssertUnwindSafe(adding.run()).catch_unwind().await.unwrap_or_else(|_| {
-            Err(CniError::new(Code::Internal, "plexusd panicked; its log has the place. Please report it"))
-        });
+        let outcome = caught(adding.run()).await;
         let Err(error) = outcome else { return outcome };
         let Adding { call, record, .. } = adding;
-        let undone = record.to_undo(&self.boot_id).len();
+        let nothing_made = record.attachments.iter().all(|state| state.added.is_none());
+        let shown = record.status_written;
         let undo = Undo { netns: env.netns.clone(), path: call.path, env: call.env };
-        let time = incoming.settings.del_timeout;
-        if let Err(failures) = self.undo(&lane, record, undo, time).await {
-            tracing::warn!(failures = %failures, "rollback is not complete; it will be tried again");
+        let undone = self.undo(&lane, record, undo, incoming.settings.del_timeout).await;
+        if shown {
+            self.reporter.forget(&incoming.pod).await;
         }
-        // Code 3 would tell the runtime that there is nothing to clean up (P-041, decision 24).
-        let code = if error.is(Code::UnknownContainer) && undone > 0 { Code::PluginFailed as u32 } else { error.code };
-        Err(CniError { code, ..error })
+        if let Err(failures) = &undone {
+            tracing::warn!(pod = %incoming.pod, %failures, "rollback is not complete; it will be tried again");
+        }
+        // Code 3 tells the runtime that there is nothing to clean up (P-041, decision 24).
+        if error.is(Code::UnknownContainer) && !(nothing_made && undone.is_ok()) {
+            return Err(CniError { code: Code::PluginFailed as u32, ..error });
+        }
+        Err(error)
     }
 
     async fn plan(&self, incoming: &Incoming, call: &Call, netns: &mut Netns) -> Result<Planned, CniError> {
         let links = netns.links().await?.into_iter().map(|link| link.name).collect();
         let asked = incoming.asked()?;
+        let (store, live) = (&self.store, self.live.as_deref());
         let snapshot = tokio::select! {
-            snapshot = gather::snapshot(&self.store, &incoming.settings, &asked, links, call.deadline) => snapshot?,
+            snapshot = gather::snapshot(store, live, &incoming.settings, &asked, links, call.deadline) => snapshot?,
             () = call.cancel.cancelled() => return Err(caller_gone()),
         };
         let plan = plan(&snapshot)?;
@@ -101,13 +111,14 @@ impl Adding<'_> {
             self.attach(index).await?;
         }
         self.move_default_routes().await?;
+        let answer = self.answer()?;
         self.report().await?;
         self.lane.append(&mut self.record, Line::Completed)?;
         // Nobody would ever delete what nobody knows of (decision 15).
         if self.call.cancel.is_cancelled() {
             return Err(caller_gone());
         }
-        self.answer()
+        Ok(answer)
     }
 
     /// The default network's result on the wire. One that the runtime's version cannot express is refused while it can
@@ -120,7 +131,7 @@ impl Adding<'_> {
 
     async fn attach(&mut self, index: usize) -> Result<(), CniError> {
         let attachment = self.record.planned.attachments[index].clone();
-        let context = format!("network {:?} interface {:?}", attachment.network, attachment.ifname);
+        let context = attachment.place();
         if self.call.cancel.is_cancelled() {
             return Err(caller_gone().context(context));
         }
@@ -130,8 +141,16 @@ impl Adding<'_> {
             return Err(CniError::new(Code::InterfaceTaken, msg).context(context));
         }
         self.lane.append(&mut self.record, Line::Started { index })?;
-        let result = self.verbs.delegates.add(&self.call, &attachment).await;
-        let result = result.map_err(|error| error.context(context))?;
+        let result = match self.verbs.delegates.add(&self.call, &attachment).await {
+            Ok(result) => result,
+            Err(AddError { error, ran }) => {
+                if !ran {
+                    // Its DEL would fail as its ADD did, for ever.
+                    self.lane.append(&mut self.record, Line::Deleted { index })?;
+                }
+                return Err(error.context(context));
+            }
+        };
         self.lane.append(&mut self.record, Line::Added { index, result: result.raw().to_owned() })?;
         self.results.push(result);
         Ok(())
@@ -152,7 +171,9 @@ impl Adding<'_> {
 
     async fn report(&mut self) -> Result<(), CniError> {
         let planned = &self.record.planned;
-        match self.verbs.reporter.network_status(&planned.pod, &planned.attachments, &self.results).await {
+        let written = self.verbs.reporter.network_status(&planned.pod, &planned.attachments, &self.results).await;
+        self.verbs.metrics.status_write_ended(written.is_ok());
+        match written {
             Ok(()) => Ok(self.lane.append(&mut self.record, Line::StatusWritten)?),
             Err(error) if self.incoming.settings.status_required => {
                 let msg = format!("network-status cannot be written, and statusRequired is set: {error}");
@@ -164,6 +185,14 @@ impl Adding<'_> {
             }
         }
     }
+}
+
+/// What `work` comes to; a panic is an error as any other, and is undone as any other (P-046).
+async fn caught<T>(work: impl Future<Output = Result<T, CniError>>) -> Result<T, CniError> {
+    // What the panic interrupted is looked at no more, but for the record, which says what was begun.
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        Err(CniError::new(Code::Internal, "plexusd panicked; its log has the place. Please report it"))
+    })
 }
 
 /// A (container, interface) that is recorded is attached, and stays so (P-081). A record that cannot be read is out of
@@ -191,4 +220,25 @@ fn caller_gone() -> CniError {
 pub fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use plexus_api::rows;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_becomes_an_error_to_undo() {
+        rows!("P-046");
+        let outcome = caught::<u8>(async {
+            tokio::task::yield_now().await;
+            panic!("as a defect would")
+        });
+        let error = outcome.await.expect_err("it panicked");
+        assert!(error.code >= 100 && error.msg.contains("panicked"), "{error}");
+        assert_eq!(caught(async { Ok(7) }).await, Ok(7));
+        let refused = CniError::new(Code::TryAgain, "later");
+        assert_eq!(caught::<u8>(async { Err(refused.clone()) }).await, Err(refused));
+    }
 }

@@ -21,15 +21,18 @@ struct Listed {
 
 impl Verbs {
     /// Deletes the recorded sandboxes that the runtime does not list, then forwards GC to each network of ours with
-    /// the attachments that live on it (P-107…P-112). Goes on after errors and tells them all.
+    /// the attachments that live on it (P-107…P-112), unless we do not know all of those. Goes on after
+    /// errors and tells them all.
     pub(super) async fn gc(&self, incoming: &Incoming) -> Result<(), CniError> {
         let valid = valid_attachments(incoming)?;
         let exclusive = self.ledger.exclusive().await;
         let mut errors = Vec::new();
         let mut networks = Networks::default();
-        if let Ok(default) = gather::default_network(&self.store, &incoming.settings).await {
-            networks.add(&default.config);
+        match gather::default_networks(&self.store, &incoming.settings).await {
+            Ok(found) => found.iter().for_each(|network| networks.add(&network.config)),
+            Err(error) => tracing::warn!(%error, "GC: the default networks are left out"),
         }
+        let mut unknown = valid.clone();
         for (container_id, ifname) in exclusive.keys()? {
             let lane = exclusive.lane(&container_id).await;
             let record = match lane.load(&ifname) {
@@ -40,7 +43,7 @@ impl Verbs {
                     continue;
                 }
             };
-            if valid.contains(&(container_id.clone(), ifname.clone())) {
+            if unknown.remove(&(container_id.clone(), ifname.clone())) {
                 for attachment in &record.planned.attachments {
                     networks.add(&attachment.config);
                     networks.living.entry(attachment.config.name.clone()).or_default().push(ValidAttachment {
@@ -51,14 +54,25 @@ impl Verbs {
                 continue;
             }
             tracing::info!(container_id, ifname, pod = %record.planned.pod, "GC: not listed by the runtime");
+            let pod = format!("pod {}", record.planned.pod);
             let undo = Undo {
                 netns: self.recorded_netns(&record).await,
                 path: incoming.env.path.clone(),
                 env: incoming.pass_on.clone(),
             };
             if let Err(failures) = self.undo(&lane, record, undo, incoming.settings.del_timeout).await {
-                errors.extend(failures.0);
+                errors.extend(failures.0.into_iter().map(|error| error.context(&pod)));
             }
+        }
+        if !unknown.is_empty() {
+            // Made by another, or its record is damaged: plugins would delete what lives, because we cannot list it.
+            let left: Vec<_> =
+                unknown.iter().map(|(container_id, ifname)| format!("{container_id}/{ifname}")).collect();
+            tracing::warn!(
+                unknown = left.join(", "),
+                "GC: the plugins are not asked, their attachments are not all known"
+            );
+            networks.configs.clear();
         }
         let call = incoming.delegate_call(incoming.settings.add_timeout, CancellationToken::new());
         for network in networks.configs.values() {

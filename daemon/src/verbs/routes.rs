@@ -19,9 +19,8 @@ pub(super) async fn apply(
     for (family, owner) in [(Family::V4, owners.v4), (Family::V6, owners.v6)] {
         let Some(owner) = owner else { continue };
         let Some(attachment) = attachments.get(owner.attachment) else { continue };
-        let context = || format!("network {:?} interface {:?}", attachment.network, attachment.ifname);
         let moved = netns.move_default_route(family, &attachment.ifname, owner.gateway).await;
-        moved.map_err(|error| error.context(context()))?;
+        moved.map_err(|error| error.context(attachment.place()))?;
         if owner.gateway.is_none() && !netns.owns_default(family, &attachment.ifname).await? {
             // It has none to keep, so the others keep theirs (decision 3).
             continue;

@@ -38,7 +38,7 @@ async fn what_a_failed_plugin_says_is_told() {
         ("kill -9 $$", 101, &["SIGKILL"]),
     ] {
         bench.plugin("a", script);
-        let error = bench.delegates.add(&call(), &attachment(&["a"])).await.expect_err(script);
+        let error = bench.delegates.add(&call(), &attachment(&["a"])).await.expect_err(script).error;
         assert_eq!(error.code, code, "{error}");
         assert!(error.msg.starts_with(r#"plugin "a": "#), "{error}");
         for part in parts {
@@ -59,7 +59,7 @@ async fn what_is_no_result_is_refused() {
         ("head -c 100000000 /dev/zero".to_owned(), "more than"),
     ] {
         bench.plugin("a", &script);
-        let error = bench.delegates.add(&call(), &attachment(&["a"])).await.expect_err(part);
+        let error = bench.delegates.add(&call(), &attachment(&["a"])).await.expect_err(part).error;
         assert!(error.is(Code::Decode), "{error}");
         assert!(error.msg.starts_with(r#"plugin "a": "#) && error.msg.contains(part), "{error}");
         assert!(error.details.len() < 2000, "{}", error.details.len());
@@ -100,7 +100,7 @@ async fn a_plugin_that_hangs_is_killed_with_all_it_started() {
     let bench = Bench::with_timeout(Duration::from_millis(300));
     let mut started = bench.fifo("started");
     bench.bare("a", HANGS);
-    let error = bench.delegates.add(&call(), &attachment(&["a"])).await.expect_err("hangs");
+    let error = bench.delegates.add(&call(), &attachment(&["a"])).await.expect_err("hangs").error;
     assert_eq!((error.code, error.msg.as_str()), (11, r#"plugin "a": was killed: it took longer than 300.0ms"#));
     let id = wait_for_start(&mut started).await;
     assert!(!Path::new("/proc").join(id).exists(), "it is gone before anything follows");
@@ -114,10 +114,10 @@ async fn the_deadline_of_the_call_counts_too() {
     let bench = Bench::new();
     bench.bare("a", "exec sleep 60");
     let soon = Call { deadline: Instant::now() + Duration::from_millis(200), ..call() };
-    let error = bench.delegates.add(&soon, &attachment(&["a"])).await.expect_err("hangs");
+    let error = bench.delegates.add(&soon, &attachment(&["a"])).await.expect_err("hangs").error;
     assert!(error.is(Code::TryAgain) && error.msg.contains("longer than"), "{error}");
     assert!(soon.deadline.elapsed() < PATIENCE / 2, "before the limit for a plugin");
-    let error = bench.delegates.add(&soon, &attachment(&["a"])).await.expect_err("too late");
+    let error = bench.delegates.add(&soon, &attachment(&["a"])).await.expect_err("too late").error;
     assert!(error.is(Code::TryAgain) && error.msg.contains("was not started"), "{error}");
 }
 
@@ -128,7 +128,7 @@ async fn endless_output_does_not_hide_the_deadline() {
     bench.bare("a", "yes & yes >&2");
     let error =
         timeout(PATIENCE, bench.delegates.add(&call(), &attachment(&["a"]))).await.expect("the deadline counts");
-    assert!(error.expect_err("killed").is(Code::TryAgain));
+    assert!(error.expect_err("killed").error.is(Code::TryAgain));
 }
 
 #[tokio::test]
@@ -149,11 +149,11 @@ async fn a_cancelled_call_kills_what_runs_and_starts_no_more() {
     };
     let (ended, ()) = tokio::join!(bench.delegates.add(&call, &attachment), caller);
     // Then it is killed with all it started, and the third never runs.
-    assert!(ended.expect_err("cancelled").msg.contains("cancelled"));
+    assert!(ended.expect_err("cancelled").error.msg.contains("cancelled"));
     let end = timeout(PATIENCE, started.read_to_end(&mut Vec::new())).await;
     end.expect("every holder of the pipe is dead").expect("read");
     assert_eq!(bench.log(), ["ADD one", "ADD two"]);
-    let error = bench.delegates.add(&call, &attachment).await.expect_err("still cancelled");
+    let error = bench.delegates.add(&call, &attachment).await.expect_err("still cancelled").error;
     assert!(error.is(Code::TryAgain), "{error}");
     assert_eq!(bench.log().len(), 2);
 }

@@ -50,7 +50,7 @@ async fn a_failed_add_goes_no_further() {
     bench.plugin("a", &answer("a"));
     bench.plugin("b", r#"echo '{"code":11,"msg":"busy"}'; exit 1"#);
     bench.plugin("c", &answer("c"));
-    let error = bench.delegates.add(&call(), &attachment(&["a", "b", "c"])).await.expect_err("b fails");
+    let error = bench.delegates.add(&call(), &attachment(&["a", "b", "c"])).await.expect_err("b fails").error;
     assert_eq!((error.code, error.msg.as_str()), (11, r#"plugin "b": busy"#));
     assert_eq!(bench.log(), ["ADD a", "ADD b"]);
 }
@@ -60,7 +60,7 @@ async fn nothing_runs_when_a_later_plugin_is_missing() {
     plexus_api::rows!("R-040");
     let bench = Bench::new();
     bench.plugin("a", &answer("a"));
-    let error = bench.delegates.add(&call(), &attachment(&["a", "missing"])).await.expect_err("missing");
+    let error = bench.delegates.add(&call(), &attachment(&["a", "missing"])).await.expect_err("missing").error;
     assert!(error.is(Code::PluginMissing) && error.msg.contains("missing"), "{error}");
     assert_eq!(bench.log(), [""; 0]);
 }
@@ -200,9 +200,9 @@ async fn code_3_means_that_nothing_was_made() {
     let bench = Bench::new();
     bench.plugin("ok", &answer("ok"));
     bench.plugin("unknown", r#"echo '{"code":3,"msg":"unknown"}'; exit 1"#);
-    let error = bench.delegates.add(&call(), &attachment(&["unknown"])).await.expect_err("fails");
+    let error = bench.delegates.add(&call(), &attachment(&["unknown"])).await.expect_err("fails").error;
     assert_eq!(error.code, 3);
-    let error = bench.delegates.add(&call(), &attachment(&["ok", "unknown"])).await.expect_err("fails");
+    let error = bench.delegates.add(&call(), &attachment(&["ok", "unknown"])).await.expect_err("fails").error;
     assert!(error.is(Code::PluginFailed), "{error}");
 }
 

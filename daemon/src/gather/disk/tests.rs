@@ -165,10 +165,10 @@ fn a_definition_is_its_config_or_the_network_of_its_name() {
     assert_eq!(kinds(&resolve("net", Some(""))), ["disk"]);
     assert_eq!(kinds(&resolve("one", None)), ["single"]);
     let error = resolve("none", None).expect_err("nowhere");
-    assert!(error.is(Code::UnknownNetwork) && error.msg.contains("ns/none"), "{error}");
+    assert!(error.is(Code::UnknownNetwork) && error.msg.contains("\"none\""), "{error}");
     for wrong in ["{", " ", "{}", "[]", r#"{"type":7}"#, r#"{"plugins":[]}"#, r#"{"name":"a/b","type":"x"}"#] {
         let error = resolve("net", Some(wrong)).expect_err(wrong);
-        assert!(!error.is(Code::UnknownNetwork) && error.msg.contains("ns/net"), "{error}");
+        assert!(!error.is(Code::UnknownNetwork) && error.msg.contains("its network-attachment-definition"), "{error}");
     }
 }
 

@@ -62,11 +62,12 @@ fn a_corrupt_file_is_moved_away_and_is_not_in_the_way_again() {
     for bytes in [b"garbage\n".to_vec(), vec![0; 100].into_iter().chain([b'\n']).collect(), b"{}\n".to_vec(), other] {
         let path = journal.path("c1", "eth0").expect("a path");
         fs::write(&path, &bytes).expect("write");
-        assert!(matches!(journal.read("c1", "eth0"), Err(LedgerError::Corrupt { moved_to: None, .. })));
+        let error = journal.read("c1", "eth0").expect_err("it is corrupt");
+        assert!(matches!(error, LedgerError::Corrupt { .. }) && !error.is_quarantined(), "{error}");
         assert!(path.exists(), "a reader changes nothing");
-        let Err(LedgerError::Corrupt { moved_to: Some(moved_to), .. }) = journal.load("c1", "eth0") else {
-            panic!("it is corrupt")
-        };
+        let error = journal.load("c1", "eth0").expect_err("it is corrupt");
+        assert!(error.is_quarantined(), "{error}");
+        let LedgerError::Corrupt { moved_to: Some(moved_to), .. } = error else { panic!("{error}") };
         assert!(moved_to.starts_with(dir.path().join(QUARANTINE_DIR)));
         assert_eq!(fs::read(moved_to).expect("kept"), bytes);
         assert!(journal.load("c1", "eth0").expect("readable").is_none());
@@ -125,6 +126,8 @@ fn nothing_is_appended_to_a_record_that_is_gone() {
     journal.append(&record.planned, &Line::Completed).expect_err("it is gone");
     assert!(journal.keys().expect("a list").is_empty());
     journal.remove(&record.planned).expect("twice is as good as once");
+    fs::create_dir(journal.path("c1", "eth0").expect("a path")).expect("mkdir");
+    journal.remove(&record.planned).expect_err("it is there and cannot be removed");
 }
 
 /// A full file system needs one of our own.

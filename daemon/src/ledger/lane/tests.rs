@@ -35,6 +35,20 @@ async fn one_container_is_worked_on_by_one_at_a_time_in_order() {
 }
 
 #[tokio::test]
+async fn who_gives_up_waiting_lets_nobody_in() {
+    rows!("P-116");
+    let (_dir, ledger) = open();
+    let holder = ledger.lane("c1").await;
+    let mut given_up = Box::pin(ledger.lane("c1"));
+    assert!(waits(given_up.as_mut()));
+    drop(given_up);
+    let mut next = pin!(ledger.lane("c1"));
+    assert!(waits(next.as_mut()));
+    drop(holder);
+    now(next);
+}
+
+#[tokio::test]
 async fn containers_do_not_wait_for_each_other() {
     rows!("P-116");
     let (_dir, ledger) = open();
@@ -120,6 +134,7 @@ async fn gc_hands_out_records() {
     let gc = ledger.exclusive().await;
     assert_eq!(gc.keys().expect("a list"), [("c1".to_owned(), "eth0".to_owned())]);
     let lane = gc.lane("c1").await;
+    assert_eq!(lane.container_id(), "c1");
     let mut record = lane.load("eth0").expect("readable").expect("there");
     lane.append(&mut record, Line::Started { index: 0 }).expect("append");
     assert_eq!(record.to_undo(BOOT), [0]);
@@ -157,6 +172,7 @@ async fn containers_that_are_gone_leave_no_trace_in_memory() {
             drop(holder);
         }
         now(served);
+        now(ledger.lane(&id));
         assert!(locked(&ledger.0.seats).is_empty() && locked(&ledger.0.adds).is_empty());
     }
 }

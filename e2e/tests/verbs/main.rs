@@ -1,0 +1,16 @@
+//! The verbs end to end: the shim, executed as a runtime does, a running plexusd, and plugins that do as told.
+
+mod add;
+mod bad_input;
+mod check;
+mod default_route;
+mod del;
+mod gc_status;
+mod isolation;
+mod multus;
+mod networks;
+mod plexus;
+mod rollback;
+mod versions;
+mod watch;
+mod wire;

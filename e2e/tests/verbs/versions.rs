@@ -1,0 +1,126 @@
+//! Versions: ours, the runtime's, and those of the networks.
+
+use plexus_api::rows;
+use plexus_e2e::{Pod, Step, Target, node};
+use serde_json::{Value, json};
+
+use crate::plexus::{Plexus, attaches, runtime, target, write};
+
+const ALL: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+
+#[test]
+fn verbs_have_their_first_version() {
+    rows!("P-065", "P-066");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    let sandbox = node.sandbox("pod");
+    let target = target(&sandbox, &Pod::new("p"));
+    plexus.runtime.add(&target).result();
+    for (index, version) in ALL.into_iter().enumerate() {
+        let runtime = runtime(&node, json!({"cniVersion": version}));
+        let check = runtime.check(&target);
+        if index < 4 {
+            assert!(check.expect_code(1).contains(version), "{check:?}");
+        } else {
+            check.expect_silence();
+        }
+        for answer in [runtime.status(), runtime.gc(&[(sandbox.id(), "eth0")])] {
+            if index < 6 {
+                assert!(answer.expect_code(1).contains(version), "{answer:?}");
+            } else {
+                answer.expect_silence();
+            }
+        }
+    }
+}
+
+#[test]
+fn the_answer_is_in_the_runtimes_version() {
+    rows!("P-064", "P-067", "K-072");
+    let node = node!();
+    let made = json!({
+        "cniVersion": "1.0.0",
+        "interfaces": [{"name": "eth0", "mac": "02:00:00:00:00:01", "sandbox": "/x"}],
+        "ips": [
+            {"address": "10.1.2.3/24", "gateway": "10.1.2.1", "interface": 0},
+            {"address": "2001:db8::3/64", "interface": 0},
+        ],
+        "routes": [{"dst": "0.0.0.0/0", "gw": "10.1.2.1"}],
+        "dns": {"nameservers": ["10.1.2.53"]},
+    });
+    let plexus = Plexus::start(&node);
+    node.plugin("main", &attaches().on("ADD", [Step::Link("bridge".into()), Step::Result(made)]));
+    let dns = json!({"nameservers": ["10.1.2.53"]});
+    let old = |version: &str| {
+        json!({
+            "cniVersion": version,
+            "ip4": {"ip": "10.1.2.3/24", "gateway": "10.1.2.1", "routes": [{"dst": "0.0.0.0/0", "gw": "10.1.2.1"}]},
+            "ip6": {"ip": "2001:db8::3/64"},
+            "dns": dns,
+        })
+    };
+    let middle = |version: &str| {
+        json!({
+            "cniVersion": version,
+            "interfaces": [{"name": "eth0", "mac": "02:00:00:00:00:01", "sandbox": "/x"}],
+            "ips": [
+                {"version": "4", "address": "10.1.2.3/24", "gateway": "10.1.2.1", "interface": 0},
+                {"version": "6", "address": "2001:db8::3/64", "interface": 0},
+            ],
+            "routes": [{"dst": "0.0.0.0/0", "gw": "10.1.2.1"}],
+            "dns": dns,
+        })
+    };
+    let new = |version: &str| {
+        let mut result = middle(version);
+        for ip in result["ips"].as_array_mut().expect("a list") {
+            ip.as_object_mut().expect("an object").remove("version");
+        }
+        result
+    };
+    let versions = ALL.iter().map(|version| (json!(version), *version)).chain([(Value::Null, "0.1.0")]);
+    for (number, (asked, version)) in versions.enumerate() {
+        let expected = match version {
+            "0.1.0" | "0.2.0" => old(version),
+            "1.0.0" | "1.1.0" => new(version),
+            _ => middle(version),
+        };
+        let runtime = runtime(&node, json!({"cniVersion": asked}));
+        let sandbox = node.sandbox(&format!("pod{number}"));
+        let target = Target::new(&sandbox, "eth0", &Pod::new("p"));
+        assert_eq!(*runtime.add(&target).result(), expected, "{version}");
+        runtime.del(&target).expect_silence();
+        plexus.assert_nothing_left(&sandbox);
+    }
+}
+
+#[test]
+fn each_network_runs_in_its_own_version() {
+    rows!("P-067", "K-009", "K-072", "R-020");
+    let node = node!();
+    let default = json!({"cniVersion": "0.3.1", "name": "pods", "plugins": [{"type": "main"}]});
+    let plexus = Plexus::configured(&node, json!({"clusterNetwork": write(&node, "old.conflist", &default)}));
+    for (name, config) in [
+        ("a", json!({"cniVersion": "1.1.0", "type": "a"})),
+        ("b", json!({"cniVersion": "0.4.0", "cniVersions": ["0.3.1", "1.0.0", "9.9.9"], "plugins": [{"type": "b"}]})),
+        ("c", json!({"type": "c"})),
+    ] {
+        node.plugin(name, &attaches());
+        plexus.manifests.definition(name, &config);
+    }
+    let runtime = runtime(&node, json!({"cniVersion": "1.0.0"}));
+    let sandbox = node.sandbox("pod");
+    let target = target(&sandbox, &Pod::new("p").with_networks("a,b,c"));
+    let answer = runtime.add(&target);
+    assert_eq!(answer.result()["cniVersion"], "1.0.0");
+    assert_eq!(answer.result()["ips"], json!([{"address": "10.1.2.3/24", "interface": 0}]));
+    let version = |verb: &str| -> Vec<_> {
+        plexus.calls_of(verb).iter().map(|call| call.config()["cniVersion"].clone()).collect()
+    };
+    assert_eq!(version("ADD"), ["0.3.1", "1.1.0", "1.0.0", "1.0.0"]);
+    runtime.check(&target).expect_silence();
+    runtime.del(&target).expect_silence();
+    assert_eq!(version("CHECK"), ["1.1.0", "1.0.0", "1.0.0"]);
+    assert_eq!(version("DEL"), ["1.0.0", "1.0.0", "1.1.0", "0.3.1"]);
+    assert_eq!(plexus.status(&Pod::new("p")), None);
+}
