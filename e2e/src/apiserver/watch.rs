@@ -239,16 +239,12 @@ impl Watch {
     }
 
     fn bookmark(&mut self, initial_end: bool) {
-        self.read_changes_unless(initial_end);
-        let object = self.request.view.bookmark(&self.request.target, self.cursor, initial_end);
-        self.push("BOOKMARK", &object);
-    }
-
-    /// A bookmark comes after everything up to its revision. The one after the initial state has that already.
-    fn read_changes_unless(&mut self, initial_end: bool) {
+        // It comes after everything up to its revision; the one after the initial state has that already.
         if !initial_end {
             self.read_changes();
         }
+        let object = self.request.view.bookmark(&self.request.target, self.cursor, initial_end);
+        self.push("BOOKMARK", &object);
     }
 
     fn expire(&mut self, why: &str) {
