@@ -29,6 +29,7 @@ demo:
 	@e2e/in-node.sh $(OUT)/debug/demo
 
 ## All tests, as root or as an ordinary user. What could not run here is listed at the end.
+## PLEXUS_E2E_KUBECONFIG=FILE runs those that need a cluster against that one; they clean up after themselves.
 test:
 	e2e/setup.sh
 	cargo build --locked --workspace --bins
