@@ -95,18 +95,21 @@ impl Reason {
         self != Self::AddedInterface
     }
 
-    /// The reason of a refusal before anything ran; none for what passes by itself or is not about the pod.
-    pub fn of_refusal(error: &CniError) -> Option<Self> {
+    /// The reason of a refusal before anything ran, and what to do; none for what passes by itself or is not about the
+    /// pod.
+    pub fn of_refusal(error: &CniError) -> Option<(Self, &'static str)> {
+        let network = (Self::InvalidNetworkConfig, "correct the configuration of the network");
+        let annotation = (Self::InvalidNetworks, "correct the annotation of the pod");
         let reasons = [
-            (Code::UnknownNetwork, Self::NoNetworkFound),
-            (Code::InvalidAnnotation, Self::InvalidNetworks),
-            (Code::InterfaceTaken, Self::InvalidNetworks),
-            (Code::IncompatibleVersion, Self::InvalidNetworkConfig),
-            (Code::UnsupportedField, Self::InvalidNetworkConfig),
-            (Code::Decode, Self::InvalidNetworkConfig),
-            (Code::InvalidConfig, Self::InvalidNetworkConfig),
-            (Code::Forbidden, Self::NetworkForbidden),
-            (Code::PluginMissing, Self::AttachFailed),
+            (Code::UnknownNetwork, (Self::NoNetworkFound, "create it, or correct the annotation of the pod")),
+            (Code::InvalidAnnotation, annotation),
+            (Code::InterfaceTaken, annotation),
+            (Code::IncompatibleVersion, network),
+            (Code::UnsupportedField, network),
+            (Code::Decode, network),
+            (Code::InvalidConfig, network),
+            (Code::Forbidden, (Self::NetworkForbidden, "select another network, or ask the administrator")),
+            (Code::PluginMissing, (Self::AttachFailed, "install the plugin on the node")),
         ];
         reasons.into_iter().find(|(code, _)| error.is(*code)).map(|(_, reason)| reason)
     }

@@ -12,7 +12,7 @@ fn an_attachment_is_worded_as_multus_does() {
         default: false,
         cni_args: String::new(),
         capability_args: RawMap::new(),
-        config: NetworkConfig::parse(config, Defaults { name: Some("lan".into()), version: Version::V1_0_0 })
+        config: NetworkConfig::parse(config, Defaults { name: Some("lan"), version: Version::V1_0_0 })
             .expect("a configuration"),
     };
     let attachment = attachment(r#"{"type":"x"}"#);
@@ -35,7 +35,7 @@ fn reasons_have_one_name_each_and_all_but_one_warn() {
 
 #[test]
 fn what_passes_by_itself_is_no_event() {
-    let reason = |code| Reason::of_refusal(&CniError::new(code, "x"));
+    let reason = |code| Reason::of_refusal(&CniError::new(code, "x")).map(|(reason, _)| reason);
     assert_eq!(reason(Code::TryAgain), None);
     assert_eq!(reason(Code::Ledger), None);
     assert_eq!(reason(Code::UnknownNetwork), Some(Reason::NoNetworkFound));
