@@ -20,8 +20,8 @@ use crate::gather::cluster::{Snapshots, Store};
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::recovery::{self, strays};
-use crate::server::{Ended, Listener, outlive, router};
-use crate::telemetry;
+use crate::server::{Ended, Listener, MetricsListener, metrics_router, outlive, router};
+use crate::telemetry::{Logs, Metrics};
 use crate::verbs::Verbs;
 
 use cluster::Source;
@@ -40,24 +40,28 @@ const WORKERS: usize = 2;
 pub fn serve(args: &Serve) -> anyhow::Result<()> {
     let file = read_file(&args.config)?;
     let settings = Settings::read(&file).with_context(|| args.config.display().to_string())?;
-    telemetry::init(settings.log_level.as_deref());
+    let logs = Logs::start(&settings.log);
     for key in Settings::unknown_keys(&file) {
         tracing::warn!(key, file = %args.config.display(), "unknown key; it has no effect");
     }
+    for notice in Settings::notices(&file) {
+        tracing::warn!(file = %args.config.display(), "{notice}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    let outcome = runtime.block_on(run(args, &file, &settings));
+    let outcome = runtime.block_on(run(args, &file, &settings, &logs));
     // A wait for the ledger that nobody waits for any more must not keep the process.
     runtime.shutdown_background();
     outcome
 }
 
-async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result<()> {
+async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let store = Store::default();
-    let source = Source::open(args, settings, &store).await?;
+    let metrics = Arc::new(Metrics::new(settings.metrics.multus));
+    let source = Source::open(args, settings, &store, metrics.clone()).await?;
     let snapshots = source.snapshots();
     let live = source.live();
-    let reporter = source.reporters();
+    let reporter = source.reporters(&metrics);
     let mut source = tokio::spawn(source.run());
     let host = Host::start(tokio::runtime::Handle::current())?;
     let boot_id = recovery::boot_id().context("the machine's boot id")?;
@@ -79,7 +83,7 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result
             mark: (strays::MARK, ledger.mark().to_owned()),
         };
         let verbs = Verbs {
-            delegates: Delegates::new(host.clone(), limits),
+            delegates: Delegates::new(host.clone(), limits, metrics.clone()),
             reporter: reporter(),
             live: live.clone(),
             boot_id: boot_id.clone(),
@@ -87,8 +91,9 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result
             settings: settings.clone(),
             ledger,
             store: store.clone(),
+            metrics: metrics.clone(),
         };
-        let mut shift = Shift::begin(verbs, listener, snapshots.clone());
+        let mut shift = Shift::begin(verbs, listener, logs.clone(), snapshots.clone()).await;
         tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "plexusd serves");
         tokio::select! {
             () = signals.next() => {
@@ -121,14 +126,23 @@ struct Shift {
     tasks: TaskTracker,
     server: JoinHandle<Ended>,
     recovery: JoinHandle<()>,
+    metrics: JoinHandle<()>,
     snapshots: JoinHandle<()>,
 }
 
 impl Shift {
-    fn begin(verbs: Verbs, listener: Listener, snapshots: Option<Snapshots>) -> Self {
+    async fn begin(verbs: Verbs, listener: Listener, logs: Logs, snapshots: Option<Snapshots>) -> Self {
         let (verbs, stop, tasks) = (Arc::new(verbs), CancellationToken::new(), TaskTracker::new());
+        // The daemon before this one has let go of the port with the ledger.
+        let metrics = MetricsListener::bind(verbs.settings.metrics.address).await;
+        let metrics = metrics.map(|listener| listener.serve(metrics_router(verbs.clone()), stop.clone()));
+        let metrics = tokio::spawn(async move {
+            if let Some(serve) = metrics {
+                serve.await;
+            }
+        });
         let recovery = tokio::spawn(recovery::run(verbs.clone(), stop.clone()));
-        let router = router(verbs, tasks.clone(), stop.clone());
+        let router = router(verbs, tasks.clone(), stop.clone(), logs);
         let server = tokio::spawn(listener.serve(router, stop.clone()));
         let until = stop.clone();
         let snapshots = tokio::spawn(async move {
@@ -136,7 +150,7 @@ impl Shift {
                 snapshots.keep(until).await;
             }
         });
-        Self { stop, tasks, server, recovery, snapshots }
+        Self { stop, tasks, server, recovery, metrics, snapshots }
     }
 
     /// Lets all calls finish, and lets go of the ledger with the last.
@@ -147,7 +161,7 @@ impl Shift {
         }
         self.tasks.close();
         self.tasks.wait().await;
-        let _ = tokio::join!(self.recovery, self.snapshots);
+        let _ = tokio::join!(self.recovery, self.metrics, self.snapshots);
     }
 }
 

@@ -5,9 +5,11 @@
 
 mod fields;
 mod settings;
+mod telemetry;
 
 pub use fields::{Fields, FieldsError};
 pub use settings::Settings;
+pub use telemetry::{LogFile, LogSettings, MetricsSettings};
 
 #[cfg(test)]
 mod tests;

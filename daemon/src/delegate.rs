@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::host::Host;
+use crate::telemetry::{Metrics, SlotsReading};
 use slots::Slots;
 pub use slots::{Priority, Slot};
 
@@ -37,6 +38,7 @@ struct Inner {
     plugin_timeout: Duration,
     slots: Slots,
     mark: (&'static str, String),
+    metrics: Arc<Metrics>,
 }
 
 /// What bounds the calls.
@@ -90,14 +92,19 @@ pub struct ValidAttachment {
 }
 
 impl Delegates {
-    /// Calls plugins through `host`, within `limits`.
-    pub fn new(host: Host, limits: Limits) -> Self {
+    /// Calls plugins through `host`, within `limits`, and records their runs in `metrics`.
+    pub fn new(host: Host, limits: Limits, metrics: Arc<Metrics>) -> Self {
         let Limits { bin_dirs, plugin_timeout, slots, mark } = limits;
-        Self(Arc::new(Inner { host, bin_dirs, plugin_timeout, slots: Slots::new(slots), mark }))
+        Self(Arc::new(Inner { host, bin_dirs, plugin_timeout, slots: Slots::new(slots), mark, metrics }))
     }
 
     /// Waits for the right to run plugins. It is to be held while the plugins of a request run, and not longer.
     pub async fn slot(&self, priority: Priority) -> Slot {
         self.0.slots.take(priority).await
+    }
+
+    /// The slots, as they are now.
+    pub fn slots(&self) -> SlotsReading {
+        self.0.slots.reading()
     }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 pub use abandon::{Abandon, Abandoned};
 pub use error::LedgerError;
 pub use lane::{AddLane, Exclusive, Lane};
-pub use record::{DelFailures, FORMAT, Line, PLEXUSD, ParseError, Planned, Record, State};
+pub use record::{DelFailures, FORMAT, Line, PLEXUSD, ParseError, Phase, Planned, Record, State};
 pub use spool::Spooled;
 
 use journal::Journal;
@@ -73,9 +73,25 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Io`] where the directory cannot be read; a record that cannot be read is an error in its place.
     pub fn read_all(dir: &Path) -> Result<Vec<Result<Record, LedgerError>>, LedgerError> {
+        Ok(Self::read_each(dir)?.collect())
+    }
+
+    /// The same one after the other, for who does not need all of them at once. Blocking, also to step.
+    ///
+    /// # Errors
+    /// As [`Ledger::read_all`].
+    pub fn read_each(dir: &Path) -> Result<impl Iterator<Item = Result<Record, LedgerError>>, LedgerError> {
         let journal = Journal::at(dir);
         let keys = journal.keys()?;
-        Ok(keys.iter().filter_map(|(container_id, ifname)| journal.read(container_id, ifname).transpose()).collect())
+        Ok(keys.into_iter().filter_map(move |(id, ifname)| journal.read(&id, &ifname).transpose()))
+    }
+
+    /// How many files of the state directory `dir` were set aside because they are damaged. Blocking.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`] where the directory is there and cannot be read.
+    pub fn quarantined(dir: &Path) -> Result<usize, LedgerError> {
+        journal::quarantined(dir)
     }
 
     /// The files of the spool under the state directory `dir`. Blocking.

@@ -109,6 +109,7 @@ impl Recovery {
         });
         let gap = self.verbs.settings.gone_gap;
         let judgement = judge(sandboxes, &self.verbs.boot_id, &living, &self.suspects, Instant::now(), gap);
+        self.verbs.metrics.disbelieved(judgement.disbelieved.map_or(0, |disbelieved| disbelieved.gone));
         if let Some(disbelieved) = judgement.disbelieved {
             tracing::error!("recovery: {disbelieved}");
         }

@@ -6,6 +6,7 @@ mod add;
 mod call;
 mod check;
 mod del;
+mod gauges;
 mod gc;
 mod network_status;
 mod rebuild;
@@ -27,6 +28,7 @@ use crate::gather::cluster::Store;
 use crate::gather::cluster::kube::Live;
 use crate::ledger::Ledger;
 use crate::report::Reporter;
+use crate::telemetry::Metrics;
 pub use add::unix_ms;
 use call::Incoming;
 pub use recover::{Leftover, Reason};
@@ -48,6 +50,8 @@ pub struct Verbs {
     pub live: Option<Arc<Live>>,
     /// Where network-status goes.
     pub reporter: Reporter,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
     /// What identifies this boot of the machine.
     pub boot_id: String,
 }

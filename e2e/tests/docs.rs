@@ -169,7 +169,10 @@ fn every_key_is_explained() {
     let source = read("daemon/src/config/settings.rs");
     let (_, reading) = source.split_once("pub fn read(").expect("the function is there");
     let (reading, _) = reading.split_once("\n    }\n").expect("it ends");
-    let unlisted: Vec<_> = keys_in(reading).into_iter().filter(|key| !Settings::KEYS.contains(&key.as_str())).collect();
+    // Serde's word for the case of the keys in an object is none of them.
+    let reading = reading.to_owned() + &read("daemon/src/config/telemetry.rs").replace("\"camelCase\"", "");
+    let unlisted: Vec<_> =
+        keys_in(&reading).into_iter().filter(|key| !Settings::KEYS.contains(&key.as_str())).collect();
     assert_eq!(unlisted, Vec::<String>::new());
 }
 

@@ -9,6 +9,7 @@ use crate::config::Settings;
 use crate::gather::cluster::kube::{Connection, Live, feed};
 use crate::gather::cluster::{Manifests, Snapshots, Store};
 use crate::report::Reporter;
+use crate::telemetry::{ApiLayer, Metrics};
 
 /// The variables that name this node: ours, and Multus'.
 const NODE_NAME: [&str; 2] = ["NODE_NAME", "MULTUS_NODE_NAME"];
@@ -35,12 +36,12 @@ impl Source {
     ///
     /// # Errors
     /// The directory cannot be watched, the node has no name, or there are no credentials.
-    pub async fn open(args: &Serve, settings: &Settings, store: &Store) -> anyhow::Result<Self> {
+    pub async fn open(args: &Serve, settings: &Settings, store: &Store, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         if let Some(dir) = &args.manifests {
             return Ok(Self::Manifests(Manifests::open(dir, store.clone())?));
         }
         let node = node_name(args.node_name.as_deref(), |name| std::env::var(name).ok())?;
-        let connection = Arc::new(Connection::new(args.kubeconfig.clone()));
+        let connection = Arc::new(Connection::new(args.kubeconfig.clone(), ApiLayer::new(metrics)));
         connection.client().await?;
         let snapshots = Snapshots::new(&settings.state_dir, settings.snapshot_max_age, store.clone());
         Ok(Self::Cluster(Cluster { connection, node, store: store.clone(), snapshots }))
@@ -63,7 +64,8 @@ impl Source {
     }
 
     /// Makes what tells the world of its pods, for who owns the ledger.
-    pub fn reporters(&self) -> impl Fn() -> Reporter + use<> {
+    pub fn reporters(&self, metrics: &Arc<Metrics>) -> impl Fn() -> Reporter + use<> {
+        let metrics = metrics.clone();
         let from = match self {
             Self::Manifests(manifests) => Err(manifests.dir().to_owned()),
             Self::Cluster(Cluster { connection, node, store, .. }) => {
@@ -71,8 +73,10 @@ impl Source {
             }
         };
         move || match &from {
-            Err(manifests) => Reporter::beside(manifests.clone()),
-            Ok((connection, node, store)) => Reporter::in_cluster(connection.clone(), node, store.clone()),
+            Err(manifests) => Reporter::beside(manifests.clone(), metrics.clone()),
+            Ok((connection, node, store)) => {
+                Reporter::in_cluster(connection.clone(), node, store.clone(), metrics.clone())
+            }
         }
     }
 

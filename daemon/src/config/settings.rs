@@ -7,10 +7,8 @@ use std::time::Duration;
 use plexus_api::cni::RawMap;
 use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 
+use super::telemetry::{self, LogSettings, MetricsSettings};
 use super::{Fields, FieldsError};
-
-/// The log levels that Multus knows, quietest first.
-const LOG_LEVELS: [&str; 4] = ["panic", "error", "verbose", "debug"];
 
 /// Keys that Multus reads and that have no meaning here, or not yet; they are accepted in silence.
 const ACCEPTED: &[&str] = &[
@@ -22,10 +20,6 @@ const ACCEPTED: &[&str] = &[
     "enablePprof",
     "forceCNIVersion",
     "kubeconfig",
-    "logFile",
-    "logOptions",
-    "logToStderr",
-    "metricsPort",
     "multusAutoconfigDir",
     "multusConfigFile",
     "multusMasterCNI",
@@ -63,8 +57,10 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// `allowedUid`: a user who may call besides root.
     pub allowed_uid: Option<u32>,
-    /// `logLevel`.
-    pub log_level: Option<String>,
+    /// What is logged, and where to.
+    pub log: LogSettings,
+    /// Where the metrics are.
+    pub metrics: MetricsSettings,
     /// `binDir`: searched before the runtime's `CNI_PATH`.
     pub bin_dir: Option<PathBuf>,
     /// `confDir`: networks by name on disk.
@@ -134,7 +130,8 @@ impl Settings {
             socket_dir: fields.path("daemonSocketDir", SOCKET_DIR)?,
             state_dir: fields.path("stateDir", STATE_DIR)?,
             allowed_uid: fields.get("allowedUid", "a user id")?,
-            log_level: log_level(fields, strict)?,
+            log: LogSettings::read(fields, strict)?,
+            metrics: MetricsSettings::read(fields)?,
             bin_dir: fields.raw("binDir").map(|_| fields.path("binDir", "/opt/cni/bin")).transpose()?,
             conf_dir: fields.path("confDir", "/etc/cni/multus/net.d")?,
             cluster_network: fields.text("clusterNetwork")?,
@@ -171,6 +168,11 @@ impl Settings {
             ACCEPTED.iter().chain(SHIMS).chain(OURS).map(|key| key.to_ascii_lowercase()).collect();
         fields.keys().filter(|key| !key.starts_with("cni.dev/") && !known.contains(*key)).collect()
     }
+
+    /// What else to warn of at start: values that have no effect, or one that surprises.
+    pub fn notices(fields: &Fields) -> Vec<String> {
+        telemetry::notices(fields)
+    }
 }
 
 /// The keys that [`Settings::read`] reads.
@@ -188,9 +190,15 @@ const OURS: &[&str] = &[
     "delegates",
     "globalNamespaces",
     "goneGap",
+    "logFile",
+    "logFormat",
     "logLevel",
+    "logOptions",
+    "logToStderr",
     "lookupWait",
     "maxPluginRuns",
+    "metricsAddress",
+    "metricsPort",
     "multusNamespace",
     "namespaceIsolation",
     "orphanAfter",
@@ -204,20 +212,6 @@ const OURS: &[&str] = &[
     "strict",
     "systemNamespaces",
 ];
-
-/// A level that is not known is an error under `strict` (P-034) and as good as none otherwise, as it is for Multus.
-fn log_level(fields: &Fields, strict: bool) -> Result<Option<String>, FieldsError> {
-    let Some(level) = fields.text("logLevel")? else { return Ok(None) };
-    if LOG_LEVELS.iter().any(|known| known.eq_ignore_ascii_case(&level)) {
-        return Ok(Some(level.to_ascii_lowercase()));
-    }
-    if strict {
-        let allowed = format!("one of {}", LOG_LEVELS.join(", "));
-        return Err(FieldsError::Value { key: "logLevel".to_owned(), value: format!("{level:?}"), allowed });
-    }
-    tracing::warn!(level, "logLevel is none of {}; it is not changed", LOG_LEVELS.join(", "));
-    Ok(None)
-}
 
 /// A comma list, as Multus has it; a given list replaces `default`.
 fn global_namespaces(fields: &Fields) -> Result<BTreeSet<String>, FieldsError> {

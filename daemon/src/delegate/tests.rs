@@ -50,7 +50,7 @@ impl Bench {
             slots: 1,
             mark: ("PLEXUS_MARK", "1".to_owned()),
         };
-        Self { dir, delegates: Delegates::new(host, limits) }
+        Self { dir, delegates: Delegates::new(host, limits, Arc::new(Metrics::new(false))) }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -189,6 +189,15 @@ pub(super) fn quarantine(state_dir: &Path, path: &Path) -> Result<PathBuf, Ledge
     Ok(to)
 }
 
+/// How many files are in the quarantine.
+pub(super) fn quarantined(state_dir: &Path) -> Result<usize, LedgerError> {
+    let dir = state_dir.join(QUARANTINE_DIR);
+    match fs::read_dir(&dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        entries => Ok(entries.map_err(LedgerError::io("list", &dir))?.count()),
+    }
+}
+
 fn make_dir(dir: &Path) -> Result<(), LedgerError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(LedgerError::io("create", dir))
 }

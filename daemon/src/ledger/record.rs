@@ -170,6 +170,12 @@ pub enum ParseError {
 }
 
 impl Planned {
+    /// Interfaces and their networks, for who reads: `eth0=pods,net1=default/lan`.
+    pub fn networks(&self) -> String {
+        let networks: Vec<_> = self.attachments.iter().map(|a| format!("{}={}", a.ifname, a.network)).collect();
+        networks.join(",")
+    }
+
     /// The first line of a file, with its line break.
     pub(super) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
         to_line(&First { planned: self })
@@ -193,6 +199,31 @@ fn to_line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Where a record is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Its ADD has not ended.
+    Adding,
+    /// Its ADD has succeeded.
+    Attached,
+    /// Its DEL has begun, or has failed.
+    Deleting,
+    /// Its DEL goes on failing, and the runtime thinks that it has succeeded.
+    Orphaned,
+}
+
+impl Phase {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Adding => "adding",
+            Self::Attached => "attached",
+            Self::Deleting => "deleting",
+            Self::Orphaned => "orphaned",
+        }
+    }
+}
+
 impl Record {
     /// A record of which nothing has happened yet.
     pub fn new(planned: Planned) -> Self {
@@ -206,6 +237,19 @@ impl Record {
             del_failures: DelFailures::default(),
             orphaned: false,
             unreadable: 0,
+        }
+    }
+
+    /// Where it is in its life.
+    pub fn phase(&self) -> Phase {
+        if self.orphaned {
+            Phase::Orphaned
+        } else if self.deleting || self.del_failures.count > 0 {
+            Phase::Deleting
+        } else if self.completed {
+            Phase::Attached
+        } else {
+            Phase::Adding
         }
     }
 

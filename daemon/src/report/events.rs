@@ -6,7 +6,6 @@ mod object;
 mod sender;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use k8s_openapi::jiff::Timestamp;
 use plexus_api::cni::{CniError, CniResult, Code};
@@ -14,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::gather::cluster::kube::Connection;
 use crate::plan::{Attachment, PodRef, WarningKind};
+use crate::telemetry::Metrics;
 use sender::Sender;
 
 /// How many events may wait to be sent.
@@ -134,21 +134,20 @@ pub(super) fn added_interface(attachment: &Attachment, result: &CniResult) -> St
 #[derive(Debug, Clone)]
 pub struct Events {
     queue: Option<mpsc::Sender<(Event, Timestamp)>>,
-    dropped: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
 }
 
 impl Events {
     /// Events that only go to the log.
-    pub(super) fn logged() -> Self {
-        Self { queue: None, dropped: Arc::default() }
+    pub(super) fn logged(metrics: Arc<Metrics>) -> Self {
+        Self { queue: None, metrics }
     }
 
     /// Events that go to the log and to an API server, on behalf of `node`.
-    pub(super) fn sent(connection: Arc<Connection>, node: &str) -> Self {
+    pub(super) fn sent(connection: Arc<Connection>, node: &str, metrics: Arc<Metrics>) -> Self {
         let (queue, events) = mpsc::channel(QUEUE);
-        let dropped = Arc::<AtomicU64>::default();
-        tokio::spawn(Sender::new(connection, node, dropped.clone()).run(events));
-        Self { queue: Some(queue), dropped }
+        tokio::spawn(Sender::new(connection, node, metrics.clone()).run(events));
+        Self { queue: Some(queue), metrics }
     }
 
     /// Tells of an event. Never waits.
@@ -162,13 +161,8 @@ impl Events {
         if let Some(queue) = &self.queue
             && queue.try_send((event, Timestamp::now())).is_err()
         {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.metrics.event_dropped();
         }
-    }
-
-    /// How many were dropped.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
     }
 }
 

@@ -21,6 +21,7 @@ use crate::netns::Netns;
 use crate::plan::{Warning, plan};
 use crate::report::NotYet;
 use crate::report::events::Reason;
+use crate::telemetry;
 
 impl Verbs {
     /// Attaches a sandbox to its networks and answers with the default network's result (decision 9).
@@ -41,6 +42,7 @@ impl Verbs {
         let mut netns = Netns::open(Path::new(env.netns.as_deref().unwrap_or_default())).await?;
         let planned = self.plan(incoming, &call, &mut netns).await;
         let planned = planned.inspect_err(|error| self.tell_refusal(incoming, error))?;
+        telemetry::Call::record_networks(&planned.networks());
         for attachment in &planned.attachments {
             let found = self.delegates.find(&call, &attachment.config);
             let found = found.map_err(|error| error.context(attachment.place()));

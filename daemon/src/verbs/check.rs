@@ -11,6 +11,7 @@ use crate::delegate::Priority;
 use crate::ledger::{Planned, Record};
 use crate::netns::{Family, Netns};
 use crate::plan::DefaultRoutes;
+use crate::telemetry;
 
 impl Verbs {
     /// Asks each plugin in order, and looks for each interface ourselves; changes nothing (P-095, P-096, P-097).
@@ -25,6 +26,7 @@ impl Verbs {
             let msg = format!("interface {:?} of this container is not attached", env.ifname);
             return Err(CniError::new(Code::CheckFailed, msg));
         };
+        telemetry::Call::record_networks(&record.planned.networks());
         let mut netns = Netns::open(Path::new(env.netns.as_deref().unwrap_or_default())).await?;
         let _slot = self.delegates.slot(Priority::Add).await;
         let call = incoming.delegate_call(incoming.settings.add_timeout, CancellationToken::new());

@@ -8,6 +8,7 @@ use super::undo::{Failures, Undo};
 use crate::delegate::Priority;
 use crate::ledger::{Lane, Line};
 use crate::report::events::Reason;
+use crate::telemetry;
 
 impl Verbs {
     /// Detaches a sandbox. Succeeds where there is nothing to detach (P-087).
@@ -32,6 +33,7 @@ impl Verbs {
             }
             return Ok(());
         };
+        telemetry::Call::record_networks(&record.planned.networks());
         let _slot = self.delegates.slot(Priority::Del).await;
         let undo = Undo {
             // The runtime's value, even where it is empty: a recorded path may be another sandbox's by now.

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use plexus_api::wire::Request;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::Verbs;
 use super::undo::Undo;
 use crate::delegate::Priority;
 use crate::ledger::{Key, Record, Spooled};
 use crate::netns::Netns;
+use crate::telemetry::Call;
 
 /// Why recovery undoes a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,18 @@ pub enum Reason {
     Failed,
     /// Its sandbox is gone.
     Dead,
+}
+
+impl Reason {
+    /// The word for it in the metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Unfinished => "unfinished",
+            Self::Begun => "begun",
+            Self::Failed => "failed",
+            Self::Dead => "dead",
+        }
+    }
 }
 
 /// A record that is to be undone, as recovery saw it.
@@ -75,7 +89,9 @@ impl Verbs {
         let pod = record.planned.pod.clone();
         let netns = if reason == Reason::Dead { None } else { self.recorded_netns(&record).await };
         let undo = Undo { netns, path: Vec::new(), env: BTreeMap::new() };
-        match self.undo(&lane, record, undo, self.settings.del_timeout).await {
+        let undone = self.undo(&lane, record, undo, self.settings.del_timeout).await;
+        self.metrics.cleaned_up(reason.as_str(), undone.is_ok());
+        match undone {
             Ok(()) => tracing::info!(%pod, container_id, ifname, ?reason, "recovery: cleaned up"),
             Err(failures) => tracing::warn!(%pod, container_id, ifname, ?reason, %failures, "recovery: not yet"),
         }
@@ -110,7 +126,10 @@ impl Verbs {
             }
         };
         self.confirm_netns(&mut request).await;
-        match self.serve(request, CancellationToken::new()).await {
+        let (call, metrics) = (Call::new(&request), self.metrics.clone());
+        let served = self.serve(request, CancellationToken::new()).instrument(call.span().clone()).await;
+        metrics.cleaned_up("spooled", served.is_ok());
+        match served {
             Ok(_) => {
                 tracing::info!(path = %spooled.path().display(), "a DEL from the spool is done");
                 if let Err(error) = spooled.done() {

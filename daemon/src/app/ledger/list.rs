@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::ledger::{Ledger, Record};
+use crate::ledger::{Ledger, Phase, Record};
 use crate::recovery::boot_id;
 use crate::verbs::unix_ms;
 
@@ -74,16 +74,9 @@ fn row(record: &Record, boot: &str, now: u64) -> [String; 6] {
 }
 
 fn state(record: &Record, boot: &str) -> &'static str {
-    if record.orphaned {
-        "orphaned"
-    } else if record.deleting || record.del_failures.count > 0 {
-        "deleting"
-    } else if record.planned.boot_id != boot {
-        "before-reboot"
-    } else if record.completed {
-        "attached"
-    } else {
-        "adding"
+    match record.phase() {
+        Phase::Adding | Phase::Attached if record.planned.boot_id != boot => "before-reboot",
+        phase => phase.as_str(),
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::plan::Pod;
+use crate::telemetry::CacheReading;
 
 /// A network-attachment-definition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +140,20 @@ impl Store {
     /// Whether ADD can be served from it: both kinds are known, or the definitions are from a snapshot (decision 17).
     pub fn synced(&self) -> bool {
         self.0.borrow().synced()
+    }
+
+    /// What the store is now, for the metrics.
+    pub fn reading(&self) -> CacheReading {
+        let tables = self.0.borrow();
+        let age = |time: Option<SystemTime>| time.map(|time| time.elapsed().unwrap_or_default());
+        CacheReading {
+            pods: tables.pods.objects.len(),
+            definitions: tables.definitions.objects.len(),
+            synced: tables.synced(),
+            pods_age: age(tables.pods.confirmed),
+            definitions_age: age(tables.definitions.confirmed),
+            snapshot_age: age(tables.snapshot),
+        }
     }
 
     /// Waits until the definitions are known, be it from a snapshot; whether they are at `deadline`.

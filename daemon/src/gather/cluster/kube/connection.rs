@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kube::client::ClientBuilder;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+
+use crate::telemetry::ApiLayer;
 
 /// How long a connection may take to be there.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -13,6 +16,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Connection {
     kubeconfig: Option<PathBuf>,
+    measure: ApiLayer,
 }
 
 /// Why there is no client.
@@ -38,11 +42,12 @@ pub enum ConnectionError {
 }
 
 impl Connection {
-    /// The API server of this kubeconfig, or without one that of the cluster this process runs in.
-    pub fn new(kubeconfig: Option<PathBuf>) -> Self {
+    /// The API server of this kubeconfig, or without one that of the cluster this process runs in. All
+    /// requests go through `measure`.
+    pub fn new(kubeconfig: Option<PathBuf>, measure: ApiLayer) -> Self {
         // It fails only where it has been done.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { kubeconfig }
+        Self { kubeconfig, measure }
     }
 
     /// A client with connections of its own and the credentials of this moment. It reads token files again about once
@@ -70,6 +75,6 @@ impl Connection {
         config.connect_timeout = Some(CONNECT);
         // By itself the client would try for minutes, unseen, while a call waits.
         config.default_retry = false;
-        Ok(Client::try_from(config)?)
+        Ok(ClientBuilder::try_from(config)?.with_layer(&self.measure).build())
     }
 }

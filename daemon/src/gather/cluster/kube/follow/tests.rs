@@ -13,6 +13,7 @@ use tower::service_fn;
 use super::*;
 use crate::gather::cluster::Definition;
 use crate::plan::Pod;
+use crate::telemetry::{ApiLayer, Metrics};
 
 /// What an API server says to one request.
 enum Say {
@@ -56,7 +57,11 @@ fn follow<T: Kind + Sync + 'static>(answer: impl Fn(&str, usize) -> Say + Clone 
         async move { Ok::<_, Never>(response(answer)) }
     });
     let store = Store::default();
-    let mut follower = Follower::<T>::new(Arc::new(Connection::new(None)), None, store.clone());
+    let mut follower = Follower::<T>::new(
+        Arc::new(Connection::new(None, ApiLayer::new(Arc::new(Metrics::new(false))))),
+        None,
+        store.clone(),
+    );
     follower.client = Some(Client::new(service, "default"));
     tokio::spawn(follower.run());
     (store, asked)
