@@ -12,6 +12,7 @@ use plexus_api::status::{NetworkStatus, render};
 use plexus_api::wire;
 use plexusd::cli::Cli;
 use plexusd::config::{Fields, Settings};
+use plexusd::report::events::Reason;
 use serde_json::{Map, Value};
 
 /// Where paths that the documents name may begin.
@@ -145,6 +146,13 @@ fn every_error_code_is_explained() {
     let document = Document::read("docs/troubleshooting.md");
     let told: BTreeSet<_> = document.rows("Error codes").into_iter().map(|row| row[..2].join(" ")).collect();
     let known: BTreeSet<_> = Code::ALL.iter().map(|code| format!("{} {code:?}", *code as u32)).collect();
+    assert_eq!(told, known);
+}
+
+#[test]
+fn every_event_is_explained() {
+    let told = Document::read("docs/troubleshooting.md").keys("Events");
+    let known: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.name().to_owned()).collect();
     assert_eq!(told, known);
 }
 

@@ -64,7 +64,8 @@ impl Source {
     }
 
     /// Makes what tells the world of its pods, for who owns the ledger.
-    pub fn reporters(&self) -> impl Fn() -> Reporter + use<> {
+    pub fn reporters(&self, metrics: &Arc<Metrics>) -> impl Fn() -> Reporter + use<> {
+        let metrics = metrics.clone();
         let from = match self {
             Self::Manifests(manifests) => Err(manifests.dir().to_owned()),
             Self::Cluster(Cluster { connection, node, store, .. }) => {
@@ -72,8 +73,10 @@ impl Source {
             }
         };
         move || match &from {
-            Err(manifests) => Reporter::beside(manifests.clone()),
-            Ok((connection, node, store)) => Reporter::in_cluster(connection.clone(), node, store.clone()),
+            Err(manifests) => Reporter::beside(manifests.clone(), metrics.clone()),
+            Ok((connection, node, store)) => {
+                Reporter::in_cluster(connection.clone(), node, store.clone(), metrics.clone())
+            }
         }
     }
 

@@ -69,10 +69,7 @@ impl Lookup<'_> {
         let found = match self.awaited(namespace, name).await {
             Ok(Some(definition)) => self.by_definition(definition).await,
             Ok(None) => {
-                let msg = format!(
-                    "cannot find a network-attachment-definition ({name}) in namespace ({namespace}): there is none \
-                     of this name; create it, or correct the pod's annotation"
-                );
+                let msg = "there is no network-attachment-definition of this name";
                 Err(CniError::new(Code::UnknownNetwork, msg))
             }
             Err(error) => Err(error),

@@ -6,7 +6,6 @@ mod object;
 mod sender;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use k8s_openapi::jiff::Timestamp;
 use plexus_api::cni::{CniError, CniResult, Code};
@@ -14,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::gather::cluster::kube::Connection;
 use crate::plan::{Attachment, PodRef, WarningKind};
+use crate::telemetry::Metrics;
 use sender::Sender;
 
 /// How many events may wait to be sent.
@@ -95,18 +95,21 @@ impl Reason {
         self != Self::AddedInterface
     }
 
-    /// The reason of a refusal before anything ran; none for what passes by itself or is not about the pod.
-    pub fn of_refusal(error: &CniError) -> Option<Self> {
+    /// The reason of a refusal before anything ran, and what to do; none for what passes by itself or is not about the
+    /// pod.
+    pub fn of_refusal(error: &CniError) -> Option<(Self, &'static str)> {
+        let network = (Self::InvalidNetworkConfig, "correct the configuration of the network");
+        let annotation = (Self::InvalidNetworks, "correct the annotation of the pod");
         let reasons = [
-            (Code::UnknownNetwork, Self::NoNetworkFound),
-            (Code::InvalidAnnotation, Self::InvalidNetworks),
-            (Code::InterfaceTaken, Self::InvalidNetworks),
-            (Code::IncompatibleVersion, Self::InvalidNetworkConfig),
-            (Code::UnsupportedField, Self::InvalidNetworkConfig),
-            (Code::Decode, Self::InvalidNetworkConfig),
-            (Code::InvalidConfig, Self::InvalidNetworkConfig),
-            (Code::Forbidden, Self::NetworkForbidden),
-            (Code::PluginMissing, Self::AttachFailed),
+            (Code::UnknownNetwork, (Self::NoNetworkFound, "create it, or correct the annotation of the pod")),
+            (Code::InvalidAnnotation, annotation),
+            (Code::InterfaceTaken, annotation),
+            (Code::IncompatibleVersion, network),
+            (Code::UnsupportedField, network),
+            (Code::Decode, network),
+            (Code::InvalidConfig, network),
+            (Code::Forbidden, (Self::NetworkForbidden, "select another network, or ask the administrator")),
+            (Code::PluginMissing, (Self::AttachFailed, "install the plugin on the node")),
         ];
         reasons.into_iter().find(|(code, _)| error.is(*code)).map(|(_, reason)| reason)
     }
@@ -131,21 +134,20 @@ pub(super) fn added_interface(attachment: &Attachment, result: &CniResult) -> St
 #[derive(Debug, Clone)]
 pub struct Events {
     queue: Option<mpsc::Sender<(Event, Timestamp)>>,
-    dropped: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
 }
 
 impl Events {
     /// Events that only go to the log.
-    pub(super) fn logged() -> Self {
-        Self { queue: None, dropped: Arc::default() }
+    pub(super) fn logged(metrics: Arc<Metrics>) -> Self {
+        Self { queue: None, metrics }
     }
 
     /// Events that go to the log and to an API server, on behalf of `node`.
-    pub(super) fn sent(connection: Arc<Connection>, node: &str) -> Self {
+    pub(super) fn sent(connection: Arc<Connection>, node: &str, metrics: Arc<Metrics>) -> Self {
         let (queue, events) = mpsc::channel(QUEUE);
-        let dropped = Arc::<AtomicU64>::default();
-        tokio::spawn(Sender::new(connection, node, dropped.clone()).run(events));
-        Self { queue: Some(queue), dropped }
+        tokio::spawn(Sender::new(connection, node, metrics.clone()).run(events));
+        Self { queue: Some(queue), metrics }
     }
 
     /// Tells of an event. Never waits.
@@ -159,13 +161,8 @@ impl Events {
         if let Some(queue) = &self.queue
             && queue.try_send((event, Timestamp::now())).is_err()
         {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.metrics.event_dropped();
         }
-    }
-
-    /// How many were dropped.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
     }
 }
 
