@@ -95,6 +95,13 @@ impl Reason {
         self != Self::AddedInterface
     }
 
+    /// Whether the log's line of the call says it anyway.
+    fn has_log_line(self) -> bool {
+        let others =
+            [Self::CapabilityMissing, Self::InterfaceNameIgnored, Self::DetachOrphaned, Self::NetworkStatusRefused];
+        !others.contains(&self)
+    }
+
     /// The reason of a refusal before anything ran, and what to do; none for what passes by itself or is not about the
     /// pod.
     pub fn of_refusal(error: &CniError) -> Option<(Self, &'static str)> {
@@ -153,10 +160,10 @@ impl Events {
     /// Tells of an event. Never waits.
     pub fn emit(&self, event: Event) {
         let Event { pod, reason, message } = &event;
-        if reason.is_warning() {
-            tracing::warn!(%pod, reason = reason.name(), "{message}");
+        if reason.has_log_line() {
+            tracing::debug!(%pod, reason = reason.name(), "{message}");
         } else {
-            tracing::info!(%pod, reason = reason.name(), "{message}");
+            tracing::warn!(%pod, reason = reason.name(), "{message}");
         }
         if let Some(queue) = &self.queue
             && queue.try_send((event, Timestamp::now())).is_err()
