@@ -61,7 +61,7 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> a
     let source = Source::open(args, settings, &store, metrics.clone()).await?;
     let snapshots = source.snapshots();
     let live = source.live();
-    let reporter = source.reporters(&metrics);
+    let reporter = source.reporters();
     let mut source = tokio::spawn(source.run());
     let host = Host::start(tokio::runtime::Handle::current())?;
     let boot_id = recovery::boot_id().context("the machine's boot id")?;
