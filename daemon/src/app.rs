@@ -1,5 +1,6 @@
 //! Wires the rooms together and waits for the end.
 
+mod duty;
 mod ledger;
 
 use std::path::{Path, PathBuf};
@@ -7,15 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use plexus_api::wire::{MULTUS_SOCKET_NAME, SOCKET_NAME};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cli::Serve;
-use crate::config::{Fields, Settings};
+use crate::config::{Fields, Settings, resolve_host_paths};
 use crate::delegate::{Delegates, Limits};
 use crate::gather::cluster::{Manifests, Store};
+use crate::gather::primary::Primary;
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::recovery;
@@ -24,6 +27,7 @@ use crate::server::{Ended, Listener, outlive, router};
 use crate::telemetry;
 use crate::verbs::Verbs;
 
+pub use duty::Duty;
 pub use ledger::ledger;
 
 /// How long a starting daemon waits for the one before it to let go of the ledger: longer than a call can last, since
@@ -32,29 +36,35 @@ const LOCK_WAIT: Duration = Duration::from_mins(3);
 /// Enough for a node: the work is done by plugins, not by the daemon.
 const WORKERS: usize = 2;
 
-/// `plexusd serve`: until SIGTERM or SIGINT.
+/// `plexusd serve` and `plexusd uninstall`: until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// A configuration that cannot be read, a ledger that another daemon holds, a socket that cannot be bound.
-pub fn serve(args: &Serve) -> anyhow::Result<()> {
-    let file = read_file(&args.config)?;
+pub fn serve(args: &Serve, duty: Duty) -> anyhow::Result<()> {
+    let mut file = read_file(&args.config)?;
+    let notices = resolve_host_paths(&mut file, Path::new("/"));
     let settings = Settings::read(&file).with_context(|| args.config.display().to_string())?;
     telemetry::init(settings.log_level.as_deref());
     for key in Settings::unknown_keys(&file) {
         tracing::warn!(key, file = %args.config.display(), "unknown key; it has no effect");
     }
+    for notice in notices {
+        tracing::info!("{notice}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    let outcome = runtime.block_on(run(args, &file, &settings));
+    let outcome = runtime.block_on(run(args, duty, &file, &settings));
     // A wait for the ledger that nobody waits for any more must not keep the process.
     runtime.shutdown_background();
     outcome
 }
 
-async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result<()> {
+async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let store = Store::default();
     let manifests = Manifests::open(&args.manifests, store.clone())?;
     let mut manifests = tokio::spawn(manifests.run());
+    let (primary, follower) = Primary::open(settings, &store).await.context("the default network")?;
+    let mut follower = tokio::spawn(follower.run());
     let limits = Limits {
         bin_dirs: settings.bin_dir.iter().cloned().collect(),
         plugin_timeout: settings.plugin_timeout,
@@ -64,7 +74,8 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result
     let boot_id = recovery::boot_id().context("the machine's boot id")?;
     loop {
         // Callers queue at our socket from here on, and a daemon that runs hands over to us.
-        let listener = Listener::bind(&settings.socket_dir, settings.allowed_uid)?;
+        let listener = Listener::bind(&settings.socket_dir, SOCKET_NAME, settings.allowed_uid)?;
+        let multus = multus_listener(settings);
         let socket = listener.path().to_owned();
         let ledger = tokio::select! {
             ledger = open_ledger(settings.state_dir.clone()) => ledger?,
@@ -78,8 +89,10 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result
             settings: settings.clone(),
             ledger,
             store: store.clone(),
+            primary: primary.clone(),
+            installed: duty.status(settings.publish.is_some()),
         };
-        let mut shift = Shift::begin(verbs, listener);
+        let mut shift = Shift::begin(verbs, listener, multus, |verbs, stop| duty.begin(verbs, args, stop));
         tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "plexusd serves");
         tokio::select! {
             () = signals.next() => {
@@ -92,6 +105,7 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings) -> anyhow::Result
             _ = &mut shift.server => tracing::info!("another plexusd takes over: calls in flight finish here"),
             // Without its source the daemon would go on with what was; a supervisor can mend that.
             error = &mut manifests => return Err(error?.into()),
+            error = &mut follower => return Err(error?.into()),
         }
         shift.end().await;
         tracing::info!("another plexusd serves; this one stands by");
@@ -106,21 +120,46 @@ async fn open_ledger(state_dir: PathBuf) -> anyhow::Result<Ledger> {
     Ok(tokio::task::spawn_blocking(move || Ledger::open(&state_dir, LOCK_WAIT)).await??)
 }
 
+/// The socket at which clients of Multus look for its daemon, where it is wanted and can be.
+fn multus_listener(settings: &Settings) -> Option<Listener> {
+    let dir = settings.multus_socket_dir.as_deref()?;
+    Listener::bind(dir, MULTUS_SOCKET_NAME, settings.allowed_uid)
+        .inspect_err(|error| tracing::warn!(%error, "Plexus does not listen on multus.sock"))
+        .ok()
+}
+
 /// The time during which this daemon serves and owns the ledger.
 struct Shift {
     stop: CancellationToken,
     tasks: TaskTracker,
     server: JoinHandle<Ended>,
+    /// The server on Multus' socket.
+    multus: JoinHandle<()>,
     recovery: JoinHandle<()>,
+    duty: JoinHandle<()>,
 }
 
 impl Shift {
-    fn begin(verbs: Verbs, listener: Listener) -> Self {
+    fn begin(
+        verbs: Verbs,
+        listener: Listener,
+        multus: Option<Listener>,
+        duty: impl FnOnce(&Verbs, CancellationToken) -> JoinHandle<()>,
+    ) -> Self {
         let (verbs, stop, tasks) = (Arc::new(verbs), CancellationToken::new(), TaskTracker::new());
+        let duty = duty(&verbs, stop.clone());
         let recovery = tokio::spawn(recovery::run(verbs.clone(), stop.clone()));
         let router = router(verbs, tasks.clone(), stop.clone());
+        let multus = multus.map(|listener| listener.serve(router.clone(), stop.clone()));
+        let multus = tokio::spawn(async move {
+            if let Some(serve) = multus
+                && serve.await == Ended::Superseded
+            {
+                tracing::info!("another listens on multus.sock from here on");
+            }
+        });
         let server = tokio::spawn(listener.serve(router, stop.clone()));
-        Self { stop, tasks, server, recovery }
+        Self { stop, tasks, server, multus, recovery, duty }
     }
 
     /// Lets all calls finish, and lets go of the ledger with the last.
@@ -129,9 +168,10 @@ impl Shift {
         if !self.server.is_finished() {
             let _ = (&mut self.server).await;
         }
+        let _ = self.multus.await;
         self.tasks.close();
         self.tasks.wait().await;
-        let _ = self.recovery.await;
+        let _ = tokio::join!(self.recovery, self.duty);
     }
 }
 

@@ -5,6 +5,8 @@ pub mod cluster;
 pub mod disk;
 mod networks;
 mod pod;
+pub mod primary;
+mod samples;
 
 use std::collections::BTreeSet;
 
@@ -16,6 +18,7 @@ use tokio::time::Instant;
 use crate::config::Settings;
 use crate::plan::{Network, Pod, PodRef, Policy, Selected, Snapshot, ifname};
 use cluster::Store;
+use primary::Primary;
 
 pub use networks::default_networks;
 
@@ -48,6 +51,7 @@ impl Asked {
 /// [`Code::InvalidAnnotation`] for an annotation that cannot be read.
 pub async fn snapshot(
     store: &Store,
+    primary: &Primary,
     settings: &Settings,
     asked: &Asked,
     links: BTreeSet<String>,
@@ -57,7 +61,7 @@ pub async fn snapshot(
     let pod = pod::find(store, asked, deadline).await?;
     let default_selection = default_selection(&pod, settings)?;
     let elements = elements(&pod, NETWORKS, &pod.namespace)?;
-    let lookup = networks::Lookup { store, settings, deadline };
+    let lookup = networks::Lookup { store, primary: Some(primary), settings, deadline };
     let (default, literal) = match &default_selection {
         Some(selection) => (lookup.selected(selection, &asked.ifname).await?, Vec::new()),
         None => lookup.default_networks().await?,

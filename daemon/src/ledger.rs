@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use error::LedgerError;
+pub use journal::LEDGER_DIR;
 pub use lane::{AddLane, Exclusive, Lane};
 pub use record::{DelFailures, FORMAT, Line, PLEXUSD, ParseError, Planned, Record, State};
 

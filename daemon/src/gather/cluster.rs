@@ -4,4 +4,4 @@ pub mod manifests;
 mod store;
 
 pub use manifests::Manifests;
-pub use store::{Definition, Store};
+pub use store::{Changes, Definition, Store};

@@ -6,31 +6,43 @@ use tokio::time::Instant;
 
 use super::cluster::Store;
 use super::disk;
+use super::primary::Primary;
 use crate::config::Settings;
 use crate::plan::{Network, place};
 
 /// What a definition without a version is executed as.
-const DEFAULT_VERSION: Version = Version::V1_0_0;
+pub(super) const DEFAULT_VERSION: Version = Version::V1_0_0;
 
 /// Looks networks up, waiting for definitions that are not known yet until the deadline.
 pub(super) struct Lookup<'a> {
     pub store: &'a Store,
+    /// The default network that is followed; without it, it is looked up.
+    pub primary: Option<&'a Primary>,
     pub settings: &'a Settings,
     pub deadline: Instant,
 }
 
 /// The networks of every pod outside the system namespaces, the default network first, looked up without waiting: for
 /// STATUS and GC.
-pub async fn default_networks(store: &Store, settings: &Settings) -> Result<Vec<Network>, CniError> {
-    let lookup = Lookup { store, settings, deadline: Instant::now() };
+pub async fn default_networks(store: &Store, primary: &Primary, settings: &Settings) -> Result<Vec<Network>, CniError> {
+    let lookup = Lookup { store, primary: Some(primary), settings, deadline: Instant::now() };
     let (default, literal) = lookup.default_networks().await?;
     let everywhere = lookup.everywhere().await?;
     Ok([vec![default], literal, everywhere].concat())
 }
 
+/// The default network by definition, by name, or literally, looked up without waiting.
+pub(super) async fn look_up(store: &Store, settings: &Settings) -> Result<Network, CniError> {
+    let lookup = Lookup { store, primary: None, settings, deadline: Instant::now() };
+    lookup.default_networks().await.map(|(default, _)| default)
+}
+
 impl Lookup<'_> {
     /// The default network, and the further ones that stand beside it in a literal list.
     pub async fn default_networks(&self) -> Result<(Network, Vec<Network>), CniError> {
+        if let Some(followed) = self.primary.map(Primary::for_call).transpose()?.flatten() {
+            return Ok((followed, Vec::new()));
+        }
         if let Some(name) = &self.settings.cluster_network {
             let network = self.by_any_form(name).await.map_err(|error| error.context("clusterNetwork"))?;
             return Ok((network, Vec::new()));
@@ -44,7 +56,8 @@ impl Lookup<'_> {
             literal.push(on_disk(config));
         }
         if literal.is_empty() {
-            let msg = "no default network: set clusterNetwork (or delegates) in the node's configuration";
+            let msg =
+                "no default network: set multusAutoconfigDir, clusterNetwork or delegates in the node's configuration";
             return Err(CniError::new(Code::InvalidConfig, msg));
         }
         let default = literal.remove(0);
@@ -101,7 +114,7 @@ impl Lookup<'_> {
 }
 
 /// Runs what reads files where it may block.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, CniError> + Send + 'static,
 ) -> Result<T, CniError> {
     tokio::task::spawn_blocking(read).await.unwrap_or_else(|panic| {
@@ -109,6 +122,6 @@ async fn blocking<T: Send + 'static>(
     })
 }
 
-fn on_disk(config: NetworkConfig) -> Network {
+pub(super) fn on_disk(config: NetworkConfig) -> Network {
     Network { name: config.name.clone(), namespace: None, config }
 }

@@ -64,7 +64,7 @@ impl Verbs {
         let links = netns.links().await?.into_iter().map(|link| link.name).collect();
         let asked = incoming.asked()?;
         let snapshot = tokio::select! {
-            snapshot = gather::snapshot(&self.store, &incoming.settings, &asked, links, call.deadline) => snapshot?,
+            snapshot = gather::snapshot(&self.store, &self.primary, &incoming.settings, &asked, links, call.deadline) => snapshot?,
             () = call.cancel.cancelled() => return Err(caller_gone()),
         };
         let plan = plan(&snapshot)?;

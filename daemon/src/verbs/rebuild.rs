@@ -42,7 +42,8 @@ impl Verbs {
             asked = asked.without_annotations();
         }
         let now = Instant::now();
-        let snapshot = gather::snapshot(&self.store, &incoming.settings, &asked, BTreeSet::new(), now).await?;
+        let snapshot =
+            gather::snapshot(&self.store, &self.primary, &incoming.settings, &asked, BTreeSet::new(), now).await?;
         Ok(plan(&snapshot)?.attachments)
     }
 }

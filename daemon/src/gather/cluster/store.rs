@@ -33,6 +33,19 @@ struct Tables {
     definitions: HashMap<Key, Arc<Definition>>,
 }
 
+/// News of a [`Store`].
+#[derive(Debug)]
+pub struct Changes(watch::Receiver<Tables>);
+
+impl Changes {
+    /// Waits for a change; one may stand for several. Never ends once the store is gone.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
 /// Namespace and name.
 type Key = (String, String);
 
@@ -72,6 +85,11 @@ impl Store {
     pub async fn wait_synced(&self) {
         // It fails only when the last sender is gone, and `self` is one.
         let _ = self.0.subscribe().wait_for(|tables| tables.synced).await;
+    }
+
+    /// Tells of changes from here on.
+    pub fn changes(&self) -> Changes {
+        Changes(self.0.subscribe())
     }
 
     /// Replaces all that is known; of two with one name the last counts. The store has synced from here on.
