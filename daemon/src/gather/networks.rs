@@ -44,8 +44,12 @@ impl Lookup<'_> {
             return Ok((followed, Vec::new()));
         }
         if let Some(name) = &self.settings.cluster_network {
-            let network = self.by_any_form(name).await.map_err(|error| error.context("clusterNetwork"))?;
-            return Ok((network, Vec::new()));
+            let network = self.by_any_form(name).await.map_err(|error| match error.is(Code::UnknownNetwork) {
+                // It may come, as one on disk may (decision 18).
+                true => CniError { code: Code::TryAgain as u32, ..error.context("no default network: clusterNetwork") },
+                false => error.context("clusterNetwork"),
+            });
+            return Ok((network?, Vec::new()));
         }
         let mut literal = Vec::new();
         for (index, delegate) in self.settings.delegates.iter().enumerate() {
