@@ -4,8 +4,12 @@ TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 OUT := $(or $(CARGO_TARGET_DIR),target)
 SKIPPED := $(OUT)/skipped-tests.txt
 SHIM_LIMIT := 1300000
+# Tests run in the directories of their crates.
+ifdef CNI_BIN_DIR
+override export CNI_BIN_DIR := $(abspath $(CNI_BIN_DIR))
+endif
 
-.PHONY: build demo test check conformance clean
+.PHONY: build demo test check conformance metrics clean
 
 ## What ships: dist/plexus and dist/plexusd, static. --target keeps crt-static away from build scripts. The shim is not
 ## position-independent: it saves the relocations, 48 KB and their time at each start.
@@ -43,6 +47,10 @@ check:
 ## Writes docs/conformance.md from the rows that tests name.
 conformance:
 	PLEXUS_BLESS=1 cargo test --locked --package plexus-e2e --test conformance
+
+## Writes the table of docs/metrics.md from the code.
+metrics:
+	PLEXUS_BLESS=1 cargo test --locked --package plexusd --lib telemetry::metrics
 
 clean:
 	cargo clean

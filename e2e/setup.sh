@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs what the demo and the tests need beside Rust, or says exactly what is missing.
+# Installs what building, the demo and the tests need beside Rust, or says exactly what is missing.
 #
-#   e2e/setup.sh        iproute2, and the reference CNI plugins unless CNI_BIN_DIR names a directory that has them
+#   e2e/setup.sh        a C compiler, for the linker; iproute2; and the reference CNI plugins, unless CNI_BIN_DIR names a
+#                       directory that has them
 #
 # Exit status 0: all is there. Otherwise one message on stderr.
 set -eu
@@ -20,12 +21,21 @@ has_plugins() {
     return 1
 }
 
+# An older cargo cannot even read the workspace, and says so in words that help nobody.
+wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")
+has=$(cargo --version 2>/dev/null | cut -d ' ' -f 2) || true
+if [ "$(printf '%s\n' "$wanted" "$has" | sort -V | head -n 1)" != "$wanted" ]; then
+    echo "Rust $wanted or newer is needed, cargo on the PATH is ${has:-missing}: https://rustup.rs installs it" >&2
+    exit 1
+fi
+
 packages=
 PATH=$PATH:/usr/sbin:/sbin
-command -v ip >/dev/null || packages="iproute2"
+command -v cc >/dev/null || packages="gcc libc6-dev"
+command -v ip >/dev/null || packages="$packages iproute2"
 if ! has_plugins; then
     if [ -n "${CNI_BIN_DIR:-}" ]; then
-        echo "CNI_BIN_DIR=$CNI_BIN_DIR must have the CNI plugins $plugins" >&2
+        echo "CNI_BIN_DIR=$CNI_BIN_DIR must be a directory with the CNI plugins $plugins" >&2
         exit 1
     fi
     packages="$packages containernetworking-plugins"
@@ -44,5 +54,5 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 fi
 echo "missing:$(printf ' %s' $packages)
   as root:  apt-get install$(printf ' %s' $packages)
-  or put the CNI plugins $plugins into /opt/cni/bin, or name their directory: CNI_BIN_DIR=..." >&2
+  CNI plugins can also be put into /opt/cni/bin, or elsewhere: CNI_BIN_DIR=/that/directory make ..." >&2
 exit 1

@@ -1,5 +1,6 @@
 //! Wires the rooms together and waits for the end.
 
+mod cluster;
 mod duty;
 mod ledger;
 
@@ -10,23 +11,24 @@ use std::time::Duration;
 use anyhow::Context;
 use plexus_api::wire::{MULTUS_SOCKET_NAME, SOCKET_NAME};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cli::Serve;
 use crate::config::{Fields, Settings, resolve_host_paths};
 use crate::delegate::{Delegates, Limits};
-use crate::gather::cluster::{Manifests, Store};
+use crate::gather::cluster::Store;
 use crate::gather::primary::Primary;
 use crate::host::Host;
 use crate::ledger::Ledger;
-use crate::recovery;
+use crate::recovery::{self, strays};
 use crate::report::Reporter;
-use crate::server::{Ended, Listener, outlive, router};
-use crate::telemetry;
+use crate::server::{Ended, Listener, MetricsListener, metrics_router, outlive, router};
+use crate::telemetry::{Logs, Metrics};
 use crate::verbs::Verbs;
 
+use cluster::Source;
 pub use duty::Duty;
 pub use ledger::ledger;
 
@@ -44,33 +46,31 @@ pub fn serve(args: &Serve, duty: Duty) -> anyhow::Result<()> {
     let mut file = read_file(&args.config)?;
     let notices = resolve_host_paths(&mut file, Path::new("/"));
     let settings = Settings::read(&file).with_context(|| args.config.display().to_string())?;
-    telemetry::init(settings.log_level.as_deref());
+    let logs = Logs::start(&settings.log);
     for key in Settings::unknown_keys(&file) {
         tracing::warn!(key, file = %args.config.display(), "unknown key; it has no effect");
     }
-    for notice in notices {
-        tracing::info!("{notice}");
+    for notice in notices.into_iter().chain(Settings::notices(&file)) {
+        tracing::warn!(file = %args.config.display(), "{notice}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    let outcome = runtime.block_on(run(args, duty, &file, &settings));
+    let outcome = runtime.block_on(run(args, duty, &file, &settings, &logs));
     // A wait for the ledger that nobody waits for any more must not keep the process.
     runtime.shutdown_background();
     outcome
 }
 
-async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings) -> anyhow::Result<()> {
+async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs: &Logs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let store = Store::default();
-    let manifests = Manifests::open(&args.manifests, store.clone())?;
-    let mut manifests = tokio::spawn(manifests.run());
+    let metrics = Arc::new(Metrics::new(settings.metrics.multus));
+    let source = Source::open(args, settings, &store, metrics.clone()).await?;
+    let snapshots = source.snapshots();
+    let live = source.live();
+    let mut source = tokio::spawn(source.run());
     let (primary, follower) = Primary::open(settings, &store).await.context("the default network")?;
     let mut follower = tokio::spawn(follower.run());
-    let limits = Limits {
-        bin_dirs: settings.bin_dir.iter().cloned().collect(),
-        plugin_timeout: settings.plugin_timeout,
-        slots: settings.max_plugin_runs,
-    };
-    let delegates = Delegates::new(Host::start(tokio::runtime::Handle::current())?, limits);
+    let host = Host::start(tokio::runtime::Handle::current())?;
     let boot_id = recovery::boot_id().context("the machine's boot id")?;
     loop {
         // Callers queue at our socket from here on, and a daemon that runs hands over to us.
@@ -81,18 +81,36 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings) -> an
             ledger = open_ledger(settings.state_dir.clone()) => ledger?,
             () = signals.next() => return Ok(()),
         };
+        if let Err(error) = strays::hold(&ledger, settings.plugin_timeout).await {
+            tracing::warn!(%error, "cannot tell whether plugins of an earlier plexusd still run");
+        }
+        let limits = Limits {
+            bin_dirs: settings.bin_dir.iter().cloned().collect(),
+            plugin_timeout: settings.plugin_timeout,
+            slots: settings.max_plugin_runs,
+            mark: (strays::MARK, ledger.mark().to_owned()),
+        };
         let verbs = Verbs {
-            delegates: delegates.clone(),
+            delegates: Delegates::new(host.clone(), limits, metrics.clone()),
             reporter: Reporter::new(args.manifests.clone()),
+            live: live.clone(),
             boot_id: boot_id.clone(),
             file: file.clone(),
             settings: settings.clone(),
             ledger,
             store: store.clone(),
+            metrics: metrics.clone(),
             primary: primary.clone(),
             installed: duty.status(settings.publish.is_some()),
         };
-        let mut shift = Shift::begin(verbs, listener, multus, |verbs, stop| duty.begin(verbs, args, stop));
+        let verbs = Arc::new(verbs);
+        let mut shift = Shift::begin(&verbs, listener, multus, logs.clone()).await;
+        shift.also(|stop| duty.fulfil(&verbs, args, stop));
+        if let Some(snapshots) = snapshots.clone() {
+            shift.also(|stop| async move { snapshots.keep(stop).await });
+        }
+        // The ledger is let go with the last of its users.
+        drop(verbs);
         tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "plexusd serves");
         tokio::select! {
             () = signals.next() => {
@@ -104,7 +122,7 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings) -> an
             }
             _ = &mut shift.server => tracing::info!("another plexusd takes over: calls in flight finish here"),
             // Without its source the daemon would go on with what was; a supervisor can mend that.
-            error = &mut manifests => return Err(error?.into()),
+            error = &mut source => return Err(error?),
             error = &mut follower => return Err(error?.into()),
         }
         shift.end().await;
@@ -135,21 +153,19 @@ struct Shift {
     server: JoinHandle<Ended>,
     /// The server on Multus' socket.
     multus: JoinHandle<()>,
-    recovery: JoinHandle<()>,
-    duty: JoinHandle<()>,
+    beside: JoinSet<()>,
 }
 
 impl Shift {
-    fn begin(
-        verbs: Verbs,
-        listener: Listener,
-        multus: Option<Listener>,
-        duty: impl FnOnce(&Verbs, CancellationToken) -> JoinHandle<()>,
-    ) -> Self {
-        let (verbs, stop, tasks) = (Arc::new(verbs), CancellationToken::new(), TaskTracker::new());
-        let duty = duty(&verbs, stop.clone());
-        let recovery = tokio::spawn(recovery::run(verbs.clone(), stop.clone()));
-        let router = router(verbs, tasks.clone(), stop.clone());
+    async fn begin(verbs: &Arc<Verbs>, listener: Listener, multus: Option<Listener>, logs: Logs) -> Self {
+        let (stop, tasks, mut beside) = (CancellationToken::new(), TaskTracker::new(), JoinSet::new());
+        // The daemon before this one has let go of the port with the ledger.
+        let metrics = MetricsListener::bind(verbs.settings.metrics.address).await;
+        if let Some(metrics) = metrics.map(|listener| listener.serve(metrics_router(verbs.clone()), stop.clone())) {
+            beside.spawn(metrics);
+        }
+        beside.spawn(recovery::run(verbs.clone(), stop.clone()));
+        let router = router(verbs.clone(), tasks.clone(), stop.clone(), logs);
         let multus = multus.map(|listener| listener.serve(router.clone(), stop.clone()));
         let multus = tokio::spawn(async move {
             if let Some(serve) = multus
@@ -159,7 +175,12 @@ impl Shift {
             }
         });
         let server = tokio::spawn(listener.serve(router, stop.clone()));
-        Self { stop, tasks, server, multus, recovery, duty }
+        Self { stop, tasks, server, multus, beside }
+    }
+
+    /// Does this beside serving, until the token says that it is to end.
+    fn also<W: Future<Output = ()> + Send + 'static>(&mut self, work: impl FnOnce(CancellationToken) -> W) {
+        self.beside.spawn(work(self.stop.clone()));
     }
 
     /// Lets all calls finish, and lets go of the ledger with the last.
@@ -171,7 +192,7 @@ impl Shift {
         let _ = self.multus.await;
         self.tasks.close();
         self.tasks.wait().await;
-        let _ = tokio::join!(self.recovery, self.duty);
+        while self.beside.join_next().await.is_some() {}
     }
 }
 

@@ -32,7 +32,13 @@ pub struct Serve {
     pub config: PathBuf,
     /// YAML files with pods and network-attachment-definitions, in place of a cluster
     #[arg(long, value_name = "DIR")]
-    pub manifests: PathBuf,
+    pub manifests: Option<PathBuf>,
+    /// The cluster to serve, from outside it; without this and --manifests it is the one that plexusd runs in
+    #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The name by which the cluster knows this node [env: `NODE_NAME`, `MULTUS_NODE_NAME`]
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
     /// The shim that is installed where `shimDir` says so; without this, the file `plexus` beside plexusd
     #[arg(long, value_name = "FILE")]
     pub shim: Option<PathBuf>,
@@ -52,6 +58,16 @@ pub struct LedgerArgs {
 /// `plexusd ledger …`.
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
-    /// One line for each sandbox: container, interface, pod, networks, state
+    /// One line for each sandbox: state, age, container, interface, pod, networks; then what its DEL says
     List,
+    /// Forget a sandbox without a DEL. What it has on the node stays there; for one whose DEL can never succeed
+    Abandon {
+        /// The container ID, as `ledger list` shows it
+        container: String,
+        /// The runtime's interface; all of the container without it
+        ifname: Option<String>,
+        /// Where the daemon's socket is
+        #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
+        socket_dir: PathBuf,
+    },
 }

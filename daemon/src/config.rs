@@ -6,10 +6,12 @@
 mod fields;
 mod host_paths;
 mod settings;
+mod telemetry;
 
 pub use fields::{Fields, FieldsError};
 pub use host_paths::{on_host, resolve_host_paths};
 pub use settings::{Publish, Settings};
+pub use telemetry::{LogFile, LogSettings, MetricsSettings};
 
 #[cfg(test)]
 mod tests;

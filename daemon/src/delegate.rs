@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::host::Host;
+use crate::telemetry::{Metrics, SlotsReading};
 use slots::Slots;
 pub use slots::{Priority, Slot};
 
@@ -36,6 +37,8 @@ struct Inner {
     bin_dirs: Vec<PathBuf>,
     plugin_timeout: Duration,
     slots: Slots,
+    mark: (&'static str, String),
+    metrics: Arc<Metrics>,
 }
 
 /// What bounds the calls.
@@ -47,6 +50,8 @@ pub struct Limits {
     pub plugin_timeout: Duration,
     /// How many requests may run plugins at one time; 0 counts as 1.
     pub slots: usize,
+    /// A variable that all plugins get, name and value, by which a later daemon knows them.
+    pub mark: (&'static str, String),
 }
 
 /// What the calls of one request have in common.
@@ -87,14 +92,19 @@ pub struct ValidAttachment {
 }
 
 impl Delegates {
-    /// Calls plugins through `host`, within `limits`.
-    pub fn new(host: Host, limits: Limits) -> Self {
-        let Limits { bin_dirs, plugin_timeout, slots } = limits;
-        Self(Arc::new(Inner { host, bin_dirs, plugin_timeout, slots: Slots::new(slots) }))
+    /// Calls plugins through `host`, within `limits`, and records their runs in `metrics`.
+    pub fn new(host: Host, limits: Limits, metrics: Arc<Metrics>) -> Self {
+        let Limits { bin_dirs, plugin_timeout, slots, mark } = limits;
+        Self(Arc::new(Inner { host, bin_dirs, plugin_timeout, slots: Slots::new(slots), mark, metrics }))
     }
 
     /// Waits for the right to run plugins. It is to be held while the plugins of a request run, and not longer.
     pub async fn slot(&self, priority: Priority) -> Slot {
         self.0.slots.take(priority).await
+    }
+
+    /// The slots, as they are now.
+    pub fn slots(&self) -> SlotsReading {
+        self.0.slots.reading()
     }
 }

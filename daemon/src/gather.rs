@@ -1,5 +1,5 @@
 //! What a decision needs, read once: the pod, its annotations, the definitions, the default network. From memory and
-//! the node's disk; never from the API server on the way of a call.
+//! the node's disk; from the API server only what did not come by itself (decision 4).
 
 pub mod cluster;
 pub mod disk;
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::config::Settings;
 use crate::plan::{Network, Pod, PodRef, Policy, Selected, Snapshot, ifname};
 use cluster::Store;
+use cluster::kube::Live;
 use primary::Primary;
 
 pub use networks::default_networks;
@@ -36,6 +37,11 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// Whether the runtime passed the pod's annotations with the call.
+    pub fn has_annotations(&self) -> bool {
+        self.runtime_config.contains_key(pod::ANNOTATIONS)
+    }
+
     /// The same for a pod of which no annotation is known or to be trusted.
     #[must_use]
     pub fn without_annotations(mut self) -> Self {
@@ -44,24 +50,43 @@ impl Asked {
     }
 }
 
-/// Reads all that planning needs; `links` are the names of the sandbox's links.
+/// Until when something that is not known yet is waited for.
+#[derive(Debug, Clone, Copy)]
+struct Deadlines {
+    /// That it comes by itself.
+    watch: Instant,
+    /// The call's end.
+    call: Instant,
+}
+
+impl Deadlines {
+    /// Not at all.
+    fn now() -> Self {
+        let now = Instant::now();
+        Self { watch: now, call: now }
+    }
+}
+
+/// Reads all that planning needs; `links` are the names of the sandbox's links. Without `live` the API server is not
+/// asked for what the store does not have.
 ///
 /// # Errors
-/// [`Code::TryAgain`] while the pod is not known, [`Code::UnknownNetwork`] for a definition that does not exist,
+/// [`Code::TryAgain`] while the pod is not known or the API server does not answer, [`Code::UnknownNetwork`] for a definition that does not exist,
 /// [`Code::InvalidAnnotation`] for an annotation that cannot be read.
 pub async fn snapshot(
     store: &Store,
+    live: Option<&Live>,
     primary: &Primary,
     settings: &Settings,
     asked: &Asked,
     links: BTreeSet<String>,
     deadline: Instant,
 ) -> Result<Snapshot, CniError> {
-    let deadline = deadline.min(Instant::now() + settings.lookup_wait);
-    let pod = pod::find(store, asked, deadline).await?;
+    let deadlines = Deadlines { watch: deadline.min(Instant::now() + settings.lookup_wait), call: deadline };
+    let pod = pod::find(store, live, asked, deadlines).await?;
     let default_selection = default_selection(&pod, settings)?;
     let elements = elements(&pod, NETWORKS, &pod.namespace)?;
-    let lookup = networks::Lookup { store, primary: Some(primary), settings, deadline };
+    let lookup = networks::Lookup { store, live, primary: Some(primary), settings, deadlines };
     let (default, literal) = match &default_selection {
         Some(selection) => (lookup.selected(selection, &asked.ifname).await?, Vec::new()),
         None => lookup.default_networks().await?,

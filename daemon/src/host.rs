@@ -4,7 +4,6 @@
 //! share them, and a child inherits them from the thread that spawns it. To set them in the child instead would make
 //! the standard library fork the whole daemon, which takes a hundred times as long.
 
-pub mod stale;
 #[cfg(test)]
 mod tests;
 

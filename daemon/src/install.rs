@@ -77,9 +77,12 @@ impl Install {
     /// # Errors
     /// The directories cannot be followed.
     pub async fn run(mut self, stop: CancellationToken) -> io::Result<()> {
-        tokio::select! {
-            () = self.store.wait_synced() => {}
-            () = stop.cancelled() => return Ok(()),
+        let mut changes = self.store.changes();
+        while !self.store.synced() {
+            tokio::select! {
+                () = changes.next() => {}
+                () = stop.cancelled() => return Ok(()),
+            }
         }
         let mut watched = Watched::new()?;
         let shim_dir = self.shim.as_ref().map(|shim| shim.dir().to_owned());

@@ -4,22 +4,25 @@
 //! One file a (container, interface), only ever appended to. One process writes, any can read. A [`Lane`] is both the
 //! lock of a container and the only way to write its records.
 
+mod abandon;
 mod error;
 mod journal;
 mod lane;
 mod lock;
 mod record;
-pub mod spool;
+mod spool;
 
 use std::collections::{HashSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use abandon::{Abandon, Abandoned};
 pub use error::LedgerError;
 pub use journal::LEDGER_DIR;
 pub use lane::{AddLane, Exclusive, Lane};
-pub use record::{DelFailures, FORMAT, Line, PLEXUSD, ParseError, Planned, Record, State};
+pub use record::{DelFailures, FORMAT, Line, PLEXUSD, ParseError, Phase, Planned, Record, State};
+pub use spool::Spooled;
 
 use journal::Journal;
 use lane::{GlobalGate, Seats};
@@ -43,7 +46,7 @@ struct Inner {
     adds: Mutex<HashSet<Key>>,
     /// Oldest first.
     deleted: Mutex<VecDeque<Key>>,
-    _lock: WriterLock,
+    lock: WriterLock,
 }
 
 impl Ledger {
@@ -62,7 +65,7 @@ impl Ledger {
             seats: Seats::default(),
             adds: Mutex::default(),
             deleted: Mutex::default(),
-            _lock: lock,
+            lock,
         })))
     }
 
@@ -71,9 +74,33 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Io`] where the directory cannot be read; a record that cannot be read is an error in its place.
     pub fn read_all(dir: &Path) -> Result<Vec<Result<Record, LedgerError>>, LedgerError> {
+        Ok(Self::read_each(dir)?.collect())
+    }
+
+    /// The same one after the other, for who does not need all of them at once. Blocking, also to step.
+    ///
+    /// # Errors
+    /// As [`Ledger::read_all`].
+    pub fn read_each(dir: &Path) -> Result<impl Iterator<Item = Result<Record, LedgerError>>, LedgerError> {
         let journal = Journal::at(dir);
         let keys = journal.keys()?;
-        Ok(keys.iter().filter_map(|(container_id, ifname)| journal.read(container_id, ifname).transpose()).collect())
+        Ok(keys.into_iter().filter_map(move |(id, ifname)| journal.read(&id, &ifname).transpose()))
+    }
+
+    /// How many files of the state directory `dir` were set aside because they are damaged. Blocking.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`] where the directory is there and cannot be read.
+    pub fn quarantined(dir: &Path) -> Result<usize, LedgerError> {
+        journal::quarantined(dir)
+    }
+
+    /// The files of the spool under the state directory `dir`. Blocking.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`] where it is there and cannot be read.
+    pub fn spooled_files(dir: &Path) -> Result<Vec<PathBuf>, LedgerError> {
+        spool::files(dir)
     }
 
     /// The lane of a container. Waits for who has it now, and for GC; in the order of arrival.
@@ -100,6 +127,28 @@ impl Ledger {
     /// [`LedgerError::Io`] where the directory cannot be read; never an empty list instead.
     pub fn keys(&self) -> Result<Vec<Key>, LedgerError> {
         self.0.journal.keys()
+    }
+
+    /// Reads a record as anybody may, without its lane; see [`Lane::load`]. Blocking.
+    ///
+    /// # Errors
+    /// [`LedgerError::Corrupt`], [`LedgerError::Newer`], [`LedgerError::Io`]; the file stays as it is.
+    pub fn read(&self, container_id: &str, ifname: &str) -> Result<Option<Record>, LedgerError> {
+        self.0.journal.read(container_id, ifname)
+    }
+
+    /// The DELs that the shim left, by file name; what a shim left half written when it was killed is removed.
+    /// Blocking.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`] where the spool is there and cannot be read.
+    pub fn spooled(&self) -> Result<Vec<Spooled>, LedgerError> {
+        spool::pending(self.0.journal.state_dir())
+    }
+
+    /// A text that no other ledger on this machine has while this one is there.
+    pub fn mark(&self) -> &str {
+        self.0.lock.mark()
     }
 
     /// Whether the record of this key was removed a short while ago by this process. Runtimes send a second DEL.

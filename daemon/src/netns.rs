@@ -6,13 +6,17 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::thread;
 
 use futures_util::TryStreamExt as _;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::libc;
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::getsockopt;
+use nix::{getsockopt_impl, sockopt_impl};
 use plexus_api::cni::{CniError, Code};
 use rtnetlink::Handle;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage};
@@ -132,15 +136,34 @@ impl Netns {
     }
 }
 
-/// Enters the namespace for good and makes a socket there; the file is closed again.
+/// Enters the namespace for good and makes a socket there.
 fn enter(path: &Path) -> io::Result<(NetnsId, TokioSocket)> {
+    Ok((identify(path)?, TokioSocket::new(NETLINK_ROUTE)?))
+}
+
+/// Which namespace a path leads to. The calling thread enters it for good; the file is closed again.
+///
+/// # Errors
+/// As opening and entering it fail.
+pub fn identify(path: &Path) -> io::Result<NetnsId> {
     // Opening anything else than a namespace must not block.
     let file: File =
         OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path)?;
     let meta = file.metadata()?;
     setns(&file, CloneFlags::CLONE_NEWNET)?;
-    Ok((NetnsId { dev: meta.dev(), ino: meta.ino() }, TokioSocket::new(NETLINK_ROUTE)?))
+    // Any socket knows where it was made.
+    let cookie = getsockopt(&UnixDatagram::unbound()?, NetnsCookie).ok();
+    Ok(NetnsId { dev: meta.dev(), ino: meta.ino(), cookie })
 }
+
+sockopt_impl!(
+    /// The number that the kernel gives to a namespace and to no other until the next boot.
+    NetnsCookie,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_NETNS_COOKIE,
+    u64
+);
 
 /// The kernel's error number, where the kernel answered with one.
 fn errno(error: &rtnetlink::Error) -> Option<Errno> {

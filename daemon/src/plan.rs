@@ -15,7 +15,7 @@ use plexus_api::cni::CniError;
 pub use attachment::{Attachment, DefaultRoutes, NetnsId, PodRef, RouteOwner, place};
 pub use names::ifname;
 pub use recursion::refers_to_us;
-pub use snapshot::{Network, Pod, Policy, Selected, Snapshot};
+pub use snapshot::{CONFIG_SOURCE, Network, Pod, Policy, Selected, Snapshot};
 
 #[cfg(test)]
 mod tests;

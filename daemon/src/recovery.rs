@@ -1,19 +1,21 @@
-//! What nobody will ask for again: unfinished ADDs, DELs that failed, sandboxes that are gone, calls that the shim
-//! left while the daemon was away, statuses that are not written. At start, and periodically.
+//! What nobody will ask for again: unfinished ADDs, DELs that were begun or failed, sandboxes that are gone, calls that
+//! the shim left while the daemon was away, statuses that are not written. At start, and periodically.
 
 pub mod evidence;
+pub mod strays;
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use plexus_api::cni::{CniError, Code};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::ledger::{Ledger, Record, spool};
-use crate::verbs::{Reason, Verbs, unix_ms};
+use crate::ledger::{Key, Ledger, LedgerError, Record, Spooled};
+use crate::plan::NetnsId;
+use crate::verbs::{Leftover, Reason, Verbs, unix_ms};
 use evidence::{Sandbox, Suspects, judge, living_netns};
 
 pub use evidence::boot_id;
@@ -21,74 +23,125 @@ pub use evidence::boot_id;
 /// The longest pause between two tries of a DEL that fails.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
-/// Looks for leftovers until `stop`.
+/// Looks for leftovers until `stop`; what it has begun by then runs to its end.
 pub async fn run(verbs: Arc<Verbs>, stop: CancellationToken) {
-    let mut suspects = Suspects::new();
-    while !stop.is_cancelled() {
-        work_off_spool(&verbs, &stop).await;
-        match blocking(&verbs, look).await {
-            Ok(seen) => pass(&verbs, seen, &mut suspects, &stop).await,
-            Err(error) => tracing::error!(%error, "recovery cannot look for leftovers"),
-        }
+    let mut recovery = Recovery { verbs, stop, suspects: Suspects::new(), running: BTreeMap::new() };
+    while !recovery.stop.is_cancelled() {
+        recovery.look().await;
         tokio::select! {
-            () = tokio::time::sleep(verbs.settings.recovery_interval) => {}
-            () = stop.cancelled() => {}
+            () = tokio::time::sleep(recovery.verbs.settings.recovery_interval) => {}
+            () = recovery.stop.cancelled() => {}
         }
+    }
+    for job in recovery.running.into_values() {
+        let _ = job.await;
     }
 }
 
-/// What there is to see: the records, and which of their network namespaces exist.
+struct Recovery {
+    verbs: Arc<Verbs>,
+    stop: CancellationToken,
+    suspects: Suspects,
+    /// What has been begun. A job waits for the lane of its container, and one that waits long must not keep the others.
+    running: BTreeMap<Job, JoinHandle<()>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Job {
+    Record(Key),
+    Spooled(PathBuf),
+}
+
+/// What there is to see.
 struct Seen {
     records: Vec<Record>,
-    living: Result<BTreeSet<u64>, std::io::Error>,
+    /// The keys of files that have no record: torn, or damaged.
+    illegible: Vec<Key>,
+    spooled: Vec<Spooled>,
+    living: std::io::Result<BTreeSet<NetnsId>>,
 }
 
-fn look(state_dir: &Path) -> Result<Seen, CniError> {
-    let records = Ledger::read_all(state_dir)?.into_iter().filter_map(|record| {
-        record.inspect_err(|error| tracing::error!(%error, "recovery leaves a record alone that cannot be read")).ok()
-    });
-    let records: Vec<_> = records.collect();
-    let wanted = records.iter().filter_map(|record| Some(record.planned.netns_id?.ino)).collect();
-    Ok(Seen { records, living: living_netns(&wanted) })
-}
-
-async fn pass(verbs: &Arc<Verbs>, seen: Seen, suspects: &mut Suspects, stop: &CancellationToken) {
-    let sandboxes: Vec<_> = seen.records.iter().map(Sandbox::from).collect();
-    // Without sight of the namespaces, all of them count as living: only proof tears anything down (decision 23).
-    let living = seen.living.unwrap_or_else(|error| {
-        tracing::error!(%error, "recovery cannot tell which sandboxes are gone");
-        sandboxes.iter().filter_map(|sandbox| sandbox.netns).collect()
-    });
-    let gap = verbs.settings.gone_gap;
-    let judgement = judge(&sandboxes, &verbs.boot_id, &living, suspects, Instant::now(), gap);
-    if let Some(disbelieved) = judgement.disbelieved {
-        tracing::error!("recovery: {disbelieved}");
-    }
-    *suspects = judgement.suspects;
-    let dead: BTreeSet<_> = judgement.dead.into_iter().collect();
-    let tasks = TaskTracker::new();
-    for (record, Sandbox { key, .. }) in seen.records.into_iter().zip(sandboxes) {
-        let verbs = verbs.clone();
-        match reason(&record, dead.contains(&key)) {
-            Some(reason) if is_due(&record, verbs.settings.recovery_interval) => {
-                let stop = stop.clone();
-                tasks.spawn(async move { verbs.recover(&key.0, &key.1, reason, &stop).await });
-            }
-            None if record.completed && !record.status_written => {
-                tasks.spawn(async move { verbs.retry_status(&key.0, &key.1).await });
-            }
-            _ => {}
+impl Recovery {
+    async fn look(&mut self) {
+        self.running.retain(|_, job| !job.is_finished());
+        let (ledger, boot) = (self.verbs.ledger.clone(), self.verbs.boot_id.clone());
+        let seen = tokio::task::spawn_blocking(move || see(&ledger, &boot)).await;
+        match seen.unwrap_or_else(|panic| Err(CniError::new(Code::Internal, format!("the look panicked: {panic}")))) {
+            Ok(seen) => self.act(seen),
+            Err(error) => tracing::error!(%error, "recovery cannot look for leftovers"),
         }
     }
-    tasks.close();
-    tasks.wait().await;
+
+    fn act(&mut self, seen: Seen) {
+        for spooled in seen.spooled {
+            let verbs = self.verbs.clone();
+            self.begin(Job::Spooled(spooled.path().to_owned()), async move { verbs.replay(spooled).await });
+        }
+        for key in seen.illegible {
+            let verbs = self.verbs.clone();
+            self.begin(Job::Record(key.clone()), async move { verbs.clear_illegible(&key.0, &key.1).await });
+        }
+        let attached = seen.records.iter().filter(|record| asked_for(record).is_none());
+        let attached: Vec<_> = attached.map(Sandbox::from).collect();
+        let dead = self.judge(&attached, seen.living);
+        for record in seen.records {
+            let Sandbox { key, .. } = Sandbox::from(&record);
+            let verbs = self.verbs.clone();
+            let dead = dead.contains(&key).then_some(Reason::Dead);
+            if let Some(reason) = asked_for(&record).or(dead) {
+                if is_due(&record, verbs.settings.recovery_interval) {
+                    let (leftover, stop) = (Leftover::new(&record, reason), self.stop.clone());
+                    self.begin(Job::Record(key), async move { verbs.recover(leftover, &stop).await });
+                }
+            } else if !record.status_written {
+                self.begin(Job::Record(key.clone()), async move { verbs.retry_status(&key.0, &key.1).await });
+            }
+        }
+    }
+
+    /// The keys of the sandboxes that are gone.
+    fn judge(&mut self, sandboxes: &[Sandbox], living: std::io::Result<BTreeSet<NetnsId>>) -> BTreeSet<Key> {
+        // Without sight of the namespaces, all of them count as living: only proof tears anything down (decision 23).
+        let living = living.unwrap_or_else(|error| {
+            tracing::error!(%error, "recovery cannot tell which sandboxes are gone");
+            sandboxes.iter().filter_map(|sandbox| sandbox.netns).collect()
+        });
+        let gap = self.verbs.settings.gone_gap;
+        let judgement = judge(sandboxes, &self.verbs.boot_id, &living, &self.suspects, Instant::now(), gap);
+        self.verbs.metrics.disbelieved(judgement.disbelieved.map_or(0, |disbelieved| disbelieved.gone));
+        if let Some(disbelieved) = judgement.disbelieved {
+            tracing::error!("recovery: {disbelieved}");
+        }
+        self.suspects = judgement.suspects;
+        judgement.dead.into_iter().collect()
+    }
+
+    fn begin(&mut self, job: Job, work: impl Future<Output = ()> + Send + 'static) {
+        self.running.entry(job).or_insert_with(|| tokio::spawn(work));
+    }
 }
 
-fn reason(record: &Record, dead: bool) -> Option<Reason> {
-    if dead {
-        Some(Reason::Dead)
-    } else if record.del_failures.count > 0 {
+/// Blocking.
+fn see(ledger: &Ledger, boot: &str) -> Result<Seen, CniError> {
+    let (mut records, mut illegible) = (Vec::new(), Vec::new());
+    for key in ledger.keys()? {
+        match ledger.read(&key.0, &key.1) {
+            Ok(Some(record)) => records.push(record),
+            Ok(None) | Err(LedgerError::Corrupt { .. }) => illegible.push(key),
+            Err(error) => tracing::error!(%error, "recovery leaves a record alone that cannot be read"),
+        }
+    }
+    let this_boot = records.iter().filter(|record| record.planned.boot_id == boot && record.is_attached());
+    let living = living_netns(&this_boot.filter_map(|record| record.planned.netns_id).collect());
+    Ok(Seen { records, illegible, spooled: ledger.spooled()?, living })
+}
+
+/// Why a record is to go whatever became of its sandbox.
+fn asked_for(record: &Record) -> Option<Reason> {
+    if record.del_failures.count > 0 {
         Some(Reason::Failed)
+    } else if record.deleting {
+        Some(Reason::Begun)
     } else {
         (!record.completed).then_some(Reason::Unfinished)
     }
@@ -100,47 +153,4 @@ fn is_due(record: &Record, first: Duration) -> bool {
     let Some(doublings) = failures.count.checked_sub(1) else { return true };
     let pause = first.saturating_mul(1 << doublings.min(20)).min(LONGEST_PAUSE);
     Duration::from_millis(unix_ms().saturating_sub(failures.last_unix_ms)) >= pause
-}
-
-/// Serves the DELs that the shim left while no daemon was there (decision 11).
-async fn work_off_spool(verbs: &Arc<Verbs>, stop: &CancellationToken) {
-    let pending = match blocking(verbs, |dir| Ok(spool::pending(dir)?)).await {
-        Ok(pending) => pending,
-        Err(error) => {
-            tracing::error!(%error, "the spool cannot be read");
-            return;
-        }
-    };
-    for spooled in pending {
-        if stop.is_cancelled() {
-            return;
-        }
-        let request = match spooled.read() {
-            Ok(request) => request,
-            Err(error) => {
-                tracing::error!(%error, "a DEL in the spool cannot be read");
-                continue;
-            }
-        };
-        // It stays until it succeeds; a DEL that keeps failing succeeds once its record is orphaned (decision 12).
-        match verbs.clone().serve(request, CancellationToken::new()).await {
-            Ok(_) => {
-                if let Err(error) = spooled.done() {
-                    tracing::error!(%error, "a DEL that is done stays in the spool");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "a DEL from the spool failed; it will be tried again"),
-        }
-    }
-}
-
-/// Reads the state directory where it may block.
-async fn blocking<T: Send + 'static>(
-    verbs: &Verbs,
-    read: impl FnOnce(&Path) -> Result<T, CniError> + Send + 'static,
-) -> Result<T, CniError> {
-    let dir = verbs.settings.state_dir.clone();
-    tokio::task::spawn_blocking(move || read(&dir))
-        .await
-        .unwrap_or_else(|panic| Err(CniError::new(Code::Internal, format!("reading the ledger panicked: {panic}"))))
 }

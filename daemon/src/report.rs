@@ -11,15 +11,15 @@ use plexus_api::status::render;
 use crate::gather::cluster::manifests;
 use crate::plan::{Attachment, PodRef};
 
-/// Writes network-status beside the manifests.
+/// Writes network-status beside the manifests. The pods of a cluster get none yet.
 #[derive(Debug, Clone)]
 pub struct Reporter {
-    manifests: PathBuf,
+    manifests: Option<PathBuf>,
 }
 
 impl Reporter {
-    /// A reporter for the pods in `manifests`.
-    pub fn new(manifests: PathBuf) -> Self {
+    /// A reporter for the pods in `manifests`, or for those of a cluster.
+    pub fn new(manifests: Option<PathBuf>) -> Self {
         Self { manifests }
     }
 
@@ -33,6 +33,10 @@ impl Reporter {
         attachments: &[Attachment],
         results: &[PluginResult],
     ) -> io::Result<()> {
+        let Some(dir) = self.manifests.clone() else {
+            tracing::debug!(%pod, "network-status is not written to a cluster");
+            return Ok(());
+        };
         let entries: Vec<_> = attachments
             .iter()
             .zip(results)
@@ -40,13 +44,14 @@ impl Reporter {
                 status::entries(&attachment.network, &attachment.ifname, attachment.default, result.result(), None)
             })
             .collect();
-        let (dir, pod) = (self.manifests.clone(), pod.clone());
+        let pod = pod.clone();
         blocking(move || manifests::write_status(&dir, &pod.namespace, &pod.name, &render(&entries))).await
     }
 
     /// Removes the status of a pod that is detached.
     pub async fn forget(&self, pod: &PodRef) {
-        let (dir, gone) = (self.manifests.clone(), pod.clone());
+        let Some(dir) = self.manifests.clone() else { return };
+        let gone = pod.clone();
         if let Err(error) = blocking(move || manifests::remove_status(&dir, &gone.namespace, &gone.name)).await {
             tracing::warn!(%pod, %error, "network-status of a deleted sandbox could not be removed");
         }

@@ -1,16 +1,14 @@
-//! Logs.
+//! What the daemon tells of itself: metrics and logs.
+//!
+//! `metrics` is the only file that knows the metrics library, `logs` the only one that knows how logs are written.
 
-use tracing_subscriber::EnvFilter;
+mod api;
+mod call;
+mod log_file;
+mod logs;
+mod metrics;
 
-/// Logs to stderr. `PLEXUS_LOG` (as `debug` or `plexusd=debug`) wins over the configured level, which is one of
-/// Multus'.
-pub fn init(level: Option<&str>) {
-    let level = match level {
-        Some("debug") => "debug",
-        Some("error") => "error",
-        Some("panic") => "off",
-        _ => "info",
-    };
-    let filter = EnvFilter::try_from_env("PLEXUS_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
-}
+pub use api::{ApiLayer, ApiService};
+pub use call::Call;
+pub use logs::Logs;
+pub use metrics::{CacheReading, LedgerReading, Metrics, SlotsReading};

@@ -6,6 +6,7 @@ mod add;
 mod call;
 mod check;
 mod del;
+mod gauges;
 mod gc;
 mod rebuild;
 mod recover;
@@ -23,13 +24,15 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Fields, Settings};
 use crate::delegate::Delegates;
 use crate::gather::cluster::Store;
+use crate::gather::cluster::kube::Live;
 use crate::gather::primary::Primary;
 use crate::install::Status;
 use crate::ledger::Ledger;
 use crate::report::Reporter;
+use crate::telemetry::Metrics;
 pub use add::unix_ms;
 use call::Incoming;
-pub use recover::Reason;
+pub use recover::{Leftover, Reason};
 
 /// All that the verbs work with; one for the daemon's life.
 #[derive(Debug)]
@@ -48,8 +51,12 @@ pub struct Verbs {
     pub delegates: Delegates,
     /// The node's pods and the definitions.
     pub store: Store,
+    /// The API server that they come from, where there is one.
+    pub live: Option<Arc<Live>>,
     /// Where network-status goes.
     pub reporter: Reporter,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
     /// What identifies this boot of the machine.
     pub boot_id: String,
 }

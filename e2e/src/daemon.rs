@@ -1,13 +1,16 @@
 //! `plexusd` on a node.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use plexus_api::wire;
@@ -24,7 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Daemon<'n> {
     node: &'n Node,
     config: PathBuf,
-    manifests: PathBuf,
+    /// The arguments that name its source of pods and definitions.
+    source: Vec<OsString>,
+    env: Vec<(&'static str, String)>,
     socket: PathBuf,
     log: PathBuf,
     child: Option<Child>,
@@ -40,11 +45,29 @@ impl<'n> Daemon<'n> {
 
     /// The same, not started yet.
     pub fn new(node: &'n Node, config: &Value, manifests: &Path) -> Self {
+        Self::with_source(node, config, vec!["--manifests".into(), manifests.into()])
+    }
+
+    /// One that serves the pods that the cluster of `kubeconfig` has on the node `name`, not started yet.
+    pub fn of_cluster(node: &'n Node, config: &Value, kubeconfig: &Path, name: &str) -> Self {
+        let source = vec!["--kubeconfig".into(), kubeconfig.into(), "--node-name".into(), name.into()];
+        Self::with_source(node, config, source)
+    }
+
+    /// One that finds its cluster by its environment and the files of a service account, not started yet.
+    pub fn in_cluster(node: &'n Node, config: &Value, env: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        let mut daemon = Self::with_source(node, config, Vec::new());
+        daemon.env.extend(env);
+        daemon
+    }
+
+    fn with_source(node: &'n Node, config: &Value, source: Vec<OsString>) -> Self {
         let dir = config["daemonSocketDir"].as_str().unwrap_or(wire::SOCKET_DIR);
         let daemon = Self {
             node,
             config: node.scratch().join("daemon-config.json"),
-            manifests: manifests.to_owned(),
+            source,
+            env: Vec::new(),
             socket: Path::new(dir).join(wire::SOCKET_NAME),
             log: node.scratch().join("plexusd.log"),
             child: None,
@@ -69,7 +92,7 @@ impl<'n> Daemon<'n> {
     pub fn launch(&mut self) {
         let log = File::options().create(true).append(true).open(&self.log).expect("the log can be opened");
         let mut command = Command::new(binary("plexusd"));
-        command.arg("serve").arg("--config").arg(&self.config).arg("--manifests").arg(&self.manifests);
+        command.arg("serve").arg("--config").arg(&self.config).args(&self.source).envs(self.env.iter().cloned());
         // Nothing is printed to stdout: its end tells that the daemon has ended.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         self.child = Some(self.node.spawn(&mut command).expect("plexusd can be started"));
@@ -134,6 +157,31 @@ impl<'n> Daemon<'n> {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Waits until its log has `text`. Panics with the log if that takes too long.
+    pub fn wait_log(&self, text: &str) {
+        let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).expect("inotify");
+        watch.add_watch(&self.log, AddWatchFlags::IN_MODIFY).expect("the log can be watched");
+        let end = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "the log should have {text:?}\n{}", self.log());
+            let timeout = PollTimeout::try_from(left).expect("it is short");
+            poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], timeout).expect("poll");
+            let _ = watch.read_events();
+        }
+    }
+
+    /// Runs `plexusd ledger` with these arguments on its node: what it printed, or what it complained of.
+    ///
+    /// # Errors
+    /// The text of its stderr.
+    pub fn ledger(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(binary("plexusd"));
+        let output = self.node.run(|| command.arg("ledger").args(arguments).output()).expect("plexusd can be executed");
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
     /// `POST path` on its socket.
     pub fn post(&self, path: &str, body: &[u8]) -> io::Result<Reply> {
         self.exchange(&http::request("POST", path, body))
@@ -142,6 +190,16 @@ impl<'n> Daemon<'n> {
     /// `GET path` on its socket.
     pub fn get(&self, path: &str) -> io::Result<Reply> {
         self.exchange(&http::request("GET", path, b""))
+    }
+
+    /// `PUT path` on its socket.
+    pub fn put(&self, path: &str, body: &[u8]) -> io::Result<Reply> {
+        self.exchange(&http::request("PUT", path, body))
+    }
+
+    /// `GET path` over TCP, from the node that it runs on.
+    pub fn get_tcp(&self, address: SocketAddr, path: &str) -> io::Result<Reply> {
+        self.node.run(|| http::exchange_tcp(address, &http::request("GET", path, b"")))
     }
 
     /// Sends these bytes to its socket and reads an HTTP answer.

@@ -1,9 +1,12 @@
-//! A client for the daemon's socket, as small as it can be.
+//! A client for the daemon's socket and its port, as small as it can be.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// An answer of the daemon.
 #[derive(Debug, Clone)]
@@ -16,8 +19,19 @@ pub struct Reply {
 
 /// Sends one request and reads its answer. `head` and `body` go out as they are; the connection is closed afterwards.
 pub fn exchange(socket: &Path, request: &[u8]) -> io::Result<Reply> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(Duration::from_mins(2)))?;
+    let stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    talk(stream, request)
+}
+
+/// The same over TCP.
+pub fn exchange_tcp(address: SocketAddr, request: &[u8]) -> io::Result<Reply> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    talk(stream, request)
+}
+
+fn talk(mut stream: impl Read + Write, request: &[u8]) -> io::Result<Reply> {
     // A daemon that refuses a request early may not read all of it; its answer is there all the same.
     let sent = stream.write_all(request);
     let mut answer = Vec::new();

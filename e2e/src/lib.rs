@@ -4,14 +4,17 @@
 //!   as root or under `unshare -Urm`, and the machine they run on is not touched.
 //! - [`Sandbox`] is the network namespace of a pod on that node.
 //! - [`Daemon`] is `plexusd` running there, [`Manifests`] the cluster that it serves.
+//! - [`Cluster`] is that of a test that needs an API server: [`ApiServer`] in memory, or a real one.
 //! - [`Runtime`] plays containerd or CRI-O and executes the shim as they do.
 //! - [`Script`] tells a scripted plugin how to behave; [`Node::calls`] tells what it was asked.
 //!
 //! Binaries of other crates are looked up beside the test: `cargo build --workspace --bins` comes first.
 
 mod answer;
+pub mod apiserver;
 pub mod binaries;
 mod changes;
+pub mod cluster;
 mod daemon;
 mod gate;
 mod http;
@@ -23,10 +26,13 @@ mod plugin_log;
 mod runtime;
 mod sandbox;
 mod script;
+pub mod sequences;
 pub mod skip;
 
 pub use answer::Answer;
+pub use apiserver::ApiServer;
 pub use changes::Changes;
+pub use cluster::Cluster;
 pub use daemon::Daemon;
 pub use gate::{Gate, Held};
 pub use http::Reply;

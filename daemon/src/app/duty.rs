@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Serve;
@@ -25,13 +24,18 @@ impl Duty {
     }
 
     /// Does it until `stop`.
-    pub(super) fn begin(self, verbs: &Verbs, args: &Serve, stop: CancellationToken) -> JoinHandle<()> {
+    pub(super) fn fulfil(
+        self,
+        verbs: &Verbs,
+        args: &Serve,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let Verbs { settings, file, store, primary, installed, ledger, .. } = verbs;
         let (install, uninstall) = match self {
             Self::Install => (Install::new(settings, file, shim(args), store, primary, installed), None),
             Self::Uninstall => (None, Some(Uninstall::new(settings, file, ledger, installed))),
         };
-        tokio::spawn(async move {
+        async move {
             let done = match (install, uninstall) {
                 (Some(install), _) => install.run(stop).await,
                 (None, Some(uninstall)) => uninstall.run(stop).await,
@@ -40,7 +44,7 @@ impl Duty {
             if let Err(error) = done {
                 tracing::error!(%error, "the installation on this node is not looked after any more");
             }
-        })
+        }
     }
 }
 

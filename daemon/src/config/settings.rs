@@ -7,10 +7,8 @@ use std::time::Duration;
 use plexus_api::cni::RawMap;
 use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 
+use super::telemetry::{self, LogSettings, MetricsSettings};
 use super::{Fields, FieldsError};
-
-/// The log levels that Multus knows, quietest first.
-const LOG_LEVELS: [&str; 4] = ["panic", "error", "verbose", "debug"];
 
 /// Keys that Multus reads and that have no meaning here, or not yet; they are accepted in silence.
 const ACCEPTED: &[&str] = &[
@@ -21,10 +19,6 @@ const ACCEPTED: &[&str] = &[
     "enablePprof",
     "forceCNIVersion",
     "kubeconfig",
-    "logFile",
-    "logOptions",
-    "logToStderr",
-    "metricsPort",
     "perNodeCertificate",
     "retryDeleteOnError",
     // The specification's, and what runtimes inject.
@@ -42,12 +36,10 @@ const ACCEPTED: &[&str] = &[
     "prevResult",
     "runtimeConfig",
     "type",
-    // The shim's.
-    "daemonWaitAdd",
-    "daemonWaitDel",
-    "daemonWaitStatus",
-    "delWhenDown",
 ];
+
+/// Keys that the shim reads; the daemon accepts them in silence.
+const SHIMS: &[&str] = &["daemonWaitAdd", "daemonWaitDel", "daemonWaitStatus", "delWhenDown"];
 
 /// The checked configuration. See `docs/administrator.md` for what each key means to a user.
 #[derive(Debug, Clone)]
@@ -58,8 +50,10 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// `allowedUid`: a user who may call besides root.
     pub allowed_uid: Option<u32>,
-    /// `logLevel`.
-    pub log_level: Option<String>,
+    /// What is logged, and where to.
+    pub log: LogSettings,
+    /// Where the metrics are.
+    pub metrics: MetricsSettings,
     /// `binDir`: searched before the runtime's `CNI_PATH`.
     pub bin_dir: Option<PathBuf>,
     /// `confDir`: networks by name on disk.
@@ -106,6 +100,8 @@ pub struct Settings {
     pub del_timeout: Duration,
     /// `lookupWait`: how long an ADD waits for a pod or a definition that is not known yet.
     pub lookup_wait: Duration,
+    /// `snapshotMaxAge`: how old definitions may be that serve while the API server is away; unset: any age.
+    pub snapshot_max_age: Option<Duration>,
     /// `maxPluginRuns`: how many calls run plugins at the same time.
     pub max_plugin_runs: usize,
     /// `statusRequired`: an ADD whose network-status cannot be written fails.
@@ -130,6 +126,13 @@ pub struct Publish {
 }
 
 impl Settings {
+    /// The keys that have a meaning to the daemon.
+    pub const KEYS: &'static [&'static str] = OURS;
+    /// The keys that have a meaning to the shim alone.
+    pub const SHIM_KEYS: &'static [&'static str] = SHIMS;
+    /// The keys that are accepted and have no meaning here, or not yet.
+    pub const IGNORED_KEYS: &'static [&'static str] = ACCEPTED;
+
     /// Checks the keys.
     ///
     /// # Errors
@@ -141,7 +144,8 @@ impl Settings {
             socket_dir: fields.path("daemonSocketDir", SOCKET_DIR)?,
             state_dir: fields.path("stateDir", STATE_DIR)?,
             allowed_uid: fields.get("allowedUid", "a user id")?,
-            log_level: log_level(fields, strict)?,
+            log: LogSettings::read(fields, strict)?,
+            metrics: MetricsSettings::read(fields)?,
             bin_dir: fields.raw("binDir").map(|_| fields.path("binDir", "/opt/cni/bin")).transpose()?,
             conf_dir: fields.path("confDir", "/etc/cni/multus/net.d")?,
             cluster_network: fields.text("clusterNetwork")?,
@@ -164,6 +168,10 @@ impl Settings {
             add_timeout: fields.duration("addTimeout", seconds(90))?,
             del_timeout: fields.duration("delTimeout", seconds(50))?,
             lookup_wait: fields.duration("lookupWait", Duration::from_millis(2500))?,
+            snapshot_max_age: fields
+                .raw("snapshotMaxAge")
+                .map(|_| fields.duration("snapshotMaxAge", Duration::MAX))
+                .transpose()?,
             max_plugin_runs: fields.count("maxPluginRuns", 32)?,
             status_required: fields.boolean("statusRequired", false)?,
             recovery_interval: fields.duration("recoveryInterval", seconds(30))?,
@@ -175,8 +183,14 @@ impl Settings {
 
     /// The keys of `fields` that nobody reads, for a warning at start.
     pub fn unknown_keys(fields: &Fields) -> Vec<&str> {
-        let known: BTreeSet<String> = ACCEPTED.iter().chain(OURS).map(|key| key.to_ascii_lowercase()).collect();
+        let known: BTreeSet<String> =
+            ACCEPTED.iter().chain(SHIMS).chain(OURS).map(|key| key.to_ascii_lowercase()).collect();
         fields.keys().filter(|key| !key.starts_with("cni.dev/") && !known.contains(*key)).collect()
+    }
+
+    /// What else to warn of at start: values that have no effect, or one that surprises.
+    pub fn notices(fields: &Fields) -> Vec<String> {
+        telemetry::notices(fields)
     }
 }
 
@@ -196,9 +210,15 @@ const OURS: &[&str] = &[
     "delegates",
     "globalNamespaces",
     "goneGap",
+    "logFile",
+    "logFormat",
     "logLevel",
+    "logOptions",
+    "logToStderr",
     "lookupWait",
     "maxPluginRuns",
+    "metricsAddress",
+    "metricsPort",
     "multusAutoconfigDir",
     "multusConfigFile",
     "multusMasterCNI",
@@ -213,6 +233,7 @@ const OURS: &[&str] = &[
     "shimDir",
     "shutdownGrace",
     "socketDir",
+    "snapshotMaxAge",
     "stateDir",
     "statusRequired",
     "strict",
@@ -257,20 +278,6 @@ fn multus_socket_dir(fields: &Fields) -> Result<Option<PathBuf>, FieldsError> {
     let dir = optional_path(fields, "socketDir")?;
     let wanted = fields.boolean("multusSocket", dir.is_some())?;
     Ok(wanted.then(|| dir.unwrap_or_else(|| PathBuf::from("/run/multus"))))
-}
-
-/// A level that is not known is an error under `strict` (P-034) and as good as none otherwise, as it is for Multus.
-fn log_level(fields: &Fields, strict: bool) -> Result<Option<String>, FieldsError> {
-    let Some(level) = fields.text("logLevel")? else { return Ok(None) };
-    if LOG_LEVELS.iter().any(|known| known.eq_ignore_ascii_case(&level)) {
-        return Ok(Some(level.to_ascii_lowercase()));
-    }
-    if strict {
-        let allowed = format!("one of {}", LOG_LEVELS.join(", "));
-        return Err(FieldsError::Value { key: "logLevel".to_owned(), value: format!("{level:?}"), allowed });
-    }
-    tracing::warn!(level, "logLevel is none of {}; it is not changed", LOG_LEVELS.join(", "));
-    Ok(None)
 }
 
 /// A comma list, as Multus has it; a given list replaces `default`.

@@ -13,7 +13,7 @@ fn read(text: &str) -> Result<Settings, CniError> {
 fn keys_match_case_insensitively_and_null_leaves_the_default() {
     let settings = read(r#"{"CLUSTERNETWORK":"a","LogLevel":"Debug","Strict":true,"binDir":null}"#).expect("valid");
     assert_eq!(settings.cluster_network.as_deref(), Some("a"));
-    assert_eq!(settings.log_level.as_deref(), Some("debug"));
+    assert_eq!(settings.log.level.as_deref(), Some("debug"));
     assert!(settings.strict);
     assert_eq!(settings.bin_dir, None);
 }
@@ -45,7 +45,7 @@ fn a_wrong_value_is_named_with_key_value_and_what_is_allowed() {
             assert!(error.msg.contains(part), "{error} should name {part}");
         }
     }
-    assert_eq!(read(r#"{"logLevel":"bogus"}"#).expect("as Multus").log_level, None);
+    assert_eq!(read(r#"{"logLevel":"bogus"}"#).expect("as Multus").log.level, None);
     assert_eq!(read("[]").expect_err("not an object").code, 6);
 }
 
@@ -67,4 +67,56 @@ fn unknown_keys_are_told_and_known_ones_are_not() {
     )
     .expect("object");
     assert_eq!(Settings::unknown_keys(&fields), ["clusternetworks"]);
+}
+
+#[test]
+fn metrics_are_on_loopback_unless_told_otherwise() {
+    let address = |text: &str| {
+        let metrics = read(text).expect(text).metrics;
+        (metrics.address.map(|address| address.to_string()), metrics.multus)
+    };
+    for (text, expected, multus) in [
+        ("{}", Some("127.0.0.1:9464"), false),
+        (r#"{"metricsAddress":""}"#, None, false),
+        (r#"{"metricsAddress":"10.0.0.1:80"}"#, Some("10.0.0.1:80"), false),
+        (r#"{"metricsPort":9091}"#, Some("[::]:9091"), true),
+        (r#"{"metricsPort":0}"#, Some("127.0.0.1:9464"), false),
+        (r#"{"metricsPort":9091,"metricsAddress":"127.0.0.1:1"}"#, Some("127.0.0.1:1"), true),
+    ] {
+        assert_eq!(address(text), (expected.map(str::to_owned), multus), "{text}");
+    }
+    for text in [r#"{"metricsAddress":"9464"}"#, r#"{"metricsAddress":9464}"#, r#"{"metricsPort":70000}"#] {
+        read(text).expect_err(text);
+    }
+}
+
+#[test]
+fn logs_go_where_multus_would_send_them() {
+    let log = read("{}").expect("valid").log;
+    assert!(log.stderr && !log.json && log.file.is_none());
+    let log = read(
+        r#"{"logToStderr":false,"logFormat":"json","logFile":"/var/log/x.log","logOptions":{"maxSize":7,"maxAge":2}}"#,
+    )
+    .expect("valid")
+    .log;
+    assert!(!log.stderr && log.json);
+    let file = log.file.expect("a file");
+    assert_eq!((file.max_size, file.max_backups, file.max_age), (7 << 20, 5, Duration::from_hours(48)));
+    for text in [r#"{"logFormat":"xml"}"#, r#"{"logFile":"x.log"}"#, r#"{"logOptions":{"maxSize":-1}}"#] {
+        read(text).expect_err(text);
+    }
+}
+
+#[test]
+fn what_has_no_effect_or_surprises_is_told_at_start() {
+    let notices = |text: &str| Settings::notices(&Fields::parse(text).expect("object"));
+    assert!(notices(r#"{"logLevel":"debug","metricsAddress":"0.0.0.0:1"}"#).is_empty());
+    for (text, word) in [
+        (r#"{"logLevel":"bogus"}"#, "bogus"),
+        (r#"{"logOptions":{"compress":true}}"#, "compress"),
+        (r#"{"metricsPort":9091}"#, "[::]:9091"),
+    ] {
+        let notices = notices(text);
+        assert!(notices.len() == 1 && notices[0].contains(word), "{text}: {notices:?}");
+    }
 }

@@ -35,9 +35,7 @@ impl Delegates {
             let step = Step { call, verb: Verb::Add, network, attachment: Some(attachment), plugin };
             let payload =
                 Payload::Attachment { capability_args: &attachment.capability_args, previous: previous.as_ref() };
-            let answered = self.execute(step, payload, &dirs, &program).await;
-            let result =
-                answered.and_then(|stdout| step.result(&stdout).map_err(|error| AddError { error, ran: true }));
+            let result = self.execute(step, payload, &dirs, &program, |stdout| step.result(&stdout)).await;
             previous = Some(match result {
                 Err(failed) if previous.is_some() => return Err(failed.after_others()),
                 result => result?,
@@ -130,24 +128,27 @@ impl Delegates {
     async fn find_and_execute(&self, step: Step<'_>, payload: Payload<'_>) -> Result<(), CniError> {
         let dirs = self.dirs(step.call);
         let program = lookup::find(&step.plugin.kind(), &dirs)?;
-        self.execute(step, payload, &dirs, &program).await.map(drop).map_err(|failed| failed.error)
+        self.execute(step, payload, &dirs, &program, |_| Ok(())).await.map_err(|failed| failed.error)
     }
 
-    /// Runs one plugin; what it printed on stdout, or its error.
-    async fn execute(
+    /// Runs one plugin; what `read` makes of its stdout, or the error.
+    async fn execute<T>(
         &self,
         step: Step<'_>,
         payload: Payload<'_>,
         dirs: &[PathBuf],
         program: &Path,
-    ) -> Result<Vec<u8>, AddError> {
+        read: impl FnOnce(Vec<u8>) -> Result<T, CniError>,
+    ) -> Result<T, AddError> {
         let Step { call, verb, network, attachment, plugin } = step;
         let failed = |error, ran| AddError { error: step.name(error), ran };
         let now = Instant::now();
         let deadline = now.checked_add(self.0.plugin_timeout).map_or(call.deadline, |end| end.min(call.deadline));
+        let mut env = environment(call, verb, attachment, plugin, dirs);
+        env.insert(self.0.mark.0.to_owned(), self.0.mark.1.clone());
         let exec = Exec {
             program,
-            env: &environment(call, verb, attachment, plugin, dirs),
+            env: &env,
             stdin: &stdin(network, plugin, payload).map_err(|error| failed(error, false))?,
             deadline,
             cancel: &call.cancel,
@@ -158,8 +159,11 @@ impl Delegates {
             tracing::info!(network = network.name, %verb, plugin = plugin.kind(), "stderr: {line}");
         }
         let limit = deadline.saturating_duration_since(now);
-        let run = ran.map_err(|error| failed(answer::not_started(&error), false))?;
-        answer::output(run, limit).map_err(|error| failed(error, true))
+        let run = ran.map_err(|error| failed(answer::not_started(&error), false));
+        let output = run.and_then(|run| answer::output(run, limit).map_err(|error| failed(error, true)));
+        let outcome = output.and_then(|stdout| read(stdout).map_err(|error| AddError { error, ran: true }));
+        self.0.metrics.plugin_ran(&plugin.kind(), verb.as_str(), now.elapsed(), outcome.is_ok());
+        outcome
     }
 
     fn dirs(&self, call: &Call) -> Vec<PathBuf> {

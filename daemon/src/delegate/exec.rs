@@ -67,11 +67,19 @@ impl Exec<'_> {
     /// # Errors
     /// It could not be started.
     pub(super) async fn run(&self, host: &Host) -> io::Result<Run> {
-        let starting = retry_busy(|| host.spawn(self.command()));
-        let mut process = tokio::select! {
-            biased;
-            ended = self.stopped() => return Ok(Run { ended, stdout: Vec::new(), stderr: Vec::new() }),
-            spawned = starting => spawned?,
+        // Not raced against the end of the call: nobody would wait for a process that starts late, and it could meet the
+        // DEL that follows.
+        let starting = retry_busy(|| async {
+            if self.is_over().is_some() {
+                Err(io::ErrorKind::Interrupted.into())
+            } else {
+                host.spawn(self.command()).await
+            }
+        });
+        let mut process = match (starting.await, self.is_over()) {
+            (Ok(process), _) => process,
+            (Err(_), Some(ended)) => return Ok(Run { ended, stdout: Vec::new(), stderr: Vec::new() }),
+            (Err(error), None) => return Err(error),
         };
         let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let (mut output, mut errors) = (Vec::new(), Vec::new());
@@ -114,6 +122,13 @@ impl Exec<'_> {
         command.env_clear().envs(self.env);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
+    }
+
+    fn is_over(&self) -> Option<Ended> {
+        if self.cancel.is_cancelled() {
+            return Some(Ended::Cancelled);
+        }
+        (Instant::now() >= self.deadline).then_some(Ended::TimedOut)
     }
 
     async fn stopped(&self) -> Ended {

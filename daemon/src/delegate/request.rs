@@ -12,7 +12,6 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Call, ValidAttachment};
-use crate::host::stale;
 use crate::plan::Attachment;
 
 /// Where plugins find `iptables`, `nft` and the like when the caller does not say.
@@ -89,8 +88,6 @@ pub(super) fn environment(
         set("CNI_NETNS", call.netns.as_deref().unwrap_or_default());
         set("CNI_IFNAME", &attachment.ifname);
         set("CNI_ARGS", &without_contradiction(&attachment.cni_args, plugin));
-        // The shim has the same variables; this one tells our children from it.
-        set(stale::MARK, "1");
     }
     env
 }

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
+use crate::telemetry::SlotsReading;
+
 /// After so many grants in a row to one class, a lower class that waits has its turn.
 const GRANTS_IN_A_ROW: u32 = 3;
 
@@ -31,6 +33,7 @@ pub(super) struct Slots(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
+    all: usize,
     free: usize,
     classes: [Class; 3],
 }
@@ -43,7 +46,8 @@ struct Class {
 
 impl Slots {
     pub(super) fn new(count: usize) -> Self {
-        Self(Arc::new(Mutex::new(State { free: count.max(1), classes: Default::default() })))
+        let all = count.max(1);
+        Self(Arc::new(Mutex::new(State { all, free: all, classes: Default::default() })))
     }
 
     pub(super) async fn take(&self, priority: Priority) -> Slot {
@@ -61,6 +65,18 @@ impl Slots {
             // A waiter is never dropped unanswered: the queues live as long as `self`, and only `give` takes from them.
             Some(granted) => granted.await.expect("a waiter is answered"),
         }
+    }
+
+    pub(super) fn reading(&self) -> SlotsReading {
+        self.with(|State { all, free, classes }| SlotsReading {
+            all: *all,
+            used: *all - *free,
+            waiting: [0, 1, 2].map(|class: usize| {
+                let waiting = &classes[class].waiting;
+                // One that has stopped waiting stays in the queue until its turn.
+                waiting.iter().filter(|waiter| !waiter.is_closed()).count()
+            }),
+        })
     }
 
     /// Hands a slot to the next who waits, or keeps it.

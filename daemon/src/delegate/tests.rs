@@ -44,8 +44,13 @@ impl Bench {
     fn with_timeout(plugin_timeout: Duration) -> Self {
         let dir = tempfile::tempdir().expect("dir");
         let host = Host::start(Handle::current()).expect("host");
-        let limits = Limits { bin_dirs: vec![dir.path().to_owned()], plugin_timeout, slots: 1 };
-        Self { dir, delegates: Delegates::new(host, limits) }
+        let limits = Limits {
+            bin_dirs: vec![dir.path().to_owned()],
+            plugin_timeout,
+            slots: 1,
+            mark: ("PLEXUS_MARK", "1".to_owned()),
+        };
+        Self { dir, delegates: Delegates::new(host, limits, Arc::new(Metrics::new(false))) }
     }
 
     fn path(&self, name: &str) -> PathBuf {

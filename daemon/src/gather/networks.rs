@@ -1,31 +1,34 @@
 //! The networks that a pod gets: by definition, or from the node's disk.
 
+use std::sync::Arc;
+
 use plexus_api::cni::{CniError, Code, Defaults, NetworkConfig, Version};
 use plexus_api::selection::Selection;
-use tokio::time::Instant;
 
-use super::cluster::Store;
-use super::disk;
+use super::cluster::kube::Live;
+use super::cluster::{Definition, Store};
 use super::primary::Primary;
+use super::{Deadlines, disk};
 use crate::config::Settings;
 use crate::plan::{Network, place};
 
 /// What a definition without a version is executed as.
 pub(super) const DEFAULT_VERSION: Version = Version::V1_0_0;
 
-/// Looks networks up, waiting for definitions that are not known yet until the deadline.
+/// Looks networks up. A definition that is not known yet is waited for, and then asked for once.
 pub(super) struct Lookup<'a> {
     pub store: &'a Store,
+    pub live: Option<&'a Live>,
     /// The default network that is followed; without it, it is looked up.
     pub primary: Option<&'a Primary>,
     pub settings: &'a Settings,
-    pub deadline: Instant,
+    pub deadlines: Deadlines,
 }
 
 /// The networks of every pod outside the system namespaces, the default network first, looked up without waiting: for
 /// STATUS and GC.
 pub async fn default_networks(store: &Store, primary: &Primary, settings: &Settings) -> Result<Vec<Network>, CniError> {
-    let lookup = Lookup { store, primary: Some(primary), settings, deadline: Instant::now() };
+    let lookup = Lookup { store, live: None, primary: Some(primary), settings, deadlines: Deadlines::now() };
     let (default, literal) = lookup.default_networks().await?;
     let everywhere = lookup.everywhere().await?;
     Ok([vec![default], literal, everywhere].concat())
@@ -33,7 +36,7 @@ pub async fn default_networks(store: &Store, primary: &Primary, settings: &Setti
 
 /// The default network by definition, by name, or literally, looked up without waiting.
 pub(super) async fn look_up(store: &Store, settings: &Settings) -> Result<Network, CniError> {
-    let lookup = Lookup { store, primary: None, settings, deadline: Instant::now() };
+    let lookup = Lookup { store, live: None, primary: None, settings, deadlines: Deadlines::now() };
     lookup.default_networks().await.map(|(default, _)| default)
 }
 
@@ -80,11 +83,23 @@ impl Lookup<'_> {
     /// The network that an element of the annotation names, for the interface `ifname`.
     pub async fn selected(&self, selection: &Selection, ifname: &str) -> Result<Network, CniError> {
         let (namespace, name) = (&selection.namespace, &selection.name);
-        let found = self.definition(namespace, name, self.deadline).await.and_then(|found| {
-            let msg = "there is no network-attachment-definition of this name";
-            found.ok_or_else(|| CniError::new(Code::UnknownNetwork, msg))
-        });
+        let found = match self.awaited(namespace, name).await {
+            Ok(Some(definition)) => self.by_definition(definition).await,
+            Ok(None) => {
+                let msg = "there is no network-attachment-definition of this name";
+                Err(CniError::new(Code::UnknownNetwork, msg))
+            }
+            Err(error) => Err(error),
+        };
         found.map_err(|error| error.context(place(&format!("{namespace}/{name}"), ifname)))
+    }
+
+    /// The definition: when it comes, else by asking for it.
+    async fn awaited(&self, namespace: &str, name: &str) -> Result<Option<Arc<Definition>>, CniError> {
+        match (self.store.wait_definition(namespace, name, self.deadlines.watch).await, self.live) {
+            (None, Some(live)) => Ok(live.definition(namespace, name, self.deadlines.call).await?.map(Arc::new)),
+            (known, _) => Ok(known),
+        }
     }
 
     /// A definition in the daemon's namespace, a name on disk, a directory or a file, in this order (K-061).
@@ -93,11 +108,15 @@ impl Lookup<'_> {
             return self.on_node(name).await;
         }
         let namespace = &self.settings.multus_namespace;
-        let found = self.definition(namespace, name, Instant::now()).await;
-        if let Some(network) = found.map_err(|error| error.context(format!("{namespace}/{name}")))? {
-            return Ok(network);
-        }
-        self.on_node(name).await
+        let definition = match self.live {
+            // Before all definitions are known, a network on disk may not be the one that is meant.
+            Some(live) if !self.store.wait_definitions(self.deadlines.watch).await => {
+                live.definition(namespace, name, self.deadlines.call).await?.map(Arc::new)
+            }
+            _ => self.store.definition(namespace, name),
+        };
+        let Some(definition) = definition else { return self.on_node(name).await };
+        self.by_definition(definition).await.map_err(|error| error.context(format!("{namespace}/{name}")))
     }
 
     async fn on_node(&self, source: &str) -> Result<Network, CniError> {
@@ -105,15 +124,16 @@ impl Lookup<'_> {
         blocking(move || disk::network(&source, &conf_dir, DEFAULT_VERSION)).await.map(on_disk)
     }
 
-    async fn definition(&self, namespace: &str, name: &str, deadline: Instant) -> Result<Option<Network>, CniError> {
-        let Some(definition) = self.store.wait_definition(namespace, name, deadline).await else { return Ok(None) };
+    async fn by_definition(&self, definition: Arc<Definition>) -> Result<Network, CniError> {
+        let namespace = definition.namespace.clone();
+        let name = format!("{namespace}/{}", definition.name);
         let config = if definition.config.as_deref().unwrap_or_default().is_empty() {
             let conf_dir = self.settings.conf_dir.clone();
             blocking(move || disk::definition_network(&definition, &conf_dir, DEFAULT_VERSION)).await?
         } else {
             disk::definition_network(&definition, &self.settings.conf_dir, DEFAULT_VERSION)?
         };
-        Ok(Some(Network { name: format!("{namespace}/{name}"), namespace: Some(namespace.to_owned()), config }))
+        Ok(Network { name, namespace: Some(namespace), config })
     }
 }
 

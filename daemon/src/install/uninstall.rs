@@ -17,7 +17,7 @@ use super::config_file::ConfigFile;
 use super::status::Status;
 use super::{SHIM, UNINSTALLED};
 use crate::config::{Fields, Settings};
-use crate::ledger::{Key, LEDGER_DIR, Ledger, spool};
+use crate::ledger::{Key, LEDGER_DIR, Ledger};
 use crate::watched::Watched;
 
 /// Takes away what was installed.
@@ -89,7 +89,7 @@ impl Uninstall {
 
 impl Uninstall {
     fn left(&self, records: &[Key]) -> io::Result<Option<String>> {
-        let spooled = spool::pending(&self.state_dir).map_err(io::Error::other)?.len();
+        let spooled = Ledger::spooled_files(&self.state_dir).map_err(io::Error::other)?.len();
         Ok((records.len() + spooled > 0).then(|| {
             let records = records.len();
             format!(

@@ -45,6 +45,15 @@ pub enum LedgerError {
         /// `CNI_IFNAME`.
         ifname: String,
     },
+    /// There is no such record.
+    #[error("container {container_id}{} has no record; `plexusd ledger list` shows those that there are",
+        ifname.as_ref().map(|name| format!(" interface {name}")).unwrap_or_default())]
+    Unknown {
+        /// The container.
+        container_id: String,
+        /// The interface, where one was asked for.
+        ifname: Option<String>,
+    },
     /// A record that cannot be read. Whoever holds the lane has moved it out of the way and can go on with what else
     /// is known.
     #[error("{} cannot be read: {why}{}", path.display(),

@@ -30,6 +30,11 @@ impl Journal {
         Self { state_dir: state_dir.to_owned(), dir: state_dir.join(LEDGER_DIR) }
     }
 
+    /// The directory above.
+    pub(super) fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
     /// Where the files are.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
@@ -183,6 +188,15 @@ pub(super) fn quarantine(state_dir: &Path, path: &Path) -> Result<PathBuf, Ledge
     let to = dir.join(format!("{name}.{now}"));
     fs::rename(path, &to).map_err(LedgerError::io("move to the quarantine", path))?;
     Ok(to)
+}
+
+/// How many files are in the quarantine.
+pub(super) fn quarantined(state_dir: &Path) -> Result<usize, LedgerError> {
+    let dir = state_dir.join(QUARANTINE_DIR);
+    match fs::read_dir(&dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        entries => Ok(entries.map_err(LedgerError::io("list", &dir))?.count()),
+    }
 }
 
 fn make_dir(dir: &Path) -> Result<(), LedgerError> {

@@ -78,6 +78,8 @@ pub enum Line {
     },
     /// The whole ADD has succeeded.
     Completed,
+    /// All of it is about to be deleted. From here on it goes, whether or not the runtime asks again.
+    Deleting,
     /// The DEL of this attachment has really succeeded.
     Deleted {
         /// Its index in the plan.
@@ -98,6 +100,7 @@ pub enum Line {
 
 /// A file of the ledger, read.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a line that is there or not")]
 pub struct Record {
     /// The plan.
     pub planned: Planned,
@@ -105,6 +108,8 @@ pub struct Record {
     pub attachments: Vec<State>,
     /// The whole ADD has succeeded.
     pub completed: bool,
+    /// Its DEL, or the rollback of its ADD, has begun.
+    pub deleting: bool,
     /// Nothing is left to do about network-status.
     pub status_written: bool,
     /// The DELs that failed.
@@ -165,6 +170,12 @@ pub enum ParseError {
 }
 
 impl Planned {
+    /// Interfaces and their networks, for who reads: `eth0=pods,net1=default/lan`.
+    pub fn networks(&self) -> String {
+        let networks: Vec<_> = self.attachments.iter().map(|a| format!("{}={}", a.ifname, a.network)).collect();
+        networks.join(",")
+    }
+
     /// The first line of a file, with its line break.
     pub(super) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
         to_line(&First { planned: self })
@@ -188,6 +199,31 @@ fn to_line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Where a record is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Its ADD has not ended.
+    Adding,
+    /// Its ADD has succeeded.
+    Attached,
+    /// Its DEL has begun, or has failed.
+    Deleting,
+    /// Its DEL goes on failing, and the runtime thinks that it has succeeded.
+    Orphaned,
+}
+
+impl Phase {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Adding => "adding",
+            Self::Attached => "attached",
+            Self::Deleting => "deleting",
+            Self::Orphaned => "orphaned",
+        }
+    }
+}
+
 impl Record {
     /// A record of which nothing has happened yet.
     pub fn new(planned: Planned) -> Self {
@@ -196,10 +232,24 @@ impl Record {
             planned,
             attachments,
             completed: false,
+            deleting: false,
             status_written: false,
             del_failures: DelFailures::default(),
             orphaned: false,
             unreadable: 0,
+        }
+    }
+
+    /// Where it is in its life.
+    pub fn phase(&self) -> Phase {
+        if self.orphaned {
+            Phase::Orphaned
+        } else if self.deleting || self.del_failures.count > 0 {
+            Phase::Deleting
+        } else if self.completed {
+            Phase::Attached
+        } else {
+            Phase::Adding
         }
     }
 
@@ -231,6 +281,7 @@ impl Record {
             }),
             Line::Deleted { index } => self.change(index, |state| state.deleted = true),
             Line::Completed => self.completed = true,
+            Line::Deleting => self.deleting = true,
             Line::StatusWritten => self.status_written = true,
             Line::Orphaned => self.orphaned = true,
             Line::DelFailed { unix_ms, error } => {
@@ -250,6 +301,11 @@ impl Record {
             Some(state) => change(state),
             None => self.unreadable += 1,
         }
+    }
+
+    /// Whether the runtime has what it asked for, and has not asked for its end.
+    pub fn is_attached(&self) -> bool {
+        self.completed && !self.deleting
     }
 
     /// The attachments that DEL has to go to, in its order: those that were started and are not deleted, last first.

@@ -16,11 +16,28 @@ pub struct Spooled {
     path: PathBuf,
 }
 
-/// The requests in the spool of a state directory, by file name. Blocking.
+/// The requests in the spool of a state directory, by file name. What a shim was writing when it was killed is removed:
+/// its caller was told of no success. Blocking.
 ///
 /// # Errors
 /// [`LedgerError::Io`] where the spool is there and cannot be read.
-pub fn pending(state_dir: &Path) -> Result<Vec<Spooled>, LedgerError> {
+pub(super) fn pending(state_dir: &Path) -> Result<Vec<Spooled>, LedgerError> {
+    let mut paths = all(state_dir)?;
+    for path in paths.iter().filter(|path| is_abandoned(path)) {
+        fs::remove_file(path).map_err(LedgerError::io("remove", path))?;
+    }
+    paths.retain(|path| is_request(path));
+    Ok(paths.into_iter().map(|path| Spooled { state_dir: state_dir.to_owned(), path }).collect())
+}
+
+/// The files of the requests. Blocking.
+pub(super) fn files(state_dir: &Path) -> Result<Vec<PathBuf>, LedgerError> {
+    let mut paths = all(state_dir)?;
+    paths.retain(|path| is_request(path));
+    Ok(paths)
+}
+
+fn all(state_dir: &Path) -> Result<Vec<PathBuf>, LedgerError> {
     let dir = state_dir.join(SPOOL_DIR);
     let entries = match fs::read_dir(&dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -30,13 +47,29 @@ pub fn pending(state_dir: &Path) -> Result<Vec<Spooled>, LedgerError> {
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<io::Result<Vec<_>>>()
         .map_err(LedgerError::io("list", &dir))?;
-    // The shim writes under another name first.
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort();
-    Ok(paths.into_iter().map(|path| Spooled { state_dir: state_dir.to_owned(), path }).collect())
+    Ok(paths)
+}
+
+/// The shim writes under another name first.
+fn is_request(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json")
+}
+
+/// Whether a file is the unfinished one, `.<container id>:<interface>.<pid>`, of a shim that runs no more.
+fn is_abandoned(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let pid =
+        name.strip_prefix('.').and_then(|name| name.rsplit_once('.')).and_then(|(_, pid)| pid.parse::<u32>().ok());
+    pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
 }
 
 impl Spooled {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The request. Blocking.
     ///
     /// # Errors

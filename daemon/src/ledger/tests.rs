@@ -29,7 +29,7 @@ pub(super) fn planned(container_id: &str, ifname: &str, count: usize) -> Planned
         container_id: container_id.to_owned(),
         ifname: ifname.to_owned(),
         netns: "/run/netns/a b".to_owned(),
-        netns_id: Some(NetnsId { dev: 4, ino: 4_026_532_190 }),
+        netns_id: Some(NetnsId { dev: 4, ino: 4_026_532_190, cookie: Some(7) }),
         boot_id: BOOT.to_owned(),
         created_unix_ms: 1_700_000_000_123,
         pod: PodRef { namespace: "ns".to_owned(), name: "pod".to_owned(), uid: "u-1".to_owned() },

@@ -76,11 +76,23 @@ pub struct RouteOwner {
     pub gateway: Option<IpAddr>,
 }
 
-/// What identifies a network namespace while it exists: device and inode of its file. Inodes are reused after its end.
+/// What identifies a network namespace: device and inode of its file while it exists, and the kernel's cookie for this
+/// boot. Inodes are given again soon after its end, cookies are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NetnsId {
     /// The device of the namespace file system.
     pub dev: u64,
     /// The inode of the namespace.
     pub ino: u64,
+    /// Its cookie; none on a kernel before 5.14.
+    #[serde(default)]
+    pub cookie: Option<u64>,
+}
+
+impl NetnsId {
+    /// Whether both may be the same: only where both have a cookie is that certain.
+    pub fn may_be(&self, other: Self) -> bool {
+        let cookies = self.cookie.zip(other.cookie);
+        (self.dev, self.ino) == (other.dev, other.ino) && cookies.is_none_or(|(own, other)| own == other)
+    }
 }

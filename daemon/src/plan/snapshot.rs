@@ -65,6 +65,22 @@ pub struct Pod {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// The annotation by which kubelet says where it has a pod from; `api` for all but static pods.
+pub const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
+
+impl Pod {
+    /// Whether a runtime that calls its pod `uid` can mean this one, and not another of that name (P-019). Without both
+    /// UIDs nothing speaks against it; the mirror of a static pod never has its UID.
+    pub fn answers_to(&self, uid: &str) -> bool {
+        uid.is_empty() || self.uid.is_empty() || self.uid == uid || self.is_static()
+    }
+
+    /// Whether it is the mirror of a pod that kubelet has from elsewhere.
+    pub fn is_static(&self) -> bool {
+        self.annotations.get(CONFIG_SOURCE).is_some_and(|source| source != "api")
+    }
+}
+
 /// What the node's configuration allows.
 #[derive(Debug, Clone)]
 pub struct Policy {

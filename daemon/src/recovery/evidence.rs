@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use std::{fs, io};
+use std::{fs, io, thread};
 
 use nix::libc;
 
 use crate::ledger::{Key, Record};
+use crate::netns;
+use crate::plan::NetnsId;
 
 /// The least time between two sightings unless the configuration says otherwise.
 pub const MIN_GAP: Duration = Duration::from_mins(1);
@@ -27,20 +29,31 @@ pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
-/// Which of the network namespaces `wanted`, by inode, exist: those that a task is in, and those that are mounted
-/// anywhere. Ends as soon as all are found, which the first mount table usually does. Blocking.
+/// Which of the network namespaces `wanted` exist: those that a task is in, and those that are mounted anywhere. Ends
+/// as soon as all are found, which the first mount table usually does. Blocking.
 ///
 /// It sees the processes of this `/proc`: the daemon has to share the host's PID namespace.
 ///
 /// # Errors
 /// Without `CAP_SYS_PTRACE`, since tasks of others would then look as if they had no namespace; or as reading `/proc`
 /// fails.
-pub fn living_netns(wanted: &BTreeSet<u64>) -> io::Result<BTreeSet<u64>> {
+pub fn living_netns(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>> {
     if !has_sys_ptrace(&fs::read_to_string("/proc/thread-self/status")?) {
         let text = "cannot tell which network namespaces are in use: plexusd needs the capability SYS_PTRACE";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
-    let mut scan = Scan { missing: wanted.clone(), mount_tables: BTreeSet::new() };
+    // A thread of its own, which enters the namespaces that it finds.
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("evidence".to_owned()).spawn_scoped(scope, || scan(wanted))?;
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the look at /proc panicked")))
+    })
+}
+
+fn scan(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>> {
+    let mut scan = Scan { missing: BTreeMap::new(), living: BTreeSet::new(), mount_tables: BTreeSet::new() };
+    for id in wanted {
+        scan.missing.entry(id.ino).or_default().push(*id);
+    }
     let processes = numbered(Path::new("/proc"))?;
     for process in &processes {
         if scan.missing.is_empty() {
@@ -57,21 +70,22 @@ pub fn living_netns(wanted: &BTreeSet<u64>) -> io::Result<BTreeSet<u64>> {
             scan.task(&task)?;
         }
     }
-    Ok(wanted.difference(&scan.missing).copied().collect())
+    Ok(scan.living)
 }
 
 struct Scan {
-    missing: BTreeSet<u64>,
+    /// By inode.
+    missing: BTreeMap<u64, Vec<NetnsId>>,
+    living: BTreeSet<NetnsId>,
     /// Mount namespace and root of the mount tables that were read. A table lacks what is outside its reader's root.
     mount_tables: BTreeSet<(PathBuf, PathBuf)>,
 }
 
 impl Scan {
     fn task(&mut self, task: &Path) -> io::Result<()> {
-        if let Some(netns) = link(&task.join("ns/net"))?
-            && let Some(inode) = netns.to_str().and_then(netns_inode)
-        {
-            self.missing.remove(&inode);
+        let path = task.join("ns/net");
+        if let Some(inode) = link(&path)?.as_deref().and_then(Path::to_str).and_then(netns_inode) {
+            self.found(inode, &path);
         }
         // Anybody may read a mount table, also where the links are closed.
         let key = link(&task.join("ns/mnt"))?.zip(link(&task.join("root"))?);
@@ -79,12 +93,31 @@ impl Scan {
             return Ok(());
         }
         if let Some(table) = unless_gone(fs::read(task.join("mountinfo")))? {
-            for inode in mounted_netns(&String::from_utf8_lossy(&table)) {
-                self.missing.remove(&inode);
+            for (inode, mount_point) in mounted_netns(&String::from_utf8_lossy(&table)) {
+                self.found(inode, &task.join("root").join(mount_point.trim_start_matches('/')));
             }
             self.mount_tables.extend(key);
         }
         Ok(())
+    }
+
+    /// There is a namespace with this inode at `path`. Those of its number that have another cookie are gone.
+    fn found(&mut self, inode: u64, path: &Path) {
+        let Some(wanted) = self.missing.get(&inode) else { return };
+        let same: Vec<_> = match unless_gone(netns::identify(path)) {
+            Ok(Some(found)) => wanted.iter().filter(|id| id.may_be(found)).copied().collect(),
+            Ok(None) => return,
+            // It cannot be entered: then there is no proof that it is another one.
+            Err(error) => {
+                tracing::debug!(%error, path = %path.display(), "a network namespace cannot be identified");
+                wanted.clone()
+            }
+        };
+        // A number belongs to one namespace at a time: who is not the same is missing.
+        if !same.is_empty() {
+            self.living.extend(same);
+            self.missing.remove(&inode);
+        }
     }
 }
 
@@ -106,7 +139,7 @@ fn link(path: &Path) -> io::Result<Option<PathBuf>> {
 }
 
 /// The entries of a directory whose names are numbers: processes, or tasks.
-fn numbered(dir: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn numbered(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -119,7 +152,7 @@ fn numbered(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Nothing where `/proc` says that the task has ended: directories vanish, open files answer ESRCH, and the mount table
 /// of a zombie EINVAL.
-fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(super) fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -128,9 +161,19 @@ fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The network namespaces that a mount table has: their root is `net:[inode]`.
-fn mounted_netns(mountinfo: &str) -> impl Iterator<Item = u64> {
-    mountinfo.lines().filter_map(|line| netns_inode(line.split(' ').nth(3)?))
+/// The network namespaces that a mount table has, and where: their root is `net:[inode]`.
+fn mounted_netns(mountinfo: &str) -> impl Iterator<Item = (u64, String)> {
+    mountinfo.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(3);
+        Some((netns_inode(fields.next()?)?, unescape(fields.next()?)))
+    })
+}
+
+/// Blanks, tabs, line breaks and backslashes of a path are octal in mount tables.
+fn unescape(path: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(path.to_owned(), |path, (escape, plain)| path.replace(escape, plain))
 }
 
 fn netns_inode(text: &str) -> Option<u64> {
@@ -144,8 +187,8 @@ pub struct Sandbox {
     pub key: Key,
     /// The boot during which it was made.
     pub boot_id: String,
-    /// The inode of its network namespace; none where that is not known, and then only another boot proves its end.
-    pub netns: Option<u64>,
+    /// Its network namespace; none where that is not known, and then only another boot proves its end.
+    pub netns: Option<NetnsId>,
 }
 
 impl From<&Record> for Sandbox {
@@ -154,7 +197,7 @@ impl From<&Record> for Sandbox {
         Self {
             key: (planned.container_id.clone(), planned.ifname.clone()),
             boot_id: planned.boot_id.clone(),
-            netns: planned.netns_id.map(|id| id.ino),
+            netns: planned.netns_id,
         }
     }
 }
@@ -165,8 +208,8 @@ pub type Suspects = BTreeMap<Key, Suspect>;
 /// A sandbox that was missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Suspect {
-    /// The inode of its network namespace.
-    pub netns: u64,
+    /// Its network namespace.
+    pub netns: NetnsId,
     /// When it was first missing.
     pub since: Instant,
 }
@@ -204,7 +247,7 @@ pub struct Disbelieved {
 pub fn judge(
     sandboxes: &[Sandbox],
     current_boot_id: &str,
-    living: &BTreeSet<u64>,
+    living: &BTreeSet<NetnsId>,
     suspects: &Suspects,
     now: Instant,
     min_gap: Duration,

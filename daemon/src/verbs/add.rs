@@ -17,6 +17,7 @@ use crate::gather;
 use crate::ledger::{AddLane, FORMAT, LedgerError, Line, PLEXUSD, Planned, Record};
 use crate::netns::Netns;
 use crate::plan::plan;
+use crate::telemetry;
 
 impl Verbs {
     /// Attaches a sandbox to its networks and answers with the default network's result (decision 9).
@@ -36,6 +37,7 @@ impl Verbs {
         let call = incoming.delegate_call(incoming.settings.add_timeout, gone);
         let mut netns = Netns::open(Path::new(env.netns.as_deref().unwrap_or_default())).await?;
         let planned = self.plan(incoming, &call, &mut netns).await?;
+        telemetry::Call::record_networks(&planned.networks());
         for attachment in &planned.attachments {
             let found = self.delegates.find(&call, &attachment.config);
             found.map_err(|error| error.context(attachment.place()))?;
@@ -47,9 +49,12 @@ impl Verbs {
         let Err(error) = outcome else { return outcome };
         let Adding { call, record, .. } = adding;
         let nothing_made = record.attachments.iter().all(|state| state.added.is_none());
+        let shown = record.status_written;
         let undo = Undo { netns: env.netns.clone(), path: call.path, env: call.env };
         let undone = self.undo(&lane, record, undo, incoming.settings.del_timeout).await;
-        self.reporter.forget(&incoming.pod).await;
+        if shown {
+            self.reporter.forget(&incoming.pod).await;
+        }
         if let Err(failures) = &undone {
             tracing::warn!(pod = %incoming.pod, %failures, "rollback is not complete; it will be tried again");
         }
@@ -63,8 +68,9 @@ impl Verbs {
     async fn plan(&self, incoming: &Incoming, call: &Call, netns: &mut Netns) -> Result<Planned, CniError> {
         let links = netns.links().await?.into_iter().map(|link| link.name).collect();
         let asked = incoming.asked()?;
+        let (store, live) = (&self.store, self.live.as_deref());
         let snapshot = tokio::select! {
-            snapshot = gather::snapshot(&self.store, &self.primary, &incoming.settings, &asked, links, call.deadline) => snapshot?,
+            snapshot = gather::snapshot(store, live, &self.primary, &incoming.settings, &asked, links, call.deadline) => snapshot?,
             () = call.cancel.cancelled() => return Err(caller_gone()),
         };
         let plan = plan(&snapshot)?;
@@ -165,7 +171,9 @@ impl Adding<'_> {
 
     async fn report(&mut self) -> Result<(), CniError> {
         let planned = &self.record.planned;
-        match self.verbs.reporter.network_status(&planned.pod, &planned.attachments, &self.results).await {
+        let written = self.verbs.reporter.network_status(&planned.pod, &planned.attachments, &self.results).await;
+        self.verbs.metrics.status_write_ended(written.is_ok());
+        match written {
             Ok(()) => Ok(self.lane.append(&mut self.record, Line::StatusWritten)?),
             Err(error) if self.incoming.settings.status_required => {
                 let msg = format!("network-status cannot be written, and statusRequired is set: {error}");

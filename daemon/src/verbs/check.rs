@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::Verbs;
 use super::call::Incoming;
 use crate::delegate::Priority;
-use crate::ledger::Planned;
+use crate::ledger::{Planned, Record};
 use crate::netns::{Family, Netns};
 use crate::plan::DefaultRoutes;
+use crate::telemetry;
 
 impl Verbs {
     /// Asks each plugin in order, and looks for each interface ourselves; changes nothing (P-095, P-096, P-097).
@@ -21,10 +22,11 @@ impl Verbs {
     async fn try_check(&self, incoming: &Incoming) -> Result<(), CniError> {
         let env = &incoming.env;
         let lane = self.ledger.lane(&env.container_id).await;
-        let Some(record) = lane.load(&env.ifname)?.filter(|record| record.completed) else {
+        let Some(record) = lane.load(&env.ifname)?.filter(Record::is_attached) else {
             let msg = format!("interface {:?} of this container is not attached", env.ifname);
             return Err(CniError::new(Code::CheckFailed, msg));
         };
+        telemetry::Call::record_networks(&record.planned.networks());
         let mut netns = Netns::open(Path::new(env.netns.as_deref().unwrap_or_default())).await?;
         let _slot = self.delegates.slot(Priority::Add).await;
         let call = incoming.delegate_call(incoming.settings.add_timeout, CancellationToken::new());

@@ -7,6 +7,7 @@ use super::call::Incoming;
 use super::undo::{Failures, Undo};
 use crate::delegate::Priority;
 use crate::ledger::{Lane, Line};
+use crate::telemetry;
 
 impl Verbs {
     /// Detaches a sandbox. Succeeds where there is nothing to detach (P-087).
@@ -31,6 +32,7 @@ impl Verbs {
             }
             return Ok(());
         };
+        telemetry::Call::record_networks(&record.planned.networks());
         let _slot = self.delegates.slot(Priority::Del).await;
         let pod = record.planned.pod.clone();
         let undo = Undo {

@@ -10,7 +10,7 @@ use super::Verbs;
 use super::call::Incoming;
 use crate::delegate::Priority;
 use crate::gather;
-use crate::plan::{Attachment, plan};
+use crate::plan::{Attachment, Pod, PodRef, plan};
 
 impl Verbs {
     /// Decision 26: rebuilds the attachments from the known pod of that UID, else from the default network alone, and
@@ -35,15 +35,17 @@ impl Verbs {
 
     async fn rebuild(&self, incoming: &Incoming) -> Result<Vec<Attachment>, CniError> {
         let mut asked = incoming.asked()?;
-        let known = self.store.pod(&incoming.pod.namespace, &incoming.pod.name);
-        let same = known.is_some_and(|pod| pod.uid.is_empty() || pod.uid == incoming.pod.uid);
-        if !same {
+        let PodRef { namespace, name, uid } = &incoming.pod;
+        // Without a UID in the call, a pod that has one may be another.
+        let same = |pod: &Pod| pod.answers_to(uid) && (pod.uid.is_empty() || !uid.is_empty());
+        if !asked.has_annotations() && !self.store.pod(namespace, name).is_some_and(|pod| same(&pod)) {
             // Another pod of that name, or none: its annotations are not this sandbox's (P-019).
             asked = asked.without_annotations();
         }
         let now = Instant::now();
         let snapshot =
-            gather::snapshot(&self.store, &self.primary, &incoming.settings, &asked, BTreeSet::new(), now).await?;
+            gather::snapshot(&self.store, None, &self.primary, &incoming.settings, &asked, BTreeSet::new(), now)
+                .await?;
         Ok(plan(&snapshot)?.attachments)
     }
 }

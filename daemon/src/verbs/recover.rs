@@ -1,30 +1,78 @@
-//! What recovery does to one record: finish what was left half done.
+//! What recovery does to one record or one spooled call: finish what was left half done.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
+use plexus_api::wire::Request;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::Verbs;
 use super::undo::Undo;
 use crate::delegate::Priority;
-use crate::ledger::Record;
+use crate::ledger::{Key, Line, Record, Spooled};
 use crate::netns::Netns;
+use crate::telemetry::Call;
 
-/// Why recovery looks at a record.
+/// Why recovery undoes a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// Its ADD never answered.
     Unfinished,
+    /// Its DEL never answered.
+    Begun,
     /// Its DEL failed.
     Failed,
     /// Its sandbox is gone.
     Dead,
 }
 
+impl Reason {
+    /// The word for it in the metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Unfinished => "unfinished",
+            Self::Begun => "begun",
+            Self::Failed => "failed",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// A record that is to be undone, as recovery saw it.
+#[derive(Debug)]
+pub struct Leftover {
+    key: Key,
+    created_unix_ms: u64,
+    reason: Reason,
+}
+
+impl Leftover {
+    /// This record.
+    pub fn new(record: &Record, reason: Reason) -> Self {
+        let planned = &record.planned;
+        let key = (planned.container_id.clone(), planned.ifname.clone());
+        Self { key, created_unix_ms: planned.created_unix_ms, reason }
+    }
+
+    /// Whether `record` is still what was seen: an ADD that was in flight may have finished since, and a key can come
+    /// back with another sandbox.
+    fn is(&self, record: &Record) -> bool {
+        let still = match self.reason {
+            Reason::Unfinished => !record.completed,
+            Reason::Begun => record.deleting,
+            Reason::Failed => record.del_failures.count > 0,
+            Reason::Dead => true,
+        };
+        still && record.planned.created_unix_ms == self.created_unix_ms
+    }
+}
+
 impl Verbs {
-    /// Undoes the record of (container, interface), unless it is no longer what recovery saw.
-    pub async fn recover(&self, container_id: &str, ifname: &str, reason: Reason, stop: &CancellationToken) {
+    /// Undoes a record, unless it is no longer what recovery saw.
+    pub async fn recover(&self, leftover: Leftover, stop: &CancellationToken) {
+        let (reason, (container_id, ifname)) = (leftover.reason, &leftover.key);
         let lane = self.ledger.lane(container_id).await;
         let record = match lane.load(ifname) {
             Ok(Some(record)) => record,
@@ -34,20 +82,16 @@ impl Verbs {
                 return;
             }
         };
-        let still = match reason {
-            // An ADD that was in flight has finished while we waited for the lane.
-            Reason::Unfinished => !record.completed,
-            Reason::Failed => record.del_failures.count > 0,
-            Reason::Dead => true,
-        };
-        if !still || stop.is_cancelled() {
+        if !leftover.is(&record) || stop.is_cancelled() {
             return;
         }
         let _slot = self.delegates.slot(Priority::Recovery).await;
         let pod = record.planned.pod.clone();
         let netns = if reason == Reason::Dead { None } else { self.recorded_netns(&record).await };
         let undo = Undo { netns, path: Vec::new(), env: BTreeMap::new() };
-        match self.undo(&lane, record, undo, self.settings.del_timeout).await {
+        let undone = self.undo(&lane, record, undo, self.settings.del_timeout).await;
+        self.metrics.cleaned_up(reason.as_str(), undone.is_ok());
+        match undone {
             Ok(()) => {
                 self.reporter.forget(&pod).await;
                 tracing::info!(%pod, container_id, ifname, ?reason, "recovery: cleaned up");
@@ -59,16 +103,64 @@ impl Verbs {
     /// The recorded path of the sandbox, where it still leads to the same namespace; a path may be another sandbox's
     /// by now.
     pub(super) async fn recorded_netns(&self, record: &Record) -> Option<String> {
-        let path = Some(&record.planned.netns).filter(|path| !path.is_empty())?;
+        let planned = &record.planned;
+        let path = Some(&planned.netns).filter(|path| !path.is_empty() && planned.boot_id == self.boot_id)?;
         let netns = Netns::open(Path::new(path)).await.ok()?;
-        (Some(netns.id()) == record.planned.netns_id).then(|| path.clone())
+        planned.netns_id.is_some_and(|id| id.may_be(netns.id())).then(|| path.clone())
+    }
+
+    /// Clears away a file of the ledger that is no record (P-090): a plan whose writer died before anything ran is
+    /// removed, another goes to the quarantine.
+    pub async fn clear_illegible(&self, container_id: &str, ifname: &str) {
+        let lane = self.ledger.lane(container_id).await;
+        if let Err(error) = lane.load(ifname) {
+            tracing::error!(container_id, ifname, %error, "recovery: what it says is attached is not known any more");
+        }
+    }
+
+    /// Serves a DEL that the shim left while no daemon was there (decision 11). It stays in the spool until it
+    /// succeeds; one that keeps failing succeeds once its record is orphaned (decision 12).
+    pub async fn replay(self: Arc<Self>, spooled: Spooled) {
+        let mut request = match spooled.read() {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::error!(%error, "a DEL in the spool cannot be read");
+                return;
+            }
+        };
+        self.confirm_netns(&mut request).await;
+        let (call, metrics) = (Call::new(&request), self.metrics.clone());
+        let served = self.serve(request, CancellationToken::new()).instrument(call.span().clone()).await;
+        metrics.cleaned_up("spooled", served.is_ok());
+        match served {
+            Ok(_) => {
+                tracing::info!(path = %spooled.path().display(), "a DEL from the spool is done");
+                if let Err(error) = spooled.done() {
+                    tracing::error!(%error, "a DEL that is done stays in the spool");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "a DEL from the spool failed; it will be tried again"),
+        }
+    }
+
+    /// Takes the path of the namespace from an old request unless it leads where it did.
+    async fn confirm_netns(&self, request: &mut Request) {
+        let variable = |key: &str| request.env.get(key).map(String::as_str).unwrap_or_default();
+        let record = self.ledger.read(variable("CNI_CONTAINERID"), variable("CNI_IFNAME"));
+        let netns = match record {
+            Ok(Some(record)) => self.recorded_netns(&record).await,
+            _ => None,
+        };
+        if netns.as_deref() != Some(variable("CNI_NETNS")) {
+            request.env.insert("CNI_NETNS".to_owned(), String::new());
+        }
     }
 
     /// Writes the status of a sandbox whose ADD could not.
     pub async fn retry_status(&self, container_id: &str, ifname: &str) {
         let lane = self.ledger.lane(container_id).await;
         let Ok(Some(mut record)) = lane.load(ifname) else { return };
-        if !record.completed || record.status_written || record.del_failures.count > 0 {
+        if !record.is_attached() || record.status_written {
             return;
         }
         let results: Result<Vec<_>, _> =
@@ -76,7 +168,8 @@ impl Verbs {
         let Ok(results) = results else { return };
         let planned = &record.planned;
         let written = self.reporter.network_status(&planned.pod, &planned.attachments, &results).await;
-        let written = written.map(|()| lane.append(&mut record, crate::ledger::Line::StatusWritten));
+        self.metrics.status_write_ended(written.is_ok());
+        let written = written.map(|()| lane.append(&mut record, Line::StatusWritten));
         tracing::debug!(pod = %record.planned.pod, ?written, "network-status tried again");
     }
 }

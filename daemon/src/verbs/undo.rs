@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Verbs;
 use crate::delegate::Call;
-use crate::host::stale;
 use crate::ledger::{Lane, Line, Record};
 
 /// What the plugins are called with, beside what the record has.
@@ -65,6 +64,9 @@ impl Verbs {
         let end = Instant::now() + time;
         let path = if undo.path.is_empty() { record.planned.cni_path.clone() } else { undo.path };
         let indexes = record.to_undo(&self.boot_id);
+        if !indexes.is_empty() && !record.deleting {
+            note(lane, &mut record, Line::Deleting);
+        }
         for (done, index) in indexes.iter().copied().enumerate() {
             let left = end.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(indexes.len() - done).unwrap_or(u32::MAX);
@@ -79,41 +81,27 @@ impl Verbs {
             };
             let attachment = record.planned.attachments[index].clone();
             let previous = record.result_for_del(index);
-            let state = &record.attachments[index];
-            if state.started && state.added.is_none() {
-                end_leftover_add(&record.planned.container_id, &attachment.ifname).await;
-            }
-            let outcome = match self.delegates.del(&call, &attachment, previous.as_ref()).await {
-                Ok(()) => lane.append(&mut record, Line::Deleted { index }).map_err(CniError::from),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = outcome {
-                failures.push(error.context(attachment.place()));
+            match self.delegates.del(&call, &attachment, previous.as_ref()).await {
+                Ok(()) => note(lane, &mut record, Line::Deleted { index }),
+                Err(error) => {
+                    failures.push(error.context(attachment.place()));
+                }
             }
         }
         if failures.is_empty() {
             lane.remove(record).map_err(|error| Failures(vec![error.into()]))
         } else {
             let error = Failures(failures);
-            let line = Line::DelFailed { unix_ms: super::add::unix_ms(), error: error.to_string() };
-            if let Err(write) = lane.append(&mut record, line) {
-                tracing::error!(error = %write, "a failed DEL could not be recorded");
-            }
+            note(lane, &mut record, Line::DelFailed { unix_ms: super::add::unix_ms(), error: error.to_string() });
             Err(error)
         }
     }
 }
 
-/// Ends the ADD of an attachment that has no result: a daemon that was killed has left its plugin running, and what
-/// that one makes after our DEL nobody would delete.
-async fn end_leftover_add(container_id: &str, ifname: &str) {
-    let (id, name) = (container_id.to_owned(), ifname.to_owned());
-    match tokio::task::spawn_blocking(move || stale::kill_adders(&id, &name)).await {
-        Ok(Ok(0)) => {}
-        Ok(Ok(count)) => {
-            tracing::warn!(container_id, ifname, count, "killed processes that an earlier ADD left running");
-        }
-        Ok(Err(error)) => tracing::error!(container_id, ifname, %error, "DEL may meet an ADD that still runs"),
-        Err(panic) => tracing::error!(%panic, "looking for processes that an ADD left running panicked"),
+/// Appends a line without which nothing is lost: where the file system is full, DEL must go on, or it would stay full.
+/// What is not written is done once more.
+fn note(lane: &Lane, record: &mut Record, line: Line) {
+    if let Err(error) = lane.append(record, line) {
+        tracing::error!(%error, "the course of a DEL cannot be recorded");
     }
 }

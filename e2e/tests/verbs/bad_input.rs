@@ -87,6 +87,7 @@ fn plugins_that_fail() {
     let node = node!();
     let plexus = Plexus::start(&node);
     let sandbox = node.sandbox("pod");
+    node.plugin("main", &Script::new());
     let print = |text: &str| Step::Stdout(text.into());
     for (steps, code, cause) in [
         (vec![print("garbage"), Step::Exit(3)], 101, "exit status 3"),
@@ -108,7 +109,7 @@ fn plugins_that_fail() {
 fn a_plugin_that_hangs() {
     rows!("P-047", "R-049");
     let node = node!();
-    let plexus = Plexus::configured(&node, json!({"pluginTimeout": "1s"}));
+    let plexus = Plexus::configured(&node, json!({"pluginTimeout": "800ms"}));
     let sandbox = node.sandbox("pod");
     misbehave(&plexus, &sandbox, vec![Step::Hang], 11, "longer than");
 }
@@ -117,7 +118,7 @@ fn a_plugin_that_hangs() {
 fn a_plugin_that_hangs_with_its_child() {
     rows!("P-047", "R-049");
     let node = node!();
-    let plexus = Plexus::configured(&node, json!({"pluginTimeout": "1s"}));
+    let plexus = Plexus::configured(&node, json!({"pluginTimeout": "800ms"}));
     let sandbox = node.sandbox("pod");
     misbehave(&plexus, &sandbox, vec![Step::HoldOutput, Step::Hang], 11, "longer than");
 }

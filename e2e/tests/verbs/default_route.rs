@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use plexus_api::rows;
 use plexus_e2e::binaries::plugin_dir;
@@ -35,7 +36,7 @@ fn set(items: &[&str]) -> BTreeSet<String> {
 }
 
 /// Plexus with real plugins: a dual-stack bridge that gives both default routes, and `second`.
-fn dual_stack<'n>(node: &'n Node, dir: &std::path::Path, plugins: &[&str], second: &Value) -> Plexus<'n> {
+fn dual_stack<'n>(node: &'n Node, dir: &Path, plugins: &[&str], second: &Value) -> Plexus<'n> {
     node.real_plugins(dir, plugins);
     node.uplink("uplink0");
     let bridge = json!({
@@ -86,35 +87,61 @@ fn expect(plexus: &Plexus<'_>, pod: &Pod, expected: &[&str]) {
     sandbox.remove();
 }
 
+/// Pods of a bridge and a macvlan: what they select, and the default routes that they then have.
+fn with_macvlan(node: &Node, dir: &Path, pods: &[(&str, &str, [&str; 2])]) {
+    let plexus = dual_stack(node, dir, &MACVLAN, &macvlan(&json!([])));
+    for (name, networks, expected) in pods {
+        expect(&plexus, &Pod::new(name).with_networks(*networks), expected);
+    }
+}
+
+const MACVLAN: [&str; 3] = ["bridge", "macvlan", "host-local"];
+
 #[test]
 fn the_default_route_of_a_family_moves_to_who_asks() {
     rows!("K-041", "K-042");
-    let plugins = ["bridge", "macvlan", "host-local"];
-    let dir = match plugin_dir(&plugins) {
+    let dir = match plugin_dir(&MACVLAN) {
         Ok(dir) => dir,
         Err(reason) => skip!("{reason}"),
     };
-    let node = node!();
-    let plexus = dual_stack(&node, &dir, &plugins, &macvlan(&json!([])));
-    for (name, networks, expected) in [
-        ("none", r#"[{"name": "second"}]"#, ["4 10.7.0.1 eth0", "6 fd07::1 eth0"]),
+    let pods = [
         ("v4", r#"[{"name": "second", "default-route": ["10.8.0.9"]}]"#, ["4 10.8.0.9 net1", "6 fd07::1 eth0"]),
         ("v6", r#"[{"name": "second", "default-route": ["fd08::9"]}]"#, ["4 10.7.0.1 eth0", "6 fd08::9 net1"]),
-        (
-            "both",
-            r#"[{"name": "second", "default-route": ["fd08::9", "10.8.0.9"]}]"#,
-            ["4 10.8.0.9 net1", "6 fd08::9 net1"],
-        ),
-        (
-            "split",
-            r#"[{"name": "second", "default-route": ["fd08::9"]}, {"name": "second", "default-route": ["10.8.0.9"]}]"#,
-            ["4 10.8.0.9 net2", "6 fd08::9 net1"],
-        ),
+    ];
+    with_macvlan(&node!(), &dir, &pods);
+}
+
+#[test]
+fn both_default_routes_may_move() {
+    rows!("K-041", "K-042");
+    let dir = match plugin_dir(&MACVLAN) {
+        Ok(dir) => dir,
+        Err(reason) => skip!("{reason}"),
+    };
+    let (v4, v6) = (r#""default-route": ["10.8.0.9"]"#, r#""default-route": ["fd08::9"]"#);
+    let split = format!(r#"[{{"name": "second", {v6}}}, {{"name": "second", {v4}}}]"#);
+    let one = r#"[{"name": "second", "default-route": ["fd08::9", "10.8.0.9"]}]"#;
+    let pods = [
+        ("one", one, ["4 10.8.0.9 net1", "6 fd08::9 net1"]),
+        ("split", split.as_str(), ["4 10.8.0.9 net2", "6 fd08::9 net1"]),
+    ];
+    with_macvlan(&node!(), &dir, &pods);
+}
+
+#[test]
+fn nobody_asks_and_nothing_moves() {
+    rows!("K-041");
+    let dir = match plugin_dir(&MACVLAN) {
+        Ok(dir) => dir,
+        Err(reason) => skip!("{reason}"),
+    };
+    let stay = ["4 10.7.0.1 eth0", "6 fd07::1 eth0"];
+    let pods = [
+        ("none", r#"[{"name": "second"}]"#, stay),
         // It has no default route to keep, so the others keep theirs.
-        ("empty", r#"[{"name": "second", "default-route": []}]"#, ["4 10.7.0.1 eth0", "6 fd07::1 eth0"]),
-    ] {
-        expect(&plexus, &Pod::new(name).with_networks(networks), &expected);
-    }
+        ("empty", r#"[{"name": "second", "default-route": []}]"#, stay),
+    ];
+    with_macvlan(&node!(), &dir, &pods);
 }
 
 #[test]

@@ -183,8 +183,8 @@ fn apply(difference: &Difference, operations: &mut [Operation]) -> bool {
                 }
                 Difference::DelAsAdd if call.verb == "DEL" => {
                     if let Some(add) = added.get(&(call.plugin.clone(), call.ifname.clone())) {
-                        call.args = add.args.clone();
-                        call.stdin = add.stdin.clone();
+                        call.args.clone_from(&add.args);
+                        call.stdin.clone_from(&add.stdin);
                         call.stdin.as_object_mut().expect("an object").remove("prevResult");
                     }
                 }

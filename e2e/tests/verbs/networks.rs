@@ -231,6 +231,15 @@ fn keys_on_stdin_count_where_the_file_is_silent() {
 }
 
 #[test]
+fn the_file_wins_over_stdin() {
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    let runtime = runtime(&node, json!({"clusterNetwork": "nowhere", "ClusterNetwork": "nowhere"}));
+    runtime.add(&target(&node.sandbox("pod"), &Pod::new("p"))).result();
+    assert_eq!(plexus.calls(), ["ADD main eth0"]);
+}
+
+#[test]
 fn results_make_the_entries_of_the_status() {
     rows!("K-083", "K-084", "K-085", "K-086", "K-087");
     use plexus_e2e::Step;

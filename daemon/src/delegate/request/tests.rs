@@ -5,7 +5,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::host::stale;
 
 fn network(version: &str, plugins: &str) -> NetworkConfig {
     let text = format!(r#"{{"name":"net","cniVersion":"{version}","plugins":[{plugins}]}}"#);
@@ -185,7 +184,6 @@ async fn the_cni_variables_are_ours() {
             ("CNI_NETNS", "/run/netns/c1"),
             ("CNI_PATH", "/opt/cni/bin:/usr/lib/cni"),
             ("PATH", DEFAULT_PATH),
-            ("PLEXUS_DELEGATE", "1"),
         ];
         let got: Vec<_> = env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         assert_eq!(got, expected);
@@ -222,7 +220,7 @@ async fn the_callers_variables_pass_but_for_its_private_ones() {
     let attachment = attachment("");
     let call = call(&[&passed[..], &kept_back[..]].concat());
     let mut env = environment(&call, Verb::Add, Some(&attachment), &attachment.config.plugins[0], &[]);
-    env.retain(|key, _| !key.starts_with("CNI_") && key != stale::MARK || key == "CNI_NETNS_OVERRIDE");
+    env.retain(|key, _| !key.starts_with("CNI_") || key == "CNI_NETNS_OVERRIDE");
     let got: Vec<_> = env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(got, passed);
 }

@@ -15,11 +15,10 @@ use inotify::{EventMask, EventOwned, EventStream, Inotify, WatchMask};
 use serde::Deserialize;
 use tracing::error;
 
-use super::{Definition, Store};
+use super::{Definition, RESOURCE_NAME, Store};
 use crate::plan::Pod;
 
 const STATUS_SUFFIX: &str = ".network-status.json";
-const RESOURCE_NAME: &str = "k8s.v1.cni.cncf.io/resourceName";
 
 /// A watched directory of manifests that feeds a store.
 #[derive(Debug)]

@@ -1,24 +1,30 @@
-//! The node's pods and all definitions, in memory. Whoever feeds it replaces its content; verbs read it, and wait on it
+//! The node's pods and all definitions, in memory. Whoever feeds it changes its content; verbs read it, and wait on it
 //! for what is not there yet.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::plan::Pod;
+use crate::telemetry::CacheReading;
 
 /// A network-attachment-definition.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Definition {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
     /// `spec.config`; the specification makes both optional (K-002).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
     /// The device plugin's resource that its annotation `k8s.v1.cni.cncf.io/resourceName` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_name: Option<String>,
 }
 
@@ -26,11 +32,31 @@ pub struct Definition {
 #[derive(Debug, Clone, Default)]
 pub struct Store(watch::Sender<Tables>);
 
+/// All that the store holds.
 #[derive(Debug, Default)]
-struct Tables {
+pub(super) struct Tables {
+    pods: Table<Pod>,
+    definitions: Table<Definition>,
+    /// Since when the definitions are what they are known as, while they come from a snapshot.
+    snapshot: Option<SystemTime>,
+}
+
+/// The objects of one kind.
+#[derive(Debug)]
+pub(super) struct Table<T> {
+    /// Whether it has been filled once by its source: only then does "not there" mean anything.
     synced: bool,
-    pods: HashMap<Key, Arc<Pod>>,
-    definitions: HashMap<Key, Arc<Definition>>,
+    /// Grows with each change.
+    revision: u64,
+    /// When the source last said that this is how it is.
+    confirmed: Option<SystemTime>,
+    objects: HashMap<Key, Arc<T>>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { synced: false, revision: 0, confirmed: None, objects: HashMap::new() }
+    }
 }
 
 /// News of a [`Store`].
@@ -53,38 +79,104 @@ fn key(namespace: &str, name: &str) -> Key {
     (namespace.to_owned(), name.to_owned())
 }
 
+/// What the store has a table of.
+pub(super) trait Object: Sized + PartialEq {
+    /// The object's namespace and name.
+    fn key(&self) -> (String, String);
+    /// Its table.
+    fn table(tables: &mut Tables) -> &mut Table<Self>;
+}
+
+impl Object for Pod {
+    fn key(&self) -> Key {
+        key(&self.namespace, &self.name)
+    }
+
+    fn table(tables: &mut Tables) -> &mut Table<Self> {
+        &mut tables.pods
+    }
+}
+
+impl Object for Definition {
+    fn key(&self) -> Key {
+        key(&self.namespace, &self.name)
+    }
+
+    fn table(tables: &mut Tables) -> &mut Table<Self> {
+        &mut tables.definitions
+    }
+}
+
+/// A state of the definitions, for whoever writes them down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DefinitionsState {
+    /// Grows with each change.
+    pub revision: u64,
+    /// When their source last said that this is how they are.
+    pub confirmed: SystemTime,
+}
+
 impl Store {
     /// The pod, if it is known.
     pub fn pod(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
-        self.0.borrow().pods.get(&key(namespace, name)).cloned()
+        self.0.borrow().pods.objects.get(&key(namespace, name)).cloned()
     }
 
     /// The definition, if it is known.
     pub fn definition(&self, namespace: &str, name: &str) -> Option<Arc<Definition>> {
-        self.0.borrow().definitions.get(&key(namespace, name)).cloned()
+        self.0.borrow().definitions.objects.get(&key(namespace, name)).cloned()
     }
 
-    /// The pod, as soon as it is known; none at `deadline`. A deadline in the past only looks.
-    pub async fn wait_pod(&self, namespace: &str, name: &str, deadline: Instant) -> Option<Arc<Pod>> {
+    /// All definitions, in no order.
+    pub(super) fn definitions(&self) -> Vec<Arc<Definition>> {
+        self.0.borrow().definitions.objects.values().cloned().collect()
+    }
+
+    /// The pod, as soon as one is known that `accept` takes; none at `deadline`. A deadline in the past only looks.
+    pub async fn wait_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        deadline: Instant,
+        accept: impl Fn(&Pod) -> bool,
+    ) -> Option<Arc<Pod>> {
         let key = key(namespace, name);
-        self.wait(deadline, |tables| tables.pods.get(&key).cloned()).await
+        self.wait(deadline, |tables| tables.pods.objects.get(&key).filter(|pod| accept(pod)).cloned()).await
     }
 
     /// The definition, as soon as it is known; none at `deadline`. A deadline in the past only looks.
     pub async fn wait_definition(&self, namespace: &str, name: &str, deadline: Instant) -> Option<Arc<Definition>> {
         let key = key(namespace, name);
-        self.wait(deadline, |tables| tables.definitions.get(&key).cloned()).await
+        self.wait(deadline, |tables| tables.definitions.objects.get(&key).cloned()).await
     }
 
-    /// Whether the store has been filled once: only then does "not there" mean anything.
+    /// Whether ADD can be served from it: both kinds are known, or the definitions are from a snapshot (decision 17).
     pub fn synced(&self) -> bool {
-        self.0.borrow().synced
+        self.0.borrow().synced()
     }
 
-    /// Waits until the store has been filled once.
-    pub async fn wait_synced(&self) {
-        // It fails only when the last sender is gone, and `self` is one.
-        let _ = self.0.subscribe().wait_for(|tables| tables.synced).await;
+    /// What the store is now, for the metrics.
+    pub fn reading(&self) -> CacheReading {
+        let tables = self.0.borrow();
+        let age = |time: Option<SystemTime>| time.map(|time| time.elapsed().unwrap_or_default());
+        CacheReading {
+            pods: tables.pods.objects.len(),
+            definitions: tables.definitions.objects.len(),
+            synced: tables.synced(),
+            pods_age: age(tables.pods.confirmed),
+            definitions_age: age(tables.definitions.confirmed),
+            snapshot_age: age(tables.snapshot),
+        }
+    }
+
+    /// Waits until the definitions are known, be it from a snapshot; whether they are at `deadline`.
+    pub async fn wait_definitions(&self, deadline: Instant) -> bool {
+        self.wait(deadline, |tables| tables.definitions_known().then_some(())).await.is_some()
+    }
+
+    /// From when the definitions are, while they come from a snapshot.
+    pub fn snapshot(&self) -> Option<SystemTime> {
+        self.0.borrow().snapshot
     }
 
     /// Tells of changes from here on.
@@ -94,10 +186,68 @@ impl Store {
 
     /// Replaces all that is known; of two with one name the last counts. The store has synced from here on.
     pub fn replace(&self, pods: Vec<Pod>, definitions: Vec<Definition>) {
-        let pods = pods.into_iter().map(|pod| (key(&pod.namespace, &pod.name), Arc::new(pod))).collect();
-        let definitions =
-            definitions.into_iter().map(|found| (key(&found.namespace, &found.name), Arc::new(found))).collect();
-        self.0.send_modify(|tables| *tables = Tables { synced: true, pods, definitions });
+        self.0.send_modify(|tables| {
+            tables.pods.replace(pods);
+            tables.definitions.replace(definitions);
+        });
+    }
+
+    /// Replaces what is known of one kind, which has synced from here on; of two with one name the last counts.
+    pub(super) fn replace_all<T: Object>(&self, objects: Vec<T>) {
+        self.0.send_modify(|tables| {
+            T::table(tables).replace(objects);
+            tables.leave_snapshot();
+        });
+    }
+
+    /// Adds or changes one object.
+    pub(super) fn apply<T: Object>(&self, object: T) {
+        self.0.send_if_modified(|tables| T::table(tables).apply(object));
+    }
+
+    /// Removes one object.
+    pub(super) fn remove<T: Object>(&self, namespace: &str, name: &str) {
+        self.0.send_if_modified(|tables| T::table(tables).remove(&key(namespace, name)));
+    }
+
+    /// The source says that what is known of one kind is how it is now.
+    pub(super) fn confirm<T: Object>(&self) {
+        self.0.send_modify(|tables| T::table(tables).confirmed = Some(SystemTime::now()));
+    }
+
+    /// The source has no such kind. What is known of it stays, and counts as all there is.
+    pub(super) fn none_exist<T: Object>(&self) {
+        self.0.send_if_modified(|tables| {
+            let known = tables.snapshot.is_some();
+            let table = T::table(tables);
+            !known && !std::mem::replace(&mut table.synced, true)
+        });
+    }
+
+    /// Takes definitions that were confirmed at `taken`, for as long as their source has said nothing. Whether it has
+    /// not.
+    pub(super) fn load_snapshot(&self, definitions: Vec<Definition>, taken: SystemTime) -> bool {
+        self.0.send_if_modified(|tables| {
+            if tables.definitions.synced {
+                return false;
+            }
+            tables.definitions.objects = by_key(definitions);
+            tables.snapshot = Some(taken);
+            true
+        })
+    }
+
+    /// Waits for a state of the definitions, as their source said it, of which `wanted` says that it matters.
+    pub(super) async fn wait_state(&self, wanted: impl Fn(DefinitionsState) -> bool) -> DefinitionsState {
+        let mut changes = self.0.subscribe();
+        loop {
+            let state = changes.borrow_and_update().state();
+            if let Some(state) = state.filter(|state| wanted(*state)) {
+                return state;
+            }
+            // It fails only when the last sender is gone, and `self` is one.
+            let _ = changes.changed().await;
+        }
     }
 
     async fn wait<T>(&self, deadline: Instant, look: impl Fn(&Tables) -> Option<T>) -> Option<T> {
@@ -110,6 +260,63 @@ impl Store {
         let _ = timeout_at(deadline, appears).await;
         found
     }
+}
+
+impl Tables {
+    fn definitions_known(&self) -> bool {
+        self.definitions.synced || self.snapshot.is_some()
+    }
+
+    fn synced(&self) -> bool {
+        self.snapshot.is_some() || self.pods.synced && self.definitions.synced
+    }
+
+    fn leave_snapshot(&mut self) {
+        if self.definitions.synced {
+            self.snapshot = None;
+        }
+    }
+
+    fn state(&self) -> Option<DefinitionsState> {
+        let Table { revision, confirmed, .. } = self.definitions;
+        Some(DefinitionsState { revision, confirmed: confirmed? })
+    }
+}
+
+impl<T: Object> Table<T> {
+    fn replace(&mut self, objects: Vec<T>) {
+        let objects = by_key(objects);
+        if self.objects != objects || !self.synced {
+            self.objects = objects;
+            self.revision += 1;
+        }
+        self.synced = true;
+        self.confirmed = Some(SystemTime::now());
+    }
+
+    fn apply(&mut self, object: T) -> bool {
+        let key = object.key();
+        // A pod's status changes often, and nothing of it is kept here.
+        if self.objects.get(&key).is_some_and(|known| **known == object) {
+            return false;
+        }
+        self.objects.insert(key, Arc::new(object));
+        self.changed()
+    }
+
+    fn remove(&mut self, key: &Key) -> bool {
+        self.objects.remove(key).is_some() && self.changed()
+    }
+
+    fn changed(&mut self) -> bool {
+        self.revision += 1;
+        self.confirmed = Some(SystemTime::now());
+        true
+    }
+}
+
+fn by_key<T: Object>(objects: Vec<T>) -> HashMap<Key, Arc<T>> {
+    objects.into_iter().map(|object| (object.key(), Arc::new(object))).collect()
 }
 
 #[cfg(test)]

@@ -27,10 +27,13 @@ fn requests_are_read_and_removed_one_by_one() {
         let body = serde_json::to_vec(&request(id)).expect("JSON");
         fs::write(spool.join(format!("{id}:eth0.json")), body).expect("write");
     }
-    fs::write(spool.join(".c3:eth0.77"), "{\"en").expect("one that is being written");
+    let unfinished = |pid: u32| spool.join(format!(".c3:eth0.{pid}"));
+    fs::write(unfinished(std::process::id()), "{\"en").expect("one that is being written");
+    fs::write(unfinished(u32::MAX), "{\"en").expect("one whose writer was killed");
 
     let mut found = pending(dir.path()).expect("a list");
     assert_eq!(found.len(), 2);
+    assert!(unfinished(std::process::id()).exists() && !unfinished(u32::MAX).exists());
     let second = found.pop().expect("two");
     let first = found.pop().expect("two");
     assert_eq!(first.read().expect("a request"), request("c1"));

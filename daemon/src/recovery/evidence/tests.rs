@@ -1,5 +1,4 @@
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
@@ -11,7 +10,11 @@ use super::*;
 const GAP: Duration = Duration::from_mins(1);
 
 fn sandbox(id: usize, boot: &str, netns: Option<u64>) -> Sandbox {
-    Sandbox { key: key(id), boot_id: boot.to_owned(), netns }
+    Sandbox { key: key(id), boot_id: boot.to_owned(), netns: netns.map(netns_id) }
+}
+
+fn netns_id(ino: u64) -> NetnsId {
+    NetnsId { dev: 4, ino, cookie: None }
 }
 
 fn key(id: usize) -> Key {
@@ -23,14 +26,14 @@ fn sandboxes(count: usize) -> Vec<Sandbox> {
     (0..count).map(|id| sandbox(id, "now", Some(id as u64))).collect()
 }
 
-fn look(sandboxes: &[Sandbox], living: &BTreeSet<u64>, suspects: &Suspects, now: Instant) -> Judgement {
+fn look(sandboxes: &[Sandbox], living: &BTreeSet<NetnsId>, suspects: &Suspects, now: Instant) -> Judgement {
     judge(sandboxes, "now", living, suspects, now, GAP)
 }
 
 #[test]
 fn another_boot_is_proof_at_once() {
     let records = [sandbox(1, "before", Some(7)), sandbox(2, "before", None), sandbox(3, "now", Some(7))];
-    let judgement = look(&records, &BTreeSet::from([7]), &Suspects::new(), Instant::now());
+    let judgement = look(&records, &BTreeSet::from([netns_id(7)]), &Suspects::new(), Instant::now());
     assert_eq!(judgement.dead, [key(1), key(2)], "the inode may be in use again");
     assert_eq!(judgement.suspects, Suspects::new());
 }
@@ -69,7 +72,7 @@ fn no_gap_asks_for_a_second_look_all_the_same() {
 fn what_comes_back_is_no_longer_suspected() {
     let (records, start) = (sandboxes(1), Instant::now());
     let first = look(&records, &BTreeSet::new(), &Suspects::new(), start);
-    let back = look(&records, &BTreeSet::from([0]), &first.suspects, start + GAP);
+    let back = look(&records, &BTreeSet::from([netns_id(0)]), &first.suspects, start + GAP);
     assert_eq!(back, Judgement::default());
     let missing = look(&records, &BTreeSet::new(), &back.suspects, start + GAP * 2);
     assert_eq!(missing.dead, [] as [Key; 0]);
@@ -81,7 +84,7 @@ fn another_sandbox_under_the_same_key_is_not_suspected_for_the_first() {
     let first = look(&[sandbox(1, "now", Some(1))], &BTreeSet::new(), &Suspects::new(), start);
     let second = look(&[sandbox(1, "now", Some(2))], &BTreeSet::new(), &first.suspects, start + GAP);
     assert_eq!(second.dead, [] as [Key; 0]);
-    assert_eq!(second.suspects[&key(1)], Suspect { netns: 2, since: start + GAP });
+    assert_eq!(second.suspects[&key(1)], Suspect { netns: netns_id(2), since: start + GAP });
 }
 
 #[test]
@@ -97,9 +100,9 @@ fn many_at_once_are_not_believed() {
         [(1, 1, true), (4, 4, true), (5, 5, false), (24, 5, false), (25, 5, true), (100, 20, true), (100, 21, false)]
     {
         let (records, start) = (sandboxes(all), Instant::now());
-        let living = (missing as u64..all as u64).collect();
+        let living = (missing as u64..all as u64).map(netns_id).collect();
         // Suspected before, when the rest was not missing yet.
-        let suspects = Suspects::from([(key(0), Suspect { netns: 0, since: start })]);
+        let suspects = Suspects::from([(key(0), Suspect { netns: netns_id(0), since: start })]);
         let judgement = look(&records, &living, &suspects, start + GAP);
         let case = format!("{missing} of {all}");
         if believed {
@@ -131,7 +134,8 @@ fn mount_tables_name_network_namespaces() {
 
 44
 ";
-    assert_eq!(mounted_netns(table).collect::<Vec<_>>(), [4_026_532_190, 4_026_532_193]);
+    let expected = [(4_026_532_190, "/run/netns/a".to_owned()), (4_026_532_193, "/run/with space".to_owned())];
+    assert_eq!(mounted_netns(table).collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -155,12 +159,18 @@ fn the_boot_has_an_id() {
     assert_eq!(groups, [8, 4, 4, 4, 12], "{id}");
 }
 
-fn own_netns() -> u64 {
-    fs::metadata("/proc/thread-self/ns/net").expect("own network namespace").ino()
+fn own_netns() -> NetnsId {
+    let task = fs::read_link("/proc/thread-self").expect("own task");
+    identify(&Path::new("/proc").join(task).join("ns/net"))
 }
 
-fn lives(inode: u64) -> bool {
-    living_netns(&BTreeSet::from([inode])).expect("a look at /proc").contains(&inode)
+/// The namespace at `path`, looked at by a thread that may enter it.
+fn identify(path: &Path) -> NetnsId {
+    thread::scope(|scope| scope.spawn(|| netns::identify(path)).join().expect("a thread")).expect("a netns")
+}
+
+fn lives(id: NetnsId) -> bool {
+    living_netns(&BTreeSet::from([id])).expect("a look at /proc").contains(&id)
 }
 
 /// Whether this user may make namespaces; says so where not.
@@ -180,8 +190,10 @@ fn the_own_netns_lives_and_an_invented_one_does_not() {
         return;
     }
     let own = own_netns();
-    let living = living_netns(&BTreeSet::from([own, 1])).expect("a look at /proc");
-    assert_eq!(living, BTreeSet::from([own]));
+    let before = NetnsId { cookie: own.cookie.map(|cookie| cookie + 1), ..own };
+    let unknown = NetnsId { cookie: None, ..own };
+    let living = living_netns(&BTreeSet::from([own, before, unknown, netns_id(1)])).expect("a look at /proc");
+    assert_eq!(living, BTreeSet::from([own, unknown]), "one that had the same inode before is gone");
 }
 
 #[test]
@@ -216,7 +228,8 @@ fn the_netns_of_a_process_lives_as_long_as_it() {
         .expect("util-linux");
     let mut link = String::new();
     BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut link).expect("a line");
-    let inode = netns_inode(link.trim()).expect("a network namespace");
+    assert!(netns_inode(link.trim()).is_some(), "{link}");
+    let inode = identify(&Path::new("/proc").join(child.id().to_string()).join("ns/net"));
     assert!(lives(inode));
     // An open file is neither a task nor a mount; it only keeps the inode from being used again meanwhile.
     let _held = fs::File::open(format!("/proc/{}/ns/net", child.id())).expect("its network namespace");

@@ -50,7 +50,10 @@ impl Followed {
         let name = format!("barrier-{}", self.barriers);
         fs::write(self.path().join("zz-barrier.yaml"), pod(&name, "x")).expect("barrier");
         let deadline = Instant::now() + Duration::from_secs(20);
-        assert!(self.store.wait_pod("default", &name, deadline).await.is_some(), "the directory is not followed");
+        assert!(
+            self.store.wait_pod("default", &name, deadline, |_| true).await.is_some(),
+            "the directory is not followed"
+        );
     }
 }
 

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -12,6 +12,10 @@ fn pod(name: &str) -> Pod {
 
 fn definition(name: &str) -> Definition {
     Definition { namespace: "ns".into(), name: name.into(), ..Definition::default() }
+}
+
+fn any(_: &Pod) -> bool {
+    true
 }
 
 #[test]
@@ -42,7 +46,7 @@ async fn waiting_ends_when_it_appears_or_at_the_deadline() {
     let store = Store::default();
     let deadline = Instant::now() + Duration::from_secs(10);
     let (found, also, ()) =
-        tokio::join!(store.wait_pod("ns", "a", deadline), store.wait_definition("ns", "n", deadline), async {
+        tokio::join!(store.wait_pod("ns", "a", deadline, any), store.wait_definition("ns", "n", deadline), async {
             // A change that brings neither does not end the wait.
             store.replace(vec![pod("b")], vec![definition("m")]);
             tokio::task::yield_now().await;
@@ -51,10 +55,10 @@ async fn waiting_ends_when_it_appears_or_at_the_deadline() {
     assert_eq!((found.as_deref(), also.as_deref()), (Some(&pod("a")), Some(&definition("n"))));
     assert!(Instant::now() < deadline, "it did not wait for the deadline");
 
-    assert_eq!(store.wait_pod("ns", "never", deadline).await, None);
+    assert_eq!(store.wait_pod("ns", "never", deadline, any).await, None);
     assert_eq!(Instant::now(), deadline);
     let past = Instant::now();
-    assert!(store.wait_pod("ns", "a", past).await.is_some(), "a deadline in the past still looks");
+    assert!(store.wait_pod("ns", "a", past, any).await.is_some(), "a deadline in the past still looks");
     assert!(store.wait_definition("ns", "never", past).await.is_none());
 }
 
@@ -64,16 +68,91 @@ async fn no_wake_up_is_lost() {
         let store = Store::default();
         let waiter = tokio::spawn({
             let store = store.clone();
-            async move { store.wait_pod("ns", "a", Instant::now() + Duration::from_mins(1)).await }
+            async move { store.wait_pod("ns", "a", Instant::now() + Duration::from_mins(1), any).await }
         });
         store.replace(vec![pod("a")], Vec::new());
         assert!(waiter.await.expect("no panic").is_some());
     }
 }
 
-#[tokio::test]
-async fn synced_is_waited_for() {
+#[test]
+fn it_has_synced_when_both_kinds_have() {
     let store = Store::default();
-    tokio::join!(store.wait_synced(), async { store.replace(Vec::new(), Vec::new()) });
+    store.replace_all(vec![pod("a")]);
+    assert!(!store.synced());
+    store.replace_all(vec![definition("n")]);
     assert!(store.synced());
+
+    let store = Store::default();
+    store.none_exist::<Definition>();
+    assert!(!store.synced());
+    store.replace_all::<Pod>(Vec::new());
+    assert!(store.synced(), "a cluster without definitions");
+    store.apply(definition("n"));
+    store.none_exist::<Definition>();
+    assert!(store.definition("ns", "n").is_some(), "what is known stays");
+}
+
+#[test]
+fn one_kind_is_replaced_without_the_other() {
+    let store = Store::default();
+    store.replace(vec![pod("a")], vec![definition("n")]);
+    store.replace_all(vec![pod("b")]);
+    assert!(store.pod("ns", "a").is_none() && store.pod("ns", "b").is_some() && store.definition("ns", "n").is_some());
+    store.replace_all::<Definition>(Vec::new());
+    assert!(store.pod("ns", "b").is_some() && store.definition("ns", "n").is_none());
+}
+
+#[tokio::test]
+async fn objects_come_and_go_one_by_one() {
+    let store = Store::default();
+    store.replace(Vec::new(), Vec::new());
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        let uid = |pod: &Pod| pod.uid == "new";
+        async move { store.wait_pod("ns", "a", Instant::now() + Duration::from_mins(1), uid).await }
+    });
+    store.apply(Pod { uid: "old".into(), ..pod("a") });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished(), "another pod of that name");
+    store.apply(Pod { uid: "new".into(), ..pod("a") });
+    assert_eq!(waiting.await.expect("no panic").expect("it came").uid, "new");
+    store.remove::<Pod>("ns", "a");
+    store.remove::<Pod>("ns", "never");
+    assert_eq!(store.pod("ns", "a"), None);
+}
+
+#[tokio::test]
+async fn what_is_as_it_was_wakes_nobody() {
+    let store = Store::default();
+    store.replace(vec![pod("a")], vec![definition("n")]);
+    let state = store.wait_state(|_| true).await;
+    let mut changes = store.0.subscribe();
+    store.apply(pod("a"));
+    store.apply(definition("n"));
+    store.remove::<Pod>("ns", "never");
+    assert!(!changes.has_changed().expect("the store is there"));
+    store.apply(Definition { config: Some("{}".into()), ..definition("n") });
+    assert!(changes.has_changed().expect("the store is there"));
+    changes.mark_unchanged();
+    assert!(store.wait_state(|_| true).await.revision > state.revision);
+    let state = store.wait_state(|_| true).await;
+    store.replace_all(vec![Definition { config: Some("{}".into()), ..definition("n") }]);
+    assert_eq!(store.wait_state(|_| true).await.revision, state.revision, "a list that brings nothing new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn definitions_of_a_snapshot_serve_until_the_first_list() {
+    let store = Store::default();
+    let hour = Duration::from_hours(1);
+    assert!(!store.wait_definitions(Instant::now()).await);
+    assert!(store.load_snapshot(vec![definition("n")], SystemTime::UNIX_EPOCH + hour));
+    assert!(store.wait_definitions(Instant::now()).await && store.synced());
+    assert_eq!(store.snapshot(), Some(SystemTime::UNIX_EPOCH + hour));
+    store.replace_all(vec![pod("a")]);
+    store.none_exist::<Definition>();
+    assert!(store.snapshot().is_some(), "only a list says what there is");
+    store.replace_all::<Definition>(Vec::new());
+    assert_eq!((store.snapshot(), store.definition("ns", "n")), (None, None));
+    assert!(!store.load_snapshot(vec![definition("n")], SystemTime::UNIX_EPOCH));
 }

@@ -1,0 +1,103 @@
+//! Where pods and definitions come from: the cluster that plexusd runs in, one by kubeconfig, or a directory.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::cli::Serve;
+use crate::config::Settings;
+use crate::gather::cluster::kube::{Connection, Live, feed};
+use crate::gather::cluster::{Manifests, Snapshots, Store};
+use crate::telemetry::{ApiLayer, Metrics};
+
+/// The variables that name this node: ours, and Multus'.
+const NODE_NAME: [&str; 2] = ["NODE_NAME", "MULTUS_NODE_NAME"];
+
+/// The source of the store.
+pub enum Source {
+    /// A directory of manifests.
+    Manifests(Manifests),
+    /// An API server.
+    Cluster(Cluster),
+}
+
+/// The cluster of this node.
+pub struct Cluster {
+    connection: Arc<Connection>,
+    node: String,
+    store: Store,
+    snapshots: Snapshots,
+}
+
+impl Source {
+    /// The source that the command line names. An API server need not answer, but what it takes to ask it must be
+    /// there.
+    ///
+    /// # Errors
+    /// The directory cannot be watched, the node has no name, or there are no credentials.
+    pub async fn open(args: &Serve, settings: &Settings, store: &Store, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        if let Some(dir) = &args.manifests {
+            return Ok(Self::Manifests(Manifests::open(dir, store.clone())?));
+        }
+        let node = node_name(args.node_name.as_deref(), |name| std::env::var(name).ok())?;
+        let connection = Arc::new(Connection::new(args.kubeconfig.clone(), ApiLayer::new(metrics)));
+        connection.client().await?;
+        let snapshots = Snapshots::new(&settings.state_dir, settings.snapshot_max_age, store.clone());
+        Ok(Self::Cluster(Cluster { connection, node, store: store.clone(), snapshots }))
+    }
+
+    /// What asks the API server, where there is one.
+    pub fn live(&self) -> Option<Arc<Live>> {
+        match self {
+            Self::Manifests(_) => None,
+            Self::Cluster(cluster) => Some(Arc::new(Live::new(cluster.connection.clone()))),
+        }
+    }
+
+    /// The definitions on disk, for who owns the state directory to keep them, where there is an API server.
+    pub fn snapshots(&self) -> Option<Snapshots> {
+        match self {
+            Self::Manifests(_) => None,
+            Self::Cluster(cluster) => Some(cluster.snapshots.clone()),
+        }
+    }
+
+    /// Feeds the store for as long as that is possible, and returns why it is not any more.
+    pub async fn run(self) -> anyhow::Error {
+        match self {
+            Self::Manifests(manifests) => manifests.run().await.into(),
+            Self::Cluster(Cluster { connection, node, store, snapshots }) => {
+                match tokio::join!(feed(connection, &node, store), snapshots.stand_in()).0 {}
+            }
+        }
+    }
+}
+
+/// The node's name: given, or by environment.
+fn node_name(given: Option<&str>, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<String> {
+    let by_env = || NODE_NAME.into_iter().find_map(|name| env(name).filter(|value| !value.is_empty()));
+    given.map(str::to_owned).or_else(by_env).filter(|name| !name.is_empty()).context(
+        "the node's name is not known: set NODE_NAME (in a DaemonSet from the field spec.nodeName), or give --node-name",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nodes_name_is_given_or_in_the_environment() {
+        let env = |set: &'static [(&str, &str)]| {
+            move |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        };
+        let both = env(&[("NODE_NAME", "ours"), ("MULTUS_NODE_NAME", "theirs")]);
+        assert_eq!(node_name(Some("given"), both).expect("given"), "given");
+        assert_eq!(node_name(None, both).expect("in the environment"), "ours");
+        let multus = env(&[("NODE_NAME", ""), ("MULTUS_NODE_NAME", "theirs")]);
+        assert_eq!(node_name(None, multus).expect("in the environment"), "theirs");
+        for given in [None, Some("")] {
+            let error = node_name(given, env(&[])).expect_err("nowhere").to_string();
+            assert!(error.contains("NODE_NAME") && error.contains("--node-name"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The list of records: what, since when, in which state, and what is wrong.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::ledger::{Ledger, Phase, Record};
+use crate::recovery::boot_id;
+use crate::verbs::unix_ms;
+
+const HEAD: [&str; 6] = ["STATE", "AGE", "CONTAINER", "IFNAME", "POD", "NETWORKS"];
+
+/// Prints a table of the records, the oldest first; below a record the last error of its DEL. Then what cannot be
+/// read, and the DELs that wait for the daemon.
+pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()> {
+    let boot = boot_id()?;
+    let (mut records, mut unreadable) = (Vec::new(), Vec::new());
+    for record in Ledger::read_all(state_dir)? {
+        match record {
+            Ok(record) => records.push(record),
+            Err(error) => unreadable.push(error),
+        }
+    }
+    records.sort_by_key(|record| record.planned.created_unix_ms);
+    let now = unix_ms();
+    let rows: Vec<_> = records.iter().map(|record| row(record, &boot, now)).collect();
+    let mut widths = HEAD.map(str::len);
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: [&str; 6]| {
+        let padded: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    writeln!(out, "{}", line(HEAD))?;
+    for (record, row) in records.iter().zip(&rows) {
+        writeln!(out, "{}", line(row.each_ref().map(String::as_str)))?;
+        let failures = &record.del_failures;
+        if failures.count > 0 {
+            let last = age(now, failures.last_unix_ms);
+            writeln!(out, "  DEL failed {} times, last {last} ago: {}", failures.count, failures.last_error)?;
+        }
+    }
+    for error in unreadable {
+        writeln!(out, "unreadable: {error}")?;
+    }
+    for path in Ledger::spooled_files(state_dir)? {
+        writeln!(out, "a DEL waits for plexusd: {}", path.display())?;
+    }
+    Ok(())
+}
+
+fn row(record: &Record, boot: &str, now: u64) -> [String; 6] {
+    let planned = &record.planned;
+    let networks: Vec<_> = planned
+        .attachments
+        .iter()
+        .zip(&record.attachments)
+        .map(|(attachment, state)| {
+            let gone = if state.deleted { " (deleted)" } else { "" };
+            format!("{}={}{gone}", attachment.ifname, attachment.network)
+        })
+        .collect();
+    [
+        state(record, boot).to_owned(),
+        age(now, planned.created_unix_ms),
+        planned.container_id.clone(),
+        planned.ifname.clone(),
+        planned.pod.to_string(),
+        networks.join(","),
+    ]
+}
+
+fn state(record: &Record, boot: &str) -> &'static str {
+    match record.phase() {
+        Phase::Adding | Phase::Attached if record.planned.boot_id != boot => "before-reboot",
+        phase => phase.as_str(),
+    }
+}
+
+/// The time since then, in its two largest units' worth of precision: `45s`, `12m`, `3h20m`, `5d2h`.
+fn age(now: u64, then: u64) -> String {
+    let seconds = Duration::from_millis(now.saturating_sub(then)).as_secs();
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..3600 => format!("{minutes}m"),
+        3600..86_400 => format!("{hours}h{}m", minutes % 60),
+        _ => format!("{}d{}h", hours / 24, hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_short() {
+        for (seconds, text) in [(0, "0s"), (119, "119s"), (120, "2m"), (12_000, "3h20m"), (439_200, "5d2h")] {
+            assert_eq!(age(1000 * seconds + 999, 999), text);
+        }
+        assert_eq!(age(1, 5), "0s", "a clock that was set back");
+    }
+}

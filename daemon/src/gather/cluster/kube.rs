@@ -1,0 +1,29 @@
+//! A Kubernetes API server as the source of pods and definitions: two watches that feed the store, and one look at the
+//! server itself for what a call needs and the watches have not brought.
+//!
+//! A daemon without work makes no request but its two watches. The pods are those of this node, without spec and
+//! status, and only what is used of an object is kept; so neither memory nor requests grow with the cluster.
+
+mod backoff;
+mod connection;
+mod follow;
+mod kinds;
+mod live;
+mod trouble;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use super::store::{Definition, Store};
+use crate::plan::Pod;
+pub use connection::{Connection, ConnectionError};
+use follow::Follower;
+pub use live::Live;
+
+/// Feeds `store` with the pods of `node` and all definitions, for as long as it is polled.
+pub async fn feed(connection: Arc<Connection>, node: &str, store: Store) -> Infallible {
+    let this_node = format!("spec.nodeName={node}");
+    let pods = Follower::<Pod>::new(connection.clone(), Some(this_node), store.clone());
+    let definitions = Follower::<Definition>::new(connection, None, store);
+    tokio::join!(pods.run(), definitions.run()).0
+}

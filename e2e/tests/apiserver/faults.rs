@@ -1,0 +1,130 @@
+//! What goes wrong when a test wants it.
+
+use std::io;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use plexus_e2e::apiserver::{Effect, Fault};
+use plexus_e2e::cluster::Line;
+use serde_json::json;
+
+use crate::support::{PATIENCE, PODS, client, event, expect_silence, pod, server};
+
+#[test]
+fn overload_and_errors_come_as_often_as_was_asked() {
+    let (server, client) = server();
+    server.fault(Fault::new("list", "pods", Effect::TooManyRequests(7)).times(2));
+    for _ in 0..2 {
+        let answer = client.get(PODS).expect("an answer");
+        assert_eq!((answer.code, answer.headers["retry-after"].as_bytes()), (429, &b"7"[..]));
+    }
+    assert_eq!(client.get(PODS).expect("an answer").code, 200);
+    let fault = server.fault(Fault::new("*", "*", Effect::Error(503)));
+    let answer = client.get("/api/v1/nodes").expect("an answer");
+    assert_eq!((answer.code, &answer.json()["reason"]), (503, &json!("ServiceUnavailable")));
+    assert_eq!(client.get("/version").expect("an answer").code, 503);
+    server.clear(fault);
+    assert_eq!(client.get("/api/v1/nodes").expect("an answer").code, 200);
+}
+
+#[test]
+fn faults_befall_whom_they_are_meant_for() {
+    let (server, admin) = server();
+    let node = client(&server, "node");
+    server.create(&pod("a"));
+    server.fault(Fault::new("patch", "pods/status", Effect::Error(500)).of_user("node"));
+    let patch = json!({"metadata": {"annotations": {"a": "b"}}});
+    let code = |client: &plexus_e2e::cluster::Client, path: &str| client.merge(path, &patch).expect("an answer").code;
+    assert_eq!(code(&node, &format!("{PODS}/a/status")), 500);
+    assert_eq!(code(&node, &format!("{PODS}/a")), 200);
+    assert_eq!(code(&admin, &format!("{PODS}/a/status")), 200);
+    server.clear_faults();
+    assert_eq!(code(&node, &format!("{PODS}/a/status")), 200);
+}
+
+#[test]
+fn answers_can_be_late_slow_or_lost() {
+    let (server, client) = server();
+    let delay = Duration::from_millis(120);
+    for effect in [Effect::Delay(delay), Effect::SlowBody(delay)] {
+        server.fault(Fault::new("list", "pods", effect.clone()).times(1));
+        let begin = Instant::now();
+        assert_eq!(client.get(PODS).expect("an answer").json()["kind"], "PodList");
+        assert!(begin.elapsed() >= delay, "{effect:?}");
+    }
+    server.fault(Fault::new("create", "pods", Effect::Disconnect).times(1));
+    assert!(client.post(PODS, &pod("a")).is_err());
+    assert_eq!(server.get("pods", "default", "a"), None, "nothing was done");
+    server.fault(Fault::new("create", "pods", Effect::LoseAnswer).times(1));
+    assert!(client.post(PODS, &pod("a")).is_err());
+    assert!(server.get("pods", "default", "a").is_some(), "it was done");
+}
+
+#[test]
+fn a_stalled_watch_says_nothing_until_it_may() {
+    let (server, client) = server();
+    let mut running = client.lines(&format!("{PODS}?watch=true"), &[]).expect("an answer");
+    let fault = server.fault(Fault::new("watch", "pods", Effect::Stall));
+    let mut begun = client.lines(&format!("{PODS}?watch=true&allowWatchBookmarks=true"), &[]).expect("an answer");
+    server.create(&pod("a"));
+    server.bookmark();
+    expect_silence(&mut running);
+    expect_silence(&mut begun);
+    server.clear(fault);
+    assert_eq!([event(&mut running), event(&mut begun)], ["ADDED a", "ADDED a"]);
+}
+
+#[test]
+fn a_watch_can_break_in_the_middle() {
+    let (server, client) = server();
+    server.create(&pod("a"));
+    server.create(&pod("b"));
+    server.fault(Fault::new("watch", "pods", Effect::CutAfter(1)).times(1));
+    let mut cut = client.lines(&format!("{PODS}?watch=true"), &[]).expect("an answer");
+    assert_eq!(event(&mut cut), "ADDED a");
+    assert_eq!(cut.next(PATIENCE), Line::Broken);
+    assert!(cut.has_part_of_a_line());
+    let mut dropped = client.lines(&format!("{PODS}?watch=true"), &[]).expect("an answer");
+    let mut other = client.lines("/api/v1/nodes?watch=true", &[]).expect("an answer");
+    assert_eq!([event(&mut dropped), event(&mut dropped)], ["ADDED a", "ADDED b"]);
+    server.drop_watches("pods");
+    assert_eq!(dropped.next(PATIENCE), Line::Broken);
+    expect_silence(&mut other);
+}
+
+#[test]
+fn a_server_that_is_away_refuses_and_comes_back_where_it_was() {
+    let (server, client) = server();
+    server.create(&pod("a"));
+    let mut lines = client.lines(&format!("{PODS}?watch=true"), &[]).expect("an answer");
+    assert_eq!(event(&mut lines), "ADDED a");
+    for _ in 0..2 {
+        server.stop();
+        assert_eq!(lines.next(PATIENCE), Line::Broken);
+        let refused = TcpStream::connect(server.address()).map_err(|error| error.kind());
+        assert_eq!(refused.err(), Some(io::ErrorKind::ConnectionRefused));
+        server.resume();
+        lines = client.lines(&format!("{PODS}?watch=true"), &[]).expect("an answer");
+        assert_eq!(event(&mut lines), "ADDED a");
+    }
+}
+
+#[test]
+fn nothing_comes_through_a_partition() {
+    let (server, client) = server();
+    let mut lines = client.lines(&format!("{PODS}?watch=true"), &[]).expect("an answer");
+    server.wait(PATIENCE, |entries| entries.iter().any(|entry| entry.code.is_some()));
+    server.partition();
+    server.create(&pod("a"));
+    expect_silence(&mut lines);
+    TcpStream::connect(server.address()).expect("the connection is made");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| client.get(PODS));
+        expect_silence(&mut lines);
+        assert!(!waiting.is_finished());
+        assert_eq!(server.count("list", "pods"), 0);
+        server.resume();
+        assert_eq!(waiting.join().expect("no panic").expect("an answer").code, 200);
+    });
+    assert_eq!(event(&mut lines), "ADDED a");
+}

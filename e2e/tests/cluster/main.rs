@@ -1,0 +1,7 @@
+//! plexusd as the daemon of a node of a cluster: its API server is one in memory.
+
+mod bench;
+mod footprint;
+mod lookups;
+mod outage;
+mod source;

@@ -1,0 +1,165 @@
+//! What `deploy/observability` and `docs/metrics.md` say of the metrics is what a running daemon has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use plexus_e2e::{ApiServer, Daemon, Node, Pod, Script, node};
+use serde_json::{Value, json};
+
+use crate::plexus::Plexus;
+
+/// Labels that Prometheus adds, or the histogram has.
+const ADDED: [&str; 3] = ["instance", "job", "le"];
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above").join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn yaml(path: &str) -> Value {
+    serde_saphyr::from_str(&read(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The labels of each metric that `docs/metrics.md` lists.
+fn documented() -> BTreeMap<String, BTreeSet<String>> {
+    let between = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let page = read("docs/metrics.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `") && line.split('|').count() == 6);
+    let cells = rows.map(|row| row.split('|').map(between).collect::<Vec<_>>());
+    cells.map(|cells| (cells[1][0].clone(), cells[3].iter().cloned().collect())).collect()
+}
+
+/// The names of the metrics that a daemon has with an API server.
+fn scraped_in_cluster(node: &Node) -> BTreeSet<String> {
+    let server = ApiServer::start_in(node);
+    let mut daemon = Daemon::of_cluster(node, &json!({}), &server.kubeconfig(node.scratch(), "plexusd"), "node-1");
+    daemon.restart();
+    let scrape = daemon.get("/metrics").expect("an answer").body;
+    let lists = scrape.lines().find(|line| line.starts_with(r#"plexus_api_requests_total{code="200",resource="pods""#));
+    assert!(lists.is_some(), "{scrape}");
+    names(&scrape)
+}
+
+/// The names of the metrics in a scrape.
+fn names(scrape: &str) -> BTreeSet<String> {
+    let types = scrape.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
+}
+
+/// The names of the metrics that a daemon has after calls of every kind.
+fn scraped(plexus: &Plexus<'_>) -> BTreeSet<String> {
+    let pod = Pod::new("web").with_networks("lan");
+    let target = plexus.target(&pod);
+    plexus.runtime.add(&target).result();
+    plexus.node.plugin("extra", &Script::new().fails("DEL", 123, "no"));
+    plexus.runtime.del(&target).expect_code(123);
+    names(&plexus.scrape())
+}
+
+/// The expressions of the dashboard and of the alerts.
+fn expressions() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(&read("deploy/observability/grafana-dashboard.json")).expect("JSON");
+    let mut found = Vec::new();
+    let mut left = vec![dashboard, yaml("deploy/observability/alerts.yaml")];
+    while let Some(value) = left.pop() {
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    match value {
+                        Value::String(text) if key == "expr" || key == "query" => found.push(text),
+                        value => left.push(value),
+                    }
+                }
+            }
+            Value::Array(values) => left.extend(values),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// A metric as an expression names it, with the labels that it is matched by.
+fn named(expression: &str) -> Vec<(String, Vec<String>)> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut found = Vec::new();
+    for prefix in ["plexus_", "process_", "multus_"] {
+        for (at, _) in expression.match_indices(prefix) {
+            if expression[..at].ends_with(word) {
+                continue;
+            }
+            let rest = &expression[at..];
+            let end = rest.find(|c| !word(c)).unwrap_or(rest.len());
+            let matchers =
+                rest[end..].strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or("", |parts| parts.0);
+            let labels = matchers.split(',').filter_map(|matcher| matcher.split_once(['=', '!'])).map(|pair| pair.0);
+            let name = &rest[..end];
+            let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+            found.push((name.to_owned(), labels.map(|label| label.trim().to_owned()).collect()));
+        }
+    }
+    found
+}
+
+/// The labels that an expression keeps.
+fn kept(expression: &str) -> Vec<String> {
+    let lists = expression.match_indices("by (").filter_map(|(at, by)| expression[at + by.len()..].split_once(')'));
+    lists.flat_map(|(list, _)| list.split(',').map(|label| label.trim().to_owned())).collect()
+}
+
+#[test]
+fn dashboard_and_alerts_name_what_is_there() {
+    let node = node!();
+    let plexus = Plexus::start(&node, &json!({}));
+    let (documented, mut there) = (documented(), scraped(&plexus));
+    there.extend(scraped_in_cluster(&node!()));
+    let expressions = expressions();
+    assert!(expressions.len() > 30, "{expressions:?}");
+    for expression in expressions {
+        let (metrics, kept) = (named(&expression), kept(&expression));
+        for (name, matched) in &metrics {
+            assert!(there.contains(name), "{name} is not there: {expression}");
+            for label in matched {
+                let known = documented[name].contains(label) || ADDED.contains(&label.as_str());
+                assert!(known, "{name} has no label {label}: {expression}");
+            }
+        }
+        for label in kept {
+            let known =
+                ADDED.contains(&label.as_str()) || metrics.iter().all(|(name, _)| documented[name].contains(&label));
+            assert!(known, "no label {label}: {expression}");
+        }
+    }
+}
+
+#[test]
+fn every_metric_of_a_daemon_is_documented() {
+    let node = node!();
+    let plexus = Plexus::start(&node, &json!({"metricsPort": 9464}));
+    let documented = documented();
+    for name in scraped(&plexus) {
+        assert!(documented.contains_key(&name), "docs/metrics.md does not have {name}");
+    }
+}
+
+#[test]
+fn both_forms_of_the_alerts_are_the_same() {
+    let plain = yaml("deploy/observability/alerts.yaml");
+    let rule = yaml("deploy/observability/prometheus-rule.yaml");
+    assert_eq!(rule["kind"], "PrometheusRule");
+    assert_eq!(rule["spec"], plain);
+    for alert in plain["groups"][0]["rules"].as_array().expect("rules") {
+        let texts =
+            [&alert["labels"]["severity"], &alert["annotations"]["summary"], &alert["annotations"]["description"]];
+        assert!(texts.iter().all(|text| text.is_string()), "{alert}");
+    }
+}
+
+#[test]
+fn names_and_labels_are_found_in_expressions() {
+    let found = named(r#"sum by (a) (rate(plexus_x_bucket{a="1",b!~"2"}[5m])) / on (a) plexus_y and not_plexus_z"#);
+    let expected = [("plexus_x", vec!["a", "b"]), ("plexus_y", vec![])];
+    let expected = expected.map(|(name, labels)| (name.to_owned(), labels.into_iter().map(str::to_owned).collect()));
+    assert_eq!(found, expected);
+    assert_eq!(kept("sum by (a, b) (x) / max by (c) (y)"), ["a", "b", "c"]);
+}
