@@ -104,7 +104,12 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
             installed: duty.status(settings.publish.is_some()),
         };
         let verbs = Arc::new(verbs);
-        let mut shift = Shift::begin(&verbs, listener, multus, logs.clone()).await;
+        // The daemon before this one has let go of the port with the ledger.
+        let metrics = MetricsListener::bind(settings.metrics.address).await;
+        let mut shift = Shift::begin(&verbs, listener, multus, logs.clone());
+        if let Some(metrics) = metrics {
+            shift.also(|stop| metrics.serve(metrics_router(verbs.clone()), stop));
+        }
         shift.also(|stop| duty.fulfil(&verbs, args, stop));
         if let Some(snapshots) = snapshots.clone() {
             shift.also(|stop| async move { snapshots.keep(stop).await });
@@ -157,13 +162,8 @@ struct Shift {
 }
 
 impl Shift {
-    async fn begin(verbs: &Arc<Verbs>, listener: Listener, multus: Option<Listener>, logs: Logs) -> Self {
+    fn begin(verbs: &Arc<Verbs>, listener: Listener, multus: Option<Listener>, logs: Logs) -> Self {
         let (stop, tasks, mut beside) = (CancellationToken::new(), TaskTracker::new(), JoinSet::new());
-        // The daemon before this one has let go of the port with the ledger.
-        let metrics = MetricsListener::bind(verbs.settings.metrics.address).await;
-        if let Some(metrics) = metrics.map(|listener| listener.serve(metrics_router(verbs.clone()), stop.clone())) {
-            beside.spawn(metrics);
-        }
         beside.spawn(recovery::run(verbs.clone(), stop.clone()));
         let router = router(verbs.clone(), tasks.clone(), stop.clone(), logs);
         let multus = multus.map(|listener| listener.serve(router.clone(), stop.clone()));

@@ -5,12 +5,14 @@
 
 mod fields;
 mod host_paths;
+mod install;
 mod settings;
 mod telemetry;
 
 pub use fields::{Fields, FieldsError};
 pub use host_paths::{on_host, resolve_host_paths};
-pub use settings::{Publish, Settings};
+pub use install::Publish;
+pub use settings::Settings;
 pub use telemetry::{LogFile, LogSettings, MetricsSettings};
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ impl Install {
         let shim_dir = self.shim.as_ref().map(|shim| shim.dir().to_owned());
         watched.set([self.file.dir().to_owned()].into_iter().chain(shim_dir).collect())?;
         loop {
-            let again = self.pass().await;
+            let again = tokio::task::block_in_place(|| self.pass());
             tokio::select! {
                 changed = watched.changed() => changed?,
                 () = self.primary.changed() => {}
@@ -98,8 +98,8 @@ impl Install {
         }
     }
 
-    /// Brings both into order, and says what is missing. When to come again without being told of a change.
-    async fn pass(&mut self) -> Option<Instant> {
+    /// Brings both into order, and says what is missing. When to come again without being told of a change. Blocking.
+    fn pass(&mut self) -> Option<Instant> {
         let mut problems = Vec::new();
         let mut again = Vec::new();
         match self.primary.current() {
@@ -107,14 +107,14 @@ impl Install {
             Err(CniError { msg, .. }) => problems.push(msg),
         }
         if let Some(shim) = &mut self.shim {
-            match tokio::task::block_in_place(|| shim.bring(Instant::now())) {
+            match shim.bring(Instant::now()) {
                 Ok(later) => again.extend(later),
                 Err(error) => problems.push(format!("the shim is not installed: {error}")),
             }
         }
         // What was published once is kept there, whatever is missing by now.
         if let Some(network) = self.network.clone().filter(|_| problems.is_empty() || self.file.is_published()) {
-            match tokio::task::block_in_place(|| self.publish(&network)) {
+            match self.publish(&network) {
                 Ok(Written { later, .. }) => again.extend(later),
                 Err(error) => problems.push(format!("the runtime's configuration is not published: {error}")),
             }

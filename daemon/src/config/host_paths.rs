@@ -51,3 +51,6 @@ fn is_mounted(path: &Path, root: &Path) -> bool {
     let top = path.components().nth(1);
     top.is_some_and(|top| root.join("host").join(top).is_dir())
 }
+
+#[cfg(test)]
+mod tests;

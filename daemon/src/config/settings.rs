@@ -7,6 +7,7 @@ use std::time::Duration;
 use plexus_api::cni::RawMap;
 use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 
+use super::install::{Publish, master_cni, multus_socket_dir, optional_path, publish};
 use super::telemetry::{self, LogSettings, MetricsSettings};
 use super::{Fields, FieldsError};
 
@@ -114,15 +115,6 @@ pub struct Settings {
     pub orphan_after: Duration,
     /// `shutdownGrace`: how long calls in flight may go on after SIGTERM.
     pub shutdown_grace: Duration,
-}
-
-/// The network configuration of the runtime.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Publish {
-    /// `cniConfigDir`: the directory that the runtime reads.
-    pub dir: PathBuf,
-    /// `overrideNetworkName`: it has the name of the default network.
-    pub override_name: bool,
 }
 
 impl Settings {
@@ -239,46 +231,6 @@ const OURS: &[&str] = &[
     "strict",
     "systemNamespaces",
 ];
-
-fn optional_path(fields: &Fields, key: &str) -> Result<Option<PathBuf>, FieldsError> {
-    if fields.text(key)?.is_none() { Ok(None) } else { fields.path(key, "").map(Some) }
-}
-
-fn wrong(key: &str, value: &str, allowed: &str) -> FieldsError {
-    FieldsError::Value { key: key.to_owned(), value: format!("{value:?}"), allowed: allowed.to_owned() }
-}
-
-fn master_cni(fields: &Fields) -> Result<Option<String>, FieldsError> {
-    let Some(name) = fields.text("multusMasterCNI")? else { return Ok(None) };
-    if name.contains('/') || fields.text("multusAutoconfigDir")?.is_none() {
-        return Err(wrong(
-            "multusMasterCNI",
-            &name,
-            "the name of a file in multusAutoconfigDir, which must be set too",
-        ));
-    }
-    Ok(Some(name))
-}
-
-/// Multus copies the file that `multusConfigFile` names, and ends; here only the generated configuration exists.
-fn publish(fields: &Fields) -> Result<Option<Publish>, FieldsError> {
-    let file = fields.text("multusConfigFile")?;
-    if let Some(other) = file.as_ref().filter(|file| *file != "auto") {
-        return Err(wrong("multusConfigFile", other, "\"auto\", since Plexus publishes a configuration of its own"));
-    }
-    let dir = optional_path(fields, "cniConfigDir")?;
-    if dir.is_none() && file.is_none() && fields.text("multusAutoconfigDir")?.is_none() {
-        return Ok(None);
-    }
-    let dir = dir.unwrap_or_else(|| PathBuf::from("/etc/cni/net.d"));
-    Ok(Some(Publish { dir, override_name: fields.boolean("overrideNetworkName", false)? }))
-}
-
-fn multus_socket_dir(fields: &Fields) -> Result<Option<PathBuf>, FieldsError> {
-    let dir = optional_path(fields, "socketDir")?;
-    let wanted = fields.boolean("multusSocket", dir.is_some())?;
-    Ok(wanted.then(|| dir.unwrap_or_else(|| PathBuf::from("/run/multus"))))
-}
 
 /// A comma list, as Multus has it; a given list replaces `default`.
 fn global_namespaces(fields: &Fields) -> Result<BTreeSet<String>, FieldsError> {

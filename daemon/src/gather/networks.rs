@@ -47,10 +47,13 @@ impl Lookup<'_> {
             return Ok((followed, Vec::new()));
         }
         if let Some(name) = &self.settings.cluster_network {
-            let network = self.by_any_form(name).await.map_err(|error| match error.is(Code::UnknownNetwork) {
+            let network = self.by_any_form(name).await.map_err(|error| {
+                let error = error.context("clusterNetwork");
                 // It may come, as one on disk may (decision 18).
-                true => CniError { code: Code::TryAgain as u32, ..error.context("no default network: clusterNetwork") },
-                false => error.context("clusterNetwork"),
+                if error.is(Code::UnknownNetwork) {
+                    return CniError { code: Code::TryAgain as u32, ..error.context("no default network") };
+                }
+                error
             });
             return Ok((network?, Vec::new()));
         }

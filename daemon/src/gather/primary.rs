@@ -81,7 +81,7 @@ impl Primary {
     /// Waits until it is another. Never ends once nobody follows it.
     pub async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -179,7 +179,7 @@ impl Follower {
                     tracing::info!(network = network.name, file, "the default network");
                 }
                 State::LookedUp(Err(error)) | State::Away(error) => {
-                    tracing::warn!(%error, "the default network is away")
+                    tracing::warn!(%error, "the default network is away");
                 }
             }
             *before = state;

@@ -67,7 +67,7 @@ impl Changes {
     /// Waits for a change; one may stand for several. Never ends once the store is gone.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
