@@ -23,7 +23,6 @@ use crate::gather::primary::Primary;
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::recovery::{self, strays};
-use crate::report::Reporter;
 use crate::server::{Ended, Listener, MetricsListener, metrics_router, outlive, router};
 use crate::telemetry::{Logs, Metrics};
 use crate::verbs::Verbs;
@@ -67,6 +66,7 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
     let source = Source::open(args, settings, &store, metrics.clone()).await?;
     let snapshots = source.snapshots();
     let live = source.live();
+    let reporter = source.reporters(&metrics);
     let mut source = tokio::spawn(source.run());
     let (primary, follower) = Primary::open(settings, &store).await.context("the default network")?;
     let mut follower = tokio::spawn(follower.run());
@@ -92,7 +92,7 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
         };
         let verbs = Verbs {
             delegates: Delegates::new(host.clone(), limits, metrics.clone()),
-            reporter: Reporter::new(args.manifests.clone()),
+            reporter: reporter(),
             live: live.clone(),
             boot_id: boot_id.clone(),
             file: file.clone(),

@@ -13,6 +13,7 @@ impl Verbs {
         let (metrics, dir) = (self.metrics.clone(), self.settings.state_dir.clone());
         metrics.set_slots(self.delegates.slots());
         metrics.set_cache(self.store.reading());
+        metrics.set_status_overdue(self.reporter.is_overdue());
         let text = tokio::task::spawn_blocking(move || {
             let reading = read_ledger(&dir);
             if let Err(error) = &reading {
