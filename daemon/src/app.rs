@@ -1,7 +1,9 @@
 //! Wires the rooms together and waits for the end.
 
 mod cluster;
+mod crd;
 mod ledger;
+mod probe;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +28,9 @@ use crate::telemetry::{Logs, Metrics};
 use crate::verbs::Verbs;
 
 use cluster::Source;
+pub use crd::crd;
 pub use ledger::ledger;
+pub use probe::probe;
 
 /// How long a starting daemon waits for the one before it to let go of the ledger: longer than a call can last, since
 /// that one finishes its calls first.

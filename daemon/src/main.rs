@@ -9,6 +9,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(serve) => plexusd::app::serve(&serve),
         Command::Ledger(ledger) => plexusd::app::ledger(&ledger),
+        Command::Probe(probe) => plexusd::app::probe(&probe),
+        Command::Crd => plexusd::app::crd(&mut std::io::stdout().lock()),
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     // One line: it is the last of a log, and what an administrator searches for.
