@@ -22,7 +22,6 @@ use crate::gather::cluster::{Snapshots, Store};
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::recovery::{self, strays};
-use crate::report::Reporter;
 use crate::server::{Ended, Listener, MetricsListener, metrics_router, outlive, router};
 use crate::telemetry::{Logs, Metrics};
 use crate::verbs::Verbs;
@@ -66,6 +65,7 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> a
     let source = Source::open(args, settings, &store, metrics.clone()).await?;
     let snapshots = source.snapshots();
     let live = source.live();
+    let reporter = source.reporters(&metrics);
     let mut source = tokio::spawn(source.run());
     let host = Host::start(tokio::runtime::Handle::current())?;
     let boot_id = recovery::boot_id().context("the machine's boot id")?;
@@ -88,7 +88,7 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> a
         };
         let verbs = Verbs {
             delegates: Delegates::new(host.clone(), limits, metrics.clone()),
-            reporter: Reporter::new(args.manifests.clone()),
+            reporter: reporter(),
             live: live.clone(),
             boot_id: boot_id.clone(),
             file: file.clone(),

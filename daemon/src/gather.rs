@@ -100,7 +100,7 @@ pub async fn snapshot(
     Ok(Snapshot {
         ifname: asked.ifname.clone(),
         links,
-        pod: asked.pod.clone(),
+        pod: pod_ref(&pod, &asked.pod),
         cni_args: asked.cni_args.clone(),
         runtime_config: asked.runtime_config.clone(),
         default,
@@ -109,6 +109,12 @@ pub async fn snapshot(
         selected,
         policy: policy(settings),
     })
+}
+
+/// The pod as the record of its sandbox names it: as the runtime does, with what only the pod itself can tell.
+fn pod_ref(pod: &Pod, asked: &PodRef) -> PodRef {
+    let uid = if asked.uid.is_empty() { &pod.uid } else { &asked.uid };
+    PodRef { uid: uid.clone(), is_static: pod.is_static(), ..asked.clone() }
 }
 
 fn policy(settings: &Settings) -> Policy {

@@ -27,8 +27,26 @@ pub struct Plan {
     pub attachments: Vec<Attachment>,
     /// The owners of the default routes.
     pub default_routes: DefaultRoutes,
-    /// What is done otherwise than asked for, one line each.
-    pub warnings: Vec<String>,
+    /// What is done otherwise than asked for.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that is done otherwise than the pod asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What kind of thing.
+    pub kind: WarningKind,
+    /// Which network, what, and what to do; one line.
+    pub text: String,
+}
+
+/// The kinds of warnings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WarningKind {
+    /// No plugin declares a capability that the pod asks for (decision 1).
+    CapabilityMissing,
+    /// The default network keeps the runtime's name of its interface (K-063).
+    InterfaceNameIgnored,
 }
 
 /// Plans the attachments of one sandbox.

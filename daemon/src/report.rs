@@ -1,63 +1,160 @@
-//! What the world is told of an attachment: the network-status annotation.
+//! What the world is told of an attachment: the network-status annotation, and events.
 
+pub mod events;
 pub mod status;
+mod writer;
 
-use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use plexus_api::cni::PluginResult;
-use plexus_api::status::render;
+use plexus_api::status::{NETWORK_STATUS, render};
 
-use crate::gather::cluster::manifests;
+use crate::gather::cluster::kube::Connection;
+use crate::gather::cluster::{Store, manifests};
 use crate::plan::{Attachment, PodRef};
+use crate::telemetry::Metrics;
+use events::{Event, Events, Reason};
+use writer::Writer;
+pub use writer::{NotYet, Write};
 
-/// Writes network-status beside the manifests. The pods of a cluster get none yet.
-#[derive(Debug, Clone)]
+/// All annotations of a pod may have this many bytes together; a larger value would be refused (K-097).
+const LARGEST: usize = 256 << 10;
+
+/// Tells about pods, beside their manifests or in their cluster.
+#[derive(Debug)]
 pub struct Reporter {
-    manifests: Option<PathBuf>,
+    form: Form,
+    events: Events,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+enum Form {
+    Manifests(PathBuf),
+    Cluster(Writer),
+}
+
+/// Whose status it is: the sandbox of a pod. A pod has one at a time, and a new one when the old one has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sandbox {
+    /// The pod.
+    pub pod: PodRef,
+    /// `CNI_CONTAINERID`.
+    pub container_id: String,
+    /// `CNI_IFNAME`.
+    pub ifname: String,
 }
 
 impl Reporter {
-    /// A reporter for the pods in `manifests`, or for those of a cluster.
-    pub fn new(manifests: Option<PathBuf>) -> Self {
-        Self { manifests }
+    /// For the pods in the directory `manifests`: their status goes beside them, and events go to the log.
+    pub fn beside(manifests: PathBuf, metrics: Arc<Metrics>) -> Self {
+        Self { form: Form::Manifests(manifests), events: Events::logged(metrics.clone()), metrics }
     }
 
-    /// Writes the status of a pod whose attachments have these results.
+    /// For the pods of `node` in a cluster. `store` has the mirrors of its static pods. It needs a Tokio runtime.
     ///
-    /// # Errors
-    /// The file's.
+    /// The status of pods and the events have connections of their own: events never delay a status.
+    pub fn in_cluster(connection: Arc<Connection>, node: &str, store: Store, metrics: Arc<Metrics>) -> Self {
+        let events = Events::sent(connection.clone(), node, metrics.clone());
+        let writer = Writer::new(connection, store, events.clone(), metrics.clone());
+        Self { form: Form::Cluster(writer), events, metrics }
+    }
+
+    /// Begins to write the status of a sandbox whose attachments have these results, in place of what is still to be
+    /// written for its pod. A write that the API server leaves unanswered for `patience` counts as overdue.
     pub async fn network_status(
         &self,
-        pod: &PodRef,
+        sandbox: Sandbox,
         attachments: &[Attachment],
         results: &[PluginResult],
-    ) -> io::Result<()> {
-        let Some(dir) = self.manifests.clone() else {
-            tracing::debug!(%pod, "network-status is not written to a cluster");
-            return Ok(());
-        };
-        let entries: Vec<_> = attachments
-            .iter()
-            .zip(results)
-            .flat_map(|(attachment, result)| {
-                status::entries(&attachment.network, &attachment.ifname, attachment.default, result.result(), None)
-            })
-            .collect();
-        let pod = pod.clone();
-        blocking(move || manifests::write_status(&dir, &pod.namespace, &pod.name, &render(&entries))).await
+        patience: Duration,
+    ) -> Write {
+        let text = text(attachments, results);
+        if let Some(too_large) = self.refuse_too_large(&sandbox.pod, &text) {
+            return too_large;
+        }
+        match &self.form {
+            Form::Cluster(writer) => writer.write(sandbox, text, patience),
+            Form::Manifests(dir) => {
+                let (dir, pod) = (dir.clone(), sandbox.pod);
+                let write = move || manifests::write_status(&dir, &pod.namespace, &pod.name, &text);
+                let written = blocking(write).await;
+                self.metrics.status_write_ended(written.is_ok());
+                Write::finished(written.map_err(|error| error.to_string()))
+            }
+        }
     }
 
-    /// Removes the status of a pod that is detached.
-    pub async fn forget(&self, pod: &PodRef) {
-        let Some(dir) = self.manifests.clone() else { return };
-        let gone = pod.clone();
-        if let Err(error) = blocking(move || manifests::remove_status(&dir, &gone.namespace, &gone.name)).await {
-            tracing::warn!(%pod, %error, "network-status of a deleted sandbox could not be removed");
+    /// The same for a sandbox that has waited for it since before this process began; none where its pod is being
+    /// written to already.
+    pub async fn resume_network_status(
+        &self,
+        sandbox: Sandbox,
+        attachments: &[Attachment],
+        results: &[PluginResult],
+        patience: Duration,
+    ) -> Option<Write> {
+        if let Form::Cluster(writer) = &self.form
+            && writer.has(&sandbox.pod)
+        {
+            return None;
         }
+        Some(self.network_status(sandbox, attachments, results, patience).await)
+    }
+
+    /// Whether a write is overdue: another one is likely to take as long (decision 19).
+    pub fn is_overdue(&self) -> bool {
+        matches!(&self.form, Form::Cluster(writer) if writer.is_overdue())
+    }
+
+    /// A sandbox is being detached: gives up what is still to be written for it, and removes what stands beside the
+    /// manifest of its pod where it was `written` for this sandbox.
+    pub async fn withdraw(&self, sandbox: Sandbox, written: bool) {
+        let dir = match &self.form {
+            Form::Cluster(writer) => return writer.cancel(&sandbox),
+            Form::Manifests(dir) if written => dir.clone(),
+            Form::Manifests(_) => return,
+        };
+        let pod = sandbox.pod.clone();
+        if let Err(error) = blocking(move || manifests::remove_status(&dir, &pod.namespace, &pod.name)).await {
+            tracing::warn!(pod = %sandbox.pod, %error, "network-status of a deleted sandbox could not be removed");
+        }
+    }
+
+    /// Tells of something that happened to a pod. Never waits.
+    pub fn event(&self, pod: &PodRef, reason: Reason, message: impl Into<String>) {
+        self.events.emit(Event { pod: pod.clone(), reason, message: message.into() });
+    }
+
+    /// Tells which addresses each attachment has got.
+    pub fn attached(&self, pod: &PodRef, attachments: &[Attachment], results: &[PluginResult]) {
+        for (attachment, result) in attachments.iter().zip(results) {
+            self.event(pod, Reason::AddedInterface, events::added_interface(attachment, result.result()));
+        }
+    }
+
+    fn refuse_too_large(&self, pod: &PodRef, text: &str) -> Option<Write> {
+        let size = NETWORK_STATUS.len() + text.len();
+        (size > LARGEST).then(|| {
+            let message = format!(
+                "network-status is not written: it would have {size} bytes, and the annotations of a pod may have \
+                 {LARGEST}; select fewer networks"
+            );
+            self.event(pod, Reason::NetworkStatusRefused, message);
+            Write::finished(Ok(()))
+        })
     }
 }
 
-async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+fn text(attachments: &[Attachment], results: &[PluginResult]) -> String {
+    let entries = attachments.iter().zip(results).flat_map(|(attachment, result)| {
+        status::entries(&attachment.network, &attachment.ifname, attachment.default, result.result(), None)
+    });
+    render(&entries.collect::<Vec<_>>())
+}
+
+async fn blocking(work: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> std::io::Result<()> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
 }

@@ -8,6 +8,7 @@ mod check;
 mod del;
 mod gauges;
 mod gc;
+mod network_status;
 mod rebuild;
 mod recover;
 mod routes;

@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use plexus_api::wire;
@@ -154,6 +155,31 @@ impl<'n> Daemon<'n> {
     /// What it has logged, over all its starts.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until its log has `text`. Panics with the log if that takes too long.
+    pub fn wait_log(&self, text: &str) {
+        let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).expect("inotify");
+        watch.add_watch(&self.log, AddWatchFlags::IN_MODIFY).expect("the log can be watched");
+        let end = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "the log should have {text:?}\n{}", self.log());
+            let timeout = PollTimeout::try_from(left).expect("it is short");
+            poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], timeout).expect("poll");
+            let _ = watch.read_events();
+        }
+    }
+
+    /// Runs `plexusd ledger` with these arguments on its node: what it printed, or what it complained of.
+    ///
+    /// # Errors
+    /// The text of its stderr.
+    pub fn ledger(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(binary("plexusd"));
+        let output = self.node.run(|| command.arg("ledger").args(arguments).output()).expect("plexusd can be executed");
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
     /// `POST path` on its socket.

@@ -26,6 +26,7 @@ mod plugin_log;
 mod runtime;
 mod sandbox;
 mod script;
+pub mod sequences;
 pub mod skip;
 
 pub use answer::Answer;

@@ -12,6 +12,7 @@ use plexus_api::status::{NetworkStatus, render};
 use plexus_api::wire;
 use plexusd::cli::Cli;
 use plexusd::config::{Fields, Settings};
+use plexusd::report::events::Reason;
 use serde_json::{Map, Value};
 
 /// Where paths that the documents name may begin.
@@ -149,6 +150,13 @@ fn every_error_code_is_explained() {
 }
 
 #[test]
+fn every_event_is_explained() {
+    let told = Document::read("docs/troubleshooting.md").keys("Events");
+    let known: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.name().to_owned()).collect();
+    assert_eq!(told, known);
+}
+
+#[test]
 fn every_key_is_explained() {
     let document = Document::read("docs/administrator.md");
     assert_eq!(document.keys("Keys of the daemon"), strings(Settings::KEYS));
@@ -174,6 +182,8 @@ fn keys_in(source: &str) -> BTreeSet<String> {
         text.starts_with(|c: char| c.is_ascii_lowercase())
             && text.contains(|c: char| c.is_ascii_uppercase())
             && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+            // How serde is told to spell.
+            && *text != "camelCase"
     };
     source.split('"').skip(1).step_by(2).filter(is_key).map(str::to_owned).collect()
 }

@@ -8,6 +8,7 @@ use crate::cli::Serve;
 use crate::config::Settings;
 use crate::gather::cluster::kube::{Connection, Live, feed};
 use crate::gather::cluster::{Manifests, Snapshots, Store};
+use crate::report::Reporter;
 use crate::telemetry::{ApiLayer, Metrics};
 
 /// The variables that name this node: ours, and Multus'.
@@ -59,6 +60,23 @@ impl Source {
         match self {
             Self::Manifests(_) => None,
             Self::Cluster(cluster) => Some(cluster.snapshots.clone()),
+        }
+    }
+
+    /// Makes what tells the world of its pods, for who owns the ledger.
+    pub fn reporters(&self, metrics: &Arc<Metrics>) -> impl Fn() -> Reporter + use<> {
+        let metrics = metrics.clone();
+        let from = match self {
+            Self::Manifests(manifests) => Err(manifests.dir().to_owned()),
+            Self::Cluster(Cluster { connection, node, store, .. }) => {
+                Ok((connection.clone(), node.clone(), store.clone()))
+            }
+        };
+        move || match &from {
+            Err(manifests) => Reporter::beside(manifests.clone(), metrics.clone()),
+            Ok((connection, node, store)) => {
+                Reporter::in_cluster(connection.clone(), node, store.clone(), metrics.clone())
+            }
         }
     }
 

@@ -99,6 +99,8 @@ pub struct Settings {
     pub max_plugin_runs: usize,
     /// `statusRequired`: an ADD whose network-status cannot be written fails.
     pub status_required: bool,
+    /// `statusWait`: how long the answer to an ADD waits for network-status to be on the pod.
+    pub status_wait: Duration,
     /// `recoveryInterval`: how often leftovers are looked for.
     pub recovery_interval: Duration,
     /// `goneGap`: how long a sandbox must look gone before its attachments are removed.
@@ -152,6 +154,7 @@ impl Settings {
                 .transpose()?,
             max_plugin_runs: fields.count("maxPluginRuns", 32)?,
             status_required: fields.boolean("statusRequired", false)?,
+            status_wait: fields.duration("statusWait", seconds(1))?,
             recovery_interval: fields.duration("recoveryInterval", seconds(30))?,
             gone_gap: fields.duration("goneGap", seconds(60))?,
             orphan_after: fields.duration("orphanAfter", seconds(60))?,
@@ -205,6 +208,7 @@ const OURS: &[&str] = &[
     "snapshotMaxAge",
     "stateDir",
     "statusRequired",
+    "statusWait",
     "strict",
     "systemNamespaces",
 ];

@@ -20,7 +20,7 @@ pub(super) async fn find(
     asked: &Asked,
     deadlines: Deadlines,
 ) -> Result<Pod, CniError> {
-    let PodRef { namespace, name, uid } = &asked.pod;
+    let PodRef { namespace, name, uid, .. } = &asked.pod;
     if let Some(raw) = asked.runtime_config.get(ANNOTATIONS) {
         let annotations: Option<BTreeMap<String, String>> = serde_json::from_str(raw.get()).map_err(|error| {
             let msg = format!("runtimeConfig key {ANNOTATIONS:?} is not a map of strings: {error}");

@@ -32,13 +32,13 @@ impl WriterLock {
             .map_err(LedgerError::io("open", &path))?;
         let file = match file.try_lock() {
             Ok(()) => Some(file),
-            Err(TryLockError::WouldBlock) => lock_within(file, wait).map_err(LedgerError::io("lock", &path))?,
+            Err(TryLockError::WouldBlock) => {
+                tracing::info!("waiting for the ledger: {}", in_use(dir, &path));
+                lock_within(file, wait).map_err(LedgerError::io("lock", &path))?
+            }
             Err(TryLockError::Error(error)) => return Err(LedgerError::io("lock", &path)(error)),
         };
-        let Some(mut file) = file else {
-            let holder = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-            return Err(LedgerError::Locked { dir: dir.to_owned(), holder });
-        };
+        let Some(mut file) = file else { return Err(in_use(dir, &path)) };
         // For the message of the next one only; a full file system must not keep the daemon from cleaning up.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         let meta = file.metadata().map_err(LedgerError::io("look at", &path))?;
@@ -49,6 +49,12 @@ impl WriterLock {
     pub(super) fn mark(&self) -> &str {
         &self.mark
     }
+}
+
+/// That another process has the lock of this state directory, and which, where its lock file says so.
+fn in_use(dir: &Path, lock: &Path) -> LedgerError {
+    let holder = std::fs::read_to_string(lock).ok().and_then(|text| text.trim().parse().ok());
+    LedgerError::Locked { dir: dir.to_owned(), holder }
 }
 
 /// The kernel knows no time limit for `flock`, so a thread waits. It may outlive the wait; the lock that it then gets

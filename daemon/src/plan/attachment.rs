@@ -48,6 +48,9 @@ pub struct PodRef {
     /// `K8S_POD_UID`; empty where the runtime did not say.
     #[serde(default)]
     pub uid: String,
+    /// Whether kubelet has it from elsewhere than the API server, which then has a mirror of it under another UID.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_static: bool,
 }
 
 impl std::fmt::Display for PodRef {

@@ -8,14 +8,14 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::snapshot::Part;
-use super::{Attachment, Snapshot};
+use super::{Attachment, Snapshot, Warning, WarningKind};
 
 /// Builds the attachment for `part`, to be called `ifname`.
 pub(super) fn attachment(
     snapshot: &Snapshot,
     ifname: String,
     part: &Part<'_>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<Attachment, CniError> {
     let mut config = part.network.config.clone();
     let mut cni_args = snapshot.cni_args.clone();
@@ -27,10 +27,11 @@ pub(super) fn attachment(
     }
     if let Some(selection) = part.selection {
         if part.default && selection.interface.is_some() {
-            warnings.push(format!(
+            let text = format!(
                 "network {:?}: an interface name for the default network is ignored; it is {ifname:?}",
                 part.network.name
-            ));
+            );
+            warnings.push(Warning { kind: WarningKind::InterfaceNameIgnored, text });
         }
         let asked = capabilities(selection)?;
         require_declared(snapshot, part, &asked, warnings)?;
@@ -70,7 +71,7 @@ fn require_declared(
     snapshot: &Snapshot,
     part: &Part<'_>,
     asked: &RawMap,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<(), CniError> {
     // A device is also delivered by keys of the configuration, so its capability is not required.
     let required = asked.keys().filter(|key| *key != "deviceID");
@@ -83,7 +84,7 @@ fn require_declared(
         if snapshot.policy.strict {
             return Err(CniError::new(Code::InvalidConfig, text));
         }
-        warnings.push(text);
+        warnings.push(Warning { kind: WarningKind::CapabilityMissing, text });
     }
     Ok(())
 }

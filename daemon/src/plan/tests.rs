@@ -22,7 +22,7 @@ fn snapshot() -> Snapshot {
     Snapshot {
         ifname: "eth0".to_owned(),
         links: BTreeSet::from(["lo".to_owned()]),
-        pod: PodRef { namespace: "ns".to_owned(), name: "pod".to_owned(), uid: "uid".to_owned() },
+        pod: PodRef { namespace: "ns".to_owned(), name: "pod".to_owned(), uid: "uid".to_owned(), is_static: false },
         cni_args: CniArgs::parse("K8S_POD_NAMESPACE=ns;FOO=1").expect("args"),
         runtime_config: RawMap::new(),
         default: network("cluster", r#"{"type":"bridge"}"#),
@@ -187,7 +187,7 @@ fn a_capability_that_no_plugin_declares_is_an_error_under_strict_and_a_warning_o
             select(&mut snapshot, "ns/b", &format!(r#"{{"type":"x"{declared}}}"#), ask);
             let plan = plan(&snapshot).expect("attached without it");
             assert_eq!(plan.warnings.len(), 1, "{capability}");
-            assert!(plan.warnings[0].contains(capability) && plan.warnings[0].contains("ns/b"));
+            assert!(plan.warnings[0].text.contains(capability) && plan.warnings[0].text.contains("ns/b"));
             snapshot.policy.strict = true;
             refused(&snapshot, Code::InvalidConfig, &[capability, "ns/b"]);
         }
@@ -266,7 +266,7 @@ fn a_default_network_of_the_pod_s_choice_keeps_the_runtime_s_interface_name() {
     });
     let plan = plan(&snapshot).expect("a plan");
     assert_eq!(names(&plan), ["eth0"]);
-    assert!(plan.warnings[0].contains("ignored"), "{:?}", plan.warnings);
+    assert!(plan.warnings[0].text.contains("ignored"), "{:?}", plan.warnings);
     assert_eq!(plan.attachments[0].capability_args["mac"].get(), r#""02:00:00:00:00:01""#);
     assert!(plan.attachments[0].capability_args.contains_key("dns"));
 }

@@ -46,7 +46,6 @@ pub struct Metrics {
     spooled: IntGauge,
     cleanups: IntCounterVec,
     disbelieved: IntGauge,
-    status_writes: IntCounterVec,
     status_pending: IntGauge,
     status_overdue: IntGauge,
     events_dropped: IntCounter,
@@ -112,6 +111,15 @@ pub struct CacheReading {
     pub snapshot_age: Option<Duration>,
 }
 
+/// What is told about pods, as it is now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReportsReading {
+    /// Whether a write of network-status has not been answered in time.
+    pub status_overdue: bool,
+    /// How many events were given up since the start.
+    pub events_dropped: u64,
+}
+
 /// A call that is being served; it counts as in flight until this is dropped.
 #[derive(Debug)]
 pub(super) struct InFlight(IntGauge);
@@ -171,11 +179,12 @@ impl Metrics {
                 "plexus_recovery_disbelieved_sandboxes",
                 "Sandboxes that look gone and are left alone, because too many do at once.",
             ),
-            status_writes: new.counters("plexus_status_writes_total", "Writes of network-status.", &["outcome"]),
             status_pending: new
                 .gauge("plexus_status_writes_pending", "Attached sandboxes whose network-status is not written."),
-            status_overdue: new
-                .gauge("plexus_status_writes_overdue", "Writes of network-status that have not been answered in time."),
+            status_overdue: new.gauge(
+                "plexus_status_write_overdue",
+                "1 while the API server leaves a write of network-status unanswered for longer than an ADD waits.",
+            ),
             events_dropped: new.counter("plexus_events_dropped_total", "Events that could not be sent."),
             api_requests: new.counters(
                 "plexus_api_requests_total",
@@ -230,9 +239,6 @@ impl Metrics {
                 self.cleanups.with_label_values(&[reason, outcome]);
             }
         }
-        for outcome in ["written", "failed"] {
-            self.status_writes.with_label_values(&[outcome]);
-        }
     }
 
     /// A call of this verb has begun.
@@ -266,21 +272,6 @@ impl Metrics {
     /// So many sandboxes look gone, and are not believed to be.
     pub fn disbelieved(&self, sandboxes: usize) {
         self.disbelieved.set(count(sandboxes));
-    }
-
-    /// A write of network-status has ended.
-    pub fn status_write_ended(&self, succeeded: bool) {
-        self.status_writes.with_label_values(&[if succeeded { "written" } else { "failed" }]).inc();
-    }
-
-    /// So many writes of network-status have not been answered in time.
-    pub fn status_writes_overdue(&self, writes: usize) {
-        self.status_overdue.set(count(writes));
-    }
-
-    /// An event has been given up.
-    pub fn event_dropped(&self) {
-        self.events_dropped.inc();
     }
 
     /// The API server has begun to answer a request, or has not (`code` is then a word).
@@ -336,6 +327,12 @@ impl Metrics {
             }
         }
         self.snapshot_age.set(reading.snapshot_age.unwrap_or_default().as_secs_f64());
+    }
+
+    /// What the reports are now.
+    pub fn set_reports(&self, reading: ReportsReading) {
+        self.status_overdue.set(i64::from(reading.status_overdue));
+        self.events_dropped.inc_by(reading.events_dropped.saturating_sub(self.events_dropped.get()));
     }
 
     /// All of it, in Prometheus' text format. Blocking: it reads a little of `/proc`.

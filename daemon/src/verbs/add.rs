@@ -10,13 +10,17 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use super::call::Incoming;
+use super::network_status::sandbox;
 use super::undo::Undo;
 use super::{Verbs, routes};
-use crate::delegate::{AddError, Call, Priority};
+use crate::config::Settings;
+use crate::delegate::{AddError, Call, Priority, Slot};
 use crate::gather;
 use crate::ledger::{AddLane, FORMAT, LedgerError, Line, PLEXUSD, Planned, Record};
 use crate::netns::Netns;
-use crate::plan::plan;
+use crate::plan::{Warning, plan};
+use crate::report::NotYet;
+use crate::report::events::Reason;
 use crate::telemetry;
 
 impl Verbs {
@@ -36,25 +40,34 @@ impl Verbs {
         refuse_second(&lane, &env.ifname)?;
         let call = incoming.delegate_call(incoming.settings.add_timeout, gone);
         let mut netns = Netns::open(Path::new(env.netns.as_deref().unwrap_or_default())).await?;
-        let planned = self.plan(incoming, &call, &mut netns).await?;
+        let planned = self.plan(incoming, &call, &mut netns).await;
+        let planned = planned.inspect_err(|error| self.tell_refusal(incoming, error))?;
         telemetry::Call::record_networks(&planned.networks());
         for attachment in &planned.attachments {
             let found = self.delegates.find(&call, &attachment.config);
-            found.map_err(|error| error.context(attachment.place()))?;
+            let found = found.map_err(|error| error.context(attachment.place()));
+            found.inspect_err(|error| self.tell_refusal(incoming, error))?;
         }
         let record = lane.plan(planned).await?;
-        let _slot = self.delegates.slot(Priority::Add).await;
-        let mut adding = Adding { verbs: self, incoming, call, netns, lane: &lane, record, results: Vec::new() };
+        let slot = Some(self.delegates.slot(Priority::Add).await);
+        let mut adding = Adding { verbs: self, incoming, call, netns, lane: &lane, record, results: Vec::new(), slot };
         let outcome = caught(adding.run()).await;
         let Err(error) = outcome else { return outcome };
-        let Adding { call, record, .. } = adding;
+        let Adding { call, record, slot, .. } = adding;
+        if !call.cancel.is_cancelled() {
+            self.reporter.event(
+                &record.planned.pod,
+                Reason::AttachFailed,
+                format!("{error}; the runtime will try again"),
+            );
+        }
+        let _slot = match slot {
+            Some(slot) => slot,
+            None => self.delegates.slot(Priority::Del).await,
+        };
         let nothing_made = record.attachments.iter().all(|state| state.added.is_none());
-        let shown = record.status_written;
         let undo = Undo { netns: env.netns.clone(), path: call.path, env: call.env };
         let undone = self.undo(&lane, record, undo, incoming.settings.del_timeout).await;
-        if shown {
-            self.reporter.forget(&incoming.pod).await;
-        }
         if let Err(failures) = &undone {
             tracing::warn!(pod = %incoming.pod, %failures, "rollback is not complete; it will be tried again");
         }
@@ -74,8 +87,8 @@ impl Verbs {
             () = call.cancel.cancelled() => return Err(caller_gone()),
         };
         let plan = plan(&snapshot)?;
-        for warning in &plan.warnings {
-            tracing::warn!(pod = %incoming.pod, "{warning}");
+        for Warning { kind, text } in plan.warnings {
+            self.reporter.event(&snapshot.pod, kind.into(), text);
         }
         Ok(Planned {
             format: FORMAT,
@@ -86,11 +99,18 @@ impl Verbs {
             netns_id: Some(netns.id()),
             boot_id: self.boot_id.clone(),
             created_unix_ms: unix_ms(),
-            pod: incoming.pod.clone(),
+            pod: snapshot.pod,
             cni_path: incoming.env.path.clone(),
             attachments: plan.attachments,
             default_routes: plan.default_routes,
         })
+    }
+
+    /// Tells the pod why nothing is attached, where that is about the pod.
+    fn tell_refusal(&self, incoming: &Incoming, error: &CniError) {
+        if let Some((reason, remedy)) = Reason::of_refusal(error) {
+            self.reporter.event(&incoming.pod, reason, format!("{}; {remedy}", error.msg));
+        }
     }
 }
 
@@ -103,6 +123,8 @@ struct Adding<'a> {
     lane: &'a AddLane,
     record: Record,
     results: Vec<PluginResult>,
+    /// The right to run plugins, until they have run.
+    slot: Option<Slot>,
 }
 
 impl Adding<'_> {
@@ -118,6 +140,8 @@ impl Adding<'_> {
         if self.call.cancel.is_cancelled() {
             return Err(caller_gone());
         }
+        let planned = &self.record.planned;
+        self.verbs.reporter.attached(&planned.pod, &planned.attachments, &self.results);
         Ok(answer)
     }
 
@@ -169,18 +193,30 @@ impl Adding<'_> {
         Ok(())
     }
 
+    /// Begins to write network-status and waits a little for it; where it takes longer, it goes on alone (decision 19).
     async fn report(&mut self) -> Result<(), CniError> {
+        // The plugins have run. Whoever waits for a slot need not wait for the API server as well.
+        self.slot = None;
+        let Settings { status_required, status_wait, .. } = self.incoming.settings;
+        let reporter = &self.verbs.reporter;
         let planned = &self.record.planned;
-        let written = self.verbs.reporter.network_status(&planned.pod, &planned.attachments, &self.results).await;
-        self.verbs.metrics.status_write_ended(written.is_ok());
-        match written {
+        let is_overdue = reporter.is_overdue() && !status_required;
+        let limit = if is_overdue { Duration::ZERO } else { status_wait };
+        let sandbox = sandbox(planned);
+        let mut write = reporter.network_status(sandbox, &planned.attachments, &self.results, status_wait).await;
+        match write.done_within(limit, status_required).await {
             Ok(()) => Ok(self.lane.append(&mut self.record, Line::StatusWritten)?),
-            Err(error) if self.incoming.settings.status_required => {
+            Err(error) if status_required && error != NotYet::NoMirror => {
                 let msg = format!("network-status cannot be written, and statusRequired is set: {error}");
                 Err(CniError::new(Code::TryAgain, msg))
             }
             Err(error) => {
-                tracing::warn!(pod = %planned.pod, %error, "network-status is not written yet; it will be tried again");
+                if is_overdue {
+                    tracing::debug!(pod = %planned.pod, "network-status is written later, as others are");
+                } else {
+                    tracing::warn!(pod = %planned.pod, %error, "network-status is not written yet; it will be tried again");
+                }
+                self.verbs.record_when_written(planned, write);
                 Ok(())
             }
         }

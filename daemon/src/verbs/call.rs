@@ -65,7 +65,12 @@ impl Incoming {
             _ => CniArgs::parse_lossy(&env.args),
         };
         let part = |key: &str| args.get(key).unwrap_or_default().to_owned();
-        let pod = PodRef { namespace: part("K8S_POD_NAMESPACE"), name: part("K8S_POD_NAME"), uid: part("K8S_POD_UID") };
+        let pod = PodRef {
+            namespace: part("K8S_POD_NAMESPACE"),
+            name: part("K8S_POD_NAME"),
+            uid: part("K8S_POD_UID"),
+            is_static: false,
+        };
         if env.verb == Verb::Add && (pod.namespace.is_empty() || pod.name.is_empty()) {
             let msg = "ADD needs K8S_POD_NAMESPACE and K8S_POD_NAME in CNI_ARGS";
             return Err(CniError::new(Code::InvalidEnvironment, msg));

@@ -7,6 +7,7 @@ use super::call::Incoming;
 use super::undo::{Failures, Undo};
 use crate::delegate::Priority;
 use crate::ledger::{Lane, Line};
+use crate::report::events::Reason;
 use crate::telemetry;
 
 impl Verbs {
@@ -34,7 +35,6 @@ impl Verbs {
         };
         telemetry::Call::record_networks(&record.planned.networks());
         let _slot = self.delegates.slot(Priority::Del).await;
-        let pod = record.planned.pod.clone();
         let undo = Undo {
             // The runtime's value, even where it is empty: a recorded path may be another sandbox's by now (A-08).
             netns: env.netns.clone(),
@@ -42,30 +42,30 @@ impl Verbs {
             env: incoming.pass_on.clone(),
         };
         match self.undo(&lane, record, undo, incoming.settings.del_timeout).await {
-            Ok(()) => {
-                self.reporter.forget(&pod).await;
-                Ok(())
-            }
-            Err(failures) => show_or_orphan(incoming, &lane, failures),
+            Ok(()) => Ok(()),
+            Err(failures) => self.show_or_orphan(incoming, &lane, failures),
         }
     }
-}
 
-/// Decision 12: a runtime that tries again sees the first failures; then the pod is let go, and recovery goes on with
-/// its record.
-fn show_or_orphan(incoming: &Incoming, lane: &Lane, failures: Failures) -> Result<(), CniError> {
-    let record = lane.load(&incoming.env.ifname)?;
-    let exhausted = record.filter(|record| record.del_failures.exhausted(incoming.settings.orphan_after));
-    let Some(mut record) = exhausted else { return Err(failures.into()) };
-    if !record.orphaned {
-        lane.append(&mut record, Line::Orphaned)?;
-        tracing::error!(
-            pod = %record.planned.pod,
-            %failures,
-            "DEL keeps failing; the runtime is told that it succeeded, and it is tried again from here on"
-        );
+    /// Decision 12: a runtime that tries again sees the first failures; then the pod is let go, and recovery goes on
+    /// with its record.
+    fn show_or_orphan(&self, incoming: &Incoming, lane: &Lane, failures: Failures) -> Result<(), CniError> {
+        let Some(mut record) = lane.load(&incoming.env.ifname)? else { return Err(failures.into()) };
+        let pod = record.planned.pod.clone();
+        if !record.del_failures.exhausted(incoming.settings.orphan_after) {
+            self.reporter.event(&pod, Reason::DetachFailed, format!("{failures}; the runtime will try again"));
+            return Err(failures.into());
+        }
+        if !record.orphaned {
+            lane.append(&mut record, Line::Orphaned)?;
+            let message = format!(
+                "{failures}; the pod is let go, and this node goes on trying alone: `plexusd ledger list` there shows \
+                 what is left"
+            );
+            self.reporter.event(&pod, Reason::DetachOrphaned, message);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Rewords what containerd would take for success (decision 14, C-10): it looks for these texts in DEL errors.

@@ -35,7 +35,7 @@ impl Verbs {
 
     async fn rebuild(&self, incoming: &Incoming) -> Result<Vec<Attachment>, CniError> {
         let mut asked = incoming.asked()?;
-        let PodRef { namespace, name, uid } = &incoming.pod;
+        let PodRef { namespace, name, uid, .. } = &incoming.pod;
         // Without a UID in the call, a pod that has one may be another.
         let same = |pod: &Pod| pod.answers_to(uid) && (pod.uid.is_empty() || !uid.is_empty());
         if !asked.has_annotations() && !self.store.pod(namespace, name).is_some_and(|pod| same(&pod)) {

@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 use super::Verbs;
 use super::undo::Undo;
 use crate::delegate::Priority;
-use crate::ledger::{Key, Line, Record, Spooled};
+use crate::ledger::{Key, Record, Spooled};
 use crate::netns::Netns;
 use crate::telemetry::Call;
 
@@ -92,10 +92,7 @@ impl Verbs {
         let undone = self.undo(&lane, record, undo, self.settings.del_timeout).await;
         self.metrics.cleaned_up(reason.as_str(), undone.is_ok());
         match undone {
-            Ok(()) => {
-                self.reporter.forget(&pod).await;
-                tracing::info!(%pod, container_id, ifname, ?reason, "recovery: cleaned up");
-            }
+            Ok(()) => tracing::info!(%pod, container_id, ifname, ?reason, "recovery: cleaned up"),
             Err(failures) => tracing::warn!(%pod, container_id, ifname, ?reason, %failures, "recovery: not yet"),
         }
     }
@@ -154,22 +151,5 @@ impl Verbs {
         if netns.as_deref() != Some(variable("CNI_NETNS")) {
             request.env.insert("CNI_NETNS".to_owned(), String::new());
         }
-    }
-
-    /// Writes the status of a sandbox whose ADD could not.
-    pub async fn retry_status(&self, container_id: &str, ifname: &str) {
-        let lane = self.ledger.lane(container_id).await;
-        let Ok(Some(mut record)) = lane.load(ifname) else { return };
-        if !record.is_attached() || record.status_written {
-            return;
-        }
-        let results: Result<Vec<_>, _> =
-            (0..record.planned.attachments.len()).map(|i| record.result_for_check(i)).collect();
-        let Ok(results) = results else { return };
-        let planned = &record.planned;
-        let written = self.reporter.network_status(&planned.pod, &planned.attachments, &results).await;
-        self.metrics.status_write_ended(written.is_ok());
-        let written = written.map(|()| lane.append(&mut record, Line::StatusWritten));
-        tracing::debug!(pod = %record.planned.pod, ?written, "network-status tried again");
     }
 }

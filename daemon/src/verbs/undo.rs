@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Verbs;
+use super::network_status::sandbox;
 use crate::delegate::Call;
 use crate::ledger::{Lane, Line, Record};
 
@@ -61,6 +62,7 @@ impl Verbs {
         time: Duration,
     ) -> Result<(), Failures> {
         let mut failures = Vec::new();
+        self.reporter.withdraw(sandbox(&record.planned), record.status_written).await;
         let end = Instant::now() + time;
         let path = if undo.path.is_empty() { record.planned.cni_path.clone() } else { undo.path };
         let indexes = record.to_undo(&self.boot_id);

@@ -9,6 +9,7 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, USER_AGENT, X_CONTEN
 use axum::http::{HeaderValue, Method, StatusCode, Uri, request::Parts};
 use axum::response::Response;
 use futures_util::stream;
+use http_body_util::BodyExt as _;
 use serde_json::Value;
 
 use super::audit::{Entry, Ticket};
@@ -60,7 +61,7 @@ pub enum Done {
 pub async fn answer(shared: Arc<Shared>, connection: Connection, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let user = shared.access().authenticate(&parts.headers);
-    let call = Call::new(&parts, to_bytes(body, BODY_LIMIT).await.ok());
+    let call = Call::new(&parts, read(body).await);
     let ticket = Arc::new(shared.audit.begin(call.entry(user.as_deref().unwrap_or_default())));
     let (outcome, effects) = match user {
         Err(refusal) => (Err(refusal), Vec::new()),
@@ -83,6 +84,20 @@ pub async fn answer(shared: Arc<Shared>, connection: Connection, request: Reques
         Some(time) => slowed(response, time, ticket).await,
         None => response,
     }
+}
+
+/// The body, unless it is too large or broken. It is read to its end all the same: a connection that is closed with
+/// something unread loses the answer.
+async fn read(mut body: Body) -> Option<Bytes> {
+    let mut read = Vec::new();
+    let mut good = true;
+    while let Some(frame) = body.frame().await {
+        match frame.ok().and_then(|frame| frame.into_data().ok()) {
+            Some(data) if good && read.len() + data.len() <= BODY_LIMIT => read.extend_from_slice(&data),
+            _ => good = false,
+        }
+    }
+    good.then(|| read.into())
 }
 
 impl Call {

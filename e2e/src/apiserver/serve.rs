@@ -42,6 +42,11 @@ impl Connection {
     pub fn cut(&self) {
         self.0.cancel();
     }
+
+    /// Whether it was.
+    pub fn is_cut(&self) -> bool {
+        self.0.is_cancelled()
+    }
 }
 
 /// Stops or begins anew to listen on `listener`. The socket itself stays, so that its port stays the server's; while it
@@ -59,45 +64,37 @@ pub fn serve(listener: &TcpListener, tls: Arc<ServerConfig>, shared: &Arc<Shared
     let mut link = shared.link.subscribe();
     loop {
         if let Ok((stream, _)) = listener.accept() {
-            let job = converse(stream, acceptor.clone(), shared.clone());
-            runtime.spawn(while_linked(shared.link.subscribe(), job));
+            let connection = Connection(shared.outage().child_token());
+            let job = converse(stream, acceptor.clone(), shared.clone(), connection.clone());
+            runtime.spawn(while_linked(shared.link.subscribe(), connection, job));
         } else if runtime.block_on(link.wait_for(|link| *link != Link::Down)).is_ok_and(|link| *link == Link::Ended) {
             return;
         }
     }
 }
 
-/// Runs a connection as the network allows.
-async fn while_linked(mut link: watch::Receiver<Link>, job: impl Future<Output = ()>) {
+/// Runs a connection as the network allows, until it is cut.
+async fn while_linked(mut link: watch::Receiver<Link>, connection: Connection, job: impl Future<Output = ()>) {
     let mut job = pin!(job);
     loop {
-        let state = *link.borrow_and_update();
+        let silent = *link.borrow_and_update() == Link::Silent;
         tokio::select! {
             biased;
+            () = connection.0.cancelled() => return,
             changed = link.changed() => if changed.is_err() { return },
-            () = &mut job, if state == Link::Up => return,
-        }
-        if matches!(*link.borrow(), Link::Down | Link::Ended) {
-            return;
+            () = &mut job, if !silent => return,
         }
     }
 }
 
-async fn converse(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
+async fn converse(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>, connection: Connection) {
     let ready = stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true));
     let Ok(stream) = ready.and_then(|()| tokio::net::TcpStream::from_std(stream)) else { return };
     let Ok(stream) = acceptor.accept(stream).await else { return };
-    let connection = Connection(CancellationToken::new());
-    let ended = connection.0.clone();
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let (shared, connection) = (shared.clone(), connection.clone());
         async move { Ok::<_, Infallible>(answer(shared, connection, request.map(axum::body::Body::new)).await) }
     });
-    let conversation = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
-        biased;
-        () = ended.cancelled() => {}
-        // A client that goes away in the middle is none of the server's trouble.
-        _ = conversation => {}
-    }
+    // A client that goes away in the middle is none of the server's trouble.
+    let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
 }

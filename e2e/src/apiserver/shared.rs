@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
 use super::audit::Audit;
@@ -20,6 +21,7 @@ pub struct Shared {
     access: Mutex<Access>,
     watches: Mutex<BTreeMap<u64, (String, Connection)>>,
     listeners: Mutex<Vec<TcpListener>>,
+    outage: Mutex<CancellationToken>,
     /// Every request.
     pub audit: Arc<Audit>,
     /// The faults that are on.
@@ -40,6 +42,7 @@ impl Shared {
             access: Mutex::default(),
             watches: Mutex::default(),
             listeners: Mutex::default(),
+            outage: Mutex::default(),
             audit: Arc::default(),
             faults: Faults::default(),
             link: watch::Sender::new(Link::Up),
@@ -80,15 +83,26 @@ impl Shared {
         Ok(())
     }
 
-    /// Lets the network fail, or work. When this returns, connections are refused or made as it says.
+    /// Lets the network fail, or work. When this returns it is so, and what clients see is from before.
     pub fn set_link(&self, link: Link) {
         let listeners = self.listeners();
         let before = *self.link.borrow();
         let listens = |link| !matches!(link, Link::Down | Link::Ended);
         if listens(before) != listens(link) {
             listeners.iter().for_each(|listener| set_listening(listener, listens(link)));
+            let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+            if listens(link) {
+                *outage = CancellationToken::new();
+            } else {
+                outage.cancel();
+            }
         }
         self.link.send_replace(link);
+    }
+
+    /// What cuts all connections when the server goes away.
+    pub fn outage(&self) -> CancellationToken {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn listeners(&self) -> MutexGuard<'_, Vec<TcpListener>> {

@@ -18,7 +18,7 @@ use super::negotiate::View;
 use super::path::Query;
 use super::refusal::{Cause, Refusal};
 use super::selector::{Seen, Selector, in_namespace};
-use super::serve::Connection;
+use super::serve::{Connection, Link};
 use super::shared::{Running, Shared};
 use super::store::Store;
 use super::target::Target;
@@ -52,6 +52,7 @@ pub struct Watch {
     lines: VecDeque<Bytes>,
     revisions: watch::Receiver<u64>,
     faults: watch::Receiver<u64>,
+    link: watch::Receiver<Link>,
     nudges: watch::Receiver<u64>,
     bookmarks: bool,
     next_bookmark: Instant,
@@ -88,6 +89,7 @@ impl Watch {
             lines: VecDeque::new(),
             revisions: store.subscribe(),
             faults: shared.faults.subscribe(),
+            link: shared.link.subscribe(),
             nudges: shared.nudges.subscribe(),
             bookmarks,
             next_bookmark: (now + BOOKMARKS).min(end.checked_sub(LAST_BOOKMARK).filter(|at| *at > now).unwrap_or(end)),
@@ -121,7 +123,12 @@ impl Watch {
 
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if !self.shared.faults.stalls(&self.request.befallen) {
+            if self.is_held() {
+                tokio::select! {
+                    _ = self.faults.changed() => {}
+                    _ = self.link.changed() => {}
+                }
+            } else {
                 if self.lines.is_empty() && !self.ended {
                     self.read_changes();
                 }
@@ -143,10 +150,15 @@ impl Watch {
                     }
                     () = sleep_until(self.end) => self.ended = true,
                 }
-            } else if self.faults.changed().await.is_err() {
-                return None;
             }
         }
+    }
+
+    /// Whether it may say nothing now.
+    fn is_held(&self) -> bool {
+        self.shared.faults.stalls(&self.request.befallen)
+            || *self.link.borrow() != Link::Up
+            || self.running.connection().is_cut()
     }
 
     /// Counts a line, and cuts the connection where a fault wants it.
@@ -188,6 +200,10 @@ impl Watch {
     fn read_changes(&mut self) {
         let shared = self.shared.clone();
         let store = shared.store();
+        // Under the lock: what was written after a test let something fail is not told.
+        if self.is_held() {
+            return;
+        }
         self.revisions.mark_unchanged();
         let target = &self.request.target;
         if self.cursor < store.forgotten() {
@@ -223,16 +239,12 @@ impl Watch {
     }
 
     fn bookmark(&mut self, initial_end: bool) {
-        self.read_changes_unless(initial_end);
-        let object = self.request.view.bookmark(&self.request.target, self.cursor, initial_end);
-        self.push("BOOKMARK", &object);
-    }
-
-    /// A bookmark comes after everything up to its revision. The one after the initial state has that already.
-    fn read_changes_unless(&mut self, initial_end: bool) {
+        // It comes after everything up to its revision; the one after the initial state has that already.
         if !initial_end {
             self.read_changes();
         }
+        let object = self.request.view.bookmark(&self.request.target, self.cursor, initial_end);
+        self.push("BOOKMARK", &object);
     }
 
     fn expire(&mut self, why: &str) {

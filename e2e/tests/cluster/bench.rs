@@ -1,14 +1,16 @@
 //! A node of a cluster on which Plexus runs.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use plexus_e2e::apiserver::Entry;
 use plexus_e2e::binaries::binary;
 use plexus_e2e::cluster::Namespace;
-use plexus_e2e::{Answer, ApiServer, Call, Cluster, Daemon, Flavour, Node, Pod, Runtime, Script, Step, Target};
+use plexus_e2e::{
+    Answer, ApiServer, Call, Changes, Cluster, Daemon, Flavour, Node, Pod, Runtime, Script, Step, Target,
+};
 use serde_json::{Value, json};
 
 /// The plugin of the default network.
@@ -17,6 +19,8 @@ pub const MAIN: &str = "main";
 pub const DEFINITIONS: &str = "network-attachment-definitions";
 /// The user that plexusd is to the server in memory.
 pub const USER: &str = "plexusd";
+/// What a daemon knows of definitions from its predecessor.
+pub const SNAPSHOT: &str = "/var/lib/plexus/definitions.json";
 /// Long enough for whatever should happen.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -144,6 +148,15 @@ impl<'n> Bench<'n> {
     pub fn reads(&self) -> Vec<String> {
         let reads = self.requests().into_iter().filter(|entry| ["get", "list"].contains(&entry.verb.as_str()));
         reads.map(|entry| entry.summary()).collect()
+    }
+
+    /// Waits until the snapshot of the definitions has this one.
+    pub fn wait_snapshot(&self, name: &str) {
+        let changes = Changes::watch(self.node, &[Path::new("/var/lib/plexus")]);
+        changes.until_none(|| {
+            let text = self.node.run(|| fs::read_to_string(SNAPSHOT)).unwrap_or_default();
+            (!text.contains(&format!("{name:?}"))).then(|| format!("the snapshot has no {name}: {text}"))
+        });
     }
 
     /// Waits until both watches run, where that can be seen.

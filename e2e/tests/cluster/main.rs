@@ -1,7 +1,9 @@
 //! plexusd as the daemon of a node of a cluster: its API server is one in memory.
 
 mod bench;
+mod events;
 mod footprint;
 mod lookups;
 mod outage;
 mod source;
+mod status;

@@ -2,25 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use plexus_e2e::apiserver::{Effect, Fault};
 use plexus_e2e::{Cluster, Pod, Target, node};
 use serde_json::json;
 
-use crate::bench::{Bench, DEFINITIONS, USER};
+use crate::bench::{Bench, DEFINITIONS, SNAPSHOT, USER};
 use crate::server;
-
-const SNAPSHOT: &str = "/var/lib/plexus/definitions.json";
-
-/// Waits until the snapshot has this definition.
-fn wait_snapshot(bench: &Bench<'_>, name: &str) {
-    let changes = plexus_e2e::Changes::watch(bench.node, &[Path::new("/var/lib/plexus")]);
-    changes.until_none(|| {
-        let text = bench.node.run(|| fs::read_to_string(SNAPSHOT)).unwrap_or_default();
-        (!text.contains(&format!("{name:?}"))).then(|| format!("the snapshot has no {name}: {text}"))
-    });
-}
 
 #[test]
 fn pods_start_and_stop_while_the_api_server_is_away() {
@@ -32,7 +20,7 @@ fn pods_start_and_stop_while_the_api_server_is_away() {
     let sandbox = node.sandbox("before");
     let target = Target::new(&sandbox, "eth0", &before);
     bench.older.add(&target).result();
-    wait_snapshot(&bench, "a");
+    bench.wait_snapshot("a");
     for away in ["stopped", "partitioned"] {
         if away == "stopped" {
             bench.stop_server();
@@ -63,7 +51,7 @@ fn a_snapshot_serves_until_the_first_list() {
     let mut bench = Bench::configured(&node, &cluster, &json!({"lookupWait": "100ms"}));
     bench.define("kept");
     bench.define("gone");
-    wait_snapshot(&bench, "gone");
+    bench.wait_snapshot("gone");
     let mode = node.run(|| fs::metadata(SNAPSHOT).expect("it is there").permissions().mode());
     assert_eq!(mode & 0o777, 0o600);
     bench.daemon.stop();
@@ -83,7 +71,7 @@ fn a_snapshot_may_be_too_old() {
     let server = server!(cluster);
     let mut bench = Bench::configured(&node, &cluster, &json!({"lookupWait": "3s", "snapshotMaxAge": "1ms"}));
     bench.define("a");
-    wait_snapshot(&bench, "a");
+    bench.wait_snapshot("a");
     bench.daemon.stop();
     server.stop();
     bench.daemon.launch();

@@ -23,7 +23,6 @@ fn calls_and_plugins_are_measured() {
         (r#"plexus_plugin_duration_seconds_count{plugin="extra",verb="ADD"}"#, 1.0),
         (r#"plexus_plugin_failures_total{plugin="extra",verb="ADD"}"#, 0.0),
         (r#"plexus_ledger_records{state="attached"}"#, 1.0),
-        (r#"plexus_status_writes_total{outcome="written"}"#, 1.0),
         ("plexus_status_writes_pending", 0.0),
         (r#"plexus_cache_objects{kind="definitions"}"#, 1.0),
         ("plexus_cache_synced", 1.0),

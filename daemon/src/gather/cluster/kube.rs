@@ -10,15 +10,19 @@ mod follow;
 mod kinds;
 mod live;
 mod trouble;
+mod writes;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use super::store::{Definition, Store};
 use crate::plan::Pod;
+pub use backoff::Backoff;
 pub use connection::{Connection, ConnectionError};
 use follow::Follower;
-pub use live::Live;
+pub use live::{Live, is_name};
+pub use trouble::Trouble;
+pub use writes::Writes;
 
 /// Feeds `store` with the pods of `node` and all definitions, for as long as it is polled.
 pub async fn feed(connection: Arc<Connection>, node: &str, store: Store) -> Infallible {

@@ -63,6 +63,11 @@ impl Manifests {
         Ok(manifests)
     }
 
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Follows the directory for as long as it is there, and returns why it cannot any more. The store keeps what it
     /// has. A file that is broken, or written only in part, keeps its last good content.
     pub async fn run(mut self) -> io::Error {

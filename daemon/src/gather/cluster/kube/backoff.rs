@@ -8,15 +8,27 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// Pauses that double, each with jitter: the nodes of a cluster lose its API server all at once, and must not come back
 /// all at once.
-#[derive(Debug, Default)]
-pub(super) struct Backoff {
+#[derive(Debug)]
+pub struct Backoff {
+    longest: Duration,
     doublings: u32,
 }
 
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::up_to(LONGEST)
+    }
+}
+
 impl Backoff {
+    /// Pauses of at most `longest`.
+    pub fn up_to(longest: Duration) -> Self {
+        Self { longest, doublings: 0 }
+    }
+
     /// The next pause, at least `at_least`: between the half of what it doubles to and all of that.
     pub fn next(&mut self, at_least: Duration) -> Duration {
-        let longest = FIRST.saturating_mul(1 << self.doublings.min(10)).min(LONGEST);
+        let longest = FIRST.saturating_mul(1 << self.doublings.min(10)).min(self.longest);
         self.doublings = self.doublings.saturating_add(1);
         at_least + longest / 2 + (longest / 2).mul_f64(random())
     }

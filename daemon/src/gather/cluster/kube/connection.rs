@@ -24,7 +24,7 @@ pub struct Connection {
 pub enum ConnectionError {
     /// Not started by Kubernetes, or without a service account.
     #[error(
-        "plexusd is not in a cluster (KUBERNETES_SERVICE_HOST and the files of a service account are needed); give \
+        "not in a cluster: KUBERNETES_SERVICE_HOST and the files of a service account are needed; give \
          --kubeconfig FILE to reach one from outside, or --manifests DIR to do without"
     )]
     InCluster(#[from] InClusterError),

@@ -105,7 +105,7 @@ impl Live {
 }
 
 /// Whether an object can be called so: names of objects are DNS subdomains.
-fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 253
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))

@@ -12,7 +12,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// Why there is no answer, or not the one that was asked for.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub enum Trouble {
     /// There is no client.
     #[error(transparent)]
     Connection(#[from] ConnectionError),

@@ -1,0 +1,170 @@
+//! Events on pods: what was attached, and what went wrong and what to do about it. Best effort: nothing waits for
+//! them, and what cannot be sent is dropped and counted.
+
+mod limits;
+mod object;
+mod sender;
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use plexus_api::cni::{CniError, CniResult, Code};
+use tokio::sync::mpsc;
+
+use crate::gather::cluster::kube::Connection;
+use crate::plan::{Attachment, PodRef, WarningKind};
+use crate::telemetry::Metrics;
+use sender::Sender;
+
+/// How many events may wait to be sent.
+const QUEUE: usize = 512;
+
+/// Something that happened to a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The pod.
+    pub pod: PodRef,
+    /// What kind of thing.
+    pub reason: Reason,
+    /// What, with what to do about it; one line.
+    pub message: String,
+}
+
+/// The kinds of events. Their names are stable: people filter by them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A network was attached; worded as Multus does.
+    AddedInterface,
+    /// A network-attachment-definition that the pod names does not exist.
+    NoNetworkFound,
+    /// An annotation of the pod cannot be read or asks for what cannot be.
+    InvalidNetworks,
+    /// The configuration of a network is wrong.
+    InvalidNetworkConfig,
+    /// The node's configuration does not allow what the pod asks for.
+    NetworkForbidden,
+    /// A network was attached without something that the pod asks for: no plugin declares the capability.
+    CapabilityMissing,
+    /// The default network was attached under the runtime's name, not the one that the pod asks for.
+    InterfaceNameIgnored,
+    /// A network could not be attached; all of the pod's were detached again.
+    AttachFailed,
+    /// A network could not be detached; the runtime tries again.
+    DetachFailed,
+    /// A network could still not be detached; the pod was let go, and the node tries again alone.
+    DetachOrphaned,
+    /// The pod has no network-status, because the annotation is too large or the API server refuses it.
+    NetworkStatusRefused,
+}
+
+impl Reason {
+    /// Every reason, for the documentation and its test.
+    pub const ALL: [Self; 11] = [
+        Self::AddedInterface,
+        Self::NoNetworkFound,
+        Self::InvalidNetworks,
+        Self::InvalidNetworkConfig,
+        Self::NetworkForbidden,
+        Self::CapabilityMissing,
+        Self::InterfaceNameIgnored,
+        Self::AttachFailed,
+        Self::DetachFailed,
+        Self::DetachOrphaned,
+        Self::NetworkStatusRefused,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AddedInterface => "AddedInterface",
+            Self::NoNetworkFound => "NoNetworkFound",
+            Self::InvalidNetworks => "InvalidNetworks",
+            Self::InvalidNetworkConfig => "InvalidNetworkConfig",
+            Self::NetworkForbidden => "NetworkForbidden",
+            Self::CapabilityMissing => "CapabilityMissing",
+            Self::InterfaceNameIgnored => "InterfaceNameIgnored",
+            Self::AttachFailed => "AttachFailed",
+            Self::DetachFailed => "DetachFailed",
+            Self::DetachOrphaned => "DetachOrphaned",
+            Self::NetworkStatusRefused => "NetworkStatusRefused",
+        }
+    }
+
+    /// Whether something is wrong.
+    pub fn is_warning(self) -> bool {
+        self != Self::AddedInterface
+    }
+
+    /// The reason of a refusal before anything ran, and what to do; none for what passes by itself or is not about the
+    /// pod.
+    pub fn of_refusal(error: &CniError) -> Option<(Self, &'static str)> {
+        let network = (Self::InvalidNetworkConfig, "correct the configuration of the network");
+        let annotation = (Self::InvalidNetworks, "correct the annotation of the pod");
+        let reasons = [
+            (Code::UnknownNetwork, (Self::NoNetworkFound, "create it, or correct the annotation of the pod")),
+            (Code::InvalidAnnotation, annotation),
+            (Code::InterfaceTaken, annotation),
+            (Code::IncompatibleVersion, network),
+            (Code::UnsupportedField, network),
+            (Code::Decode, network),
+            (Code::InvalidConfig, network),
+            (Code::Forbidden, (Self::NetworkForbidden, "select another network, or ask the administrator")),
+            (Code::PluginMissing, (Self::AttachFailed, "install the plugin on the node")),
+        ];
+        reasons.into_iter().find(|(code, _)| error.is(*code)).map(|(_, reason)| reason)
+    }
+}
+
+impl From<WarningKind> for Reason {
+    fn from(kind: WarningKind) -> Self {
+        match kind {
+            WarningKind::CapabilityMissing => Self::CapabilityMissing,
+            WarningKind::InterfaceNameIgnored => Self::InterfaceNameIgnored,
+        }
+    }
+}
+
+/// As Multus words it: `Add net1 [10.1.1.5/24 fd00::5/64] from default/lan`.
+pub(super) fn added_interface(attachment: &Attachment, result: &CniResult) -> String {
+    let ips: Vec<_> = result.ips.iter().map(|ip| ip.address.to_string()).collect();
+    format!("Add {} [{}] from {}", attachment.ifname, ips.join(" "), attachment.network)
+}
+
+/// Takes events and tells of them; clones are the same.
+#[derive(Debug, Clone)]
+pub struct Events {
+    queue: Option<mpsc::Sender<(Event, Timestamp)>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Events {
+    /// Events that only go to the log.
+    pub(super) fn logged(metrics: Arc<Metrics>) -> Self {
+        Self { queue: None, metrics }
+    }
+
+    /// Events that go to the log and to an API server, on behalf of `node`.
+    pub(super) fn sent(connection: Arc<Connection>, node: &str, metrics: Arc<Metrics>) -> Self {
+        let (queue, events) = mpsc::channel(QUEUE);
+        tokio::spawn(Sender::new(connection, node, metrics.clone()).run(events));
+        Self { queue: Some(queue), metrics }
+    }
+
+    /// Tells of an event. Never waits.
+    pub fn emit(&self, event: Event) {
+        let Event { pod, reason, message } = &event;
+        if reason.is_warning() {
+            tracing::warn!(%pod, reason = reason.name(), "{message}");
+        } else {
+            tracing::info!(%pod, reason = reason.name(), "{message}");
+        }
+        if let Some(queue) = &self.queue
+            && queue.try_send((event, Timestamp::now())).is_err()
+        {
+            self.metrics.event_dropped();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+use serde_json::json;
+
+use super::*;
+use crate::plan::PodRef;
+use crate::report::events::Reason;
+
+fn event(name: &str, reason: Reason, message: &str) -> Event {
+    let pod = PodRef { namespace: "ns".to_owned(), name: name.to_owned(), uid: "u-1".to_owned(), is_static: false };
+    Event { pod, reason, message: message.to_owned() }
+}
+
+fn time() -> Timestamp {
+    "2024-05-06T07:08:09.123456Z".parse().expect("a time")
+}
+
+#[test]
+fn an_event_is_what_kubectl_describe_shows() {
+    let object = created(&event("p", Reason::AddedInterface, "Add eth0 [] from pods"), "p.1", "node-1", time());
+    assert_eq!(
+        object,
+        json!({
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": "p.1", "namespace": "ns"},
+            "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": "ns", "name": "p", "uid": "u-1"},
+            "type": "Normal",
+            "reason": "AddedInterface",
+            "message": "Add eth0 [] from pods",
+            "count": 1,
+            "firstTimestamp": "2024-05-06T07:08:09Z",
+            "lastTimestamp": "2024-05-06T07:08:09Z",
+            "source": {"component": "plexus", "host": "node-1"},
+            "reportingComponent": "plexus",
+            "reportingInstance": "node-1",
+        })
+    );
+    assert_eq!(repeated(3, time()), json!({"count": 3, "lastTimestamp": "2024-05-06T07:08:09Z"}));
+}
+
+#[test]
+fn a_message_is_cut_between_characters() {
+    let long = "ä".repeat(LONGEST);
+    let object = created(&event("p", Reason::AttachFailed, &long), "p.1", "n", time());
+    assert_eq!(object["message"].as_str().expect("a text").len(), LONGEST);
+    assert_eq!(object["type"], "Warning");
+    let odd = format!("x{long}");
+    let object = created(&event("p", Reason::AttachFailed, &odd), "p.1", "n", time());
+    assert_eq!(object["message"].as_str().expect("a text").len(), LONGEST - 1);
+}
+
+#[test]
+fn names_are_those_that_an_object_can_have() {
+    assert_eq!(name(&event("web-0", Reason::AttachFailed, ""), 0x1234_abcd), "web-0.1234abcd");
+    // 253 characters leave no room; a name does not have a full stop or a dash before another full stop.
+    let long = format!("{}-.{}", "a".repeat(240), "b".repeat(11));
+    let name = name(&event(&long, Reason::AttachFailed, ""), 0x1234_abcd_9999);
+    assert_eq!(name, format!("{}.1234abcd9999", "a".repeat(240)));
+    assert!(name.len() <= LONGEST_NAME);
+}

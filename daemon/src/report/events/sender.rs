@@ -1,0 +1,132 @@
+//! Sends events, one after the other, over a connection of its own.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use hyper::http::Request;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams, PostParams};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::limits::{Decision, Limits};
+use super::{Event, object};
+use crate::gather::cluster::kube::{Backoff, Connection, Trouble, Writes, is_name};
+use crate::telemetry::Metrics;
+
+/// The longest pause while the API server is away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How often one event is tried.
+const TRIES: usize = 5;
+
+#[derive(Debug)]
+pub(super) struct Sender {
+    server: Writes,
+    node: String,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    backoff: Backoff,
+}
+
+impl Sender {
+    pub fn new(connection: Arc<Connection>, node: &str, metrics: Arc<Metrics>) -> Self {
+        Self {
+            server: Writes::new(connection),
+            node: node.to_owned(),
+            limits: Limits::new(Instant::now()),
+            metrics,
+            backoff: Backoff::up_to(LONGEST_PAUSE),
+        }
+    }
+
+    /// Sends until nobody can emit events any more.
+    pub async fn run(mut self, mut events: mpsc::Receiver<(Event, Timestamp)>) {
+        while let Some((event, time)) = events.recv().await {
+            if !self.take(&event, time).await {
+                self.metrics.event_dropped();
+            }
+        }
+    }
+
+    /// Whether the API server has it then.
+    async fn take(&mut self, event: &Event, time: Timestamp) -> bool {
+        if ![&event.pod.namespace, &event.pod.name].into_iter().all(|name| is_name(name)) {
+            return false;
+        }
+        let name = || object::name(event, nanoseconds());
+        let repeated = match self.limits.decide(event, name, Instant::now()) {
+            Decision::Drop => return false,
+            Decision::Create(name) => return self.create(event, &name, time).await,
+            Decision::Repeat(name, count) => self.send(|| repeat(event, &name, count, time)).await,
+        };
+        // Events live for an hour.
+        if !repeated.as_ref().is_err_and(|refusal| refusal.code() == 404) {
+            return repeated.is_ok();
+        }
+        self.limits.forget(event);
+        match self.limits.decide(event, name, Instant::now()) {
+            Decision::Create(name) => self.create(event, &name, time).await,
+            _ => false,
+        }
+    }
+
+    async fn create(&mut self, event: &Event, name: &str, time: Timestamp) -> bool {
+        let object = object::created(event, name, &self.node, time);
+        match self.send(|| create(event, &object)).await {
+            Ok(()) => true,
+            // An earlier try has landed, though its answer was lost.
+            Err(refusal) if refusal.code() == 409 => true,
+            Err(refusal) => {
+                self.limits.forget(event);
+                tracing::debug!(pod = %event.pod, reason = event.reason.name(), %refusal, "an event is dropped");
+                false
+            }
+        }
+    }
+
+    /// Sends a request until there is an answer that counts, or it has been tried often enough.
+    async fn send(&mut self, request: impl Fn() -> Result<Request<Vec<u8>>, Trouble>) -> Result<(), Trouble> {
+        let mut left = TRIES;
+        loop {
+            sleep(self.limits.pace(Instant::now())).await;
+            let outcome = self.server.send(request()?).await;
+            left -= 1;
+            match outcome {
+                Err(refusal) if left > 0 && passes(&refusal) => {
+                    sleep(self.backoff.next(refusal.retry_after())).await;
+                }
+                outcome => {
+                    if !outcome.as_ref().is_err_and(passes) {
+                        self.backoff.reset();
+                    }
+                    return outcome;
+                }
+            }
+        }
+    }
+}
+
+/// Whether the same request may succeed later.
+fn passes(refusal: &Trouble) -> bool {
+    !matches!(refusal.code(), 400..=428 | 430..=499)
+}
+
+fn create(event: &Event, object: &serde_json::Value) -> Result<Request<Vec<u8>>, Trouble> {
+    let params = PostParams { field_manager: Some("plexusd".to_owned()), ..PostParams::default() };
+    let built = events(event).create(&params, object.to_string().into_bytes());
+    built.map_err(|error| Trouble::from(kube::Error::BuildRequest(error)))
+}
+
+fn repeat(event: &Event, name: &str, count: u32, time: Timestamp) -> Result<Request<Vec<u8>>, Trouble> {
+    let params = PatchParams { field_manager: Some("plexusd".to_owned()), ..PatchParams::default() };
+    let built = events(event).patch(name, &params, &Patch::Merge(object::repeated(count, time)));
+    built.map_err(|error| Trouble::from(kube::Error::BuildRequest(error)))
+}
+
+fn events(event: &Event) -> kube::core::Request {
+    kube::core::Request::new(format!("/api/v1/namespaces/{}/events", event.pod.namespace))
+}
+
+fn nanoseconds() -> u128 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos()
+}

@@ -1,0 +1,303 @@
+//! Writes network-status to pods of a cluster: a PATCH each, never a read, again and again until it has landed or the
+//! sandbox is gone.
+
+mod pod_status;
+mod write;
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Sandbox;
+use super::events::{Event, Events, Reason};
+use crate::gather::cluster::Store;
+use crate::gather::cluster::kube::{Backoff, Connection, Trouble, Writes, is_name};
+use crate::plan::PodRef;
+use crate::telemetry::Metrics;
+use pod_status::{patch, target};
+pub use write::{NotYet, Write};
+use write::{Progress, Teller};
+
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The shortest, also where another write has just landed.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+/// A conflict is tried again at once, this many times in all (K-092).
+const CONFLICTS: usize = 3;
+
+/// The writer. With its end all writes are given up at once; the ledger remembers them for the next one.
+#[derive(Debug)]
+pub(super) struct Writer {
+    inner: Arc<Inner>,
+    closed: CancellationToken,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.closed.cancel();
+    }
+}
+
+#[derive(Debug)]
+struct Inner {
+    server: Writes,
+    store: Store,
+    events: Events,
+    /// The latest write of each pod, by namespace and name, until its [`Write`] is dropped.
+    pending: Mutex<HashMap<(String, String), Arc<Entry>>>,
+    overdue: Mutex<usize>,
+    metrics: Arc<Metrics>,
+    /// Of the writes that have failed only one is tried again at a time, in turn: a server in trouble is asked once
+    /// for all of them.
+    again: tokio::sync::Mutex<Again>,
+    landed: Notify,
+}
+
+/// When the next try may be.
+#[derive(Debug)]
+struct Again {
+    backoff: Backoff,
+    /// The last try worked; the next one need not wait.
+    works: bool,
+}
+
+/// A write that is under way.
+#[derive(Debug)]
+struct Entry {
+    sandbox: Sandbox,
+    cancel: CancellationToken,
+    ended: CancellationToken,
+}
+
+/// How sending ended.
+enum Sent {
+    Landed,
+    /// There is no such pod, or not with this UID, or the server refuses the text.
+    Refused(Trouble),
+    Cancelled,
+}
+
+impl Writer {
+    pub fn new(connection: Arc<Connection>, store: Store, events: Events, metrics: Arc<Metrics>) -> Self {
+        let inner = Inner {
+            server: Writes::new(connection),
+            store,
+            events,
+            pending: Mutex::default(),
+            overdue: Mutex::default(),
+            metrics,
+            again: tokio::sync::Mutex::new(Again { backoff: Backoff::up_to(LONGEST_PAUSE), works: false }),
+            landed: Notify::new(),
+        };
+        Self { inner: Arc::new(inner), closed: CancellationToken::new() }
+    }
+
+    /// Begins to write `text` for a sandbox. An earlier write for its pod is given up: the newest sandbox counts.
+    pub fn write(&self, sandbox: Sandbox, text: String, patience: Duration) -> Write {
+        let entry = Arc::new(Entry { sandbox, cancel: CancellationToken::new(), ended: CancellationToken::new() });
+        let earlier = self.inner.pending().insert(key(&entry.sandbox.pod), entry.clone());
+        let (write, teller) = Write::begun({
+            let (inner, entry) = (self.inner.clone(), entry.clone());
+            move || inner.forget(&entry)
+        });
+        let (inner, closed) = (self.inner.clone(), self.closed.clone());
+        tokio::spawn(closed.run_until_cancelled_owned(async move {
+            let _ended = entry.ended.clone().drop_guard();
+            // Two requests for one pod at a time could land in either order.
+            if let Some(earlier) = earlier {
+                earlier.cancel.cancel();
+                earlier.ended.cancelled().await;
+            }
+            inner.deliver(&entry, &text, patience, &teller).await;
+            teller.tell(Progress::Done);
+        }));
+        write
+    }
+
+    /// Whether there is a write for this pod.
+    pub fn has(&self, pod: &PodRef) -> bool {
+        self.inner.pending().contains_key(&key(pod))
+    }
+
+    /// Whether a write is overdue.
+    pub fn is_overdue(&self) -> bool {
+        *self.inner.overdue.lock().unwrap_or_else(PoisonError::into_inner) > 0
+    }
+
+    /// Ends the write of this sandbox after its present request.
+    pub fn cancel(&self, sandbox: &Sandbox) {
+        let pending = self.inner.pending();
+        if let Some(entry) = pending.get(&key(&sandbox.pod)).filter(|entry| entry.sandbox.is(sandbox)) {
+            entry.cancel.cancel();
+        }
+    }
+}
+
+impl Sandbox {
+    fn is(&self, other: &Self) -> bool {
+        (&self.container_id, &self.ifname) == (&other.container_id, &other.ifname)
+    }
+}
+
+fn key(pod: &PodRef) -> (String, String) {
+    (pod.namespace.clone(), pod.name.clone())
+}
+
+impl Inner {
+    fn pending(&self) -> MutexGuard<'_, HashMap<(String, String), Arc<Entry>>> {
+        // The map is whole after each operation on it.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody waits for this write any more.
+    fn forget(&self, entry: &Arc<Entry>) {
+        entry.cancel.cancel();
+        let mut pending = self.pending();
+        let key = key(&entry.sandbox.pod);
+        if pending.get(&key).is_some_and(|latest| Arc::ptr_eq(latest, entry)) {
+            pending.remove(&key);
+        }
+    }
+
+    /// Writes until nothing is left to do.
+    async fn deliver(&self, entry: &Entry, text: &str, patience: Duration, teller: &Teller) {
+        let pod = &entry.sandbox.pod;
+        if ![&pod.namespace, &pod.name].into_iter().all(|name| is_name(name)) {
+            return tracing::warn!(%pod, "network-status is not written: no pod can have this name");
+        }
+        let mut refused = None;
+        loop {
+            let uid = tokio::select! {
+                biased;
+                () = entry.cancel.cancelled() => return,
+                uid = target(&self.store, pod, refused.as_deref(), || teller.tell(Progress::NoMirror)) => uid,
+            };
+            match self.send(entry, &uid, text, patience, teller).await {
+                Sent::Landed => return tracing::debug!(%pod, "network-status is written"),
+                Sent::Cancelled => return tracing::debug!(%pod, "network-status is not wanted any more"),
+                // The mirror of a static pod comes and goes with the API server; the pod stays (decision 19).
+                Sent::Refused(refusal) if pod.is_static => {
+                    tracing::debug!(%pod, %refusal, "network-status waits for the mirror of the static pod");
+                    refused = Some(uid);
+                }
+                Sent::Refused(refusal) => return self.tell_refusal(pod, &refusal),
+            }
+        }
+    }
+
+    /// Sends until there is an answer that counts.
+    async fn send(&self, entry: &Entry, uid: &str, text: &str, patience: Duration, teller: &Teller) -> Sent {
+        let mut turn = None;
+        let mut overdue = None;
+        loop {
+            let mut attempt = pin!(self.attempt(&entry.sandbox.pod, uid, text));
+            let outcome = if let Ok(outcome) = timeout(patience, attempt.as_mut()).await {
+                outcome
+            } else {
+                overdue.get_or_insert_with(|| Overdue::begin(self));
+                attempt.await
+            };
+            self.metrics.status_write_ended(outcome.is_ok());
+            let refusal = match outcome {
+                Ok(()) => None,
+                Err(refusal) if matches!(refusal.code(), 404 | 422) => Some(refusal),
+                Err(trouble) => {
+                    overdue.get_or_insert_with(|| Overdue::begin(self));
+                    let again = tokio::select! {
+                        again = self.pause(turn.take(), trouble, &entry.sandbox.pod, teller) => again,
+                        () = entry.cancel.cancelled() => return Sent::Cancelled,
+                    };
+                    turn = Some(again);
+                    continue;
+                }
+            };
+            // The server works.
+            if let Some(mut again) = turn {
+                again.works = true;
+                again.backoff.reset();
+            }
+            self.landed.notify_waiters();
+            return refusal.map_or(Sent::Landed, Sent::Refused);
+        }
+    }
+
+    /// After a try that failed: tells of it, waits for this write's turn among all that failed, then for the time of
+    /// the next try.
+    async fn pause<'a>(
+        &'a self,
+        turn: Option<tokio::sync::MutexGuard<'a, Again>>,
+        trouble: Trouble,
+        pod: &PodRef,
+        teller: &Teller,
+    ) -> tokio::sync::MutexGuard<'a, Again> {
+        tracing::debug!(%pod, trouble = trouble.text(), "network-status is not written yet");
+        let asked = trouble.retry_after();
+        teller.tell(Progress::Failed(trouble.text()));
+        if let Some(mut turn) = turn {
+            turn.works = false;
+        }
+        let mut again = self.again.lock().await;
+        if std::mem::take(&mut again.works) && asked.is_zero() {
+            return again;
+        }
+        let mut landed = pin!(self.landed.notified());
+        landed.as_mut().enable();
+        let now = Instant::now();
+        let end = now + again.backoff.next(asked);
+        sleep(SHORTEST_PAUSE).await;
+        tokio::select! {
+            () = sleep_until(end) => {}
+            // Another write has landed: the server is back. It is not asked sooner than it wants to be.
+            () = async { landed.await; sleep_until(now + asked).await } => {}
+        }
+        again
+    }
+
+    async fn attempt(&self, pod: &PodRef, uid: &str, text: &str) -> Result<(), Trouble> {
+        let request = patch(pod, uid, text)?;
+        let mut outcome = self.server.send(request.clone()).await;
+        for _ in 1..CONFLICTS {
+            if !outcome.as_ref().is_err_and(|refusal| refusal.code() == 409) {
+                break;
+            }
+            outcome = self.server.send(request.clone()).await;
+        }
+        outcome
+    }
+
+    fn count_overdue(&self, change: isize) {
+        let mut count = self.overdue.lock().unwrap_or_else(PoisonError::into_inner);
+        *count = count.saturating_add_signed(change);
+        self.metrics.status_writes_overdue(*count);
+    }
+
+    fn tell_refusal(&self, pod: &PodRef, refusal: &Trouble) {
+        // A pod that was deleted, or replaced under its name, needs no status.
+        if refusal.code() == 404 || refusal.to_string().contains("metadata.uid") {
+            return tracing::info!(%pod, %refusal, "network-status is not written: the pod is gone");
+        }
+        let message = format!("network-status is not written: {refusal}");
+        self.events.emit(Event { pod: pod.clone(), reason: Reason::NetworkStatusRefused, message });
+    }
+}
+
+/// Counts as overdue while it lives.
+struct Overdue<'a>(&'a Inner);
+
+impl<'a> Overdue<'a> {
+    fn begin(inner: &'a Inner) -> Self {
+        inner.count_overdue(1);
+        Self(inner)
+    }
+}
+
+impl Drop for Overdue<'_> {
+    fn drop(&mut self) {
+        self.0.count_overdue(-1);
+    }
+}

@@ -1,0 +1,141 @@
+//! The daemon is killed at each step of ADD and DEL. After its start nobody calls it.
+
+use plexus_api::rows;
+use plexus_e2e::{Script, Step, node};
+use serde_json::json;
+
+use crate::stage::{FIRST, SECOND, Stage, attaches};
+
+/// After the line of this kind, as many of them as there are.
+#[test]
+fn an_add_is_undone_whatever_was_the_last_line_before_the_kill() {
+    rows!("R-067", "R-084", "R-085");
+    let dels = ["DEL second net1", "DEL first eth0"];
+    // lines that are left, what is called then
+    for (last, expected) in [("planned", &[][..]), ("torn", &[]), ("added", &dels), ("statusWritten", &dels)] {
+        let node = node!();
+        let mut stage = Stage::start(&node);
+        let (living, living_target) = stage.attached("living");
+        let (sandbox, target) = stage.attached("killed");
+        stage.daemon.kill9();
+        let lines = stage.record(&target);
+        let kinds: Vec<_> = lines.iter().map(|line| kind(line)).collect();
+        assert_eq!(kinds, ["planned", "started", "added", "started", "added", "statusWritten", "completed"]);
+        let end = kinds.iter().rposition(|kind| *kind == last).unwrap_or_default();
+        stage.write_record(&target, &lines[..=end]);
+        if last == "torn" {
+            let half = &lines[0][..lines[0].len() / 2];
+            node.run(|| std::fs::write(crate::stage::record_path(&target), half).expect("it can be written"));
+        }
+        stage.daemon.launch();
+        stage.daemon.wait_ready();
+        stage.wait_records(&[&living_target]);
+        assert_eq!(stage.calls(&target, 2), expected, "after the line {last}");
+        if !expected.is_empty() {
+            assert!(sandbox.link("eth0").is_none() && sandbox.link("net1").is_none());
+            let previous = |call: &plexus_e2e::Call| call.config().get("prevResult").is_some();
+            assert!(stage.calls_about(&target)[2..].iter().all(previous), "each has what its ADD answered");
+        }
+        assert_eq!(stage.calls(&living_target, 0).len(), 2, "the living one is left alone");
+        assert!(living.link("eth0").is_some() && living.link("net1").is_some());
+        stage.runtime.check(&living_target).expect_silence();
+    }
+}
+
+#[test]
+fn a_plugin_that_outlives_its_daemon_is_waited_for() {
+    rows!("R-067", "R-085");
+    let node = node!();
+    let mut stage = Stage::start(&node);
+    // given an ADD that is in its second plugin, which makes its link late
+    let gate = node.gate("second");
+    node.plugin(SECOND, &Script::new().on("ADD", [gate.step(), Step::Link("bridge".into())]).on("DEL", [Step::Unlink]));
+    let (sandbox, target) = stage.sandbox("killed");
+    let running = stage.runtime.start("ADD", &target);
+    let held = gate.wait();
+    // when the daemon is killed and the plugin is not
+    stage.kill_and_restart();
+    assert_eq!(running.wait().code(), Some(11), "the shim does not send an ADD twice");
+    stage.daemon.wait_log("a plugin of an earlier plexusd still runs");
+    // then neither recovery nor the runtime's DEL runs ahead of it
+    let del = stage.runtime.start("DEL", &target);
+    held.release();
+    del.wait().expect_silence();
+    stage.wait_records(&[]);
+    let calls = stage.calls_about(&target);
+    let summaries: Vec<_> = calls.iter().map(plexus_e2e::Call::summary).collect();
+    assert_eq!(summaries, ["ADD first eth0", "ADD second net1", "DEL second net1", "DEL first eth0"]);
+    assert!(calls[1].end.expect("it ended by itself") <= calls[2].start, "{calls:?}");
+    assert!(sandbox.link("eth0").is_none() && sandbox.link("net1").is_none(), "{:?}", sandbox.links());
+}
+
+#[test]
+fn what_a_plugin_leaves_running_on_purpose_is_left_alone() {
+    let node = node!();
+    let mut stage = Stage::configured(&node, &[("pluginTimeout", json!("300ms"))]);
+    node.plugin(FIRST, &attaches().on("ADD", [Step::Link("bridge".into()), Step::HoldOutput]));
+    let (_sandbox, target) = stage.attached("helped");
+    let helper = node.processes();
+    stage.kill_and_restart();
+    stage.runtime.check(&target).expect_silence();
+    assert_eq!(node.processes().len(), helper.len(), "plexusd and the helper");
+}
+
+#[test]
+fn a_del_that_was_begun_is_finished() {
+    rows!("R-067");
+    let node = node!();
+    let mut stage = Stage::start(&node);
+    let (_living, living_target) = stage.attached("living");
+    let (sandbox, target) = stage.attached("killed");
+    let gate = node.gate("second");
+    for inside in [SECOND, FIRST] {
+        // given a DEL that is in one of its plugins
+        node.plugin(inside, &attaches().on("DEL", [gate.step(), Step::Unlink]));
+        let running = stage.runtime.start("DEL", &target);
+        let held = gate.wait();
+        // when the daemon is killed
+        stage.daemon.kill9();
+        running.kill();
+        node.plugin(inside, &attaches());
+        held.release();
+        stage.daemon.launch();
+        stage.daemon.wait_ready();
+        // then it is finished, from the plugin on in which it was
+        stage.wait_records(&[&living_target]);
+        assert!(sandbox.link("eth0").is_none() && sandbox.link("net1").is_none(), "{:?}", sandbox.links());
+        let calls = stage.calls(&target, 0);
+        match inside {
+            SECOND => assert_eq!(calls[2..], ["DEL second net1", "DEL second net1", "DEL first eth0"]),
+            _ => assert_eq!(calls[7..], ["DEL second net1", "DEL first eth0", "DEL first eth0"]),
+        }
+        stage.runtime.del(&target).expect_silence();
+        if inside == SECOND {
+            stage.runtime.add(&target).result();
+        }
+    }
+    stage.runtime.check(&living_target).expect_silence();
+}
+
+#[test]
+fn what_add_answered_is_there_for_del_after_a_restart() {
+    rows!("R-080");
+    let node = node!();
+    let mut stage = Stage::start(&node);
+    let (_sandbox, target) = stage.attached("pod");
+    stage.kill_and_restart();
+    stage.runtime.check(&target).expect_silence();
+    stage.runtime.del(&target).expect_silence();
+    let calls = stage.calls_about(&target);
+    let results: Vec<_> =
+        calls[2..].iter().map(|call| call.config()["prevResult"]["interfaces"][0]["name"].clone()).collect();
+    assert_eq!(results, ["eth0", "net1", "net1", "eth0"], "CHECK and then DEL");
+}
+
+fn kind(line: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
+    match &value {
+        serde_json::Value::String(kind) => kind.clone(),
+        value => value.as_object().and_then(|map| map.keys().next().cloned()).unwrap_or_default(),
+    }
+}
