@@ -14,20 +14,13 @@ use super::{Fields, FieldsError};
 const ACCEPTED: &[&str] = &[
     "auxiliaryCNIChainName",
     "chrootDir",
-    "cniConfigDir",
     "cniDir",
     "connectionLimit",
     "enablePprof",
     "forceCNIVersion",
     "kubeconfig",
-    "multusAutoconfigDir",
-    "multusConfigFile",
-    "multusMasterCNI",
-    "overrideNetworkName",
     "perNodeCertificate",
-    "readinessindicatorfile",
     "retryDeleteOnError",
-    "socketDir",
     // The specification's, and what runtimes inject.
     "args",
     "capabilities",
@@ -67,6 +60,20 @@ pub struct Settings {
     pub conf_dir: PathBuf,
     /// `clusterNetwork`: the default network by definition, name, directory or file.
     pub cluster_network: Option<String>,
+    /// `multusAutoconfigDir`: the directory in whose first file the default network is, without `clusterNetwork`.
+    pub autoconfig_dir: Option<PathBuf>,
+    /// `multusMasterCNI`: the file in that directory that it is in.
+    pub master_cni: Option<String>,
+    /// `readinessindicatorfile`: while this file is missing, the default network is not ready.
+    pub readiness_indicator: Option<PathBuf>,
+    /// What is put on the node for the runtime; nothing where neither `cniConfigDir`, `multusAutoconfigDir` nor
+    /// `multusConfigFile` is set.
+    pub publish: Option<Publish>,
+    /// `shimDir`: where the shim is installed, if at all.
+    pub shim_dir: Option<PathBuf>,
+    /// `multusSocket`, or where it is not set whether `socketDir` is: the directory in which the daemon also listens on
+    /// `multus.sock`.
+    pub multus_socket_dir: Option<PathBuf>,
     /// `delegates`: literal configurations, the default network first; used without `clusterNetwork`.
     pub delegates: Vec<RawMap>,
     /// `defaultNetworks`: networks for every pod outside the system namespaces.
@@ -111,6 +118,15 @@ pub struct Settings {
     pub shutdown_grace: Duration,
 }
 
+/// The network configuration of the runtime.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// `cniConfigDir`: the directory that the runtime reads.
+    pub dir: PathBuf,
+    /// `overrideNetworkName`: it has the name of the default network.
+    pub override_name: bool,
+}
+
 impl Settings {
     /// The keys that have a meaning to the daemon.
     pub const KEYS: &'static [&'static str] = OURS;
@@ -135,6 +151,12 @@ impl Settings {
             bin_dir: fields.raw("binDir").map(|_| fields.path("binDir", "/opt/cni/bin")).transpose()?,
             conf_dir: fields.path("confDir", "/etc/cni/multus/net.d")?,
             cluster_network: fields.text("clusterNetwork")?,
+            autoconfig_dir: optional_path(fields, "multusAutoconfigDir")?,
+            master_cni: master_cni(fields)?,
+            readiness_indicator: optional_path(fields, "readinessindicatorfile")?,
+            publish: publish(fields)?,
+            shim_dir: optional_path(fields, "shimDir")?,
+            multus_socket_dir: multus_socket_dir(fields)?,
             delegates: fields.get("delegates", "a list of network configurations")?.unwrap_or_default(),
             default_networks: fields.texts("defaultNetworks")?.unwrap_or_default(),
             system_namespaces: set(fields.texts("systemNamespaces")?).unwrap_or_else(|| one("kube-system")),
@@ -182,6 +204,7 @@ const OURS: &[&str] = &[
     "allowedUid",
     "binDir",
     "clusterNetwork",
+    "cniConfigDir",
     "confDir",
     "daemonSocketDir",
     "defaultNetworkNamespaces",
@@ -199,12 +222,20 @@ const OURS: &[&str] = &[
     "maxPluginRuns",
     "metricsAddress",
     "metricsPort",
+    "multusAutoconfigDir",
+    "multusConfigFile",
+    "multusMasterCNI",
     "multusNamespace",
+    "multusSocket",
     "namespaceIsolation",
     "orphanAfter",
+    "overrideNetworkName",
     "pluginTimeout",
+    "readinessindicatorfile",
     "recoveryInterval",
+    "shimDir",
     "shutdownGrace",
+    "socketDir",
     "snapshotMaxAge",
     "stateDir",
     "statusRequired",
@@ -212,6 +243,46 @@ const OURS: &[&str] = &[
     "strict",
     "systemNamespaces",
 ];
+
+fn optional_path(fields: &Fields, key: &str) -> Result<Option<PathBuf>, FieldsError> {
+    if fields.text(key)?.is_none() { Ok(None) } else { fields.path(key, "").map(Some) }
+}
+
+fn wrong(key: &str, value: &str, allowed: &str) -> FieldsError {
+    FieldsError::Value { key: key.to_owned(), value: format!("{value:?}"), allowed: allowed.to_owned() }
+}
+
+fn master_cni(fields: &Fields) -> Result<Option<String>, FieldsError> {
+    let Some(name) = fields.text("multusMasterCNI")? else { return Ok(None) };
+    if name.contains('/') || fields.text("multusAutoconfigDir")?.is_none() {
+        return Err(wrong(
+            "multusMasterCNI",
+            &name,
+            "the name of a file in multusAutoconfigDir, which must be set too",
+        ));
+    }
+    Ok(Some(name))
+}
+
+/// Multus copies the file that `multusConfigFile` names, and ends; here only the generated configuration exists.
+fn publish(fields: &Fields) -> Result<Option<Publish>, FieldsError> {
+    let file = fields.text("multusConfigFile")?;
+    if let Some(other) = file.as_ref().filter(|file| *file != "auto") {
+        return Err(wrong("multusConfigFile", other, "\"auto\", since Plexus publishes a configuration of its own"));
+    }
+    let dir = optional_path(fields, "cniConfigDir")?;
+    if dir.is_none() && file.is_none() && fields.text("multusAutoconfigDir")?.is_none() {
+        return Ok(None);
+    }
+    let dir = dir.unwrap_or_else(|| PathBuf::from("/etc/cni/net.d"));
+    Ok(Some(Publish { dir, override_name: fields.boolean("overrideNetworkName", false)? }))
+}
+
+fn multus_socket_dir(fields: &Fields) -> Result<Option<PathBuf>, FieldsError> {
+    let dir = optional_path(fields, "socketDir")?;
+    let wanted = fields.boolean("multusSocket", dir.is_some())?;
+    Ok(wanted.then(|| dir.unwrap_or_else(|| PathBuf::from("/run/multus"))))
+}
 
 /// A comma list, as Multus has it; a given list replaces `default`.
 fn global_namespaces(fields: &Fields) -> Result<BTreeSet<String>, FieldsError> {

@@ -83,7 +83,7 @@ impl Verbs {
         let asked = incoming.asked()?;
         let (store, live) = (&self.store, self.live.as_deref());
         let snapshot = tokio::select! {
-            snapshot = gather::snapshot(store, live, &incoming.settings, &asked, links, call.deadline) => snapshot?,
+            snapshot = gather::snapshot(store, live, &self.primary, &incoming.settings, &asked, links, call.deadline) => snapshot?,
             () = call.cancel.cancelled() => return Err(caller_gone()),
         };
         let plan = plan(&snapshot)?;
