@@ -27,7 +27,6 @@ const LARGEST: usize = 256 << 10;
 pub struct Reporter {
     form: Form,
     events: Events,
-    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
@@ -50,16 +49,16 @@ pub struct Sandbox {
 impl Reporter {
     /// For the pods in the directory `manifests`: their status goes beside them, and events go to the log.
     pub fn beside(manifests: PathBuf, metrics: Arc<Metrics>) -> Self {
-        Self { form: Form::Manifests(manifests), events: Events::logged(metrics.clone()), metrics }
+        Self { form: Form::Manifests(manifests), events: Events::logged(metrics) }
     }
 
     /// For the pods of `node` in a cluster. `store` has the mirrors of its static pods. It needs a Tokio runtime.
     ///
     /// The status of pods and the events have connections of their own: events never delay a status.
     pub fn in_cluster(connection: Arc<Connection>, node: &str, store: Store, metrics: Arc<Metrics>) -> Self {
-        let events = Events::sent(connection.clone(), node, metrics.clone());
-        let writer = Writer::new(connection, store, events.clone(), metrics.clone());
-        Self { form: Form::Cluster(writer), events, metrics }
+        let events = Events::sent(connection.clone(), node, metrics);
+        let writer = Writer::new(connection, store, events.clone());
+        Self { form: Form::Cluster(writer), events }
     }
 
     /// Begins to write the status of a sandbox whose attachments have these results, in place of what is still to be
@@ -81,7 +80,6 @@ impl Reporter {
                 let (dir, pod) = (dir.clone(), sandbox.pod);
                 let write = move || manifests::write_status(&dir, &pod.namespace, &pod.name, &text);
                 let written = blocking(write).await;
-                self.metrics.status_write_ended(written.is_ok());
                 Write::finished(written.map_err(|error| error.to_string()))
             }
         }

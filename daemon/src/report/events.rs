@@ -156,7 +156,8 @@ impl Events {
         if reason.is_warning() {
             tracing::warn!(%pod, reason = reason.name(), "{message}");
         } else {
-            tracing::info!(%pod, reason = reason.name(), "{message}");
+            // The call's own line says as much.
+            tracing::debug!(%pod, reason = reason.name(), "{message}");
         }
         if let Some(queue) = &self.queue
             && queue.try_send((event, Timestamp::now())).is_err()

@@ -6,6 +6,7 @@ mod write;
 
 use std::collections::HashMap;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,6 @@ use super::events::{Event, Events, Reason};
 use crate::gather::cluster::Store;
 use crate::gather::cluster::kube::{Backoff, Connection, Trouble, Writes, is_name};
 use crate::plan::PodRef;
-use crate::telemetry::Metrics;
 use pod_status::{patch, target};
 pub use write::{NotYet, Write};
 use write::{Progress, Teller};
@@ -50,8 +50,7 @@ struct Inner {
     events: Events,
     /// The latest write of each pod, by namespace and name, until its [`Write`] is dropped.
     pending: Mutex<HashMap<(String, String), Arc<Entry>>>,
-    overdue: Mutex<usize>,
-    metrics: Arc<Metrics>,
+    overdue: AtomicUsize,
     /// Of the writes that have failed only one is tried again at a time, in turn: a server in trouble is asked once
     /// for all of them.
     again: tokio::sync::Mutex<Again>,
@@ -83,14 +82,13 @@ enum Sent {
 }
 
 impl Writer {
-    pub fn new(connection: Arc<Connection>, store: Store, events: Events, metrics: Arc<Metrics>) -> Self {
+    pub fn new(connection: Arc<Connection>, store: Store, events: Events) -> Self {
         let inner = Inner {
             server: Writes::new(connection),
             store,
             events,
             pending: Mutex::default(),
-            overdue: Mutex::default(),
-            metrics,
+            overdue: AtomicUsize::new(0),
             again: tokio::sync::Mutex::new(Again { backoff: Backoff::up_to(LONGEST_PAUSE), works: false }),
             landed: Notify::new(),
         };
@@ -126,7 +124,7 @@ impl Writer {
 
     /// Whether a write is overdue.
     pub fn is_overdue(&self) -> bool {
-        *self.inner.overdue.lock().unwrap_or_else(PoisonError::into_inner) > 0
+        self.inner.overdue.load(Ordering::Relaxed) > 0
     }
 
     /// Ends the write of this sandbox after its present request.
@@ -202,7 +200,6 @@ impl Inner {
                 overdue.get_or_insert_with(|| Overdue::begin(self));
                 attempt.await
             };
-            self.metrics.status_write_ended(outcome.is_ok());
             let refusal = match outcome {
                 Ok(()) => None,
                 Err(refusal) if matches!(refusal.code(), 404 | 422) => Some(refusal),
@@ -270,12 +267,6 @@ impl Inner {
         outcome
     }
 
-    fn count_overdue(&self, change: isize) {
-        let mut count = self.overdue.lock().unwrap_or_else(PoisonError::into_inner);
-        *count = count.saturating_add_signed(change);
-        self.metrics.status_writes_overdue(*count);
-    }
-
     fn tell_refusal(&self, pod: &PodRef, refusal: &Trouble) {
         // A pod that was deleted, or replaced under its name, needs no status.
         if refusal.code() == 404 || refusal.to_string().contains("metadata.uid") {
@@ -291,13 +282,13 @@ struct Overdue<'a>(&'a Inner);
 
 impl<'a> Overdue<'a> {
     fn begin(inner: &'a Inner) -> Self {
-        inner.count_overdue(1);
+        inner.overdue.fetch_add(1, Ordering::Relaxed);
         Self(inner)
     }
 }
 
 impl Drop for Overdue<'_> {
     fn drop(&mut self) {
-        self.0.count_overdue(-1);
+        self.0.overdue.fetch_sub(1, Ordering::Relaxed);
     }
 }
