@@ -37,7 +37,7 @@ pub use probe::probe;
 
 /// How long a starting daemon waits for the one before it to let go of the ledger: longer than a call can last, since
 /// that one finishes its calls first.
-const LOCK_WAIT: Duration = Duration::from_mins(3);
+pub const LOCK_WAIT: Duration = Duration::from_mins(3);
 /// Enough for a node: the work is done by plugins, not by the daemon.
 const WORKERS: usize = 2;
 
