@@ -1,8 +1,10 @@
 //! Wires the rooms together and waits for the end.
 
 mod cluster;
+mod crd;
 mod duty;
 mod ledger;
+mod probe;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,12 +30,14 @@ use crate::telemetry::{Logs, Metrics};
 use crate::verbs::Verbs;
 
 use cluster::Source;
+pub use crd::crd;
 pub use duty::Duty;
 pub use ledger::ledger;
+pub use probe::probe;
 
 /// How long a starting daemon waits for the one before it to let go of the ledger: longer than a call can last, since
 /// that one finishes its calls first.
-const LOCK_WAIT: Duration = Duration::from_mins(3);
+pub const LOCK_WAIT: Duration = Duration::from_mins(3);
 /// Enough for a node: the work is done by plugins, not by the daemon.
 const WORKERS: usize = 2;
 
@@ -66,7 +70,7 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
     let source = Source::open(args, settings, &store, metrics.clone()).await?;
     let snapshots = source.snapshots();
     let live = source.live();
-    let reporter = source.reporters(&metrics);
+    let reporter = source.reporters();
     let mut source = tokio::spawn(source.run());
     let (primary, follower) = Primary::open(settings, &store).await.context("the default network")?;
     let mut follower = tokio::spawn(follower.run());

@@ -6,6 +6,7 @@ mod writer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use plexus_api::cni::PluginResult;
@@ -14,7 +15,6 @@ use plexus_api::status::{NETWORK_STATUS, render};
 use crate::gather::cluster::kube::Connection;
 use crate::gather::cluster::{Store, manifests};
 use crate::plan::{Attachment, PodRef};
-use crate::telemetry::Metrics;
 use events::{Event, Events, Reason};
 use writer::Writer;
 pub use writer::{NotYet, Write};
@@ -48,17 +48,17 @@ pub struct Sandbox {
 
 impl Reporter {
     /// For the pods in the directory `manifests`: their status goes beside them, and events go to the log.
-    pub fn beside(manifests: PathBuf, metrics: Arc<Metrics>) -> Self {
-        Self { form: Form::Manifests(manifests), events: Events::logged(metrics) }
+    pub fn beside(manifests: PathBuf) -> Self {
+        Self { form: Form::Manifests(manifests), events: Events::logged() }
     }
 
     /// For the pods of `node` in a cluster. `store` has the mirrors of its static pods. It needs a Tokio runtime.
     ///
-    /// The status of pods and the events have connections of their own: events never delay a status.
-    pub fn in_cluster(connection: Arc<Connection>, node: &str, store: Store, metrics: Arc<Metrics>) -> Self {
-        let events = Events::sent(connection.clone(), node, metrics);
-        let writer = Writer::new(connection, store, events.clone());
-        Self { form: Form::Cluster(writer), events }
+    /// The status of pods and the events have connections of their own: events never delay a status. `dropped` counts
+    /// the events that are given up.
+    pub fn in_cluster(connection: Arc<Connection>, node: &str, store: Store, dropped: Arc<AtomicU64>) -> Self {
+        let events = Events::sent(connection.clone(), node, dropped);
+        Self { form: Form::Cluster(Writer::new(connection, store, events.clone())), events }
     }
 
     /// Begins to write the status of a sandbox whose attachments have these results, in place of what is still to be
@@ -79,8 +79,7 @@ impl Reporter {
             Form::Manifests(dir) => {
                 let (dir, pod) = (dir.clone(), sandbox.pod);
                 let write = move || manifests::write_status(&dir, &pod.namespace, &pod.name, &text);
-                let written = blocking(write).await;
-                Write::finished(written.map_err(|error| error.to_string()))
+                Write::finished(blocking(write).await.map_err(|error| error.to_string()))
             }
         }
     }
@@ -131,6 +130,11 @@ impl Reporter {
         for (attachment, result) in attachments.iter().zip(results) {
             self.event(pod, Reason::AddedInterface, events::added_interface(attachment, result.result()));
         }
+    }
+
+    /// How many events were given up: the API server was away, or there were too many.
+    pub fn events_dropped(&self) -> u64 {
+        self.events.dropped()
     }
 
     fn refuse_too_large(&self, pod: &PodRef, text: &str) -> Option<Write> {

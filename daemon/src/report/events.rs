@@ -6,6 +6,7 @@ mod object;
 mod sender;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use k8s_openapi::jiff::Timestamp;
 use plexus_api::cni::{CniError, CniResult, Code};
@@ -13,7 +14,6 @@ use tokio::sync::mpsc;
 
 use crate::gather::cluster::kube::Connection;
 use crate::plan::{Attachment, PodRef, WarningKind};
-use crate::telemetry::Metrics;
 use sender::Sender;
 
 /// How many events may wait to be sent.
@@ -95,6 +95,13 @@ impl Reason {
         self != Self::AddedInterface
     }
 
+    /// Whether the log's line of the call says it anyway.
+    fn has_log_line(self) -> bool {
+        let others =
+            [Self::CapabilityMissing, Self::InterfaceNameIgnored, Self::DetachOrphaned, Self::NetworkStatusRefused];
+        !others.contains(&self)
+    }
+
     /// The reason of a refusal before anything ran, and what to do; none for what passes by itself or is not about the
     /// pod.
     pub fn of_refusal(error: &CniError) -> Option<(Self, &'static str)> {
@@ -134,36 +141,40 @@ pub(super) fn added_interface(attachment: &Attachment, result: &CniResult) -> St
 #[derive(Debug, Clone)]
 pub struct Events {
     queue: Option<mpsc::Sender<(Event, Timestamp)>>,
-    metrics: Arc<Metrics>,
+    dropped: Arc<AtomicU64>,
 }
 
 impl Events {
     /// Events that only go to the log.
-    pub(super) fn logged(metrics: Arc<Metrics>) -> Self {
-        Self { queue: None, metrics }
+    pub(super) fn logged() -> Self {
+        Self { queue: None, dropped: Arc::default() }
     }
 
     /// Events that go to the log and to an API server, on behalf of `node`.
-    pub(super) fn sent(connection: Arc<Connection>, node: &str, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn sent(connection: Arc<Connection>, node: &str, dropped: Arc<AtomicU64>) -> Self {
         let (queue, events) = mpsc::channel(QUEUE);
-        tokio::spawn(Sender::new(connection, node, metrics.clone()).run(events));
-        Self { queue: Some(queue), metrics }
+        tokio::spawn(Sender::new(connection, node, dropped.clone()).run(events));
+        Self { queue: Some(queue), dropped }
     }
 
     /// Tells of an event. Never waits.
     pub fn emit(&self, event: Event) {
         let Event { pod, reason, message } = &event;
-        if reason.is_warning() {
-            tracing::warn!(%pod, reason = reason.name(), "{message}");
-        } else {
-            // The call's own line says as much.
+        if reason.has_log_line() {
             tracing::debug!(%pod, reason = reason.name(), "{message}");
+        } else {
+            tracing::warn!(%pod, reason = reason.name(), "{message}");
         }
         if let Some(queue) = &self.queue
             && queue.try_send((event, Timestamp::now())).is_err()
         {
-            self.metrics.event_dropped();
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many were given up.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 }
 

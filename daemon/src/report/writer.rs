@@ -197,14 +197,14 @@ impl Inner {
             let outcome = if let Ok(outcome) = timeout(patience, attempt.as_mut()).await {
                 outcome
             } else {
-                overdue.get_or_insert_with(|| Overdue::begin(self));
+                overdue.get_or_insert_with(|| Overdue::begin(&self.overdue));
                 attempt.await
             };
             let refusal = match outcome {
                 Ok(()) => None,
                 Err(refusal) if matches!(refusal.code(), 404 | 422) => Some(refusal),
                 Err(trouble) => {
-                    overdue.get_or_insert_with(|| Overdue::begin(self));
+                    overdue.get_or_insert_with(|| Overdue::begin(&self.overdue));
                     let again = tokio::select! {
                         again = self.pause(turn.take(), trouble, &entry.sandbox.pod, teller) => again,
                         () = entry.cancel.cancelled() => return Sent::Cancelled,
@@ -278,17 +278,17 @@ impl Inner {
 }
 
 /// Counts as overdue while it lives.
-struct Overdue<'a>(&'a Inner);
+struct Overdue<'a>(&'a AtomicUsize);
 
 impl<'a> Overdue<'a> {
-    fn begin(inner: &'a Inner) -> Self {
-        inner.overdue.fetch_add(1, Ordering::Relaxed);
-        Self(inner)
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
     }
 }
 
 impl Drop for Overdue<'_> {
     fn drop(&mut self) {
-        self.0.overdue.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

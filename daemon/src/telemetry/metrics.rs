@@ -325,9 +325,9 @@ impl Metrics {
         self.status_overdue.set(i64::from(overdue));
     }
 
-    /// An event was given up.
-    pub fn event_dropped(&self) {
-        self.events_dropped.inc();
+    /// How many events were given up since the start, as it is now.
+    pub fn set_events_dropped(&self, total: u64) {
+        self.events_dropped.inc_by(total.saturating_sub(self.events_dropped.get()));
     }
 
     /// All of it, in Prometheus' text format. Blocking: it reads a little of `/proc`.

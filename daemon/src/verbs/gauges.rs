@@ -14,6 +14,7 @@ impl Verbs {
         metrics.set_slots(self.delegates.slots());
         metrics.set_cache(self.store.reading());
         metrics.set_status_overdue(self.reporter.is_overdue());
+        metrics.set_events_dropped(self.reporter.events_dropped());
         let text = tokio::task::spawn_blocking(move || {
             let reading = read_ledger(&dir);
             if let Err(error) = &reading {

@@ -50,7 +50,7 @@ fn definitions_that_cannot_be_used() {
             "multus",
         ),
         ("absent", "", 102, "\"absent-plugin\""),
-        ("unknown", "", 104, "cannot find a network-attachment-definition"),
+        ("unknown", "", 104, "no network-attachment-definition"),
     ] {
         match name {
             "unknown" => {}

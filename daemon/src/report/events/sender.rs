@@ -1,6 +1,7 @@
 //! Sends events, one after the other, over a connection of its own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::http::Request;
@@ -12,7 +13,6 @@ use tokio::time::sleep;
 use super::limits::{Decision, Limits};
 use super::{Event, object};
 use crate::gather::cluster::kube::{Backoff, Connection, Trouble, Writes, is_name};
-use crate::telemetry::Metrics;
 
 /// The longest pause while the API server is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -24,17 +24,17 @@ pub(super) struct Sender {
     server: Writes,
     node: String,
     limits: Limits,
-    metrics: Arc<Metrics>,
+    dropped: Arc<AtomicU64>,
     backoff: Backoff,
 }
 
 impl Sender {
-    pub fn new(connection: Arc<Connection>, node: &str, metrics: Arc<Metrics>) -> Self {
+    pub fn new(connection: Arc<Connection>, node: &str, dropped: Arc<AtomicU64>) -> Self {
         Self {
             server: Writes::new(connection),
             node: node.to_owned(),
             limits: Limits::new(Instant::now()),
-            metrics,
+            dropped,
             backoff: Backoff::up_to(LONGEST_PAUSE),
         }
     }
@@ -43,7 +43,7 @@ impl Sender {
     pub async fn run(mut self, mut events: mpsc::Receiver<(Event, Timestamp)>) {
         while let Some((event, time)) = events.recv().await {
             if !self.take(&event, time).await {
-                self.metrics.event_dropped();
+                self.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
     }

@@ -22,7 +22,7 @@ fn all() -> Metrics {
     metrics.set_slots(SlotsReading::default());
     metrics.set_ledger(Some(LedgerReading::default()));
     metrics.set_status_overdue(false);
-    metrics.event_dropped();
+    metrics.set_events_dropped(0);
     metrics.set_cache(CacheReading { pods_age: Some(MS), ..CacheReading::default() });
     metrics
 }
@@ -136,10 +136,12 @@ fn readings_replace_each_other() {
     }));
     metrics.set_slots(SlotsReading { all: 4, used: 4, waiting: [1, 2, 3] });
     metrics.set_cache(CacheReading { pods: 5, pods_age: Some(MS), snapshot_age: Some(MS), ..CacheReading::default() });
-    metrics.event_dropped();
+    for total in [3, 5, 5] {
+        metrics.set_events_dropped(total);
+    }
     metrics.set_status_overdue(true);
     for (series, expected) in [
-        ("plexus_events_dropped_total", "1"),
+        ("plexus_events_dropped_total", "5"),
         ("plexus_status_write_overdue", "1"),
         (r#"plexus_ledger_records{state="orphaned"}"#, "2"),
         ("plexus_ledger_oldest_pending_cleanup_seconds", "1.5"),
