@@ -51,14 +51,15 @@ impl Containerd {
         std::fs::write(dir.join("config.toml"), text).expect("it can be written");
         let mut command = Command::new("containerd");
         command.arg("--config").arg(dir.join("config.toml")).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("containerd can be executed");
-        let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
+        // Its drop ends it, also where it does not start.
+        let mut containerd = Self(command.spawn().expect("containerd can be executed"));
+        let mut log = BufReader::new(containerd.0.stderr.take().expect("it is piped"));
         let (mut line, mut all) = (String::new(), String::new());
         while log.read_line(&mut line).is_ok_and(|read| read > 0) {
             if line.contains("containerd successfully booted") {
                 // Nobody must block it by not reading on.
                 std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-                return Self(child);
+                return containerd;
             }
             all.push_str(&std::mem::take(&mut line));
         }
