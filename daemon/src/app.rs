@@ -2,6 +2,7 @@
 
 mod cluster;
 mod ledger;
+mod self_test;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::cli::Serve;
 use crate::config::{Fields, Settings};
 use crate::delegate::{Delegates, Limits};
 use crate::gather::cluster::{Snapshots, Store};
-use crate::host::Host;
+use crate::host::Hosts;
 use crate::ledger::Ledger;
 use crate::recovery::{self, strays};
 use crate::server::{Ended, Listener, MetricsListener, metrics_router, outlive, router};
@@ -26,6 +27,7 @@ use crate::verbs::Verbs;
 
 use cluster::Source;
 pub use ledger::ledger;
+use self_test::self_test;
 
 /// How long a starting daemon waits for the one before it to let go of the ledger: longer than a call can last, since
 /// that one finishes its calls first.
@@ -56,6 +58,8 @@ pub fn serve(args: &Serve) -> anyhow::Result<()> {
 
 async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
+    self_test(settings)?;
+    let hosts = Hosts::open(&settings.mount_namespace, settings.chroot_dir.as_deref())?;
     let store = Store::default();
     let metrics = Arc::new(Metrics::new(settings.metrics.multus));
     let source = Source::open(args, settings, &store, metrics.clone()).await?;
@@ -63,11 +67,10 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> a
     let live = source.live();
     let reporter = source.reporters();
     let mut source = tokio::spawn(source.run());
-    let host = Host::start(tokio::runtime::Handle::current())?;
     let boot_id = recovery::boot_id().context("the machine's boot id")?;
     loop {
         // Callers queue at our socket from here on, and a daemon that runs hands over to us.
-        let listener = Listener::bind(&settings.socket_dir, settings.allowed_uid)?;
+        let listener = Listener::bind(&settings.socket_dir, settings.allowed_uid, hosts.clone())?;
         let socket = listener.path().to_owned();
         let ledger = tokio::select! {
             ledger = open_ledger(settings.state_dir.clone()) => ledger?,
@@ -83,7 +86,8 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> a
             mark: (strays::MARK, ledger.mark().to_owned()),
         };
         let verbs = Verbs {
-            delegates: Delegates::new(host.clone(), limits, metrics.clone()),
+            delegates: Delegates::new(limits, metrics.clone()),
+            hosts: hosts.clone(),
             reporter: reporter(),
             live: live.clone(),
             boot_id: boot_id.clone(),

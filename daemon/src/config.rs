@@ -8,7 +8,7 @@ mod settings;
 mod telemetry;
 
 pub use fields::{Fields, FieldsError};
-pub use settings::Settings;
+pub use settings::{MountNamespace, Settings};
 pub use telemetry::{LogFile, LogSettings, MetricsSettings};
 
 #[cfg(test)]

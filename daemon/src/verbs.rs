@@ -26,6 +26,7 @@ use crate::config::{Fields, Settings};
 use crate::delegate::Delegates;
 use crate::gather::cluster::Store;
 use crate::gather::cluster::kube::Live;
+use crate::host::{Host, Hosts};
 use crate::ledger::Ledger;
 use crate::report::Reporter;
 use crate::telemetry::Metrics;
@@ -44,6 +45,8 @@ pub struct Verbs {
     pub ledger: Ledger,
     /// The plugins.
     pub delegates: Delegates,
+    /// Where plugins run.
+    pub hosts: Hosts,
     /// The node's pods and the definitions.
     pub store: Store,
     /// The API server that they come from, where there is one.
@@ -57,7 +60,7 @@ pub struct Verbs {
 }
 
 impl Verbs {
-    /// Serves one call. `gone` is cancelled when the caller is gone: an ADD is undone then, the other verbs run to
+    /// Serves one call, with plugins on `host`. `gone` is cancelled when the caller is gone: an ADD is undone then, the other verbs run to
     /// their end (decision 15).
     ///
     /// # Errors
@@ -65,9 +68,10 @@ impl Verbs {
     pub async fn serve(
         self: Arc<Self>,
         request: Request,
+        host: Host,
         gone: CancellationToken,
     ) -> Result<Option<Box<RawValue>>, CniError> {
-        let incoming = Incoming::read(&request, &self.file)?;
+        let incoming = Incoming::read(&request, host, &self.file)?;
         match incoming.env.verb {
             Verb::Add => self.add(&incoming, gone).await.map(Some),
             Verb::Del => self.del(&incoming).await.map(|()| None),
