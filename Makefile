@@ -9,7 +9,7 @@ ifdef CNI_BIN_DIR
 override export CNI_BIN_DIR := $(abspath $(CNI_BIN_DIR))
 endif
 
-.PHONY: build demo test check conformance metrics clean
+.PHONY: build demo test soak check conformance metrics clean
 
 ## What ships: dist/plexus and dist/plexusd, static. --target keeps crt-static away from build scripts. The shim is not
 ## position-independent: it saves the relocations, 48 KB and their time at each start.
@@ -37,6 +37,12 @@ test:
 	e2e/in-node.sh cargo test --locked --workspace --no-fail-fast; status=$$?; \
 	if [ -s $(SKIPPED) ]; then echo "skipped:"; sort -u $(SKIPPED) | sed 's/^/  /'; else echo "no test was skipped"; fi; \
 	exit $$status
+
+## Pods come and go while plexusd is killed at any instant: COUNT sequences from SEED on. docs/testing.md has more.
+soak:
+	e2e/setup.sh
+	cargo build --locked --workspace --bins
+	e2e/in-node.sh $(OUT)/debug/kill-sequences --seed $(or $(SEED),1) --count $(or $(COUNT),200)
 
 ## What needs no namespace: format, lints, documentation, licences and sources.
 check:

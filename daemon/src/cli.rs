@@ -18,11 +18,13 @@ pub struct Cli {
 pub enum Command {
     /// Serve the calls of the container runtime
     Serve(Serve),
+    /// Leave this node: withdraw the runtime's configuration, delete what is attached as its pods end, remove the shim
+    Uninstall(Serve),
     /// Look at what is attached on this node, and give up what cannot be detached
     Ledger(LedgerArgs),
 }
 
-/// `plexusd serve`.
+/// `plexusd serve` and `plexusd uninstall`.
 #[derive(Debug, clap::Args)]
 pub struct Serve {
     /// The node's configuration: the keys of Multus' daemon-config.json and those of Plexus
@@ -37,6 +39,9 @@ pub struct Serve {
     /// The name by which the cluster knows this node [env: `NODE_NAME`, `MULTUS_NODE_NAME`]
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
+    /// The shim that is installed where `shimDir` says so; without this, the file `plexus` beside plexusd
+    #[arg(long, value_name = "FILE")]
+    pub shim: Option<PathBuf>,
 }
 
 /// `plexusd ledger`.

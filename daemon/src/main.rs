@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use plexusd::app::Duty;
 use plexusd::cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve(serve) => plexusd::app::serve(&serve),
+        Command::Serve(serve) => plexusd::app::serve(&serve, Duty::Install),
+        Command::Uninstall(serve) => plexusd::app::serve(&serve, Duty::Uninstall),
         Command::Ledger(ledger) => plexusd::app::ledger(&ledger),
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };

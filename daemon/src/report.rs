@@ -6,6 +6,7 @@ mod writer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use plexus_api::cni::PluginResult;
@@ -53,9 +54,10 @@ impl Reporter {
 
     /// For the pods of `node` in a cluster. `store` has the mirrors of its static pods. It needs a Tokio runtime.
     ///
-    /// The status of pods and the events have connections of their own: events never delay a status.
-    pub fn in_cluster(connection: Arc<Connection>, node: &str, store: Store) -> Self {
-        let events = Events::sent(connection.clone(), node);
+    /// The status of pods and the events have connections of their own: events never delay a status. `dropped` counts
+    /// the events that are given up.
+    pub fn in_cluster(connection: Arc<Connection>, node: &str, store: Store, dropped: Arc<AtomicU64>) -> Self {
+        let events = Events::sent(connection.clone(), node, dropped);
         Self { form: Form::Cluster(Writer::new(connection, store, events.clone())), events }
     }
 
@@ -104,11 +106,6 @@ impl Reporter {
         matches!(&self.form, Form::Cluster(writer) if writer.is_overdue())
     }
 
-    /// How many pods wait for their status.
-    pub fn statuses_pending(&self) -> usize {
-        if let Form::Cluster(writer) = &self.form { writer.pending() } else { 0 }
-    }
-
     /// A sandbox is being detached: gives up what is still to be written for it, and removes what stands beside the
     /// manifest of its pod where it was `written` for this sandbox.
     pub async fn withdraw(&self, sandbox: Sandbox, written: bool) {
@@ -135,7 +132,7 @@ impl Reporter {
         }
     }
 
-    /// How many events were dropped, because the API server was away or there were too many.
+    /// How many events were given up: the API server was away, or there were too many.
     pub fn events_dropped(&self) -> u64 {
         self.events.dropped()
     }

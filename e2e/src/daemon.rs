@@ -110,9 +110,14 @@ impl<'n> Daemon<'n> {
 
     /// Starts it without waiting.
     pub fn launch(&mut self) {
+        self.launch_to("serve");
+    }
+
+    /// Starts another of its commands that runs until it is stopped, `uninstall`.
+    pub fn launch_to(&mut self, subcommand: &str) {
         let log = File::options().create(true).append(true).open(&self.log).expect("the log can be opened");
         let mut command = Command::new(binary("plexusd"));
-        command.arg("serve").arg("--config").arg(&self.config).args(&self.source).envs(self.env.iter().cloned());
+        command.arg(subcommand).arg("--config").arg(&self.config).args(&self.source).envs(self.env.iter().cloned());
         // Nothing is printed to stdout: its end tells that the daemon has ended.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let (hidden, root) = (&self.hidden, self.root.as_deref());

@@ -21,6 +21,8 @@ pub fn furnish() -> io::Result<()> {
     private_children(Path::new("/var/lib"), &["cni", "plexus"])?;
     if Path::new("/etc/cni").is_dir() {
         tmpfs(Path::new("/etc/cni"))?;
+    } else {
+        private_children(Path::new("/etc"), &["cni"])?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use plexus_api::status::{NetworkStatus, render};
 use plexus_api::wire;
 use plexusd::cli::Cli;
 use plexusd::config::{Fields, Settings};
+use plexusd::report::events::Reason;
 use serde_json::{Map, Value};
 
 /// Where paths that the documents name may begin.
@@ -149,6 +150,13 @@ fn every_error_code_is_explained() {
 }
 
 #[test]
+fn every_event_is_explained() {
+    let told = Document::read("docs/troubleshooting.md").keys("Events");
+    let known: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.name().to_owned()).collect();
+    assert_eq!(told, known);
+}
+
+#[test]
 fn every_key_is_explained() {
     let document = Document::read("docs/administrator.md");
     assert_eq!(document.keys("Keys of the daemon"), strings(Settings::KEYS));
@@ -162,7 +170,9 @@ fn every_key_is_explained() {
     let (_, reading) = source.split_once("pub fn read(").expect("the function is there");
     let (reading, _) = reading.split_once("\n    }\n").expect("it ends");
     // Serde's word for the case of the keys in an object is none of them.
-    let reading = reading.to_owned() + &read("daemon/src/config/telemetry.rs").replace("\"camelCase\"", "");
+    let reading = reading.to_owned()
+        + &read("daemon/src/config/telemetry.rs").replace("\"camelCase\"", "")
+        + &read("daemon/src/config/install.rs");
     let unlisted: Vec<_> =
         keys_in(&reading).into_iter().filter(|key| !Settings::KEYS.contains(&key.as_str())).collect();
     assert_eq!(unlisted, Vec::<String>::new());

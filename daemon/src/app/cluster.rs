@@ -1,6 +1,7 @@
 //! Where pods and definitions come from: the cluster that plexusd runs in, one by kubeconfig, or a directory.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use anyhow::Context as _;
 
@@ -65,6 +66,7 @@ impl Source {
 
     /// Makes what tells the world of its pods, for who owns the ledger.
     pub fn reporters(&self) -> impl Fn() -> Reporter + use<> {
+        let dropped = Arc::<AtomicU64>::default();
         let from = match self {
             Self::Manifests(manifests) => Err(manifests.dir().to_owned()),
             Self::Cluster(Cluster { connection, node, store, .. }) => {
@@ -73,7 +75,9 @@ impl Source {
         };
         move || match &from {
             Err(manifests) => Reporter::beside(manifests.clone()),
-            Ok((connection, node, store)) => Reporter::in_cluster(connection.clone(), node, store.clone()),
+            Ok((connection, node, store)) => {
+                Reporter::in_cluster(connection.clone(), node, store.clone(), dropped.clone())
+            }
         }
     }
 

@@ -74,6 +74,11 @@ impl Fields {
         self.0.get(&key.to_ascii_lowercase()).map(AsRef::as_ref).filter(|raw| raw.get() != "null")
     }
 
+    /// Gives a key another value.
+    pub(super) fn set(&mut self, key: &str, value: Box<RawValue>) {
+        self.0.insert(key.to_ascii_lowercase(), value);
+    }
+
     /// A value of type `T`; `allowed` tells the reader what that is.
     pub fn get<T: DeserializeOwned>(&self, key: &str, allowed: &str) -> Result<Option<T>, FieldsError> {
         let Some(raw) = self.raw(key) else { return Ok(None) };

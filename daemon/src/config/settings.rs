@@ -7,26 +7,20 @@ use std::time::Duration;
 use plexus_api::cni::RawMap;
 use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 
+use super::install::{Publish, master_cni, multus_socket_dir, optional_path, publish};
 use super::telemetry::{self, LogSettings, MetricsSettings};
 use super::{Fields, FieldsError};
 
 /// Keys that Multus reads and that have no meaning here, or not yet; they are accepted in silence.
 const ACCEPTED: &[&str] = &[
     "auxiliaryCNIChainName",
-    "cniConfigDir",
     "cniDir",
     "connectionLimit",
     "enablePprof",
     "forceCNIVersion",
     "kubeconfig",
-    "multusAutoconfigDir",
-    "multusConfigFile",
-    "multusMasterCNI",
-    "overrideNetworkName",
     "perNodeCertificate",
-    "readinessindicatorfile",
     "retryDeleteOnError",
-    "socketDir",
     // The specification's, and what runtimes inject.
     "args",
     "capabilities",
@@ -70,6 +64,20 @@ pub struct Settings {
     pub conf_dir: PathBuf,
     /// `clusterNetwork`: the default network by definition, name, directory or file.
     pub cluster_network: Option<String>,
+    /// `multusAutoconfigDir`: the directory in whose first file the default network is, without `clusterNetwork`.
+    pub autoconfig_dir: Option<PathBuf>,
+    /// `multusMasterCNI`: the file in that directory that it is in.
+    pub master_cni: Option<String>,
+    /// `readinessindicatorfile`: while this file is missing, the default network is not ready.
+    pub readiness_indicator: Option<PathBuf>,
+    /// What is put on the node for the runtime; nothing where neither `cniConfigDir`, `multusAutoconfigDir` nor
+    /// `multusConfigFile` is set.
+    pub publish: Option<Publish>,
+    /// `shimDir`: where the shim is installed, if at all.
+    pub shim_dir: Option<PathBuf>,
+    /// `multusSocket`, or where it is not set whether `socketDir` is: the directory in which the daemon also listens on
+    /// `multus.sock`.
+    pub multus_socket_dir: Option<PathBuf>,
     /// `delegates`: literal configurations, the default network first; used without `clusterNetwork`.
     pub delegates: Vec<RawMap>,
     /// `defaultNetworks`: networks for every pod outside the system namespaces.
@@ -171,6 +179,12 @@ impl Settings {
                 .filter(|dir| dir != Path::new("/")),
             conf_dir: fields.path("confDir", "/etc/cni/multus/net.d")?,
             cluster_network: fields.text("clusterNetwork")?,
+            autoconfig_dir: optional_path(fields, "multusAutoconfigDir")?,
+            master_cni: master_cni(fields)?,
+            readiness_indicator: optional_path(fields, "readinessindicatorfile")?,
+            publish: publish(fields)?,
+            shim_dir: optional_path(fields, "shimDir")?,
+            multus_socket_dir: multus_socket_dir(fields)?,
             delegates: fields.get("delegates", "a list of network configurations")?.unwrap_or_default(),
             default_networks: fields.texts("defaultNetworks")?.unwrap_or_default(),
             system_namespaces: set(fields.texts("systemNamespaces")?).unwrap_or_else(|| one("kube-system")),
@@ -219,6 +233,7 @@ const OURS: &[&str] = &[
     "binDir",
     "chrootDir",
     "clusterNetwork",
+    "cniConfigDir",
     "confDir",
     "daemonSocketDir",
     "defaultNetworkNamespaces",
@@ -237,12 +252,20 @@ const OURS: &[&str] = &[
     "metricsAddress",
     "metricsPort",
     "mountNamespace",
+    "multusAutoconfigDir",
+    "multusConfigFile",
+    "multusMasterCNI",
     "multusNamespace",
+    "multusSocket",
     "namespaceIsolation",
     "orphanAfter",
+    "overrideNetworkName",
     "pluginTimeout",
+    "readinessindicatorfile",
     "recoveryInterval",
+    "shimDir",
     "shutdownGrace",
+    "socketDir",
     "snapshotMaxAge",
     "stateDir",
     "statusRequired",

@@ -96,6 +96,11 @@ impl Hosts {
         Self(Arc::new(Kind::Callers(Callers { runtime, stand_in, known: Mutex::default() })))
     }
 
+    /// Whether plugins see what the daemon sees.
+    pub fn is_own(&self) -> bool {
+        matches!(self.0.as_ref(), Kind::Same(host) if host.0.is_own)
+    }
+
     /// Remembers who has connected; `pid` as the socket has it. The process must still be there.
     pub fn caller(&self, pid: Option<i32>) -> Caller {
         static HIDDEN: Once = Once::new();

@@ -95,18 +95,28 @@ impl Reason {
         self != Self::AddedInterface
     }
 
-    /// The reason of a refusal before anything ran; none for what passes by itself or is not about the pod.
-    pub fn of_refusal(error: &CniError) -> Option<Self> {
+    /// Whether the log's line of the call says it anyway.
+    fn has_log_line(self) -> bool {
+        let others =
+            [Self::CapabilityMissing, Self::InterfaceNameIgnored, Self::DetachOrphaned, Self::NetworkStatusRefused];
+        !others.contains(&self)
+    }
+
+    /// The reason of a refusal before anything ran, and what to do; none for what passes by itself or is not about the
+    /// pod.
+    pub fn of_refusal(error: &CniError) -> Option<(Self, &'static str)> {
+        let network = (Self::InvalidNetworkConfig, "correct the configuration of the network");
+        let annotation = (Self::InvalidNetworks, "correct the annotation of the pod");
         let reasons = [
-            (Code::UnknownNetwork, Self::NoNetworkFound),
-            (Code::InvalidAnnotation, Self::InvalidNetworks),
-            (Code::InterfaceTaken, Self::InvalidNetworks),
-            (Code::IncompatibleVersion, Self::InvalidNetworkConfig),
-            (Code::UnsupportedField, Self::InvalidNetworkConfig),
-            (Code::Decode, Self::InvalidNetworkConfig),
-            (Code::InvalidConfig, Self::InvalidNetworkConfig),
-            (Code::Forbidden, Self::NetworkForbidden),
-            (Code::PluginMissing, Self::AttachFailed),
+            (Code::UnknownNetwork, (Self::NoNetworkFound, "create it, or correct the annotation of the pod")),
+            (Code::InvalidAnnotation, annotation),
+            (Code::InterfaceTaken, annotation),
+            (Code::IncompatibleVersion, network),
+            (Code::UnsupportedField, network),
+            (Code::Decode, network),
+            (Code::InvalidConfig, network),
+            (Code::Forbidden, (Self::NetworkForbidden, "select another network, or ask the administrator")),
+            (Code::PluginMissing, (Self::AttachFailed, "install the plugin on the node")),
         ];
         reasons.into_iter().find(|(code, _)| error.is(*code)).map(|(_, reason)| reason)
     }
@@ -141,9 +151,8 @@ impl Events {
     }
 
     /// Events that go to the log and to an API server, on behalf of `node`.
-    pub(super) fn sent(connection: Arc<Connection>, node: &str) -> Self {
+    pub(super) fn sent(connection: Arc<Connection>, node: &str, dropped: Arc<AtomicU64>) -> Self {
         let (queue, events) = mpsc::channel(QUEUE);
-        let dropped = Arc::<AtomicU64>::default();
         tokio::spawn(Sender::new(connection, node, dropped.clone()).run(events));
         Self { queue: Some(queue), dropped }
     }
@@ -151,10 +160,10 @@ impl Events {
     /// Tells of an event. Never waits.
     pub fn emit(&self, event: Event) {
         let Event { pod, reason, message } = &event;
-        if reason.is_warning() {
-            tracing::warn!(%pod, reason = reason.name(), "{message}");
+        if reason.has_log_line() {
+            tracing::debug!(%pod, reason = reason.name(), "{message}");
         } else {
-            tracing::info!(%pod, reason = reason.name(), "{message}");
+            tracing::warn!(%pod, reason = reason.name(), "{message}");
         }
         if let Some(queue) = &self.queue
             && queue.try_send((event, Timestamp::now())).is_err()
@@ -163,8 +172,8 @@ impl Events {
         }
     }
 
-    /// How many were dropped.
-    pub fn dropped(&self) -> u64 {
+    /// How many were given up.
+    pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }

@@ -122,11 +122,6 @@ impl Writer {
         self.inner.pending().contains_key(&key(pod))
     }
 
-    /// How many pods are written to.
-    pub fn pending(&self) -> usize {
-        self.inner.pending().len()
-    }
-
     /// Whether a write is overdue.
     pub fn is_overdue(&self) -> bool {
         self.inner.overdue.load(Ordering::Relaxed) > 0

@@ -81,10 +81,11 @@ async fn healthy() -> StatusCode {
 }
 
 async fn ready(State(verbs): State<Arc<Verbs>>) -> Response {
-    if verbs.store.synced() {
+    let problems = verbs.problems();
+    if problems.is_empty() {
         StatusCode::OK.into_response()
     } else {
-        (StatusCode::INTERNAL_SERVER_ERROR, "the pods and definitions of this node are not known yet\n").into_response()
+        (StatusCode::INTERNAL_SERVER_ERROR, problems.join("\n") + "\n").into_response()
     }
 }
 

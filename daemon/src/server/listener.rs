@@ -13,7 +13,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use inotify::{EventStream, Inotify, WatchMask};
-use plexus_api::wire::SOCKET_NAME;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -45,17 +44,17 @@ pub enum Ended {
 }
 
 impl Listener {
-    /// Binds `plexus.sock` in `dir` (0700, made where it is missing) with mode 0600. An older socket of that name is
+    /// Binds the socket `name` in `dir` (0700, made where it is missing) with mode 0600. An older socket of that name is
     /// replaced in one step, so that a caller meets the old daemon or the new one, never none.
     ///
     /// # Errors
     /// The system's, with the path.
-    pub fn bind(dir: &Path, allowed_uid: Option<u32>, hosts: Hosts) -> io::Result<Self> {
+    pub fn bind(dir: &Path, name: &str, allowed_uid: Option<u32>, hosts: Hosts) -> io::Result<Self> {
         let at = |error: io::Error, path: &Path| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.and_then(|()| std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700))).map_err(|e| at(e, dir))?;
-        let path = dir.join(SOCKET_NAME);
-        let fresh = dir.join(format!(".{SOCKET_NAME}.{}", std::process::id()));
+        let path = dir.join(name);
+        let fresh = dir.join(format!(".{name}.{}", std::process::id()));
         let bind = || {
             match std::fs::remove_file(&fresh) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

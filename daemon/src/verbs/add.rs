@@ -55,7 +55,11 @@ impl Verbs {
         let Err(error) = outcome else { return outcome };
         let Adding { call, record, slot, .. } = adding;
         if !call.cancel.is_cancelled() {
-            self.reporter.event(&record.planned.pod, Reason::AttachFailed, format!("{error}; it will be tried again"));
+            self.reporter.event(
+                &record.planned.pod,
+                Reason::AttachFailed,
+                format!("{error}; the runtime will try again"),
+            );
         }
         let _slot = match slot {
             Some(slot) => slot,
@@ -79,7 +83,7 @@ impl Verbs {
         let asked = incoming.asked()?;
         let (store, live) = (&self.store, self.live.as_deref());
         let snapshot = tokio::select! {
-            snapshot = gather::snapshot(store, live, &incoming.settings, &asked, links, call.deadline) => snapshot?,
+            snapshot = gather::snapshot(store, live, &self.primary, &incoming.settings, &asked, links, call.deadline) => snapshot?,
             () = call.cancel.cancelled() => return Err(caller_gone()),
         };
         let plan = plan(&snapshot)?;
@@ -104,8 +108,8 @@ impl Verbs {
 
     /// Tells the pod why nothing is attached, where that is about the pod.
     fn tell_refusal(&self, incoming: &Incoming, error: &CniError) {
-        if let Some(reason) = Reason::of_refusal(error) {
-            self.reporter.event(&incoming.pod, reason, &error.msg);
+        if let Some((reason, remedy)) = Reason::of_refusal(error) {
+            self.reporter.event(&incoming.pod, reason, format!("{}; {remedy}", error.msg));
         }
     }
 }

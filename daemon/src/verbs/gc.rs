@@ -28,7 +28,7 @@ impl Verbs {
         let exclusive = self.ledger.exclusive().await;
         let mut errors = Vec::new();
         let mut networks = Networks::default();
-        match gather::default_networks(&self.store, &incoming.settings).await {
+        match gather::default_networks(&self.store, &self.primary, &incoming.settings).await {
             Ok(found) => found.iter().for_each(|network| networks.add(&network.config)),
             Err(error) => tracing::warn!(%error, "GC: the default networks are left out"),
         }

@@ -78,12 +78,7 @@ fn what_is_wrong_with_a_pod_stands_on_it() {
         "metadata": {"name": "text", "namespace": bench.namespace.name()}, "spec": {"config": "{"},
     }));
     let cases = [
-        (
-            "none",
-            "nothing",
-            "NoNetworkFound",
-            vec!["cannot find a network-attachment-definition (nothing) in namespace (plexus-e2e-"],
-        ),
+        ("none", "nothing", "NoNetworkFound", vec!["/nothing", "no network-attachment-definition", "create it"]),
         (
             "invalid",
             r#"[{"name":"a"},{"name":"a","mac":"02:zz"}]"#,

@@ -10,7 +10,7 @@ use crate::verbs::unix_ms;
 
 const HEAD: [&str; 6] = ["STATE", "AGE", "CONTAINER", "IFNAME", "POD", "NETWORKS"];
 
-/// Prints a table of the records, the oldest first; below a record the last error of its DEL. Then what cannot be
+/// Prints a table of the records, the oldest first, and nothing where there are none; below a record the last error of its DEL. Then what cannot be
 /// read, and the DELs that wait for the daemon.
 pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let boot = boot_id()?;
@@ -34,7 +34,9 @@ pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()
         let padded: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         padded.join("  ").trim_end().to_owned()
     };
-    writeln!(out, "{}", line(HEAD))?;
+    if !rows.is_empty() {
+        writeln!(out, "{}", line(HEAD))?;
+    }
     for (record, row) in records.iter().zip(&rows) {
         writeln!(out, "{}", line(row.each_ref().map(String::as_str)))?;
         let failures = &record.del_failures;

@@ -35,7 +35,7 @@ fn reasons_have_one_name_each_and_all_but_one_warn() {
 
 #[test]
 fn what_passes_by_itself_is_no_event() {
-    let reason = |code| Reason::of_refusal(&CniError::new(code, "x"));
+    let reason = |code| Reason::of_refusal(&CniError::new(code, "x")).map(|(reason, _)| reason);
     assert_eq!(reason(Code::TryAgain), None);
     assert_eq!(reason(Code::Ledger), None);
     assert_eq!(reason(Code::UnknownNetwork), Some(Reason::NoNetworkFound));
