@@ -23,7 +23,7 @@ use crate::config::{Fields, Settings, on_host, resolve_host_paths};
 use crate::delegate::{Delegates, Limits};
 use crate::gather::cluster::Store;
 use crate::gather::primary::Primary;
-use crate::host::Hosts;
+use crate::host::{Hosts, memory};
 use crate::ledger::Ledger;
 use crate::recovery::{self, strays};
 use crate::server::{Ended, Listener, MetricsListener, metrics_router, outlive, router};
@@ -98,7 +98,7 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
                 .map(|dir| if hosts.is_own() { dir.clone() } else { on_host(dir) })
                 .collect(),
             plugin_timeout: settings.plugin_timeout,
-            slots: settings.max_plugin_runs,
+            slots: settings.max_plugin_runs.unwrap_or_else(memory::plugin_runs),
             mark: (strays::MARK, ledger.mark().to_owned()),
         };
         let verbs = Verbs {

@@ -5,6 +5,7 @@
 //! would make the standard library fork the whole daemon, which takes a hundred times as long.
 
 mod callers;
+pub mod memory;
 pub mod rights;
 #[cfg(test)]
 mod tests;

@@ -106,8 +106,8 @@ pub struct Settings {
     pub lookup_wait: Duration,
     /// `snapshotMaxAge`: how old definitions may be that serve while the API server is away; unset: any age.
     pub snapshot_max_age: Option<Duration>,
-    /// `maxPluginRuns`: how many calls run plugins at the same time.
-    pub max_plugin_runs: usize,
+    /// `maxPluginRuns`: how many calls run plugins at the same time; unset: as the memory allows.
+    pub max_plugin_runs: Option<usize>,
     /// `statusRequired`: an ADD whose network-status cannot be written fails.
     pub status_required: bool,
     /// `statusWait`: how long the answer to an ADD waits for network-status to be on the pod.
@@ -202,7 +202,7 @@ impl Settings {
                 .raw("snapshotMaxAge")
                 .map(|_| fields.duration("snapshotMaxAge", Duration::MAX))
                 .transpose()?,
-            max_plugin_runs: fields.count("maxPluginRuns", 32)?,
+            max_plugin_runs: fields.count("maxPluginRuns")?,
             status_required: fields.boolean("statusRequired", false)?,
             status_wait: fields.duration("statusWait", seconds(1))?,
             recovery_interval: fields.duration("recoveryInterval", seconds(30))?,
