@@ -1,8 +1,10 @@
 //! Wires the rooms together and waits for the end.
 
 mod cluster;
+mod crd;
 mod duty;
 mod ledger;
+mod probe;
 mod self_test;
 
 use std::path::{Path, PathBuf};
@@ -29,13 +31,15 @@ use crate::telemetry::{Logs, Metrics};
 use crate::verbs::Verbs;
 
 use cluster::Source;
+pub use crd::crd;
 pub use duty::Duty;
 pub use ledger::ledger;
+pub use probe::probe;
 use self_test::self_test;
 
 /// How long a starting daemon waits for the one before it to let go of the ledger: longer than a call can last, since
 /// that one finishes its calls first.
-const LOCK_WAIT: Duration = Duration::from_mins(3);
+pub const LOCK_WAIT: Duration = Duration::from_mins(3);
 /// Enough for a node: the work is done by plugins, not by the daemon.
 const WORKERS: usize = 2;
 

@@ -22,6 +22,10 @@ pub enum Command {
     Uninstall(Serve),
     /// Look at what is attached on this node, and give up what cannot be detached
     Ledger(LedgerArgs),
+    /// Ask the running plexusd whether it is well; for the probes of a DaemonSet
+    Probe(Probe),
+    /// Print the CustomResourceDefinition of network-attachment-definitions, as YAML
+    Crd,
 }
 
 /// `plexusd serve` and `plexusd uninstall`.
@@ -70,4 +74,23 @@ pub enum LedgerCommand {
         #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
         socket_dir: PathBuf,
     },
+}
+
+/// `plexusd probe`.
+#[derive(Debug, clap::Args)]
+pub struct Probe {
+    /// What to ask.
+    pub what: ProbeWhat,
+    /// Where the daemon's socket is
+    #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
+    pub socket_dir: PathBuf,
+}
+
+/// What a probe asks.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum ProbeWhat {
+    /// Does it answer?
+    Live,
+    /// Can it serve ADD? What it lacks is told otherwise
+    Ready,
 }
