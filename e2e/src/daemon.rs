@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -36,6 +37,8 @@ pub struct Daemon<'n> {
     hidden: Vec<PathBuf>,
     /// Where it sees the whole of its node once more.
     root: Option<PathBuf>,
+    /// Whether it is in a PID namespace of its own.
+    own_pids: bool,
     child: Option<Child>,
 }
 
@@ -76,6 +79,7 @@ impl<'n> Daemon<'n> {
             log: node.scratch().join("plexusd.log"),
             hidden: Vec::new(),
             root: None,
+            own_pids: false,
             child: None,
         };
         daemon.configure(config);
@@ -86,6 +90,13 @@ impl<'n> Daemon<'n> {
     #[must_use]
     pub fn hiding(mut self, hidden: impl IntoIterator<Item = PathBuf>) -> Self {
         self.hidden.extend(hidden);
+        self
+    }
+
+    /// The same in a PID namespace of its own: it sees no process of the node.
+    #[must_use]
+    pub fn with_own_pids(mut self) -> Self {
+        self.own_pids = true;
         self
     }
 
@@ -121,7 +132,12 @@ impl<'n> Daemon<'n> {
         // Nothing is printed to stdout: its end tells that the daemon has ended.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let (hidden, root) = (&self.hidden, self.root.as_deref());
+        let own_pids = self.own_pids;
         let start = || {
+            if own_pids {
+                // For what this thread spawns.
+                unshare(CloneFlags::CLONE_NEWPID)?;
+            }
             if !hidden.is_empty() || root.is_some() {
                 mounts::contain(hidden, root)?;
             }

@@ -136,3 +136,17 @@ fn a_path_that_is_no_mount_namespace_stops_the_start() {
     assert!(!daemon.wait_end().success());
     assert!(daemon.log().contains("mountNamespace /proc/self/ns/net"), "{}", daemon.log());
 }
+
+#[test]
+fn without_the_hosts_processes_a_call_is_told_what_is_missing() {
+    let node = node!();
+    let (daemon, _manifests) = contained(&node, &json!({"mountNamespace": "caller"}));
+    let mut daemon = daemon.with_own_pids();
+    daemon.restart();
+    let sandbox = node.sandbox("web");
+    let answer = runtime(&node).add(&Target::new(&sandbox, "eth0", &pod()));
+    let msg = answer.expect_code(11);
+    assert!(msg.contains("hostPID: true"), "{msg}");
+    assert!(daemon.log().contains("hostPID: true"), "{}", daemon.log());
+    assert!(node.calls().is_empty(), "no plugin ran in the wrong place");
+}
