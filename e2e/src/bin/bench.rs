@@ -35,7 +35,8 @@ fn main() {
     fs::write(&network, json!({"cniVersion": "1.0.0", "name": "pods", "type": "pods"}).to_string()).expect("a file");
     let config = json!({"binDir": node.bin_dir(), "clusterNetwork": network});
     let _daemon = Daemon::start(&node, &config, manifests.dir());
-    let conf = json!({"cniVersion": "1.0.0", "name": "plexus", "type": "plexus"});
+    let capabilities = json!({"io.kubernetes.cri.pod-annotations": true});
+    let conf = json!({"cniVersion": "1.0.0", "name": "plexus", "type": "plexus", "capabilities": capabilities});
     let plexus = Runtime::new(&node, Flavour::Containerd, binary("plexus"), conf);
     let alone = PLUGINS.map(|plugin| {
         let config = json!({"cniVersion": "1.0.0", "name": plugin, "type": plugin});
