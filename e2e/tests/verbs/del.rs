@@ -88,6 +88,25 @@ fn nothing_but_the_ledger_is_needed() {
 }
 
 #[test]
+fn del_of_a_refused_interface_spares_the_others_of_the_container() {
+    rows!("P-088");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    plexus.network("a", &attaches());
+    let sandbox = node.sandbox("pod");
+    let pod = Pod::new("p").with_networks("a");
+    let (first, second) = (target(&sandbox, &pod), Target::new(&sandbox, "eth1", &pod));
+    plexus.runtime.add(&first).result();
+    plexus.runtime.add(&second).expect_code(103);
+    // As a runtime does after an ADD that failed.
+    plexus.runtime.del(&second).expect_silence();
+    assert_eq!(plexus.calls()[2..], ["DEL main eth1"], "net1 is the first one's");
+    plexus.runtime.check(&first).expect_silence();
+    plexus.runtime.del(&first).expect_silence();
+    assert_eq!(plexus.records(), NO_RECORDS);
+}
+
+#[test]
 fn all_are_tried_and_what_failed_is_kept() {
     rows!("P-043", "P-091", "P-092", "R-090", "K-093");
     let node = node!();
