@@ -107,6 +107,20 @@ fn del_of_a_refused_interface_spares_the_others_of_the_container() {
 }
 
 #[test]
+fn a_wrong_setting_does_not_keep_what_is_attached() {
+    rows!("P-087");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    let sandbox = node.sandbox("pod");
+    let target = target(&sandbox, &Pod::new("p"));
+    plexus.runtime.add(&target).result();
+    let edited = runtime(&node, json!({"pluginTimeout": "soon"}));
+    assert!(edited.check(&target).expect_code(2).contains("pluginTimeout"));
+    edited.del(&target).expect_silence();
+    plexus.assert_nothing_left(&sandbox);
+}
+
+#[test]
 fn all_are_tried_and_what_failed_is_kept() {
     rows!("P-043", "P-091", "P-092", "R-090", "K-093");
     let node = node!();
