@@ -14,7 +14,7 @@ use plexus_api::cni::{CniError, Code};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::{Key, Ledger, LedgerError, Record, Spooled};
+use crate::ledger::{DelFailures, Key, Ledger, LedgerError, Record, Spooled};
 use crate::plan::NetnsId;
 use crate::verbs::{Leftover, Reason, Verbs, unix_ms};
 use audit::Audit;
@@ -96,7 +96,7 @@ impl Recovery {
             let verbs = self.verbs.clone();
             let dead = dead.contains(&key).then_some(Reason::Dead);
             if let Some(reason) = asked_for(&record).or(dead) {
-                if is_due(&record, verbs.settings.recovery_interval) {
+                if is_due(&record.del_failures, verbs.settings.recovery_interval, unix_ms()) {
                     let (leftover, stop) = (Leftover::new(&record, reason), self.stop.clone());
                     self.begin(Job::Record(key), async move { verbs.recover(leftover, &stop).await });
                 }
@@ -183,10 +183,33 @@ fn newest(records: &[Record]) -> BTreeSet<Key> {
     keys.map(|planned| (planned.container_id.clone(), planned.ifname.clone())).collect()
 }
 
-/// Whether the pause after the last failure is over: it doubles with each.
-fn is_due(record: &Record, first: Duration) -> bool {
-    let failures = &record.del_failures;
+/// Whether the pause after the last failure is over: it doubles with each. A failure that is yet to come was before the
+/// clock was set back.
+fn is_due(failures: &DelFailures, first: Duration, now_unix_ms: u64) -> bool {
     let Some(doublings) = failures.count.checked_sub(1) else { return true };
     let pause = first.saturating_mul(1 << doublings.min(20)).min(LONGEST_PAUSE);
-    Duration::from_millis(unix_ms().saturating_sub(failures.last_unix_ms)) >= pause
+    now_unix_ms.checked_sub(failures.last_unix_ms).is_none_or(|since| Duration::from_millis(since) >= pause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_del_is_tried_again_after_a_pause_whatever_the_clock_does() {
+        let failures = |count, last_unix_ms| DelFailures { count, last_unix_ms, ..DelFailures::default() };
+        for (count, last, now, due) in [
+            (0, 0, 0, true),
+            (1, 5_000, 14_999, false),
+            (1, 5_000, 15_000, true),
+            (2, 5_000, 15_000, false),
+            (2, 5_000, 25_000, true),
+            (u32::MAX, 0, 599_999, false),
+            (u32::MAX, 0, 600_000, true),
+            (1, 900_000_000, 5_000, true),
+        ] {
+            let failures = failures(count, last);
+            assert_eq!(is_due(&failures, Duration::from_secs(10), now), due, "{failures:?} at {now}");
+        }
+    }
 }

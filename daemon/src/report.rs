@@ -107,15 +107,26 @@ impl Reporter {
     }
 
     /// A sandbox is being detached: gives up what is still to be written for it, and removes what stands beside the
-    /// manifest of its pod where it was `written` for this sandbox.
-    pub async fn withdraw(&self, sandbox: Sandbox, written: bool) {
+    /// manifest of its pod where that is of this sandbox: the pod may have a newer one. `results` lacks what is not
+    /// known; whether its status was `written` decides then.
+    pub async fn withdraw(
+        &self,
+        sandbox: Sandbox,
+        attachments: &[Attachment],
+        results: &[PluginResult],
+        written: bool,
+    ) {
         let dir = match &self.form {
             Form::Cluster(writer) => return writer.cancel(&sandbox),
-            Form::Manifests(dir) if written => dir.clone(),
-            Form::Manifests(_) => return,
+            Form::Manifests(dir) => dir.clone(),
         };
+        let text = (results.len() == attachments.len()).then(|| text(attachments, results));
+        if text.is_none() && !written {
+            return;
+        }
         let pod = sandbox.pod.clone();
-        if let Err(error) = blocking(move || manifests::remove_status(&dir, &pod.namespace, &pod.name)).await {
+        let remove = move || manifests::remove_status(&dir, &pod.namespace, &pod.name, text.as_deref());
+        if let Err(error) = blocking(remove).await {
             tracing::warn!(pod = %sandbox.pod, %error, "network-status of a deleted sandbox could not be removed");
         }
     }

@@ -286,7 +286,8 @@ impl Record {
             Line::Orphaned => self.orphaned = true,
             Line::DelFailed { unix_ms, error } => {
                 let failures = &mut self.del_failures;
-                if failures.count == 0 {
+                // A clock that was set back must not keep the pod until it is there again.
+                if failures.count == 0 || unix_ms < failures.last_unix_ms {
                     failures.first_unix_ms = unix_ms;
                 }
                 failures.count = failures.count.saturating_add(1);

@@ -62,7 +62,14 @@ impl Incoming {
             let msg = format!("{} needs cniVersion {oldest}, the configuration has {version}", env.verb);
             return Err(CniError::new(Code::IncompatibleVersion, msg));
         }
-        let settings = Settings::read(&config.clone().overlaid_by(file))?;
+        let settings = match Settings::read(&config.clone().overlaid_by(file)) {
+            // What was attached must go, whatever the configuration has become since.
+            Err(error) if env.verb == Verb::Del => {
+                tracing::warn!(%error, "DEL goes on with the settings of the daemon's file");
+                Settings::read(file)?
+            }
+            settings => settings?,
+        };
         let args = match env.verb {
             Verb::Add => CniArgs::parse(&env.args)?,
             _ => CniArgs::parse_lossy(&env.args),

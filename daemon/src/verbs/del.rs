@@ -29,7 +29,7 @@ impl Verbs {
         };
         let Some(record) = record else {
             if !self.ledger.recently_deleted(&env.container_id, &env.ifname) {
-                self.delete_without_record(incoming).await;
+                self.delete_without_record(incoming, &lane).await;
             }
             return Ok(());
         };

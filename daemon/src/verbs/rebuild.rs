@@ -10,14 +10,20 @@ use super::Verbs;
 use super::call::Incoming;
 use crate::delegate::Priority;
 use crate::gather;
+use crate::ledger::Lane;
 use crate::plan::{Attachment, Pod, PodRef, plan};
 
 impl Verbs {
     /// Decision 26: rebuilds the attachments from the known pod of that UID, else from the default network alone, and
-    /// deletes them. Errors are only logged: there is no record to keep (P-088).
-    pub(super) async fn delete_without_record(&self, incoming: &Incoming) {
+    /// deletes them, but for what another record of the container has. Errors are only logged: there is no record to
+    /// keep (P-088).
+    pub(super) async fn delete_without_record(&self, incoming: &Incoming, lane: &Lane) {
         let attachments = match self.rebuild(incoming).await {
-            Ok(attachments) => attachments,
+            Ok(mut attachments) => {
+                let others = self.recorded_interfaces(lane);
+                attachments.retain(|attachment| !others.contains(&attachment.ifname));
+                attachments
+            }
             Err(error) => {
                 tracing::info!(%error, "DEL of an unknown container: nothing is known to delete");
                 return;
@@ -31,6 +37,13 @@ impl Verbs {
                 tracing::warn!(network = attachment.network, %error, "DEL of an unknown container");
             }
         }
+    }
+
+    /// The interfaces that the records of a container have: its ADD under another name made them, and they stay.
+    fn recorded_interfaces(&self, lane: &Lane) -> BTreeSet<String> {
+        let ifnames = lane.interfaces().unwrap_or_default();
+        let records = ifnames.iter().filter_map(|ifname| self.ledger.read(lane.container_id(), ifname).ok()?);
+        records.flat_map(|record| record.planned.attachments).map(|attachment| attachment.ifname).collect()
     }
 
     async fn rebuild(&self, incoming: &Incoming) -> Result<Vec<Attachment>, CniError> {

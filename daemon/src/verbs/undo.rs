@@ -65,7 +65,9 @@ impl Verbs {
         time: Duration,
     ) -> Result<(), Failures> {
         let mut failures = Vec::new();
-        self.reporter.withdraw(sandbox(&record.planned), record.status_written).await;
+        let attachments = &record.planned.attachments;
+        let results: Vec<_> = (0..attachments.len()).map_while(|index| record.result_for_del(index)).collect();
+        self.reporter.withdraw(sandbox(&record.planned), attachments, &results, record.status_written).await;
         let end = Instant::now() + time;
         let path = if undo.path.is_empty() { record.planned.cni_path.clone() } else { undo.path };
         let indexes = record.to_undo(&self.boot_id);

@@ -88,6 +88,58 @@ fn nothing_but_the_ledger_is_needed() {
 }
 
 #[test]
+fn del_of_a_refused_interface_spares_the_others_of_the_container() {
+    rows!("P-088");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    plexus.network("a", &attaches());
+    let sandbox = node.sandbox("pod");
+    let pod = Pod::new("p").with_networks("a");
+    let (first, second) = (target(&sandbox, &pod), Target::new(&sandbox, "eth1", &pod));
+    plexus.runtime.add(&first).result();
+    plexus.runtime.add(&second).expect_code(103);
+    // As a runtime does after an ADD that failed.
+    plexus.runtime.del(&second).expect_silence();
+    assert_eq!(plexus.calls()[2..], ["DEL main eth1"], "net1 is the first one's");
+    plexus.runtime.check(&first).expect_silence();
+    plexus.runtime.del(&first).expect_silence();
+    assert_eq!(plexus.records(), NO_RECORDS);
+}
+
+#[test]
+fn a_wrong_setting_does_not_keep_what_is_attached() {
+    rows!("P-087");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    let sandbox = node.sandbox("pod");
+    let target = target(&sandbox, &Pod::new("p"));
+    plexus.runtime.add(&target).result();
+    let edited = runtime(&node, json!({"pluginTimeout": "soon"}));
+    assert!(edited.check(&target).expect_code(2).contains("pluginTimeout"));
+    edited.del(&target).expect_silence();
+    plexus.assert_nothing_left(&sandbox);
+}
+
+#[test]
+fn the_status_of_a_newer_sandbox_stays() {
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    let pod = Pod::new("p");
+    let [old, new] = ["10.1.0.2", "10.1.0.3"].map(|address| {
+        let add = [Step::Link("bridge".into()), Step::result(&format!("{address}/24"), "")];
+        node.plugin("main", &attaches().on("ADD", add));
+        let target = target(&node.sandbox(address), &pod);
+        plexus.runtime.add(&target).result();
+        target
+    });
+    // The pod's sandbox was made anew before the old one was gone.
+    plexus.runtime.del(&old).expect_silence();
+    assert_eq!(plexus.status(&pod).expect("it stays")[0]["ips"][0], "10.1.0.3");
+    plexus.runtime.del(&new).expect_silence();
+    assert_eq!(plexus.status(&pod), None);
+}
+
+#[test]
 fn all_are_tried_and_what_failed_is_kept() {
     rows!("P-043", "P-091", "P-092", "R-090", "K-093");
     let node = node!();
@@ -336,7 +388,7 @@ fn a_del_whose_caller_is_gone_runs_to_its_end() {
 fn a_del_that_hangs_does_not_starve_the_others() {
     rows!("P-091");
     let node = node!();
-    let plexus = Plexus::configured(&node, json!({"delTimeout": "600ms"}));
+    let plexus = Plexus::configured(&node, json!({"delTimeout": "3s"}));
     for name in ["a", "b"] {
         plexus.network(name, &attaches());
     }

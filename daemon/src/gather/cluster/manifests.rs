@@ -241,12 +241,18 @@ pub fn write_status(dir: &Path, pod_namespace: &str, pod_name: &str, text: &str)
     written
 }
 
-/// Removes what [`write_status`] wrote, if it is there. Blocking.
+/// Removes what [`write_status`] wrote, if it is there and, where a `text` is given, is that. Blocking.
 ///
 /// # Errors
 /// It is there and could not be removed, or a name cannot be part of a file name.
-pub fn remove_status(dir: &Path, pod_namespace: &str, pod_name: &str) -> io::Result<()> {
-    match fs::remove_file(status_path(dir, pod_namespace, pod_name)?) {
+pub fn remove_status(dir: &Path, pod_namespace: &str, pod_name: &str, text: Option<&str>) -> io::Result<()> {
+    let path = status_path(dir, pod_namespace, pod_name)?;
+    let removed = match fs::read(&path) {
+        Ok(there) if text.is_some_and(|text| there != text.as_bytes()) => return Ok(()),
+        Ok(_) => fs::remove_file(&path),
+        Err(error) => Err(error),
+    };
+    match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

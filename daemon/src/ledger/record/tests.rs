@@ -182,6 +182,8 @@ fn a_del_is_given_up_after_three_failures_over_a_minute() {
         (vec![0, 30, 60], true),
         (vec![0, 1, 2, 3, 61], true),
         (vec![90, 30, 10], false),
+        (vec![900_000, 10, 69], false),
+        (vec![900_000, 10, 70], true),
     ] {
         let mut record = after(0);
         for time in &times {

@@ -225,13 +225,18 @@ async fn status_is_written_whole_and_is_no_manifest() {
     let names: Vec<_> = fs::read_dir(followed.path()).expect("list").map(|e| e.expect("entry").file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
 
-    remove_status(followed.path(), "default", "a").expect("remove");
-    remove_status(followed.path(), "default", "a").expect("remove what is gone");
+    remove_status(followed.path(), "default", "a", Some("[1]")).expect("leave another's");
+    assert!(path.exists());
+    remove_status(followed.path(), "default", "a", Some("[2]")).expect("remove");
+    assert!(!path.exists());
+    remove_status(followed.path(), "default", "a", Some("[2]")).expect("remove what is gone");
+    write_status(followed.path(), "default", "a", "[3]").expect("write again");
+    remove_status(followed.path(), "default", "a", None).expect("remove whatever it is");
     assert!(!path.exists());
     for (namespace, name) in [("..", "/x"), ("a", "../b"), ("", "a"), ("a", "")] {
         let error = write_status(followed.path(), namespace, name, "").expect_err("a path");
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
-        assert!(remove_status(followed.path(), namespace, name).is_err());
+        assert!(remove_status(followed.path(), namespace, name, None).is_err());
     }
 
     // What came before this has been passed over: the store was not filled anew.
