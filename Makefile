@@ -9,7 +9,11 @@ ifdef CNI_BIN_DIR
 override export CNI_BIN_DIR := $(abspath $(CNI_BIN_DIR))
 endif
 
-.PHONY: build demo test soak check conformance metrics clean
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+IMAGE := localhost/plexus:$(VERSION)
+BUILDAH = buildah --root $(OUT)/buildah --runroot $(OUT)/buildah/run --storage-driver vfs
+
+.PHONY: build image demo test soak check conformance metrics clean
 
 ## What ships: dist/plexus and dist/plexusd, static. --target keeps crt-static away from build scripts. The shim is not
 ## position-independent: it saves the relocations, 48 KB and their time at each start.
@@ -21,6 +25,15 @@ build:
 	cp $(OUT)/$(TARGET)/shim/plexus $(OUT)/$(TARGET)/dist/plexusd dist/
 	@size=$$(stat -c %s dist/plexus); echo "dist/plexus $$size bytes, dist/plexusd $$(stat -c %s dist/plexusd) bytes"; \
 	test $$size -le $(SHIM_LIMIT) || { echo "dist/plexus has more than $(SHIM_LIMIT) bytes" >&2; exit 1; }
+
+## The image of the DaemonSet, dist/plexus-image.tar: an OCI archive that containerd, CRI-O, podman and registries take.
+## It needs buildah and no engine. The same programs make the same image.
+image: build
+	@command -v buildah >/dev/null || { echo "buildah is missing (Debian's package buildah)" >&2; exit 1; }
+	$(BUILDAH) build --quiet --isolation chroot --timestamp 0 --file deploy/Containerfile --tag $(IMAGE) .
+	rm -f dist/plexus-image.tar
+	$(BUILDAH) push --quiet $(IMAGE) oci-archive:dist/plexus-image.tar:$(IMAGE)
+	@echo "dist/plexus-image.tar $$(stat -c %s dist/plexus-image.tar) bytes, $(IMAGE)"
 
 ## A pod with three interfaces, made and removed before your eyes.
 demo:

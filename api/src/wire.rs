@@ -14,7 +14,9 @@ pub const MAX_REQUEST: usize = 4 << 20;
 
 /// The file name of the daemon's socket in its directory.
 pub const SOCKET_NAME: &str = "plexus.sock";
-/// Where that directory is unless the configuration says otherwise.
+/// The file name of the socket at which clients of Multus look for its daemon.
+pub const MULTUS_SOCKET_NAME: &str = "multus.sock";
+/// Where the directory of ours is unless the configuration says otherwise.
 pub const SOCKET_DIR: &str = "/run/plexus";
 /// Where the ledger and the spool are unless the configuration says otherwise.
 pub const STATE_DIR: &str = "/var/lib/plexus";

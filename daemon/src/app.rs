@@ -1,23 +1,29 @@
 //! Wires the rooms together and waits for the end.
 
 mod cluster;
+mod crd;
+mod duty;
 mod ledger;
+mod probe;
+mod self_test;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use plexus_api::wire::{MULTUS_SOCKET_NAME, SOCKET_NAME};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cli::Serve;
-use crate::config::{Fields, Settings};
+use crate::config::{Fields, Settings, on_host, resolve_host_paths};
 use crate::delegate::{Delegates, Limits};
-use crate::gather::cluster::{Snapshots, Store};
-use crate::host::Host;
+use crate::gather::cluster::Store;
+use crate::gather::primary::Primary;
+use crate::host::{Hosts, memory};
 use crate::ledger::Ledger;
 use crate::recovery::{self, strays};
 use crate::server::{Ended, Listener, MetricsListener, metrics_router, outlive, router};
@@ -25,37 +31,44 @@ use crate::telemetry::{Logs, Metrics};
 use crate::verbs::Verbs;
 
 use cluster::Source;
+pub use crd::crd;
+pub use duty::Duty;
 pub use ledger::ledger;
+pub use probe::probe;
+use self_test::self_test;
 
 /// How long a starting daemon waits for the one before it to let go of the ledger: longer than a call can last, since
 /// that one finishes its calls first.
-const LOCK_WAIT: Duration = Duration::from_mins(3);
+pub const LOCK_WAIT: Duration = Duration::from_mins(3);
 /// Enough for a node: the work is done by plugins, not by the daemon.
 const WORKERS: usize = 2;
 
-/// `plexusd serve`: until SIGTERM or SIGINT.
+/// `plexusd serve` and `plexusd uninstall`: until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// A configuration that cannot be read, a ledger that another daemon holds, a socket that cannot be bound.
-pub fn serve(args: &Serve) -> anyhow::Result<()> {
-    let file = read_file(&args.config)?;
+pub fn serve(args: &Serve, duty: Duty) -> anyhow::Result<()> {
+    let mut file = read_file(&args.config)?;
+    let notices = resolve_host_paths(&mut file, Path::new("/"));
     let settings = Settings::read(&file).with_context(|| args.config.display().to_string())?;
     let logs = Logs::start(&settings.log);
     for key in Settings::unknown_keys(&file) {
         tracing::warn!(key, file = %args.config.display(), "unknown key; it has no effect");
     }
-    for notice in Settings::notices(&file) {
+    for notice in notices.into_iter().chain(Settings::notices(&file)) {
         tracing::warn!(file = %args.config.display(), "{notice}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    let outcome = runtime.block_on(run(args, &file, &settings, &logs));
+    let outcome = runtime.block_on(run(args, duty, &file, &settings, &logs));
     // A wait for the ledger that nobody waits for any more must not keep the process.
     runtime.shutdown_background();
     outcome
 }
 
-async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> anyhow::Result<()> {
+async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs: &Logs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
+    self_test(settings)?;
+    let hosts = Hosts::open(&settings.mount_namespace, settings.chroot_dir.as_deref())?;
     let store = Store::default();
     let metrics = Arc::new(Metrics::new(settings.metrics.multus));
     let source = Source::open(args, settings, &store, metrics.clone()).await?;
@@ -63,11 +76,13 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> a
     let live = source.live();
     let reporter = source.reporters();
     let mut source = tokio::spawn(source.run());
-    let host = Host::start(tokio::runtime::Handle::current())?;
+    let (primary, follower) = Primary::open(settings, &store).await.context("the default network")?;
+    let mut follower = tokio::spawn(follower.run());
     let boot_id = recovery::boot_id().context("the machine's boot id")?;
     loop {
         // Callers queue at our socket from here on, and a daemon that runs hands over to us.
-        let listener = Listener::bind(&settings.socket_dir, settings.allowed_uid)?;
+        let listener = Listener::bind(&settings.socket_dir, SOCKET_NAME, settings.allowed_uid, hosts.clone())?;
+        let multus = multus_listener(settings, &hosts);
         let socket = listener.path().to_owned();
         let ledger = tokio::select! {
             ledger = open_ledger(settings.state_dir.clone()) => ledger?,
@@ -77,13 +92,18 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> a
             tracing::warn!(%error, "cannot tell whether plugins of an earlier plexusd still run");
         }
         let limits = Limits {
-            bin_dirs: settings.bin_dir.iter().cloned().collect(),
+            bin_dirs: settings
+                .bin_dir
+                .iter()
+                .map(|dir| if hosts.is_own() { dir.clone() } else { on_host(dir) })
+                .collect(),
             plugin_timeout: settings.plugin_timeout,
-            slots: settings.max_plugin_runs,
+            slots: settings.max_plugin_runs.unwrap_or_else(memory::plugin_runs),
             mark: (strays::MARK, ledger.mark().to_owned()),
         };
         let verbs = Verbs {
-            delegates: Delegates::new(host.clone(), limits, metrics.clone()),
+            delegates: Delegates::new(limits, metrics.clone()),
+            hosts: hosts.clone(),
             reporter: reporter(),
             live: live.clone(),
             boot_id: boot_id.clone(),
@@ -92,8 +112,22 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> a
             ledger,
             store: store.clone(),
             metrics: metrics.clone(),
+            primary: primary.clone(),
+            installed: duty.status(settings.publish.is_some()),
         };
-        let mut shift = Shift::begin(verbs, listener, logs.clone(), snapshots.clone()).await;
+        let verbs = Arc::new(verbs);
+        // The daemon before this one has let go of the port with the ledger.
+        let metrics = MetricsListener::bind(settings.metrics.address).await;
+        let mut shift = Shift::begin(&verbs, listener, multus, logs.clone());
+        if let Some(metrics) = metrics {
+            shift.also(|stop| metrics.serve(metrics_router(verbs.clone()), stop));
+        }
+        shift.also(|stop| duty.fulfil(&verbs, args, stop));
+        if let Some(snapshots) = snapshots.clone() {
+            shift.also(|stop| async move { snapshots.keep(stop).await });
+        }
+        // The ledger is let go with the last of its users.
+        drop(verbs);
         tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "plexusd serves");
         tokio::select! {
             () = signals.next() => {
@@ -106,6 +140,7 @@ async fn run(args: &Serve, file: &Fields, settings: &Settings, logs: &Logs) -> a
             _ = &mut shift.server => tracing::info!("another plexusd takes over: calls in flight finish here"),
             // Without its source the daemon would go on with what was; a supervisor can mend that.
             error = &mut source => return Err(error?),
+            error = &mut follower => return Err(error?.into()),
         }
         shift.end().await;
         tracing::info!("another plexusd serves; this one stands by");
@@ -120,37 +155,44 @@ async fn open_ledger(state_dir: PathBuf) -> anyhow::Result<Ledger> {
     Ok(tokio::task::spawn_blocking(move || Ledger::open(&state_dir, LOCK_WAIT)).await??)
 }
 
+/// The socket at which clients of Multus look for its daemon, where it is wanted and can be.
+fn multus_listener(settings: &Settings, hosts: &Hosts) -> Option<Listener> {
+    let dir = settings.multus_socket_dir.as_deref()?;
+    Listener::bind(dir, MULTUS_SOCKET_NAME, settings.allowed_uid, hosts.clone())
+        .inspect_err(|error| tracing::warn!(%error, "Plexus does not listen on multus.sock"))
+        .ok()
+}
+
 /// The time during which this daemon serves and owns the ledger.
 struct Shift {
     stop: CancellationToken,
     tasks: TaskTracker,
     server: JoinHandle<Ended>,
-    recovery: JoinHandle<()>,
-    metrics: JoinHandle<()>,
-    snapshots: JoinHandle<()>,
+    /// The server on Multus' socket.
+    multus: JoinHandle<()>,
+    beside: JoinSet<()>,
 }
 
 impl Shift {
-    async fn begin(verbs: Verbs, listener: Listener, logs: Logs, snapshots: Option<Snapshots>) -> Self {
-        let (verbs, stop, tasks) = (Arc::new(verbs), CancellationToken::new(), TaskTracker::new());
-        // The daemon before this one has let go of the port with the ledger.
-        let metrics = MetricsListener::bind(verbs.settings.metrics.address).await;
-        let metrics = metrics.map(|listener| listener.serve(metrics_router(verbs.clone()), stop.clone()));
-        let metrics = tokio::spawn(async move {
-            if let Some(serve) = metrics {
-                serve.await;
+    fn begin(verbs: &Arc<Verbs>, listener: Listener, multus: Option<Listener>, logs: Logs) -> Self {
+        let (stop, tasks, mut beside) = (CancellationToken::new(), TaskTracker::new(), JoinSet::new());
+        beside.spawn(recovery::run(verbs.clone(), stop.clone()));
+        let router = router(verbs.clone(), tasks.clone(), stop.clone(), logs);
+        let multus = multus.map(|listener| listener.serve(router.clone(), stop.clone()));
+        let multus = tokio::spawn(async move {
+            if let Some(serve) = multus
+                && serve.await == Ended::Superseded
+            {
+                tracing::info!("another listens on multus.sock from here on");
             }
         });
-        let recovery = tokio::spawn(recovery::run(verbs.clone(), stop.clone()));
-        let router = router(verbs, tasks.clone(), stop.clone(), logs);
         let server = tokio::spawn(listener.serve(router, stop.clone()));
-        let until = stop.clone();
-        let snapshots = tokio::spawn(async move {
-            if let Some(snapshots) = snapshots {
-                snapshots.keep(until).await;
-            }
-        });
-        Self { stop, tasks, server, recovery, metrics, snapshots }
+        Self { stop, tasks, server, multus, beside }
+    }
+
+    /// Does this beside serving, until the token says that it is to end.
+    fn also<W: Future<Output = ()> + Send + 'static>(&mut self, work: impl FnOnce(CancellationToken) -> W) {
+        self.beside.spawn(work(self.stop.clone()));
     }
 
     /// Lets all calls finish, and lets go of the ledger with the last.
@@ -159,9 +201,10 @@ impl Shift {
         if !self.server.is_finished() {
             let _ = (&mut self.server).await;
         }
+        let _ = self.multus.await;
         self.tasks.close();
         self.tasks.wait().await;
-        let _ = tokio::join!(self.recovery, self.metrics, self.snapshots);
+        while self.beside.join_next().await.is_some() {}
     }
 }
 

@@ -18,11 +18,17 @@ pub struct Cli {
 pub enum Command {
     /// Serve the calls of the container runtime
     Serve(Serve),
+    /// Leave this node: withdraw the runtime's configuration, delete what is attached as its pods end, remove the shim
+    Uninstall(Serve),
     /// Look at what is attached on this node, and give up what cannot be detached
     Ledger(LedgerArgs),
+    /// Ask the running plexusd whether it is well; for the probes of a DaemonSet
+    Probe(Probe),
+    /// Print the CustomResourceDefinition of network-attachment-definitions, as YAML
+    Crd,
 }
 
-/// `plexusd serve`.
+/// `plexusd serve` and `plexusd uninstall`.
 #[derive(Debug, clap::Args)]
 pub struct Serve {
     /// The node's configuration: the keys of Multus' daemon-config.json and those of Plexus
@@ -37,6 +43,9 @@ pub struct Serve {
     /// The name by which the cluster knows this node [env: `NODE_NAME`, `MULTUS_NODE_NAME`]
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
+    /// The shim that is installed where `shimDir` says so; without this, the file `plexus` beside plexusd
+    #[arg(long, value_name = "FILE")]
+    pub shim: Option<PathBuf>,
 }
 
 /// `plexusd ledger`.
@@ -65,4 +74,23 @@ pub enum LedgerCommand {
         #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
         socket_dir: PathBuf,
     },
+}
+
+/// `plexusd probe`.
+#[derive(Debug, clap::Args)]
+pub struct Probe {
+    /// What to ask.
+    pub what: ProbeWhat,
+    /// Where the daemon's socket is
+    #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
+    pub socket_dir: PathBuf,
+}
+
+/// What a probe asks.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum ProbeWhat {
+    /// Does it answer?
+    Live,
+    /// Can it serve ADD? What it lacks is told otherwise
+    Ready,
 }

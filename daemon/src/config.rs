@@ -4,11 +4,15 @@
 //! the file wins. They match case-insensitively, as they do for Multus.
 
 mod fields;
+mod host_paths;
+mod install;
 mod settings;
 mod telemetry;
 
 pub use fields::{Fields, FieldsError};
-pub use settings::Settings;
+pub use host_paths::{on_host, resolve_host_paths};
+pub use install::Publish;
+pub use settings::{MountNamespace, Settings};
 pub use telemetry::{LogFile, LogSettings, MetricsSettings};
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ pub mod cluster;
 pub mod disk;
 mod networks;
 mod pod;
+pub mod primary;
+mod samples;
 
 use std::collections::BTreeSet;
 
@@ -17,6 +19,7 @@ use crate::config::Settings;
 use crate::plan::{Network, Pod, PodRef, Policy, Selected, Snapshot, ifname};
 use cluster::Store;
 use cluster::kube::Live;
+use primary::Primary;
 
 pub use networks::default_networks;
 
@@ -73,6 +76,7 @@ impl Deadlines {
 pub async fn snapshot(
     store: &Store,
     live: Option<&Live>,
+    primary: &Primary,
     settings: &Settings,
     asked: &Asked,
     links: BTreeSet<String>,
@@ -82,7 +86,7 @@ pub async fn snapshot(
     let pod = pod::find(store, live, asked, deadlines).await?;
     let default_selection = default_selection(&pod, settings)?;
     let elements = elements(&pod, NETWORKS, &pod.namespace)?;
-    let lookup = networks::Lookup { store, live, settings, deadlines };
+    let lookup = networks::Lookup { store, live, primary: Some(primary), settings, deadlines };
     let (default, literal) = match &default_selection {
         Some(selection) => (lookup.selected(selection, &asked.ifname).await?, Vec::new()),
         None => lookup.default_networks().await?,

@@ -11,4 +11,4 @@ mod metrics;
 pub use api::{ApiLayer, ApiService};
 pub use call::Call;
 pub use logs::Logs;
-pub use metrics::{CacheReading, LedgerReading, Metrics, ReportsReading, SlotsReading};
+pub use metrics::{CacheReading, LedgerReading, Metrics, SlotsReading};

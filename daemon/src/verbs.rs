@@ -26,6 +26,9 @@ use crate::config::{Fields, Settings};
 use crate::delegate::Delegates;
 use crate::gather::cluster::Store;
 use crate::gather::cluster::kube::Live;
+use crate::gather::primary::Primary;
+use crate::host::{Host, Hosts};
+use crate::install::Status;
 use crate::ledger::Ledger;
 use crate::report::Reporter;
 use crate::telemetry::Metrics;
@@ -42,8 +45,14 @@ pub struct Verbs {
     pub settings: Settings,
     /// What is attached.
     pub ledger: Ledger,
+    /// The default network.
+    pub primary: Primary,
+    /// What is installed on the node.
+    pub installed: Status,
     /// The plugins.
     pub delegates: Delegates,
+    /// Where plugins run.
+    pub hosts: Hosts,
     /// The node's pods and the definitions.
     pub store: Store,
     /// The API server that they come from, where there is one.
@@ -57,17 +66,27 @@ pub struct Verbs {
 }
 
 impl Verbs {
-    /// Serves one call. `gone` is cancelled when the caller is gone: an ADD is undone then, the other verbs run to
-    /// their end (decision 15).
+    /// What keeps the node from being ready, one line each.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = self.installed.get().problems;
+        if !self.store.synced() {
+            problems.insert(0, "the pods and definitions of this node are not known yet".to_owned());
+        }
+        problems
+    }
+
+    /// Serves one call, with plugins on `host`. `gone` is cancelled when the caller is gone: an ADD is undone then, the
+    /// other verbs run to their end (decision 15).
     ///
     /// # Errors
     /// What goes to the runtime; the message names pod, network, interface and cause.
     pub async fn serve(
         self: Arc<Self>,
         request: Request,
+        host: Host,
         gone: CancellationToken,
     ) -> Result<Option<Box<RawValue>>, CniError> {
-        let incoming = Incoming::read(&request, &self.file)?;
+        let incoming = Incoming::read(&request, host, &self.file)?;
         match incoming.env.verb {
             Verb::Add => self.add(&incoming, gone).await.map(Some),
             Verb::Del => self.del(&incoming).await.map(|()| None),

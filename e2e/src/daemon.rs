@@ -17,7 +17,7 @@ use plexus_api::wire;
 use serde_json::Value;
 
 use crate::binaries::binary;
-use crate::{Node, Reply, http};
+use crate::{Node, Reply, http, mounts};
 
 /// How long it may take to become ready, or to stop.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,6 +32,10 @@ pub struct Daemon<'n> {
     env: Vec<(&'static str, String)>,
     socket: PathBuf,
     log: PathBuf,
+    /// What it does not see of its node.
+    hidden: Vec<PathBuf>,
+    /// Where it sees the whole of its node once more.
+    root: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -70,10 +74,26 @@ impl<'n> Daemon<'n> {
             env: Vec::new(),
             socket: Path::new(dir).join(wire::SOCKET_NAME),
             log: node.scratch().join("plexusd.log"),
+            hidden: Vec::new(),
+            root: None,
             child: None,
         };
         daemon.configure(config);
         daemon
+    }
+
+    /// The same in a container: in a mount namespace of its own, where `hidden` are empty.
+    #[must_use]
+    pub fn hiding(mut self, hidden: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.hidden.extend(hidden);
+        self
+    }
+
+    /// The same with the node's root mounted at the directory `root`, as it is when the daemon starts.
+    #[must_use]
+    pub fn with_root_at(mut self, root: PathBuf) -> Self {
+        self.root = Some(root);
+        self
     }
 
     /// Gives it another configuration, which counts from the next start on.
@@ -90,12 +110,24 @@ impl<'n> Daemon<'n> {
 
     /// Starts it without waiting.
     pub fn launch(&mut self) {
+        self.launch_to("serve");
+    }
+
+    /// Starts another of its commands that runs until it is stopped, `uninstall`.
+    pub fn launch_to(&mut self, subcommand: &str) {
         let log = File::options().create(true).append(true).open(&self.log).expect("the log can be opened");
         let mut command = Command::new(binary("plexusd"));
-        command.arg("serve").arg("--config").arg(&self.config).args(&self.source).envs(self.env.iter().cloned());
+        command.arg(subcommand).arg("--config").arg(&self.config).args(&self.source).envs(self.env.iter().cloned());
         // Nothing is printed to stdout: its end tells that the daemon has ended.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        self.child = Some(self.node.spawn(&mut command).expect("plexusd can be started"));
+        let (hidden, root) = (&self.hidden, self.root.as_deref());
+        let start = || {
+            if !hidden.is_empty() || root.is_some() {
+                mounts::contain(hidden, root)?;
+            }
+            command.spawn()
+        };
+        self.child = Some(self.node.run(start).expect("plexusd can be started"));
     }
 
     /// Waits until `/readyz` says so. Panics with the log if the daemon ends or does not become ready.

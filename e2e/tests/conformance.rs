@@ -9,11 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The chapters of the page, by the letter of their rows.
-const CHAPTERS: [(&str, &str); 4] = [
+const CHAPTERS: [(&str, &str); 5] = [
     ("P", "Towards the container runtime: Plexus as a CNI plugin"),
     ("T", "Results and their conversion"),
     ("R", "Towards the plugins: Plexus as a CNI runtime"),
     ("K", "The multi-network specification"),
+    ("C", "On the node: runtimes and their directory"),
 ];
 
 const HEAD: &str = "\

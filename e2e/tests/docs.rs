@@ -170,7 +170,9 @@ fn every_key_is_explained() {
     let (_, reading) = source.split_once("pub fn read(").expect("the function is there");
     let (reading, _) = reading.split_once("\n    }\n").expect("it ends");
     // Serde's word for the case of the keys in an object is none of them.
-    let reading = reading.to_owned() + &read("daemon/src/config/telemetry.rs").replace("\"camelCase\"", "");
+    let reading = reading.to_owned()
+        + &read("daemon/src/config/telemetry.rs").replace("\"camelCase\"", "")
+        + &read("daemon/src/config/install.rs");
     let unlisted: Vec<_> =
         keys_in(&reading).into_iter().filter(|key| !Settings::KEYS.contains(&key.as_str())).collect();
     assert_eq!(unlisted, Vec::<String>::new());

@@ -74,6 +74,11 @@ impl Fields {
         self.0.get(&key.to_ascii_lowercase()).map(AsRef::as_ref).filter(|raw| raw.get() != "null")
     }
 
+    /// Gives a key another value.
+    pub(super) fn set(&mut self, key: &str, value: Box<RawValue>) {
+        self.0.insert(key.to_ascii_lowercase(), value);
+    }
+
     /// A value of type `T`; `allowed` tells the reader what that is.
     pub fn get<T: DeserializeOwned>(&self, key: &str, allowed: &str) -> Result<Option<T>, FieldsError> {
         let Some(raw) = self.raw(key) else { return Ok(None) };
@@ -116,13 +121,13 @@ impl Fields {
     }
 
     /// A whole number above 0.
-    pub fn count(&self, key: &str, default: usize) -> Result<usize, FieldsError> {
+    pub fn count(&self, key: &str) -> Result<Option<usize>, FieldsError> {
         let allowed = "a whole number above 0";
         match self.get::<usize>(key, allowed)? {
             Some(0) => {
                 Err(FieldsError::Value { key: key.to_owned(), value: "0".to_owned(), allowed: allowed.to_owned() })
             }
-            count => Ok(count.unwrap_or(default)),
+            count => Ok(count),
         }
     }
 }

@@ -1,33 +1,26 @@
 //! The configuration as the daemon uses it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plexus_api::cni::RawMap;
 use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 
+use super::install::{Publish, master_cni, multus_socket_dir, optional_path, publish};
 use super::telemetry::{self, LogSettings, MetricsSettings};
 use super::{Fields, FieldsError};
 
 /// Keys that Multus reads and that have no meaning here, or not yet; they are accepted in silence.
 const ACCEPTED: &[&str] = &[
     "auxiliaryCNIChainName",
-    "chrootDir",
-    "cniConfigDir",
     "cniDir",
     "connectionLimit",
     "enablePprof",
     "forceCNIVersion",
     "kubeconfig",
-    "multusAutoconfigDir",
-    "multusConfigFile",
-    "multusMasterCNI",
-    "overrideNetworkName",
     "perNodeCertificate",
-    "readinessindicatorfile",
     "retryDeleteOnError",
-    "socketDir",
     // The specification's, and what runtimes inject.
     "args",
     "capabilities",
@@ -63,10 +56,28 @@ pub struct Settings {
     pub metrics: MetricsSettings,
     /// `binDir`: searched before the runtime's `CNI_PATH`.
     pub bin_dir: Option<PathBuf>,
+    /// `mountNamespace`: where plugins run.
+    pub mount_namespace: MountNamespace,
+    /// `chrootDir`: the root of plugins, where something is mounted there.
+    pub chroot_dir: Option<PathBuf>,
     /// `confDir`: networks by name on disk.
     pub conf_dir: PathBuf,
     /// `clusterNetwork`: the default network by definition, name, directory or file.
     pub cluster_network: Option<String>,
+    /// `multusAutoconfigDir`: the directory in whose first file the default network is, without `clusterNetwork`.
+    pub autoconfig_dir: Option<PathBuf>,
+    /// `multusMasterCNI`: the file in that directory that it is in.
+    pub master_cni: Option<String>,
+    /// `readinessindicatorfile`: while this file is missing, the default network is not ready.
+    pub readiness_indicator: Option<PathBuf>,
+    /// What is put on the node for the runtime; nothing where neither `cniConfigDir`, `multusAutoconfigDir` nor
+    /// `multusConfigFile` is set.
+    pub publish: Option<Publish>,
+    /// `shimDir`: where the shim is installed, if at all.
+    pub shim_dir: Option<PathBuf>,
+    /// `multusSocket`, or where it is not set whether `socketDir` is: the directory in which the daemon also listens on
+    /// `multus.sock`.
+    pub multus_socket_dir: Option<PathBuf>,
     /// `delegates`: literal configurations, the default network first; used without `clusterNetwork`.
     pub delegates: Vec<RawMap>,
     /// `defaultNetworks`: networks for every pod outside the system namespaces.
@@ -95,8 +106,8 @@ pub struct Settings {
     pub lookup_wait: Duration,
     /// `snapshotMaxAge`: how old definitions may be that serve while the API server is away; unset: any age.
     pub snapshot_max_age: Option<Duration>,
-    /// `maxPluginRuns`: how many calls run plugins at the same time.
-    pub max_plugin_runs: usize,
+    /// `maxPluginRuns`: how many calls run plugins at the same time; unset: as the memory allows.
+    pub max_plugin_runs: Option<usize>,
     /// `statusRequired`: an ADD whose network-status cannot be written fails.
     pub status_required: bool,
     /// `statusWait`: how long the answer to an ADD waits for network-status to be on the pod.
@@ -109,6 +120,33 @@ pub struct Settings {
     pub orphan_after: Duration,
     /// `shutdownGrace`: how long calls in flight may go on after SIGTERM.
     pub shutdown_grace: Duration,
+}
+
+/// The mount namespace in which plugins run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountNamespace {
+    /// The daemon's own.
+    Own,
+    /// That of the runtime which calls.
+    Caller,
+    /// The one that this file is.
+    Path(PathBuf),
+}
+
+impl MountNamespace {
+    fn read(fields: &Fields) -> Result<Self, FieldsError> {
+        const KEY: &str = "mountNamespace";
+        match fields.text(KEY)?.as_deref() {
+            None | Some("own") => Ok(Self::Own),
+            Some("caller") => Ok(Self::Caller),
+            Some(path) if path.starts_with('/') => Ok(Self::Path(path.into())),
+            Some(other) => Err(FieldsError::Value {
+                key: KEY.to_owned(),
+                value: format!("{other:?}"),
+                allowed: "\"own\", \"caller\" or the absolute path of a mount namespace".to_owned(),
+            }),
+        }
+    }
 }
 
 impl Settings {
@@ -133,8 +171,20 @@ impl Settings {
             log: LogSettings::read(fields, strict)?,
             metrics: MetricsSettings::read(fields)?,
             bin_dir: fields.raw("binDir").map(|_| fields.path("binDir", "/opt/cni/bin")).transpose()?,
+            mount_namespace: MountNamespace::read(fields)?,
+            chroot_dir: fields
+                .raw("chrootDir")
+                .map(|_| fields.path("chrootDir", "/"))
+                .transpose()?
+                .filter(|dir| dir != Path::new("/")),
             conf_dir: fields.path("confDir", "/etc/cni/multus/net.d")?,
             cluster_network: fields.text("clusterNetwork")?,
+            autoconfig_dir: optional_path(fields, "multusAutoconfigDir")?,
+            master_cni: master_cni(fields)?,
+            readiness_indicator: optional_path(fields, "readinessindicatorfile")?,
+            publish: publish(fields)?,
+            shim_dir: optional_path(fields, "shimDir")?,
+            multus_socket_dir: multus_socket_dir(fields)?,
             delegates: fields.get("delegates", "a list of network configurations")?.unwrap_or_default(),
             default_networks: fields.texts("defaultNetworks")?.unwrap_or_default(),
             system_namespaces: set(fields.texts("systemNamespaces")?).unwrap_or_else(|| one("kube-system")),
@@ -152,7 +202,7 @@ impl Settings {
                 .raw("snapshotMaxAge")
                 .map(|_| fields.duration("snapshotMaxAge", Duration::MAX))
                 .transpose()?,
-            max_plugin_runs: fields.count("maxPluginRuns", 32)?,
+            max_plugin_runs: fields.count("maxPluginRuns")?,
             status_required: fields.boolean("statusRequired", false)?,
             status_wait: fields.duration("statusWait", seconds(1))?,
             recovery_interval: fields.duration("recoveryInterval", seconds(30))?,
@@ -181,7 +231,9 @@ const OURS: &[&str] = &[
     "allowedPluginTypes",
     "allowedUid",
     "binDir",
+    "chrootDir",
     "clusterNetwork",
+    "cniConfigDir",
     "confDir",
     "daemonSocketDir",
     "defaultNetworkNamespaces",
@@ -199,12 +251,21 @@ const OURS: &[&str] = &[
     "maxPluginRuns",
     "metricsAddress",
     "metricsPort",
+    "mountNamespace",
+    "multusAutoconfigDir",
+    "multusConfigFile",
+    "multusMasterCNI",
     "multusNamespace",
+    "multusSocket",
     "namespaceIsolation",
     "orphanAfter",
+    "overrideNetworkName",
     "pluginTimeout",
+    "readinessindicatorfile",
     "recoveryInterval",
+    "shimDir",
     "shutdownGrace",
+    "socketDir",
     "snapshotMaxAge",
     "stateDir",
     "statusRequired",

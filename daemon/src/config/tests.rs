@@ -120,3 +120,44 @@ fn what_has_no_effect_or_surprises_is_told_at_start() {
         assert!(notices.len() == 1 && notices[0].contains(word), "{text}: {notices:?}");
     }
 }
+
+#[test]
+fn what_is_put_on_the_node_follows_the_keys_of_multus() {
+    let publish = |text: &str| read(text).expect(text).publish.map(|publish| publish.dir);
+    for (text, expected) in [
+        ("{}", None),
+        (r#"{"clusterNetwork":"/x"}"#, None),
+        (r#"{"multusConfigFile":"auto"}"#, Some("/etc/cni/net.d")),
+        (r#"{"multusAutoconfigDir":"/a"}"#, Some("/etc/cni/net.d")),
+        (r#"{"cniConfigDir":"/c","multusConfigFile":""}"#, Some("/c")),
+    ] {
+        assert_eq!(publish(text), expected.map(Into::into), "{text}");
+    }
+    let socket = |text: &str| read(text).expect(text).multus_socket_dir;
+    for (text, expected) in [
+        ("{}", None),
+        (r#"{"socketDir":"/s/"}"#, Some("/s")),
+        (r#"{"socketDir":"/s","multusSocket":false}"#, None),
+        (r#"{"multusSocket":true}"#, Some("/run/multus")),
+    ] {
+        assert_eq!(socket(text), expected.map(Into::into), "{text}");
+    }
+}
+
+#[test]
+fn wrong_values_of_those_keys_are_named() {
+    rows!("P-034");
+    for (text, parts) in [
+        (r#"{"multusConfigFile":"/tmp/70-multus.conf"}"#, ["multusConfigFile", "70-multus.conf", "auto"]),
+        (r#"{"multusAutoconfigDir":"/a","multusMasterCNI":"/a/b"}"#, ["multusMasterCNI", "/a/b", "name of a file"]),
+        (r#"{"multusMasterCNI":"b"}"#, ["multusMasterCNI", "b", "multusAutoconfigDir"]),
+        (r#"{"cniConfigDir":"etc"}"#, ["cniConfigDir", "etc", "absolute"]),
+        (r#"{"shimDir":1}"#, ["shimDir", "1", "string"]),
+        (r#"{"multusSocket":"yes"}"#, ["multusSocket", "yes", "true or false"]),
+    ] {
+        let error = read(text).expect_err(text);
+        for part in parts {
+            assert!(error.msg.contains(part), "{error} should name {part}");
+        }
+    }
+}

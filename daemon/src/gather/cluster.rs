@@ -8,7 +8,7 @@ mod store;
 
 pub use manifests::Manifests;
 pub use snapshot::Snapshots;
-pub use store::{Definition, Store};
+pub use store::{Changes, Definition, Store};
 
 /// The annotation of a definition that names a device plugin's resource.
 const RESOURCE_NAME: &str = "k8s.v1.cni.cncf.io/resourceName";

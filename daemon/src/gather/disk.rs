@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use tracing::warn;
 
 use super::cluster::Definition;
+use super::samples::is_sample;
 use crate::plan::refers_to_us;
 
 const LIST: &[&str] = &["conflist"];
@@ -57,16 +58,36 @@ pub fn by_name(conf_dir: &Path, name: &str, version: Version) -> Result<NetworkC
 }
 
 /// The first network in the directory that can be used, in the order of file names. A file that leads back to Plexus or
-/// Multus is not one (K-071); broken files are passed over with a warning, and stand in the details of the error.
+/// Multus is not one (K-071), nor is a sample; broken files are passed over with a warning. All stand in the details of
+/// the error.
 ///
 /// # Errors
 /// [`Code::UnknownNetwork`] where there is none.
 pub fn from_directory(dir: &Path, version: Version) -> Result<NetworkConfig, CniError> {
+    first_in(dir, None, version)?.1
+}
+
+/// The same with its file. The file `kept` is the one even where it cannot be used now; then the error is beside it.
+///
+/// # Errors
+/// [`Code::UnknownNetwork`] where there is none.
+pub(super) fn first_in(
+    dir: &Path,
+    kept: Option<&Path>,
+    version: Version,
+) -> Result<(PathBuf, Result<NetworkConfig, CniError>), CniError> {
     let mut broken = Broken::default();
     for path in files(dir, ANY).map_err(|error| unreadable(dir, &error))? {
+        if is_sample(&path) {
+            broken.0.push(format!("{} is a sample", path.display()));
+            continue;
+        }
         match from_file(&path, version) {
-            Ok(config) if refers_to_us(&config).is_some() => {}
-            Ok(config) => return Ok(config),
+            Ok(config) => match refers_to_us(&config) {
+                Some(kind) => broken.0.push(format!("{} leads back to {kind}", path.display())),
+                None => return Ok((path, Ok(config))),
+            },
+            Err(error) if kept == Some(path.as_path()) => return Ok((path, Err(error))),
             Err(error) => broken.pass_over(&error),
         }
     }

@@ -7,36 +7,55 @@ use plexus_api::selection::Selection;
 
 use super::cluster::kube::Live;
 use super::cluster::{Definition, Store};
+use super::primary::Primary;
 use super::{Deadlines, disk};
 use crate::config::Settings;
 use crate::plan::{Network, place};
 
 /// What a definition without a version is executed as.
-const DEFAULT_VERSION: Version = Version::V1_0_0;
+pub(super) const DEFAULT_VERSION: Version = Version::V1_0_0;
 
 /// Looks networks up. A definition that is not known yet is waited for, and then asked for once.
 pub(super) struct Lookup<'a> {
     pub store: &'a Store,
     pub live: Option<&'a Live>,
+    /// The default network that is followed; without it, it is looked up.
+    pub primary: Option<&'a Primary>,
     pub settings: &'a Settings,
     pub deadlines: Deadlines,
 }
 
 /// The networks of every pod outside the system namespaces, the default network first, looked up without waiting: for
 /// STATUS and GC.
-pub async fn default_networks(store: &Store, settings: &Settings) -> Result<Vec<Network>, CniError> {
-    let lookup = Lookup { store, live: None, settings, deadlines: Deadlines::now() };
+pub async fn default_networks(store: &Store, primary: &Primary, settings: &Settings) -> Result<Vec<Network>, CniError> {
+    let lookup = Lookup { store, live: None, primary: Some(primary), settings, deadlines: Deadlines::now() };
     let (default, literal) = lookup.default_networks().await?;
     let everywhere = lookup.everywhere().await?;
     Ok([vec![default], literal, everywhere].concat())
 }
 
+/// The default network by definition, by name, or literally, looked up without waiting.
+pub(super) async fn look_up(store: &Store, settings: &Settings) -> Result<Network, CniError> {
+    let lookup = Lookup { store, live: None, primary: None, settings, deadlines: Deadlines::now() };
+    lookup.default_networks().await.map(|(default, _)| default)
+}
+
 impl Lookup<'_> {
     /// The default network, and the further ones that stand beside it in a literal list.
     pub async fn default_networks(&self) -> Result<(Network, Vec<Network>), CniError> {
+        if let Some(followed) = self.primary.map(Primary::for_call).transpose()?.flatten() {
+            return Ok((followed, Vec::new()));
+        }
         if let Some(name) = &self.settings.cluster_network {
-            let network = self.by_any_form(name).await.map_err(|error| error.context("clusterNetwork"))?;
-            return Ok((network, Vec::new()));
+            let network = self.by_any_form(name).await.map_err(|error| {
+                let error = error.context("clusterNetwork");
+                // It may come, as one on disk may (decision 18).
+                if error.is(Code::UnknownNetwork) {
+                    return CniError { code: Code::TryAgain as u32, ..error.context("no default network") };
+                }
+                error
+            });
+            return Ok((network?, Vec::new()));
         }
         let mut literal = Vec::new();
         for (index, delegate) in self.settings.delegates.iter().enumerate() {
@@ -47,7 +66,8 @@ impl Lookup<'_> {
             literal.push(on_disk(config));
         }
         if literal.is_empty() {
-            let msg = "no default network: set clusterNetwork (or delegates) in the node's configuration";
+            let msg =
+                "no default network: set multusAutoconfigDir, clusterNetwork or delegates in the node's configuration";
             return Err(CniError::new(Code::InvalidConfig, msg));
         }
         let default = literal.remove(0);
@@ -121,7 +141,7 @@ impl Lookup<'_> {
 }
 
 /// Runs what reads files where it may block.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, CniError> + Send + 'static,
 ) -> Result<T, CniError> {
     tokio::task::spawn_blocking(read).await.unwrap_or_else(|panic| {
@@ -129,6 +149,6 @@ async fn blocking<T: Send + 'static>(
     })
 }
 
-fn on_disk(config: NetworkConfig) -> Network {
+pub(super) fn on_disk(config: NetworkConfig) -> Network {
     Network { name: config.name.clone(), namespace: None, config }
 }

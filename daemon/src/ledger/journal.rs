@@ -12,7 +12,8 @@ use plexus_api::cni::{validate_container_id, validate_ifname};
 use super::record::{Line, ParseError, Planned, Record};
 use super::{Key, LedgerError};
 
-const LEDGER_DIR: &str = "ledger";
+/// The directory of the records in the state directory.
+pub const LEDGER_DIR: &str = "ledger";
 const QUARANTINE_DIR: &str = "quarantine";
 const SUFFIX: &str = ".jsonl";
 

@@ -111,15 +111,6 @@ pub struct CacheReading {
     pub snapshot_age: Option<Duration>,
 }
 
-/// What is told about pods, as it is now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ReportsReading {
-    /// Whether a write of network-status has not been answered in time.
-    pub status_overdue: bool,
-    /// How many events were given up since the start.
-    pub events_dropped: u64,
-}
-
 /// A call that is being served; it counts as in flight until this is dropped.
 #[derive(Debug)]
 pub(super) struct InFlight(IntGauge);
@@ -329,10 +320,14 @@ impl Metrics {
         self.snapshot_age.set(reading.snapshot_age.unwrap_or_default().as_secs_f64());
     }
 
-    /// What the reports are now.
-    pub fn set_reports(&self, reading: ReportsReading) {
-        self.status_overdue.set(i64::from(reading.status_overdue));
-        self.events_dropped.inc_by(reading.events_dropped.saturating_sub(self.events_dropped.get()));
+    /// Whether a write of network-status has not been answered in time, as it is now.
+    pub fn set_status_overdue(&self, overdue: bool) {
+        self.status_overdue.set(i64::from(overdue));
+    }
+
+    /// How many events were given up since the start, as it is now.
+    pub fn set_events_dropped(&self, total: u64) {
+        self.events_dropped.inc_by(total.saturating_sub(self.events_dropped.get()));
     }
 
     /// All of it, in Prometheus' text format. Blocking: it reads a little of `/proc`.

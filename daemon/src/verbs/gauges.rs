@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Verbs, unix_ms};
 use crate::ledger::{Ledger, LedgerError, Phase};
-use crate::telemetry::{LedgerReading, ReportsReading};
+use crate::telemetry::LedgerReading;
 
 impl Verbs {
     /// The metrics, with what is kept elsewhere as it is now, in Prometheus' text format.
@@ -13,10 +13,8 @@ impl Verbs {
         let (metrics, dir) = (self.metrics.clone(), self.settings.state_dir.clone());
         metrics.set_slots(self.delegates.slots());
         metrics.set_cache(self.store.reading());
-        metrics.set_reports(ReportsReading {
-            status_overdue: self.reporter.is_overdue(),
-            events_dropped: self.reporter.events_dropped(),
-        });
+        metrics.set_status_overdue(self.reporter.is_overdue());
+        metrics.set_events_dropped(self.reporter.events_dropped());
         let text = tokio::task::spawn_blocking(move || {
             let reading = read_ledger(&dir);
             if let Err(error) = &reading {

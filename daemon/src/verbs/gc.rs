@@ -28,7 +28,7 @@ impl Verbs {
         let exclusive = self.ledger.exclusive().await;
         let mut errors = Vec::new();
         let mut networks = Networks::default();
-        match gather::default_networks(&self.store, &incoming.settings).await {
+        match gather::default_networks(&self.store, &self.primary, &incoming.settings).await {
             Ok(found) => found.iter().for_each(|network| networks.add(&network.config)),
             Err(error) => tracing::warn!(%error, "GC: the default networks are left out"),
         }
@@ -56,7 +56,8 @@ impl Verbs {
             tracing::info!(container_id, ifname, pod = %record.planned.pod, "GC: not listed by the runtime");
             let pod = format!("pod {}", record.planned.pod);
             let undo = Undo {
-                netns: self.recorded_netns(&record).await,
+                host: incoming.host.clone(),
+                netns: self.recorded_netns(&record, &incoming.host).await,
                 path: incoming.env.path.clone(),
                 env: incoming.pass_on.clone(),
             };

@@ -43,7 +43,9 @@ impl Verbs {
             asked = asked.without_annotations();
         }
         let now = Instant::now();
-        let snapshot = gather::snapshot(&self.store, None, &incoming.settings, &asked, BTreeSet::new(), now).await?;
+        let snapshot =
+            gather::snapshot(&self.store, None, &self.primary, &incoming.settings, &asked, BTreeSet::new(), now)
+                .await?;
         Ok(plan(&snapshot)?.attachments)
     }
 }

@@ -24,11 +24,11 @@ impl Verbs {
             let msg = "the pods and definitions of this node are not known yet";
             return Err(CniError::new(Code::NotAvailable, msg));
         }
-        let networks = gather::default_networks(&self.store, &incoming.settings).await;
+        let networks = gather::default_networks(&self.store, &self.primary, &incoming.settings).await;
         let networks = networks.map_err(|error| CniError { code: Code::NotAvailable as u32, ..error })?;
         let call = incoming.delegate_call(TIME.min(incoming.settings.plugin_timeout), gone);
         for network in networks {
-            let found = self.delegates.find(&call, &network.config).map(drop);
+            let found = self.delegates.find(&call, &network.config).await.map(drop);
             let ready = match found {
                 Ok(()) => self.delegates.status(&call, &network.config).await,
                 Err(missing) => Err(missing),

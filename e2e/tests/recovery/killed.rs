@@ -94,9 +94,9 @@ fn a_del_that_was_begun_is_finished() {
         node.plugin(inside, &attaches().on("DEL", [gate.step(), Step::Unlink]));
         let running = stage.runtime.start("DEL", &target);
         let held = gate.wait();
-        // when the daemon is killed
-        stage.daemon.kill9();
+        // when the runtime and the daemon are killed, so that nobody asks again
         running.kill();
+        stage.daemon.kill9();
         node.plugin(inside, &attaches());
         held.release();
         stage.daemon.launch();

@@ -142,7 +142,7 @@ fn the_default_network_is_given_in_many_ways() {
         let pod = Pod::new(&format!("p{number}"));
         let answer = plexus.runtime.add(&target(&node.sandbox(&pod.name), &pod));
         let Some((kind, name)) = expected else {
-            assert!(answer.expect_code(104).contains("clusterNetwork"), "{source}: {answer:?}");
+            assert!(answer.expect_code(11).contains("no default network: clusterNetwork"), "{source}: {answer:?}");
             continue;
         };
         answer.result();

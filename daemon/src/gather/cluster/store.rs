@@ -59,6 +59,19 @@ impl<T> Default for Table<T> {
     }
 }
 
+/// News of a [`Store`].
+#[derive(Debug)]
+pub struct Changes(watch::Receiver<Tables>);
+
+impl Changes {
+    /// Waits for a change; one may stand for several. Never ends once the store is gone.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// Namespace and name.
 type Key = (String, String);
 
@@ -164,6 +177,11 @@ impl Store {
     /// From when the definitions are, while they come from a snapshot.
     pub fn snapshot(&self) -> Option<SystemTime> {
         self.0.borrow().snapshot
+    }
+
+    /// Tells of changes from here on.
+    pub fn changes(&self) -> Changes {
+        Changes(self.0.subscribe())
     }
 
     /// Replaces all that is known; of two with one name the last counts. The store has synced from here on.

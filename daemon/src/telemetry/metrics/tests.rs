@@ -21,7 +21,8 @@ fn all() -> Metrics {
     metrics.multus_request("/cni", 200, "POST");
     metrics.set_slots(SlotsReading::default());
     metrics.set_ledger(Some(LedgerReading::default()));
-    metrics.set_reports(ReportsReading::default());
+    metrics.set_status_overdue(false);
+    metrics.set_events_dropped(0);
     metrics.set_cache(CacheReading { pods_age: Some(MS), ..CacheReading::default() });
     metrics
 }
@@ -135,9 +136,10 @@ fn readings_replace_each_other() {
     }));
     metrics.set_slots(SlotsReading { all: 4, used: 4, waiting: [1, 2, 3] });
     metrics.set_cache(CacheReading { pods: 5, pods_age: Some(MS), snapshot_age: Some(MS), ..CacheReading::default() });
-    for events_dropped in [3, 5, 5] {
-        metrics.set_reports(ReportsReading { status_overdue: true, events_dropped });
+    for total in [3, 5, 5] {
+        metrics.set_events_dropped(total);
     }
+    metrics.set_status_overdue(true);
     for (series, expected) in [
         ("plexus_events_dropped_total", "5"),
         ("plexus_status_write_overdue", "1"),

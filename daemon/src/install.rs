@@ -1,0 +1,143 @@
+//! What Plexus puts on the node: the shim, and then the configuration that makes the runtime execute it (C-25).
+//!
+//! Neither appears before it can be used: the configuration only once the pods and definitions are known, the default
+//! network is there, and the shim is in place (K-069). Both are put back when others take them away, and both stay when
+//! the daemon ends: a node without them would start pods on whatever configuration is left (decisions 18 and 22).
+
+mod backoff;
+mod config_file;
+mod document;
+mod place;
+mod shim;
+mod status;
+mod uninstall;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use plexus_api::cni::CniError;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Fields, Settings};
+use crate::gather::cluster::Store;
+use crate::gather::primary::Primary;
+use crate::plan::Network;
+use crate::watched::Watched;
+use config_file::{ConfigFile, Written};
+use shim::Shim;
+
+pub use status::{State, Status};
+pub use uninstall::Uninstall;
+
+/// The file of the shim in `shimDir`; its name is the type in our configuration.
+pub const SHIM: &str = "plexus";
+/// The file in the state directory that says to the shim that nothing is left on this node (decision 11).
+pub const UNINSTALLED: &str = "uninstalled";
+
+/// Keeps shim and configuration in place.
+#[derive(Debug)]
+pub struct Install {
+    file: ConfigFile,
+    shim: Option<Shim>,
+    state_dir: PathBuf,
+    store: Store,
+    primary: Primary,
+    /// The default network that was there last: what we publish outlives it.
+    network: Option<Arc<Network>>,
+    status: Status,
+}
+
+impl Install {
+    /// What `settings` say is to be installed, if anything; `fields` are the daemon's file, `shim` our own copy of the
+    /// shim.
+    pub fn new(
+        settings: &Settings,
+        fields: &Fields,
+        shim: PathBuf,
+        store: &Store,
+        primary: &Primary,
+        status: &Status,
+    ) -> Option<Self> {
+        let publish = settings.publish.clone()?;
+        Some(Self {
+            file: ConfigFile::new(publish, fields),
+            shim: settings.shim_dir.clone().map(|dir| Shim::new(shim, dir)),
+            state_dir: settings.state_dir.clone(),
+            store: store.clone(),
+            primary: primary.clone(),
+            network: None,
+            status: status.clone(),
+        })
+    }
+
+    /// Works until `stop`. What it did stays.
+    ///
+    /// # Errors
+    /// The directories cannot be followed.
+    pub async fn run(mut self, stop: CancellationToken) -> io::Result<()> {
+        let mut changes = self.store.changes();
+        while !self.store.synced() {
+            tokio::select! {
+                () = changes.next() => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+        let mut watched = Watched::new()?;
+        let shim_dir = self.shim.as_ref().map(|shim| shim.dir().to_owned());
+        watched.set([self.file.dir().to_owned()].into_iter().chain(shim_dir).collect())?;
+        loop {
+            let again = tokio::task::block_in_place(|| self.pass());
+            tokio::select! {
+                changed = watched.changed() => changed?,
+                () = self.primary.changed() => {}
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Brings both into order, and says what is missing. When to come again without being told of a change. Blocking.
+    fn pass(&mut self) -> Option<Instant> {
+        let mut problems = Vec::new();
+        let mut again = Vec::new();
+        match self.primary.current() {
+            Ok(network) => self.network = Some(network),
+            Err(CniError { msg, .. }) => problems.push(msg),
+        }
+        if let Some(shim) = &mut self.shim {
+            match shim.bring(Instant::now()) {
+                Ok(later) => again.extend(later),
+                Err(error) => problems.push(format!("the shim is not installed: {error}")),
+            }
+        }
+        // What was published once is kept there, whatever is missing by now.
+        if let Some(network) = self.network.clone().filter(|_| problems.is_empty() || self.file.is_published()) {
+            match self.publish(&network) {
+                Ok(Written { later, .. }) => again.extend(later),
+                Err(error) => problems.push(format!("the runtime's configuration is not published: {error}")),
+            }
+        }
+        if let Some(before) = self.file.before() {
+            problems.push(format!(
+                "{} sorts before {}, and the runtime takes that one: remove or rename it",
+                before.display(),
+                self.file.path().display()
+            ));
+        }
+        self.status.set(problems, self.file.restored(), self.file.contested());
+        again.into_iter().min()
+    }
+
+    fn publish(&mut self, network: &Network) -> io::Result<Written> {
+        if !self.file.is_published() {
+            // Otherwise the shim would take a DEL for done while the daemon is away.
+            uninstall::remove(&self.state_dir.join(UNINSTALLED))?;
+        }
+        self.file.bring(&network.config, Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests;

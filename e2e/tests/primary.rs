@@ -1,0 +1,294 @@
+//! Plexus as the primary entry of a node: it finds the default network, publishes its configuration, installs its shim,
+//! and leaves again.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use plexus_api::rows;
+use plexus_e2e::binaries::binary;
+use plexus_e2e::{Changes, Daemon, Flavour, Manifests, Node, Pod, Runtime, Script, Step, Target, node};
+use serde_json::{Value, json};
+
+const NET_D: &str = "/etc/cni/net.d";
+const OURS: &str = "/etc/cni/net.d/00-plexus.conflist";
+const PRIMARY: &str = "/etc/cni/net.d/10-ovn-kubernetes.conf";
+
+/// A node as a cluster has it: the runtime's directories, and the network plugin `ovn`.
+struct Stage<'n> {
+    node: &'n Node,
+    manifests: Manifests,
+    bin: PathBuf,
+}
+
+impl<'n> Stage<'n> {
+    fn set(node: &'n Node) -> Self {
+        let add = [Step::Link("bridge".into()), Step::result("10.4.0.2/24", "10.4.0.1")];
+        node.plugin("ovn", &Script::new().on("ADD", add).on("DEL", [Step::Unlink]));
+        node.run(|| fs::create_dir_all(NET_D)).expect("a directory");
+        let manifests = Manifests::new(node.scratch().join("manifests"));
+        manifests.pod(&Pod::new("web"));
+        Self { node, manifests, bin: node.bin_dir() }
+    }
+
+    /// What the daemons of a cluster would have.
+    fn config(&self) -> Value {
+        json!({"multusAutoconfigDir": NET_D, "cniConfigDir": NET_D, "shimDir": self.bin, "binDir": self.bin, "goneGap": "0s"})
+    }
+
+    fn daemon(&self, config: &Value) -> Daemon<'n> {
+        Daemon::new(self.node, config, self.manifests.dir())
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        self.node.run(|| fs::write(path, text)).expect("a file can be written");
+    }
+
+    fn primary(&self) {
+        let config =
+            json!({"cniVersion": "1.0.0", "name": "ovn", "type": "ovn", "capabilities": {"portMappings": true}});
+        self.write(PRIMARY, &config.to_string());
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        self.node.run(|| Path::new(path).exists())
+    }
+
+    fn changes(&self) -> Changes {
+        Changes::watch(self.node, &[Path::new("/etc/cni"), Path::new(NET_D), &self.bin])
+    }
+
+    fn published(&self) -> Option<Value> {
+        serde_json::from_slice(&self.node.run(|| fs::read(OURS)).ok()?).ok()
+    }
+
+    /// A runtime that executes the installed shim as the published list tells it.
+    fn runtime(&self, shim: PathBuf) -> Runtime<'n> {
+        let list = self.published().expect("it is published");
+        assert_eq!(list["cniVersions"], json!(["1.0.0", "1.1.0"]));
+        let mut plugin = list["plugins"][0].clone();
+        plugin["name"] = list["name"].clone();
+        plugin["cniVersion"] = json!("1.1.0");
+        Runtime::new(self.node, Flavour::Containerd, shim, plugin)
+    }
+
+    /// Which file the runtime would read, and when it was written.
+    fn stamp(&self) -> (u64, i64, i64) {
+        let meta = self.node.run(|| fs::metadata(OURS)).expect("it is published");
+        (meta.ino(), meta.mtime(), meta.mtime_nsec())
+    }
+}
+
+fn until_not_ready(daemon: &Daemon<'_>, text: &str) {
+    until(daemon, text, |status, body| status == 500 && body.contains(text));
+}
+
+/// Asks `/readyz`, which sends no event, until it answers so.
+fn until(daemon: &Daemon<'_>, what: &str, wanted: impl Fn(u16, &str) -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let reply = daemon.get("/readyz");
+        if reply.as_ref().is_ok_and(|reply| wanted(reply.status, &reply.body)) {
+            return;
+        }
+        assert!(std::time::Instant::now() < end, "never: {what}: {reply:?}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn pods_start_once_the_default_network_has_come_and_wait_while_it_is_away() {
+    rows!("K-069", "K-070", "P-068", "C-06", "C-25");
+    let node = node!();
+    let stage = Stage::set(&node);
+    node.run(|| fs::remove_dir(NET_D)).expect("the directory");
+    let mut daemon = stage.daemon(&stage.config());
+    let changes = stage.changes();
+    daemon.launch();
+    until_not_ready(&daemon, "no default network");
+    changes.until_none(|| (!stage.bin.join("plexus").exists()).then_some("no shim"));
+    assert!(!stage.exists(OURS));
+    node.run(|| fs::create_dir(NET_D)).expect("the directory");
+    let changes = stage.changes();
+    stage.write("/etc/cni/net.d/87-podman-bridge.conflist", r#"{"name":"podman","plugins":[{"type":"bridge"}]}"#);
+    stage.write(PRIMARY, "");
+    stage.primary();
+    changes.until_none(|| stage.published().is_none().then_some("nothing is published"));
+    daemon.wait_ready();
+    let capabilities = &stage.published().expect("published")["plugins"][0]["capabilities"];
+    assert_eq!(*capabilities, json!({"io.kubernetes.cri.pod-annotations": true, "portMappings": true}));
+
+    let runtime = stage.runtime(stage.bin.join("plexus"));
+    let target = |name: &str| {
+        let sandbox = node.sandbox(name);
+        Target::new(&sandbox, "eth0", &Pod::new("web"))
+    };
+    runtime.status().expect_silence();
+    runtime.add(&target("first")).result();
+
+    // OVN-Kubernetes takes its file away when it ends, and writes it anew when it is ready.
+    let stamp = stage.stamp();
+    node.run(|| fs::remove_file(PRIMARY)).expect("the file");
+    until_not_ready(&daemon, "no default network");
+    let refused = runtime.add(&target("second"));
+    let msg = refused.expect_code(11);
+    assert!(msg.contains("no default network") && msg.contains("multusAutoconfigDir"), "{msg}");
+    runtime.status().expect_code(50);
+    assert_eq!(stage.stamp(), stamp, "ours stays");
+    stage.primary();
+    daemon.wait_ready();
+    runtime.status().expect_silence();
+    runtime.add(&target("third")).result();
+    assert_eq!(stage.stamp(), stamp, "and is not written again");
+}
+
+#[test]
+fn restarts_upgrades_and_crashes_leave_the_published_file_alone() {
+    rows!("C-16");
+    let node = node!();
+    let stage = Stage::set(&node);
+    stage.primary();
+    let mut daemon = stage.daemon(&stage.config());
+    daemon.restart();
+    let shim = || fs::metadata(stage.bin.join("plexus")).expect("the shim").ino();
+    let before = (stage.stamp(), shim());
+    daemon.kill9();
+    assert!(stage.exists(OURS));
+    daemon.restart();
+    daemon.stop();
+    assert!(stage.exists(OURS));
+    daemon.restart();
+    // A newer daemon takes over.
+    let mut new = stage.daemon(&stage.config());
+    new.launch();
+    daemon.terminate();
+    assert!(daemon.wait_end().success());
+    new.wait_ready();
+    assert_eq!((stage.stamp(), shim()), before);
+}
+
+#[test]
+fn a_file_before_ours_is_told_of_and_a_rename_is_undone() {
+    rows!("C-14");
+    let node = node!();
+    let stage = Stage::set(&node);
+    stage.primary();
+    let mut daemon = stage.daemon(&stage.config());
+    daemon.restart();
+    stage.write("/etc/cni/net.d/00-multus.conf", r#"{"name":"m","type":"multus-shim"}"#);
+    until_not_ready(&daemon, "00-multus.conf sorts before");
+    assert!(daemon.log().contains("00-multus.conf sorts before"), "{}", daemon.log());
+    node.run(|| fs::remove_file("/etc/cni/net.d/00-multus.conf")).expect("the file");
+    daemon.wait_ready();
+    let changes = stage.changes();
+    node.run(|| fs::rename(OURS, format!("{OURS}.cilium_bak"))).expect("a rename");
+    changes.until_none(|| stage.published().is_none().then_some("not put back"));
+}
+
+#[test]
+fn the_configuration_of_multus_works_unedited() {
+    rows!("P-068");
+    let node = node!();
+    let stage = Stage::set(&node);
+    stage.primary();
+    let text = include_str!("multus-daemon-config.json");
+    let mut daemon = stage.daemon(&json!({}));
+    fs::write(node.scratch().join("daemon-config.json"), text).expect("the configuration");
+    node.run(|| fs::create_dir_all("/run/multus").and_then(|()| fs::write("/run/multus/keep", ""))).expect("a file");
+    daemon.restart();
+    let log = daemon.log();
+    assert!(!log.contains("unknown key"), "{log}");
+    for key in ["cniConfigDir", "multusAutoconfigDir", "socketDir"] {
+        assert!(log.contains(&format!("{key}: nothing is mounted at /host/")), "{key}: {log}");
+    }
+    let list = stage.published().expect("it is published");
+    assert_eq!((&list["cniVersion"], &list["name"]), (&json!("1.0.0"), &json!("plexus")));
+    let sandbox = node.sandbox("web");
+    let runtime = stage.runtime(binary("plexus"));
+    let target = Target::new(&sandbox, "eth0", &Pod::new("web"));
+    runtime.add(&target).result();
+    runtime.del(&target).expect_silence();
+    // Clients of Multus find its socket, which only root may open.
+    let modes = node.run(|| {
+        UnixStream::connect("/run/multus/multus.sock").expect("somebody listens");
+        ["/run/multus", "/run/multus/multus.sock"].map(|path| fs::metadata(path).expect(path).mode() & 0o777)
+    });
+    assert_eq!(modes, [0o700, 0o600]);
+    assert!(stage.exists("/run/multus/keep"), "the directory is left as it was");
+    daemon.stop();
+    assert!(!stage.exists("/run/multus/multus.sock") && stage.exists(OURS));
+}
+
+#[test]
+fn both_sockets_serve_the_same_and_hand_over_together() {
+    let node = node!();
+    let stage = Stage::set(&node);
+    stage.primary();
+    let mut config = stage.config();
+    config["multusSocket"] = json!(true);
+    let mut old = stage.daemon(&config);
+    old.restart();
+    let ask = || {
+        node.run(|| {
+            use std::io::{Read as _, Write as _};
+            let mut stream = UnixStream::connect("/run/multus/multus.sock").expect("somebody listens");
+            let request = "POST /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(request.as_bytes()).expect("a request");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("an answer");
+            answer
+        })
+    };
+    assert!(ask().starts_with("HTTP/1.1 200"));
+    let mut new = stage.daemon(&config);
+    new.launch();
+    // The old one stands by, and its end changes nothing.
+    until(&new, "ready", |status, _| status == 200);
+    old.terminate();
+    assert!(old.wait_end().success());
+    new.wait_ready();
+    assert!(ask().starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn leaving_a_node_withdraws_first_and_removes_the_shim_last() {
+    rows!("C-25");
+    let node = node!();
+    let stage = Stage::set(&node);
+    stage.primary();
+    let mut daemon = stage.daemon(&stage.config());
+    daemon.restart();
+    let sandbox = node.sandbox("web");
+    let target = Target::new(&sandbox, "eth0", &Pod::new("web"));
+    let runtime = stage.runtime(stage.bin.join("plexus"));
+    runtime.add(&target).result();
+    daemon.stop();
+
+    // Without another configuration the node would be left without a network.
+    let primary = node.run(|| fs::read_to_string(PRIMARY)).expect("the primary");
+    node.run(|| fs::remove_file(PRIMARY)).expect("the primary");
+    daemon.launch_to("uninstall");
+    until_not_ready(&daemon, "until the runtime has another configuration");
+    assert!(stage.exists(OURS));
+    stage.write(PRIMARY, &primary);
+    until_not_ready(&daemon, "1 interfaces are attached by Plexus");
+    assert!(!stage.exists(OURS));
+    assert!(stage.bin.join("plexus").exists(), "the pod that runs can be deleted yet");
+    assert!(!stage.exists("/var/lib/plexus/uninstalled"));
+
+    runtime.del(&target).expect_silence();
+    daemon.wait_ready();
+    assert!(!stage.bin.join("plexus").exists());
+    assert!(stage.exists("/var/lib/plexus/uninstalled"));
+    assert!(stage.exists(PRIMARY));
+    daemon.stop();
+
+    // A shim that somebody still has knows that nothing is left.
+    let late = Runtime::new(&node, Flavour::Crio, binary("plexus"), json!({"cniVersion": "1.0.0", "name": "plexus"}));
+    late.del(&target).expect_silence();
+    // The node is taken into use again.
+    daemon.restart();
+    assert!(stage.exists(OURS) && !stage.exists("/var/lib/plexus/uninstalled"));
+    assert!(stage.bin.join("plexus").exists());
+}
