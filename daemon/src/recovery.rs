@@ -169,3 +169,6 @@ fn is_due(record: &Record, first: Duration) -> bool {
     let pause = first.saturating_mul(1 << doublings.min(20)).min(LONGEST_PAUSE);
     Duration::from_millis(unix_ms().saturating_sub(failures.last_unix_ms)) >= pause
 }
+
+#[cfg(test)]
+mod tests;
