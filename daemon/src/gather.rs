@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod disk;
+pub mod multus;
 mod networks;
 mod pod;
 pub mod primary;

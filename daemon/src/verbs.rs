@@ -3,6 +3,7 @@
 //! DEL, CHECK and GC start from the ledger and never ask the API server.
 
 mod add;
+mod adopt;
 mod call;
 mod check;
 mod del;

@@ -14,7 +14,6 @@ use super::{Fields, FieldsError};
 /// Keys that Multus reads and that have no meaning here, or not yet; they are accepted in silence.
 const ACCEPTED: &[&str] = &[
     "auxiliaryCNIChainName",
-    "cniDir",
     "connectionLimit",
     "enablePprof",
     "forceCNIVersion",
@@ -62,6 +61,8 @@ pub struct Settings {
     pub chroot_dir: Option<PathBuf>,
     /// `confDir`: networks by name on disk.
     pub conf_dir: PathBuf,
+    /// `cniDir`: what Multus remembers of the pods that it attached.
+    pub cni_dir: PathBuf,
     /// `clusterNetwork`: the default network by definition, name, directory or file.
     pub cluster_network: Option<String>,
     /// `multusAutoconfigDir`: the directory in whose first file the default network is, without `clusterNetwork`.
@@ -178,6 +179,7 @@ impl Settings {
                 .transpose()?
                 .filter(|dir| dir != Path::new("/")),
             conf_dir: fields.path("confDir", "/etc/cni/multus/net.d")?,
+            cni_dir: fields.path("cniDir", "/var/lib/cni/multus")?,
             cluster_network: fields.text("clusterNetwork")?,
             autoconfig_dir: optional_path(fields, "multusAutoconfigDir")?,
             master_cni: master_cni(fields)?,
@@ -233,6 +235,7 @@ const OURS: &[&str] = &[
     "binDir",
     "chrootDir",
     "clusterNetwork",
+    "cniDir",
     "cniConfigDir",
     "confDir",
     "daemonSocketDir",

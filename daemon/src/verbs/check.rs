@@ -22,7 +22,11 @@ impl Verbs {
     async fn try_check(&self, incoming: &Incoming) -> Result<(), CniError> {
         let env = &incoming.env;
         let lane = self.ledger.lane(&env.container_id).await;
-        let Some(record) = lane.load(&env.ifname)?.filter(Record::is_attached) else {
+        let record = match lane.load(&env.ifname)? {
+            None => self.remembered_by_multus(incoming).await.map(|(record, _)| record),
+            known => known,
+        };
+        let Some(record) = record.filter(Record::is_attached) else {
             let msg = format!("interface {:?} of this container is not attached", env.ifname);
             return Err(CniError::new(Code::CheckFailed, msg));
         };

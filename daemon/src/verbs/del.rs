@@ -27,6 +27,11 @@ impl Verbs {
             }
             Err(error) => return Err(error.into()),
         };
+        // Before what was just deleted: while Multus' files are there, the sandbox is not ours yet.
+        let record = match record {
+            None => self.adopt(incoming, &lane).await?,
+            known => known,
+        };
         let Some(record) = record else {
             if !self.ledger.recently_deleted(&env.container_id, &env.ifname) {
                 self.delete_without_record(incoming, &lane).await;

@@ -5,6 +5,7 @@ mod bad_input;
 mod check;
 mod default_route;
 mod del;
+mod from_multus;
 mod gc_status;
 mod isolation;
 mod multus;

@@ -1,0 +1,68 @@
+use std::fs;
+
+use base64::Engine as _;
+use plexus_api::cni::CniArgs;
+use plexus_api::rows;
+use serde_json::json;
+
+use super::*;
+
+fn encoded(value: &serde_json::Value) -> String {
+    STANDARD.encode(value.to_string())
+}
+
+#[test]
+fn what_each_version_of_multus_wrote_is_read() {
+    rows!("R-088");
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::create_dir(dir.path().join("results")).expect("a directory");
+    let main = json!({"cniVersion": "0.3.1", "name": "cbr0", "plugins": [{"type": "flannel", "delegate": {"a": 1}}]});
+    let lossy = json!({"cniVersion": "0.3.1", "name": "cbr0", "plugins": [{"type": "flannel"}]});
+    let mv = json!({"cniVersion": "1.0.0", "name": "mv", "type": "macvlan"});
+    let delegates = json!([
+        // As 4.2.1 to 4.3.0 have it, with what is lacking nothing beside what is.
+        {"Name": "cbr0", "Bytes": encoded(&lossy), "CNINetworkConfigList": {"Bytes": encoded(&main)}},
+        {"Name": "ns1/mv", "Bytes": encoded(&mv), "CNINetworkConfigList": {"Bytes": null}},
+        {"Name": "ns1/mv", "Bytes": encoded(&mv), "ifnameRequest": "foo0"},
+        {"Name": "broken", "Bytes": "%"},
+    ]);
+    fs::write(dir.path().join("cid1"), delegates.to_string()).expect("a file");
+    let executed = json!({"cniVersion": "1.0.0", "name": "mv", "type": "macvlan", "deviceID": "x"});
+    let cached = json!({
+        "kind": "cniCacheV1", "netns": "/run/netns/a", "config": encoded(&executed),
+        "cniArgs": [["IgnoreUnknown", "true"], ["MAC", "02:00:00:00:00:01"]], "capabilityArgs": {"mac": "m"},
+        "result": {"cniVersion": "1.0.0", "ips": []},
+    });
+    fs::write(dir.path().join("results/mv-cid1-net1"), cached.to_string()).expect("a file");
+
+    let args = CniArgs::parse("K8S_POD_NAME=p").expect("args");
+    let remembered = remembered(dir.path(), "cid1", "eth0", &args).expect("it is there");
+    let names: Vec<_> = remembered.attachments.iter().map(|(a, _)| (a.network.as_str(), a.ifname.as_str())).collect();
+    assert_eq!(names, [("cbr0", "eth0"), ("ns1/mv", "net1"), ("ns1/mv", "foo0")]);
+    assert_eq!(remembered.netns, "/run/netns/a");
+    let (default, none) = &remembered.attachments[0];
+    assert!(default.default && none.is_none());
+    assert!(default.config.plugins[0].raw("delegate").is_some(), "the list that lacks nothing");
+    assert_eq!(default.cni_args, "K8S_POD_NAME=p");
+    let (added, result) = &remembered.attachments[1];
+    assert_eq!(added.cni_args, "IgnoreUnknown=true;MAC=02:00:00:00:00:01");
+    assert_eq!(added.capability_args["mac"].get(), "\"m\"");
+    assert_eq!(added.config.plugins[0].get::<String>("deviceID").as_deref(), Some("x"));
+    assert!(result.as_ref().is_some_and(|result| result.get().contains("1.0.0")));
+    assert_eq!(remembered.files, [dir.path().join("results/mv-cid1-net1"), dir.path().join("cid1")]);
+}
+
+#[test]
+fn what_cannot_be_read_is_nothing() {
+    rows!("R-088");
+    let dir = tempfile::tempdir().expect("a directory");
+    let args = CniArgs::default();
+    assert!(remembered(dir.path(), "cid1", "eth0", &args).is_none());
+    for text in ["", "{", "[]", "[{}]", r#"[{"Bytes": 5}]"#] {
+        fs::write(dir.path().join("cid1"), text).expect("a file");
+        assert!(remembered(dir.path(), "cid1", "eth0", &args).is_none(), "{text}");
+    }
+    fs::remove_file(dir.path().join("cid1")).expect("it is there");
+    fs::create_dir(dir.path().join("cid1")).expect("a directory");
+    assert!(remembered(dir.path(), "cid1", "eth0", &args).is_none());
+}
