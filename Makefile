@@ -13,7 +13,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE := localhost/plexus:$(VERSION)
 BUILDAH = buildah --root $(OUT)/buildah --runroot $(OUT)/buildah/run --storage-driver vfs
 
-.PHONY: build image demo test soak check conformance metrics clean
+.PHONY: build image demo test soak bench check conformance metrics clean
 
 ## What ships: dist/plexus and dist/plexusd, static. --target keeps crt-static away from build scripts. The shim is not
 ## position-independent: it saves the relocations, 48 KB and their time at each start.
@@ -56,6 +56,12 @@ soak:
 	e2e/setup.sh
 	cargo build --locked --workspace --bins
 	e2e/in-node.sh $(OUT)/debug/kill-sequences --seed $(or $(SEED),1) --count $(or $(COUNT),200)
+
+## What Plexus adds to the plugins of a pod, in milliseconds; with the programs that ship.
+bench: build
+	e2e/setup.sh
+	cargo build --locked --workspace --bins
+	PLEXUS_BIN_DIR=dist e2e/in-node.sh $(OUT)/debug/bench
 
 ## What needs no namespace: format, lints, documentation, licences and sources.
 check:

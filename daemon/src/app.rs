@@ -5,6 +5,7 @@ mod crd;
 mod duty;
 mod ledger;
 mod probe;
+mod self_test;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cli::Serve;
-use crate::config::{Fields, Settings, resolve_host_paths};
+use crate::config::{Fields, Settings, on_host, resolve_host_paths};
 use crate::delegate::{Delegates, Limits};
 use crate::gather::cluster::Store;
 use crate::gather::primary::Primary;
-use crate::host::Host;
+use crate::host::{Hosts, memory};
 use crate::ledger::Ledger;
 use crate::recovery::{self, strays};
 use crate::server::{Ended, Listener, MetricsListener, metrics_router, outlive, router};
@@ -34,6 +35,7 @@ pub use crd::crd;
 pub use duty::Duty;
 pub use ledger::ledger;
 pub use probe::probe;
+use self_test::self_test;
 
 /// How long a starting daemon waits for the one before it to let go of the ledger: longer than a call can last, since
 /// that one finishes its calls first.
@@ -65,6 +67,8 @@ pub fn serve(args: &Serve, duty: Duty) -> anyhow::Result<()> {
 
 async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs: &Logs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
+    self_test(settings)?;
+    let hosts = Hosts::open(&settings.mount_namespace, settings.chroot_dir.as_deref())?;
     let store = Store::default();
     let metrics = Arc::new(Metrics::new(settings.metrics.multus));
     let source = Source::open(args, settings, &store, metrics.clone()).await?;
@@ -74,12 +78,11 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
     let mut source = tokio::spawn(source.run());
     let (primary, follower) = Primary::open(settings, &store).await.context("the default network")?;
     let mut follower = tokio::spawn(follower.run());
-    let host = Host::start(tokio::runtime::Handle::current())?;
     let boot_id = recovery::boot_id().context("the machine's boot id")?;
     loop {
         // Callers queue at our socket from here on, and a daemon that runs hands over to us.
-        let listener = Listener::bind(&settings.socket_dir, SOCKET_NAME, settings.allowed_uid)?;
-        let multus = multus_listener(settings);
+        let listener = Listener::bind(&settings.socket_dir, SOCKET_NAME, settings.allowed_uid, hosts.clone())?;
+        let multus = multus_listener(settings, &hosts);
         let socket = listener.path().to_owned();
         let ledger = tokio::select! {
             ledger = open_ledger(settings.state_dir.clone()) => ledger?,
@@ -89,13 +92,18 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
             tracing::warn!(%error, "cannot tell whether plugins of an earlier plexusd still run");
         }
         let limits = Limits {
-            bin_dirs: settings.bin_dir.iter().cloned().collect(),
+            bin_dirs: settings
+                .bin_dir
+                .iter()
+                .map(|dir| if hosts.is_own() { dir.clone() } else { on_host(dir) })
+                .collect(),
             plugin_timeout: settings.plugin_timeout,
-            slots: settings.max_plugin_runs,
+            slots: settings.max_plugin_runs.unwrap_or_else(memory::plugin_runs),
             mark: (strays::MARK, ledger.mark().to_owned()),
         };
         let verbs = Verbs {
-            delegates: Delegates::new(host.clone(), limits, metrics.clone()),
+            delegates: Delegates::new(limits, metrics.clone()),
+            hosts: hosts.clone(),
             reporter: reporter(),
             live: live.clone(),
             boot_id: boot_id.clone(),
@@ -148,9 +156,9 @@ async fn open_ledger(state_dir: PathBuf) -> anyhow::Result<Ledger> {
 }
 
 /// The socket at which clients of Multus look for its daemon, where it is wanted and can be.
-fn multus_listener(settings: &Settings) -> Option<Listener> {
+fn multus_listener(settings: &Settings, hosts: &Hosts) -> Option<Listener> {
     let dir = settings.multus_socket_dir.as_deref()?;
-    Listener::bind(dir, MULTUS_SOCKET_NAME, settings.allowed_uid)
+    Listener::bind(dir, MULTUS_SOCKET_NAME, settings.allowed_uid, hosts.clone())
         .inspect_err(|error| tracing::warn!(%error, "Plexus does not listen on multus.sock"))
         .ok()
 }

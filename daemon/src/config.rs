@@ -12,7 +12,7 @@ mod telemetry;
 pub use fields::{Fields, FieldsError};
 pub use host_paths::{on_host, resolve_host_paths};
 pub use install::Publish;
-pub use settings::Settings;
+pub use settings::{MountNamespace, Settings};
 pub use telemetry::{LogFile, LogSettings, MetricsSettings};
 
 #[cfg(test)]

@@ -33,7 +33,6 @@ pub struct Delegates(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    host: Host,
     bin_dirs: Vec<PathBuf>,
     plugin_timeout: Duration,
     slots: Slots,
@@ -57,6 +56,8 @@ pub struct Limits {
 /// What the calls of one request have in common.
 #[derive(Debug, Clone)]
 pub struct Call {
+    /// Where plugins are looked up and run.
+    pub host: Host,
     /// `CNI_CONTAINERID`.
     pub container_id: String,
     /// `CNI_NETNS`, as the runtime gave it on this verb; may be absent on DEL.
@@ -92,10 +93,10 @@ pub struct ValidAttachment {
 }
 
 impl Delegates {
-    /// Calls plugins through `host`, within `limits`, and records their runs in `metrics`.
-    pub fn new(host: Host, limits: Limits, metrics: Arc<Metrics>) -> Self {
+    /// Calls plugins within `limits`, and records their runs in `metrics`.
+    pub fn new(limits: Limits, metrics: Arc<Metrics>) -> Self {
         let Limits { bin_dirs, plugin_timeout, slots, mark } = limits;
-        Self(Arc::new(Inner { host, bin_dirs, plugin_timeout, slots: Slots::new(slots), mark, metrics }))
+        Self(Arc::new(Inner { bin_dirs, plugin_timeout, slots: Slots::new(slots), mark, metrics }))
     }
 
     /// Waits for the right to run plugins. It is to be held while the plugins of a request run, and not longer.

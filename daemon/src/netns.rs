@@ -25,6 +25,7 @@ use rtnetlink::proto::Connection;
 use rtnetlink::sys::{AsyncSocket as _, TokioSocket, protocols::NETLINK_ROUTE};
 use tokio::sync::oneshot;
 
+use crate::host::Host;
 use crate::plan::NetnsId;
 
 mod routes;
@@ -54,12 +55,12 @@ pub struct Link {
 }
 
 impl Netns {
-    /// Opens the namespace at `path`, the value of `CNI_NETNS`.
+    /// Opens the namespace at `path`, the value of `CNI_NETNS`, as `host` sees it.
     ///
     /// # Errors
     /// [`Code::InvalidEnvironment`] where it is not a network namespace that can be opened (P-011); [`Code::Io`] where
     /// the daemon lacks a right or a resource.
-    pub async fn open(path: &Path) -> Result<Self, CniError> {
+    pub async fn open(path: &Path, host: &Host) -> Result<Self, CniError> {
         let failed = |error: io::Error| {
             let what = format!("CNI_NETNS {}", path.display());
             match error.raw_os_error().map(Errno::from_raw) {
@@ -79,10 +80,13 @@ impl Netns {
         let (sender, receiver) = oneshot::channel();
         let runtime = tokio::runtime::Handle::current();
         let owned = path.to_owned();
+        let file = host.look(move || open(&owned)).await.and_then(|opened| opened).map_err(failed)?;
         let in_namespace = move || {
             let _runtime = runtime.enter();
+            let entered = enter(&file);
+            drop(file);
             // If nobody waits any more, the socket is closed here.
-            let _ = sender.send(enter(&owned));
+            let _ = sender.send(entered);
         };
         thread::Builder::new().name("netns".into()).spawn(in_namespace).map_err(failed)?;
         let entered = receiver.await.unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
@@ -137,8 +141,8 @@ impl Netns {
 }
 
 /// Enters the namespace for good and makes a socket there.
-fn enter(path: &Path) -> io::Result<(NetnsId, TokioSocket)> {
-    Ok((identify(path)?, TokioSocket::new(NETLINK_ROUTE)?))
+fn enter(file: &File) -> io::Result<(NetnsId, TokioSocket)> {
+    Ok((identify_file(file)?, TokioSocket::new(NETLINK_ROUTE)?))
 }
 
 /// Which namespace a path leads to. The calling thread enters it for good; the file is closed again.
@@ -146,11 +150,17 @@ fn enter(path: &Path) -> io::Result<(NetnsId, TokioSocket)> {
 /// # Errors
 /// As opening and entering it fail.
 pub fn identify(path: &Path) -> io::Result<NetnsId> {
-    // Opening anything else than a namespace must not block.
-    let file: File =
-        OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path)?;
+    identify_file(&open(path)?)
+}
+
+/// Opening anything else than a namespace does not block.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path)
+}
+
+fn identify_file(file: &File) -> io::Result<NetnsId> {
     let meta = file.metadata()?;
-    setns(&file, CloneFlags::CLONE_NEWNET)?;
+    setns(file, CloneFlags::CLONE_NEWNET)?;
     // Any socket knows where it was made.
     let cookie = getsockopt(&UnixDatagram::unbound()?, NetnsCookie).ok();
     Ok(NetnsId { dev: meta.dev(), ino: meta.ino(), cookie })

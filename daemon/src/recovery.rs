@@ -1,6 +1,7 @@
 //! What nobody will ask for again: unfinished ADDs, DELs that were begun or failed, sandboxes that are gone, calls that
 //! the shim left while the daemon was away, statuses that are not written. At start, and periodically.
 
+mod audit;
 pub mod evidence;
 pub mod strays;
 
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ledger::{DelFailures, Key, Ledger, LedgerError, Record, Spooled};
 use crate::plan::NetnsId;
 use crate::verbs::{Leftover, Reason, Verbs, unix_ms};
+use audit::Audit;
 use evidence::{Sandbox, Suspects, judge, living_netns};
 
 pub use evidence::boot_id;
@@ -25,7 +27,8 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
 /// Looks for leftovers until `stop`; what it has begun by then runs to its end.
 pub async fn run(verbs: Arc<Verbs>, stop: CancellationToken) {
-    let mut recovery = Recovery { verbs, stop, suspects: Suspects::new(), running: BTreeMap::new() };
+    let mut recovery =
+        Recovery { verbs, stop, suspects: Suspects::new(), audit: Audit::default(), running: BTreeMap::new() };
     while !recovery.stop.is_cancelled() {
         recovery.look().await;
         tokio::select! {
@@ -42,6 +45,7 @@ struct Recovery {
     verbs: Arc<Verbs>,
     stop: CancellationToken,
     suspects: Suspects,
+    audit: Audit,
     /// What has been begun. A job waits for the lane of its container, and one that waits long must not keep the others.
     running: BTreeMap<Job, JoinHandle<()>>,
 }
@@ -50,6 +54,7 @@ struct Recovery {
 enum Job {
     Record(Key),
     Spooled(PathBuf),
+    Audit,
 }
 
 /// What there is to see.
@@ -81,6 +86,7 @@ impl Recovery {
             let verbs = self.verbs.clone();
             self.begin(Job::Record(key.clone()), async move { verbs.clear_illegible(&key.0, &key.1).await });
         }
+        self.audit(&seen.records);
         let attached = seen.records.iter().filter(|record| asked_for(record).is_none());
         let attached: Vec<_> = attached.map(Sandbox::from).collect();
         let dead = self.judge(&attached, seen.living);
@@ -97,6 +103,21 @@ impl Recovery {
             } else if !record.status_written && newest.contains(&key) {
                 self.begin(Job::Record(key.clone()), async move { verbs.resume_status(&key.0, &key.1).await });
             }
+        }
+    }
+
+    /// Looks for pods that run without their networks.
+    fn audit(&mut self, records: &[Record]) {
+        let verbs = self.verbs.clone();
+        // Without an API server nobody says which pods run, and before the first list nobody knows them.
+        if verbs.live.is_none() || !verbs.store.synced() {
+            return;
+        }
+        let (due, unmet) = self.audit.look(&verbs.store.pods(), records, verbs.settings.gone_gap, Instant::now());
+        verbs.metrics.networks_missing(unmet);
+        if !due.is_empty() {
+            let audit = self.audit.clone();
+            self.begin(Job::Audit, audit.ask(verbs, due));
         }
     }
 
@@ -171,24 +192,4 @@ fn is_due(failures: &DelFailures, first: Duration, now_unix_ms: u64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failed_del_is_tried_again_after_a_pause_whatever_the_clock_does() {
-        let failures = |count, last_unix_ms| DelFailures { count, last_unix_ms, ..DelFailures::default() };
-        for (count, last, now, due) in [
-            (0, 0, 0, true),
-            (1, 5_000, 14_999, false),
-            (1, 5_000, 15_000, true),
-            (2, 5_000, 15_000, false),
-            (2, 5_000, 25_000, true),
-            (u32::MAX, 0, 599_999, false),
-            (u32::MAX, 0, 600_000, true),
-            (1, 900_000_000, 5_000, true),
-        ] {
-            let failures = failures(count, last);
-            assert_eq!(is_due(&failures, Duration::from_secs(10), now), due, "{failures:?} at {now}");
-        }
-    }
-}
+mod tests;

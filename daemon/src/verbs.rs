@@ -27,6 +27,7 @@ use crate::delegate::Delegates;
 use crate::gather::cluster::Store;
 use crate::gather::cluster::kube::Live;
 use crate::gather::primary::Primary;
+use crate::host::{Host, Hosts};
 use crate::install::Status;
 use crate::ledger::Ledger;
 use crate::report::Reporter;
@@ -50,6 +51,8 @@ pub struct Verbs {
     pub installed: Status,
     /// The plugins.
     pub delegates: Delegates,
+    /// Where plugins run.
+    pub hosts: Hosts,
     /// The node's pods and the definitions.
     pub store: Store,
     /// The API server that they come from, where there is one.
@@ -72,17 +75,18 @@ impl Verbs {
         problems
     }
 
-    /// Serves one call. `gone` is cancelled when the caller is gone: an ADD is undone then, the other verbs run to
-    /// their end (decision 15).
+    /// Serves one call, with plugins on `host`. `gone` is cancelled when the caller is gone: an ADD is undone then, the
+    /// other verbs run to their end (decision 15).
     ///
     /// # Errors
     /// What goes to the runtime; the message names pod, network, interface and cause.
     pub async fn serve(
         self: Arc<Self>,
         request: Request,
+        host: Host,
         gone: CancellationToken,
     ) -> Result<Option<Box<RawValue>>, CniError> {
-        let incoming = Incoming::read(&request, &self.file)?;
+        let incoming = Incoming::read(&request, host, &self.file)?;
         match incoming.env.verb {
             Verb::Add => self.add(&incoming, gone).await.map(Some),
             Verb::Del => self.del(&incoming).await.map(|()| None),

@@ -5,9 +5,14 @@ use std::path::{Path, PathBuf};
 /// The directories in which distributions and Kubernetes put the reference plugins.
 const PLUGIN_DIRS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 
-/// A binary of this workspace, beside the running one. Cargo does not build the binaries of other crates for a test:
+/// A binary of this workspace: out of `PLEXUS_BIN_DIR` where it is there, as `make bench` has it for the programs that
+/// ship, else beside the running one. Cargo does not build the binaries of other crates for a test:
 /// `cargo build --workspace --bins` does.
 pub fn binary(name: &str) -> PathBuf {
+    let shipped = std::env::var_os("PLEXUS_BIN_DIR").map(|dir| PathBuf::from(dir).join(name));
+    if let Some(path) = shipped.and_then(|path| path.canonicalize().ok()) {
+        return path;
+    }
     let path = profile_dir().join(name);
     assert!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
     path

@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -17,7 +18,7 @@ use plexus_api::wire;
 use serde_json::Value;
 
 use crate::binaries::binary;
-use crate::{Node, Reply, http};
+use crate::{Node, Reply, http, mounts};
 
 /// How long it may take to become ready, or to stop.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,6 +33,12 @@ pub struct Daemon<'n> {
     env: Vec<(&'static str, String)>,
     socket: PathBuf,
     log: PathBuf,
+    /// What it does not see of its node.
+    hidden: Vec<PathBuf>,
+    /// Where it sees the whole of its node once more.
+    root: Option<PathBuf>,
+    /// Whether it is in a PID namespace of its own.
+    own_pids: bool,
     child: Option<Child>,
 }
 
@@ -70,10 +77,34 @@ impl<'n> Daemon<'n> {
             env: Vec::new(),
             socket: Path::new(dir).join(wire::SOCKET_NAME),
             log: node.scratch().join("plexusd.log"),
+            hidden: Vec::new(),
+            root: None,
+            own_pids: false,
             child: None,
         };
         daemon.configure(config);
         daemon
+    }
+
+    /// The same in a container: in a mount namespace of its own, where `hidden` are empty.
+    #[must_use]
+    pub fn hiding(mut self, hidden: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.hidden.extend(hidden);
+        self
+    }
+
+    /// The same in a PID namespace of its own: it sees no process of the node.
+    #[must_use]
+    pub fn with_own_pids(mut self) -> Self {
+        self.own_pids = true;
+        self
+    }
+
+    /// The same with the node's root mounted at the directory `root`, as it is when the daemon starts.
+    #[must_use]
+    pub fn with_root_at(mut self, root: PathBuf) -> Self {
+        self.root = Some(root);
+        self
     }
 
     /// Gives it another configuration, which counts from the next start on.
@@ -100,7 +131,19 @@ impl<'n> Daemon<'n> {
         command.arg(subcommand).arg("--config").arg(&self.config).args(&self.source).envs(self.env.iter().cloned());
         // Nothing is printed to stdout: its end tells that the daemon has ended.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        self.child = Some(self.node.spawn(&mut command).expect("plexusd can be started"));
+        let (hidden, root) = (&self.hidden, self.root.as_deref());
+        let own_pids = self.own_pids;
+        let start = || {
+            if own_pids {
+                // For what this thread spawns.
+                unshare(CloneFlags::CLONE_NEWPID)?;
+            }
+            if !hidden.is_empty() || root.is_some() {
+                mounts::contain(hidden, root)?;
+            }
+            command.spawn()
+        };
+        self.child = Some(self.node.run(start).expect("plexusd can be started"));
     }
 
     /// Waits until `/readyz` says so. Panics with the log if the daemon ends or does not become ready.

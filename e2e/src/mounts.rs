@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 
 const NONE: Option<&str> = None;
 
@@ -24,6 +25,16 @@ pub fn furnish() -> io::Result<()> {
         private_children(Path::new("/etc"), &["cni"])?;
     }
     Ok(())
+}
+
+/// Moves the calling thread into a copy of its mount namespace, with `/` bound to `root` and `hidden` empty.
+pub fn contain(hidden: &[PathBuf], root: Option<&Path>) -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
+    if let Some(root) = root {
+        mount(Some("/"), root, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)?;
+    }
+    hidden.iter().try_for_each(|dir| tmpfs(dir))
 }
 
 fn tmpfs(at: &Path) -> io::Result<()> {

@@ -121,13 +121,13 @@ impl Fields {
     }
 
     /// A whole number above 0.
-    pub fn count(&self, key: &str, default: usize) -> Result<usize, FieldsError> {
+    pub fn count(&self, key: &str) -> Result<Option<usize>, FieldsError> {
         let allowed = "a whole number above 0";
         match self.get::<usize>(key, allowed)? {
             Some(0) => {
                 Err(FieldsError::Value { key: key.to_owned(), value: "0".to_owned(), allowed: allowed.to_owned() })
             }
-            count => Ok(count.unwrap_or(default)),
+            count => Ok(count),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The configuration as the daemon uses it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plexus_api::cni::RawMap;
@@ -14,7 +14,6 @@ use super::{Fields, FieldsError};
 /// Keys that Multus reads and that have no meaning here, or not yet; they are accepted in silence.
 const ACCEPTED: &[&str] = &[
     "auxiliaryCNIChainName",
-    "chrootDir",
     "cniDir",
     "connectionLimit",
     "enablePprof",
@@ -57,6 +56,10 @@ pub struct Settings {
     pub metrics: MetricsSettings,
     /// `binDir`: searched before the runtime's `CNI_PATH`.
     pub bin_dir: Option<PathBuf>,
+    /// `mountNamespace`: where plugins run.
+    pub mount_namespace: MountNamespace,
+    /// `chrootDir`: the root of plugins, where something is mounted there.
+    pub chroot_dir: Option<PathBuf>,
     /// `confDir`: networks by name on disk.
     pub conf_dir: PathBuf,
     /// `clusterNetwork`: the default network by definition, name, directory or file.
@@ -103,8 +106,8 @@ pub struct Settings {
     pub lookup_wait: Duration,
     /// `snapshotMaxAge`: how old definitions may be that serve while the API server is away; unset: any age.
     pub snapshot_max_age: Option<Duration>,
-    /// `maxPluginRuns`: how many calls run plugins at the same time.
-    pub max_plugin_runs: usize,
+    /// `maxPluginRuns`: how many calls run plugins at the same time; unset: as the memory allows.
+    pub max_plugin_runs: Option<usize>,
     /// `statusRequired`: an ADD whose network-status cannot be written fails.
     pub status_required: bool,
     /// `statusWait`: how long the answer to an ADD waits for network-status to be on the pod.
@@ -117,6 +120,33 @@ pub struct Settings {
     pub orphan_after: Duration,
     /// `shutdownGrace`: how long calls in flight may go on after SIGTERM.
     pub shutdown_grace: Duration,
+}
+
+/// The mount namespace in which plugins run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountNamespace {
+    /// The daemon's own.
+    Own,
+    /// That of the runtime which calls.
+    Caller,
+    /// The one that this file is.
+    Path(PathBuf),
+}
+
+impl MountNamespace {
+    fn read(fields: &Fields) -> Result<Self, FieldsError> {
+        const KEY: &str = "mountNamespace";
+        match fields.text(KEY)?.as_deref() {
+            None | Some("own") => Ok(Self::Own),
+            Some("caller") => Ok(Self::Caller),
+            Some(path) if path.starts_with('/') => Ok(Self::Path(path.into())),
+            Some(other) => Err(FieldsError::Value {
+                key: KEY.to_owned(),
+                value: format!("{other:?}"),
+                allowed: "\"own\", \"caller\" or the absolute path of a mount namespace".to_owned(),
+            }),
+        }
+    }
 }
 
 impl Settings {
@@ -141,6 +171,12 @@ impl Settings {
             log: LogSettings::read(fields, strict)?,
             metrics: MetricsSettings::read(fields)?,
             bin_dir: fields.raw("binDir").map(|_| fields.path("binDir", "/opt/cni/bin")).transpose()?,
+            mount_namespace: MountNamespace::read(fields)?,
+            chroot_dir: fields
+                .raw("chrootDir")
+                .map(|_| fields.path("chrootDir", "/"))
+                .transpose()?
+                .filter(|dir| dir != Path::new("/")),
             conf_dir: fields.path("confDir", "/etc/cni/multus/net.d")?,
             cluster_network: fields.text("clusterNetwork")?,
             autoconfig_dir: optional_path(fields, "multusAutoconfigDir")?,
@@ -166,7 +202,7 @@ impl Settings {
                 .raw("snapshotMaxAge")
                 .map(|_| fields.duration("snapshotMaxAge", Duration::MAX))
                 .transpose()?,
-            max_plugin_runs: fields.count("maxPluginRuns", 32)?,
+            max_plugin_runs: fields.count("maxPluginRuns")?,
             status_required: fields.boolean("statusRequired", false)?,
             status_wait: fields.duration("statusWait", seconds(1))?,
             recovery_interval: fields.duration("recoveryInterval", seconds(30))?,
@@ -195,6 +231,7 @@ const OURS: &[&str] = &[
     "allowedPluginTypes",
     "allowedUid",
     "binDir",
+    "chrootDir",
     "clusterNetwork",
     "cniConfigDir",
     "confDir",
@@ -214,6 +251,7 @@ const OURS: &[&str] = &[
     "maxPluginRuns",
     "metricsAddress",
     "metricsPort",
+    "mountNamespace",
     "multusAutoconfigDir",
     "multusConfigFile",
     "multusMasterCNI",

@@ -15,9 +15,8 @@ impl Delegates {
     ///
     /// # Errors
     /// [`Code::PluginMissing`] for the first that is not there or may not be executed.
-    pub fn find(&self, call: &Call, network: &NetworkConfig) -> Result<Vec<PathBuf>, CniError> {
-        let dirs = self.dirs(call);
-        network.plugins.iter().map(|plugin| lookup::find(&plugin.kind(), &dirs)).collect()
+    pub async fn find(&self, call: &Call, network: &NetworkConfig) -> Result<Vec<PathBuf>, CniError> {
+        find(call, network.plugins.iter().map(PluginConfig::kind).collect(), self.dirs(call)).await
     }
 
     /// ADD: in order, each with the result of the one before; the result of the last is the network's, in the network's
@@ -28,7 +27,7 @@ impl Delegates {
     pub async fn add(&self, call: &Call, attachment: &Attachment) -> Result<PluginResult, AddError> {
         let network = &attachment.config;
         let nothing_ran = |error| AddError { error, ran: false };
-        let programs = self.find(call, network).map_err(nothing_ran)?;
+        let programs = self.find(call, network).await.map_err(nothing_ran)?;
         let dirs = self.dirs(call);
         let mut previous = None;
         for (plugin, program) in network.plugins.iter().zip(programs) {
@@ -127,7 +126,7 @@ impl Delegates {
 
     async fn find_and_execute(&self, step: Step<'_>, payload: Payload<'_>) -> Result<(), CniError> {
         let dirs = self.dirs(step.call);
-        let program = lookup::find(&step.plugin.kind(), &dirs)?;
+        let program = find(step.call, vec![step.plugin.kind()], dirs.clone()).await?.remove(0);
         self.execute(step, payload, &dirs, &program, |_| Ok(())).await.map_err(|failed| failed.error)
     }
 
@@ -153,7 +152,7 @@ impl Delegates {
             deadline,
             cancel: &call.cancel,
         };
-        let ran = exec.run(&self.0.host).await;
+        let ran = exec.run(&call.host).await;
         for line in ran.iter().flat_map(|run| run.stderr.split(|byte| *byte == b'\n')).filter(|line| !line.is_empty()) {
             let line = String::from_utf8_lossy(line);
             tracing::info!(network = network.name, %verb, plugin = plugin.kind(), "stderr: {line}");
@@ -169,6 +168,12 @@ impl Delegates {
     fn dirs(&self, call: &Call) -> Vec<PathBuf> {
         lookup::search_path(&self.0.bin_dirs, &call.path)
     }
+}
+
+/// The programs of these types, one each.
+async fn find(call: &Call, kinds: Vec<String>, dirs: Vec<PathBuf>) -> Result<Vec<PathBuf>, CniError> {
+    let find = move || kinds.iter().map(|kind| lookup::find(kind, &dirs)).collect();
+    call.host.look(find).await.unwrap_or_else(|error| Err(answer::not_started(&error)))
 }
 
 /// One plugin on one verb.

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::host::Place;
 use crate::plan::Attachment;
 
 /// What every script starts with: it logs the call and keeps its stdin. `$dir` is its directory, `$me` its name.
@@ -43,14 +44,13 @@ impl Bench {
 
     fn with_timeout(plugin_timeout: Duration) -> Self {
         let dir = tempfile::tempdir().expect("dir");
-        let host = Host::start(Handle::current()).expect("host");
         let limits = Limits {
             bin_dirs: vec![dir.path().to_owned()],
             plugin_timeout,
             slots: 1,
             mark: ("PLEXUS_MARK", "1".to_owned()),
         };
-        Self { dir, delegates: Delegates::new(host, limits, Arc::new(Metrics::new(false))) }
+        Self { dir, delegates: Delegates::new(limits, Arc::new(Metrics::new(false))) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -122,6 +122,7 @@ fn attachment(plugins: &[&str]) -> Attachment {
 
 fn call() -> Call {
     Call {
+        host: Host::start(Handle::current(), Place::Own).expect("host"),
         container_id: "c1".to_owned(),
         netns: Some("/run/netns/c1".to_owned()),
         path: Vec::new(),

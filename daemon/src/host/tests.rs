@@ -24,7 +24,7 @@ async fn children_start_from_a_known_place() {
         unshare(CloneFlags::CLONE_FS).expect("unshare");
         std::env::set_current_dir(&start_here).expect("chdir");
         umask(Mode::from_bits_truncate(0o077));
-        let host = Host::start(runtime).expect("host");
+        let host = Host::start(runtime, Place::Own).expect("host");
         let left = (std::env::current_dir().expect("cwd"), umask(Mode::empty()));
         (host, left)
     })
@@ -42,7 +42,7 @@ async fn children_start_from_a_known_place() {
 
 #[tokio::test]
 async fn a_child_leads_its_own_group() {
-    let host = Host::start(Handle::current()).expect("host");
+    let host = Host::start(Handle::current(), Place::Own).expect("host");
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "read -r stat < /proc/self/stat; echo \"$stat\""]).stdout(Stdio::piped());
     let mut child = host.spawn(command).await.expect("spawn");
@@ -54,7 +54,7 @@ async fn a_child_leads_its_own_group() {
 
 #[tokio::test]
 async fn a_spawn_error_is_handed_back() {
-    let host = Host::start(Handle::current()).expect("host");
+    let host = Host::start(Handle::current(), Place::Own).expect("host");
     let error = host.spawn(Command::new("/nonexistent")).await.expect_err("nothing there");
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     assert!(host.spawn(Command::new("/bin/true")).await.is_ok(), "and the thread goes on");

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use plexus_api::cni::{NetworkConfig, PluginConfig, RawMap};
 use tokio::time::Instant;
@@ -16,6 +17,8 @@ use crate::config::{Fields, Publish};
 
 /// Runtimes load the first file by name (C-14).
 pub(super) const FILE: &str = "00-plexus.conflist";
+/// How long a file that is no JSON is left alone: who appends to it may be writing it in place.
+const GRACE: Duration = Duration::from_secs(1);
 /// After so many times in a row somebody else wants the directory for himself.
 const CONTESTED: u32 = 5;
 
@@ -29,6 +32,8 @@ pub(super) struct ConfigFile {
     others: Vec<PluginConfig>,
     /// What the file was when it was last in order.
     settled: Option<String>,
+    /// Since when it is no JSON.
+    broken: Option<Instant>,
     backoff: Backoff,
     restored: u64,
 }
@@ -47,7 +52,7 @@ impl ConfigFile {
         let path = publish.dir.join(FILE);
         let shim_keys = document::shim_keys(fields);
         let (others, backoff) = (Vec::new(), Backoff::default());
-        Self { publish, path, shim_keys, others, settled: None, backoff, restored: 0 }
+        Self { publish, path, shim_keys, others, settled: None, broken: None, backoff, restored: 0 }
     }
 
     pub fn path(&self) -> &Path {
@@ -98,6 +103,9 @@ impl ConfigFile {
             self.settled = Some(current.to_owned());
             return Ok(Written { now: false, later: None });
         }
+        if let Some(later) = self.broken_until(current.as_deref(), now) {
+            return Ok(Written { now: false, later: Some(later) });
+        }
         if self.settled.is_some() && self.settled != current {
             if let Err(later) = self.backoff.next(now) {
                 return Ok(Written { now: false, later: Some(later) });
@@ -106,10 +114,29 @@ impl ConfigFile {
             let how = if current.is_some() { "changed" } else { "taken away" };
             tracing::warn!(file = %self.path.display(), "the runtime's configuration was {how}; it is put back");
         }
-        place(&self.path, wanted.as_bytes(), 0o600, |_| Ok(()))?;
+        let mut overtaken = false;
+        let placed = place(&self.path, wanted.as_bytes(), 0o600, |_| {
+            // Who has appended to it meanwhile would lose that.
+            overtaken = read(&self.path)? != current;
+            if overtaken { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+        });
+        if overtaken {
+            return Ok(Written { now: false, later: Some(now) });
+        }
+        placed?;
         tracing::info!(file = %self.path.display(), "the runtime's configuration is published");
         self.settled = Some(wanted);
         Ok(Written { now: true, later: None })
+    }
+
+    /// Until when the file is left alone because it is no JSON.
+    fn broken_until(&mut self, current: Option<&str>, now: Instant) -> Option<Instant> {
+        if current.is_none_or(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()) {
+            self.broken = None;
+            return None;
+        }
+        let until = *self.broken.get_or_insert(now) + GRACE;
+        (now < until).then_some(until)
     }
 
     /// The first file that the runtime would load in place of ours.

@@ -182,6 +182,7 @@ async fn the_end_of_the_daemon_takes_nothing_away() {
 async fn cilium_that_wants_the_directory_for_itself_is_named() {
     let node = Node::with_primary().await;
     node.primary("05-cilium.conflist", "cilium");
+    node.until("cilium's", || node.capable_of("cilium")).await;
     // As with cni.exclusive: whatever else is there is renamed, each time it appears.
     for _ in 0..5 {
         node.until("put back", || node.at(FILE).exists()).await;
@@ -192,7 +193,6 @@ async fn cilium_that_wants_the_directory_for_itself_is_named() {
     node.until("contested", || node.status.get().contested.is_some()).await;
     assert!(node.status.get().contested.expect("contested").contains("cni.exclusive"));
     assert_eq!(node.status.get().restored, 5);
-    node.until("cilium's", || node.capable_of("cilium")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

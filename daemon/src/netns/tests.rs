@@ -2,13 +2,20 @@ use std::fs;
 use std::path::Path;
 
 use nix::sys::stat::Mode;
-use plexus_api::cni::Code;
+use plexus_api::cni::{CniError, Code};
 
 use super::Netns;
+use crate::host::{Host, Place};
 use sandbox::Sandbox;
 
 mod routes;
 mod sandbox;
+
+/// Opens a namespace as the daemon itself sees it.
+async fn open(path: &Path) -> Result<Netns, CniError> {
+    let host = Host::start(tokio::runtime::Handle::current(), Place::Own).expect("host");
+    Netns::open(path, &host).await
+}
 
 #[tokio::test]
 async fn what_is_no_network_namespace_is_refused() {
@@ -33,7 +40,7 @@ async fn what_is_no_network_namespace_is_refused() {
         "".into(),
     ];
     for path in paths {
-        let Err(error) = Netns::open(&path).await else { panic!("{} was opened", path.display()) };
+        let Err(error) = open(&path).await else { panic!("{} was opened", path.display()) };
         assert!(error.is(Code::InvalidEnvironment), "{error}");
         assert!(error.msg.contains(&format!("CNI_NETNS {}", path.display())), "{error}");
     }
@@ -45,7 +52,7 @@ async fn links_of_the_namespace_are_seen() {
     let Some(sandbox) = Sandbox::new() else { return };
     sandbox.link("net1", true).await;
     sandbox.link("net2", false).await;
-    let mut netns = Netns::open(&sandbox.path()).await.expect("open");
+    let mut netns = open(&sandbox.path()).await.expect("open");
 
     let links = netns.links().await.expect("links");
     let find = |name: &str| links.iter().find(|link| link.name == name).expect("link");
@@ -72,9 +79,9 @@ async fn links_of_the_namespace_are_seen() {
 async fn a_namespace_is_told_by_its_id_and_nobody_else_enters_it() {
     let (Some(one), Some(two)) = (Sandbox::new(), Sandbox::new()) else { return };
     let own = fs::read_link("/proc/thread-self/ns/net").expect("own");
-    let first = Netns::open(&one.path()).await.expect("open").id();
-    assert_eq!(Netns::open(&one.path()).await.expect("open again").id(), first);
-    assert_ne!(Netns::open(&two.path()).await.expect("open other").id(), first);
+    let first = open(&one.path()).await.expect("open").id();
+    assert_eq!(open(&one.path()).await.expect("open again").id(), first);
+    assert_ne!(open(&two.path()).await.expect("open other").id(), first);
     assert_eq!(first.ino, one.inode());
     assert_eq!(fs::read_link("/proc/thread-self/ns/net").expect("own"), own);
 }
@@ -84,7 +91,7 @@ async fn nothing_holds_the_namespace_afterwards() {
     plexus_api::rows!("R-071");
     let Some(sandbox) = Sandbox::new() else { return };
     let before = held(&sandbox);
-    let mut netns = Netns::open(&sandbox.path()).await.expect("open");
+    let mut netns = open(&sandbox.path()).await.expect("open");
     netns.links().await.expect("links");
     assert_eq!(held(&sandbox), (before.0, before.1 + 1), "one socket, no file");
     drop(netns);

@@ -8,6 +8,7 @@ use std::{fs, io, thread};
 
 use nix::libc;
 
+use crate::host::rights::{Capability, Rights};
 use crate::ledger::{Key, Record};
 use crate::netns;
 use crate::plan::NetnsId;
@@ -38,7 +39,7 @@ pub fn boot_id() -> io::Result<String> {
 /// Without `CAP_SYS_PTRACE`, since tasks of others would then look as if they had no namespace; or as reading `/proc`
 /// fails.
 pub fn living_netns(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>> {
-    if !has_sys_ptrace(&fs::read_to_string("/proc/thread-self/status")?) {
+    if !Rights::own()?.has(Capability::SysPtrace) {
         let text = "cannot tell which network namespaces are in use: plexusd needs the capability SYS_PTRACE";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
@@ -119,14 +120,6 @@ impl Scan {
             self.missing.remove(&inode);
         }
     }
-}
-
-/// Whether a task of this `status` has `CAP_SYS_PTRACE`, in its user namespace at least.
-fn has_sys_ptrace(status: &str) -> bool {
-    const CAP_SYS_PTRACE: u32 = 19;
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or_default();
-    effective >> CAP_SYS_PTRACE & 1 == 1
 }
 
 /// Where a link of a task leads. Nothing where the task has ended, or is closed to us although we may look at tasks:

@@ -55,11 +55,13 @@ pub enum Reason {
     DetachOrphaned,
     /// The pod has no network-status, because the annotation is too large or the API server refuses it.
     NetworkStatusRefused,
+    /// The pod runs without its networks: it started while the runtime did not know of Plexus.
+    NetworksMissing,
 }
 
 impl Reason {
     /// Every reason, for the documentation and its test.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::AddedInterface,
         Self::NoNetworkFound,
         Self::InvalidNetworks,
@@ -71,6 +73,7 @@ impl Reason {
         Self::DetachFailed,
         Self::DetachOrphaned,
         Self::NetworkStatusRefused,
+        Self::NetworksMissing,
     ];
 
     /// Its name.
@@ -87,6 +90,7 @@ impl Reason {
             Self::DetachFailed => "DetachFailed",
             Self::DetachOrphaned => "DetachOrphaned",
             Self::NetworkStatusRefused => "NetworkStatusRefused",
+            Self::NetworksMissing => "NetworksMissing",
         }
     }
 

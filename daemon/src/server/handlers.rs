@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -11,6 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
+use axum::{Extension, Router};
 use plexus_api::cni::{CniError, Code};
 use plexus_api::wire::{self, MAX_REQUEST};
 use serde::Serialize;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::successor::ALIVE;
+use crate::host::Caller;
 use crate::ledger::Abandon;
 use crate::telemetry::{Call, Logs};
 use crate::verbs::Verbs;
@@ -104,7 +105,11 @@ async fn log_level(State(shared): State<Shared>, level: String) -> Response {
     }
 }
 
-async fn cni(State(shared): State<Shared>, body: Result<Bytes, BytesRejection>) -> Response {
+async fn cni(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
     let body = match body {
         Ok(body) => body,
         Err(rejection) => {
@@ -125,7 +130,11 @@ async fn cni(State(shared): State<Shared>, body: Result<Bytes, BytesRejection>) 
     let _guard = gone.clone().drop_guard();
     let (call, metrics) = (Call::new(&request), shared.verbs.metrics.clone());
     // Boxed: it is large, and each layer around it would copy it.
-    let serve = Box::pin(shared.verbs.serve(request, gone));
+    let verbs = shared.verbs.clone();
+    let serve = Box::pin(async move {
+        let host = verbs.hosts.of(&caller)?;
+        verbs.serve(request, host, gone).await
+    });
     match shared.tasks.spawn(async move { call.observe(&metrics, serve).await }).await {
         Ok(Ok(Some(result))) => answered(result),
         Ok(Ok(None)) => StatusCode::OK.into_response(),

@@ -7,12 +7,17 @@ use std::time::Duration;
 
 use axum::Router;
 use futures_util::StreamExt;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use inotify::{EventStream, Inotify, WatchMask};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::host::Hosts;
 
 /// A caller sends the head of its request within this time, or is cut off.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,6 +28,7 @@ pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
     allowed_uid: Option<u32>,
+    hosts: Hosts,
     /// What tells this socket from one that another daemon puts in its place.
     inode: u64,
     changes: EventStream<[u8; 4096]>,
@@ -43,7 +49,7 @@ impl Listener {
     ///
     /// # Errors
     /// The system's, with the path.
-    pub fn bind(dir: &Path, name: &str, allowed_uid: Option<u32>) -> io::Result<Self> {
+    pub fn bind(dir: &Path, name: &str, allowed_uid: Option<u32>, hosts: Hosts) -> io::Result<Self> {
         let at = |error: io::Error, path: &Path| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.and_then(|()| std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700))).map_err(|e| at(e, dir))?;
@@ -64,7 +70,7 @@ impl Listener {
             Ok((socket, inode, inotify.into_event_stream([0; 4096])?))
         };
         let (socket, inode, changes) = bind().map_err(|error| at(error, &path))?;
-        Ok(Self { socket, path, allowed_uid, inode, changes })
+        Ok(Self { socket, path, allowed_uid, hosts, inode, changes })
     }
 
     /// Where the socket is.
@@ -82,7 +88,7 @@ impl Listener {
             }
             tokio::select! {
                 accepted = self.socket.accept() => {
-                    admit(accepted.map(|(stream, _)| stream), self.allowed_uid, &router, &graceful).await;
+                    admit(accepted.map(|(stream, _)| stream), self.allowed_uid, &self.hosts, &router, &graceful).await;
                 }
                 _ = self.changes.next() => {}
                 () = stop.cancelled() => break Ended::Stopped,
@@ -93,12 +99,12 @@ impl Listener {
             let _ = std::fs::remove_file(&self.path);
         }
         // Asked of the kernel and not of the runtime, which may not have heard yet of who has come.
-        let Self { socket, allowed_uid, .. } = self;
+        let Self { socket, allowed_uid, hosts, .. } = self;
         match socket.into_std() {
             Ok(socket) => {
                 while let Ok((stream, _)) = socket.accept() {
                     let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
-                    admit(stream, allowed_uid, &router, &graceful).await;
+                    admit(stream, allowed_uid, &hosts, &router, &graceful).await;
                 }
             }
             Err(error) => tracing::error!(%error, "callers that are waiting are turned away"),
@@ -116,12 +122,19 @@ impl Listener {
 async fn admit(
     accepted: io::Result<UnixStream>,
     allowed_uid: Option<u32>,
+    hosts: &Hosts,
     router: &Router,
     graceful: &GracefulShutdown,
 ) {
     match accepted {
         Ok(stream) if is_allowed(&stream, allowed_uid) => {
-            let service = TowerToHyperService::new(router.clone());
+            // Now, while the caller waits and cannot have gone.
+            let caller = hosts.caller(stream.peer_cred().ok().and_then(|peer| peer.pid()));
+            let service = router.clone().map_request(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(caller.clone());
+                request
+            });
+            let service = TowerToHyperService::new(service);
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(REQUEST_TIMEOUT)

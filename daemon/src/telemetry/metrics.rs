@@ -46,6 +46,7 @@ pub struct Metrics {
     spooled: IntGauge,
     cleanups: IntCounterVec,
     disbelieved: IntGauge,
+    networks_missing: IntGauge,
     status_pending: IntGauge,
     status_overdue: IntGauge,
     events_dropped: IntCounter,
@@ -165,6 +166,10 @@ impl Metrics {
                 "plexus_recovery_cleanups_total",
                 "What recovery cleaned up, or tried to.",
                 &["reason", "outcome"],
+            ),
+            networks_missing: new.gauge(
+                "plexus_pods_without_networks",
+                "Pods that run without the networks of their annotation, because they started while Plexus did not serve the node.",
             ),
             disbelieved: new.gauge(
                 "plexus_recovery_disbelieved_sandboxes",
@@ -323,6 +328,11 @@ impl Metrics {
     /// Whether a write of network-status has not been answered in time, as it is now.
     pub fn set_status_overdue(&self, overdue: bool) {
         self.status_overdue.set(i64::from(overdue));
+    }
+
+    /// How many pods run without the networks that they ask for.
+    pub fn networks_missing(&self, pods: usize) {
+        self.networks_missing.set(count(pods));
     }
 
     /// How many events were given up since the start, as it is now.

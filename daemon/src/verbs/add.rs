@@ -39,12 +39,12 @@ impl Verbs {
         let lane = self.ledger.begin_add(&env.container_id, &env.ifname).await?;
         refuse_second(&lane, &env.ifname)?;
         let call = incoming.delegate_call(incoming.settings.add_timeout, gone);
-        let mut netns = Netns::open(Path::new(env.netns.as_deref().unwrap_or_default())).await?;
+        let mut netns = Netns::open(Path::new(env.netns.as_deref().unwrap_or_default()), &incoming.host).await?;
         let planned = self.plan(incoming, &call, &mut netns).await;
         let planned = planned.inspect_err(|error| self.tell_refusal(incoming, error))?;
         telemetry::Call::record_networks(&planned.networks());
         for attachment in &planned.attachments {
-            let found = self.delegates.find(&call, &attachment.config);
+            let found = self.delegates.find(&call, &attachment.config).await;
             let found = found.map_err(|error| error.context(attachment.place()));
             found.inspect_err(|error| self.tell_refusal(incoming, error))?;
         }
@@ -66,7 +66,7 @@ impl Verbs {
             None => self.delegates.slot(Priority::Del).await,
         };
         let nothing_made = record.attachments.iter().all(|state| state.added.is_none());
-        let undo = Undo { netns: env.netns.clone(), path: call.path, env: call.env };
+        let undo = Undo { host: call.host, netns: env.netns.clone(), path: call.path, env: call.env };
         let undone = self.undo(&lane, record, undo, incoming.settings.del_timeout).await;
         if let Err(failures) = &undone {
             tracing::warn!(pod = %incoming.pod, %failures, "rollback is not complete; it will be tried again");

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Fields, Settings};
 use crate::delegate::Call;
 use crate::gather::Asked;
+use crate::host::Host;
 use crate::plan::PodRef;
 
 /// Variables beside `CNI_*` that plugins get from the runtime: tracing (P-021), and leave for a namespace (R-105).
@@ -20,6 +21,8 @@ const PASSED_ON: [&str; 4] = ["TRACEPARENT", "TRACESTATE", "BAGGAGE", "CNI_NETNS
 /// A call, checked.
 #[derive(Debug)]
 pub(super) struct Incoming {
+    /// Where plugins run.
+    pub host: Host,
     /// The environment.
     pub env: CniEnv,
     /// The configuration's version.
@@ -41,7 +44,7 @@ impl Incoming {
     ///
     /// # Errors
     /// The specification's codes 1, 2, 4, 6 and 7, before anything has been done.
-    pub fn read(request: &Request, file: &Fields) -> Result<Self, CniError> {
+    pub fn read(request: &Request, host: Host, file: &Fields) -> Result<Self, CniError> {
         let env = CniEnv::from_map(&request.env)?;
         let text = std::str::from_utf8(&request.config)
             .map_err(|_| CniError::new(Code::Decode, "the configuration on stdin is not UTF-8"))?;
@@ -84,7 +87,7 @@ impl Incoming {
         }
         let pass_on = request.env.iter().filter(|(key, _)| PASSED_ON.contains(&key.as_str()));
         let pass_on = pass_on.map(|(key, value)| (key.clone(), value.clone())).collect();
-        Ok(Self { env, version, args, pod, config, settings, pass_on })
+        Ok(Self { host, env, version, args, pod, config, settings, pass_on })
     }
 
     /// What gathering needs.
@@ -108,6 +111,7 @@ impl Incoming {
     /// What the plugins are called with, within `time` from now.
     pub fn delegate_call(&self, time: Duration, cancel: CancellationToken) -> Call {
         Call {
+            host: self.host.clone(),
             container_id: self.env.container_id.clone(),
             netns: self.env.netns.clone(),
             path: self.env.path.clone(),

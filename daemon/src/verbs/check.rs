@@ -27,7 +27,7 @@ impl Verbs {
             return Err(CniError::new(Code::CheckFailed, msg));
         };
         telemetry::Call::record_networks(&record.planned.networks());
-        let mut netns = Netns::open(Path::new(env.netns.as_deref().unwrap_or_default())).await?;
+        let mut netns = Netns::open(Path::new(env.netns.as_deref().unwrap_or_default()), &incoming.host).await?;
         let _slot = self.delegates.slot(Priority::Add).await;
         let call = incoming.delegate_call(incoming.settings.add_timeout, CancellationToken::new());
         for (index, attachment) in record.planned.attachments.iter().enumerate() {

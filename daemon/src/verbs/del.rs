@@ -36,6 +36,7 @@ impl Verbs {
         telemetry::Call::record_networks(&record.planned.networks());
         let _slot = self.delegates.slot(Priority::Del).await;
         let undo = Undo {
+            host: incoming.host.clone(),
             // The runtime's value, even where it is empty: a recorded path may be another sandbox's by now.
             netns: env.netns.clone(),
             path: env.path.clone(),

@@ -60,7 +60,8 @@ impl Verbs {
             tracing::info!(container_id, ifname, pod = %record.planned.pod, "GC: not listed by the runtime");
             let pod = format!("pod {}", record.planned.pod);
             let undo = Undo {
-                netns: self.recorded_netns(&record).await,
+                host: incoming.host.clone(),
+                netns: self.recorded_netns(&record, &incoming.host).await,
                 path: incoming.env.path.clone(),
                 env: incoming.pass_on.clone(),
             };

@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 use super::Verbs;
 use super::undo::Undo;
 use crate::delegate::Priority;
+use crate::host::Host;
 use crate::ledger::{Key, Record, Spooled};
 use crate::netns::Netns;
 use crate::telemetry::Call;
@@ -85,10 +86,17 @@ impl Verbs {
         if !leftover.is(&record) || stop.is_cancelled() {
             return;
         }
+        let host = match self.hosts.for_cleanup() {
+            Ok(host) => host,
+            Err(error) => {
+                tracing::warn!(container_id, ifname, %error, "recovery: not yet");
+                return;
+            }
+        };
         let _slot = self.delegates.slot(Priority::Recovery).await;
         let pod = record.planned.pod.clone();
-        let netns = if reason == Reason::Dead { None } else { self.recorded_netns(&record).await };
-        let undo = Undo { netns, path: Vec::new(), env: BTreeMap::new() };
+        let netns = if reason == Reason::Dead { None } else { self.recorded_netns(&record, &host).await };
+        let undo = Undo { host, netns, path: Vec::new(), env: BTreeMap::new() };
         let undone = self.undo(&lane, record, undo, self.settings.del_timeout).await;
         self.metrics.cleaned_up(reason.as_str(), undone.is_ok());
         match undone {
@@ -99,10 +107,10 @@ impl Verbs {
 
     /// The recorded path of the sandbox, where it still leads to the same namespace; a path may be another sandbox's
     /// by now.
-    pub(super) async fn recorded_netns(&self, record: &Record) -> Option<String> {
+    pub(super) async fn recorded_netns(&self, record: &Record, host: &Host) -> Option<String> {
         let planned = &record.planned;
         let path = Some(&planned.netns).filter(|path| !path.is_empty() && planned.boot_id == self.boot_id)?;
-        let netns = Netns::open(Path::new(path)).await.ok()?;
+        let netns = Netns::open(Path::new(path), host).await.ok()?;
         planned.netns_id.is_some_and(|id| id.may_be(netns.id())).then(|| path.clone())
     }
 
@@ -125,9 +133,16 @@ impl Verbs {
                 return;
             }
         };
-        self.confirm_netns(&mut request).await;
+        let host = match self.hosts.for_cleanup() {
+            Ok(host) => host,
+            Err(error) => {
+                tracing::warn!(%error, "a DEL from the spool cannot be served yet");
+                return;
+            }
+        };
+        self.confirm_netns(&mut request, &host).await;
         let (call, metrics) = (Call::new(&request), self.metrics.clone());
-        let served = self.serve(request, CancellationToken::new()).instrument(call.span().clone()).await;
+        let served = self.serve(request, host, CancellationToken::new()).instrument(call.span().clone()).await;
         metrics.cleaned_up("spooled", served.is_ok());
         match served {
             Ok(_) => {
@@ -141,11 +156,11 @@ impl Verbs {
     }
 
     /// Takes the path of the namespace from an old request unless it leads where it did.
-    async fn confirm_netns(&self, request: &mut Request) {
+    async fn confirm_netns(&self, request: &mut Request, host: &Host) {
         let variable = |key: &str| request.env.get(key).map(String::as_str).unwrap_or_default();
         let record = self.ledger.read(variable("CNI_CONTAINERID"), variable("CNI_IFNAME"));
         let netns = match record {
-            Ok(Some(record)) => self.recorded_netns(&record).await,
+            Ok(Some(record)) => self.recorded_netns(&record, host).await,
             _ => None,
         };
         if netns.as_deref() != Some(variable("CNI_NETNS")) {

@@ -28,7 +28,7 @@ impl Verbs {
         let networks = networks.map_err(|error| CniError { code: Code::NotAvailable as u32, ..error })?;
         let call = incoming.delegate_call(TIME.min(incoming.settings.plugin_timeout), gone);
         for network in networks {
-            let found = self.delegates.find(&call, &network.config).map(drop);
+            let found = self.delegates.find(&call, &network.config).await.map(drop);
             let ready = match found {
                 Ok(()) => self.delegates.status(&call, &network.config).await,
                 Err(missing) => Err(missing),

@@ -12,11 +12,14 @@ use tokio_util::sync::CancellationToken;
 use super::Verbs;
 use super::network_status::sandbox;
 use crate::delegate::Call;
+use crate::host::Host;
 use crate::ledger::{Lane, Line, Record};
 
 /// What the plugins are called with, beside what the record has.
 #[derive(Debug)]
 pub(super) struct Undo {
+    /// Where plugins run.
+    pub host: Host,
     /// `CNI_NETNS`; none where the sandbox's namespace is gone or not to be trusted.
     pub netns: Option<String>,
     /// The runtime's `CNI_PATH`; the record's where it is empty.
@@ -75,6 +78,7 @@ impl Verbs {
             let left = end.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(indexes.len() - done).unwrap_or(u32::MAX);
             let call = Call {
+                host: undo.host.clone(),
                 container_id: record.planned.container_id.clone(),
                 netns: undo.netns.clone(),
                 path: path.clone(),

@@ -1,6 +1,8 @@
 //! What `deploy/` applies to a cluster: what its objects say, what kustomize makes of them, what the admission policy
-//! refuses, and the image.
+//! refuses, the image, and a container of it.
 
+mod container;
+mod containerd;
 mod image;
 mod manifests;
 mod objects;

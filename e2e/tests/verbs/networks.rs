@@ -273,3 +273,29 @@ fn results_make_the_entries_of_the_status() {
     ]);
     assert_eq!(plexus.status(&pod).expect("status"), expected);
 }
+
+#[test]
+fn a_network_named_like_the_runtime_s_own_shares_no_record_with_it() {
+    rows!("R-082");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    // The runtime keeps results of its own network by this name, container and interface.
+    let own = "/var/lib/cni/results";
+    let pod = Pod::new("web").with_networks("like");
+    plexus.manifests.pod(&pod);
+    node.plugin("like", &attaches());
+    plexus.manifests.definition("like", &json!({"cniVersion": "1.0.0", "name": "plexus", "type": "like"}));
+    let sandbox = node.sandbox("web");
+    let cached = format!("{own}/plexus-{}-net1", sandbox.id());
+    node.run(|| {
+        fs::create_dir_all(own).expect("the runtime's directory");
+        fs::write(&cached, "the runtime's").expect("the runtime's cache");
+    });
+    let target = target(&sandbox, &pod);
+    plexus.runtime.add(&target).result();
+    plexus.runtime.check(&target).expect_silence();
+    plexus.runtime.del(&target).expect_silence();
+    assert_eq!(node.run(|| fs::read_to_string(&cached).ok()).as_deref(), Some("the runtime's"));
+    assert_eq!(node.run(|| fs::read_dir(own).map_or(0, Iterator::count)), 1);
+    plexus.assert_nothing_left(&sandbox);
+}

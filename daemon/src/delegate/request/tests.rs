@@ -1,10 +1,14 @@
+use std::sync::LazyLock;
+
 use plexus_api::cni::{Defaults, Version};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::host::{Host, Place};
 
 fn network(version: &str, plugins: &str) -> NetworkConfig {
     let text = format!(r#"{{"name":"net","cniVersion":"{version}","plugins":[{plugins}]}}"#);
@@ -142,7 +146,10 @@ fn gc_and_status_carry_no_container() {
 }
 
 fn call(env: &[(&str, &str)]) -> Call {
+    // Nothing runs on it; it may not end within another one.
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
     Call {
+        host: Host::start(RUNTIME.handle().clone(), Place::Own).expect("host"),
         container_id: "c1".to_owned(),
         netns: Some("/run/netns/c1".to_owned()),
         path: Vec::new(),

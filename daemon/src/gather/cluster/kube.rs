@@ -20,7 +20,7 @@ use crate::plan::Pod;
 pub use backoff::Backoff;
 pub use connection::{Connection, ConnectionError};
 use follow::Follower;
-pub use live::{Live, is_name};
+pub use live::{Live, Running, is_name};
 pub use trouble::Trouble;
 pub use writes::Writes;
 

@@ -122,6 +122,11 @@ impl Store {
         self.0.borrow().pods.objects.get(&key(namespace, name)).cloned()
     }
 
+    /// All pods, in no order.
+    pub fn pods(&self) -> Vec<Arc<Pod>> {
+        self.0.borrow().pods.objects.values().cloned().collect()
+    }
+
     /// The definition, if it is known.
     pub fn definition(&self, namespace: &str, name: &str) -> Option<Arc<Definition>> {
         self.0.borrow().definitions.objects.get(&key(namespace, name)).cloned()

@@ -42,12 +42,13 @@ impl Published {
         self.bring_for("mac")
     }
 
-    /// Brings it at the time at which that is due.
+    /// Brings it, each time when that is due, until it is written.
     fn bring_late(&mut self) {
-        let written = self.bring();
-        if let Some(later) = written.later {
-            self.now = later;
-            assert!(self.bring().now);
+        loop {
+            match self.bring() {
+                DONE => return,
+                Written { later, .. } => self.now = later.expect("it is to be written"),
+            }
         }
     }
 
@@ -164,6 +165,25 @@ fn what_others_break_is_put_back() {
         assert_eq!(published.read(), list, "{text}");
     }
     assert_eq!(published.file.restored(), 4);
+}
+
+#[test]
+fn who_writes_in_place_is_given_time() {
+    let mut published = Published::new(&[]);
+    published.bring();
+    let mut list = published.read();
+    list["plugins"].as_array_mut().expect("a list").push(json!({"type": "istio-cni"}));
+    let text = list.to_string();
+    for half in ["", &text[..30]] {
+        fs::write(published.path(), half).expect("file");
+        let written = published.bring();
+        assert!(!written.now && written.later.is_some(), "{written:?}");
+        assert_eq!(published.bring(), written, "looked at again, it is not later");
+    }
+    fs::write(published.path(), &text).expect("file");
+    assert_eq!(published.bring(), NOTHING);
+    assert_eq!(published.kinds(), ["plexus", "istio-cni"]);
+    assert_eq!(published.file.restored(), 0);
 }
 
 #[test]

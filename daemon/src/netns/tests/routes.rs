@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use plexus_api::cni::Code;
 
-use super::sandbox::Sandbox;
+use super::{open, sandbox::Sandbox};
 use crate::netns::{DefaultRoute, Family, MovedRoutes, Netns};
 
 fn ip(text: &str) -> IpAddr {
@@ -17,7 +17,7 @@ fn default(ifname: &str, gateway: Option<IpAddr>) -> DefaultRoute {
 async fn two_links(sandbox: &Sandbox) -> Netns {
     sandbox.link_with("eth0", &["10.0.0.2/24", "fd00::2/64"]).await;
     sandbox.link_with("net1", &["10.1.0.2/24", "fd01::2/64"]).await;
-    Netns::open(&sandbox.path()).await.expect("open")
+    open(&sandbox.path()).await.expect("open")
 }
 
 #[tokio::test]

@@ -20,15 +20,21 @@ use crate::plan::{CONFIG_SOURCE, Pod};
 const KEPT: [&str; 5] =
     [NETWORKS, DEFAULT_NETWORK, CONFIG_SOURCE, "kubernetes.io/config.hash", "kubernetes.io/config.mirror"];
 
+/// A namespaced kind as the API server has it.
+pub(super) trait Wire:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static
+{
+}
+
+impl<T> Wire for T where
+    T: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static
+{
+}
+
 /// What the store keeps of a kind of the API server.
 pub(super) trait Kind: Object + Send {
     /// The kind as the API server has it.
-    type Wire: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + 'static;
+    type Wire: Wire;
     /// Its name in messages.
     const NAME: &str;
     /// Whether a list may come from the server's cache, unpaged. Its answer to a selector by node is quick there, and

@@ -4,14 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1;
 use kube::{Api, Client};
 use plexus_api::cni::{CniError, Code};
+use plexus_api::status::NETWORK_STATUS;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::super::store::Definition;
 use super::connection::Connection;
-use super::kinds::Kind;
+use super::kinds::{Kind, Wire};
 use super::trouble::Trouble;
 use crate::plan::Pod;
 
@@ -58,6 +60,22 @@ impl Live {
         self.get(namespace, name, deadline).await
     }
 
+    /// The whole pod, as far as it tells whether it runs without its networks, or none if there is none.
+    ///
+    /// # Errors
+    /// [`Code::TryAgain`] without an answer.
+    pub async fn running(&self, namespace: &str, name: &str) -> Result<Option<Running>, CniError> {
+        let asked = timeout_at(Instant::now() + PATIENCE, self.try_get::<v1::Pod>(namespace, name)).await;
+        let no_answer = |why: &str| {
+            CniError::new(Code::TryAgain, format!("the API server was asked for pod {namespace}/{name}: {why}"))
+        };
+        let pod = match asked {
+            Err(_) => return Err(no_answer("it did not answer in time")),
+            Ok(answer) => answer.map_err(|trouble| no_answer(&trouble.text()))?,
+        };
+        Ok(pod.map(Running::from))
+    }
+
     async fn get<T: Kind>(&self, namespace: &str, name: &str, deadline: Instant) -> Result<Option<T>, CniError> {
         if ![namespace, name].into_iter().all(is_name) {
             // No object is called so, and the text would be part of a path.
@@ -68,7 +86,7 @@ impl Live {
             let msg = format!("the API server was asked for {} {namespace}/{name}: {why}", T::NAME);
             CniError::new(Code::TryAgain, msg)
         };
-        match timeout_at(patience, self.try_get::<T>(namespace, name)).await {
+        match timeout_at(patience, self.try_get::<T::Wire>(namespace, name)).await {
             Err(_) => Err(no_answer("it did not answer in time")),
             Ok(Err(trouble)) => Err(no_answer(&trouble.text())),
             Ok(Ok(None)) => Ok(None),
@@ -79,11 +97,11 @@ impl Live {
         }
     }
 
-    async fn try_get<T: Kind>(&self, namespace: &str, name: &str) -> Result<Option<T::Wire>, Trouble> {
-        let mut answer = self.ask::<T>(namespace, name).await;
+    async fn try_get<W: Wire>(&self, namespace: &str, name: &str) -> Result<Option<W>, Trouble> {
+        let mut answer = self.ask::<W>(namespace, name).await;
         if answer.as_ref().is_err_and(|trouble| trouble.code() == 401) {
             *self.client.lock().await = None;
-            answer = self.ask::<T>(namespace, name).await;
+            answer = self.ask::<W>(namespace, name).await;
         }
         match answer {
             // Also where the server does not have the kind.
@@ -92,7 +110,7 @@ impl Live {
         }
     }
 
-    async fn ask<T: Kind>(&self, namespace: &str, name: &str) -> Result<T::Wire, Trouble> {
+    async fn ask<W: Wire>(&self, namespace: &str, name: &str) -> Result<W, Trouble> {
         let client = {
             let mut client = self.client.lock().await;
             match &*client {
@@ -100,7 +118,33 @@ impl Live {
                 None => client.insert(self.connection.client().await?).clone(),
             }
         };
-        Ok(Api::<T::Wire>::namespaced(client, namespace).get(name).await?)
+        Ok(Api::<W>::namespaced(client, namespace).get(name).await?)
+    }
+}
+
+/// What tells whether a pod runs without its networks.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// Its UID.
+    pub uid: String,
+    /// Whether it is in the network of its node.
+    pub host_network: bool,
+    /// Whether network-status was written for it.
+    pub has_status: bool,
+    /// Whether its containers have been started, and neither have all ended for good nor are to be deleted.
+    pub runs: bool,
+}
+
+impl From<v1::Pod> for Running {
+    fn from(v1::Pod { metadata, spec, status }: v1::Pod) -> Self {
+        let annotations = metadata.annotations.unwrap_or_default();
+        Self {
+            uid: metadata.uid.unwrap_or_default(),
+            host_network: spec.and_then(|spec| spec.host_network).unwrap_or_default(),
+            has_status: annotations.contains_key(NETWORK_STATUS),
+            runs: status.and_then(|status| status.phase).is_some_and(|phase| phase == "Running")
+                && metadata.deletion_timestamp.is_none(),
+        }
     }
 }
 

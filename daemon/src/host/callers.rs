@@ -1,0 +1,205 @@
+//! Whose mount namespace plugins run in, and the threads that are there.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+
+use plexus_api::cni::{CniError, Code};
+use tokio::runtime::Handle;
+
+use super::{Host, Place, Thread};
+use crate::config::MountNamespace;
+
+/// Stands in for a runtime that has not called yet.
+const INIT: &str = "/proc/1/ns/mnt";
+
+/// Finds the host of each call.
+#[derive(Debug, Clone)]
+pub struct Hosts(Arc<Kind>);
+
+#[derive(Debug)]
+enum Kind {
+    Same(Host),
+    Callers(Callers),
+}
+
+/// One thread for each mount namespace from which a call is being served, and one for the last that called. No other is
+/// kept: as long as its namespace exists, so does what is mounted there.
+#[derive(Debug)]
+struct Callers {
+    runtime: Handle,
+    /// What serves where nobody has called.
+    stand_in: PathBuf,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// By device and inode. A number is not used again while a thread is in that namespace.
+    threads: BTreeMap<(u64, u64), Weak<Thread>>,
+    last: Option<Host>,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone)]
+pub struct Caller(Arc<Seen>);
+
+#[derive(Debug)]
+enum Seen {
+    /// It is in this mount namespace.
+    In(File),
+    /// That cannot be seen.
+    Unknown(io::Error),
+    /// It is in another PID namespace than the daemon.
+    Hidden,
+    /// It does not matter.
+    Anyone,
+}
+
+impl Hosts {
+    /// The hosts for these settings. A `chroot_dir` that is no mount point is passed over, with a warning: plexusd was
+    /// then deployed without it. To be called within a runtime.
+    ///
+    /// # Errors
+    /// A place that cannot be entered, with what that takes.
+    pub fn open(mount_namespace: &MountNamespace, chroot_dir: Option<&Path>) -> io::Result<Self> {
+        if let Some(dir) = chroot_dir {
+            if is_mount_point(dir)? {
+                return Self::same(Place::Chroot(dir.to_owned()));
+            }
+            tracing::warn!(
+                "chrootDir is {}, but nothing is mounted there: mountNamespace says where plugins run",
+                dir.display()
+            );
+        }
+        match mount_namespace {
+            MountNamespace::Own => Self::same(Place::Own),
+            MountNamespace::Caller => Ok(Self::of_callers(Handle::current(), PathBuf::from(INIT))),
+            MountNamespace::Path(path) => {
+                let at = |error| io::Error::other(format!("mountNamespace {}: {error}", path.display()));
+                Self::same(Place::Namespace(File::open(path).map_err(at)?)).map_err(at)
+            }
+        }
+    }
+
+    fn same(place: Place) -> io::Result<Self> {
+        Ok(Self(Arc::new(Kind::Same(Host::start(Handle::current(), place)?))))
+    }
+
+    pub(super) fn of_callers(runtime: Handle, stand_in: PathBuf) -> Self {
+        Self(Arc::new(Kind::Callers(Callers { runtime, stand_in, known: Mutex::default() })))
+    }
+
+    /// Whether plugins see what the daemon sees.
+    pub fn is_own(&self) -> bool {
+        matches!(self.0.as_ref(), Kind::Same(host) if host.0.is_own)
+    }
+
+    /// Remembers who has connected; `pid` as the socket has it. The process must still be there.
+    pub fn caller(&self, pid: Option<i32>) -> Caller {
+        static HIDDEN: Once = Once::new();
+        if pid == Some(0) {
+            HIDDEN.call_once(|| tracing::error!("{}", hidden().msg));
+        }
+        let seen = match (self.0.as_ref(), pid) {
+            (Kind::Same(_), _) => Seen::Anyone,
+            (Kind::Callers(_), Some(0)) => Seen::Hidden,
+            (Kind::Callers(_), Some(pid)) => {
+                File::open(format!("/proc/{pid}/ns/mnt")).map_or_else(Seen::Unknown, Seen::In)
+            }
+            (Kind::Callers(_), None) => Seen::Unknown(io::Error::other("the socket does not tell its process")),
+        };
+        Caller(Arc::new(seen))
+    }
+
+    /// The host on which a call of `caller` is served.
+    ///
+    /// # Errors
+    /// [`Code::TryAgain`] where its mount namespace cannot be seen or entered, and no other can take its place.
+    pub fn of(&self, caller: &Caller) -> Result<Host, CniError> {
+        match (self.0.as_ref(), caller.0.as_ref()) {
+            (Kind::Same(host), _) => Ok(host.clone()),
+            (Kind::Callers(callers), Seen::In(namespace)) => {
+                let host = callers.enter(namespace).map_err(|error| away(&error))?;
+                callers.known().last = Some(host.clone());
+                Ok(host)
+            }
+            (Kind::Callers(_), Seen::Hidden) => Err(hidden()),
+            (Kind::Callers(_), Seen::Unknown(error)) => {
+                tracing::warn!(%error, "the caller's mount namespace cannot be seen; taking the last caller's");
+                self.for_cleanup()
+            }
+            (Kind::Callers(_), Seen::Anyone) => self.for_cleanup(),
+        }
+    }
+
+    /// The host for what nobody asks for any more: where the last call came from, or else where the machine's first
+    /// process is.
+    ///
+    /// # Errors
+    /// [`Code::TryAgain`] where that cannot be entered.
+    pub fn for_cleanup(&self) -> Result<Host, CniError> {
+        let callers = match self.0.as_ref() {
+            Kind::Same(host) => return Ok(host.clone()),
+            Kind::Callers(callers) => callers,
+        };
+        if let Some(last) = callers.known().last.clone() {
+            return Ok(last);
+        }
+        let entered = File::open(&callers.stand_in).and_then(|namespace| callers.enter(&namespace));
+        entered.map_err(|error| {
+            let path = callers.stand_in.display();
+            away(&io::Error::other(format!("no runtime has called yet, and {path}: {error}")))
+        })
+    }
+}
+
+impl Callers {
+    /// The thread in that namespace.
+    fn enter(&self, namespace: &File) -> io::Result<Host> {
+        let meta = namespace.metadata()?;
+        let id = (meta.dev(), meta.ino());
+        let mut known = self.known();
+        if let Some(thread) = known.threads.get(&id).and_then(Weak::upgrade) {
+            return Ok(Host(thread));
+        }
+        let host = Host::start(self.runtime.clone(), Place::Namespace(namespace.try_clone()?))?;
+        known.threads.retain(|_, thread| thread.strong_count() > 0);
+        known.threads.insert(id, Arc::downgrade(&host.0));
+        Ok(host)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        // No code that runs under the lock can leave it half changed.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn hidden() -> CniError {
+    let msg =
+        "plexusd cannot see the processes that call it: it needs the host's PID namespace (hostPID: true in its pod)";
+    CniError::new(Code::TryAgain, msg)
+}
+
+fn away(error: &io::Error) -> CniError {
+    CniError::new(Code::TryAgain, format!("the mount namespace in which plugins run cannot be entered: {error}"))
+}
+
+/// Whether something is mounted at `dir` itself. By the mount table: a directory that is bound from the same file
+/// system cannot be told from its parent otherwise.
+fn is_mount_point(dir: &Path) -> io::Result<bool> {
+    let dir = match dir.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        dir => dir?,
+    };
+    let table = fs::read_to_string("/proc/thread-self/mountinfo")?;
+    // Blanks are octal there.
+    let dir = dir.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040");
+    Ok(table.lines().filter_map(|line| line.split(' ').nth(4)).any(|mount_point| mount_point == dir))
+}

@@ -1,0 +1,38 @@
+use super::*;
+
+#[test]
+fn a_memory_limit_bounds_the_runs() {
+    for (limit, runs) in [
+        (None, 32),
+        (Some(0), 2),
+        (Some(64 << 20), 2),
+        (Some(128 << 20), 6),
+        (Some(256 << 20), 14),
+        (Some(544 << 20), 32),
+        (Some(u64::MAX), 32),
+    ] {
+        assert_eq!(within(limit), runs, "{limit:?}");
+    }
+}
+
+#[test]
+fn the_least_limit_of_all_groups_counts() {
+    let dir = tempfile::tempdir().expect("dir");
+    let root = dir.path();
+    let write = |group: &str, text: &str| {
+        fs::create_dir_all(root.join(group)).expect("mkdir");
+        fs::write(root.join(group).join("memory.max"), text).expect("write");
+    };
+    assert_eq!(limit("0::/a/b\n", root), None);
+    write("a/b", "max\n");
+    assert_eq!(limit("0::/a/b\n", root), None, "no limit");
+    write("a", "1000\n");
+    assert_eq!(limit("9:name=systemd:/x\n0::/a/b\n", root), Some(1000), "the group above");
+    write("a/b", "500\n");
+    assert_eq!(limit("0::/a/b\n", root), Some(500));
+    assert_eq!(limit("4:memory:/a/b\n", root), None, "version 1");
+    // A container that sees its own group alone.
+    write("", "700\n");
+    assert_eq!(limit("0::/kubepods/pod1/c1\n", root), Some(700));
+    assert_eq!(limit("0::/\n", root), Some(700));
+}

@@ -1,0 +1,65 @@
+use super::*;
+
+const GAP: Duration = Duration::from_mins(1);
+
+fn pod(name: &str, annotations: &[(&str, &str)]) -> Arc<Pod> {
+    Arc::new(Pod {
+        namespace: "ns".into(),
+        name: name.into(),
+        uid: format!("uid-{name}"),
+        annotations: annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+    })
+}
+
+fn running() -> Running {
+    Running { uid: "uid-p".into(), host_network: false, has_status: false, runs: true }
+}
+
+fn whose() -> PodRef {
+    PodRef { namespace: "ns".into(), name: "p".into(), uid: "uid-p".into(), is_static: false }
+}
+
+#[test]
+fn only_a_pod_that_surely_runs_without_its_networks_is_told() {
+    let judge = |running| judge(&whose(), Some(&running));
+    assert_eq!(judge(running()), Some(true));
+    assert_eq!(super::judge(&whose(), None), Some(false), "gone");
+    assert_eq!(judge(Running { uid: "other".into(), ..running() }), Some(false));
+    assert_eq!(judge(Running { host_network: true, ..running() }), Some(false));
+    assert_eq!(judge(Running { has_status: true, ..running() }), Some(false));
+    // This may change.
+    assert_eq!(judge(Running { runs: false, ..running() }), None, "pending, or finished");
+}
+
+#[test]
+fn pods_that_ask_for_nothing_are_no_suspects() {
+    let static_pod = [(NETWORKS, "a"), (crate::plan::CONFIG_SOURCE, "file")];
+    for (annotations, suspected) in [
+        (&[(NETWORKS, "a")][..], true),
+        (&[], false),
+        (&[(NETWORKS, "")], false),
+        (&[(NETWORKS, "[]")], false),
+        (&[(NETWORKS, "{")], false),
+        (&static_pod, false),
+    ] {
+        assert_eq!(asks(&pod("p", annotations)), suspected, "{annotations:?}");
+    }
+}
+
+#[test]
+fn a_suspect_is_asked_for_after_the_gap_and_less_and_less_often() {
+    let (audit, start) = (Audit::default(), Instant::now());
+    let pods = [pod("p", &[(NETWORKS, "a")])];
+    let due = |after: Duration| audit.look(&pods, &[], GAP, start + after).0;
+    assert_eq!(due(Duration::ZERO), []);
+    assert_eq!(due(GAP / 2), []);
+    assert_eq!(due(GAP), [whose()]);
+    audit.suspects().get_mut("uid-p").expect("a suspect").asked = 1;
+    assert_eq!(due(GAP), []);
+    assert_eq!(due(2 * GAP), [whose()]);
+    // When it is known to be unmet, it counts for as long as the pod is there.
+    audit.suspects().get_mut("uid-p").expect("a suspect").unmet = Some(true);
+    assert_eq!(audit.look(&pods, &[], GAP, start + 9 * GAP), (vec![], 1));
+    assert_eq!(audit.look(&[], &[], GAP, start + 9 * GAP), (vec![], 0));
+    assert_eq!(due(10 * GAP), [], "one that comes back begins anew");
+}

@@ -1,0 +1,126 @@
+//! A container as the DaemonSet's pod has it: its image, its mounts, its configuration, its rights. The cluster is a
+//! directory of manifests.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use plexus_e2e::{Flavour, Node, Pod, Runtime, Script, Step, Target, skip};
+use serde_json::{Value, json};
+
+use crate::containerd::{Containerd, missing};
+use crate::objects::{Objects, root};
+
+/// How long a container may take to become ready.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
+}
+
+/// Starts a container of the DaemonSet with `verb` for its first argument. `bin` takes the place of /opt/cni/bin, as on
+/// a distribution that has it elsewhere.
+fn start(containerd: &Containerd, node: &Node, id: &str, verb: &str, bin: &Path) {
+    let objects = Objects::of_node();
+    let (pod, container) = (objects.pod_spec(), objects.container());
+    let manifests = node.scratch().join("manifests");
+    let mut mounts = vec![(manifests.clone(), "/manifests".to_owned(), "ro")];
+    for mount in container["volumeMounts"].as_array().expect("mounts") {
+        let source = match text(&mount["name"]) {
+            "config" => root("deploy/node"),
+            "cni-bin" => bin.to_owned(),
+            name => objects.host_path(name).into(),
+        };
+        // As the runtime does for a pod.
+        node.run(|| fs::create_dir_all(&source)).expect("it can be made");
+        mounts.push((
+            source,
+            text(&mount["mountPath"]).to_owned(),
+            if mount["readOnly"] == true { "ro" } else { "rw" },
+        ));
+    }
+    fs::create_dir_all(manifests).expect("it can be made");
+    let mount = |(from, to, how): (std::path::PathBuf, String, &str)| {
+        ["--mount".to_owned(), format!("type=bind,src={},dst={to},options=rbind:{how}", from.display())]
+    };
+    let mut options: Vec<String> = mounts.into_iter().flat_map(mount).collect();
+    assert_eq!(pod["hostNetwork"], true);
+    options.push("--net-host".into());
+    assert_eq!(pod["hostPID"], true);
+    options.extend(["--with-ns".into(), format!("pid:/proc/{}/ns/pid", std::process::id())]);
+    let security = &container["securityContext"];
+    assert_eq!((&security["privileged"], &security["readOnlyRootFilesystem"]), (&json!(true), &json!(true)));
+    options.extend(["--privileged".into(), "--read-only".into()]);
+    let mut command = vec![text(&container["command"][0]), verb];
+    command.extend(container["args"].as_array().expect("arguments").iter().skip(1).map(text));
+    command.extend(["--manifests", "/manifests"]);
+    containerd.start_container(id, &options.iter().map(String::as_str).collect::<Vec<_>>(), &command);
+}
+
+/// Whether the container's readiness probe succeeds, and what it says.
+fn ready(containerd: &Containerd, id: &str) -> (bool, String) {
+    let objects = Objects::of_node();
+    let probe = objects.container()["readinessProbe"]["exec"]["command"].as_array().expect("a command");
+    let probe: Vec<_> = probe.iter().map(text).collect();
+    containerd.try_ctr(&[&["task", "exec", "--exec-id", "probe", id], &probe[..]].concat())
+}
+
+/// Waits until the probe succeeds, or fails saying `words`.
+fn wait(containerd: &Containerd, id: &str, words: Option<&str>) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let (well, said) = ready(containerd, id);
+        if words.map_or(well, |words| said.contains(words)) {
+            return;
+        }
+        assert!(Instant::now() < end, "{id} is not ready: {said}");
+    }
+}
+
+#[test]
+fn a_pod_of_the_daemon_set_serves_and_uninstalls() {
+    plexus_api::rows!("C-20", "C-25");
+    if let Some(missing) = missing() {
+        skip!("{missing}");
+    }
+    let node = plexus_e2e::node!();
+    let bin = node.scratch().join("cni-bin");
+    let net_d = Path::new("/etc/cni/net.d");
+    let published = || node.run(|| net_d.join("00-plexus.conflist").exists());
+    node.plugin("main", &Script::new().on("ADD", [Step::Link("bridge".into())]).on("DEL", [Step::Unlink]));
+    let network = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "main"}]});
+    node.run(|| {
+        fs::create_dir_all(net_d)?;
+        fs::write(net_d.join("10-pods.conflist"), network.to_string())
+    })
+    .expect("it can be written");
+    let containerd = Containerd::start(&node);
+
+    start(&containerd, &node, "serve", "serve", &bin);
+    wait(&containerd, "serve", None);
+    assert!(published() && bin.join("plexus").exists());
+    // The runtime executes the shim on the node; sandbox and plugin are there, not in the container.
+    let list = node.run(|| fs::read(net_d.join("00-plexus.conflist"))).expect("it can be read");
+    let list: Value = serde_json::from_slice(&list).expect("JSON");
+    let mut config = list["plugins"][0].clone();
+    (config["cniVersion"], config["name"]) = (list["cniVersion"].clone(), list["name"].clone());
+    let runtime = Runtime::new(&node, Flavour::Containerd, bin.join("plexus"), config);
+    let sandbox = node.sandbox("web");
+    let target = Target::new(&sandbox, "eth0", &Pod::new("web"));
+    runtime.add(&target).result();
+    assert!(sandbox.link("eth0").is_some());
+    runtime.check(&target).expect_silence();
+
+    // The other command, beside the first container, as a rolling update with a surge has it.
+    start(&containerd, &node, "uninstall", "uninstall", &bin);
+    wait(&containerd, "uninstall", Some("1 interfaces are attached"));
+    assert!(
+        !published() && bin.join("plexus").exists(),
+        "new pods start without Plexus, this one can still be deleted"
+    );
+    runtime.del(&target).expect_silence();
+    assert!(sandbox.link("eth0").is_none());
+    wait(&containerd, "uninstall", None);
+    assert!(!bin.join("plexus").exists());
+    assert!(node.run(|| net_d.join("10-pods.conflist").exists()));
+}
