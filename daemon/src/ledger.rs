@@ -161,7 +161,8 @@ impl Ledger {
         self.0.lock.mark()
     }
 
-    /// Whether the record of this key was removed a short while ago by this process. Runtimes send a second DEL.
+    /// Whether the record of this key was removed a short while ago by this process, or its ADD refused. Runtimes send
+    /// a second DEL, and one after an ADD that failed.
     pub fn recently_deleted(&self, container_id: &str, ifname: &str) -> bool {
         locked(&self.0.deleted).iter().any(|(id, name)| id == container_id && name == ifname)
     }
