@@ -5,7 +5,7 @@ use plexus_api::cni::{CniArgs, CniError, Code, Defaults, NetworkConfig, RawMap, 
 use plexus_api::rows;
 use plexus_api::selection::{Bandwidth, PortMapping, Selection};
 
-use super::{DefaultRoutes, Network, Plan, PodRef, Policy, RouteOwner, Selected, Snapshot, plan};
+use super::{DefaultRoutes, NetnsId, Network, Plan, PodRef, Policy, RouteOwner, Selected, Snapshot, plan};
 
 fn config(text: &str) -> NetworkConfig {
     let defaults = Defaults { name: Some("test"), version: Version::V1_0_0 };
@@ -381,4 +381,27 @@ fn the_same_network_twice_gives_two_attachments_that_differ_in_interface_only() 
     let tuple = |i: usize| (plan.attachments[i].config.name.clone(), plan.attachments[i].ifname.clone());
     assert_eq!(tuple(1).0, tuple(2).0);
     assert_ne!(tuple(1).1, tuple(2).1);
+}
+
+#[test]
+fn an_attachment_is_named_by_network_and_interface() {
+    let planned = plan(&snapshot()).expect("a plan");
+    assert_eq!(planned.attachments[0].place(), r#"network "cluster" interface "eth0""#);
+    assert_eq!(planned.attachments[0].place(), super::place("cluster", "eth0"));
+}
+
+#[test]
+fn a_namespace_may_be_another_of_its_number_unless_a_cookie_tells_them_apart() {
+    let id = |dev, ino, cookie| NetnsId { dev, ino, cookie };
+    for (one, other, may) in [
+        (id(4, 10, Some(1)), id(4, 10, Some(1)), true),
+        (id(4, 10, Some(1)), id(4, 10, Some(2)), false),
+        (id(4, 10, Some(1)), id(4, 11, Some(1)), false),
+        (id(5, 10, Some(1)), id(4, 10, Some(1)), false),
+        (id(4, 10, None), id(4, 10, Some(2)), true),
+        (id(4, 10, Some(1)), id(4, 10, None), true),
+        (id(4, 10, None), id(4, 11, None), false),
+    ] {
+        assert_eq!(one.may_be(other), may, "{one:?} {other:?}");
+    }
 }
