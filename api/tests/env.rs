@@ -191,6 +191,7 @@ fn interface_names() {
         ("a\u{2003}b", "white space"),
         ("a\u{7f}", "control"),
         ("a\0", "control"),
+        ("a\u{fffd}", "UTF-8"),
     ] {
         for verb in ["ADD", "CHECK", "DEL"] {
             let error = check(verb, &[("CNI_IFNAME", name)]).expect_err(name);

@@ -88,8 +88,11 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
             ledger = open_ledger(settings.state_dir.clone()) => ledger?,
             () = signals.next() => return Ok(()),
         };
-        if let Err(error) = strays::hold(&ledger, settings.plugin_timeout).await {
-            tracing::warn!(%error, "cannot tell whether plugins of an earlier plexusd still run");
+        tokio::select! {
+            held = strays::hold(&ledger, settings.plugin_timeout) => if let Err(error) = held {
+                tracing::warn!(%error, "cannot tell whether plugins of an earlier plexusd still run");
+            },
+            () = signals.next() => return Ok(()),
         }
         let limits = Limits {
             bin_dirs: settings

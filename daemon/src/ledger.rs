@@ -129,6 +129,16 @@ impl Ledger {
         self.0.journal.keys()
     }
 
+    /// The keys of all files but those of ADDs that are in flight.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::keys`].
+    pub fn settled_keys(&self) -> Result<HashSet<Key>, LedgerError> {
+        // Held meanwhile, so that none begins or ends.
+        let adds = locked(&self.0.adds);
+        Ok(self.keys()?.into_iter().filter(|key| !adds.contains(key)).collect())
+    }
+
     /// Reads a record as anybody may, without its lane; see [`Lane::load`]. Blocking.
     ///
     /// # Errors
@@ -151,7 +161,8 @@ impl Ledger {
         self.0.lock.mark()
     }
 
-    /// Whether the record of this key was removed a short while ago by this process. Runtimes send a second DEL.
+    /// Whether the record of this key was removed a short while ago by this process, or its ADD refused. Runtimes send
+    /// a second DEL, and one after an ADD that failed.
     pub fn recently_deleted(&self, container_id: &str, ifname: &str) -> bool {
         locked(&self.0.deleted).iter().any(|(id, name)| id == container_id && name == ifname)
     }

@@ -37,7 +37,7 @@ pub fn validate_network_name(name: &str) -> Result<(), CniError> {
 }
 
 /// Checks an interface name: 1 to 15 bytes, not `.` or `..`, no `/`, `:`, white space or control character (P-008),
-/// and no `%`, which the kernel takes for a numbering template (P-009).
+/// no `%`, which the kernel takes for a numbering template (P-009), and not what stands for bytes that were not UTF-8.
 ///
 /// # Errors
 /// [`Code::InvalidEnvironment`], with the name and the reason; callers that got the name from an annotation
@@ -53,6 +53,8 @@ pub fn validate_ifname(name: &str) -> Result<(), CniError> {
         "contains '/', ':' or '%'"
     } else if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
         "contains white space or a control character"
+    } else if name.contains(char::REPLACEMENT_CHARACTER) {
+        "is not UTF-8"
     } else {
         return Ok(());
     };

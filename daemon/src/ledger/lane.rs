@@ -115,6 +115,12 @@ impl Lane {
         self.ledger.remember_deleted((record.planned.container_id, record.planned.ifname));
         Ok(())
     }
+
+    /// Remembers an interface of this container that has no record as if it had been deleted: its ADD was refused
+    /// before anything ran.
+    pub fn remember_nothing(&self, ifname: &str) {
+        self.ledger.remember_deleted((self.container_id.clone(), ifname.to_owned()));
+    }
 }
 
 /// The lane of an ADD, the only one of its (container, interface).

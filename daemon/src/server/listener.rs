@@ -52,7 +52,8 @@ impl Listener {
     pub fn bind(dir: &Path, name: &str, allowed_uid: Option<u32>, hosts: Hosts) -> io::Result<Self> {
         let at = |error: io::Error, path: &Path| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.and_then(|()| std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700))).map_err(|e| at(e, dir))?;
+        let close = || std::fs::set_permissions(own_directory(dir)?, PermissionsExt::from_mode(0o700));
+        made.and_then(|()| close()).map_err(|e| at(e, dir))?;
         let path = dir.join(name);
         let fresh = dir.join(format!(".{name}.{}", std::process::id()));
         let bind = || {
@@ -117,6 +118,15 @@ impl Listener {
     fn is_superseded(&self) -> bool {
         std::fs::metadata(&self.path).is_ok_and(|there| there.ino() != self.inode)
     }
+}
+
+/// The directory, which others will not be able to enter any more: so `/run` or `/tmp` will not do.
+fn own_directory(dir: &Path) -> io::Result<PathBuf> {
+    let dir = dir.canonicalize()?;
+    if dir.ancestors().count() > 2 {
+        return Ok(dir);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket needs a directory of its own, as /run/plexus"))
 }
 
 async fn admit(

@@ -37,17 +37,15 @@ impl Verbs {
         }
         let env = &incoming.env;
         let lane = self.ledger.begin_add(&env.container_id, &env.ifname).await?;
-        refuse_second(&lane, &env.ifname)?;
+        let is_first = refuse_second(&lane, &env.ifname)?;
         let call = incoming.delegate_call(incoming.settings.add_timeout, gone);
-        let mut netns = Netns::open(Path::new(env.netns.as_deref().unwrap_or_default()), &incoming.host).await?;
-        let planned = self.plan(incoming, &call, &mut netns).await;
-        let planned = planned.inspect_err(|error| self.tell_refusal(incoming, error))?;
-        telemetry::Call::record_networks(&planned.networks());
-        for attachment in &planned.attachments {
-            let found = self.delegates.find(&call, &attachment.config).await;
-            let found = found.map_err(|error| error.context(attachment.place()));
-            found.inspect_err(|error| self.tell_refusal(incoming, error))?;
-        }
+        let prepared = self.prepare(incoming, &call).await.inspect_err(|_| {
+            // The DEL that follows need not look for what it could delete; a link of that name is another's.
+            if is_first {
+                lane.remember_nothing(&env.ifname);
+            }
+        });
+        let (netns, planned) = prepared?;
         let record = lane.plan(planned).await?;
         let slot = Some(self.delegates.slot(Priority::Add).await);
         let mut adding = Adding { verbs: self, incoming, call, netns, lane: &lane, record, results: Vec::new(), slot };
@@ -76,6 +74,21 @@ impl Verbs {
             return Err(CniError { code: Code::PluginFailed as u32, ..error });
         }
         Err(error)
+    }
+
+    /// What to attach, of which every plugin is there; nothing has run. Tells the pod where it is refused.
+    async fn prepare(&self, incoming: &Incoming, call: &Call) -> Result<(Netns, Planned), CniError> {
+        let path = Path::new(incoming.env.netns.as_deref().unwrap_or_default());
+        let mut netns = Netns::open(path, &incoming.host).await?;
+        let planned = self.plan(incoming, call, &mut netns).await;
+        let planned = planned.inspect_err(|error| self.tell_refusal(incoming, error))?;
+        telemetry::Call::record_networks(&planned.networks());
+        for attachment in &planned.attachments {
+            let found = self.delegates.find(call, &attachment.config).await;
+            let found = found.map_err(|error| error.context(attachment.place()));
+            found.inspect_err(|error| self.tell_refusal(incoming, error))?;
+        }
+        Ok((netns, planned))
     }
 
     async fn plan(&self, incoming: &Incoming, call: &Call, netns: &mut Netns) -> Result<Planned, CniError> {
@@ -232,17 +245,17 @@ async fn caught<T>(work: impl Future<Output = Result<T, CniError>>) -> Result<T,
 }
 
 /// A (container, interface) that is recorded is attached, and stays so (P-081). A record that cannot be read is out of
-/// the way by now; the new one takes its place.
-fn refuse_second(lane: &AddLane, ifname: &str) -> Result<(), LedgerError> {
+/// the way by now; the new one takes its place, and the answer is that there was one.
+fn refuse_second(lane: &AddLane, ifname: &str) -> Result<bool, LedgerError> {
     match lane.load(ifname) {
-        Ok(None) => Ok(()),
+        Ok(None) => Ok(true),
         Ok(Some(record)) => {
             let Planned { container_id, ifname, .. } = record.planned;
             Err(LedgerError::AlreadyAttached { container_id, ifname })
         }
         Err(error) if error.is_quarantined() => {
             tracing::error!(%error, "the record of an earlier ADD cannot be read");
-            Ok(())
+            Ok(false)
         }
         Err(error) => Err(error),
     }

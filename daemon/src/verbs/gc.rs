@@ -25,6 +25,9 @@ impl Verbs {
     /// errors and tells them all.
     pub(super) async fn gc(&self, incoming: &Incoming) -> Result<(), CniError> {
         let valid = valid_attachments(incoming)?;
+        // What is attached while we wait cannot be in the list, and is not to be deleted for that.
+        let settled = self.ledger.settled_keys()?;
+        tracing::debug!(valid = valid.len(), settled = settled.len(), "GC waits for the calls in flight");
         let exclusive = self.ledger.exclusive().await;
         let mut errors = Vec::new();
         let mut networks = Networks::default();
@@ -43,7 +46,8 @@ impl Verbs {
                     continue;
                 }
             };
-            if unknown.remove(&(container_id.clone(), ifname.clone())) {
+            let key = (container_id.clone(), ifname.clone());
+            if unknown.remove(&key) || !settled.contains(&key) {
                 for attachment in &record.planned.attachments {
                     networks.add(&attachment.config);
                     networks.living.entry(attachment.config.name.clone()).or_default().push(ValidAttachment {

@@ -1,5 +1,6 @@
 //! Default routes after all attachments are made: in the kernel, and in the results.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -14,8 +15,8 @@ pub(super) async fn apply(
     attachments: &[Attachment],
     owners: DefaultRoutes,
     results: &mut [PluginResult],
-) -> Result<Vec<usize>, CniError> {
-    let mut changed = Vec::new();
+) -> Result<BTreeSet<usize>, CniError> {
+    let mut changed = BTreeSet::new();
     for (family, owner) in [(Family::V4, owners.v4), (Family::V6, owners.v6)] {
         let Some(owner) = owner else { continue };
         let Some(attachment) = attachments.get(owner.attachment) else { continue };
@@ -28,11 +29,10 @@ pub(super) async fn apply(
         for (index, result) in results.iter_mut().enumerate() {
             if let Some(corrected) = correct(result, family, owner, index)? {
                 *result = corrected;
-                changed.push(index);
+                changed.insert(index);
             }
         }
     }
-    changed.dedup();
     Ok(changed)
 }
 

@@ -70,6 +70,27 @@ fn a_plugin_that_outlives_its_daemon_is_waited_for() {
 }
 
 #[test]
+fn a_daemon_that_waits_for_an_earlier_gc_can_be_stopped() {
+    let node = node!();
+    let default = node.scratch().join("newest.conflist");
+    let config = json!({"cniVersion": "1.1.0", "name": "pods", "plugins": [{"type": FIRST}]});
+    std::fs::write(&default, config.to_string()).expect("it can be written");
+    let mut stage = Stage::configured(&node, &[("clusterNetwork", json!(default)), ("pluginTimeout", json!("10m"))]);
+    let gate = node.gate("gc");
+    node.plugin(FIRST, &Script::new().on("GC", [gate.step()]));
+    let gc = json!({"cniVersion": "1.1.0", "name": "plexus", "type": "plexus", "cni.dev/valid-attachments": []});
+    let running = stage.runtime.execute("GC", &[].into(), &gc);
+    let held = gate.wait();
+    stage.daemon.kill9();
+    running.kill();
+    stage.daemon.launch();
+    stage.daemon.wait_log("a plugin of an earlier plexusd still runs");
+    stage.daemon.terminate();
+    assert!(stage.daemon.wait_end().success());
+    held.release();
+}
+
+#[test]
 fn what_a_plugin_leaves_running_on_purpose_is_left_alone() {
     let node = node!();
     let mut stage = Stage::configured(&node, &[("pluginTimeout", json!("300ms"))]);

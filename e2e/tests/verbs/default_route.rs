@@ -81,6 +81,13 @@ fn expect(plexus: &Plexus<'_>, pod: &Pod, expected: &[&str]) {
     for entry in plexus.status(pod).expect("status").as_array().expect("a list") {
         assert_eq!(gateways(entry), of(entry["interface"].as_str().expect("a name")), "{}: {entry}", pod.name);
     }
+    // Each result once, and once more where its routes have changed.
+    let record = plexus.record();
+    let mut results: Vec<_> = record.lines().filter(|line| line.starts_with("{\"added\"")).collect();
+    let written = results.len();
+    results.sort_unstable();
+    results.dedup();
+    assert_eq!(results.len(), written, "{}: {record}", pod.name);
     // The plugins compare what the ledger has with what they see.
     plexus.runtime.check(&target).expect_silence();
     plexus.runtime.del(&target).expect_silence();

@@ -91,19 +91,34 @@ fn nothing_but_the_ledger_is_needed() {
 fn del_of_a_refused_interface_spares_the_others_of_the_container() {
     rows!("P-088");
     let node = node!();
-    let plexus = Plexus::start(&node);
+    let mut plexus = Plexus::start(&node);
     plexus.network("a", &attaches());
     let sandbox = node.sandbox("pod");
     let pod = Pod::new("p").with_networks("a");
     let (first, second) = (target(&sandbox, &pod), Target::new(&sandbox, "eth1", &pod));
     plexus.runtime.add(&first).result();
     plexus.runtime.add(&second).expect_code(103);
-    // As a runtime does after an ADD that failed.
+    // As a runtime does after an ADD that failed. The daemon may not remember that it has refused it.
+    plexus.daemon.restart();
     plexus.runtime.del(&second).expect_silence();
     assert_eq!(plexus.calls()[2..], ["DEL main eth1"], "net1 is the first one's");
     plexus.runtime.check(&first).expect_silence();
     plexus.runtime.del(&first).expect_silence();
     assert_eq!(plexus.records(), NO_RECORDS);
+}
+
+#[test]
+fn del_of_what_was_refused_leaves_another_s_link_alone() {
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    plexus.network("a", &attaches());
+    let sandbox = node.sandbox("pod");
+    sandbox.ip("link add net1 type bridge");
+    let target = target(&sandbox, &Pod::new("p").with_networks("a"));
+    plexus.runtime.add(&target).expect_code(103);
+    plexus.runtime.del(&target).expect_silence();
+    assert!(sandbox.link("net1").is_some());
+    assert_eq!(plexus.calls(), [""; 0], "nothing has run that could be undone");
 }
 
 #[test]

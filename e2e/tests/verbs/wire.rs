@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use plexus_api::rows;
 use plexus_api::wire::{MAX_REQUEST, Request};
 use plexus_e2e::binaries::binary;
-use plexus_e2e::{Pod, node, skip};
+use plexus_e2e::{Daemon, Manifests, Pod, node, skip};
 use serde_json::{Value, json};
 
 use crate::plexus::{Plexus, attaches, runtime, target};
@@ -22,6 +22,18 @@ fn the_socket_is_roots_alone() {
     let mode =
         |path: &std::path::Path| node.run(|| fs::metadata(path).expect("it is there").permissions().mode() & 0o777);
     assert_eq!((mode(&socket), mode(socket.parent().expect("a directory"))), (0o600, 0o700));
+}
+
+#[test]
+fn a_directory_of_the_machine_is_not_closed() {
+    let node = node!();
+    node.run(|| fs::set_permissions("/run", fs::Permissions::from_mode(0o755)).expect("it is the node's"));
+    let manifests = Manifests::new(node.scratch().join("manifests"));
+    let mut daemon = Daemon::new(&node, &json!({"daemonSocketDir": "/run", "delegates": [{}]}), manifests.dir());
+    daemon.launch();
+    assert!(!daemon.wait_end().success());
+    assert!(daemon.log().contains("/run: the socket needs a directory of its own"), "{}", daemon.log());
+    assert_eq!(node.run(|| fs::metadata("/run").expect("it is there").permissions().mode() & 0o777), 0o755);
 }
 
 #[test]
