@@ -97,7 +97,7 @@ impl Listener {
         };
         if ended == Ended::Stopped && !self.is_superseded() {
             // Whoever comes now waits for the next daemon, and does not fall into a queue that nobody serves.
-            let _ = std::fs::remove_file(&self.path);
+            self.withdraw();
         }
         // Asked of the kernel and not of the runtime, which may not have heard yet of who has come.
         let Self { socket, allowed_uid, hosts, .. } = self;
@@ -112,6 +112,17 @@ impl Listener {
         }
         graceful.shutdown().await;
         ended
+    }
+
+    /// Takes the socket off its path. It is moved before it is looked at and removed: one that another daemon has put
+    /// there meanwhile is put back.
+    fn withdraw(&self) {
+        let aside = self.path.with_extension(format!("{}.old", std::process::id()));
+        if std::fs::rename(&self.path, &aside).is_err() {
+            return;
+        }
+        let is_ours = std::fs::metadata(&aside).is_ok_and(|there| there.ino() == self.inode);
+        let _ = if is_ours { std::fs::remove_file(&aside) } else { std::fs::rename(&aside, &self.path) };
     }
 
     /// Whether the path leads to another daemon's socket.
