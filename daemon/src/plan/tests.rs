@@ -5,7 +5,9 @@ use plexus_api::cni::{CniArgs, CniError, Code, Defaults, NetworkConfig, RawMap, 
 use plexus_api::rows;
 use plexus_api::selection::{Bandwidth, PortMapping, Selection};
 
-use super::{DefaultRoutes, NetnsId, Network, Plan, PodRef, Policy, RouteOwner, Selected, Snapshot, plan};
+use super::{
+    CONFIG_SOURCE, DefaultRoutes, NetnsId, Network, Plan, Pod, PodRef, Policy, RouteOwner, Selected, Snapshot, plan,
+};
 
 fn config(text: &str) -> NetworkConfig {
     let defaults = Defaults { name: Some("test"), version: Version::V1_0_0 };
@@ -404,4 +406,38 @@ fn a_namespace_may_be_another_of_its_number_unless_a_cookie_tells_them_apart() {
     ] {
         assert_eq!(one.may_be(other), may, "{one:?} {other:?}");
     }
+}
+
+#[test]
+fn a_pod_is_named_by_namespace_and_name() {
+    assert_eq!(snapshot().pod.to_string(), "ns/pod");
+}
+
+#[test]
+fn only_the_default_network_ignores_the_name_asked_for() {
+    let mut snapshot = snapshot();
+    macvlan(&mut snapshot, |s| s.interface = Some("foo".to_owned()));
+    assert!(plan(&snapshot).expect("a plan").warnings.is_empty());
+}
+
+#[test]
+fn a_pod_answers_to_its_uid_unless_it_is_the_mirror_of_a_static_one() {
+    rows!("P-019");
+    let pod = |uid: &str, source: Option<&str>| Pod {
+        uid: uid.to_owned(),
+        annotations: source.map(|source| (CONFIG_SOURCE.to_owned(), source.to_owned())).into_iter().collect(),
+        ..Pod::default()
+    };
+    for (known, source, asked, answers) in [
+        ("u1", None, "u1", true),
+        ("u1", None, "u2", false),
+        ("u1", Some("api"), "u2", false),
+        ("u1", Some("file"), "u2", true),
+        ("", None, "u2", true),
+        ("u1", None, "", true),
+    ] {
+        assert_eq!(pod(known, source).answers_to(asked), answers, "{known} {source:?} {asked}");
+    }
+    assert!(pod("", Some("http")).is_static());
+    assert!(!pod("", Some("api")).is_static() && !pod("", None).is_static());
 }

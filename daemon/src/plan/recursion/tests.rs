@@ -42,6 +42,7 @@ fn other_networks_are_left_alone() {
         r#"{"type":"x","type2":"multus","a":{"type":5,"b":"multus"}}"#,
         r#"{"type":"x","a":{"type":["multus"]}}"#,
         r#"{"type":"x","text":"{\"type\":\"multus\"}"}"#,
+        r#"{"type":"x","a":["\\\\","type:",":","multus"]}"#,
     ] {
         assert_eq!(found(config), None, "{config}");
     }
