@@ -21,7 +21,8 @@ fn a_plugin_that_a_killed_daemon_left_running_is_ended_before_its_del() {
     fs::write(&network, config.to_string()).expect("it can be written");
     let manifests = Manifests::new(node.scratch().join("manifests"));
     manifests.pod(&Pod::new("web"));
-    let config = json!({"binDir": node.bin_dir(), "clusterNetwork": network, "pluginTimeout": "1s", "recoveryInterval": "1s"});
+    let config =
+        json!({"binDir": node.bin_dir(), "clusterNetwork": network, "pluginTimeout": "1s", "recoveryInterval": "1s"});
     let mut daemon = Daemon::start(&node, &config, manifests.dir());
     let config = json!({"cniVersion": "1.1.0", "name": "plexus", "type": "plexus"});
     let runtime = Runtime::new(&node, Flavour::Containerd, binary("plexus"), config);
