@@ -67,11 +67,12 @@ pub fn serve(args: &Serve, duty: Duty) -> anyhow::Result<()> {
 
 async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs: &Logs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
-    self_test(settings)?;
-    let hosts = Hosts::open(&settings.mount_namespace, settings.chroot_dir.as_deref())?;
     let store = Store::default();
     let metrics = Arc::new(Metrics::new(settings.metrics.multus));
     let source = Source::open(args, settings, &store, metrics.clone()).await?;
+    // What is wrong with the arguments is said first: it is the nearer thing to mend.
+    self_test(settings)?;
+    let hosts = Hosts::open(&settings.mount_namespace, settings.chroot_dir.as_deref())?;
     let snapshots = source.snapshots();
     let live = source.live();
     let reporter = source.reporters();
