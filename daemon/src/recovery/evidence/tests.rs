@@ -1,4 +1,5 @@
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
@@ -175,11 +176,16 @@ fn the_own_netns_lives_and_an_invented_one_does_not() {
     if !can_unshare() {
         return;
     }
-    let own = own_netns();
-    let before = NetnsId { cookie: own.cookie.map(|cookie| cookie + 1), ..own };
-    let unknown = NetnsId { cookie: None, ..own };
-    let living = living_netns(&BTreeSet::from([own, before, unknown, netns_id(1)])).expect("a look at /proc");
-    assert_eq!(living, BTreeSet::from([own, unknown]), "one that had the same inode before is gone");
+    // In a namespace of its own, which an ordinary user may enter.
+    let judged = std::thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).expect("unshare");
+        let own = own_netns();
+        let before = NetnsId { cookie: own.cookie.map(|cookie| cookie + 1), ..own };
+        let unknown = NetnsId { cookie: None, ..own };
+        let living = living_netns(&BTreeSet::from([own, before, unknown, netns_id(1)])).expect("a look at /proc");
+        assert_eq!(living, BTreeSet::from([own, unknown]), "one that had the same inode before is gone");
+    });
+    judged.join().expect("a thread");
 }
 
 #[test]
@@ -195,7 +201,7 @@ fn the_netns_of_a_thread_lives() {
         let _ = wait.recv();
     });
     let inode = from_thread.recv().expect("receive");
-    assert_ne!(inode, own_netns());
+    assert_ne!(inode.ino, fs::metadata("/proc/self/ns/net").expect("own netns").ino());
     assert!(lives(inode));
     drop(release);
     thread.join().expect("join");
