@@ -5,6 +5,7 @@
 //! status, and only what is used of an object is kept; so neither memory nor requests grow with the cluster.
 
 mod backoff;
+mod client;
 mod connection;
 mod follow;
 mod kinds;

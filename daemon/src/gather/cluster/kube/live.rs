@@ -1,17 +1,16 @@
 //! One look at the API server itself, for what a call needs and the watches have not brought (decision 4).
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1;
-use kube::{Api, Client};
+use kube::Api;
 use plexus_api::cni::{CniError, Code};
 use plexus_api::status::NETWORK_STATUS;
-use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::super::store::Definition;
+use super::client::KeptClient;
 use super::connection::Connection;
 use super::kinds::{Kind, Wire};
 use super::trouble::Trouble;
@@ -21,22 +20,13 @@ use crate::plan::Pod;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Asks the API server.
-pub struct Live {
-    connection: Arc<Connection>,
-    /// Made when it is needed first, and again when its credentials are refused.
-    client: Mutex<Option<Client>>,
-}
-
-impl fmt::Debug for Live {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").field("connection", &self.connection).finish_non_exhaustive()
-    }
-}
+#[derive(Debug)]
+pub struct Live(KeptClient);
 
 impl Live {
     /// Asks the API server of `connection`.
     pub fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, client: Mutex::default() }
+        Self(KeptClient::new(connection))
     }
 
     /// The pod, or none if there is none.
@@ -98,27 +88,11 @@ impl Live {
     }
 
     async fn try_get<W: Wire>(&self, namespace: &str, name: &str) -> Result<Option<W>, Trouble> {
-        let mut answer = self.ask::<W>(namespace, name).await;
-        if answer.as_ref().is_err_and(|trouble| trouble.code() == 401) {
-            *self.client.lock().await = None;
-            answer = self.ask::<W>(namespace, name).await;
-        }
-        match answer {
+        match self.0.ask(|client| async move { Api::<W>::namespaced(client, namespace).get(name).await }).await {
             // Also where the server does not have the kind.
             Err(trouble) if trouble.code() == 404 => Ok(None),
             answer => answer.map(Some),
         }
-    }
-
-    async fn ask<W: Wire>(&self, namespace: &str, name: &str) -> Result<W, Trouble> {
-        let client = {
-            let mut client = self.client.lock().await;
-            match &*client {
-                Some(client) => client.clone(),
-                None => client.insert(self.connection.client().await?).clone(),
-            }
-        };
-        Ok(Api::<W>::namespaced(client, namespace).get(name).await?)
     }
 }
 
