@@ -53,6 +53,15 @@ impl Answer {
         assert_eq!(self.code(), Some(code), "{self:?}");
         self.msg()
     }
+
+    /// The same with a message that has all of `parts`.
+    #[track_caller]
+    pub fn expect_error(&self, code: u64, parts: &[&str]) {
+        let msg = self.expect_code(code);
+        for part in parts {
+            assert!(msg.contains(part), "{part} in: {self:?}");
+        }
+    }
 }
 
 impl From<Output> for Answer {

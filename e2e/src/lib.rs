@@ -6,6 +6,7 @@
 //! - [`Daemon`] is `plexusd` running there, [`Manifests`] the cluster that it serves.
 //! - [`Cluster`] is that of a test that needs an API server: [`ApiServer`] in memory, or a real one.
 //! - [`Runtime`] plays containerd or CRI-O and executes the shim as they do.
+//! - [`Plexus`] is all of them at work together: what most tests begin with.
 //! - [`Script`] tells a scripted plugin how to behave; [`Node::calls`] tells what it was asked.
 //!
 //! Binaries of other crates are looked up beside the test: `cargo build --workspace --bins` comes first.
@@ -22,6 +23,7 @@ pub mod ip;
 mod manifests;
 mod mounts;
 mod node;
+pub mod plexus;
 mod plugin_log;
 mod runtime;
 mod sandbox;
@@ -38,6 +40,7 @@ pub use gate::{Gate, Held};
 pub use http::Reply;
 pub use manifests::{Manifests, Pod};
 pub use node::{Node, NodeError};
+pub use plexus::Plexus;
 pub use plugin_log::{Call, Entry};
 pub use runtime::{Flavour, Running, Runtime, Target};
 pub use sandbox::Sandbox;

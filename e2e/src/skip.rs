@@ -19,6 +19,17 @@ macro_rules! skip {
     }};
 }
 
+/// What a result has, or the test is skipped for the reason that it gives.
+#[macro_export]
+macro_rules! or_skip {
+    ($result:expr) => {
+        match $result {
+            Ok(value) => value,
+            Err(reason) => $crate::skip!("{reason}"),
+        }
+    };
+}
+
 /// The file that lists the skipped tests of a run: `name: reason` a line.
 pub fn list() -> PathBuf {
     target_dir().join("skipped-tests.txt")

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use plexus_e2e::binaries::plugin_dir;
-use plexus_e2e::{Flavour, Node, Pod, Runtime, Script, Step, Stream, Target, node, skip};
+use plexus_e2e::{Flavour, Node, Pod, Runtime, Script, Step, Stream, Target, node, or_skip};
 use serde_json::{Value, json};
 
 /// A runtime that executes the scripted plugin `fake` directly.
@@ -266,10 +266,7 @@ fn runtimes_end_a_pod_each_in_its_way() {
 
 #[test]
 fn real_plugins_work_on_nodes_in_parallel() {
-    let plugins = match plugin_dir(&["bridge", "host-local"]) {
-        Ok(dir) => dir,
-        Err(reason) => skip!("{reason}"),
-    };
+    let plugins = or_skip!(plugin_dir(&["bridge", "host-local"]));
     let nodes: Vec<_> = [node!(), node!(), node!(), node!()].into();
     thread::scope(|scope| {
         for node in &nodes {

@@ -3,15 +3,12 @@
 
 use plexus_e2e::binaries::plugin_dir;
 use plexus_e2e::sequences::{PLUGINS, Sequences};
-use plexus_e2e::{NodeError, skip};
+use plexus_e2e::{NodeError, or_skip, skip};
 
 #[test]
 fn nothing_leaks_and_nothing_living_is_hurt() {
     plexus_api::rows!("R-067", "R-085");
-    let plugins = match plugin_dir(&PLUGINS) {
-        Ok(dir) => dir,
-        Err(reason) => skip!("{reason}"),
-    };
+    let plugins = or_skip!(plugin_dir(&PLUGINS));
     let outcome = match (Sequences { plugins, first: 1, count: 20 }.play()) {
         Ok(outcome) => outcome,
         Err(NodeError::Unable(reason)) => skip!("{reason}"),

@@ -4,44 +4,30 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use plexus_e2e::binaries::binary;
-use plexus_e2e::{Call, Daemon, Flavour, Manifests, Node, Pod, Runtime, Script, Step, Target, node};
+use plexus_e2e::plexus::{attaches, runtime, with_keys};
+use plexus_e2e::{Call, Daemon, Manifests, Node, Pod, Sandbox, Target, node};
 use serde_json::{Value, json};
 
 /// A daemon that sees no plugin and no sandbox, with `keys` in its configuration, not started yet.
-fn contained<'n>(node: &'n Node, keys: &Value) -> (Daemon<'n>, Manifests) {
-    let script = Script::new().on("ADD", [Step::Link("bridge".into())]).on("DEL", [Step::Unlink]);
-    node.plugin("main", &script);
-    node.plugin("second", &script);
+fn contained(node: &Node, keys: Value) -> (Daemon<'_>, Manifests) {
+    node.plugin("main", &attaches());
+    node.plugin("second", &attaches());
     let manifests = Manifests::new(node.scratch().join("manifests"));
     manifests.definition("lan", &json!({"cniVersion": "1.0.0", "type": "second"}));
     // The daemon's own configuration is in its container.
     let default = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "main"}]});
-    let mut config = json!({"delegates": [default], "recoveryInterval": "50ms"});
-    for (key, value) in keys.as_object().expect("keys are an object") {
-        config[key] = value.clone();
-    }
+    let config = with_keys(json!({"delegates": [default], "recoveryInterval": "50ms"}), keys);
     let daemon = Daemon::new(node, &config, manifests.dir());
     (daemon.hiding([PathBuf::from("/run/netns"), node.bin_dir()]), manifests)
 }
 
-fn runtime(node: &Node) -> Runtime<'_> {
-    let config = json!({
-        "cniVersion": "1.1.0",
-        "name": "plexus",
-        "type": "plexus",
-        "capabilities": {"io.kubernetes.cri.pod-annotations": true},
-    });
-    Runtime::new(node, Flavour::Containerd, binary("plexus"), config)
-}
-
 fn pod() -> Pod {
-    Pod::new("web").annotated("k8s.v1.cni.cncf.io/networks", "lan")
+    Pod::new("web").with_networks("lan")
 }
 
 /// That a pod starts, is checked and ends.
-fn serves_a_pod(node: &Node, daemon: &Daemon<'_>, sandbox: &plexus_e2e::Sandbox<'_>) {
-    let runtime = runtime(node);
+fn serves_a_pod(node: &Node, daemon: &Daemon<'_>, sandbox: &Sandbox<'_>) {
+    let runtime = runtime(node, json!({}));
     runtime.status().expect_silence();
     let target = Target::new(sandbox, "eth0", &pod());
     let answer = runtime.add(&target);
@@ -57,7 +43,7 @@ fn serves_a_pod(node: &Node, daemon: &Daemon<'_>, sandbox: &plexus_e2e::Sandbox<
 #[test]
 fn plugins_run_where_the_runtime_is() {
     let node = node!();
-    let (mut daemon, _manifests) = contained(&node, &json!({"mountNamespace": "caller"}));
+    let (mut daemon, _manifests) = contained(&node, json!({"mountNamespace": "caller"}));
     daemon.restart();
     // A sandbox that is made after the daemon has started.
     serves_a_pod(&node, &daemon, &node.sandbox("web"));
@@ -66,27 +52,27 @@ fn plugins_run_where_the_runtime_is() {
 #[test]
 fn in_its_own_mount_namespace_such_a_daemon_finds_nothing() {
     let node = node!();
-    let (mut daemon, _manifests) = contained(&node, &json!({}));
+    let (mut daemon, _manifests) = contained(&node, json!({}));
     daemon.restart();
     let sandbox = node.sandbox("web");
-    let answer = runtime(&node).add(&Target::new(&sandbox, "eth0", &pod()));
-    let msg = answer.expect_code(4);
-    assert!(msg.contains("CNI_NETNS /run/netns/web"), "{msg}");
+    runtime(&node, json!({}))
+        .add(&Target::new(&sandbox, "eth0", &pod()))
+        .expect_error(4, &["CNI_NETNS /run/netns/web"]);
 }
 
 #[test]
 fn what_is_left_is_cleaned_up_where_the_last_call_came_from() {
     let node = node!();
-    let (mut daemon, _manifests) = contained(&node, &json!({"mountNamespace": "caller"}));
+    let (mut daemon, _manifests) = contained(&node, json!({"mountNamespace": "caller"}));
     daemon.restart();
-    let runtime = runtime(&node);
+    let runtime = runtime(&node, json!({}));
     let sandbox = node.sandbox("web");
     let target = Target::new(&sandbox, "eth0", &pod());
     assert!(runtime.add(&target).ok(), "{}", daemon.log());
     // Given a plugin whose first DEL fails, When the runtime does not come back, Then the daemon goes on alone.
-    node.plugin("second", &Script::new().fails("DEL", 11, "not now"));
+    node.plugin("second", &attaches().fails("DEL", 11, "not now"));
     runtime.del(&target).expect_code(11);
-    node.plugin("second", &Script::new().on("DEL", [Step::Unlink]));
+    node.plugin("second", &attaches());
     daemon.wait_log("recovery: cleaned up");
     assert_eq!(sandbox.links().len(), 1, "lo alone");
 }
@@ -98,7 +84,7 @@ fn plugins_run_in_the_mount_namespace_of_a_path() {
     there.stdin(Stdio::piped()).stdout(Stdio::null());
     let mut there = node.spawn(&mut there).expect("cat can be started");
     let path = format!("/proc/{}/ns/mnt", there.id());
-    let (mut daemon, _manifests) = contained(&node, &json!({"mountNamespace": path}));
+    let (mut daemon, _manifests) = contained(&node, json!({"mountNamespace": path}));
     daemon.restart();
     serves_a_pod(&node, &daemon, &node.sandbox("web"));
     drop(there.stdin.take());
@@ -111,7 +97,7 @@ fn plugins_run_below_a_root_that_is_mounted() {
     let root = node.scratch().join("hostroot");
     fs::create_dir(&root).expect("a directory can be made");
     let sandbox = node.sandbox("web");
-    let (daemon, _manifests) = contained(&node, &json!({"chrootDir": root}));
+    let (daemon, _manifests) = contained(&node, json!({"chrootDir": root}));
     let mut daemon = daemon.with_root_at(root);
     daemon.restart();
     serves_a_pod(&node, &daemon, &sandbox);
@@ -122,7 +108,7 @@ fn a_root_that_is_not_mounted_is_passed_over() {
     let node = node!();
     let root = node.scratch().join("hostroot");
     fs::create_dir(&root).expect("a directory can be made");
-    let (mut daemon, _manifests) = contained(&node, &json!({"chrootDir": root, "mountNamespace": "caller"}));
+    let (mut daemon, _manifests) = contained(&node, json!({"chrootDir": root, "mountNamespace": "caller"}));
     daemon.restart();
     daemon.wait_log("nothing is mounted there");
     serves_a_pod(&node, &daemon, &node.sandbox("web"));
@@ -131,7 +117,7 @@ fn a_root_that_is_not_mounted_is_passed_over() {
 #[test]
 fn a_path_that_is_no_mount_namespace_stops_the_start() {
     let node = node!();
-    let (mut daemon, _manifests) = contained(&node, &json!({"mountNamespace": "/proc/self/ns/net"}));
+    let (mut daemon, _manifests) = contained(&node, json!({"mountNamespace": "/proc/self/ns/net"}));
     daemon.launch();
     assert!(!daemon.wait_end().success());
     assert!(daemon.log().contains("mountNamespace /proc/self/ns/net"), "{}", daemon.log());
@@ -140,13 +126,11 @@ fn a_path_that_is_no_mount_namespace_stops_the_start() {
 #[test]
 fn without_the_hosts_processes_a_call_is_told_what_is_missing() {
     let node = node!();
-    let (daemon, _manifests) = contained(&node, &json!({"mountNamespace": "caller"}));
+    let (daemon, _manifests) = contained(&node, json!({"mountNamespace": "caller"}));
     let mut daemon = daemon.with_own_pids();
     daemon.restart();
     let sandbox = node.sandbox("web");
-    let answer = runtime(&node).add(&Target::new(&sandbox, "eth0", &pod()));
-    let msg = answer.expect_code(11);
-    assert!(msg.contains("hostPID: true"), "{msg}");
+    runtime(&node, json!({})).add(&Target::new(&sandbox, "eth0", &pod())).expect_error(11, &["hostPID: true"]);
     assert!(daemon.log().contains("hostPID: true"), "{}", daemon.log());
     assert!(node.calls().is_empty(), "no plugin ran in the wrong place");
 }

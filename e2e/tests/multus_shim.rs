@@ -4,7 +4,8 @@ use std::fs;
 
 use plexus_api::wire;
 use plexus_e2e::binaries::vectors;
-use plexus_e2e::{Daemon, Manifests, Pod, Script, Step, node, skip};
+use plexus_e2e::plexus::{MAIN, attaches};
+use plexus_e2e::{Call, Plexus, Pod, Step, node, or_skip};
 use serde_json::{Value, json};
 
 /// A recorded request: the line with method and path, the headers, the body.
@@ -53,23 +54,15 @@ fn recorded(text: &str) -> Vec<Recorded> {
 
 #[test]
 fn recorded_requests_are_served() {
-    let dir = match vectors() {
-        Ok(dir) => dir,
-        Err(reason) => skip!("{reason}"),
-    };
+    let dir = or_skip!(vectors());
     for file in ["shim-wire-430.txt", "shim-wire-master.txt"] {
         let node = node!();
+        let Plexus { daemon, manifests, .. } = Plexus::configured(&node, json!({"binDir": node.bin_dir()}));
         let add = [Step::Link("bridge".into()), Step::result("10.4.0.2/24", "10.4.0.1")];
-        node.plugin("primary", &Script::new().on("ADD", add).on("DEL", [Step::Unlink]));
-        let network = node.scratch().join("primary.conf");
-        let config = json!({"cniVersion": "1.0.0", "name": "primary", "type": "primary"});
-        fs::write(&network, config.to_string()).expect("it can be written");
-        let manifests = Manifests::new(node.scratch().join("manifests"));
+        node.plugin(MAIN, &attaches().on("ADD", add));
         // The pod and the sandbox of the recording.
-        manifests.pod(&Pod { namespace: "ns1".into(), name: "p1".into(), uid: "uid-1".into(), annotations: [].into() });
+        manifests.pod(&Pod { namespace: "ns1".into(), uid: "uid-1".into(), ..Pod::new("p1") });
         let sandbox = node.sandbox("mbs");
-        let config = json!({"binDir": node.bin_dir(), "clusterNetwork": network});
-        let daemon = Daemon::start(&node, &config, manifests.dir());
 
         let requests = recorded(&fs::read_to_string(dir.join(file)).expect("it can be read"));
         for probe in requests.iter().filter(|request| !request.line.contains("/cni")) {
@@ -87,8 +80,8 @@ fn recorded_requests_are_served() {
                 assert_eq!(reply.body.trim(), "", "{file}: {verb}");
             }
         }
-        let calls: Vec<_> = node.calls().iter().map(plexus_e2e::Call::summary).collect();
-        assert_eq!(calls, ["ADD primary eth0", "CHECK primary eth0", "DEL primary eth0"], "{file}");
+        let calls: Vec<_> = node.calls().iter().map(Call::summary).collect();
+        assert_eq!(calls, ["ADD main eth0", "CHECK main eth0", "DEL main eth0"], "{file}");
         assert_eq!(node.calls()[0].env("CNI_NETNS"), sandbox.path());
     }
 }

@@ -5,10 +5,10 @@
 //! The plugins are scripted ones that do nothing, executed by a runtime in turn: once by themselves, once through
 //! Plexus. The difference is what Plexus costs.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use plexus_e2e::binaries::binary;
+use plexus_e2e::plexus::write;
 use plexus_e2e::{Daemon, Flavour, Manifests, Node, Pod, Runtime, Script, Step, Target};
 use serde_json::json;
 
@@ -31,8 +31,7 @@ fn main() {
     for plugin in &PLUGINS[1..] {
         manifests.definition(plugin, &json!({"cniVersion": "1.0.0", "type": plugin}));
     }
-    let network = node.scratch().join("default.conf");
-    fs::write(&network, json!({"cniVersion": "1.0.0", "name": "pods", "type": "pods"}).to_string()).expect("a file");
+    let network = write(&node, "default.conf", &json!({"cniVersion": "1.0.0", "name": "pods", "type": "pods"}));
     let config = json!({"binDir": node.bin_dir(), "clusterNetwork": network});
     let _daemon = Daemon::start(&node, &config, manifests.dir());
     let capabilities = json!({"io.kubernetes.cri.pod-annotations": true});

@@ -1,7 +1,6 @@
 //! One sequence: a node, its pods, and what is done to them.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -16,7 +15,7 @@ use super::blow::{Blow, When};
 use super::left::{Expected, LEASES, LEDGER, SPOOL};
 use super::random::Random;
 use super::runtime::Steps;
-use crate::binaries::binary;
+use crate::plexus::{runtime_of, write};
 use crate::{Changes, Daemon, Flavour, Held, Manifests, Node, Pod, Runtime, Sandbox, Script, Target, ip};
 
 /// The default network, and those that a pod may ask for besides it.
@@ -58,8 +57,7 @@ impl<'n> World<'n> {
         node.real_plugins(plugins, &PLUGINS);
         let default =
             network(node, DEFAULT, &json!({"type": "bridge", "bridge": "cni0", "isGateway": true}), "10.5.0.0/16");
-        let file = node.scratch().join("pods.conflist");
-        fs::write(&file, default.to_string()).expect("it can be written");
+        let file = write(node, "pods.conflist", &default);
         let manifests = Manifests::new(node.scratch().join("manifests"));
         let lan = network(node, "lan", &json!({"type": "macvlan", "master": "uplink0"}), "10.6.0.0/16");
         manifests.definition("lan", &lan);
@@ -71,8 +69,6 @@ impl<'n> World<'n> {
             "binDir": node.bin_dir(), "clusterNetwork": file, "recoveryInterval": "30ms", "goneGap": "60ms",
         });
         let runtime = json!({
-            "cniVersion": "1.1.0", "name": "plexus", "type": "plexus",
-            "capabilities": {"io.kubernetes.cri.pod-annotations": true},
             "daemonWaitAdd": "5s",
             "daemonWaitDel": random.pick(&["1ms", "50ms", "500ms"]),
             "delWhenDown": random.pick(&["retry", "spool"]),
@@ -83,7 +79,7 @@ impl<'n> World<'n> {
             story: format!("sequence {seed}: {flavour:?}, {} for a DEL\n", runtime["daemonWaitDel"]),
             random,
             flavour,
-            runtime: Runtime::new(node, flavour, binary("plexus"), runtime),
+            runtime: runtime_of(node, flavour, runtime),
             daemon: Daemon::new(node, &config, manifests.dir()),
             config,
             manifests,

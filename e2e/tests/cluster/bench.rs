@@ -6,15 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use plexus_e2e::apiserver::Entry;
-use plexus_e2e::binaries::binary;
 use plexus_e2e::cluster::Namespace;
-use plexus_e2e::{
-    Answer, ApiServer, Call, Changes, Cluster, Daemon, Flavour, Node, Pod, Runtime, Script, Step, Target,
-};
+use plexus_e2e::plexus::{attaches, runtime, with_keys, write};
+use plexus_e2e::{Answer, ApiServer, Call, Changes, Cluster, Daemon, Node, Pod, Runtime, Target};
 use serde_json::{Value, json};
 
-/// The plugin of the default network.
-pub const MAIN: &str = "main";
+pub use plexus_e2e::plexus::MAIN;
+
 /// The resource of definitions.
 pub const DEFINITIONS: &str = "network-attachment-definitions";
 /// The user that plexusd is to the server in memory.
@@ -67,24 +65,16 @@ impl<'n> Bench<'n> {
     /// With a daemon that does not run yet.
     pub fn new(node: &'n Node, cluster: &'n Cluster, keys: &Value) -> Self {
         node.plugin(MAIN, &attaches());
-        let default = node.scratch().join("default.conf");
-        let text = json!({"cniVersion": "1.0.0", "name": "pods", "type": MAIN});
-        fs::write(&default, text.to_string()).expect("it can be written");
-        let mut config = json!({"binDir": node.bin_dir(), "clusterNetwork": default, "lookupWait": "15s"});
-        for (key, value) in keys.as_object().expect("an object") {
-            config[key] = value.clone();
-        }
+        let default = write(node, "default.conf", &json!({"cniVersion": "1.0.0", "name": "pods", "type": MAIN}));
+        let config = json!({"binDir": node.bin_dir(), "clusterNetwork": default, "lookupWait": "15s"});
+        let config = with_keys(config, keys.clone());
         let kubeconfig = cluster.kubeconfig(node);
         if let Some(server) = cluster.server() {
             replace(&kubeconfig, &server.token("admin"), &server.token(USER));
         }
         let name = Cluster::made_up_node();
         let daemon = Daemon::of_cluster(node, &config, &kubeconfig, &name);
-        let runtime = |config: Value| Runtime::new(node, Flavour::Containerd, binary("plexus"), config);
-        let plain = json!({"cniVersion": "1.1.0", "name": "plexus", "type": "plexus"});
-        let mut capable = plain.clone();
-        capable["capabilities"] = json!({"io.kubernetes.cri.pod-annotations": true});
-        let (containerd, older) = (runtime(capable), runtime(plain));
+        let (containerd, older) = (runtime(node, json!({})), runtime(node, json!({"capabilities": null})));
         Self { node, cluster, namespace: cluster.namespace(), name, config, kubeconfig, daemon, containerd, older }
     }
 
@@ -201,9 +191,4 @@ fn replace(file: &PathBuf, old: &str, new: &str) {
     let text = fs::read_to_string(file).expect("it can be read");
     assert!(text.contains(old));
     fs::write(file, text.replace(old, new)).expect("it can be written");
-}
-
-/// A plugin that makes its interface and removes it.
-fn attaches() -> Script {
-    Script::new().on("ADD", [Step::Link("bridge".into())]).on("DEL", [Step::Unlink])
 }

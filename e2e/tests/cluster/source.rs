@@ -101,8 +101,7 @@ fn one_malformed_definition_does_not_hide_the_others() {
     let (answer, _) = bench.add(&bench.containerd, &bench.unknown_pod(Pod::new("p").with_networks("a")));
     answer.result();
     let (answer, _) = bench.add(&bench.containerd, &bench.unknown_pod(Pod::new("q").with_networks("broken")));
-    let msg = answer.expect_code(7);
-    assert!(msg.contains(&format!("{}/broken", bench.namespace.name())), "{msg}");
+    answer.expect_error(7, &[&format!("{}/broken", bench.namespace.name())]);
 }
 
 #[test]

@@ -333,8 +333,7 @@ fn a_required_status_that_cannot_be_written_is_rolled_back() {
     let forbidden = server.fault(fault(Effect::Error(403)));
     let pod = bench.pod(&Pod::new("p").with_networks("a"));
     let (answer, calls) = bench.add(&bench.containerd, &pod);
-    let msg = answer.expect_code(11);
-    assert!(msg.contains("statusRequired") && msg.contains("403"), "{msg}");
+    answer.expect_error(11, &["statusRequired", "403"]);
     assert_eq!(calls, ["ADD main eth0", "ADD a net1", "DEL a net1", "DEL main eth0"]);
     assert_eq!(bench.node.run(|| fs::read_dir(LEDGER).expect("the ledger").count()), 0);
     server.clear(forbidden);

@@ -1,21 +1,22 @@
 //! The operator gives up a record.
 
 use plexus_api::rows;
+use plexus_e2e::plexus::{MAIN, attaches};
 use plexus_e2e::{Pod, Target, node};
 use serde_json::json;
 
-use crate::stage::{FIRST, Stage, attaches};
+use crate::stage::Stage;
 
 #[test]
 fn a_record_is_given_up_by_name_with_and_without_a_daemon() {
     rows!("R-090");
     for running in [true, false] {
         let node = node!();
-        let mut stage = Stage::configured(&node, &[("recoveryInterval", json!("1h"))]);
+        let mut stage = Stage::configured(&node, json!({"recoveryInterval": "1h"}));
         let (_living, living_target) = stage.attached("living");
         let (_sandbox, target) = stage.attached("pod");
         // given a plugin that can never delete
-        node.plugin(FIRST, &attaches().fails("DEL", 120, "the switch was scrapped"));
+        node.plugin(MAIN, &attaches().fails("DEL", 120, "the switch was scrapped"));
         stage.runtime.del(&target).expect_code(120);
         if !running {
             stage.daemon.stop();
@@ -29,17 +30,14 @@ fn a_record_is_given_up_by_name_with_and_without_a_daemon() {
         }
         // when its name is given, then it is forgotten, without a call, and what is left is named
         let told = stage.daemon.ledger(&["abandon", container, "eth0"]).expect("it is given up");
-        assert!(
-            told.contains(container) && told.contains("interface eth0 of network first with 10.1.2.3/24"),
-            "{told}"
-        );
+        assert!(told.contains(container) && told.contains("interface eth0 of network pods with 10.1.2.3/24"), "{told}");
         assert!(!told.contains("net1"), "that one was deleted: {told}");
         assert_eq!(stage.records(), [living_target.container.as_str()]);
         assert_eq!(node.calls().len(), calls);
         if running {
             let log = stage.daemon.log();
             assert!(
-                log.contains("WARN") && log.contains("abandoned") && log.contains("interface eth0 of network first"),
+                log.contains("WARN") && log.contains("abandoned") && log.contains("interface eth0 of network pods"),
                 "{log}"
             );
             // The runtime is not told otherwise.

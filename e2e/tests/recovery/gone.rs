@@ -23,7 +23,7 @@ fn a_sandbox_that_is_gone_is_deleted_and_a_living_one_is_not() {
     stage.daemon.launch();
     stage.wait_records(&[&living_target]);
     for target in [&first_target, &second_target] {
-        assert_eq!(stage.calls(target, 2), ["DEL second net1", "DEL first eth0"]);
+        assert_eq!(stage.calls(target, 2), ["DEL second net1", "DEL main eth0"]);
         assert!(
             stage.calls_about(target)[2..].iter().all(|call| call.env("CNI_NETNS").is_empty()),
             "a path proves nothing"
@@ -67,7 +67,7 @@ fn after_a_reboot_all_is_deleted_whatever_the_lines_say() {
     stage.write_record(&target, &[plan]);
     stage.daemon.launch();
     stage.wait_records(&[]);
-    assert_eq!(stage.calls(&target, 2), ["DEL second net1", "DEL first eth0"]);
+    assert_eq!(stage.calls(&target, 2), ["DEL second net1", "DEL main eth0"]);
     // Its path leads to a namespace of the same number, but that is another one's by now.
     assert!(stage.calls_about(&target)[2..].iter().all(|call| call.env("CNI_NETNS").is_empty()));
 }
@@ -88,7 +88,7 @@ fn too_many_at_once_are_not_believed() {
     stage.runtime.del(&pods[1].1.without_netns()).expect_silence();
     stage.wait_records(&[&pods[0].1]);
     for (_, target) in &pods[1..] {
-        assert_eq!(stage.calls(target, 2), ["DEL second net1", "DEL first eth0"]);
+        assert_eq!(stage.calls(target, 2), ["DEL second net1", "DEL main eth0"]);
     }
     stage.runtime.check(&pods[0].1).expect_silence();
 }
@@ -96,7 +96,7 @@ fn too_many_at_once_are_not_believed() {
 #[test]
 fn too_many_at_once_stay_as_they_are() {
     let node = node!();
-    let mut stage = Stage::configured(&node, &[("goneGap", json!("0"))]);
+    let mut stage = Stage::configured(&node, json!({"goneGap": "0"}));
     let pods: Vec<_> = (0..6).map(|index| stage.attached(&format!("pod{index}"))).collect();
     stage.daemon.stop();
     for (sandbox, _) in &pods[1..] {

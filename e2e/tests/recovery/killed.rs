@@ -1,16 +1,17 @@
 //! The daemon is killed at each step of ADD and DEL. After its start nobody calls it.
 
 use plexus_api::rows;
-use plexus_e2e::{Script, Step, node};
+use plexus_e2e::plexus::{MAIN, attaches, write};
+use plexus_e2e::{Call, Script, Step, node};
 use serde_json::json;
 
-use crate::stage::{FIRST, SECOND, Stage, attaches};
+use crate::stage::{SECOND, Stage};
 
 /// After the line of this kind, as many of them as there are.
 #[test]
 fn an_add_is_undone_whatever_was_the_last_line_before_the_kill() {
     rows!("R-067", "R-084", "R-085");
-    let dels = ["DEL second net1", "DEL first eth0"];
+    let dels = ["DEL second net1", "DEL main eth0"];
     // lines that are left, what is called then
     for (last, expected) in [("planned", &[][..]), ("torn", &[]), ("added", &dels), ("statusWritten", &dels)] {
         let node = node!();
@@ -27,13 +28,12 @@ fn an_add_is_undone_whatever_was_the_last_line_before_the_kill() {
             let half = &lines[0][..lines[0].len() / 2];
             node.run(|| std::fs::write(crate::stage::record_path(&target), half).expect("it can be written"));
         }
-        stage.daemon.launch();
-        stage.daemon.wait_ready();
+        stage.daemon.restart();
         stage.wait_records(&[&living_target]);
         assert_eq!(stage.calls(&target, 2), expected, "after the line {last}");
         if !expected.is_empty() {
             assert!(sandbox.link("eth0").is_none() && sandbox.link("net1").is_none());
-            let previous = |call: &plexus_e2e::Call| call.config().get("prevResult").is_some();
+            let previous = |call: &Call| call.config().get("prevResult").is_some();
             assert!(stage.calls_about(&target)[2..].iter().all(previous), "each has what its ADD answered");
         }
         assert_eq!(stage.calls(&living_target, 0).len(), 2, "the living one is left alone");
@@ -49,7 +49,7 @@ fn a_plugin_that_outlives_its_daemon_is_waited_for() {
     let mut stage = Stage::start(&node);
     // given an ADD that is in its second plugin, which makes its link late
     let gate = node.gate("second");
-    node.plugin(SECOND, &Script::new().on("ADD", [gate.step(), Step::Link("bridge".into())]).on("DEL", [Step::Unlink]));
+    node.plugin(SECOND, &attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]));
     let (sandbox, target) = stage.sandbox("killed");
     let running = stage.runtime.start("ADD", &target);
     let held = gate.wait();
@@ -63,21 +63,42 @@ fn a_plugin_that_outlives_its_daemon_is_waited_for() {
     del.wait().expect_silence();
     stage.wait_records(&[]);
     let calls = stage.calls_about(&target);
-    let summaries: Vec<_> = calls.iter().map(plexus_e2e::Call::summary).collect();
-    assert_eq!(summaries, ["ADD first eth0", "ADD second net1", "DEL second net1", "DEL first eth0"]);
+    let summaries: Vec<_> = calls.iter().map(Call::summary).collect();
+    assert_eq!(summaries, ["ADD main eth0", "ADD second net1", "DEL second net1", "DEL main eth0"]);
     assert!(calls[1].end.expect("it ended by itself") <= calls[2].start, "{calls:?}");
     assert!(sandbox.link("eth0").is_none() && sandbox.link("net1").is_none(), "{:?}", sandbox.links());
 }
 
 #[test]
+fn a_plugin_that_a_killed_daemon_left_running_is_ended_before_its_del() {
+    rows!("R-067");
+    let node = node!();
+    let mut stage = Stage::configured(&node, json!({"pluginTimeout": "1s"}));
+    // given an ADD that is in a plugin which is about to make its link, and never goes on
+    let gate = node.gate("main");
+    node.plugin(MAIN, &attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]));
+    let (sandbox, target) = stage.sandbox("killed");
+    let adding = stage.runtime.start("ADD", &target);
+    let held = gate.wait();
+    // when the daemon is killed
+    stage.kill_and_restart();
+    assert!(!adding.wait().ok());
+    stage.wait_records(&[]);
+    // then so is the plugin: opening the gate now makes nothing
+    assert_eq!(node.processes().len(), 1, "plexusd alone");
+    drop(held);
+    assert!(sandbox.link("eth0").is_none(), "{:?}", sandbox.links());
+    assert_eq!(stage.calls(&target, 0), ["ADD main eth0", "DEL main eth0"]);
+}
+
+#[test]
 fn a_daemon_that_waits_for_an_earlier_gc_can_be_stopped() {
     let node = node!();
-    let default = node.scratch().join("newest.conflist");
-    let config = json!({"cniVersion": "1.1.0", "name": "pods", "plugins": [{"type": FIRST}]});
-    std::fs::write(&default, config.to_string()).expect("it can be written");
-    let mut stage = Stage::configured(&node, &[("clusterNetwork", json!(default)), ("pluginTimeout", json!("10m"))]);
+    let default = json!({"cniVersion": "1.1.0", "name": "pods", "plugins": [{"type": MAIN}]});
+    let default = write(&node, "newest.conflist", &default);
+    let mut stage = Stage::configured(&node, json!({"clusterNetwork": default, "pluginTimeout": "10m"}));
     let gate = node.gate("gc");
-    node.plugin(FIRST, &Script::new().on("GC", [gate.step()]));
+    node.plugin(MAIN, &Script::new().on("GC", [gate.step()]));
     let gc = json!({"cniVersion": "1.1.0", "name": "plexus", "type": "plexus", "cni.dev/valid-attachments": []});
     let running = stage.runtime.execute("GC", &[].into(), &gc);
     let held = gate.wait();
@@ -93,8 +114,8 @@ fn a_daemon_that_waits_for_an_earlier_gc_can_be_stopped() {
 #[test]
 fn what_a_plugin_leaves_running_on_purpose_is_left_alone() {
     let node = node!();
-    let mut stage = Stage::configured(&node, &[("pluginTimeout", json!("300ms"))]);
-    node.plugin(FIRST, &attaches().on("ADD", [Step::Link("bridge".into()), Step::HoldOutput]));
+    let mut stage = Stage::configured(&node, json!({"pluginTimeout": "300ms"}));
+    node.plugin(MAIN, &attaches().on("ADD", [Step::Link("bridge".into()), Step::HoldOutput]));
     let (_sandbox, target) = stage.attached("helped");
     let helper = node.processes();
     stage.kill_and_restart();
@@ -110,7 +131,7 @@ fn a_del_that_was_begun_is_finished() {
     let (_living, living_target) = stage.attached("living");
     let (sandbox, target) = stage.attached("killed");
     let gate = node.gate("second");
-    for inside in [SECOND, FIRST] {
+    for inside in [SECOND, MAIN] {
         // given a DEL that is in one of its plugins
         node.plugin(inside, &attaches().on("DEL", [gate.step(), Step::Unlink]));
         let running = stage.runtime.start("DEL", &target);
@@ -120,15 +141,14 @@ fn a_del_that_was_begun_is_finished() {
         stage.daemon.kill9();
         node.plugin(inside, &attaches());
         held.release();
-        stage.daemon.launch();
-        stage.daemon.wait_ready();
+        stage.daemon.restart();
         // then it is finished, from the plugin on in which it was
         stage.wait_records(&[&living_target]);
         assert!(sandbox.link("eth0").is_none() && sandbox.link("net1").is_none(), "{:?}", sandbox.links());
         let calls = stage.calls(&target, 0);
         match inside {
-            SECOND => assert_eq!(calls[2..], ["DEL second net1", "DEL second net1", "DEL first eth0"]),
-            _ => assert_eq!(calls[7..], ["DEL second net1", "DEL first eth0", "DEL first eth0"]),
+            SECOND => assert_eq!(calls[2..], ["DEL second net1", "DEL second net1", "DEL main eth0"]),
+            _ => assert_eq!(calls[7..], ["DEL second net1", "DEL main eth0", "DEL main eth0"]),
         }
         stage.runtime.del(&target).expect_silence();
         if inside == SECOND {

@@ -3,18 +3,19 @@
 use std::fs;
 
 use plexus_api::rows;
+use plexus_e2e::plexus::{MAIN, attaches, runtime, with_keys};
 use plexus_e2e::{Daemon, Script, node};
 use serde_json::json;
 
-use crate::stage::{FIRST, Stage, attaches, record_path};
+use crate::stage::{Stage, record_path};
 
 #[test]
 fn an_orphan_is_tried_until_its_del_succeeds() {
     rows!("R-090");
     let node = node!();
-    let stage = Stage::configured(&node, &[("orphanAfter", json!("0"))]);
+    let stage = Stage::configured(&node, json!({"orphanAfter": "0"}));
     let (sandbox, target) = stage.attached("pod");
-    node.plugin(FIRST, &attaches().fails("DEL", 120, "the switch does not answer"));
+    node.plugin(MAIN, &attaches().fails("DEL", 120, "the switch does not answer"));
     // given a runtime that has been told often enough
     let tries = (0..4).find(|_| stage.runtime.del(&target).ok()).expect("at some time it is let go");
     assert!(tries <= 2, "recovery tries too");
@@ -23,7 +24,7 @@ fn an_orphan_is_tried_until_its_del_succeeds() {
     assert!(list.contains("orphaned") && list.contains("the switch does not answer"), "{list}");
     assert!(list.contains("net1=default/second (deleted)"), "{list}");
     // when the cause is gone, then so is the record
-    node.plugin(FIRST, &attaches());
+    node.plugin(MAIN, &attaches());
     stage.wait_records(&[]);
 }
 
@@ -45,8 +46,7 @@ fn a_damaged_record_goes_to_the_quarantine() {
     }
     let quarantine = stage.files("quarantine");
     assert!(quarantine.len() == 2 && quarantine[0].starts_with(&target.container), "{quarantine:?}");
-    stage.daemon.launch();
-    stage.daemon.wait_ready();
+    stage.daemon.restart();
     stage.runtime.check(&living_target).expect_silence();
 }
 
@@ -61,8 +61,7 @@ fn a_full_disk_refuses_add_before_any_plugin_and_del_goes_on() {
         let flags = nix::mount::MsFlags::empty();
         nix::mount::mount(Some("tmpfs"), "/var/lib/plexus", Some("tmpfs"), flags, Some("size=128k")).expect("tmpfs");
     });
-    stage.daemon.launch();
-    stage.daemon.wait_ready();
+    stage.daemon.restart();
     let (sandbox, target) = stage.attached("pod");
     // given a disk without a free block, and a record that fills its own
     node.run(|| {
@@ -83,7 +82,7 @@ fn a_full_disk_refuses_add_before_any_plugin_and_del_goes_on() {
     assert_eq!(other.links().len(), 1);
     stage.runtime.del(&other_target).expect_silence();
     stage.runtime.del(&target).expect_silence();
-    assert_eq!(stage.calls(&target, 2), ["DEL second net1", "DEL first eth0"]);
+    assert_eq!(stage.calls(&target, 2), ["DEL second net1", "DEL main eth0"]);
     assert!(sandbox.link("eth0").is_none());
     assert_eq!(stage.records(), [] as [&str; 0]);
     assert!(stage.daemon.log().contains("cannot be recorded"), "the case was reached");
@@ -94,15 +93,15 @@ fn a_second_daemon_waits_for_the_ledger_and_says_for_whom() {
     let node = node!();
     let mut stage = Stage::start(&node);
     let (_sandbox, target) = stage.attached("pod");
-    let mut config = stage.config.clone();
-    config["daemonSocketDir"] = json!("/run/other");
+    let elsewhere = json!({"daemonSocketDir": "/run/other"});
+    let config = with_keys(stage.config.clone(), elsewhere.clone());
     let mut second = Daemon::new(&node, &config, stage.manifests.dir());
     second.launch();
     second.wait_log(&format!("in use by another plexusd (pid {})", stage.daemon.pid()));
     stage.runtime.check(&target).expect_silence();
     stage.daemon.kill9();
     second.wait_ready();
-    let runtime = crate::stage::runtime(&node, &[("daemonSocketDir", json!("/run/other"))]);
+    let runtime = runtime(&node, elsewhere);
     runtime.check(&target).expect_silence();
     runtime.del(&target).expect_silence();
 }
@@ -113,14 +112,14 @@ fn the_ledger_can_be_read_while_the_daemon_writes() {
     let mut stage = Stage::start(&node);
     let (_sandbox, target) = stage.attached("pod");
     let gate = node.gate("first");
-    node.plugin(FIRST, &Script::new().on("ADD", [gate.step()]));
+    node.plugin(MAIN, &Script::new().on("ADD", [gate.step()]));
     let (_adding, adding_target) = stage.sandbox("adding");
     let running = stage.runtime.start("ADD", &adding_target);
     let held = gate.wait();
     let list = stage.daemon.ledger(&["list"]).expect("it can be listed");
     let lines: Vec<_> = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
     assert_eq!(lines[0], ["STATE", "AGE", "CONTAINER", "IFNAME", "POD", "NETWORKS"]);
-    let networks = "eth0=first,net1=default/second";
+    let networks = "eth0=pods,net1=default/second";
     let of = |line: &[&str]| [0, 2, 3, 4, 5].map(|column| line[column].to_owned());
     assert_eq!(of(&lines[1]), ["attached", &target.container, "eth0", "default/pod", networks]);
     assert_eq!(of(&lines[2]), ["adding", &adding_target.container, "eth0", "default/adding", networks]);

@@ -1,10 +1,20 @@
 //! DELs that found no daemon.
 
 use plexus_api::rows;
-use plexus_e2e::node;
+use plexus_e2e::plexus::{MAIN, attaches, runtime};
+use plexus_e2e::{Node, Sandbox, Target, node};
 use serde_json::json;
 
-use crate::stage::{FIRST, Stage, attaches, runtime};
+use crate::stage::Stage;
+
+/// A stage whose daemon is gone, and a sandbox there whose DEL waits in the spool.
+fn spooled(node: &Node) -> (Stage<'_>, Sandbox<'_>, Target) {
+    let mut stage = Stage::start(node);
+    let (sandbox, target) = stage.attached("pod");
+    stage.daemon.kill9();
+    stage.runtime.del(&target).expect_code(11);
+    (stage, sandbox, target)
+}
 
 #[test]
 fn a_del_without_a_daemon_is_done_when_it_is_back() {
@@ -14,14 +24,14 @@ fn a_del_without_a_daemon_is_done_when_it_is_back() {
         let mut stage = Stage::start(&node);
         let (sandbox, target) = stage.attached("pod");
         stage.daemon.kill9();
-        let runtime = runtime(&node, &[("delWhenDown", json!(when_down))]);
+        let runtime = runtime(&node, json!({"daemonWaitDel": "20ms", "delWhenDown": when_down}));
         let answer = runtime.del(&target);
         assert_eq!((answer.code(), answer.ok()), (code, code.is_none()), "{answer:?}");
         assert_eq!(stage.files("spool").len(), 1);
         stage.daemon.launch();
         stage.wait_spool(&[]);
         stage.wait_records(&[]);
-        assert_eq!(stage.calls(&target, 2), ["DEL second net1", "DEL first eth0"]);
+        assert_eq!(stage.calls(&target, 2), ["DEL second net1", "DEL main eth0"]);
         assert!(sandbox.link("eth0").is_none() && sandbox.link("net1").is_none(), "{:?}", sandbox.links());
     }
 }
@@ -33,12 +43,12 @@ fn a_spooled_del_that_cannot_succeed_yet_is_tried_again() {
     let mut stage = Stage::start(&node);
     let (_sandbox, target) = stage.attached("pod");
     stage.daemon.kill9();
-    node.plugin(FIRST, &attaches().fails("DEL", 120, "the switch does not answer"));
+    node.plugin(MAIN, &attaches().fails("DEL", 120, "the switch does not answer"));
     stage.runtime.del(&target).expect_code(11);
     stage.daemon.launch();
     stage.daemon.wait_log("the switch does not answer");
     assert_eq!(stage.records(), [target.container.as_str()]);
-    node.plugin(FIRST, &attaches());
+    node.plugin(MAIN, &attaches());
     stage.wait_spool(&[]);
     stage.wait_records(&[]);
 }
@@ -47,10 +57,7 @@ fn a_spooled_del_that_cannot_succeed_yet_is_tried_again() {
 fn a_spooled_del_does_not_reach_another_sandbox_under_its_path() {
     rows!("P-094");
     let node = node!();
-    let mut stage = Stage::start(&node);
-    let (sandbox, target) = stage.attached("pod");
-    stage.daemon.kill9();
-    stage.runtime.del(&target).expect_code(11);
+    let (mut stage, sandbox, target) = spooled(&node);
     // given a path that is used again by the time the daemon is back
     sandbox.remove();
     let next = node.sandbox("pod");
@@ -65,10 +72,7 @@ fn a_spooled_del_does_not_reach_another_sandbox_under_its_path() {
 #[test]
 fn what_a_killed_shim_left_half_written_is_removed() {
     let node = node!();
-    let mut stage = Stage::start(&node);
-    let (_sandbox, target) = stage.attached("pod");
-    stage.daemon.kill9();
-    stage.runtime.del(&target).expect_code(11);
+    let (mut stage, ..) = spooled(&node);
     node.run(|| std::fs::write("/var/lib/plexus/spool/.c:eth0.4294967295", "{\"env").expect("it can be written"));
     stage.daemon.launch();
     stage.wait_spool(&[]);
@@ -79,10 +83,7 @@ fn what_a_killed_shim_left_half_written_is_removed() {
 #[test]
 fn a_file_in_the_spool_that_is_no_request_is_kept_aside() {
     let node = node!();
-    let mut stage = Stage::start(&node);
-    let (_sandbox, target) = stage.attached("pod");
-    stage.daemon.kill9();
-    stage.runtime.del(&target).expect_code(11);
+    let (mut stage, ..) = spooled(&node);
     node.run(|| std::fs::write("/var/lib/plexus/spool/c:eth0.json", "{\"env").expect("it can be written"));
     stage.daemon.launch();
     stage.wait_spool(&[]);

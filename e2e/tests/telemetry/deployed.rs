@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use plexus_e2e::{ApiServer, Daemon, Node, Pod, Script, node};
+use plexus_e2e::plexus::attaches;
+use plexus_e2e::{ApiServer, Daemon, Node, Plexus, Script, node};
 use serde_json::{Value, json};
 
-use crate::plexus::Plexus;
+use crate::scrape::scrape;
 
 /// Labels that Prometheus adds, or the histogram has.
 const ADDED: [&str; 3] = ["instance", "job", "le"];
@@ -49,12 +50,11 @@ fn names(scrape: &str) -> BTreeSet<String> {
 
 /// The names of the metrics that a daemon has after calls of every kind.
 fn scraped(plexus: &Plexus<'_>) -> BTreeSet<String> {
-    let pod = Pod::new("web").with_networks("lan");
-    let target = plexus.target(&pod);
-    plexus.runtime.add(&target).result();
-    plexus.node.plugin("extra", &Script::new().fails("DEL", 123, "no"));
+    plexus.network("lan", &attaches());
+    let (_, target) = plexus.attached("web", "lan");
+    plexus.node.plugin("lan", &Script::new().fails("DEL", 123, "no"));
     plexus.runtime.del(&target).expect_code(123);
-    names(&plexus.scrape())
+    names(&scrape(plexus))
 }
 
 /// The expressions of the dashboard and of the alerts.
@@ -110,7 +110,7 @@ fn kept(expression: &str) -> Vec<String> {
 #[test]
 fn dashboard_and_alerts_name_what_is_there() {
     let node = node!();
-    let plexus = Plexus::start(&node, &json!({}));
+    let plexus = Plexus::start(&node);
     let (documented, mut there) = (documented(), scraped(&plexus));
     there.extend(scraped_in_cluster(&node!()));
     let expressions = expressions();
@@ -135,7 +135,7 @@ fn dashboard_and_alerts_name_what_is_there() {
 #[test]
 fn every_metric_of_a_daemon_is_documented() {
     let node = node!();
-    let plexus = Plexus::start(&node, &json!({"metricsPort": 9464}));
+    let plexus = Plexus::configured(&node, json!({"metricsPort": 9464}));
     let documented = documented();
     for name in scraped(&plexus) {
         assert!(documented.contains_key(&name), "docs/metrics.md does not have {name}");

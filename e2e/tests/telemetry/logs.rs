@@ -2,20 +2,18 @@
 
 use std::fs;
 
-use plexus_e2e::{Pod, Script, Step, node};
+use plexus_e2e::plexus::attaches;
+use plexus_e2e::{Plexus, Pod, Script, Step, node};
 use serde_json::{Value, json};
-
-use crate::plexus::Plexus;
 
 const SECRET: &str = "s3cr3t-t0k3n";
 
 #[test]
 fn a_call_is_one_line_that_says_all() {
     let node = node!();
-    let plexus = Plexus::start(&node, &json!({}));
-    let pod = Pod::new("web").with_networks("lan");
-    let target = plexus.target(&pod);
-    plexus.runtime.add(&target).result();
+    let plexus = Plexus::start(&node);
+    plexus.network("lan", &attaches());
+    let (_, target) = plexus.attached("web", "lan");
     plexus.runtime.status().expect_silence();
     plexus.runtime.del(&target).expect_silence();
     let log = plexus.daemon.log();
@@ -32,7 +30,7 @@ fn a_call_is_one_line_that_says_all() {
 #[test]
 fn a_failed_call_is_one_line_too() {
     let node = node!();
-    let plexus = Plexus::start(&node, &json!({"logLevel": "error"}));
+    let plexus = Plexus::configured(&node, json!({"logLevel": "error"}));
     node.plugin("main", &Script::new().fails("ADD", 123, "out of luck"));
     plexus.runtime.add(&plexus.target(&Pod::new("web"))).expect_code(123);
     let log = plexus.daemon.log();
@@ -46,9 +44,10 @@ fn a_failed_call_is_one_line_too() {
 #[test]
 fn secrets_stay_out_of_the_log_at_the_debug_level() {
     let node = node!();
-    let plexus = Plexus::start(&node, &json!({"logLevel": "debug"}));
+    let plexus = Plexus::configured(&node, json!({"logLevel": "debug"}));
+    plexus.network("lan", &attaches());
     // In what a definition, the runtime, and the pod hand to a plugin, which works, fails, and answers nonsense.
-    plexus.manifests.definition("secret", &json!({"cniVersion": "1.0.0", "type": "extra", "token": SECRET}));
+    plexus.manifests.definition("secret", &json!({"cniVersion": "1.0.0", "type": "lan", "token": SECRET}));
     let pod = Pod::new("web").annotated(
         "k8s.v1.cni.cncf.io/networks",
         json!([{"name": "secret", "cni-args": {"password": SECRET}}]).to_string(),
@@ -58,13 +57,13 @@ fn secrets_stay_out_of_the_log_at_the_debug_level() {
     plexus.runtime.check(&target).expect_silence();
     plexus.runtime.del(&target).expect_silence();
     for step in [Step::error(123, "no"), Step::Stdout("nonsense".into()), Step::Exit(3)] {
-        node.plugin("extra", &Script::new().on("ADD", [step]));
+        node.plugin("lan", &Script::new().on("ADD", [step]));
         assert!(!plexus.runtime.add(&target).ok());
     }
     let broken = [
-        format!(r#"{{"type":"extra","token":"{SECRET}" oops"#),
+        format!(r#"{{"type":"lan","token":"{SECRET}" oops"#),
         format!(r#"["{SECRET}"]"#),
-        format!(r#"{{"cniVersion":"1.0.0","plugins":[{{"type":"extra"}},"{SECRET}"]}}"#),
+        format!(r#"{{"cniVersion":"1.0.0","plugins":[{{"type":"lan"}},"{SECRET}"]}}"#),
     ];
     for (number, config) in broken.iter().enumerate() {
         let name = format!("broken{number}");
@@ -81,9 +80,8 @@ fn secrets_stay_out_of_the_log_at_the_debug_level() {
 #[test]
 fn the_level_changes_while_it_runs() {
     let node = node!();
-    let plexus = Plexus::start(&node, &json!({"logLevel": "error"}));
-    let target = plexus.target(&Pod::new("web"));
-    plexus.runtime.add(&target).result();
+    let plexus = Plexus::configured(&node, json!({"logLevel": "error"}));
+    let (_, target) = plexus.attached("web", "");
     assert_eq!(plexus.daemon.log(), "");
     for (level, status) in [("loud", 400), ("", 400), ("debug\n", 200)] {
         let reply = plexus.daemon.put("/loglevel", level.as_bytes()).expect("an answer");
@@ -103,8 +101,8 @@ fn json_goes_to_a_file() {
     let node = node!();
     let file = node.scratch().join("plexusd-file.log");
     let keys = json!({"logFormat": "json", "logFile": file, "logToStderr": false});
-    let plexus = Plexus::start(&node, &keys);
-    plexus.runtime.add(&plexus.target(&Pod::new("web"))).result();
+    let plexus = Plexus::configured(&node, keys);
+    plexus.attached("web", "");
     assert_eq!(plexus.daemon.log(), "");
     let text = fs::read_to_string(&file).expect("it is there");
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
@@ -116,8 +114,8 @@ fn json_goes_to_a_file() {
 #[test]
 fn a_log_file_that_cannot_be_written_stops_nothing() {
     let node = node!();
-    let plexus = Plexus::start(&node, &json!({"logFile": "/no/such/directory/x.log", "logToStderr": false}));
-    plexus.runtime.add(&plexus.target(&Pod::new("web"))).result();
+    let plexus = Plexus::configured(&node, json!({"logFile": "/no/such/directory/x.log", "logToStderr": false}));
+    plexus.attached("web", "");
     let log = plexus.daemon.log();
     assert!(log.contains("/no/such/directory/x.log") && log.contains("done"), "{log}");
 }

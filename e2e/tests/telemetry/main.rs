@@ -3,4 +3,4 @@
 mod deployed;
 mod logs;
 mod metrics;
-mod plexus;
+mod scrape;

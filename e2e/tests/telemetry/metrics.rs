@@ -4,79 +4,80 @@ use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use plexus_e2e::{Pod, Script, Step, node};
+use plexus_e2e::plexus::{attaches, with_keys};
+use plexus_e2e::{Plexus, Pod, Script, Step, node};
 use serde_json::json;
 
-use crate::plexus::{DEFAULT, Plexus};
+use crate::scrape::{DEFAULT, assert_values, scrape, value};
 
 #[test]
 fn calls_and_plugins_are_measured() {
     let node = node!();
-    let plexus = Plexus::start(&node, &json!({}));
-    let (good, bad) = (Pod::new("good").with_networks("lan"), Pod::new("bad").with_networks("lan"));
-    let target = plexus.target(&good);
-    plexus.runtime.add(&target).result();
-    for (series, expected) in [
+    let plexus = Plexus::start(&node);
+    plexus.network("lan", &attaches());
+    let (_, target) = plexus.attached("good", "lan");
+    let attached = [
         (r#"plexus_requests_total{code="0",verb="ADD"}"#, 1.0),
         (r#"plexus_request_duration_seconds_count{verb="ADD"}"#, 1.0),
         (r#"plexus_requests_in_flight{verb="ADD"}"#, 0.0),
-        (r#"plexus_plugin_duration_seconds_count{plugin="extra",verb="ADD"}"#, 1.0),
-        (r#"plexus_plugin_failures_total{plugin="extra",verb="ADD"}"#, 0.0),
+        (r#"plexus_plugin_duration_seconds_count{plugin="lan",verb="ADD"}"#, 1.0),
+        (r#"plexus_plugin_failures_total{plugin="lan",verb="ADD"}"#, 0.0),
         (r#"plexus_ledger_records{state="attached"}"#, 1.0),
         ("plexus_status_writes_pending", 0.0),
         (r#"plexus_cache_objects{kind="definitions"}"#, 1.0),
         ("plexus_cache_synced", 1.0),
         ("plexus_plugin_slots", 32.0),
-    ] {
-        assert!((plexus.value(series) - expected).abs() < 1e-9, "{series} in\n{}", plexus.scrape());
-    }
+    ];
+    assert_values(&plexus, &attached);
 
-    node.plugin("extra", &Script::new().fails("ADD", 123, "no").fails("DEL", 124, "never"));
-    plexus.runtime.add(&plexus.target(&bad)).expect_code(123);
+    node.plugin("lan", &Script::new().fails("ADD", 123, "no").fails("DEL", 124, "never"));
+    plexus.runtime.add(&plexus.sandbox("bad", "lan").1).expect_code(123);
     plexus.runtime.del(&target).expect_code(124);
-    for (series, expected) in [
+    let failed = [
         (r#"plexus_requests_total{code="123",verb="ADD"}"#, 1.0),
         (r#"plexus_requests_total{code="124",verb="DEL"}"#, 1.0),
-        (r#"plexus_plugin_failures_total{plugin="extra",verb="ADD"}"#, 1.0),
+        (r#"plexus_plugin_failures_total{plugin="lan",verb="ADD"}"#, 1.0),
         // The rollback of the one, the DEL of the other.
-        (r#"plexus_plugin_failures_total{plugin="extra",verb="DEL"}"#, 2.0),
+        (r#"plexus_plugin_failures_total{plugin="lan",verb="DEL"}"#, 2.0),
         (r#"plexus_ledger_records{state="attached"}"#, 0.0),
         (r#"plexus_ledger_records{state="deleting"}"#, 2.0),
-    ] {
-        assert!((plexus.value(series) - expected).abs() < 1e-9, "{series} in\n{}", plexus.scrape());
-    }
-    assert!(plexus.value("plexus_ledger_oldest_pending_cleanup_seconds") > 0.0);
+    ];
+    assert_values(&plexus, &failed);
+    assert!(value(&plexus, "plexus_ledger_oldest_pending_cleanup_seconds") > 0.0);
 }
 
 #[test]
 fn what_runs_and_what_waits_is_seen_while_it_does() {
     let node = node!();
-    let plexus = Plexus::start(&node, &json!({"maxPluginRuns": 1}));
+    let plexus = Plexus::configured(&node, json!({"maxPluginRuns": 1}));
     let gate = node.gate("add");
-    node.plugin("main", &Script::new().on("ADD", [gate.step(), Step::Link("bridge".into())]));
+    node.plugin("main", &attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]));
     let first = plexus.runtime.start("ADD", &plexus.target(&Pod::new("first")));
     let held = gate.wait();
     let second = plexus.runtime.start("ADD", &plexus.target(&Pod::new("second")));
     // Nothing tells that a call has begun to wait but the metrics themselves.
     let end = Instant::now() + Duration::from_secs(20);
-    while plexus.value(r#"plexus_plugin_slots_waiting{priority="add"}"#) < 1.0 {
-        assert!(Instant::now() < end, "{}", plexus.scrape());
+    while value(&plexus, r#"plexus_plugin_slots_waiting{priority="add"}"#) < 1.0 {
+        assert!(Instant::now() < end, "{}", scrape(&plexus));
     }
-    assert!((plexus.value(r#"plexus_requests_in_flight{verb="ADD"}"#) - 2.0).abs() < 1e-9);
-    assert!((plexus.value("plexus_plugin_slots_used") - 1.0).abs() < 1e-9);
-    assert!((plexus.value(r#"plexus_ledger_records{state="adding"}"#) - 2.0).abs() < 1e-9);
+    let meanwhile = [
+        (r#"plexus_requests_in_flight{verb="ADD"}"#, 2.0),
+        ("plexus_plugin_slots_used", 1.0),
+        (r#"plexus_ledger_records{state="adding"}"#, 2.0),
+    ];
+    assert_values(&plexus, &meanwhile);
     held.release();
     first.wait().result();
     gate.wait().release();
     second.wait().result();
-    assert!(plexus.value(r#"plexus_requests_in_flight{verb="ADD"}"#).abs() < 1e-9);
-    assert!(plexus.value("plexus_plugin_slots_used").abs() < 1e-9);
+    let after = [(r#"plexus_requests_in_flight{verb="ADD"}"#, 0.0), ("plexus_plugin_slots_used", 0.0)];
+    assert_values(&plexus, &after);
 }
 
 #[test]
 fn the_port_answers_scrapes_and_probes_and_nothing_else() {
     let node = node!();
-    let plexus = Plexus::start(&node, &json!({}));
+    let plexus = Plexus::start(&node);
     let address: SocketAddr = DEFAULT.parse().expect("an address");
     for (path, status) in
         [("/metrics", 200), ("/healthz", 200), ("/readyz", 200), ("/cni", 404), ("/loglevel", 404), ("/", 404)]
@@ -92,7 +93,7 @@ fn the_port_answers_scrapes_and_probes_and_nothing_else() {
 #[test]
 fn multus_key_means_all_addresses_and_its_metric() {
     let node = node!();
-    let plexus = Plexus::start(&node, &json!({"metricsPort": 9091}));
+    let plexus = Plexus::configured(&node, json!({"metricsPort": 9091}));
     node.ip("addr add 192.0.2.1/32 dev lo");
     plexus.runtime.add(&plexus.target(&Pod::new("pod"))).result();
     plexus.daemon.get("/no/such/path").expect("an answer");
@@ -113,12 +114,11 @@ fn pods_are_served_without_the_port() {
     let node = node!();
     // Another program has the port.
     let _taken = node.run(|| TcpListener::bind(DEFAULT)).expect("it is free");
-    let mut plexus = Plexus::start(&node, &json!({}));
+    let mut plexus = Plexus::start(&node);
     plexus.runtime.add(&plexus.target(&Pod::new("one"))).result();
     assert!(plexus.daemon.log().contains("metricsAddress"), "{}", plexus.daemon.log());
 
-    let config = json!({"clusterNetwork": node.scratch().join("default.conf"), "metricsAddress": ""});
-    plexus.daemon.configure(&config);
+    plexus.daemon.configure(&with_keys(plexus.config.clone(), json!({"metricsAddress": ""})));
     plexus.daemon.restart();
     plexus.runtime.add(&plexus.target(&Pod::new("two"))).result();
     assert_eq!(plexus.daemon.get("/metrics").expect("an answer").status, 200);
@@ -127,7 +127,7 @@ fn pods_are_served_without_the_port() {
 #[test]
 fn clients_that_hang_on_the_port_keep_no_call_waiting() {
     let node = node!();
-    let mut plexus = Plexus::start(&node, &json!({}));
+    let mut plexus = Plexus::start(&node);
     let mut hanging: Vec<_> =
         (0..40).map(|_| node.run(|| TcpStream::connect(DEFAULT)).expect("it is accepted")).collect();
     let target = plexus.target(&Pod::new("pod"));

@@ -3,28 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plexus_api::rows;
-use plexus_e2e::{Pod, Script, Step, Target, node};
+use plexus_e2e::{Call, Pod, Script, Step, Target, node};
 use serde_json::{Value, json};
 
 use crate::plexus::{Plexus, attaches, runtime, target, write};
+
+/// That each call has ended before the next began.
+#[track_caller]
+fn assert_in_turn(calls: &[Call]) {
+    for pair in calls.windows(2) {
+        assert!(pair[0].end.is_some_and(|end| end <= pair[1].start), "{pair:?}");
+    }
+}
 
 #[test]
 fn the_default_network_comes_first_and_its_result_is_the_answer() {
     rows!("P-010", "P-083", "P-084", "K-021", "K-032", "K-060", "K-066", "K-073", "K-080", "K-081", "K-082");
     let node = node!();
     let plexus = Plexus::start(&node);
-    for name in ["a", "b", "c"] {
-        plexus.network(name, &attaches());
-    }
+    plexus.networks(&["a", "b", "c"]);
     let sandbox = node.sandbox("pod");
     let pod = Pod::new("p").with_networks("a, b@data0 ,default/c");
     let answer = plexus.runtime.add(&Target::new(&sandbox, "eth7", &pod));
     assert_eq!(answer.result()["interfaces"], json!([{"name": "eth7", "sandbox": sandbox.path()}]));
     assert_eq!(plexus.calls(), ["ADD main eth7", "ADD a net1", "ADD b data0", "ADD c net3"]);
-    let calls = node.calls();
-    for pair in calls.windows(2) {
-        assert!(pair[0].end.is_some_and(|end| end <= pair[1].start), "{pair:?}");
-    }
+    assert_in_turn(&node.calls());
     let status = plexus.status(&pod).expect("it was written");
     let shown = |key: &str| status.as_array().expect("a list").iter().map(|of| of[key].clone()).collect::<Vec<_>>();
     assert_eq!(shown("name"), ["pods", "default/a", "default/b", "default/c"]);
@@ -86,9 +89,7 @@ fn plugins_run_on_the_node_and_inherit_nothing() {
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches());
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a"));
-    plexus.runtime.add(&target).result();
+    let (_, target) = plexus.attached("p", "a");
     plexus.runtime.del(&target).expect_silence();
     let own = node.run(|| {
         use std::os::unix::fs::MetadataExt as _;
@@ -110,8 +111,8 @@ fn the_plan_is_on_disk_before_the_first_plugin_runs() {
     let gate = node.gate("main");
     node.plugin("main", &Script::new().on("ADD", [gate.step()]));
     plexus.network("a", &Script::new());
-    let sandbox = node.sandbox("pod");
-    let running = plexus.runtime.start("ADD", &target(&sandbox, &Pod::new("p").with_networks("a@data0")));
+    let (_, target) = plexus.sandbox("p", "a@data0");
+    let running = plexus.runtime.start("ADD", &target);
     let held = gate.wait();
     let record = plexus.record();
     let plan: Value = serde_json::from_str(record.lines().next().expect("a line")).expect("JSON");
@@ -129,18 +130,14 @@ fn a_second_add_leaves_the_first_alone() {
     let plexus = Plexus::start(&node);
     let gate = node.gate("main");
     node.plugin("main", &attaches().on("ADD", [Step::Link("bridge".into()), gate.step()]));
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p"));
+    let (sandbox, target) = plexus.sandbox("p", "");
     let first = plexus.runtime.start("ADD", &target);
     let held = gate.wait();
-    let in_flight = plexus.runtime.start("ADD", &target).wait();
-    let msg = in_flight.expect_code(107);
-    assert!(msg.contains("default/p") && msg.contains("eth0"), "{msg}");
+    let second = || plexus.runtime.start("ADD", &target).wait();
+    second().expect_error(107, &["default/p", "eth0"]);
     held.release();
     first.wait().result();
-    let after = plexus.runtime.start("ADD", &target).wait();
-    let msg = after.expect_code(107);
-    assert!(msg.contains("default/p") && msg.contains("eth0"), "{msg}");
+    second().expect_error(107, &["default/p", "eth0"]);
     assert_eq!(plexus.calls(), ["ADD main eth0"]);
     plexus.runtime.check(&target).expect_silence();
     plexus.runtime.del(&target).expect_silence();
@@ -154,8 +151,7 @@ fn pods_are_attached_in_parallel_and_calls_for_one_container_in_turn() {
     let plexus = Plexus::start(&node);
     let gate = node.gate("a");
     plexus.network("a", &attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]));
-    let sandbox = node.sandbox("slow");
-    let slow = target(&sandbox, &Pod::new("slow").with_networks("a"));
+    let (sandbox, slow) = plexus.sandbox("slow", "a");
     let adding = plexus.runtime.start("ADD", &slow);
     let held = gate.wait();
     let deleting = plexus.runtime.start("DEL", &slow);
@@ -168,11 +164,9 @@ fn pods_are_attached_in_parallel_and_calls_for_one_container_in_turn() {
     deleting.wait().expect_silence();
     let mut calls = node.calls();
     calls.retain(|call| call.env("CNI_CONTAINERID") == sandbox.id());
-    let summaries: Vec<_> = calls.iter().map(plexus_e2e::Call::summary).collect();
+    let summaries: Vec<_> = calls.iter().map(Call::summary).collect();
     assert_eq!(summaries, ["ADD main eth0", "ADD a net1", "DEL a net1", "DEL main eth0"]);
-    for pair in calls.windows(2) {
-        assert!(pair[0].end.is_some_and(|end| end <= pair[1].start), "{pair:?}");
-    }
+    assert_in_turn(&calls);
     plexus.assert_nothing_left(&sandbox);
 }
 
@@ -182,9 +176,8 @@ fn our_configuration_must_not_stand_behind_another_plugin() {
     let node = node!();
     let plexus = Plexus::start(&node);
     let runtime = runtime(&node, json!({"prevResult": {"cniVersion": "1.1.0", "interfaces": [{"name": "x"}]}}));
-    let sandbox = node.sandbox("pod");
-    let answer = runtime.add(&target(&sandbox, &Pod::new("p")));
-    assert!(answer.expect_code(7).contains("prevResult"), "{answer:?}");
+    let (_, target) = plexus.sandbox("p", "");
+    runtime.add(&target).expect_error(7, &["prevResult"]);
     assert_eq!(plexus.calls(), [""; 0]);
 }
 
@@ -194,9 +187,7 @@ fn a_manifest_pod_selects_networks_by_its_annotation() {
     let node = node!();
     let plexus = Plexus::start(&node);
     let runtime = runtime(&node, json!({"capabilities": null}));
-    for name in ["a", "b"] {
-        plexus.network(name, &attaches());
-    }
+    plexus.networks(&["a", "b"]);
     node.plugin("far", &attaches());
     plexus.manifests.definition_in("ns", "a", Some(&json!({"cniVersion": "1.0.0", "type": "far"}).to_string()));
     for (number, (annotation, expected)) in [
@@ -253,8 +244,7 @@ fn logs_go_to_the_logs() {
     let plexus = Plexus::configured(&node, json!({"logLevel": "debug"}));
     let noise = Step::Stderr("first line\nerror: second line".into());
     plexus.network("a", &attaches().on("ADD", [noise, Step::Link("bridge".into())]));
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a"));
+    let (_, target) = plexus.sandbox("p", "a");
     let answer = plexus.runtime.add(&target);
     answer.result();
     plexus.runtime.check(&target).expect_silence();

@@ -139,9 +139,7 @@ fn a_plugin_that_leaves_a_child_behind_does_not_block() {
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches().on("ADD", [Step::Link("bridge".into()), Step::HoldOutput]));
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a"));
-    plexus.runtime.add(&target).result();
+    let (_, target) = plexus.attached("p", "a");
     plexus.runtime.del(&target).expect_silence();
 }
 
@@ -151,8 +149,7 @@ fn plugins_that_cannot_be_executed() {
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches());
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a"));
+    let (sandbox, target) = plexus.sandbox("p", "a");
     let plugin = node.bin_dir().join("a");
     let parts = ["ADD pod default/p", "network \"default/a\"", "interface \"net1\"", "plugin \"a\""];
     for (content, mode, ran) in [("x", 0o644, false), ("not a program", 0o755, true), ("#!/not/there\n", 0o755, true)] {
@@ -211,9 +208,7 @@ fn names_that_are_taken() {
     rows!("K-033", "K-067");
     let node = node!();
     let plexus = Plexus::start(&node);
-    for name in ["a", "b"] {
-        plexus.network(name, &attaches());
-    }
+    plexus.networks(&["a", "b"]);
     let sandbox = node.sandbox("pod");
     sandbox.ip("link add there type bridge");
     for (annotation, ifname) in
@@ -256,8 +251,7 @@ fn calls_that_are_none() {
     rows!("P-001", "P-003", "P-006", "P-008", "P-016", "P-018", "P-030", "P-032", "P-034", "P-063");
     let node = node!();
     let plexus = Plexus::start(&node);
-    let sandbox = node.sandbox("pod");
-    let good = target(&sandbox, &Pod::new("p"));
+    let (sandbox, good) = plexus.sandbox("p", "");
     let with = |key: &str, value: Option<&str>| good.clone().with_env(key, value);
     for (target, part) in [
         (with("CNI_COMMAND", Some("NOPE")), "NOPE"),
@@ -308,9 +302,8 @@ fn a_pod_that_is_not_known() {
     let node = node!();
     let plexus = Plexus::configured(&node, json!({"lookupWait": "10ms"}));
     let runtime = runtime(&node, json!({"capabilities": null}));
-    let sandbox = node.sandbox("pod");
-    let answer = runtime.add(&target(&sandbox, &Pod::new("p")));
-    expect(&answer, 11, &["ADD pod default/p", "not known"]);
+    let (sandbox, target) = plexus.sandbox("p", "");
+    expect(&runtime.add(&target), 11, &["ADD pod default/p", "not known"]);
     plexus.assert_nothing_left(&sandbox);
 }
 

@@ -47,12 +47,8 @@ fn the_first_that_fails_is_the_answer() {
     rows!("P-035", "P-043", "P-095");
     let node = node!();
     let plexus = Plexus::start(&node);
-    for name in ["a", "b"] {
-        plexus.network(name, &attaches());
-    }
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a,b"));
-    plexus.runtime.add(&target).result();
+    plexus.networks(&["a", "b"]);
+    let (_, target) = plexus.attached("p", "a,b");
     node.plugin("a", &attaches().fails("CHECK", 120, "the lease is another's"));
     node.forget_calls();
     let answer = plexus.runtime.check(&target);
@@ -68,13 +64,9 @@ fn what_is_gone_is_missed_whatever_the_plugins_say() {
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches());
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a"));
-    plexus.runtime.add(&target).result();
+    let (sandbox, target) = plexus.attached("p", "a");
     sandbox.ip("link del net1");
-    let answer = plexus.runtime.check(&target);
-    let msg = answer.expect_code(108);
-    assert!(msg.contains("net1") && msg.contains("default/a") && msg.contains("default/p"), "{msg}");
+    plexus.runtime.check(&target).expect_error(108, &["net1", "default/a", "default/p"]);
 }
 
 #[test]
@@ -90,9 +82,7 @@ fn a_network_may_be_left_out() {
         node.plugin(name, &attaches());
         plexus.manifests.definition(name, &config);
     }
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("old,blind,new"));
-    plexus.runtime.add(&target).result();
+    let (sandbox, target) = plexus.attached("p", "old,blind,new");
     node.forget_calls();
     plexus.runtime.check(&target).expect_silence();
     assert_eq!(plexus.calls(), ["CHECK main eth0", "CHECK new net3"]);
@@ -106,11 +96,8 @@ fn what_is_not_attached_fails_without_a_plugin() {
     rows!("P-099", "R-066");
     let node = node!();
     let plexus = Plexus::start(&node);
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p"));
-    let answer = plexus.runtime.check(&target);
-    let msg = answer.expect_code(108);
-    assert!(msg.contains("default/p") && msg.contains("eth0"), "{msg}");
+    let (_, target) = plexus.sandbox("p", "");
+    plexus.runtime.check(&target).expect_error(108, &["default/p", "eth0"]);
     plexus.runtime.add(&target).result();
     plexus.runtime.del(&target).expect_silence();
     node.forget_calls();
@@ -126,8 +113,7 @@ fn a_result_in_an_older_version_serves() {
     node.plugin("a", &attaches());
     plexus.manifests.definition("a", &json!({"cniVersion": "0.4.0", "type": "a"}));
     let runtime = runtime(&node, json!({"cniVersion": "0.4.0"}));
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a"));
+    let (_, target) = plexus.sandbox("p", "a");
     runtime.add(&target).result();
     runtime.check(&target).expect_silence();
     let checks = plexus.calls_of("CHECK");

@@ -1,7 +1,6 @@
 //! DEL: from the ledger alone, as often as it is asked.
 
 use std::fs;
-use std::path::PathBuf;
 
 use plexus_api::rows;
 use plexus_api::wire::Request;
@@ -10,17 +9,13 @@ use serde_json::json;
 
 use crate::plexus::{Plexus, attaches, runtime, runtime_of, target};
 
-const NO_RECORDS: [PathBuf; 0] = [];
-
 #[test]
 fn del_may_be_repeated() {
     rows!("P-036", "P-087", "P-114", "R-066");
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches());
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a"));
-    plexus.runtime.add(&target).result();
+    let (sandbox, target) = plexus.attached("p", "a");
     plexus.runtime.del(&target).expect_silence();
     plexus.assert_nothing_left(&sandbox);
     plexus.runtime.del(&target).expect_silence();
@@ -41,17 +36,14 @@ fn any_netns_will_do() {
     for (name, netns) in
         [("unset", None), ("empty", Some("")), ("gone", Some("/run/netns/was-here")), ("file", file.to_str())]
     {
-        let sandbox = node.sandbox(name);
-        let target = target(&sandbox, &Pod::new(name).with_networks("a"));
-        plexus.runtime.add(&target).result();
+        let (_, target) = plexus.attached(name, "a");
         node.forget_calls();
-        let answer = plexus.runtime.del(&target.with_env("CNI_NETNS", netns));
-        answer.expect_silence();
+        plexus.runtime.del(&target.with_env("CNI_NETNS", netns)).expect_silence();
         let calls = node.calls();
         assert_eq!(plexus.calls(), ["DEL a net1", "DEL main eth0"], "{name}");
         assert!(calls.iter().all(|call| call.env("CNI_NETNS") == netns.unwrap_or_default()), "{name}");
     }
-    assert_eq!(plexus.records(), NO_RECORDS);
+    assert_eq!(plexus.records(), [""; 0]);
 }
 
 #[test]
@@ -60,10 +52,7 @@ fn nothing_but_the_ledger_is_needed() {
     let node = node!();
     let mut plexus = Plexus::start(&node);
     plexus.network("a", &attaches());
-    let sandbox = node.sandbox("pod");
-    let pod = Pod::new("p").with_networks("a");
-    let target = target(&sandbox, &pod);
-    plexus.runtime.add(&target).result();
+    let (sandbox, target) = plexus.attached("p", "a");
     let before = plexus.calls_of("ADD");
     // Another pod of that name, another definition, none at all; and a daemon that has just started.
     plexus.manifests.pod(&Pod { uid: "another".into(), ..Pod::new("p").with_networks("b,b") });
@@ -104,7 +93,7 @@ fn del_of_a_refused_interface_spares_the_others_of_the_container() {
     assert_eq!(plexus.calls()[2..], ["DEL main eth1"], "net1 is the first one's");
     plexus.runtime.check(&first).expect_silence();
     plexus.runtime.del(&first).expect_silence();
-    assert_eq!(plexus.records(), NO_RECORDS);
+    assert_eq!(plexus.records(), [""; 0]);
 }
 
 #[test]
@@ -112,9 +101,8 @@ fn del_of_what_was_refused_leaves_another_s_link_alone() {
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches());
-    let sandbox = node.sandbox("pod");
+    let (sandbox, target) = plexus.sandbox("p", "a");
     sandbox.ip("link add net1 type bridge");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a"));
     plexus.runtime.add(&target).expect_code(103);
     plexus.runtime.del(&target).expect_silence();
     assert!(sandbox.link("net1").is_some());
@@ -126,11 +114,9 @@ fn a_wrong_setting_does_not_keep_what_is_attached() {
     rows!("P-087");
     let node = node!();
     let plexus = Plexus::start(&node);
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p"));
-    plexus.runtime.add(&target).result();
+    let (sandbox, target) = plexus.attached("p", "");
     let edited = runtime(&node, json!({"pluginTimeout": "soon"}));
-    assert!(edited.check(&target).expect_code(2).contains("pluginTimeout"));
+    edited.check(&target).expect_error(2, &["pluginTimeout"]);
     edited.del(&target).expect_silence();
     plexus.assert_nothing_left(&sandbox);
 }
@@ -159,12 +145,8 @@ fn all_are_tried_and_what_failed_is_kept() {
     rows!("P-043", "P-091", "P-092", "R-090", "K-093");
     let node = node!();
     let plexus = Plexus::start(&node);
-    for name in ["a", "b"] {
-        plexus.network(name, &attaches());
-    }
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a,b"));
-    plexus.runtime.add(&target).result();
+    plexus.networks(&["a", "b"]);
+    let (sandbox, target) = plexus.attached("p", "a,b");
     node.plugin("a", &attaches().fails("DEL", 120, "the switch does not answer"));
     for _ in 0..2 {
         node.forget_calls();
@@ -189,12 +171,8 @@ fn several_failures_are_told_together() {
     rows!("P-091");
     let node = node!();
     let plexus = Plexus::start(&node);
-    for name in ["a", "b"] {
-        plexus.network(name, &attaches());
-    }
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a,b"));
-    plexus.runtime.add(&target).result();
+    plexus.networks(&["a", "b"]);
+    let (_, target) = plexus.attached("p", "a,b");
     node.plugin("a", &attaches().fails("DEL", 120, "no switch"));
     node.plugin("main", &attaches().fails("DEL", 11, "no time"));
     node.forget_calls();
@@ -211,14 +189,10 @@ fn a_plugin_that_is_missing_blocks_its_own_attachment_alone() {
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches());
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a"));
-    plexus.runtime.add(&target).result();
+    let (sandbox, target) = plexus.attached("p", "a");
     let (plugin, away) = (node.bin_dir().join("a"), node.scratch().join("a"));
     fs::rename(&plugin, &away).expect("it can be moved");
-    let answer = plexus.runtime.del(&target);
-    let msg = answer.expect_code(102);
-    assert!(msg.contains("\"a\"") && msg.contains("net1"), "{msg}");
+    plexus.runtime.del(&target).expect_error(102, &["\"a\"", "net1"]);
     assert!(sandbox.link("eth0").is_none() && sandbox.link("net1").is_some());
     fs::rename(&away, &plugin).expect("it can be moved");
     plexus.runtime.del(&target).expect_silence();
@@ -229,9 +203,7 @@ fn a_plugin_that_is_missing_blocks_its_own_attachment_alone() {
 fn no_error_reads_like_success() {
     let node = node!();
     let plexus = Plexus::start(&node);
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p"));
-    plexus.runtime.add(&target).result();
+    let (sandbox, target) = plexus.attached("p", "");
     let error = json!({"code": 120, "msg": "lease not found: No such file or directory", "details": "Not Found"});
     node.plugin("main", &attaches().on("DEL", [Step::Error(error)]));
     let answer = plexus.runtime.del(&target);
@@ -253,17 +225,14 @@ fn a_record_without_a_result_is_deleted_without_it() {
     rows!("P-089", "R-086");
     let node = node!();
     let mut plexus = Plexus::start(&node);
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p"));
-    plexus.runtime.add(&target).result();
+    let (sandbox, target) = plexus.attached("p", "");
     plexus.daemon.stop();
     let record = plexus.record();
     let kept: Vec<_> = record.lines().filter(|line| !line.starts_with("{\"added\"")).collect();
     assert!(kept.len() < record.lines().count(), "{record}");
     plexus.write_record(&(kept.join("\n") + "\n"));
     plexus.daemon.restart();
-    let answer = plexus.runtime.check(&target);
-    assert!(answer.expect_code(108).contains("result"), "{answer:?}");
+    plexus.runtime.check(&target).expect_error(108, &["result"]);
     plexus.runtime.del(&target).expect_silence();
     let calls = plexus.calls_of("DEL");
     assert_eq!((calls.len(), calls[0].config().get("prevResult")), (1, None));
@@ -278,9 +247,7 @@ fn a_damaged_record_does_not_block() {
     for (name, damage) in
         [("cut", "{\"planned\": {\"format\": 1, \"cont\n"), ("other", "[]\n"), ("empty", ""), ("zeros", "\0\0\0\0\n")]
     {
-        let sandbox = node.sandbox(name);
-        let target = target(&sandbox, &Pod::new(name));
-        plexus.runtime.add(&target).result();
+        let (_, target) = plexus.attached(name, "");
         plexus.daemon.stop();
         plexus.write_record(damage);
         plexus.daemon.restart();
@@ -289,7 +256,7 @@ fn a_damaged_record_does_not_block() {
         node.forget_calls();
         plexus.runtime.del(&target).expect_silence();
         assert_eq!(plexus.calls(), ["DEL main eth0"], "{name}: the default network is known all the same");
-        assert_eq!(plexus.records(), NO_RECORDS, "{name}");
+        assert_eq!(plexus.records(), [""; 0], "{name}");
     }
 }
 
@@ -329,13 +296,12 @@ fn an_unknown_container_is_deleted_as_far_as_it_is_known() {
         ("unknown", vec!["DEL main eth0"]),
     ] {
         node.forget_calls();
-        let sandbox = node.sandbox(name);
-        runtime.del(&target(&sandbox, &Pod::new(name))).expect_silence();
+        runtime.del(&plexus.target(&Pod::new(name))).expect_silence();
         assert_eq!(plexus.calls(), expected, "{name}");
     }
     // A plugin that cannot do it is no reason to hold the pod.
     node.plugin("main", &Script::new().fails("DEL", 7, "what is this?"));
-    runtime.del(&target(&node.sandbox("hopeless"), &Pod::new("hopeless"))).expect_silence();
+    runtime.del(&plexus.target(&Pod::new("hopeless"))).expect_silence();
 }
 
 #[test]
@@ -343,9 +309,7 @@ fn a_del_that_keeps_failing_lets_the_pod_go() {
     rows!("R-090", "R-067");
     let node = node!();
     let plexus = Plexus::configured(&node, json!({"orphanAfter": "1ms", "recoveryInterval": "20ms"}));
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p"));
-    plexus.runtime.add(&target).result();
+    let (sandbox, target) = plexus.attached("p", "");
     node.plugin("main", &attaches().fails("DEL", 120, "the switch does not answer"));
     // Recovery tries as well, so the third failure may be its own.
     let mut failures = 0;
@@ -356,9 +320,8 @@ fn a_del_that_keeps_failing_lets_the_pod_go() {
     assert!(plexus.record().contains("orphaned"), "nothing is forgotten");
     plexus.runtime.del(&target).expect_silence();
     // The sandbox goes, nobody comes back, and the switch answers again.
-    let gone = plexus.watch_records();
     node.plugin("main", &attaches());
-    gone.wait();
+    plexus.wait_records(&[]);
     // It waits for its turn behind the other, which may have something left to do.
     plexus.runtime.del(&target).expect_silence();
     plexus.assert_nothing_left(&sandbox);
@@ -368,9 +331,7 @@ fn a_del_that_keeps_failing_lets_the_pod_go() {
 fn the_first_failures_are_shown_to_the_runtime() {
     let node = node!();
     let plexus = Plexus::configured(&node, json!({"orphanAfter": "1h", "recoveryInterval": "1h"}));
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p"));
-    plexus.runtime.add(&target).result();
+    let (_, target) = plexus.attached("p", "");
     node.plugin("main", &attaches().fails("DEL", 120, "the switch does not answer"));
     for _ in 0..5 {
         plexus.runtime.del(&target).expect_code(120);
@@ -383,17 +344,14 @@ fn a_del_whose_caller_is_gone_runs_to_its_end() {
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches());
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a"));
-    plexus.runtime.add(&target).result();
+    let (sandbox, target) = plexus.attached("p", "a");
     let gate = node.gate("a");
     node.plugin("a", &attaches().on("DEL", [gate.step(), Step::Unlink]));
-    let gone = plexus.watch_records();
     let running = plexus.runtime.start("DEL", &target);
     let held = gate.wait();
     running.kill();
     held.release();
-    gone.wait();
+    plexus.wait_records(&[]);
     plexus.runtime.del(&target).expect_silence();
     assert_eq!(plexus.calls()[2..], ["DEL a net1", "DEL main eth0"]);
     plexus.assert_nothing_left(&sandbox);
@@ -404,16 +362,11 @@ fn a_del_that_hangs_does_not_starve_the_others() {
     rows!("P-091");
     let node = node!();
     let plexus = Plexus::configured(&node, json!({"delTimeout": "3s"}));
-    for name in ["a", "b"] {
-        plexus.network(name, &attaches());
-    }
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a,b"));
-    plexus.runtime.add(&target).result();
+    plexus.networks(&["a", "b"]);
+    let (sandbox, target) = plexus.attached("p", "a,b");
     node.plugin("b", &attaches().on("DEL", [Step::Hang]));
     node.forget_calls();
-    let answer = plexus.runtime.del(&target);
-    assert!(answer.expect_code(11).contains("net2"), "{answer:?}");
+    plexus.runtime.del(&target).expect_error(11, &["net2"]);
     assert_eq!(plexus.calls(), ["DEL b net2", "DEL a net1", "DEL main eth0"]);
     let left: Vec<_> = sandbox.links().into_iter().map(|link| link.name).collect();
     assert_eq!(left, ["lo", "net2"]);
@@ -431,11 +384,11 @@ fn pods_live_and_end_under_both_runtimes() {
         let pod = Pod::new(name).with_networks("a");
         runtime.run_pod(&sandbox, &pod).result();
         runtime.stop_pod(&sandbox, &pod).expect_silence();
-        assert_eq!(plexus.records(), NO_RECORDS);
+        assert_eq!(plexus.records(), [""; 0]);
         node.plugin("a", &attaches().fails("ADD", 120, "full"));
         let sandbox = node.sandbox(name);
         runtime.run_pod(&sandbox, &pod).expect_code(120);
-        assert_eq!(plexus.records(), NO_RECORDS);
+        assert_eq!(plexus.records(), [""; 0]);
         node.plugin("a", &attaches());
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use plexus_api::rows;
-use plexus_e2e::{Pod, Script, Step, node};
+use plexus_e2e::{Call, Pod, Script, Step, node};
 use serde_json::{Value, json};
 
 use crate::plexus::{MAIN, Plexus, attaches, target};
@@ -62,7 +62,7 @@ fn a_pod_that_multus_attached_is_checked_and_deleted_with_what_it_was_added_with
     plexus.runtime.del(&target).expect_silence();
     plexus.runtime.del(&target.without_netns()).expect_silence();
     let calls = node.calls();
-    let summaries: Vec<_> = calls.iter().map(plexus_e2e::Call::summary).collect();
+    let summaries: Vec<_> = calls.iter().map(Call::summary).collect();
     assert_eq!(summaries, ["DEL lan net1".to_owned(), format!("DEL {MAIN} eth0"), "DEL lan net1".to_owned()]);
     let config = calls[1].config();
     assert_eq!(config["own"], json!({"a": 1}));

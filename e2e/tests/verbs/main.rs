@@ -10,8 +10,8 @@ mod gc_status;
 mod isolation;
 mod multus;
 mod networks;
-mod plexus;
 mod rollback;
 mod versions;
-mod watch;
 mod wire;
+
+use plexus_e2e::plexus;

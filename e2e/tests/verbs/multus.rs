@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread;
 
 use plexus_e2e::binaries::vectors;
-use plexus_e2e::{Node, Pod, Script, Step, node, skip};
+use plexus_e2e::{Node, Pod, Script, Step, node, or_skip};
 use serde_json::{Value, json};
 
 use crate::plexus::{Plexus, write};
@@ -96,10 +96,7 @@ struct Exec {
 
 #[test]
 fn what_multus_did_is_done() {
-    let dir = match vectors() {
-        Ok(dir) => dir,
-        Err(reason) => skip!("{reason}"),
-    };
+    let dir = or_skip!(vectors());
     drop(node!());
     let inputs = fs::read_dir(dir.join("inputs")).expect("there are scenarios").flatten();
     let names: Vec<_> =

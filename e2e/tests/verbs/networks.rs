@@ -67,7 +67,7 @@ fn a_definition_is_its_configuration_or_the_network_of_its_name_on_disk() {
                 assert_eq!(plexus.status(&pod).expect("status")[1]["name"], format!("default/{name}"));
             }
             Err(code) => {
-                assert!(answer.expect_code(code).contains(&format!("\"default/{name}\"")), "{answer:?}");
+                answer.expect_error(code, &[&format!("\"default/{name}\"")]);
                 assert_eq!(plexus.calls(), [""; 0], "{name}");
             }
         }
@@ -140,7 +140,7 @@ fn the_default_network_is_given_in_many_ways() {
         plexus.daemon.restart();
         node.forget_calls();
         let pod = Pod::new(&format!("p{number}"));
-        let answer = plexus.runtime.add(&target(&node.sandbox(&pod.name), &pod));
+        let answer = plexus.runtime.add(&plexus.target(&pod));
         let Some((kind, name)) = expected else {
             assert!(answer.expect_code(11).contains("no default network: clusterNetwork"), "{source}: {answer:?}");
             continue;
@@ -203,9 +203,9 @@ fn a_pod_may_replace_its_default_network() {
     {
         node.forget_calls();
         let pod = Pod::new(&format!("p{number}")).annotated(KEY, annotation);
-        let answer = plexus.runtime.add(&target(&node.sandbox(&pod.name), &pod));
+        let answer = plexus.runtime.add(&plexus.target(&pod));
         let Some(kind) = expected else {
-            assert!(answer.expect_code(105).contains(KEY), "{answer:?}");
+            answer.expect_error(105, &[KEY]);
             continue;
         };
         answer.result();
@@ -222,11 +222,10 @@ fn a_pod_may_replace_its_default_network() {
 fn keys_on_stdin_count_where_the_file_is_silent() {
     let node = node!();
     let plexus = Plexus::configured(&node, json!({"clusterNetwork": null}));
-    let sandbox = node.sandbox("pod");
-    let answer = plexus.runtime.add(&target(&sandbox, &Pod::new("p")));
-    assert!(answer.expect_code(7).contains("clusterNetwork"), "{answer:?}");
+    let (_, target) = plexus.sandbox("p", "");
+    plexus.runtime.add(&target).expect_error(7, &["clusterNetwork"]);
     let runtime = runtime(&node, json!({"delegates": [list(&node, "own", "own")]}));
-    runtime.add(&target(&sandbox, &Pod::new("p"))).result();
+    runtime.add(&target).result();
     assert_eq!(plexus.calls(), ["ADD own eth0"]);
 }
 
@@ -235,7 +234,7 @@ fn the_file_wins_over_stdin() {
     let node = node!();
     let plexus = Plexus::start(&node);
     let runtime = runtime(&node, json!({"clusterNetwork": "nowhere", "ClusterNetwork": "nowhere"}));
-    runtime.add(&target(&node.sandbox("pod"), &Pod::new("p"))).result();
+    runtime.add(&plexus.target(&Pod::new("p"))).result();
     assert_eq!(plexus.calls(), ["ADD main eth0"]);
 }
 

@@ -1,13 +1,11 @@
 //! An ADD that fails leaves nothing behind.
 
-use std::fs;
-use std::path::Path;
-
 use plexus_api::rows;
-use plexus_e2e::{Pod, Script, Step, node};
+use plexus_e2e::{Changes, Pod, Script, Step, node};
 use serde_json::json;
+use std::fs;
 
-use crate::plexus::{LEDGER, Plexus, attaches, target};
+use crate::plexus::{Plexus, attaches, target};
 
 #[test]
 fn all_that_was_tried_is_deleted_in_reverse_order() {
@@ -18,13 +16,11 @@ fn all_that_was_tried_is_deleted_in_reverse_order() {
     plexus.network("a", &attaches());
     plexus.network("b", &fails.fails("DEL", 7, "nor can this"));
     plexus.network("c", &attaches());
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a,b,c"));
+    let (sandbox, target) = plexus.sandbox("p", "a,b,c");
     let answer = plexus.runtime.add(&target);
     let msg = answer.expect_code(120);
     assert_eq!(msg, "ADD pod default/p: network \"default/b\" interface \"net2\": plugin \"b\": no address left");
-    let expected =
-        ["ADD main eth0", "ADD a net1", "ADD b net2", "DEL b net2", "DEL a net1", "DEL main eth0"].map(str::to_owned);
+    let expected = ["ADD main eth0", "ADD a net1", "ADD b net2", "DEL b net2", "DEL a net1", "DEL main eth0"];
     assert_eq!(plexus.calls(), expected);
     // What could not be deleted is kept, and deleted when the runtime comes for it.
     node.plugin("b", &attaches());
@@ -39,8 +35,7 @@ fn the_default_network_that_fails_ends_it() {
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches());
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a"));
+    let (sandbox, target) = plexus.sandbox("p", "a");
     for code in [3, 7, 11, 50, 51, 120, 999] {
         node.plugin("main", &attaches().fails("ADD", code, "busy"));
         node.forget_calls();
@@ -58,9 +53,8 @@ fn code_3_is_not_told_where_something_was_made() {
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches().fails("ADD", 3, "what container?"));
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a"));
-    assert!(plexus.runtime.add(&target).expect_code(101).contains("what container?"));
+    let (sandbox, target) = plexus.sandbox("p", "a");
+    plexus.runtime.add(&target).expect_error(101, &["what container?"]);
     plexus.assert_nothing_left(&sandbox);
     // Nor where the clean-up has failed.
     node.plugin("main", &Script::new().fails("ADD", 3, "what container?").fails("DEL", 7, "broken"));
@@ -72,13 +66,11 @@ fn an_interface_that_an_earlier_plugin_made_stays() {
     rows!("P-080");
     let node = node!();
     let plexus = Plexus::start(&node);
-    let words = "ip -n pod link add net1 type bridge".split(' ').map(str::to_owned).collect();
+    let words = "ip -n p link add net1 type bridge".split(' ').map(str::to_owned).collect();
     node.plugin("main", &attaches().on("ADD", [Step::Run(words), Step::Link("bridge".into())]));
     plexus.network("a", &attaches());
-    let sandbox = node.sandbox("pod");
-    let answer = plexus.runtime.add(&target(&sandbox, &Pod::new("p").with_networks("a")));
-    let msg = answer.expect_code(103);
-    assert!(msg.contains("net1") && msg.contains("default/a") && msg.contains("default/p"), "{msg}");
+    let (sandbox, target) = plexus.sandbox("p", "a");
+    plexus.runtime.add(&target).expect_error(103, &["net1", "default/a", "default/p"]);
     assert_eq!(plexus.calls(), ["ADD main eth0", "DEL main eth0"]);
     assert!(sandbox.link("net1").is_some() && sandbox.link("eth0").is_none());
 }
@@ -89,12 +81,10 @@ fn an_interface_that_was_there_stays() {
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches());
-    let sandbox = node.sandbox("pod");
+    let (sandbox, target) = plexus.sandbox("p", "a");
     sandbox.ip("link add net1 type bridge");
     let before = sandbox.link("net1");
-    let answer = plexus.runtime.add(&target(&sandbox, &Pod::new("p").with_networks("a")));
-    let msg = answer.expect_code(103);
-    assert!(msg.contains("net1") && msg.contains("default/a") && msg.contains("default/p"), "{msg}");
+    plexus.runtime.add(&target).expect_error(103, &["net1", "default/a", "default/p"]);
     assert_eq!(plexus.calls(), [""; 0]);
     assert_eq!(sandbox.link("net1"), before);
     sandbox.ip("link del net1");
@@ -111,8 +101,7 @@ fn a_status_that_must_be_written_and_cannot_be() {
     let in_the_way = plexus.manifests.dir().join("default.p.network-status.json");
     fs::create_dir_all(in_the_way.join("x")).expect("it can be made");
     let sandbox = node.sandbox("pod");
-    let answer = plexus.runtime.add(&target(&sandbox, &pod));
-    assert!(answer.expect_code(11).contains("network-status"), "{answer:?}");
+    plexus.runtime.add(&target(&sandbox, &pod)).expect_error(11, &["network-status"]);
     fs::remove_dir_all(in_the_way).expect("it can be removed");
     assert_eq!(plexus.calls()[2..], ["DEL a net1", "DEL main eth0"]);
     plexus.assert_nothing_left(&sandbox);
@@ -129,9 +118,9 @@ fn a_status_that_cannot_be_written_is_written_later() {
     let sandbox = node.sandbox("pod");
     let target = target(&sandbox, &pod);
     plexus.runtime.add(&target).result();
-    let written = plexus.watch_status();
     fs::remove_dir_all(in_the_way).expect("it can be removed");
-    written.wait();
+    Changes::watch(&node, &[plexus.manifests.dir()])
+        .until_none(|| plexus.status(&pod).is_none().then_some("no status"));
     assert_eq!(plexus.status(&pod).expect("it was written")[0]["name"], "pods");
     plexus.runtime.del(&target).expect_silence();
     plexus.assert_nothing_left(&sandbox);
@@ -145,9 +134,7 @@ fn a_default_route_that_cannot_be_set() {
     plexus.network("a", &attaches());
     let sandbox = node.sandbox("pod");
     let pod = Pod::new("p").with_networks(r#"[{"name": "a", "default-route": ["192.0.2.1"]}]"#);
-    let answer = plexus.runtime.add(&target(&sandbox, &pod));
-    let msg = answer.expect_code(109);
-    assert!(msg.contains("default/a") && msg.contains("net1") && msg.contains("192.0.2.1"), "{msg}");
+    plexus.runtime.add(&target(&sandbox, &pod)).expect_error(109, &["default/a", "net1", "192.0.2.1"]);
     assert_eq!(plexus.calls()[2..], ["DEL a net1", "DEL main eth0"]);
     plexus.assert_nothing_left(&sandbox);
 }
@@ -159,8 +146,8 @@ fn a_result_that_the_runtime_cannot_be_told() {
     let plexus = Plexus::start(&node);
     node.plugin("main", &attaches().on("ADD", [Step::Result(json!({"cniVersion": "1.0.0"}))]));
     let runtime = crate::plexus::runtime(&node, json!({"cniVersion": "0.2.0"}));
-    let sandbox = node.sandbox("pod");
-    let answer = runtime.add(&target(&sandbox, &Pod::new("p")));
+    let (sandbox, target) = plexus.sandbox("p", "");
+    let answer = runtime.add(&target);
     assert!(!answer.ok() && answer.msg().contains("0.2.0"), "{answer:?}");
     plexus.assert_nothing_left(&sandbox);
 }
@@ -170,11 +157,10 @@ fn a_ledger_that_cannot_be_written_stops_it_before_a_plugin_runs() {
     rows!("R-085");
     let node = node!();
     let plexus = Plexus::start(&node);
-    let sandbox = node.sandbox("pod");
-    let in_the_way = Path::new(LEDGER).join(format!("{}:eth0.jsonl", sandbox.id()));
+    let (sandbox, target) = plexus.sandbox("p", "");
+    let in_the_way = format!("/var/lib/plexus/ledger/{}:eth0.jsonl", sandbox.id());
     node.run(|| fs::create_dir(&in_the_way).expect("it can be made"));
-    let answer = plexus.runtime.add(&target(&sandbox, &Pod::new("p")));
-    assert!(answer.expect_code(110).contains("default/p"), "{answer:?}");
+    plexus.runtime.add(&target).expect_error(110, &["default/p"]);
     assert_eq!(plexus.calls(), [""; 0]);
     node.run(|| fs::remove_dir(&in_the_way).expect("it can be removed"));
     plexus.assert_nothing_left(&sandbox);
@@ -189,8 +175,7 @@ fn an_add_whose_caller_is_gone_is_undone() {
     node.plugin("main", &attaches().on("DEL", [Step::Unlink, deleted.step()]));
     plexus.network("a", &attaches().on("ADD", [Step::Link("bridge".into()), adding.step()]));
     plexus.network("b", &attaches());
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a,b"));
+    let (sandbox, target) = plexus.sandbox("p", "a,b");
     let running = plexus.runtime.start("ADD", &target);
     let _held = adding.wait();
     running.kill();

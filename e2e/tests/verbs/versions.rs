@@ -4,7 +4,7 @@ use plexus_api::rows;
 use plexus_e2e::{Pod, Step, Target, node};
 use serde_json::{Value, json};
 
-use crate::plexus::{Plexus, attaches, runtime, target, write};
+use crate::plexus::{Plexus, attaches, runtime, write};
 
 const ALL: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
@@ -13,9 +13,7 @@ fn verbs_have_their_first_version() {
     rows!("P-065", "P-066");
     let node = node!();
     let plexus = Plexus::start(&node);
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p"));
-    plexus.runtime.add(&target).result();
+    let (sandbox, target) = plexus.attached("p", "");
     for (index, version) in ALL.into_iter().enumerate() {
         let runtime = runtime(&node, json!({"cniVersion": version}));
         let check = runtime.check(&target);
@@ -26,7 +24,7 @@ fn verbs_have_their_first_version() {
         }
         for answer in [runtime.status(), runtime.gc(&[(sandbox.id(), "eth0")])] {
             if index < 6 {
-                assert!(answer.expect_code(1).contains(version), "{answer:?}");
+                answer.expect_error(1, &[version]);
             } else {
                 answer.expect_silence();
             }
@@ -109,8 +107,7 @@ fn each_network_runs_in_its_own_version() {
         plexus.manifests.definition(name, &config);
     }
     let runtime = runtime(&node, json!({"cniVersion": "1.0.0"}));
-    let sandbox = node.sandbox("pod");
-    let target = target(&sandbox, &Pod::new("p").with_networks("a,b,c"));
+    let (_, target) = plexus.sandbox("p", "a,b,c");
     let answer = runtime.add(&target);
     assert_eq!(answer.result()["cniVersion"], "1.0.0");
     assert_eq!(answer.result()["ips"], json!([{"address": "10.1.2.3/24", "interface": 0}]));

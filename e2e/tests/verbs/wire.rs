@@ -8,11 +8,10 @@ use std::process::{Command, Stdio};
 use plexus_api::rows;
 use plexus_api::wire::{MAX_REQUEST, Request};
 use plexus_e2e::binaries::binary;
-use plexus_e2e::{Daemon, Manifests, Pod, node, skip};
+use plexus_e2e::{Daemon, Manifests, node, skip};
 use serde_json::{Value, json};
 
-use crate::plexus::{Plexus, attaches, runtime, target};
-use crate::watch::Watch;
+use crate::plexus::{Plexus, attaches, runtime};
 
 #[test]
 fn the_socket_is_roots_alone() {
@@ -56,7 +55,7 @@ fn another_user_is_not_answered() {
     let config = json!({"cniVersion": "1.1.0", "name": "plexus", "daemonWaitStatus": "10ms"});
     serde_json::to_writer(child.stdin.take().expect("it is piped"), &config).expect("it reads");
     let answer: plexus_e2e::Answer = child.wait_with_output().expect("it ends").into();
-    assert!(answer.expect_code(50).contains("no answer"), "{answer:?}");
+    answer.expect_error(50, &["no answer"]);
     assert!(plexus.daemon.log().contains("65534"), "{}", plexus.daemon.log());
     plexus.runtime.status().expect_silence();
 }
@@ -108,15 +107,13 @@ fn add_waits_for_a_daemon_that_starts() {
     let node = node!();
     let mut plexus = Plexus::start(&node);
     plexus.daemon.stop();
-    let sandbox = node.sandbox("pod");
-    let running = plexus.runtime.start("ADD", &target(&sandbox, &Pod::new("p")));
+    let (_, target) = plexus.sandbox("p", "");
+    let running = plexus.runtime.start("ADD", &target);
     plexus.daemon.restart();
     running.wait().result();
     plexus.daemon.stop();
     let impatient = runtime(&node, json!({"daemonWaitAdd": "10ms"}));
-    let answer = impatient.add(&target(&sandbox, &Pod::new("p")));
-    let msg = answer.expect_code(11);
-    assert!(msg.contains("plexusd") && msg.contains("/run/plexus/plexus.sock"), "{msg}");
+    impatient.add(&target).expect_error(11, &["plexusd", "/run/plexus/plexus.sock"]);
 }
 
 #[test]
@@ -126,23 +123,18 @@ fn a_del_while_the_daemon_is_away_is_done_when_it_is_back() {
     let mut plexus = Plexus::start(&node);
     plexus.network("a", &attaches());
     for (name, policy) in [("strict", "retry"), ("lenient", "spool")] {
-        let sandbox = node.sandbox(name);
-        let target = target(&sandbox, &Pod::new(name).with_networks("a"));
-        plexus.runtime.add(&target).result();
+        let (sandbox, target) = plexus.attached(name, "a");
         plexus.daemon.stop();
         let runtime = runtime(&node, json!({"daemonWaitDel": "10ms", "delWhenDown": policy}));
         let answer = runtime.del(&target);
         if policy == "retry" {
-            let msg = answer.expect_code(11);
-            assert!(msg.contains("plexusd"), "{msg}");
+            answer.expect_error(11, &["plexusd"]);
         } else {
             answer.expect_silence();
         }
         node.forget_calls();
-        let spool = std::path::Path::new("/var/lib/plexus/spool");
-        let worked_off = Watch::removal(&node, spool, ".json");
         plexus.daemon.restart();
-        worked_off.wait();
+        plexus.wait_spool(&[]);
         assert_eq!(plexus.calls(), ["DEL a net1", "DEL main eth0"], "{name}");
         plexus.assert_nothing_left(&sandbox);
     }

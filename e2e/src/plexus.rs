@@ -1,25 +1,31 @@
-//! A node on which Plexus runs: the daemon, a cluster of files, and a default network by a scripted plugin.
+//! Plexus at work on a node: the daemon, a cluster of files, and a default network by a scripted plugin.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use plexus_e2e::binaries::binary;
-use plexus_e2e::{Call, Daemon, Flavour, Manifests, Node, Pod, Runtime, Sandbox, Script, Step, Target};
 use serde_json::{Value, json};
 
-use crate::watch::Watch;
+use crate::binaries::binary;
+use crate::{Call, Changes, Daemon, Flavour, Manifests, Node, Pod, Runtime, Sandbox, Script, Step, Target};
 
 /// The plugin of the default network `pods`.
 pub const MAIN: &str = "main";
 
-/// Where the ledger is, on the node.
-pub const LEDGER: &str = "/var/lib/plexus/ledger";
+/// What the daemon keeps, on the node.
+const STATE: &str = "/var/lib/plexus";
 
 /// Plexus at work on a node.
+#[derive(Debug)]
 pub struct Plexus<'n> {
+    /// Where it is.
     pub node: &'n Node,
+    /// Its cluster.
     pub manifests: Manifests,
+    /// The configuration of the daemon.
+    pub config: Value,
+    /// The daemon.
     pub daemon: Daemon<'n>,
+    /// A runtime like containerd.
     pub runtime: Runtime<'n>,
 }
 
@@ -34,16 +40,43 @@ impl<'n> Plexus<'n> {
         node.plugin(MAIN, &attaches());
         let manifests = Manifests::new(node.scratch().join("manifests"));
         let default = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": MAIN}]});
-        let mut config = json!({"clusterNetwork": write(node, "default.conflist", &default)});
-        merge(&mut config, keys);
+        let config = with_keys(json!({"clusterNetwork": write(node, "default.conflist", &default)}), keys);
         let daemon = Daemon::start(node, &config, manifests.dir());
-        Self { node, manifests, daemon, runtime: runtime(node, json!({})) }
+        Self { node, manifests, config, daemon, runtime: runtime(node, json!({})) }
     }
 
     /// Writes the definition `default/NAME`, whose only plugin is a scripted one of the same name.
     pub fn network(&self, name: &str, script: &Script) {
         self.node.plugin(name, script);
         self.manifests.definition(name, &json!({"cniVersion": "1.0.0", "type": name}));
+    }
+
+    /// The same for each of these names, with plugins that make their interface and remove it.
+    pub fn networks(&self, names: &[&str]) {
+        for name in names {
+            self.network(name, &attaches());
+        }
+    }
+
+    /// The interface `eth0` of `pod`, in a sandbox of its name that is made now.
+    pub fn target(&self, pod: &Pod) -> Target {
+        target(&self.node.sandbox(&pod.name), pod)
+    }
+
+    /// The sandbox of a new pod that asks for `networks`; of none where that is empty.
+    pub fn sandbox(&self, pod: &str, networks: &str) -> (Sandbox<'n>, Target) {
+        let sandbox = self.node.sandbox(pod);
+        let pod = if networks.is_empty() { Pod::new(pod) } else { Pod::new(pod).with_networks(networks) };
+        let target = target(&sandbox, &pod);
+        (sandbox, target)
+    }
+
+    /// The same, attached.
+    #[track_caller]
+    pub fn attached(&self, pod: &str, networks: &str) -> (Sandbox<'n>, Target) {
+        let (sandbox, target) = self.sandbox(pod, networks);
+        self.runtime.add(&target).result();
+        (sandbox, target)
     }
 
     /// What the scripted plugins were asked: `verb plugin ifname` each.
@@ -63,43 +96,66 @@ impl<'n> Plexus<'n> {
         Some(serde_json::from_slice(&text).expect("network-status is JSON"))
     }
 
-    /// The files of the ledger.
-    pub fn records(&self) -> Vec<PathBuf> {
-        self.node.run(|| list(Path::new(LEDGER)))
+    /// The names of the files in a directory of the daemon's state, in order.
+    pub fn files(&self, dir: &str) -> Vec<String> {
+        self.node.run(|| list(&Path::new(STATE).join(dir)))
     }
 
-    /// Watches for a network-status to be written.
-    pub fn watch_status(&self) -> Watch {
-        Watch::arrival(self.node, self.manifests.dir(), ".network-status.json")
+    /// The containers that have a record, one name for each record.
+    pub fn records(&self) -> Vec<String> {
+        self.containers_in("ledger")
     }
 
-    /// Watches for a record to go.
-    pub fn watch_records(&self) -> Watch {
-        Watch::removal(self.node, Path::new(LEDGER), ".jsonl")
+    /// Waits until the records are those of these containers.
+    pub fn wait_records(&self, containers: &[&Target]) {
+        self.wait_files("ledger", containers);
+    }
+
+    /// Waits until the spool has the calls of these containers.
+    pub fn wait_spool(&self, containers: &[&Target]) {
+        self.wait_files("spool", containers);
+    }
+
+    fn containers_in(&self, dir: &str) -> Vec<String> {
+        let names = self.files(dir);
+        names.iter().map(|name| name.split_once(':').map_or(&**name, |(id, _)| id).to_owned()).collect()
+    }
+
+    fn wait_files(&self, dir: &str, containers: &[&Target]) {
+        let mut wanted: Vec<_> = containers.iter().map(|target| target.container.clone()).collect();
+        wanted.sort();
+        let changes = Changes::watch(self.node, &[&Path::new(STATE).join(dir)]);
+        changes.until_none(|| Some(self.containers_in(dir)).filter(|found| *found != wanted));
     }
 
     /// The only record.
     #[track_caller]
     pub fn record(&self) -> String {
-        let records = self.records();
-        assert_eq!(records.len(), 1, "{records:?}");
-        self.node.run(|| fs::read_to_string(&records[0]).expect("a record can be read"))
+        let path = self.record_path();
+        self.node.run(|| fs::read_to_string(path).expect("a record can be read"))
     }
 
     /// Gives the only record another content.
+    #[track_caller]
     pub fn write_record(&self, content: &str) {
-        let records = self.records();
+        let path = self.record_path();
+        self.node.run(|| fs::write(path, content).expect("a record can be written"));
+    }
+
+    #[track_caller]
+    fn record_path(&self) -> PathBuf {
+        let records = self.files("ledger");
         assert_eq!(records.len(), 1, "{records:?}");
-        self.node.run(|| fs::write(&records[0], content).expect("a record can be written"));
+        Path::new(STATE).join("ledger").join(&records[0])
     }
 
     /// That no trace is left of what was attached: no record, no status, no link in the sandbox, no process, and a DEL
     /// for each ADD that was tried.
     #[track_caller]
     pub fn assert_nothing_left(&self, sandbox: &Sandbox<'_>) {
-        assert_eq!(self.records(), Vec::<PathBuf>::new(), "records");
+        assert_eq!(self.files("ledger"), [""; 0], "records");
         let files = list(self.manifests.dir());
-        let status = files.iter().find(|file| file.to_string_lossy().ends_with("network-status.json"));
+        let status = files.iter().find(|file| file.ends_with("network-status.json"));
         assert_eq!(status, None, "network-status");
         let links: Vec<_> = sandbox.links().into_iter().map(|link| link.name).collect();
         assert_eq!(links, ["lo"], "links in the sandbox");
@@ -122,14 +178,13 @@ pub fn runtime(node: &Node, keys: Value) -> Runtime<'_> {
 
 /// The same as another runtime.
 pub fn runtime_of(node: &Node, flavour: Flavour, keys: Value) -> Runtime<'_> {
-    let mut config = json!({
+    let config = json!({
         "cniVersion": "1.1.0",
         "name": "plexus",
         "type": "plexus",
         "capabilities": {"io.kubernetes.cri.pod-annotations": true, "portMappings": true, "cgroupPath": true},
     });
-    merge(&mut config, keys);
-    Runtime::new(node, flavour, binary("plexus"), config)
+    Runtime::new(node, flavour, binary("plexus"), with_keys(config, keys))
 }
 
 /// What the runtime asks for `pod` in `sandbox`, with the interface `eth0`.
@@ -150,20 +205,18 @@ pub fn write(node: &Node, name: &str, value: &Value) -> PathBuf {
     path
 }
 
-/// The files in a directory; none where it is not there.
-fn list(dir: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    files.sort();
-    files
+/// The names of the files in a directory, in order; none where it is not there.
+fn list(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
 }
 
-/// Sets the keys of `over` in `value`; null removes one.
-fn merge(value: &mut Value, over: Value) {
-    let Value::Object(over) = over else { panic!("keys are an object") };
-    for (key, over) in over {
-        value[&key] = over;
-    }
-    if let Value::Object(map) = value {
-        map.retain(|_, value| !value.is_null());
-    }
+/// `value` with these keys set; null removes one.
+pub fn with_keys(mut value: Value, keys: Value) -> Value {
+    let (Value::Object(map), Value::Object(keys)) = (&mut value, keys) else { panic!("keys are an object's") };
+    map.extend(keys);
+    map.retain(|_, value| !value.is_null());
+    value
 }
