@@ -13,7 +13,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE := localhost/plexus:$(VERSION)
 BUILDAH = buildah --root $(OUT)/buildah --runroot $(OUT)/buildah/run --storage-driver vfs
 
-.PHONY: build image demo test soak bench check conformance metrics clean
+.PHONY: build image demo test e2e soak bench check conformance metrics clean
 
 ## What ships: dist/plexus and dist/plexusd, static. --target keeps crt-static away from build scripts. The shim is not
 ## position-independent: it saves the relocations, 48 KB and their time at each start.
@@ -43,11 +43,14 @@ demo:
 
 ## All tests, as root or as an ordinary user. What could not run here is listed at the end.
 ## PLEXUS_E2E_KUBECONFIG=FILE runs those that need a cluster against that one; they clean up after themselves.
-test:
+test: TESTS := --workspace
+## Those of e2e/tests alone, with both programs on a node. TEST=NAME runs one binary of them: make e2e TEST=verbs.
+e2e: TESTS := --package plexus-e2e $(if $(TEST),--test $(TEST))
+test e2e:
 	e2e/setup.sh
 	cargo build --locked --workspace --bins
 	@mkdir -p $(OUT) && : > $(SKIPPED)
-	e2e/in-node.sh cargo test --locked --workspace --no-fail-fast; status=$$?; \
+	e2e/in-node.sh cargo test --locked $(TESTS) --no-fail-fast; status=$$?; \
 	if [ -s $(SKIPPED) ]; then echo "skipped:"; sort -u $(SKIPPED) | sed 's/^/  /'; else echo "no test was skipped"; fi; \
 	exit $$status
 
