@@ -9,6 +9,7 @@ mod check;
 mod del;
 mod gauges;
 mod gc;
+mod installation;
 mod network_status;
 mod rebuild;
 mod recover;

@@ -4,6 +4,7 @@ mod audit;
 mod bench;
 mod events;
 mod footprint;
+mod installation;
 mod lookups;
 mod outage;
 mod source;
