@@ -127,6 +127,8 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
             shift.also(|stop| metrics.serve(metrics_router(verbs.clone()), stop));
         }
         shift.also(|stop| duty.fulfil(&verbs, args, stop));
+        let watching = verbs.clone();
+        shift.also(|stop| async move { watching.watch_installation(stop).await });
         if let Some(snapshots) = snapshots.clone() {
             shift.also(|stop| async move { snapshots.keep(stop).await });
         }

@@ -28,7 +28,7 @@ use crate::watched::Watched;
 use config_file::{ConfigFile, Written};
 use shim::Shim;
 
-pub use status::{State, Status};
+pub use status::{Kind, Problem, State, Status};
 pub use uninstall::Uninstall;
 
 /// The file of the shim in `shimDir`; its name is the type in our configuration.
@@ -100,42 +100,48 @@ impl Install {
 
     /// Brings both into order, and says what is missing. When to come again without being told of a change. Blocking.
     fn pass(&mut self) -> Option<Instant> {
+        let now = Instant::now();
         let mut problems = Vec::new();
         let mut again = Vec::new();
         match self.primary.current() {
             Ok(network) => self.network = Some(network),
-            Err(CniError { msg, .. }) => problems.push(msg),
+            Err(CniError { msg, .. }) => problems.push(Problem::new(Kind::DefaultNetwork, msg)),
         }
         if let Some(shim) = &mut self.shim {
-            match shim.bring(Instant::now()) {
+            match shim.bring(now) {
                 Ok(later) => again.extend(later),
-                Err(error) => problems.push(format!("the shim is not installed: {error}")),
+                Err(error) => problems.push(Problem::new(Kind::Shim, format!("the shim is not installed: {error}"))),
             }
         }
         // What was published once is kept there, whatever is missing by now.
         if let Some(network) = self.network.clone().filter(|_| problems.is_empty() || self.file.is_published()) {
-            match self.publish(&network) {
+            match self.publish(&network, now) {
                 Ok(Written { later, .. }) => again.extend(later),
-                Err(error) => problems.push(format!("the runtime's configuration is not published: {error}")),
+                Err(error) => {
+                    let text = format!("the runtime's configuration is not published: {error}");
+                    problems.push(Problem::new(Kind::Unpublished, text));
+                }
             }
         }
         if let Some(before) = self.file.before() {
-            problems.push(format!(
-                "{} sorts before {}, and the runtime takes that one: remove or rename it",
-                before.display(),
-                self.file.path().display()
-            ));
+            let (before, ours) = (before.display(), self.file.path().display());
+            let text = format!("{before} sorts before {ours}, and the runtime takes that one: remove or rename it");
+            problems.push(Problem::new(Kind::Shadowed, text));
         }
-        self.status.set(problems, self.file.restored(), self.file.contested());
+        if let Some((text, until)) = self.file.contested(now) {
+            problems.push(Problem::new(Kind::Contested, text));
+            again.push(until);
+        }
+        self.status.set(problems, self.file.restored());
         again.into_iter().min()
     }
 
-    fn publish(&mut self, network: &Network) -> io::Result<Written> {
+    fn publish(&mut self, network: &Network, now: Instant) -> io::Result<Written> {
         if !self.file.is_published() {
             // Otherwise the shim would take a DEL for done while the daemon is away.
             uninstall::remove(&self.state_dir.join(UNINSTALLED))?;
         }
-        self.file.bring(&network.config, Instant::now())
+        self.file.bring(&network.config, now)
     }
 }
 

@@ -88,11 +88,11 @@ impl Recovery {
         }
         self.audit(&seen.records);
         let attached = seen.records.iter().filter(|record| asked_for(record).is_none());
-        let attached: Vec<_> = attached.map(Sandbox::from).collect();
+        let attached: Vec<_> = attached.map(|record| Sandbox::new(record, self.pod_deleted(record))).collect();
         let dead = self.judge(&attached, seen.living);
         let newest = newest(&seen.records);
         for record in seen.records {
-            let Sandbox { key, .. } = Sandbox::from(&record);
+            let key = (record.planned.container_id.clone(), record.planned.ifname.clone());
             let verbs = self.verbs.clone();
             let dead = dead.contains(&key).then_some(Reason::Dead);
             if let Some(reason) = asked_for(&record).or(dead) {
@@ -104,6 +104,11 @@ impl Recovery {
                 self.begin(Job::Record(key.clone()), async move { verbs.resume_status(&key.0, &key.1).await });
             }
         }
+    }
+
+    /// Whether the API server says that the pod of a record is no more. A pod that the manifests lack may well be.
+    fn pod_deleted(&self, record: &Record) -> bool {
+        self.verbs.live.is_some() && self.verbs.store.lacks_pod(&record.planned.pod)
     }
 
     /// Looks for pods that run without their networks.

@@ -15,7 +15,7 @@ use plexus_api::status::{NETWORK_STATUS, render};
 use crate::gather::cluster::kube::Connection;
 use crate::gather::cluster::{Store, manifests};
 use crate::plan::{Attachment, PodRef};
-use events::{Event, Events, Reason};
+use events::{Event, Events, Reason, Subject};
 use writer::Writer;
 pub use writer::{NotYet, Write};
 
@@ -133,7 +133,12 @@ impl Reporter {
 
     /// Tells of something that happened to a pod. Never waits.
     pub fn event(&self, pod: &PodRef, reason: Reason, message: impl Into<String>) {
-        self.events.emit(Event { pod: pod.clone(), reason, message: message.into() });
+        self.events.emit(Event { subject: Subject::Pod(pod.clone()), reason, message: message.into() });
+    }
+
+    /// Tells of something that happened to the node. Never waits.
+    pub fn node_event(&self, reason: Reason, message: impl Into<String>) {
+        self.events.emit(Event { subject: Subject::Node, reason, message: message.into() });
     }
 
     /// Tells which addresses each attachment has got.

@@ -9,6 +9,7 @@ mod check;
 mod del;
 mod gauges;
 mod gc;
+mod installation;
 mod network_status;
 mod rebuild;
 mod recover;
@@ -69,7 +70,7 @@ pub struct Verbs {
 impl Verbs {
     /// What keeps the node from being ready, one line each.
     pub fn problems(&self) -> Vec<String> {
-        let mut problems = self.installed.get().problems;
+        let mut problems: Vec<_> = self.installed.get().not_ready().map(str::to_owned).collect();
         if !self.store.synced() {
             problems.insert(0, "the pods and definitions of this node are not known yet".to_owned());
         }

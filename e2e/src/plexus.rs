@@ -98,34 +98,22 @@ impl<'n> Plexus<'n> {
 
     /// The names of the files in a directory of the daemon's state, in order.
     pub fn files(&self, dir: &str) -> Vec<String> {
-        self.node.run(|| list(&Path::new(STATE).join(dir)))
+        files(self.node, dir)
     }
 
     /// The containers that have a record, one name for each record.
     pub fn records(&self) -> Vec<String> {
-        self.containers_in("ledger")
+        containers_in(self.node, "ledger")
     }
 
     /// Waits until the records are those of these containers.
     pub fn wait_records(&self, containers: &[&Target]) {
-        self.wait_files("ledger", containers);
+        wait_files(self.node, "ledger", containers);
     }
 
     /// Waits until the spool has the calls of these containers.
     pub fn wait_spool(&self, containers: &[&Target]) {
-        self.wait_files("spool", containers);
-    }
-
-    fn containers_in(&self, dir: &str) -> Vec<String> {
-        let names = self.files(dir);
-        names.iter().map(|name| name.split_once(':').map_or(&**name, |(id, _)| id).to_owned()).collect()
-    }
-
-    fn wait_files(&self, dir: &str, containers: &[&Target]) {
-        let mut wanted: Vec<_> = containers.iter().map(|target| target.container.clone()).collect();
-        wanted.sort();
-        let changes = Changes::watch(self.node, &[&Path::new(STATE).join(dir)]);
-        changes.until_none(|| Some(self.containers_in(dir)).filter(|found| *found != wanted));
+        wait_files(self.node, "spool", containers);
     }
 
     /// The only record.
@@ -169,6 +157,23 @@ impl<'n> Plexus<'n> {
             assert!(deleted, "no DEL follows {} in {:?}", add.summary(), self.calls());
         }
     }
+}
+
+/// Waits until the files in a directory of the daemon's state are those of these containers.
+pub fn wait_files(node: &Node, dir: &str, containers: &[&Target]) {
+    let mut wanted: Vec<_> = containers.iter().map(|target| target.container.clone()).collect();
+    wanted.sort();
+    let changes = Changes::watch(node, &[&Path::new(STATE).join(dir)]);
+    changes.until_none(|| Some(containers_in(node, dir)).filter(|found| *found != wanted));
+}
+
+fn containers_in(node: &Node, dir: &str) -> Vec<String> {
+    let names = files(node, dir);
+    names.iter().map(|name| name.split_once(':').map_or(&**name, |(id, _)| id).to_owned()).collect()
+}
+
+fn files(node: &Node, dir: &str) -> Vec<String> {
+    node.run(|| list(&Path::new(STATE).join(dir)))
 }
 
 /// A runtime that executes the shim, with `keys` over the usual ones of its configuration.

@@ -179,6 +179,9 @@ fn a_file_before_ours_is_told_of_and_a_rename_is_undone() {
     stage.write("/etc/cni/net.d/00-multus.conf", r#"{"name":"m","type":"multus-shim"}"#);
     until_not_ready(&daemon, "00-multus.conf sorts before");
     assert!(daemon.log().contains("00-multus.conf sorts before"), "{}", daemon.log());
+    // Without a cluster there are no events; the metrics are the same.
+    let metrics = daemon.get("/metrics").expect("an answer").body;
+    assert!(metrics.contains("plexus_installation_problems{problem=\"shadowed\"} 1\n"), "{metrics}");
     node.run(|| fs::remove_file("/etc/cni/net.d/00-multus.conf")).expect("the file");
     daemon.wait_ready();
     let changes = stage.changes();

@@ -33,8 +33,9 @@ impl Backoff {
         Ok(self.count)
     }
 
-    /// How many there were in a row.
-    pub fn count(&self) -> u32 {
-        self.count
+    /// How many there were in a row, and when that is over.
+    pub fn row(&self, now: Instant) -> Option<(u32, Instant)> {
+        let quiet = self.last? + QUIET;
+        (now < quiet).then_some((self.count, quiet))
     }
 }

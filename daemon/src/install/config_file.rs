@@ -73,22 +73,17 @@ impl ConfigFile {
         self.restored
     }
 
-    /// That somebody keeps taking it away, and what to change.
-    pub fn contested(&self) -> Option<String> {
-        if self.backoff.count() < CONTESTED {
-            return None;
-        }
+    /// That somebody keeps taking it away, and what to change; and until when that is said, if it is left alone now. The
+    /// words are the same each time.
+    pub fn contested(&self, now: Instant) -> Option<(String, Instant)> {
+        let (_, until) = self.backoff.row(now).filter(|(count, _)| *count >= CONTESTED)?;
         let who = if self.path.with_file_name(format!("{FILE}.cilium_bak")).exists() {
             "Cilium renames it: set cni.exclusive to false in its Helm values"
         } else {
             "find out which network plugin does, and turn off that it wants the directory for itself (cni.exclusive for \
              Cilium)"
         };
-        Some(format!(
-            "{} was taken away or changed {} times in a row; {who}",
-            self.path.display(),
-            self.backoff.count()
-        ))
+        Some((format!("{} is taken away or changed again and again; {who}", self.path.display()), until))
     }
 
     /// Writes the file for this default network, unless it says the same already (C-16). A file that others have changed

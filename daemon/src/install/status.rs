@@ -1,16 +1,91 @@
-//! What the daemon tells of its installation: `/readyz`, and later metrics and events.
+//! What the daemon tells of its installation: `/readyz`, the metrics and events are made of it.
 
 use tokio::sync::watch;
 
 /// The state of the installation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
-    /// What keeps the node from being ready, one line each.
-    pub problems: Vec<String>,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
     /// How often the published configuration was put back.
     pub restored: u64,
-    /// That others keep taking it away, and what to change.
-    pub contested: Option<String>,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What kind of thing.
+    pub kind: Kind,
+    /// What, with what to do about it; one line.
+    pub text: String,
+}
+
+/// The kinds of problems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing was looked at yet.
+    Pending,
+    /// There is no default network.
+    DefaultNetwork,
+    /// The shim is not in place.
+    Shim,
+    /// The runtime's configuration cannot be written.
+    Unpublished,
+    /// The runtime loads another file than ours, because its name comes first (C-14).
+    Shadowed,
+    /// Others keep taking our file away. It was put back each time, so the node is ready all the same.
+    Contested,
+    /// Plexus leaves the node, and waits for something.
+    Leaving,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::DefaultNetwork,
+        Self::Shim,
+        Self::Unpublished,
+        Self::Shadowed,
+        Self::Contested,
+        Self::Leaving,
+    ];
+
+    /// Its name in the metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::DefaultNetwork => "default_network",
+            Self::Shim => "shim",
+            Self::Unpublished => "unpublished",
+            Self::Shadowed => "shadowed",
+            Self::Contested => "contested",
+            Self::Leaving => "leaving",
+        }
+    }
+}
+
+impl Problem {
+    pub(super) fn new(kind: Kind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into() }
+    }
+
+    /// Whether the node is not ready for it.
+    pub fn is_fatal(&self) -> bool {
+        self.kind != Kind::Contested
+    }
+}
+
+impl State {
+    /// What keeps the node from being ready, one line each.
+    pub fn not_ready(&self) -> impl Iterator<Item = &str> {
+        self.problems.iter().filter(|problem| problem.is_fatal()).map(|problem| problem.text.as_str())
+    }
+
+    /// Whether there is such a problem.
+    pub fn has(&self, kind: Kind) -> bool {
+        self.problems.iter().any(|problem| problem.kind == kind)
+    }
 }
 
 /// The state of the installation, shared.
@@ -25,8 +100,8 @@ impl Status {
 
     /// Before the first look.
     pub fn pending() -> Self {
-        let problems = vec!["the runtime's configuration is not published yet".to_owned()];
-        Self(watch::Sender::new(State { problems, ..State::default() }))
+        let problem = Problem::new(Kind::Pending, "the runtime's configuration is not published yet");
+        Self(watch::Sender::new(State { problems: vec![problem], restored: 0 }))
     }
 
     /// The state now.
@@ -39,15 +114,13 @@ impl Status {
         self.0.subscribe()
     }
 
-    pub(super) fn set(&self, problems: Vec<String>, restored: u64, contested: Option<String>) {
+    pub(super) fn set(&self, problems: Vec<Problem>, restored: u64) {
         self.0.send_if_modified(|state| {
             for problem in problems.iter().filter(|problem| !state.problems.contains(problem)) {
-                tracing::error!("not ready: {problem}");
+                let not_ready = if problem.is_fatal() { "not ready: " } else { "" };
+                tracing::error!("{not_ready}{}", problem.text);
             }
-            if let Some(contested) = contested.as_ref().filter(|_| state.contested.is_none()) {
-                tracing::error!(restored, "{contested}");
-            }
-            let new = State { problems, restored, contested };
+            let new = State { problems, restored };
             let changed = *state != new;
             *state = new;
             changed

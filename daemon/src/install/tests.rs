@@ -6,11 +6,11 @@ use plexus_api::rows;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::config_file::FILE;
-use super::{Install, Status};
+use super::{Install, Kind, Status};
 use crate::config::{Fields, Settings};
 use crate::gather::cluster::Store;
 use crate::gather::primary::Primary;
@@ -30,6 +30,14 @@ struct Node {
 impl Node {
     /// With an empty directory of configurations; nothing is known of the cluster yet.
     async fn new() -> Self {
+        let (mut node, install) = Self::prepared().await;
+        let until = node.stop.clone();
+        node.tasks.push(tokio::spawn(async move { install.run(until).await.expect("followed") }));
+        node
+    }
+
+    /// The same, with nobody who looks after it yet.
+    async fn prepared() -> (Self, Install) {
         let root = tempfile::tempdir().expect("directory");
         for dir in ["net.d", "bin", "state"] {
             fs::create_dir(root.path().join(dir)).expect(dir);
@@ -45,12 +53,8 @@ impl Node {
         let (store, status, stop) = (Store::default(), Status::pending(), CancellationToken::new());
         let (primary, follower) = Primary::open(&settings, &store).await.expect("followed");
         let install = Install::new(&settings, &fields, at("shim"), &store, &primary, &status).expect("configured");
-        let until = stop.clone();
-        let tasks = vec![
-            tokio::spawn(async move { drop(follower.run().await) }),
-            tokio::spawn(async move { install.run(until).await.expect("followed") }),
-        ];
-        Self { root, store, status, stop, tasks }
+        let tasks = vec![tokio::spawn(async move { drop(follower.run().await) })];
+        (Self { root, store, status, stop, tasks }, install)
     }
 
     async fn with_primary() -> Self {
@@ -102,7 +106,7 @@ impl Node {
     }
 
     async fn until_problem(&self, text: &str) {
-        self.until(text, || self.status.get().problems.iter().any(|problem| problem.contains(text))).await;
+        self.until(text, || self.status.get().not_ready().any(|problem| problem.contains(text))).await;
     }
 
     async fn until_ready(&self) {
@@ -138,7 +142,7 @@ async fn nothing_is_published_before_the_pods_are_known_or_without_the_shim() {
     let node = Node::new().await;
     node.primary("10-calico.conflist", "calico");
     fs::remove_file(node.root.path().join("shim")).expect("shim");
-    assert_eq!(node.status.get().problems, ["the runtime's configuration is not published yet"]);
+    assert_eq!(node.status.get().not_ready().collect::<Vec<_>>(), ["the runtime's configuration is not published yet"]);
     node.sync();
     node.until_problem("--shim").await;
     assert!(node.published().is_none());
@@ -190,9 +194,33 @@ async fn cilium_that_wants_the_directory_for_itself_is_named() {
             let _ = fs::rename(node.at(name), node.at(&format!("{name}.cilium_bak")));
         }
     }
-    node.until("contested", || node.status.get().contested.is_some()).await;
-    assert!(node.status.get().contested.expect("contested").contains("cni.exclusive"));
-    assert_eq!(node.status.get().restored, 5);
+    node.until("contested", || node.status.get().has(Kind::Contested)).await;
+    let state = node.status.get();
+    assert!(state.problems.iter().any(|problem| problem.text.contains("cni.exclusive")), "{state:?}");
+    assert_eq!((state.restored, state.not_ready().count()), (5, 0), "the node is ready all the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quarrel_is_looked_at_again_when_it_may_be_over() {
+    let (node, mut install) = Node::prepared().await;
+    node.primary("10-calico.conflist", "calico");
+    while install.primary.current().is_err() {
+        install.primary.changed().await;
+    }
+    assert_eq!(install.pass(), None);
+    let mut later = None;
+    for _ in 0..5 {
+        fs::remove_file(node.at(FILE)).expect("published");
+        later = install.pass();
+        // Its pauses, as `run` keeps them.
+        while let Some(at) = later.filter(|_| node.published().is_none()) {
+            sleep_until(at).await;
+            later = install.pass();
+        }
+    }
+    assert!(node.status.get().has(Kind::Contested));
+    let left = later.expect("told of a change or not") - Instant::now();
+    assert!(left > Duration::from_mins(9) && left <= Duration::from_mins(10), "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::config_file::ConfigFile;
-use super::status::Status;
+use super::status::{Kind, Problem, Status};
 use super::{SHIM, UNINSTALLED};
 use crate::config::{Fields, Settings};
 use crate::ledger::{Key, LEDGER_DIR, Ledger};
@@ -51,7 +51,7 @@ impl Uninstall {
         if let Some(file) = &self.file {
             watched.set(vec![file.dir().to_owned()])?;
             while let Err(missing) = tokio::task::block_in_place(|| file.withdraw())? {
-                self.status.set(vec![missing], 0, None);
+                self.status.set(vec![Problem::new(Kind::Leaving, missing)], 0);
                 tokio::select! {
                     changed = watched.changed() => changed?,
                     () = stop.cancelled() => return Ok(()),
@@ -60,13 +60,13 @@ impl Uninstall {
         }
         watched.set([LEDGER_DIR, plexus_api::wire::SPOOL_DIR].map(|dir| self.state_dir.join(dir)).to_vec())?;
         while let Err(left) = self.finish().await? {
-            self.status.set(vec![left], 0, None);
+            self.status.set(vec![Problem::new(Kind::Leaving, left)], 0);
             tokio::select! {
                 changed = watched.changed() => changed?,
                 () = stop.cancelled() => return Ok(()),
             }
         }
-        self.status.set(Vec::new(), 0, None);
+        self.status.set(Vec::new(), 0);
         tracing::info!("Plexus is uninstalled: nothing is left on this node");
         Ok(())
     }

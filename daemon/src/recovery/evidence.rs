@@ -182,15 +182,19 @@ pub struct Sandbox {
     pub boot_id: String,
     /// Its network namespace; none where that is not known, and then only another boot proves its end.
     pub netns: Option<NetnsId>,
+    /// Whether its pod is known to be deleted: then nobody wonders that its namespace is gone.
+    pub pod_deleted: bool,
 }
 
-impl From<&Record> for Sandbox {
-    fn from(record: &Record) -> Self {
+impl Sandbox {
+    /// The sandbox of a record.
+    pub fn new(record: &Record, pod_deleted: bool) -> Self {
         let planned = &record.planned;
         Self {
             key: (planned.container_id.clone(), planned.ifname.clone()),
             boot_id: planned.boot_id.clone(),
             netns: planned.netns_id,
+            pod_deleted,
         }
     }
 }
@@ -236,7 +240,8 @@ pub struct Disbelieved {
 ///
 /// A sandbox of another boot is dead at once. One of this boot is dead when its network namespace is missing now and
 /// was at every look since one at least `min_gap` ago. Where more than a fifth of this boot's are missing, and more
-/// than four, the look is not believed, and sightings start anew.
+/// than four, the look is not believed, and sightings start anew. Those whose pods are deleted are no reason for doubt:
+/// after our configuration was withdrawn, the runtime deletes pods by another one, and we are not told.
 pub fn judge(
     sandboxes: &[Sandbox],
     current_boot_id: &str,
@@ -251,13 +256,14 @@ pub fn judge(
         Judgement { dead: earlier.into_iter().map(|sandbox| sandbox.key.clone()).collect(), ..Judgement::default() };
     let missing: Vec<_> = this_boot
         .iter()
-        .filter_map(|sandbox| Some((&sandbox.key, sandbox.netns.filter(|netns| !living.contains(netns))?)))
+        .filter_map(|sandbox| Some((sandbox, sandbox.netns.filter(|netns| !living.contains(netns))?)))
         .collect();
-    if missing.len() > FEW && missing.len() * SHARE > this_boot.len() {
-        judgement.disbelieved = Some(Disbelieved { gone: missing.len(), all: this_boot.len() });
+    let unexpected = missing.iter().filter(|(sandbox, _)| !sandbox.pod_deleted).count();
+    if unexpected > FEW && unexpected * SHARE > this_boot.len() {
+        judgement.disbelieved = Some(Disbelieved { gone: unexpected, all: this_boot.len() });
         return judgement;
     }
-    for (key, netns) in missing {
+    for (Sandbox { key, .. }, netns) in missing {
         // A key can come back with another sandbox.
         let earlier = suspects.get(key).filter(|suspect| suspect.netns == netns);
         let since = earlier.map_or(now, |suspect| suspect.since);

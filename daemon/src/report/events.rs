@@ -1,5 +1,5 @@
-//! Events on pods: what was attached, and what went wrong and what to do about it. Best effort: nothing waits for
-//! them, and what cannot be sent is dropped and counted.
+//! Events on pods and on the node: what was attached, and what went wrong and what to do about it. Best effort: nothing
+//! waits for them, and what cannot be sent is dropped and counted.
 
 mod limits;
 mod object;
@@ -19,15 +19,24 @@ use sender::Sender;
 /// How many events may wait to be sent.
 const QUEUE: usize = 512;
 
-/// Something that happened to a pod.
+/// Something that happened to a pod or to the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// The pod.
-    pub pod: PodRef,
+    /// What it happened to.
+    pub subject: Subject,
     /// What kind of thing.
     pub reason: Reason,
     /// What, with what to do about it; one line.
     pub message: String,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A pod.
+    Pod(PodRef),
+    /// The node that plexusd runs on.
+    Node,
 }
 
 /// The kinds of events. Their names are stable: people filter by them.
@@ -57,11 +66,15 @@ pub enum Reason {
     NetworkStatusRefused,
     /// The pod runs without its networks: it started while the runtime did not know of Plexus.
     NetworksMissing,
+    /// The node's runtime loads another file than ours, because its name comes first.
+    CNIConfigShadowed,
+    /// Others keep taking our file away from the node's runtime.
+    CNIConfigContested,
 }
 
 impl Reason {
     /// Every reason, for the documentation and its test.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::AddedInterface,
         Self::NoNetworkFound,
         Self::InvalidNetworks,
@@ -74,6 +87,8 @@ impl Reason {
         Self::DetachOrphaned,
         Self::NetworkStatusRefused,
         Self::NetworksMissing,
+        Self::CNIConfigShadowed,
+        Self::CNIConfigContested,
     ];
 
     /// Its name.
@@ -91,6 +106,8 @@ impl Reason {
             Self::DetachOrphaned => "DetachOrphaned",
             Self::NetworkStatusRefused => "NetworkStatusRefused",
             Self::NetworksMissing => "NetworksMissing",
+            Self::CNIConfigShadowed => "CNIConfigShadowed",
+            Self::CNIConfigContested => "CNIConfigContested",
         }
     }
 
@@ -99,7 +116,7 @@ impl Reason {
         self != Self::AddedInterface
     }
 
-    /// Whether the log's line of the call says it anyway.
+    /// Whether another line of the log says it anyway: that of the call, or that of the installation.
     fn has_log_line(self) -> bool {
         let others =
             [Self::CapabilityMissing, Self::InterfaceNameIgnored, Self::DetachOrphaned, Self::NetworkStatusRefused];
@@ -163,11 +180,15 @@ impl Events {
 
     /// Tells of an event. Never waits.
     pub fn emit(&self, event: Event) {
-        let Event { pod, reason, message } = &event;
+        let Event { subject, reason, message } = &event;
+        let pod = match subject {
+            Subject::Pod(pod) => Some(tracing::field::display(pod)),
+            Subject::Node => None,
+        };
         if reason.has_log_line() {
-            tracing::debug!(%pod, reason = reason.name(), "{message}");
+            tracing::debug!(pod, reason = reason.name(), "{message}");
         } else {
-            tracing::warn!(%pod, reason = reason.name(), "{message}");
+            tracing::warn!(pod, reason = reason.name(), "{message}");
         }
         if let Some(queue) = &self.queue
             && queue.try_send((event, Timestamp::now())).is_err()

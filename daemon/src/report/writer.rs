@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Sandbox;
-use super::events::{Event, Events, Reason};
+use super::events::{Event, Events, Reason, Subject};
 use crate::gather::cluster::Store;
 use crate::gather::cluster::kube::{Backoff, Connection, Trouble, Writes, is_name};
 use crate::plan::PodRef;
@@ -273,7 +273,7 @@ impl Inner {
             return tracing::info!(%pod, %refusal, "network-status is not written: the pod is gone");
         }
         let message = format!("network-status is not written: {refusal}");
-        self.events.emit(Event { pod: pod.clone(), reason: Reason::NetworkStatusRefused, message });
+        self.events.emit(Event { subject: Subject::Pod(pod.clone()), reason: Reason::NetworkStatusRefused, message });
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Metrics {
     status_pending: IntGauge,
     status_overdue: IntGauge,
     events_dropped: IntCounter,
+    installation_problems: IntGaugeVec,
+    config_restorations: IntCounter,
     api_requests: IntCounterVec,
     api_durations: HistogramVec,
     cache_objects: IntGaugeVec,
@@ -182,6 +184,15 @@ impl Metrics {
                 "1 while the API server leaves a write of network-status unanswered for longer than an ADD waits.",
             ),
             events_dropped: new.counter("plexus_events_dropped_total", "Events that could not be sent."),
+            installation_problems: new.gauges(
+                "plexus_installation_problems",
+                "1 for each kind of problem that there is with what Plexus puts on the node.",
+                &["problem"],
+            ),
+            config_restorations: new.counter(
+                "plexus_config_restorations_total",
+                "How often the runtime's configuration was put back because another program had taken it away or changed it.",
+            ),
             api_requests: new.counters(
                 "plexus_api_requests_total",
                 "Requests to the Kubernetes API server.",
@@ -338,6 +349,16 @@ impl Metrics {
     /// How many events were given up since the start, as it is now.
     pub fn set_events_dropped(&self, total: u64) {
         self.events_dropped.inc_by(total.saturating_sub(self.events_dropped.get()));
+    }
+
+    /// Whether there is such a problem with the installation, as it is now.
+    pub fn set_installation_problem(&self, problem: &str, is_there: bool) {
+        self.installation_problems.with_label_values(&[problem]).set(i64::from(is_there));
+    }
+
+    /// The runtime's configuration was put back so many times.
+    pub fn config_restored(&self, times: u64) {
+        self.config_restorations.inc_by(times);
     }
 
     /// All of it, in Prometheus' text format. Blocking: it reads a little of `/proc`.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Verbs, unix_ms};
+use crate::install::Kind;
 use crate::ledger::{Ledger, LedgerError, Phase};
 use crate::telemetry::LedgerReading;
 
@@ -15,6 +16,10 @@ impl Verbs {
         metrics.set_cache(self.store.reading());
         metrics.set_status_overdue(self.reporter.is_overdue());
         metrics.set_events_dropped(self.reporter.events_dropped());
+        let installed = self.installed.get();
+        for kind in Kind::ALL {
+            metrics.set_installation_problem(kind.name(), installed.has(kind));
+        }
         let text = tokio::task::spawn_blocking(move || {
             let reading = read_ledger(&dir);
             if let Err(error) = &reading {

@@ -2,8 +2,10 @@
 
 mod audit;
 mod bench;
+mod deleted;
 mod events;
 mod footprint;
+mod installation;
 mod lookups;
 mod outage;
 mod source;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use plexus_e2e::plexus::attaches;
 use plexus_e2e::{ApiServer, Daemon, Node, Plexus, Script, node};
+use plexusd::install::Kind;
 use serde_json::{Value, json};
 
 use crate::scrape::scrape;
@@ -130,6 +131,22 @@ fn dashboard_and_alerts_name_what_is_there() {
             assert!(known, "no label {label}: {expression}");
         }
     }
+}
+
+#[test]
+fn problems_of_the_installation_are_explained_and_alerts_name_those_that_there_are() {
+    let known: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.name().to_owned()).collect();
+    assert_eq!(known.len(), Kind::ALL.len());
+    let page = read("docs/metrics.md");
+    let (_, told) = page.split_once("- `problem`: ").expect("the label is explained");
+    let told = told.split("\n\n").next().unwrap_or_default();
+    for name in &known {
+        assert!(told.contains(&format!("`{name}`")), "docs/metrics.md does not have {name}");
+    }
+    let expressions = expressions();
+    let named = expressions.iter().flat_map(|text| text.split(r#"problem=""#).skip(1));
+    let named: BTreeSet<_> = named.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect();
+    assert!(!named.is_empty() && named.is_subset(&known), "{named:?}");
 }
 
 #[test]

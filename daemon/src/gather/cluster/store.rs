@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::plan::Pod;
+use crate::plan::{Pod, PodRef};
 use crate::telemetry::CacheReading;
 
 /// A network-attachment-definition.
@@ -120,6 +120,15 @@ impl Store {
     /// The pod, if it is known.
     pub fn pod(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
         self.0.borrow().pods.objects.get(&key(namespace, name)).cloned()
+    }
+
+    /// Whether the source has said which pods there are, and this one is not among them.
+    pub fn lacks_pod(&self, pod: &PodRef) -> bool {
+        let tables = self.0.borrow();
+        let known = tables.pods.objects.get(&key(&pod.namespace, &pod.name));
+        // A static pod is known as its mirror, which has another UID.
+        let is_it = |known: &Arc<Pod>| pod.is_static || pod.uid.is_empty() || known.uid == pod.uid;
+        tables.pods.synced && !known.is_some_and(is_it)
     }
 
     /// All pods, in no order.

@@ -192,19 +192,22 @@ fn a_quarrel_is_slow_and_names_what_to_change() {
     published.bring();
     let began = published.now;
     for count in 1..=5 {
-        assert_eq!(published.file.contested(), None, "after {count}");
+        assert_eq!(published.file.contested(published.now), None, "after {count}");
         let bak = published.dir.path().join(format!("{FILE}.cilium_bak"));
         fs::rename(published.path(), bak).expect("rename");
         published.bring_late();
     }
-    let contested = published.file.contested().expect("enough");
+    let (contested, until) = published.file.contested(published.now).expect("enough");
     assert!(contested.contains("Cilium") && contested.contains("cni.exclusive"), "{contested}");
     let took = published.now - began;
     assert_eq!(took, Duration::from_secs(3), "the first at once, then twice as long each time");
+    // Left alone, it is said no longer, and the next time is the first.
+    assert_eq!(until - published.now, Duration::from_mins(10));
+    published.now = until;
+    assert_eq!(published.file.contested(published.now), None, "it has been quiet");
     fs::remove_file(published.path()).expect("file");
-    published.now += Duration::from_mins(11);
     assert_eq!(published.bring(), DONE);
-    assert_eq!(published.file.contested(), None, "it has been quiet");
+    assert_eq!(published.file.contested(published.now), None);
 }
 
 #[test]

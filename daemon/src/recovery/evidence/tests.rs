@@ -11,7 +11,7 @@ use super::*;
 const GAP: Duration = Duration::from_mins(1);
 
 fn sandbox(id: usize, boot: &str, netns: Option<u64>) -> Sandbox {
-    Sandbox { key: key(id), boot_id: boot.to_owned(), netns: netns.map(netns_id) }
+    Sandbox { key: key(id), boot_id: boot.to_owned(), netns: netns.map(netns_id), pod_deleted: false }
 }
 
 fn netns_id(ino: u64) -> NetnsId {
@@ -92,6 +92,28 @@ fn another_sandbox_under_the_same_key_is_not_suspected_for_the_first() {
 fn without_an_inode_there_is_no_proof_in_this_boot() {
     let records = [sandbox(1, "now", None)];
     assert_eq!(look(&records, &BTreeSet::new(), &Suspects::new(), Instant::now()), Judgement::default());
+}
+
+#[test]
+fn many_at_once_are_believed_where_their_pods_are_deleted() {
+    // Of 30, 24 are missing: so many of them with pods that are there.
+    for (with_pod, believed) in [(0, true), (4, true), (6, true), (7, false)] {
+        let (mut records, start) = (sandboxes(30), Instant::now());
+        records.iter_mut().take(24 - with_pod).for_each(|sandbox| sandbox.pod_deleted = true);
+        let living = (24..30).map(netns_id).collect();
+        let first = look(&records, &living, &Suspects::new(), start);
+        let second = look(&records, &living, &first.suspects, start + GAP);
+        assert_eq!(second.dead.len(), if believed { 24 } else { 0 }, "{with_pod} with a pod");
+        assert_eq!(second.disbelieved.map(|disbelieved| disbelieved.gone), (!believed).then_some(with_pod));
+    }
+}
+
+#[test]
+fn a_deleted_pod_alone_is_no_proof() {
+    let mut records = sandboxes(1);
+    records[0].pod_deleted = true;
+    let living = BTreeSet::from([netns_id(0)]);
+    assert_eq!(look(&records, &living, &Suspects::new(), Instant::now()), Judgement::default());
 }
 
 #[test]

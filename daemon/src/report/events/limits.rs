@@ -4,10 +4,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Event, Reason};
-use crate::plan::PodRef;
+use super::{Event, Reason, Subject};
 
-/// How many pods are remembered: a few full nodes of them.
+/// How many pods are remembered, the node among them: a few full nodes of them.
 const PODS: usize = 1024;
 /// How many events of a pod are remembered.
 const EVENTS: usize = 32;
@@ -37,7 +36,7 @@ pub(super) struct Limits {
 
 #[derive(Debug)]
 struct Pod {
-    whose: PodRef,
+    whose: Subject,
     bucket: Bucket,
     /// The oldest first.
     seen: VecDeque<Seen>,
@@ -58,9 +57,10 @@ impl Limits {
 
     /// Decides about an event; a new one will be called `name`.
     pub fn decide(&mut self, event: &Event, name: impl FnOnce() -> String, now: Instant) -> Decision {
-        let known = self.pods.iter().position(|pod| pod.whose == event.pod).and_then(|index| self.pods.remove(index));
+        let known =
+            self.pods.iter().position(|pod| pod.whose == event.subject).and_then(|index| self.pods.remove(index));
         let mut pod = known.unwrap_or_else(|| Pod {
-            whose: event.pod.clone(),
+            whose: event.subject.clone(),
             bucket: Bucket::full(POD.0, now),
             seen: VecDeque::new(),
         });
@@ -79,7 +79,7 @@ impl Limits {
 
     /// The API server does not have the event of this name any more, or never got it.
     pub fn forget(&mut self, event: &Event) {
-        for pod in self.pods.iter_mut().filter(|pod| pod.whose == event.pod) {
+        for pod in self.pods.iter_mut().filter(|pod| pod.whose == event.subject) {
             pod.seen.retain(|seen| !seen.is(event));
         }
     }

@@ -3,7 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Event;
+use super::{Event, Subject};
 
 /// Who tells.
 const COMPONENT: &str = "plexus";
@@ -11,21 +11,27 @@ const COMPONENT: &str = "plexus";
 const LONGEST: usize = 1024;
 /// The longest name of an object.
 const LONGEST_NAME: usize = 253;
+/// Where the API server wants the events of what is in no namespace.
+const NO_NAMESPACE: &str = "default";
+
+/// Namespace and name of what the event is about; the event is in that namespace.
+pub(super) fn place<'a>(event: &'a Event, node: &'a str) -> (&'a str, &'a str) {
+    match &event.subject {
+        Subject::Pod(pod) => (&pod.namespace, &pod.name),
+        Subject::Node => (NO_NAMESPACE, node),
+    }
+}
 
 /// The object of an event that happened once, at `time`.
 pub(super) fn created(event: &Event, name: &str, node: &str, time: Timestamp) -> Value {
-    let Event { pod, reason, message } = event;
-    // The static pod's own UID, where it is one: there `kubectl describe` looks for events of its mirror.
-    let mut object = json!({"apiVersion": "v1", "kind": "Pod", "namespace": pod.namespace, "name": pod.name});
-    if !pod.uid.is_empty() {
-        object["uid"] = json!(pod.uid);
-    }
+    let Event { subject, reason, message } = event;
+    let (namespace, _) = place(event, node);
     let time = seconds(time);
     json!({
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": name, "namespace": pod.namespace},
-        "involvedObject": object,
+        "metadata": {"name": name, "namespace": namespace},
+        "involvedObject": involved(subject, node),
         "type": if reason.is_warning() { "Warning" } else { "Normal" },
         "reason": reason.name(),
         "message": cut(message, LONGEST),
@@ -38,16 +44,33 @@ pub(super) fn created(event: &Event, name: &str, node: &str, time: Timestamp) ->
     })
 }
 
+fn involved(subject: &Subject, node: &str) -> Value {
+    match subject {
+        Subject::Pod(pod) => {
+            let mut object = json!({"apiVersion": "v1", "kind": "Pod", "namespace": pod.namespace, "name": pod.name});
+            // The static pod's own UID, where it is one: there `kubectl describe` looks for events of its mirror.
+            if !pod.uid.is_empty() {
+                object["uid"] = json!(pod.uid);
+            }
+            object
+        }
+        // Kubelets give the node's name for its UID, and every `kubectl describe node` looks for events by that; only
+        // newer ones look by the real UID as well, which we could not know without a right to read nodes.
+        Subject::Node => json!({"apiVersion": "v1", "kind": "Node", "name": node, "uid": node}),
+    }
+}
+
 /// What changes when it happens again.
 pub(super) fn repeated(count: u32, time: Timestamp) -> Value {
     json!({"count": count, "lastTimestamp": seconds(time)})
 }
 
-/// A name for an event, unlike all others: the pod's and a number that grows with time.
-pub(super) fn name(event: &Event, number: u128) -> String {
+/// A name for an event, unlike all others: that of what it is about and a number that grows with time.
+pub(super) fn name(event: &Event, node: &str, number: u128) -> String {
     let suffix = format!(".{number:x}");
-    let pod = cut(&event.pod.name, LONGEST_NAME - suffix.len()).trim_end_matches(['.', '-']);
-    format!("{pod}{suffix}")
+    let (_, name) = place(event, node);
+    let name = cut(name, LONGEST_NAME - suffix.len()).trim_end_matches(['.', '-']);
+    format!("{name}{suffix}")
 }
 
 /// Times in events of core/v1 have no fractions.

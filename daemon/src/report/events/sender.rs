@@ -22,7 +22,7 @@ const TRIES: usize = 5;
 #[derive(Debug)]
 pub(super) struct Sender {
     server: Writes,
-    node: String,
+    node: Arc<str>,
     limits: Limits,
     dropped: Arc<AtomicU64>,
     backoff: Backoff,
@@ -32,7 +32,7 @@ impl Sender {
     pub fn new(connection: Arc<Connection>, node: &str, dropped: Arc<AtomicU64>) -> Self {
         Self {
             server: Writes::new(connection),
-            node: node.to_owned(),
+            node: node.into(),
             limits: Limits::new(Instant::now()),
             dropped,
             backoff: Backoff::up_to(LONGEST_PAUSE),
@@ -50,14 +50,16 @@ impl Sender {
 
     /// Whether the API server has it then.
     async fn take(&mut self, event: &Event, time: Timestamp) -> bool {
-        if ![&event.pod.namespace, &event.pod.name].into_iter().all(|name| is_name(name)) {
+        let node = self.node.clone();
+        let (namespace, name) = object::place(event, &node);
+        if !is_name(namespace) || !is_name(name) {
             return false;
         }
-        let name = || object::name(event, nanoseconds());
+        let name = || object::name(event, &node, nanoseconds());
         let repeated = match self.limits.decide(event, name, Instant::now()) {
             Decision::Drop => return false,
             Decision::Create(name) => return self.create(event, &name, time).await,
-            Decision::Repeat(name, count) => self.send(|| repeat(event, &name, count, time)).await,
+            Decision::Repeat(name, count) => self.send(|| repeat(namespace, &name, count, time)).await,
         };
         // Events live for an hour.
         if !repeated.as_ref().is_err_and(|refusal| refusal.code() == 404) {
@@ -71,14 +73,16 @@ impl Sender {
     }
 
     async fn create(&mut self, event: &Event, name: &str, time: Timestamp) -> bool {
-        let object = object::created(event, name, &self.node, time);
-        match self.send(|| create(event, &object)).await {
+        let node = self.node.clone();
+        let (namespace, _) = object::place(event, &node);
+        let object = object::created(event, name, &node, time);
+        match self.send(|| create(namespace, &object)).await {
             Ok(()) => true,
             // An earlier try has landed, though its answer was lost.
             Err(refusal) if refusal.code() == 409 => true,
             Err(refusal) => {
                 self.limits.forget(event);
-                tracing::debug!(pod = %event.pod, reason = event.reason.name(), %refusal, "an event is dropped");
+                tracing::debug!(subject = ?event.subject, reason = event.reason.name(), %refusal, "an event is dropped");
                 false
             }
         }
@@ -111,20 +115,20 @@ fn passes(refusal: &Trouble) -> bool {
     !matches!(refusal.code(), 400..=428 | 430..=499)
 }
 
-fn create(event: &Event, object: &serde_json::Value) -> Result<Request<Vec<u8>>, Trouble> {
+fn create(namespace: &str, object: &serde_json::Value) -> Result<Request<Vec<u8>>, Trouble> {
     let params = PostParams { field_manager: Some("plexusd".to_owned()), ..PostParams::default() };
-    let built = events(event).create(&params, object.to_string().into_bytes());
+    let built = events(namespace).create(&params, object.to_string().into_bytes());
     built.map_err(|error| Trouble::from(kube::Error::BuildRequest(error)))
 }
 
-fn repeat(event: &Event, name: &str, count: u32, time: Timestamp) -> Result<Request<Vec<u8>>, Trouble> {
+fn repeat(namespace: &str, name: &str, count: u32, time: Timestamp) -> Result<Request<Vec<u8>>, Trouble> {
     let params = PatchParams { field_manager: Some("plexusd".to_owned()), ..PatchParams::default() };
-    let built = events(event).patch(name, &params, &Patch::Merge(object::repeated(count, time)));
+    let built = events(namespace).patch(name, &params, &Patch::Merge(object::repeated(count, time)));
     built.map_err(|error| Trouble::from(kube::Error::BuildRequest(error)))
 }
 
-fn events(event: &Event) -> kube::core::Request {
-    kube::core::Request::new(format!("/api/v1/namespaces/{}/events", event.pod.namespace))
+fn events(namespace: &str) -> kube::core::Request {
+    kube::core::Request::new(format!("/api/v1/namespaces/{namespace}/events"))
 }
 
 fn nanoseconds() -> u128 {

@@ -41,3 +41,16 @@ fn what_passes_by_itself_is_no_event() {
     assert_eq!(reason(Code::UnknownNetwork), Some(Reason::NoNetworkFound));
     assert_eq!(reason(Code::InvalidAnnotation), Some(Reason::InvalidNetworks));
 }
+
+#[test]
+fn what_waits_to_be_sent_is_bounded_and_nobody_waits_for_it() {
+    let (queue, mut waiting) = mpsc::channel(2);
+    let events = Events { queue: Some(queue), dropped: Arc::default() };
+    for number in 0..5 {
+        let message = number.to_string();
+        events.emit(Event { subject: Subject::Node, reason: Reason::CNIConfigContested, message });
+    }
+    assert_eq!(events.dropped(), 3);
+    let sent: Vec<_> = std::iter::from_fn(|| waiting.try_recv().ok()).map(|(event, _)| event.message).collect();
+    assert_eq!(sent, ["0", "1"]);
+}

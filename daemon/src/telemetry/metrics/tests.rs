@@ -23,6 +23,7 @@ fn all() -> Metrics {
     metrics.set_ledger(Some(LedgerReading::default()));
     metrics.set_status_overdue(false);
     metrics.set_events_dropped(0);
+    metrics.set_installation_problem("shim", false);
     metrics.set_cache(CacheReading { pods_age: Some(MS), ..CacheReading::default() });
     metrics
 }

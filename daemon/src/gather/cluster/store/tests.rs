@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{Definition, Store};
-use crate::plan::Pod;
+use crate::plan::{Pod, PodRef};
 
 fn pod(name: &str) -> Pod {
     Pod { namespace: "ns".into(), name: name.into(), ..Pod::default() }
@@ -31,6 +31,20 @@ fn what_is_not_in_the_latest_content_is_gone() {
     clone.replace(vec![pod("b")], Vec::new());
     assert_eq!((store.pod("ns", "a"), store.definition("ns", "n")), (None, None));
     assert!(store.pod("ns", "b").is_some(), "clones are the same store");
+}
+
+#[test]
+fn a_pod_is_lacking_only_once_its_source_has_spoken() {
+    let store = Store::default();
+    let asked = |uid: &str, is_static| PodRef { namespace: "ns".into(), name: "a".into(), uid: uid.into(), is_static };
+    store.load_snapshot(vec![definition("n")], SystemTime::now());
+    assert!(store.synced() && !store.lacks_pod(&asked("1", false)), "a snapshot knows no pods");
+    store.replace(vec![Pod { uid: "1".into(), ..pod("a") }], Vec::new());
+    for (uid, is_static, lacks) in [("1", false, false), ("2", false, true), ("", false, false), ("2", true, false)] {
+        assert_eq!(store.lacks_pod(&asked(uid, is_static)), lacks, "{uid:?} {is_static}");
+    }
+    store.remove::<Pod>("ns", "a");
+    assert!(store.lacks_pod(&asked("1", false)) && store.lacks_pod(&asked("1", true)));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 use super::*;
+use crate::plan::PodRef;
 
 fn event(pod: &str, message: &str) -> Event {
     let pod = PodRef { namespace: "ns".to_owned(), name: pod.to_owned(), ..PodRef::default() };
-    Event { pod, reason: Reason::AttachFailed, message: message.to_owned() }
+    Event { subject: Subject::Pod(pod), reason: Reason::AttachFailed, message: message.to_owned() }
 }
 
 fn created(name: &str) -> Decision {
