@@ -33,7 +33,6 @@ use crate::install::Status;
 use crate::ledger::Ledger;
 use crate::report::Reporter;
 use crate::telemetry::Metrics;
-pub use add::unix_ms;
 use call::Incoming;
 pub use recover::{Leftover, Reason};
 

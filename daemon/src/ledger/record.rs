@@ -41,8 +41,11 @@ pub struct Planned {
     pub netns_id: Option<NetnsId>,
     /// The boot during which the plan was made.
     pub boot_id: String,
-    /// When, in milliseconds since 1970.
+    /// When, in milliseconds since 1970: for people. Clocks are set.
     pub created_unix_ms: u64,
+    /// When its ADD came, in nanoseconds since the boot; none where an older plexusd wrote it.
+    #[serde(default)]
+    pub created_boottime_ns: Option<u64>,
     /// The pod.
     pub pod: PodRef,
     /// `CNI_PATH` for the plugins.

@@ -2,8 +2,9 @@
 
 use plexus_api::cni::CniError;
 
+use super::Verbs;
 use super::call::Incoming;
-use super::{Verbs, unix_ms};
+use crate::clock::unix_ms;
 use crate::gather::multus::{Remembered, remembered};
 use crate::ledger::{FORMAT, Lane, Line, PLEXUSD, Planned, Record};
 use crate::plan::DefaultRoutes;
@@ -26,6 +27,7 @@ impl Verbs {
             netns_id: None,
             boot_id: self.boot_id.clone(),
             created_unix_ms: unix_ms(),
+            created_boottime_ns: incoming.arrived_boottime_ns,
             pod: incoming.pod.clone(),
             cni_path: env.path.clone(),
             attachments: remembered.attachments.iter().map(|(attachment, _)| attachment.clone()).collect(),

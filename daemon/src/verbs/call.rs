@@ -9,6 +9,7 @@ use plexus_api::wire::Request;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::boottime_ns;
 use crate::config::{Fields, Settings};
 use crate::delegate::Call;
 use crate::gather::Asked;
@@ -37,6 +38,8 @@ pub(super) struct Incoming {
     pub settings: Settings,
     /// Variables to hand on.
     pub pass_on: BTreeMap<String, String>,
+    /// When it came, in nanoseconds since the boot.
+    pub arrived_boottime_ns: Option<u64>,
 }
 
 impl Incoming {
@@ -45,6 +48,7 @@ impl Incoming {
     /// # Errors
     /// The specification's codes 1, 2, 4, 6 and 7, before anything has been done.
     pub fn read(request: &Request, host: Host, file: &Fields) -> Result<Self, CniError> {
+        let arrived_boottime_ns = boottime_ns();
         let env = CniEnv::from_map(&request.env)?;
         let text = std::str::from_utf8(&request.config)
             .map_err(|_| CniError::new(Code::Decode, "the configuration on stdin is not UTF-8"))?;
@@ -87,7 +91,7 @@ impl Incoming {
         }
         let pass_on = request.env.iter().filter(|(key, _)| PASSED_ON.contains(&key.as_str()));
         let pass_on = pass_on.map(|(key, value)| (key.clone(), value.clone())).collect();
-        Ok(Self { host, env, version, args, pod, config, settings, pass_on })
+        Ok(Self { host, env, version, args, pod, config, settings, pass_on, arrived_boottime_ns })
     }
 
     /// What gathering needs.

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Verbs;
 use super::network_status::sandbox;
+use crate::clock::unix_ms;
 use crate::delegate::Call;
 use crate::host::Host;
 use crate::ledger::{Lane, Line, Record};
@@ -100,7 +101,7 @@ impl Verbs {
             lane.remove(record).map_err(|error| Failures(vec![error.into()]))
         } else {
             let error = Failures(failures);
-            note(lane, &mut record, Line::DelFailed { unix_ms: super::add::unix_ms(), error: error.to_string() });
+            note(lane, &mut record, Line::DelFailed { unix_ms: unix_ms(), error: error.to_string() });
             Err(error)
         }
     }

@@ -6,5 +6,6 @@ mod events;
 mod footprint;
 mod lookups;
 mod outage;
+mod sandboxes;
 mod source;
 mod status;
