@@ -80,3 +80,21 @@ fn an_add_that_ends_late_leaves_the_status_of_a_newer_sandbox() {
     assert_eq!(status(&bench, &pod).expect("a status")[0]["ips"], json!(["10.1.0.2"]));
     assert_eq!(patches(&bench, &pod).len(), 1);
 }
+
+#[test]
+fn of_two_interfaces_of_the_runtime_the_last_one_counts() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let bench = Bench::start(&node, &cluster);
+    bench.define("a");
+    let (plain, selects) = (bench.pod(&Pod::new("plain")), bench.pod(&Pod::new("selects").with_networks("a")));
+    let sandboxes = ["plain", "selects"].map(|name| node.sandbox(name));
+    for ifname in ["eth0", "eth1"] {
+        bench.containerd.add(&Target::new(&sandboxes[0], ifname, &plain)).result();
+        let shown = status(&bench, &plain).expect("a status");
+        assert_eq!((shown.as_array().map(Vec::len), &shown[0]["interface"]), (Some(1), &json!(ifname)));
+    }
+    bench.containerd.add(&Target::new(&sandboxes[1], "eth0", &selects)).result();
+    let answer = bench.containerd.add(&Target::new(&sandboxes[1], "eth1", &selects));
+    let msg = answer.expect_code(103);
+    assert!(msg.contains("\"net1\": the name is taken by a link in the sandbox"), "{msg}");
+}
