@@ -27,7 +27,7 @@ impl Verbs {
             netns_id: None,
             boot_id: self.boot_id.clone(),
             created_unix_ms: unix_ms(),
-            created_boottime_ns: incoming.arrived_boottime_ns,
+            created_boottime_ns: None,
             pod: incoming.pod.clone(),
             cni_path: env.path.clone(),
             attachments: remembered.attachments.iter().map(|(attachment, _)| attachment.clone()).collect(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plexus_api::cni::{CniArgs, CniEnv, CniError, Code, RawMap, Verb, Version, validate_network_name};
 use plexus_api::json::{MAX_CONFIG, check_limits};
-use plexus_api::wire::Request;
+use plexus_api::wire::{Moment, Request};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +40,8 @@ pub(super) struct Incoming {
     pub pass_on: BTreeMap<String, String>,
     /// When it came, in nanoseconds since the boot.
     pub arrived_boottime_ns: Option<u64>,
+    /// When the shim left it in the spool, where it comes from there and says so.
+    pub spooled_at: Option<Moment>,
 }
 
 impl Incoming {
@@ -91,7 +93,18 @@ impl Incoming {
         }
         let pass_on = request.env.iter().filter(|(key, _)| PASSED_ON.contains(&key.as_str()));
         let pass_on = pass_on.map(|(key, value)| (key.clone(), value.clone())).collect();
-        Ok(Self { host, env, version, args, pod, config, settings, pass_on, arrived_boottime_ns })
+        Ok(Self {
+            host,
+            env,
+            version,
+            args,
+            pod,
+            config,
+            settings,
+            pass_on,
+            arrived_boottime_ns,
+            spooled_at: request.at.clone(),
+        })
     }
 
     /// What gathering needs.
