@@ -13,6 +13,7 @@ mod network_status;
 mod rebuild;
 mod recover;
 mod routes;
+mod shares;
 mod status;
 mod undo;
 
