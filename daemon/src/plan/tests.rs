@@ -423,6 +423,8 @@ fn a_namespace_may_be_another_of_its_number_unless_a_cookie_tells_them_apart() {
 #[test]
 fn a_pod_is_named_by_namespace_and_name() {
     assert_eq!(snapshot().pod.to_string(), "ns/pod");
+    let forged = PodRef { name: "a\nERROR \u{1b}[31m".to_owned(), ..snapshot().pod };
+    assert_eq!(forged.to_string(), "ns/a\\nERROR \\u{1b}[31m");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use plexus_api::cni::{CniArgs, CniEnv, CniError, Code, RawMap, Verb, Version, validate_network_name};
+use plexus_api::cni::{
+    CniArgs, CniEnv, CniError, Code, RawMap, Verb, Version, validate_network_name, validate_pod_argument,
+};
 use plexus_api::json::{MAX_CONFIG, check_limits};
 use plexus_api::wire::{Moment, Request};
 use tokio::time::Instant;
@@ -80,11 +82,22 @@ impl Incoming {
             Verb::Add => CniArgs::parse(&env.args)?,
             _ => CniArgs::parse_lossy(&env.args),
         };
-        let part = |key: &str| args.get(key).unwrap_or_default().to_owned();
+        let part = |key: &str| match args.get(key) {
+            None => Ok(String::new()),
+            Some(value) => match validate_pod_argument(key, value) {
+                Ok(()) => Ok(value.to_owned()),
+                Err(error) if env.verb == Verb::Add => Err(error),
+                // What there is of the container goes by its id.
+                Err(error) => {
+                    tracing::warn!(%error, "{} goes on without", env.verb);
+                    Ok(String::new())
+                }
+            },
+        };
         let pod = PodRef {
-            namespace: part("K8S_POD_NAMESPACE"),
-            name: part("K8S_POD_NAME"),
-            uid: part("K8S_POD_UID"),
+            namespace: part("K8S_POD_NAMESPACE")?,
+            name: part("K8S_POD_NAME")?,
+            uid: part("K8S_POD_UID")?,
             is_static: false,
         };
         if env.verb == Verb::Add && (pod.namespace.is_empty() || pod.name.is_empty()) {
