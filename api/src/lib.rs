@@ -4,6 +4,7 @@
 //! Pure data: no I/O, no clock, no Kubernetes crate.
 
 pub mod cni;
+mod dns;
 pub mod duration;
 pub mod json;
 pub mod rows;

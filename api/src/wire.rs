@@ -31,6 +31,19 @@ pub struct Request {
     /// The configuration, byte for byte; base64 on the wire.
     #[serde(serialize_with = "to_base64", deserialize_with = "from_base64", default)]
     pub config: Vec<u8>,
+    /// In the spool: when the shim left it there. Older shims did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Moment>,
+}
+
+/// An instant of this machine, by a clock that nobody sets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Moment {
+    /// The kernel's id of the boot.
+    pub boot_id: String,
+    /// Nanoseconds since that boot, by `CLOCK_BOOTTIME`.
+    pub boottime_ns: u64,
 }
 
 /// The answer to a successful ADD; other verbs answer with an empty body.

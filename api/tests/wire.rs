@@ -5,21 +5,32 @@ use std::path::Path;
 
 use plexus_api::cni::{CniArgs, CniEnv, Defaults, NetworkConfig, PluginResult, Verb, Version};
 use plexus_api::json::MAX_CONFIG;
-use plexus_api::wire::{MAX_REQUEST, Request, Response};
+use plexus_api::wire::{MAX_REQUEST, Moment, Request, Response};
 use serde_json::Value;
 
 #[test]
 fn a_request_is_environment_and_base64() {
     let config = b"{\"name\":\"\xc3\xa4\"}\n\xff".to_vec();
-    let request = Request { env: [("CNI_COMMAND".to_owned(), "ADD".to_owned())].into(), config };
+    let request = Request { env: [("CNI_COMMAND".to_owned(), "ADD".to_owned())].into(), config, at: None };
     let text = serde_json::to_string(&request).expect("JSON");
     assert_eq!(text, r#"{"env":{"CNI_COMMAND":"ADD"},"config":"eyJuYW1lIjoiw6QifQr/"}"#);
     assert_eq!(serde_json::from_str::<Request>(&text).expect("the same"), request);
 }
 
 #[test]
+fn a_spooled_request_says_when_it_came_if_its_shim_knew() {
+    let text = r#"{"env":{},"config":"","at":{"bootId":"b","boottimeNs":18446744073709551615}}"#;
+    let request: Request = serde_json::from_str(text).expect("a request");
+    assert_eq!(request.at, Some(Moment { boot_id: "b".to_owned(), boottime_ns: u64::MAX }));
+    assert_eq!(serde_json::to_string(&request).expect("JSON"), text);
+    for text in [r#"{"env":{},"config":""}"#, r#"{"env":{},"config":"","at":null}"#] {
+        assert_eq!(serde_json::from_str::<Request>(text).expect("a request").at, None, "{text}");
+    }
+}
+
+#[test]
 fn a_request_has_room_for_the_largest_configuration() {
-    let request = Request { env: BTreeMap::new(), config: vec![b'x'; MAX_CONFIG] };
+    let request = Request { env: BTreeMap::new(), config: vec![b'x'; MAX_CONFIG], at: None };
     let environment = 256 << 10;
     assert!(serde_json::to_vec(&request).expect("JSON").len() + environment < MAX_REQUEST);
 }

@@ -10,6 +10,7 @@ mod journal;
 mod lane;
 mod lock;
 mod record;
+mod sandboxes;
 mod spool;
 
 use std::collections::{HashSet, VecDeque};
@@ -27,6 +28,7 @@ pub use spool::Spooled;
 use journal::Journal;
 use lane::{GlobalGate, Seats};
 use lock::WriterLock;
+use sandboxes::Sandboxes;
 
 /// Container id and interface name.
 pub type Key = (String, String);
@@ -44,6 +46,8 @@ struct Inner {
     gate: GlobalGate,
     seats: Seats,
     adds: Mutex<HashSet<Key>>,
+    /// Of all records.
+    sandboxes: Mutex<Sandboxes>,
     /// Oldest first.
     deleted: Mutex<VecDeque<Key>>,
     lock: WriterLock,
@@ -59,11 +63,15 @@ impl Ledger {
         let journal = Journal::at(dir);
         journal.prepare()?;
         let lock = WriterLock::acquire(dir, lock_wait)?;
+        let mut sandboxes = Sandboxes::default();
+        // Who looks for leftovers tells of records that cannot be read.
+        Self::read_each(dir)?.flatten().for_each(|record| sandboxes.insert(&record.planned));
         Ok(Self(Arc::new(Inner {
             journal,
             gate: GlobalGate::default(),
             seats: Seats::default(),
             adds: Mutex::default(),
+            sandboxes: Mutex::new(sandboxes),
             deleted: Mutex::default(),
             lock,
         })))

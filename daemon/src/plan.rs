@@ -10,7 +10,7 @@ mod request;
 mod routes;
 mod snapshot;
 
-use plexus_api::cni::CniError;
+use plexus_api::cni::{CniError, Code};
 
 pub use attachment::{Attachment, DefaultRoutes, NetnsId, PodRef, RouteOwner, place};
 pub use names::ifname;
@@ -49,11 +49,22 @@ pub enum WarningKind {
     InterfaceNameIgnored,
 }
 
+/// The most networks that a pod may have beside its default network. Their plugins run one after the other, within the
+/// time that a runtime has for a pod.
+pub const MAX_NETWORKS: usize = 64;
+
 /// Plans the attachments of one sandbox.
 ///
 /// # Errors
 /// What is refused, with the network and the place in the annotation; see `docs/troubleshooting.md` for the codes.
 pub fn plan(snapshot: &Snapshot) -> Result<Plan, CniError> {
+    let count = snapshot.everywhere.len() + snapshot.selected.len();
+    if count > MAX_NETWORKS {
+        let msg = format!(
+            "the pod would get {count} networks beside its default network, and may have {MAX_NETWORKS}; select fewer"
+        );
+        return Err(CniError::new(Code::InvalidAnnotation, msg));
+    }
     let names = names::wanted(snapshot);
     policy::check(snapshot, &names)?;
     names::check(snapshot, &names)?;

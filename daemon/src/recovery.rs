@@ -14,9 +14,10 @@ use plexus_api::cni::{CniError, Code};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::unix_ms;
 use crate::ledger::{DelFailures, Key, Ledger, LedgerError, Record, Spooled};
 use crate::plan::NetnsId;
-use crate::verbs::{Leftover, Reason, Verbs, unix_ms};
+use crate::verbs::{Leftover, Reason, Verbs};
 use audit::Audit;
 use evidence::{Sandbox, Suspects, judge, living_netns};
 
@@ -90,7 +91,6 @@ impl Recovery {
         let attached = seen.records.iter().filter(|record| asked_for(record).is_none());
         let attached: Vec<_> = attached.map(|record| Sandbox::new(record, self.pod_deleted(record))).collect();
         let dead = self.judge(&attached, seen.living);
-        let newest = newest(&seen.records);
         for record in seen.records {
             let key = (record.planned.container_id.clone(), record.planned.ifname.clone());
             let verbs = self.verbs.clone();
@@ -100,7 +100,7 @@ impl Recovery {
                     let (leftover, stop) = (Leftover::new(&record, reason), self.stop.clone());
                     self.begin(Job::Record(key), async move { verbs.recover(leftover, &stop).await });
                 }
-            } else if !record.status_written && newest.contains(&key) {
+            } else if !record.status_written {
                 self.begin(Job::Record(key.clone()), async move { verbs.resume_status(&key.0, &key.1).await });
             }
         }
@@ -172,20 +172,6 @@ fn asked_for(record: &Record) -> Option<Reason> {
     } else {
         (!record.completed).then_some(Reason::Unfinished)
     }
-}
-
-/// The newest sandbox of each pod: its status is the pod's.
-fn newest(records: &[Record]) -> BTreeSet<Key> {
-    let mut newest = BTreeMap::<_, &Record>::new();
-    for record in records.iter().filter(|record| record.completed) {
-        let pod = &record.planned.pod;
-        let latest = newest.entry((&pod.namespace, &pod.name)).or_insert(record);
-        if record.planned.created_unix_ms > latest.planned.created_unix_ms {
-            *latest = record;
-        }
-    }
-    let keys = newest.into_values().map(|record| &record.planned);
-    keys.map(|planned| (planned.container_id.clone(), planned.ifname.clone())).collect()
 }
 
 /// Whether the pause after the last failure is over: it doubles with each. A failure that is yet to come was before the

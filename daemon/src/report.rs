@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use plexus_api::cni::PluginResult;
 use plexus_api::status::{NETWORK_STATUS, render};
+use tokio::sync::Mutex;
 
 use crate::gather::cluster::kube::Connection;
 use crate::gather::cluster::{Store, manifests};
@@ -31,7 +32,8 @@ pub struct Reporter {
 
 #[derive(Debug)]
 enum Form {
-    Manifests(PathBuf),
+    /// Where they are, and who writes there: one at a time, or an older sandbox could come in between.
+    Manifests(PathBuf, Mutex<()>),
     Cluster(Writer),
 }
 
@@ -49,7 +51,7 @@ pub struct Sandbox {
 impl Reporter {
     /// For the pods in the directory `manifests`: their status goes beside them, and events go to the log.
     pub fn beside(manifests: PathBuf) -> Self {
-        Self { form: Form::Manifests(manifests), events: Events::logged() }
+        Self { form: Form::Manifests(manifests, Mutex::default()), events: Events::logged() }
     }
 
     /// For the pods of `node` in a cluster. `store` has the mirrors of its static pods. It needs a Tokio runtime.
@@ -63,20 +65,28 @@ impl Reporter {
 
     /// Begins to write the status of a sandbox whose attachments have these results, in place of what is still to be
     /// written for its pod. A write that the API server leaves unanswered for `patience` counts as overdue.
+    ///
+    /// There is nothing to write unless `is_newest` says of the sandbox that it is its pod's newest: asked when a newer
+    /// one can only come with its own write after this one.
     pub async fn network_status(
         &self,
         sandbox: Sandbox,
         attachments: &[Attachment],
         results: &[PluginResult],
         patience: Duration,
+        is_newest: impl FnOnce() -> bool + Send,
     ) -> Write {
         let text = text(attachments, results);
         if let Some(too_large) = self.refuse_too_large(&sandbox.pod, &text) {
             return too_large;
         }
         match &self.form {
-            Form::Cluster(writer) => writer.write(sandbox, text, patience),
-            Form::Manifests(dir) => {
+            Form::Cluster(writer) => writer.write(sandbox, text, patience, is_newest),
+            Form::Manifests(dir, turn) => {
+                let _turn = turn.lock().await;
+                if !is_newest() {
+                    return Write::finished(Ok(()));
+                }
                 let (dir, pod) = (dir.clone(), sandbox.pod);
                 let write = move || manifests::write_status(&dir, &pod.namespace, &pod.name, &text);
                 Write::finished(blocking(write).await.map_err(|error| error.to_string()))
@@ -92,13 +102,14 @@ impl Reporter {
         attachments: &[Attachment],
         results: &[PluginResult],
         patience: Duration,
+        is_newest: impl FnOnce() -> bool + Send,
     ) -> Option<Write> {
         if let Form::Cluster(writer) = &self.form
             && writer.has(&sandbox.pod)
         {
             return None;
         }
-        Some(self.network_status(sandbox, attachments, results, patience).await)
+        Some(self.network_status(sandbox, attachments, results, patience, is_newest).await)
     }
 
     /// Whether a write is overdue: another one is likely to take as long (decision 19).
@@ -118,7 +129,7 @@ impl Reporter {
     ) {
         let dir = match &self.form {
             Form::Cluster(writer) => return writer.cancel(&sandbox),
-            Form::Manifests(dir) => dir.clone(),
+            Form::Manifests(dir, _) => dir.clone(),
         };
         let text = (results.len() == attachments.len()).then(|| text(attachments, results));
         if text.is_none() && !written {

@@ -14,6 +14,7 @@ mod network_status;
 mod rebuild;
 mod recover;
 mod routes;
+mod shares;
 mod status;
 mod undo;
 
@@ -34,7 +35,6 @@ use crate::install::Status;
 use crate::ledger::Ledger;
 use crate::report::Reporter;
 use crate::telemetry::Metrics;
-pub use add::unix_ms;
 use call::Incoming;
 pub use recover::{Leftover, Reason};
 

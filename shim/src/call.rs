@@ -50,7 +50,7 @@ pub fn run(env: &BTreeMap<String, String>) -> Result<Option<String>, Failure> {
     let version = known.unwrap_or(Version::LATEST);
     output::report_panics(version);
     let served = CniEnv::from_map(env).and_then(|call| {
-        let request = wire::Request { env: env.clone(), config: stdin.clone().unwrap_or_default() };
+        let request = wire::Request { env: env.clone(), config: stdin.clone().unwrap_or_default(), at: None };
         serve(&call, &config?, &request)
     });
     served.map_err(|error| {
@@ -64,8 +64,7 @@ fn serve(call: &CniEnv, config: &Config, request: &wire::Request) -> Result<Opti
     config.check(call.verb)?;
     refuse_own_netns(call)?;
     let settings = settings(call.verb, config)?;
-    let body = serde_json::to_vec(request)
-        .map_err(|error| CniError::new(Code::Internal, format!("the call cannot be written as JSON: {error}")))?;
+    let body = to_json(request)?;
     if body.len() > wire::MAX_REQUEST {
         let msg = format!("the call is {} bytes, more than the {} that are accepted", body.len(), wire::MAX_REQUEST);
         return Err(CniError::new(Code::Decode, msg));
@@ -78,7 +77,7 @@ fn serve(call: &CniEnv, config: &Config, request: &wire::Request) -> Result<Opti
             output::log("Plexus is uninstalled on this node and nothing is left to delete");
             Ok(None)
         }
-        Err(away) => without_daemon(call, &settings, &body, &away),
+        Err(away) => without_daemon(call, &settings, request, &away),
     }
 }
 
@@ -109,12 +108,23 @@ fn settings(verb: Verb, config: &Config) -> Result<Settings, CniError> {
     Ok(settings)
 }
 
-fn without_daemon(call: &CniEnv, settings: &Settings, request: &[u8], away: &Away) -> Result<Option<String>, CniError> {
+fn to_json(request: &wire::Request) -> Result<Vec<u8>, CniError> {
+    serde_json::to_vec(request)
+        .map_err(|error| CniError::new(Code::Internal, format!("the call cannot be written as JSON: {error}")))
+}
+
+fn without_daemon(
+    call: &CniEnv,
+    settings: &Settings,
+    request: &wire::Request,
+    away: &Away,
+) -> Result<Option<String>, CniError> {
     let code = if call.verb == Verb::Status { Code::NotAvailable } else { Code::TryAgain };
     if call.verb != Verb::Del {
         return Err(CniError::new(code, away.to_string()));
     }
-    let spooled = match spool::write(&settings.state_dir, &call.container_id, &call.ifname, request) {
+    let body = to_json(&wire::Request { at: spool::now(), ..request.clone() })?;
+    let spooled = match spool::write(&settings.state_dir, &call.container_id, &call.ifname, &body) {
         Ok(path) => path,
         Err(error) => {
             let dir = settings.state_dir.display();

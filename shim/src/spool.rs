@@ -5,8 +5,18 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use plexus_api::wire;
+
+/// Now, so that the daemon does not take an old DEL for one of a later sandbox of that name. Without it the daemon
+/// serves the DEL whenever it was.
+pub fn now() -> Option<wire::Moment> {
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+    let since = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
+    Some(wire::Moment { boot_id, boottime_ns: u64::try_from(since.as_nanos()).ok()? })
+}
 
 /// Writes `request`, the body of a call as it goes over the wire, so that it outlasts a power loss, and returns
 /// where. A later DEL of the same container and interface takes its place.

@@ -6,9 +6,10 @@ use std::num::{NonZeroU16, NonZeroU64};
 use serde_json::value::RawValue;
 
 use super::object::Object;
-use super::syntax::{LABEL, is_address, is_hardware_address, is_namespace, is_subdomain, shown};
+use super::syntax::{is_address, is_hardware_address, shown};
 use super::{Bandwidth, PortMapping, Selection, SelectionError};
 use crate::cni::validate_ifname;
+use crate::dns::{LABEL, is_namespace, is_subdomain};
 use crate::json::{MAX_CONFIG, check_limits};
 
 /// The largest burst that the bandwidth plugin takes, in bits: it counts bytes in 32 bits and refuses their maximum.

@@ -1,8 +1,9 @@
 //! The short form: items `[namespace/]name[@interface]`, separated by commas.
 
-use super::syntax::{LABEL, is_label, is_namespace, is_subdomain, shown};
+use super::syntax::shown;
 use super::{Selection, SelectionError};
 use crate::cni::validate_ifname;
+use crate::dns::{LABEL, is_label, is_namespace, is_subdomain};
 
 pub(super) fn list(text: &str) -> Result<Vec<Selection>, SelectionError> {
     let item = |(index, item): (usize, &str)| {

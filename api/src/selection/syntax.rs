@@ -1,4 +1,4 @@
-//! What names and addresses look like.
+//! What addresses look like, and how a message repeats what is wrong.
 
 use std::net::IpAddr;
 
@@ -12,27 +12,6 @@ pub(super) fn shown(text: &str) -> String {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
-}
-
-/// What [`is_label`] wants, for messages.
-pub(super) const LABEL: &str = "lower-case letters, digits and '-', the first and the last a letter or digit";
-
-/// Whether the text has the form of a DNS-1123 label, of any length: Kubernetes limits an object's name as a whole.
-pub(super) fn is_label(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
-/// Whether a namespace can have this name.
-pub(super) fn is_namespace(text: &str) -> bool {
-    is_label(text) && text.len() <= 63
-}
-
-/// Whether a definition can have this name: a DNS-1123 subdomain.
-pub(super) fn is_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 /// Whether the text is an IP address, with or without a prefix length.

@@ -58,7 +58,11 @@ impl Lane {
     /// [`LedgerError::Corrupt`] where it cannot be read; the file has been moved away by then, so DEL can go on with
     /// what is known otherwise (P-090, R-086). [`LedgerError::Newer`] where a newer plexusd wrote it.
     pub fn load(&self, ifname: &str) -> Result<Option<Record>, LedgerError> {
-        self.ledger.journal.load(&self.container_id, ifname)
+        let loaded = self.ledger.journal.load(&self.container_id, ifname);
+        if loaded.as_ref().is_err_and(LedgerError::is_quarantined) {
+            locked(&self.ledger.sandboxes).remove(&(self.container_id.clone(), ifname.to_owned()));
+        }
+        loaded
     }
 
     /// The interfaces of this container that have records.
@@ -82,6 +86,7 @@ impl Lane {
             let _hold = hold;
             let key = (planned.container_id.clone(), planned.ifname.clone());
             let record = ledger.journal.create(planned)?;
+            locked(&ledger.sandboxes).insert(&record.planned);
             ledger.forget_deleted(&key);
             Ok(record)
         });
@@ -112,7 +117,9 @@ impl Lane {
     pub fn remove(&self, record: Record) -> Result<(), LedgerError> {
         debug_assert_eq!(record.planned.container_id, self.container_id, "a record stays in its lane");
         self.ledger.journal.remove(&record.planned)?;
-        self.ledger.remember_deleted((record.planned.container_id, record.planned.ifname));
+        let key = (record.planned.container_id, record.planned.ifname);
+        locked(&self.ledger.sandboxes).remove(&key);
+        self.ledger.remember_deleted(key);
         Ok(())
     }
 

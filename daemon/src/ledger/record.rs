@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use plexus_api::cni::{CniError, Code, PluginResult};
+use plexus_api::wire::Moment;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -41,8 +42,12 @@ pub struct Planned {
     pub netns_id: Option<NetnsId>,
     /// The boot during which the plan was made.
     pub boot_id: String,
-    /// When, in milliseconds since 1970.
+    /// When, in milliseconds since 1970: for people. Clocks are set.
     pub created_unix_ms: u64,
+    /// When its ADD came, in nanoseconds since the boot; none where that is not known: an older plexusd wrote it,
+    /// or Multus has attached it.
+    #[serde(default)]
+    pub created_boottime_ns: Option<u64>,
     /// The pod.
     pub pod: PodRef,
     /// `CNI_PATH` for the plugins.
@@ -174,6 +179,12 @@ impl Planned {
     pub fn networks(&self) -> String {
         let networks: Vec<_> = self.attachments.iter().map(|a| format!("{}={}", a.ifname, a.network)).collect();
         networks.join(",")
+    }
+
+    /// Whether its ADD certainly came after `moment`, as seen in the boot `current_boot_id`.
+    pub fn is_after(&self, moment: &Moment, current_boot_id: &str) -> bool {
+        let later = || self.created_boottime_ns.is_some_and(|created| created > moment.boottime_ns);
+        self.boot_id == current_boot_id && (moment.boot_id != current_boot_id || later())
     }
 
     /// The first line of a file, with its line break.

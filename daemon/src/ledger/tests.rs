@@ -32,6 +32,7 @@ pub(super) fn planned(container_id: &str, ifname: &str, count: usize) -> Planned
         netns_id: Some(NetnsId { dev: 4, ino: 4_026_532_190, cookie: Some(7) }),
         boot_id: BOOT.to_owned(),
         created_unix_ms: 1_700_000_000_123,
+        created_boottime_ns: Some(5_000_000_000),
         pod: PodRef { namespace: "ns".to_owned(), name: "pod".to_owned(), uid: "u-1".to_owned(), is_static: false },
         cni_path: vec![PathBuf::from("/opt/cni/bin"), PathBuf::from("/usr/lib/cni")],
         attachments: (0..count).map(attachment).collect(),

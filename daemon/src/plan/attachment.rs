@@ -55,7 +55,8 @@ pub struct PodRef {
 
 impl std::fmt::Display for PodRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
+        // Records of an older plexusd may have names that are none, and logs take them as they are.
+        write!(f, "{}/{}", self.namespace.escape_debug(), self.name.escape_debug())
     }
 }
 

@@ -85,6 +85,18 @@ fn the_default_network_comes_first_then_those_of_every_pod_then_the_selected() {
 }
 
 #[test]
+fn a_pod_has_no_more_networks_than_there_is_time_for() {
+    let mut snapshot = snapshot();
+    snapshot.everywhere.push(network("kube-system/all", r#"{"type":"ptp"}"#));
+    for _ in 0..63 {
+        macvlan(&mut snapshot, |_| {});
+    }
+    assert_eq!(plan(&snapshot).expect("a plan").attachments.len(), 65);
+    macvlan(&mut snapshot, |_| {});
+    refused(&snapshot, Code::InvalidAnnotation, &["65 networks", "64"]);
+}
+
+#[test]
 fn an_automatic_name_counts_positions_in_the_whole_list() {
     rows!("K-066");
     let mut snapshot = snapshot();
@@ -411,6 +423,8 @@ fn a_namespace_may_be_another_of_its_number_unless_a_cookie_tells_them_apart() {
 #[test]
 fn a_pod_is_named_by_namespace_and_name() {
     assert_eq!(snapshot().pod.to_string(), "ns/pod");
+    let forged = PodRef { name: "a\nERROR \u{1b}[31m".to_owned(), ..snapshot().pod };
+    assert_eq!(forged.to_string(), "ns/a\\nERROR \\u{1b}[31m");
 }
 
 #[test]

@@ -95,10 +95,18 @@ impl Writer {
         Self { inner: Arc::new(inner), closed: CancellationToken::new() }
     }
 
-    /// Begins to write `text` for a sandbox. An earlier write for its pod is given up: the newest sandbox counts.
-    pub fn write(&self, sandbox: Sandbox, text: String, patience: Duration) -> Write {
+    /// Begins to write `text` for a sandbox if it is the newest of its pod: another write for the pod is given up.
+    pub fn write(&self, sandbox: Sandbox, text: String, patience: Duration, is_newest: impl FnOnce() -> bool) -> Write {
         let entry = Arc::new(Entry { sandbox, cancel: CancellationToken::new(), ended: CancellationToken::new() });
-        let earlier = self.inner.pending().insert(key(&entry.sandbox.pod), entry.clone());
+        let earlier = {
+            let mut pending = self.inner.pending();
+            // Under the lock: the write of a newer one is begun before it, and was asked about, or takes its place.
+            if !is_newest() {
+                tracing::debug!(pod = %entry.sandbox.pod, "network-status is that of a newer sandbox");
+                return Write::finished(Ok(()));
+            }
+            pending.insert(key(&entry.sandbox.pod), entry.clone())
+        };
         let (write, teller) = Write::begun({
             let (inner, entry) = (self.inner.clone(), entry.clone());
             move || inner.forget(&entry)

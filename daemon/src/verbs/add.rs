@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use plexus_api::cni::{CniError, Code, PluginResult, Version};
@@ -13,6 +13,7 @@ use super::call::Incoming;
 use super::network_status::sandbox;
 use super::undo::Undo;
 use super::{Verbs, routes};
+use crate::clock::unix_ms;
 use crate::config::Settings;
 use crate::delegate::{AddError, Call, Priority, Slot};
 use crate::gather;
@@ -112,6 +113,7 @@ impl Verbs {
             netns_id: Some(netns.id()),
             boot_id: self.boot_id.clone(),
             created_unix_ms: unix_ms(),
+            created_boottime_ns: incoming.arrived_boottime_ns,
             pod: snapshot.pod,
             cni_path: incoming.env.path.clone(),
             attachments: plan.attachments,
@@ -216,7 +218,10 @@ impl Adding<'_> {
         let is_overdue = reporter.is_overdue() && !status_required;
         let limit = if is_overdue { Duration::ZERO } else { status_wait };
         let sandbox = sandbox(planned);
-        let mut write = reporter.network_status(sandbox, &planned.attachments, &self.results, status_wait).await;
+        let ledger = &self.verbs.ledger;
+        let is_newest = || ledger.is_newest(planned, &self.verbs.boot_id);
+        let write = reporter.network_status(sandbox, &planned.attachments, &self.results, status_wait, is_newest);
+        let mut write = write.await;
         match write.done_within(limit, status_required).await {
             Ok(()) => Ok(self.lane.append(&mut self.record, Line::StatusWritten)?),
             Err(error) if status_required && error != NotYet::NoMirror => {
@@ -263,12 +268,6 @@ fn refuse_second(lane: &AddLane, ifname: &str) -> Result<bool, LedgerError> {
 
 fn caller_gone() -> CniError {
     CniError::new(Code::TryAgain, "the runtime went away in the middle of the call")
-}
-
-/// Milliseconds since 1970; 0 on a machine whose clock is before that.
-pub fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
 //! Pods that Multus attached before Plexus took its place: their record is made from what Multus remembers of them.
 
+use std::path::PathBuf;
+use std::{fs, io};
+
 use plexus_api::cni::CniError;
 
+use super::Verbs;
 use super::call::Incoming;
-use super::{Verbs, unix_ms};
+use crate::clock::unix_ms;
 use crate::gather::multus::{Remembered, remembered};
 use crate::ledger::{FORMAT, Lane, Line, PLEXUSD, Planned, Record};
 use crate::plan::DefaultRoutes;
@@ -26,6 +30,7 @@ impl Verbs {
             netns_id: None,
             boot_id: self.boot_id.clone(),
             created_unix_ms: unix_ms(),
+            created_boottime_ns: None,
             pod: incoming.pod.clone(),
             cni_path: env.path.clone(),
             attachments: remembered.attachments.iter().map(|(attachment, _)| attachment.clone()).collect(),
@@ -46,12 +51,25 @@ impl Verbs {
         }
         tracing::info!(pod = %incoming.pod, "the sandbox was attached by Multus; the ledger has it now");
         let files = remembered.files;
-        let removed = incoming.host.look(move || files.iter().try_for_each(std::fs::remove_file)).await;
-        if let Err(error) = removed.and_then(|removed| removed) {
-            tracing::warn!(%error, "Multus' files of a sandbox stay behind");
+        let left = incoming.host.look(move || remove(files)).await.unwrap_or_else(|error| vec![error.to_string()]);
+        for error in left {
+            // No harm, but work: a DEL more than needed is what plugins have to bear.
+            tracing::warn!(
+                pod = %incoming.pod, error,
+                "a file of Multus stays behind; remove it by hand: while Multus remembers the sandbox, each DEL of it \
+                 runs its plugins again"
+            );
         }
         Ok(Some(record))
     }
+}
+
+/// Removes the files in their order. One that stays does not keep the others; which did, and why. Blocking.
+fn remove(files: Vec<PathBuf>) -> Vec<String> {
+    let removed = files.into_iter().map(|path| (fs::remove_file(&path), path));
+    let left = removed.filter_map(|(removed, path)| Some((removed.err()?, path)));
+    let left = left.filter(|(error, _)| error.kind() != io::ErrorKind::NotFound);
+    left.map(|(error, path)| format!("{}: {error}", path.display())).collect()
 }
 
 fn lines(remembered: &Remembered) -> impl Iterator<Item = Line> {

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use plexus_api::cni::{CniArgs, CniEnv, CniError, Code, RawMap, Verb, Version, validate_network_name};
+use plexus_api::cni::{
+    CniArgs, CniEnv, CniError, Code, RawMap, Verb, Version, validate_network_name, validate_pod_argument,
+};
 use plexus_api::json::{MAX_CONFIG, check_limits};
-use plexus_api::wire::Request;
+use plexus_api::wire::{Moment, Request};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::boottime_ns;
 use crate::config::{Fields, Settings};
 use crate::delegate::Call;
 use crate::gather::Asked;
@@ -37,6 +40,10 @@ pub(super) struct Incoming {
     pub settings: Settings,
     /// Variables to hand on.
     pub pass_on: BTreeMap<String, String>,
+    /// When it came, in nanoseconds since the boot.
+    pub arrived_boottime_ns: Option<u64>,
+    /// When the shim left it in the spool, where it comes from there and says so.
+    pub spooled_at: Option<Moment>,
 }
 
 impl Incoming {
@@ -45,6 +52,7 @@ impl Incoming {
     /// # Errors
     /// The specification's codes 1, 2, 4, 6 and 7, before anything has been done.
     pub fn read(request: &Request, host: Host, file: &Fields) -> Result<Self, CniError> {
+        let arrived_boottime_ns = boottime_ns();
         let env = CniEnv::from_map(&request.env)?;
         let text = std::str::from_utf8(&request.config)
             .map_err(|_| CniError::new(Code::Decode, "the configuration on stdin is not UTF-8"))?;
@@ -74,11 +82,22 @@ impl Incoming {
             Verb::Add => CniArgs::parse(&env.args)?,
             _ => CniArgs::parse_lossy(&env.args),
         };
-        let part = |key: &str| args.get(key).unwrap_or_default().to_owned();
+        let part = |key: &str| match args.get(key) {
+            None => Ok(String::new()),
+            Some(value) => match validate_pod_argument(key, value) {
+                Ok(()) => Ok(value.to_owned()),
+                Err(error) if env.verb == Verb::Add => Err(error),
+                // What there is of the container goes by its id.
+                Err(error) => {
+                    tracing::warn!(%error, "{} goes on without", env.verb);
+                    Ok(String::new())
+                }
+            },
+        };
         let pod = PodRef {
-            namespace: part("K8S_POD_NAMESPACE"),
-            name: part("K8S_POD_NAME"),
-            uid: part("K8S_POD_UID"),
+            namespace: part("K8S_POD_NAMESPACE")?,
+            name: part("K8S_POD_NAME")?,
+            uid: part("K8S_POD_UID")?,
             is_static: false,
         };
         if env.verb == Verb::Add && (pod.namespace.is_empty() || pod.name.is_empty()) {
@@ -87,7 +106,18 @@ impl Incoming {
         }
         let pass_on = request.env.iter().filter(|(key, _)| PASSED_ON.contains(&key.as_str()));
         let pass_on = pass_on.map(|(key, value)| (key.clone(), value.clone())).collect();
-        Ok(Self { host, env, version, args, pod, config, settings, pass_on })
+        Ok(Self {
+            host,
+            env,
+            version,
+            args,
+            pod,
+            config,
+            settings,
+            pass_on,
+            arrived_boottime_ns,
+            spooled_at: request.at.clone(),
+        })
     }
 
     /// What gathering needs.

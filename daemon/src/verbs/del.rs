@@ -27,6 +27,12 @@ impl Verbs {
             }
             Err(error) => return Err(error.into()),
         };
+        if let (Some(record), Some(at)) = (&record, &incoming.spooled_at)
+            && record.planned.is_after(at, &self.boot_id)
+        {
+            tracing::info!(pod = %record.planned.pod, "this DEL is older than what is attached, which stays");
+            return Ok(());
+        }
         // Before what was just deleted: while Multus' files are there, the sandbox is not ours yet.
         let record = match record {
             None => self.adopt(incoming, &lane).await?,

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Verbs, unix_ms};
+use super::Verbs;
+use crate::clock::unix_ms;
 use crate::install::Kind;
 use crate::ledger::{Ledger, LedgerError, Phase};
 use crate::telemetry::LedgerReading;

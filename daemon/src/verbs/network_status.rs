@@ -31,7 +31,9 @@ impl Verbs {
         let results: Result<Vec<_>, _> = (0..planned.attachments.len()).map(|i| record.result_for_check(i)).collect();
         let Ok(results) = results else { return };
         let patience = self.settings.status_wait;
-        let write = self.reporter.resume_network_status(sandbox(planned), &planned.attachments, &results, patience);
+        let is_newest = || self.ledger.is_newest(planned, &self.boot_id);
+        let (sandbox, attachments) = (sandbox(planned), &planned.attachments);
+        let write = self.reporter.resume_network_status(sandbox, attachments, &results, patience, is_newest);
         if let Some(write) = write.await {
             self.record_when_written(planned, write);
         }

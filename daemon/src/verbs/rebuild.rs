@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Verbs;
 use super::call::Incoming;
+use super::shares::Shares;
 use crate::delegate::Priority;
 use crate::gather;
 use crate::ledger::Lane;
@@ -30,9 +31,13 @@ impl Verbs {
             }
         };
         let _slot = self.delegates.slot(Priority::Del).await;
-        let time = incoming.settings.del_timeout / u32::try_from(attachments.len().max(1)).unwrap_or(u32::MAX);
+        let mut shares = Shares::of(incoming.settings.del_timeout, attachments.len());
         for attachment in attachments.iter().rev() {
-            let call = incoming.delegate_call(time, CancellationToken::new());
+            let Some(deadline) = shares.next() else {
+                tracing::warn!(network = attachment.network, "DEL of an unknown container: no time is left");
+                continue;
+            };
+            let call = incoming.delegate_call(deadline - Instant::now(), CancellationToken::new());
             if let Err(error) = self.delegates.del(&call, attachment, None).await {
                 tracing::warn!(network = attachment.network, %error, "DEL of an unknown container");
             }

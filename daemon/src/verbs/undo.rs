@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use plexus_api::cni::{CniError, Code};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Verbs;
 use super::network_status::sandbox;
+use super::shares::Shares;
+use crate::clock::unix_ms;
 use crate::delegate::Call;
 use crate::host::Host;
 use crate::ledger::{Lane, Line, Record};
@@ -55,8 +56,7 @@ impl Verbs {
     /// Deletes what `record` says was started, the last first; one that fails does not stop the others (P-091). The
     /// record goes when all of it is deleted, and keeps what failed otherwise (P-092).
     ///
-    /// `time` is shared: each attachment gets its part of what is left, so that one that hangs does not starve the
-    /// others.
+    /// `time` is shared; see [`Shares`].
     pub(super) async fn undo(
         &self,
         lane: &Lane,
@@ -68,26 +68,29 @@ impl Verbs {
         let attachments = &record.planned.attachments;
         let results: Vec<_> = (0..attachments.len()).map_while(|index| record.result_for_del(index)).collect();
         self.reporter.withdraw(sandbox(&record.planned), attachments, &results, record.status_written).await;
-        let end = Instant::now() + time;
         let path = if undo.path.is_empty() { record.planned.cni_path.clone() } else { undo.path };
         let indexes = record.to_undo(&self.boot_id);
         if !indexes.is_empty() && !record.deleting {
             note(lane, &mut record, Line::Deleting);
         }
-        for (done, index) in indexes.iter().copied().enumerate() {
-            let left = end.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(indexes.len() - done).unwrap_or(u32::MAX);
+        let mut shares = Shares::of(time, indexes.len());
+        for index in indexes {
+            let attachment = record.planned.attachments[index].clone();
+            let Some(deadline) = shares.next() else {
+                let msg = format!("the others have taken all of the {time:?} that a DEL may take (delTimeout)");
+                failures.push(CniError::new(Code::TryAgain, msg).context(attachment.place()));
+                continue;
+            };
             let call = Call {
                 host: undo.host.clone(),
                 container_id: record.planned.container_id.clone(),
                 netns: undo.netns.clone(),
                 path: path.clone(),
                 env: undo.env.clone(),
-                deadline: Instant::now() + share,
+                deadline,
                 // DEL runs to its end, whoever has gone away (decision 15).
                 cancel: CancellationToken::new(),
             };
-            let attachment = record.planned.attachments[index].clone();
             let previous = record.result_for_del(index);
             match self.delegates.del(&call, &attachment, previous.as_ref()).await {
                 Ok(()) => note(lane, &mut record, Line::Deleted { index }),
@@ -100,7 +103,7 @@ impl Verbs {
             lane.remove(record).map_err(|error| Failures(vec![error.into()]))
         } else {
             let error = Failures(failures);
-            note(lane, &mut record, Line::DelFailed { unix_ms: super::add::unix_ms(), error: error.to_string() });
+            note(lane, &mut record, Line::DelFailed { unix_ms: unix_ms(), error: error.to_string() });
             Err(error)
         }
     }

@@ -8,5 +8,6 @@ mod footprint;
 mod installation;
 mod lookups;
 mod outage;
+mod sandboxes;
 mod source;
 mod status;

@@ -16,7 +16,7 @@ use crate::server;
 const STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 const SOURCE: &str = "kubernetes.io/config.source";
 const MIRROR: &str = "kubernetes.io/config.mirror";
-const LEDGER: &str = "/var/lib/plexus/ledger";
+pub const LEDGER: &str = "/var/lib/plexus/ledger";
 
 /// The text on the pod, as the API server has it.
 fn text(bench: &Bench<'_>, pod: &Pod) -> Option<String> {
@@ -25,7 +25,7 @@ fn text(bench: &Bench<'_>, pod: &Pod) -> Option<String> {
 }
 
 /// The same, read.
-fn status(bench: &Bench<'_>, pod: &Pod) -> Option<Value> {
+pub fn status(bench: &Bench<'_>, pod: &Pod) -> Option<Value> {
     text(bench, pod).map(|text| serde_json::from_str(&text).expect("JSON"))
 }
 
@@ -34,12 +34,12 @@ fn is_patch(entry: &Entry, pod: &Pod) -> bool {
 }
 
 /// The writes of a pod's status that came.
-fn patches(bench: &Bench<'_>, pod: &Pod) -> Vec<Entry> {
+pub fn patches(bench: &Bench<'_>, pod: &Pod) -> Vec<Entry> {
     bench.requests().into_iter().filter(|entry| is_patch(entry, pod)).collect()
 }
 
 /// Waits until a write of the pod's status was answered with `code`.
-fn wait_patch(server: &ApiServer, pod: &Pod, code: u16) {
+pub fn wait_patch(server: &ApiServer, pod: &Pod, code: u16) {
     server.wait(PATIENCE, |entries| {
         let mut patches = entries.iter().filter(|entry| is_patch(entry, pod));
         patches.any(|patch| patch.code == Some(code) && patch.finished.is_some())
@@ -47,7 +47,7 @@ fn wait_patch(server: &ApiServer, pod: &Pod, code: u16) {
 }
 
 /// Waits until the ledger knows so many statuses as written.
-fn wait_recorded(bench: &Bench<'_>, count: usize) {
+pub fn wait_recorded(bench: &Bench<'_>, count: usize) {
     let changes = Changes::watch(bench.node, &[Path::new(LEDGER)]);
     changes.until_none(|| {
         let records = bench.node.run(|| {
@@ -60,7 +60,7 @@ fn wait_recorded(bench: &Bench<'_>, count: usize) {
 }
 
 /// A default network that gives its pods this address.
-fn default_with(bench: &Bench<'_>, address: &str, gateway: &str) {
+pub fn default_with(bench: &Bench<'_>, address: &str, gateway: &str) {
     bench.node.plugin(MAIN, &Script::new().on("ADD", [Step::result(address, gateway)]));
 }
 
@@ -304,24 +304,6 @@ fn one_that_lands_wakes_those_that_wait() {
     bench.add(&bench.containerd, &other).0.result();
     let ((), took) = timed(|| wait_patch(server, &pod, 200));
     assert!(took < Duration::from_millis(1500), "{took:?}");
-}
-
-#[test]
-fn of_two_sandboxes_of_a_pod_the_newest_counts() {
-    let (node, cluster) = (node!(), Cluster::new());
-    let server = server!(cluster);
-    let bench = Bench::start(&node, &cluster);
-    let pod = bench.pod(&Pod::new("p"));
-    bench.stop_server();
-    for address in ["10.1.0.1/24", "10.1.0.2/24"] {
-        default_with(&bench, address, "");
-        bench.add(&bench.containerd, &pod).0.result();
-    }
-    server.resume();
-    wait_patch(server, &pod, 200);
-    wait_recorded(&bench, 2);
-    assert_eq!(status(&bench, &pod).expect("a status")[0]["ips"], json!(["10.1.0.2"]));
-    assert_eq!(patches(&bench, &pod).len(), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use plexus_api::rows;
 use plexus_e2e::plexus::{MAIN, attaches, runtime};
 use plexus_e2e::{Node, Sandbox, Target, node};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::stage::Stage;
 
@@ -67,6 +67,45 @@ fn a_spooled_del_does_not_reach_another_sandbox_under_its_path() {
     stage.wait_records(&[]);
     assert_eq!(stage.calls(&target, 2)[0], "DEL second net1");
     assert!(next.link("eth0").is_some(), "it belongs to another");
+}
+
+#[test]
+fn a_spooled_del_deletes_what_was_there_when_it_came_and_nothing_newer() {
+    rows!("P-094");
+    for (name, at, is_due) in [
+        ("earlier", Some(json!({"boottimeNs": 1})), false),
+        ("boot", Some(json!({"bootId": "another"})), false),
+        ("later", Some(json!({"boottimeNs": u64::MAX})), true),
+        ("nothing", None, true),
+    ] {
+        let node = node!();
+        let mut stage = Stage::start(&node);
+        let (_sandbox, target) = stage.attached("pod");
+        stage.daemon.kill9();
+        stage.runtime.del(&target).expect_code(11);
+        let path = format!("/var/lib/plexus/spool/{}:eth0.json", target.container);
+        node.run(|| {
+            let mut request: Value = serde_json::from_slice(&std::fs::read(&path).expect("it is there")).expect("JSON");
+            match &at {
+                Some(at) => at.as_object().expect("keys").iter().for_each(|(key, value)| {
+                    assert!(!request["at"][key].is_null(), "{request}");
+                    request["at"][key] = value.clone();
+                }),
+                None => drop(request.as_object_mut().expect("an object").remove("at")),
+            }
+            std::fs::write(&path, request.to_string()).expect("it can be written");
+        });
+        stage.daemon.launch();
+        stage.wait_spool(&[]);
+        if is_due {
+            stage.wait_records(&[]);
+            assert_eq!(stage.calls(&target, 2), ["DEL second net1", "DEL first eth0"], "{name}");
+        } else {
+            assert_eq!(stage.records(), [target.container.as_str()], "{name}");
+            assert_eq!(stage.calls(&target, 2), [] as [&str; 0], "{name}");
+            stage.runtime.del(&target).expect_silence();
+        }
+    }
 }
 
 #[test]

@@ -297,6 +297,42 @@ fn calls_that_are_none() {
 }
 
 #[test]
+fn a_pod_that_cannot_be_called_so() {
+    rows!("P-018");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    let sandbox = node.sandbox("pod");
+    let good = target(&sandbox, &Pod::new("p"));
+    let args = |namespace: &str, name: &str, uid: &str| {
+        let text = format!("K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};K8S_POD_UID={uid}");
+        good.clone().with_env("CNI_ARGS", Some(&text))
+    };
+    let wrong = [
+        ("K8S_POD_NAMESPACE", args("../etc", "p", "u")),
+        ("K8S_POD_NAMESPACE", args("a.b", "p", "u")),
+        ("K8S_POD_NAME", args("default", "../../p", "u")),
+        ("K8S_POD_NAME", args("default", "..", "u")),
+        ("K8S_POD_NAME", args("default", "p\nERROR forged", "u")),
+        ("K8S_POD_NAME", args("default", "Web", "u")),
+        ("K8S_POD_UID", args("default", "p", "u/../v")),
+        ("K8S_POD_UID", args("default", "p", "u\nERROR forged")),
+    ];
+    for (key, target) in &wrong {
+        expect(&plexus.runtime.add(target), 4, &[key]);
+    }
+    assert_eq!(plexus.calls(), [""; 0]);
+    plexus.assert_nothing_left(&sandbox);
+    // What is in the ledger is deleted, whatever the call says of the pod.
+    for (_, target) in &wrong {
+        plexus.runtime.add(&good).result();
+        plexus.runtime.del(target).expect_silence();
+        plexus.assert_nothing_left(&sandbox);
+    }
+    let log = plexus.daemon.log();
+    assert!(!log.lines().any(|line| line.starts_with("ERROR forged")) && log.contains("forged"), "{log}");
+}
+
+#[test]
 fn a_pod_that_is_not_known() {
     rows!("P-042");
     let node = node!();

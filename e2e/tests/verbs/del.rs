@@ -214,7 +214,7 @@ fn no_error_reads_like_success() {
     let config = json!({"cniVersion": "1.1.0", "name": "plexus", "type": "plexus"}).to_string();
     let env = json!({"CNI_COMMAND": "DEL", "CNI_CONTAINERID": sandbox.id(), "CNI_IFNAME": "eth0"});
     let env = serde_json::from_value(env).expect("strings");
-    let body = serde_json::to_vec(&Request { env, config: config.into() }).expect("a request is JSON");
+    let body = serde_json::to_vec(&Request { env, config: config.into(), at: None }).expect("a request is JSON");
     let reply = plexus.daemon.post("/cni", &body).expect("an answer");
     let text = reply.body.to_lowercase();
     assert!(reply.status == 400 && !text.contains("not found") && !text.contains("no such file"), "{reply:?}");

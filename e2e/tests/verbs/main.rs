@@ -8,6 +8,7 @@ mod del;
 mod from_multus;
 mod gc_status;
 mod isolation;
+mod many;
 mod multus;
 mod networks;
 mod rollback;

@@ -80,7 +80,7 @@ fn requests_that_are_none_are_refused_and_do_no_harm() {
     let config = json!({"cniVersion": "1.1.0", "name": "plexus"}).to_string();
     let request = |command: &str, config: &str| {
         let env = [("CNI_COMMAND".to_owned(), command.to_owned())].into();
-        serde_json::to_vec(&Request { env, config: config.into() }).expect("a request is JSON")
+        serde_json::to_vec(&Request { env, config: config.into(), at: None }).expect("a request is JSON")
     };
     let note = "x".repeat(MAX_REQUEST);
     for (body, code, part) in [

@@ -39,14 +39,27 @@ fn del_is_spooled_and_the_runtime_shall_try_again() {
 }
 
 #[test]
-fn what_is_spooled_is_what_the_daemon_would_have_got() {
+fn what_is_spooled_is_what_the_daemon_would_have_got_and_when() {
     rows!("P-094");
     let node = Node::new();
+    let uptime = || {
+        let text = fs::read_to_string("/proc/uptime").expect("read");
+        text.split('.').next().and_then(|seconds| seconds.parse::<u64>().ok()).expect("seconds")
+    };
+    let before = uptime();
     node.shim("DEL").run().error();
-    let spooled = fs::read(&spooled(&node)[0]).expect("read");
+    let after = uptime();
+    let mut spooled: wire::Request =
+        serde_json::from_slice(&fs::read(&spooled(&node)[0]).expect("read")).expect("request");
+    let at = spooled.at.take().expect("the time");
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("read");
+    assert_eq!(at.boot_id, boot_id.trim());
+    let seconds = at.boottime_ns / 1_000_000_000;
+    assert!((before..=after).contains(&seconds), "{before} {at:?} {after}");
     let daemon = node.daemon([answer(200, "")]);
     node.shim("DEL").run().assert_silent();
-    assert_eq!(daemon.only_call().body, spooled);
+    let asked = daemon.only_call();
+    assert_eq!(asked.body, serde_json::to_vec(&spooled).expect("JSON"));
 }
 
 #[test]

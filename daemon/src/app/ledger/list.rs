@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::clock::unix_ms;
 use crate::ledger::{Ledger, Phase, Record};
 use crate::recovery::boot_id;
-use crate::verbs::unix_ms;
 
 const HEAD: [&str; 6] = ["STATE", "AGE", "CONTAINER", "IFNAME", "POD", "NETWORKS"];
 

@@ -11,7 +11,7 @@ fn spool() -> (TempDir, PathBuf) {
 
 fn request(container_id: &str) -> Request {
     let env = [("CNI_COMMAND".to_owned(), "DEL".to_owned()), ("CNI_CONTAINERID".to_owned(), container_id.to_owned())];
-    Request { env: env.into(), config: b"{\"name\": \"plexus\"}".to_vec() }
+    Request { env: env.into(), config: b"{\"name\": \"plexus\"}".to_vec(), at: None }
 }
 
 #[test]

@@ -37,7 +37,7 @@ async fn logged<T>(verb: &str, work: impl Future<Output = Result<T, CniError>>) 
     ];
     let env = env.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let guard = tracing::subscriber::set_default(subscriber);
-    let call = Call::new(&Request { env, config: Vec::new() });
+    let call = Call::new(&Request { env, config: Vec::new(), at: None });
     let outcome = call.observe(&Metrics::new(false), work).await;
     drop(guard);
     let text = String::from_utf8(lines.0.lock().expect("nobody panics with it").clone()).expect("UTF-8");

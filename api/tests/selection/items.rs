@@ -1,0 +1,93 @@
+//! The short form: items with commas between them.
+
+use plexus_api::rows;
+use plexus_api::selection::parse;
+
+use crate::{ok, short, wrong};
+
+#[test]
+fn items_are_trimmed_and_keep_their_order() {
+    rows!("K-021", "K-027");
+    assert_eq!(short(&ok(" a , ns/b,a ")), ["ns1/a", "ns/b", "ns1/a"]);
+    assert_eq!(short(&ok("a,\n  b,\n  c\n")), ["ns1/a", "ns1/b", "ns1/c"]);
+    assert_eq!(short(&ok("ns / a @ x1")), ["ns/a@x1"]);
+    assert_eq!(short(&ok("0-a,a0")), ["ns1/0-a", "ns1/a0"]);
+    let selection = &ok("a")[0];
+    assert!(selection.ips.is_empty() && selection.cni_args.is_empty() && selection.port_mappings.is_empty());
+    assert!(selection.mac.is_none() && selection.default_route.is_none() && selection.bandwidth.is_none());
+}
+
+#[test]
+fn items_may_name_the_interface() {
+    rows!("K-022");
+    for (item, expected) in [
+        ("a@net_1", "ns1/a@net_1"),
+        ("ns/a@eth1.100", "ns/a@eth1.100"),
+        ("a@abcdefghijklmno", "ns1/a@abcdefghijklmno"),
+        // What is left empty counts as not given.
+        ("a@", "ns1/a"),
+        ("/a", "ns1/a"),
+    ] {
+        assert_eq!(short(&ok(item)), [expected]);
+    }
+    for (interface, words) in [
+        ("abcdefghijklmnop", "longer than 15"),
+        ("x y", "white space"),
+        ("x/y", "'/'"),
+        ("..", "directory"),
+        ("n%d", "%"),
+    ] {
+        let (place, why) = wrong(&format!("b,a@{interface}"));
+        assert_eq!(place, format!("item 2 \"a@{interface}\""));
+        assert!(why.contains(words) && why.contains(&format!("{interface:?}")), "{why}");
+    }
+}
+
+#[test]
+fn items_of_another_form_are_named() {
+    rows!("K-007", "K-023", "K-046");
+    let long = "a".repeat(254);
+    for (item, words) in [
+        ("a/b/c", "more than one '/' or '@'"),
+        ("a@b@c", "more than one '/' or '@'"),
+        ("A", "the name \"A\" must be lower-case"),
+        ("-a", "\"-a\""),
+        ("a-", "\"a-\""),
+        ("a_b", "\"a_b\""),
+        ("ä", "\"ä\""),
+        ("", "empty"),
+        ("@x", "the name \"\""),
+        ("ns/", "the name \"\""),
+        ("N/a", "the namespace \"N\" must be lower-case"),
+        ("n.s/a", "the namespace \"n.s\""),
+        ("a.b", "needs the JSON form, as [{\"name\": \"a.b\"}]"),
+        ("a..b", "the name \"a..b\""),
+        (&long, "at most 253"),
+    ] {
+        for (annotation, index) in [(format!("{item},x"), 1), (format!("x, {item} ,y"), 2), (format!("x,y,{item}"), 3)]
+        {
+            let (place, why) = wrong(&annotation);
+            let shown = if item.len() > 60 { format!("{}…", "a".repeat(60)) } else { item.to_owned() };
+            assert_eq!(place, format!("item {index} {shown:?}"));
+            assert!(why.contains(words), "{annotation}: {why}");
+        }
+    }
+}
+
+#[test]
+fn lengths_of_names_are_those_of_kubernetes() {
+    rows!("K-007", "K-023");
+    let name = |length: usize| "a".repeat(length);
+    for (annotation, valid) in [
+        (name(253), true),
+        (name(254), false),
+        (format!("{}/a", name(63)), true),
+        (format!("{}/a", name(64)), false),
+        (format!(r#"[{{"name":"{}.{}"}}]"#, name(126), name(126)), true),
+        (format!(r#"[{{"name":"{}.{}"}}]"#, name(127), name(126)), false),
+        (format!(r#"[{{"name":"a","namespace":"{}"}}]"#, name(63)), true),
+        (format!(r#"[{{"name":"a","namespace":"{}"}}]"#, name(64)), false),
+    ] {
+        assert_eq!(parse(&annotation, "ns1").is_ok(), valid, "{annotation}");
+    }
+}

@@ -1,0 +1,64 @@
+use std::time::Duration;
+
+use super::*;
+use crate::ledger::tests::{BOOT, open, planned};
+
+/// The plan of a sandbox of the pod `pod`.
+fn sandbox(container_id: &str, pod: &str, (boot_id, boottime_ns, unix_ms): (&str, Option<u64>, u64)) -> Planned {
+    let mut planned = planned(container_id, "eth0", 1);
+    pod.clone_into(&mut planned.pod.name);
+    boot_id.clone_into(&mut planned.boot_id);
+    planned.created_boottime_ns = boottime_ns;
+    planned.created_unix_ms = unix_ms;
+    planned
+}
+
+#[test]
+fn the_newest_is_that_of_the_latest_in_this_boot_whatever_the_calendar_says() {
+    for (older, newer) in [
+        ((BOOT, Some(1), 9), (BOOT, Some(2), 3)),
+        (("before", Some(7), 9), (BOOT, Some(2), 3)),
+        // A record of an older plexusd does not say.
+        ((BOOT, None, 9), (BOOT, Some(2), 3)),
+        ((BOOT, None, 3), (BOOT, None, 9)),
+    ] {
+        let (older, newer) = (sandbox("a", "p", older), sandbox("b", "p", newer));
+        let mut sandboxes = Sandboxes::default();
+        sandboxes.insert(&older);
+        sandboxes.insert(&sandbox("c", "other", (BOOT, Some(100), 100)));
+        assert!(sandboxes.is_newest(&(&older).into(), BOOT), "it is alone");
+        sandboxes.insert(&newer);
+        assert!(!sandboxes.is_newest(&(&older).into(), BOOT), "{older:?} {newer:?}");
+        assert!(sandboxes.is_newest(&(&newer).into(), BOOT), "{older:?} {newer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sandbox_counts_from_its_plan_until_its_record_goes() {
+    let (dir, ledger) = open();
+    let (older, newer) = (sandbox("a", "p", (BOOT, Some(1), 1)), sandbox("b", "p", (BOOT, Some(2), 1)));
+    ledger.lane("a").await.plan(older).await.expect("a record");
+    ledger.lane("b").await.plan(newer).await.expect("a record");
+    let read = |ledger: &Ledger, id: &str| ledger.read(id, "eth0").expect("readable").expect("there").planned;
+    let (older, newer) = (read(&ledger, "a"), read(&ledger, "b"));
+    assert!(!ledger.is_newest(&older, BOOT) && ledger.is_newest(&newer, BOOT));
+    drop(ledger);
+    let ledger = Ledger::open(dir.path(), Duration::ZERO).expect("the lock is free again");
+    assert!(!ledger.is_newest(&older, BOOT) && ledger.is_newest(&newer, BOOT), "after a restart");
+    let lane = ledger.lane("b").await;
+    let record = lane.load("eth0").expect("readable").expect("there");
+    lane.remove(record).expect("it is removed");
+    assert!(ledger.is_newest(&older, BOOT));
+}
+
+#[tokio::test]
+async fn a_record_that_is_set_aside_does_not_count() {
+    let (dir, ledger) = open();
+    let (older, newer) = (sandbox("a", "p", (BOOT, Some(1), 1)), sandbox("b", "p", (BOOT, Some(2), 1)));
+    let older = ledger.lane("a").await.plan(older).await.expect("a record").planned;
+    let lane = ledger.lane("b").await;
+    lane.plan(newer).await.expect("a record");
+    std::fs::write(crate::ledger::tests::file(&dir, "b", "eth0"), "no plan\n").expect("it can be written");
+    assert!(lane.load("eth0").is_err_and(|error| error.is_quarantined()));
+    assert!(ledger.is_newest(&older, BOOT));
+}
