@@ -80,6 +80,7 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
     let snapshots = source.snapshots();
     let live = source.live();
     let reporter = source.reporters();
+    let taint = source.startup_taint(settings).filter(|_| duty == Duty::Install).map(Arc::new);
     let mut source = tokio::spawn(source.run());
     let (primary, follower) = Primary::open(settings, &store).await.context("the default network")?;
     let mut follower = tokio::spawn(follower.run());
@@ -131,6 +132,9 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
             shift.also(|stop| metrics.serve(metrics_router(verbs.clone()), stop));
         }
         shift.also(|stop| duty.fulfil(&verbs, args, stop));
+        if let Some(taint) = taint.clone() {
+            shift.also(|stop| taint.remove(verbs.clone(), stop));
+        }
         if let Some(snapshots) = snapshots.clone() {
             shift.also(|stop| async move { snapshots.keep(stop).await });
         }

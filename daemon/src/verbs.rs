@@ -12,6 +12,7 @@ mod gc;
 mod network_status;
 mod rebuild;
 mod recover;
+mod round_trip;
 mod routes;
 mod status;
 mod undo;

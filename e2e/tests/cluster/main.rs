@@ -7,4 +7,5 @@ mod footprint;
 mod lookups;
 mod outage;
 mod source;
+mod startup_taint;
 mod status;
