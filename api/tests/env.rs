@@ -216,12 +216,14 @@ fn the_path_is_its_absolute_directories_in_order() {
 
 #[test]
 fn what_no_pod_can_be_called_is_refused() {
-    let (label, name) = ("a".repeat(63), ["a".repeat(126), "b".repeat(126)].join("."));
+    let name = "a".repeat(253);
     for (key, value) in [
         ("K8S_POD_NAMESPACE", "kube-system"),
-        ("K8S_POD_NAMESPACE", label.as_str()),
         ("K8S_POD_NAME", "web-0.1x"),
         ("K8S_POD_NAME", name.as_str()),
+        // As critest calls its pods.
+        ("K8S_POD_NAME", "PodSandbox-for-Test_1"),
+        ("K8S_POD_NAMESPACE", "cri-test-Namespace"),
         ("K8S_POD_UID", "0902664a-e9ce-48a6-abd6-def9809c0a84"),
         // That of a static pod.
         ("K8S_POD_UID", "8ee9f9f5e2b4d3cbe40e9a2f1ad3cb32"),
@@ -229,18 +231,10 @@ fn what_no_pod_can_be_called_is_refused() {
     ] {
         assert_eq!(validate_pod_argument(key, value), Ok(()), "{key} {value}");
     }
-    let (long_label, long_name) = (format!("{label}a"), format!("{name}c"));
+    let long_name = format!("{name}c");
     let wrong = ["", ".", "..", "a/b", "../a", "a\nb", "a b", "a\u{1b}[31m", "a\0", "ä", "-a"];
     let wrong = ["K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_UID"].map(|key| wrong.map(|value| (key, value)));
-    for (key, value) in wrong.into_iter().flatten().chain([
-        ("K8S_POD_NAMESPACE", "a.b"),
-        ("K8S_POD_NAMESPACE", "A"),
-        ("K8S_POD_NAMESPACE", &long_label),
-        ("K8S_POD_NAME", "a..b"),
-        ("K8S_POD_NAME", "a-"),
-        ("K8S_POD_NAME", "Web"),
-        ("K8S_POD_NAME", &long_name),
-    ]) {
+    for (key, value) in wrong.into_iter().flatten().chain([("K8S_POD_NAME", &*long_name)]) {
         let error = validate_pod_argument(key, value).expect_err(value);
         assert!(error.code == 4 && error.msg.contains(key) && error.msg.len() < 300, "{error}");
         assert!(!error.msg.contains(|c: char| c.is_control()), "{error}");

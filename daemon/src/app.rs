@@ -48,15 +48,19 @@ const WORKERS: usize = 2;
 /// # Errors
 /// A configuration that cannot be read, a ledger that another daemon holds, a socket that cannot be bound.
 pub fn serve(args: &Serve, duty: Duty) -> anyhow::Result<()> {
-    let mut file = read_file(&args.config)?;
+    let mut file = Fields::default();
+    for path in &args.config {
+        file = file.overlaid_by(&read_file(path)?);
+    }
+    let files = args.config.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     let notices = resolve_host_paths(&mut file, Path::new("/"));
-    let settings = Settings::read(&file).with_context(|| args.config.display().to_string())?;
+    let settings = Settings::read(&file).with_context(|| files.clone())?;
     let logs = Logs::start(&settings.log);
     for key in Settings::unknown_keys(&file) {
-        tracing::warn!(key, file = %args.config.display(), "unknown key; it has no effect");
+        tracing::warn!(key, file = files, "unknown key; it has no effect");
     }
     for notice in notices.into_iter().chain(Settings::notices(&file)) {
-        tracing::warn!(file = %args.config.display(), "{notice}");
+        tracing::warn!(file = files, "{notice}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
     let outcome = runtime.block_on(run(args, duty, &file, &settings, &logs));
@@ -76,6 +80,7 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
     let snapshots = source.snapshots();
     let live = source.live();
     let reporter = source.reporters();
+    let taint = source.startup_taint(settings).filter(|_| duty == Duty::Install).map(Arc::new);
     let mut source = tokio::spawn(source.run());
     let (primary, follower) = Primary::open(settings, &store).await.context("the default network")?;
     let mut follower = tokio::spawn(follower.run());
@@ -129,6 +134,9 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
         shift.also(|stop| duty.fulfil(&verbs, args, stop));
         let watching = verbs.clone();
         shift.also(|stop| async move { watching.watch_installation(stop).await });
+        if let Some(taint) = taint.clone() {
+            shift.also(|stop| taint.remove(verbs.clone(), stop));
+        }
         if let Some(snapshots) = snapshots.clone() {
             shift.also(|stop| async move { snapshots.keep(stop).await });
         }

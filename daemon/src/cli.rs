@@ -31,9 +31,10 @@ pub enum Command {
 /// `plexusd serve` and `plexusd uninstall`.
 #[derive(Debug, clap::Args)]
 pub struct Serve {
-    /// The node's configuration: the keys of Multus' daemon-config.json and those of Plexus
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// The node's configuration: the keys of Multus' daemon-config.json and those of Plexus. Of several files the keys of
+    /// the later ones win
+    #[arg(long, value_name = "FILE", required = true)]
+    pub config: Vec<PathBuf>,
     /// YAML files with pods and network-attachment-definitions, in place of a cluster
     #[arg(long, value_name = "DIR")]
     pub manifests: Option<PathBuf>,

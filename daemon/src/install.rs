@@ -12,11 +12,12 @@ mod shim;
 mod status;
 mod uninstall;
 
+use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use plexus_api::cni::CniError;
+use plexus_api::cni::{CniError, Code, Defaults, NetworkConfig, Version};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,20 @@ pub use uninstall::Uninstall;
 pub const SHIM: &str = "plexus";
 /// The file in the state directory that says to the shim that nothing is left on this node (decision 11).
 pub const UNINSTALLED: &str = "uninstalled";
+
+/// The configuration that is published, as the runtime reads it.
+///
+/// # Errors
+/// [`Code::NotAvailable`] where there is none, or one that cannot be used.
+pub async fn published(settings: &Settings) -> Result<NetworkConfig, CniError> {
+    let not_available = |why: String| CniError::new(Code::NotAvailable, format!("the runtime's configuration {why}"));
+    let publish = settings.publish.as_ref().ok_or_else(|| not_available("is not published".to_owned()))?;
+    let path = publish.dir.join(config_file::FILE);
+    let wrong = |why: &dyn Display| not_available(format!("{}: {why}", path.display()));
+    let text = tokio::fs::read_to_string(&path).await.map_err(|error| wrong(&error))?;
+    let parsed = NetworkConfig::parse(&text, Defaults { name: None, version: Version::V1_0_0 });
+    parsed.and_then(NetworkConfig::require_plugin).map_err(|error| wrong(&error))
+}
 
 /// Keeps shim and configuration in place.
 #[derive(Debug)]

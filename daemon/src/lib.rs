@@ -14,6 +14,7 @@ pub mod plan;
 pub mod recovery;
 pub mod report;
 pub mod server;
+pub mod startup_taint;
 pub mod telemetry;
 pub mod verbs;
 pub mod watched;

@@ -13,6 +13,7 @@ mod installation;
 mod network_status;
 mod rebuild;
 mod recover;
+mod round_trip;
 mod routes;
 mod shares;
 mod status;

@@ -41,6 +41,23 @@ fn a_start_that_fails_ends_with_one_line_that_says_why() {
 }
 
 #[test]
+fn of_several_configurations_the_keys_of_the_last_one_win() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [first, last] = ["first.json", "last.json"].map(|name| dir.path().join(name));
+    let written = [(&first, r#"{"statusWait":1,"addTimeout":1}"#), (&last, r#"{"ADDTIMEOUT":"1s","statusWait":2}"#)];
+    for (file, text) in written {
+        std::fs::write(file, text).expect("it can be written");
+    }
+    let mut command = Command::new(binary("plexusd"));
+    command.arg("serve").args(["--manifests", "."]).arg("--config").arg(&first).arg("--config").arg(&last);
+    let output = command.output().expect("plexusd can be executed");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let files = format!("{}, {}: ", first.display(), last.display());
+    assert!(said.contains(&files) && said.contains("\"statusWait\" is 2"), "{said}");
+}
+
+#[test]
 fn a_probe_asks_the_daemon_over_its_socket() {
     let node = plexus_e2e::node!();
     let probe = |what: &str| {

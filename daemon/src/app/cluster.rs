@@ -10,6 +10,7 @@ use crate::config::Settings;
 use crate::gather::cluster::kube::{Connection, Live, feed};
 use crate::gather::cluster::{Manifests, Snapshots, Store};
 use crate::report::Reporter;
+use crate::startup_taint::StartupTaint;
 use crate::telemetry::{ApiLayer, Metrics};
 
 /// The variables that name this node: ours, and Multus'.
@@ -61,6 +62,18 @@ impl Source {
         match self {
             Self::Manifests(_) => None,
             Self::Cluster(cluster) => Some(cluster.snapshots.clone()),
+        }
+    }
+
+    /// What takes the start-up taint off the node, where there is one to take off.
+    pub fn startup_taint(&self, settings: &Settings) -> Option<StartupTaint> {
+        let key = settings.startup_taint.clone()?;
+        match self {
+            Self::Manifests(_) => {
+                tracing::warn!("startupTaint has no effect with --manifests: there is no node to take it off");
+                None
+            }
+            Self::Cluster(cluster) => Some(StartupTaint::new(key, &cluster.node, cluster.connection.clone())),
         }
     }
 

@@ -49,6 +49,35 @@ pub(super) fn publish(fields: &Fields) -> Result<Option<Publish>, FieldsError> {
     Ok(Some(Publish { dir, override_name: fields.boolean("overrideNetworkName", false)? }))
 }
 
+/// `startupTaint`. Whoever did not install Plexus cannot tell whether the runtime would find it.
+pub(super) fn startup_taint(fields: &Fields) -> Result<Option<String>, FieldsError> {
+    const KEY: &str = "startupTaint";
+    let Some(taint) = fields.text(KEY)? else { return Ok(None) };
+    if !is_qualified(&taint) {
+        return Err(wrong(KEY, &taint, "the key of a taint without value and effect, as \"example.com/not-ready\""));
+    }
+    if fields.text("shimDir")?.is_none() || publish(fields)?.is_none() {
+        return Err(wrong(
+            KEY,
+            &taint,
+            "unset where Plexus does not install itself: set shimDir and cniConfigDir, too",
+        ));
+    }
+    Ok(Some(taint))
+}
+
+/// Whether Kubernetes takes this for the key of a taint, as far as characters go.
+fn is_qualified(key: &str) -> bool {
+    let (prefix, name) = key.rsplit_once('/').unwrap_or(("prefix", key));
+    let is_part = |part: &str, longest: usize, inner: &[u8]| {
+        part.len() <= longest
+            && part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || inner.contains(&byte))
+    };
+    is_part(prefix, 253, b"-.") && is_part(name, 63, b"-._")
+}
+
 /// Where `multus.sock` is, if it is wanted.
 pub(super) fn multus_socket_dir(fields: &Fields) -> Result<Option<PathBuf>, FieldsError> {
     let dir = optional_path(fields, "socketDir")?;

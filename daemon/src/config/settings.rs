@@ -7,7 +7,7 @@ use std::time::Duration;
 use plexus_api::cni::RawMap;
 use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 
-use super::install::{Publish, master_cni, multus_socket_dir, optional_path, publish};
+use super::install::{Publish, master_cni, multus_socket_dir, optional_path, publish, startup_taint};
 use super::telemetry::{self, LogSettings, MetricsSettings};
 use super::{Fields, FieldsError};
 
@@ -76,6 +76,8 @@ pub struct Settings {
     pub publish: Option<Publish>,
     /// `shimDir`: where the shim is installed, if at all.
     pub shim_dir: Option<PathBuf>,
+    /// `startupTaint`: the key of the taint that this node loses once Plexus works on it.
+    pub startup_taint: Option<String>,
     /// `multusSocket`, or where it is not set whether `socketDir` is: the directory in which the daemon also listens on
     /// `multus.sock`.
     pub multus_socket_dir: Option<PathBuf>,
@@ -186,6 +188,7 @@ impl Settings {
             readiness_indicator: optional_path(fields, "readinessindicatorfile")?,
             publish: publish(fields)?,
             shim_dir: optional_path(fields, "shimDir")?,
+            startup_taint: startup_taint(fields)?,
             multus_socket_dir: multus_socket_dir(fields)?,
             delegates: fields.get("delegates", "a list of network configurations")?.unwrap_or_default(),
             default_networks: fields.texts("defaultNetworks")?.unwrap_or_default(),
@@ -270,6 +273,7 @@ const OURS: &[&str] = &[
     "shutdownGrace",
     "socketDir",
     "snapshotMaxAge",
+    "startupTaint",
     "stateDir",
     "statusRequired",
     "statusWait",

@@ -133,6 +133,10 @@ fn what_is_put_on_the_node_follows_the_keys_of_multus() {
     ] {
         assert_eq!(publish(text), expected.map(Into::into), "{text}");
     }
+    for key in ["plexus.dev/not-ready", "not_ready.1"] {
+        let text = format!(r#"{{"startupTaint":"{key}","cniConfigDir":"/c","shimDir":"/s"}}"#);
+        assert_eq!(read(&text).expect(&text).startup_taint.as_deref(), Some(key));
+    }
     let socket = |text: &str| read(text).expect(text).multus_socket_dir;
     for (text, expected) in [
         ("{}", None),
@@ -154,6 +158,11 @@ fn wrong_values_of_those_keys_are_named() {
         (r#"{"cniConfigDir":"etc"}"#, ["cniConfigDir", "etc", "absolute"]),
         (r#"{"shimDir":1}"#, ["shimDir", "1", "string"]),
         (r#"{"multusSocket":"yes"}"#, ["multusSocket", "yes", "true or false"]),
+        (r#"{"startupTaint":"a.b/c:NoSchedule"}"#, ["startupTaint", "a.b/c:NoSchedule", "without value and effect"]),
+        (r#"{"startupTaint":"a.b/c=d"}"#, ["startupTaint", "a.b/c=d", "without value and effect"]),
+        (r#"{"startupTaint":"a.b/"}"#, ["startupTaint", "a.b/", "the key of a taint"]),
+        (r#"{"startupTaint":"a.b/c","cniConfigDir":"/c"}"#, ["startupTaint", "a.b/c", "shimDir"]),
+        (r#"{"startupTaint":"a.b/c","shimDir":"/s"}"#, ["startupTaint", "a.b/c", "cniConfigDir"]),
     ] {
         let error = read(text).expect_err(text);
         for part in parts {

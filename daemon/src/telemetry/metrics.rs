@@ -47,6 +47,7 @@ pub struct Metrics {
     cleanups: IntCounterVec,
     disbelieved: IntGauge,
     networks_missing: IntGauge,
+    startup_taint: IntGauge,
     status_pending: IntGauge,
     status_overdue: IntGauge,
     events_dropped: IntCounter,
@@ -172,6 +173,10 @@ impl Metrics {
             networks_missing: new.gauge(
                 "plexus_pods_without_networks",
                 "Pods that run without the networks of their annotation, because they started while Plexus did not serve the node.",
+            ),
+            startup_taint: new.gauge(
+                "plexus_startup_taint_pending",
+                "1 while the node may still have its start-up taint, which goes when Plexus works.",
             ),
             disbelieved: new.gauge(
                 "plexus_recovery_disbelieved_sandboxes",
@@ -344,6 +349,11 @@ impl Metrics {
     /// How many pods run without the networks that they ask for.
     pub fn networks_missing(&self, pods: usize) {
         self.networks_missing.set(count(pods));
+    }
+
+    /// Whether the node may still have its start-up taint.
+    pub fn startup_taint(&self, pending: bool) {
+        self.startup_taint.set(i64::from(pending));
     }
 
     /// How many events were given up since the start, as it is now.

@@ -27,10 +27,7 @@ pub fn apply(media_type: &str, custom: bool, body: &[u8], object: &mut Value) ->
         "application/json-patch+json" => {
             let patch: json_patch::Patch = serde_json::from_slice(body)
                 .map_err(|error| Refusal::bad_request(&format!("error decoding patch: {error}")))?;
-            json_patch::patch(object, &patch).map_err(|error| {
-                let cause = super::refusal::Cause::invalid("patch", &Value::Null, &error.to_string());
-                Refusal::invalid("", "", "", &[cause])
-            })
+            json_patch::patch(object, &patch).map_err(|_| Refusal::unprocessable())
         }
         _ => Err(unsupported()),
     }

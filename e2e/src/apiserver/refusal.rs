@@ -124,6 +124,11 @@ impl Refusal {
         Self::status(422, "Invalid", &format!("{qualified} \"{name}\" is invalid: {why}"), Some(details))
     }
 
+    /// A JSON patch cannot be applied, as where its test fails. Kubernetes does not say why.
+    pub fn unprocessable() -> Self {
+        Self::status(422, "Invalid", "the server rejected our request due to an error in our request", Some(json!({})))
+    }
+
     /// The request makes no sense.
     pub fn bad_request(message: &str) -> Self {
         Self::status(400, "BadRequest", message, None)

@@ -44,6 +44,7 @@ pub fn prepare_create(kind: &Kind, object: &mut Value) {
         }
         _ => {}
     }
+    drop_empty_taints(kind, object);
     if has_generation(kind) {
         object::set_meta(object, "generation", 1);
     }
@@ -70,10 +71,18 @@ pub fn prepare_update(kind: &Kind, subresource: &str, old: &Value, new: &mut Val
     } else if kind.status {
         object::keep(new, old, "status");
     }
+    drop_empty_taints(kind, new);
     object::keep(&mut new["metadata"], &old["metadata"], "generation");
     if has_generation(kind) && new["spec"] != old["spec"] {
         let generation = old["metadata"]["generation"].as_u64().unwrap_or_default() + 1;
         object::set_meta(new, "generation", generation);
+    }
+}
+
+/// A node whose last taint is removed has none.
+fn drop_empty_taints(kind: &Kind, object: &mut Value) {
+    if kind.qualified() == "nodes" && object["spec"]["taints"].as_array().is_some_and(Vec::is_empty) {
+        object::section(object, "spec").remove("taints");
     }
 }
 

@@ -169,7 +169,8 @@ fn patches_of_each_type_are_applied_or_refused() {
         {"op": "remove", "path": "/metadata/annotations/new"},
     ]);
     assert_eq!(annotations(&patch(&client, &pod, json_patch, &operations)), json!({"keep": "1", "a/b": "3"}));
-    expect(&patch(&client, &pod, json_patch, &operations), 422, "Invalid", "");
+    let failed = patch(&client, &pod, json_patch, &operations);
+    expect(&failed, 422, "Invalid", "the server rejected our request due to an error in our request");
     let note = json!({"metadata": {"annotations": {"s": "4"}}});
     assert_eq!(annotations(&patch(&client, &pod, strategic, &note))["s"], "4");
     let lists = json!({"spec": {"containers": [{"name": "main", "image": "new"}]}});
@@ -191,6 +192,29 @@ fn patches_of_each_type_are_applied_or_refused() {
     expect(&patch(&client, &pod, merge, &json!([])), 400, "BadRequest", "");
     let again = patch(&client, &custom, merge, &json!({"spec": {"config": "{\"a\":1}"}})).json();
     assert_eq!((&again["spec"]["config"], &again["metadata"]["generation"]), (&json!("{\"a\":1}"), &json!(2)));
+}
+
+#[test]
+fn a_taint_is_removed_from_where_it_is_or_not_at_all() {
+    let (server, client) = server();
+    let taints = json!([{"key": "a", "effect": "NoSchedule"}, {"key": "b", "effect": "NoExecute"}]);
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "spec": {"taints": taints, "podCIDR": "c"}});
+    server.create(&node);
+    let remove = |index: usize, key: &str| {
+        let operations = json!([
+            {"op": "test", "path": format!("/spec/taints/{index}/key"), "value": key},
+            {"op": "remove", "path": format!("/spec/taints/{index}")},
+        ]);
+        patch(&client, "/api/v1/nodes/n", "application/json-patch+json", &operations)
+    };
+    // Another is there, or none, or there are none at all.
+    for (index, key) in [(0, "b"), (2, "b")] {
+        expect(&remove(index, key), 422, "Invalid", "");
+    }
+    assert_eq!(server.get("nodes", "", "n").expect("it is there")["spec"]["taints"], taints);
+    assert_eq!(remove(0, "a").json()["spec"]["taints"], json!([{"key": "b", "effect": "NoExecute"}]));
+    assert_eq!(remove(0, "b").json()["spec"], json!({"podCIDR": "c"}));
+    expect(&remove(0, "b"), 422, "Invalid", "");
 }
 
 #[test]

@@ -10,4 +10,5 @@ mod lookups;
 mod outage;
 mod sandboxes;
 mod source;
+mod startup_taint;
 mod status;

@@ -8,3 +8,4 @@ mod manifests;
 mod objects;
 mod policy;
 mod rendered;
+mod startup_taint;

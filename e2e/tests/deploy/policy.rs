@@ -73,17 +73,17 @@ fn pod() -> Value {
     })
 }
 
-/// The pod with something set, or taken away.
-fn with(pod: &Value, pointer: &str, value: Option<Value>) -> Value {
-    let mut pod = pod.clone();
+/// The object with something set, or taken away.
+pub fn with(object: &Value, pointer: &str, value: Option<Value>) -> Value {
+    let mut object = object.clone();
     let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
     let key = key.replace("~1", "/");
-    let parent = pod.pointer_mut(parent).and_then(Value::as_object_mut).expect("it is there");
+    let parent = object.pointer_mut(parent).and_then(Value::as_object_mut).expect("it is there");
     match value {
         Some(value) => parent.insert(key, value),
         None => parent.remove(&key),
     };
-    pod
+    object
 }
 
 fn status_at() -> String {

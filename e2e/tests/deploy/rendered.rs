@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::objects::{Objects, check_schema, documents, root};
 use crate::policy::{Verdict, account, judge};
+use crate::startup_taint::check_daemon;
 
 /// Where the directories of a distribution are: configuration, plugins.
 const DISTRIBUTIONS: [(&str, &str, &str); 6] = [
@@ -35,6 +36,11 @@ fn render(dir: &Path) -> Objects {
 
 /// The same of somebody's own kustomization, around one of ours.
 fn render_own(resource: &str, component: &str) -> Objects {
+    render_with(resource, &[component], None)
+}
+
+/// The same with several components, and a `daemon-config.json` of somebody's own.
+fn render_with(resource: &str, components: &[&str], config: Option<&Value>) -> Objects {
     let dir = tempfile::tempdir().expect("a directory");
     // A kustomization refers to others by relative paths alone.
     let here = dir.path().canonicalize().expect("it is there");
@@ -42,11 +48,18 @@ fn render_own(resource: &str, component: &str) -> Objects {
     let below = |path: &str| {
         format!("{up}{}", root(path).canonicalize().expect(path).display().to_string().trim_start_matches('/'))
     };
-    let text = json!({
+    let components: Vec<_> = components.iter().map(|component| below(component)).collect();
+    let mut text = json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "namespace": "networks",
-        "resources": [below(resource)], "components": [below(component)],
+        "resources": [below(resource)], "components": components,
         "images": [{"name": "localhost/plexus", "newName": "registry.example.com/plexus"}],
     });
+    if let Some(config) = config {
+        fs::write(here.join("daemon-config.json"), config.to_string()).expect("it can be written");
+        let own =
+            json!({"name": "plexus", "namespace": "kube-system", "behavior": "merge", "files": ["daemon-config.json"]});
+        text["configMapGenerator"] = json!([own]);
+    }
     fs::write(here.join("kustomization.yaml"), text.to_string()).expect("it can be written");
     render(&here)
 }
@@ -179,6 +192,35 @@ fn older_clusters_get_no_policy() {
     }
     let objects = render_own("deploy", "deploy/components/without-admission-policy");
     assert_eq!(names(&objects), set(&[&ON_NODES[..5], &WITH_THE_KIND[..1]]));
+}
+
+#[test]
+fn the_startup_taint_goes_with_other_components_and_with_a_configuration_of_ones_own() {
+    if !kubectl() {
+        skip!("kubectl is missing");
+    }
+    let taint = "deploy/components/startup-taint";
+    let own = json!({"multusAutoconfigDir": "/etc/cni/net.d", "shimDir": "/opt/cni/bin", "statusWait": "2s"});
+    for resource in ["deploy", "deploy/uninstall"] {
+        let alone = render_own(resource, taint);
+        let added =
+            ["ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
+                .map(|kind| format!("{kind} plexus-startup-taint"));
+        let usual: &[&str] = if resource == "deploy" { &WITH_THE_KIND } else { &[] };
+        assert_eq!(names(&alone), set(&[&ON_NODES, usual, &added.each_ref().map(String::as_str)]));
+        alone.0.iter().for_each(check_schema);
+        let subject = json!({"kind": "ServiceAccount", "name": "plexus", "namespace": "networks"});
+        assert_eq!(alone.named("ClusterRoleBinding", "plexus-startup-taint")["subjects"], json!([subject]));
+        check_daemon(&alone, "maxPluginRuns");
+        let monitoring = "deploy/components/monitoring";
+        check_daemon(&render_with(resource, &[taint, monitoring], None), "metricsAddress");
+        check_daemon(&render_with(resource, &[monitoring, taint], None), "metricsAddress");
+        check_daemon(&render_with(resource, &[taint, "deploy/components/k3s"], Some(&own)), "statusWait");
+    }
+    // Before 1.30: the rights without the policy that narrows them.
+    let older = render_with("deploy", &[taint, "deploy/components/without-admission-policy"], None);
+    assert!(older.all("ValidatingAdmissionPolicy").is_empty());
+    check_daemon(&older, "maxPluginRuns");
 }
 
 #[test]

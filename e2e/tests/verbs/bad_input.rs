@@ -309,11 +309,9 @@ fn a_pod_that_cannot_be_called_so() {
     };
     let wrong = [
         ("K8S_POD_NAMESPACE", args("../etc", "p", "u")),
-        ("K8S_POD_NAMESPACE", args("a.b", "p", "u")),
         ("K8S_POD_NAME", args("default", "../../p", "u")),
         ("K8S_POD_NAME", args("default", "..", "u")),
         ("K8S_POD_NAME", args("default", "p\nERROR forged", "u")),
-        ("K8S_POD_NAME", args("default", "Web", "u")),
         ("K8S_POD_UID", args("default", "p", "u/../v")),
         ("K8S_POD_UID", args("default", "p", "u\nERROR forged")),
     ];

@@ -1,12 +1,14 @@
 //! One look at the API server itself, for what a call needs and the watches have not brought (decision 4).
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1;
-use kube::Api;
+use kube::{Api, Client};
 use plexus_api::cni::{CniError, Code};
 use plexus_api::status::NETWORK_STATUS;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::super::store::Definition;
@@ -55,7 +57,7 @@ impl Live {
     /// # Errors
     /// [`Code::TryAgain`] without an answer.
     pub async fn running(&self, namespace: &str, name: &str) -> Result<Option<Running>, CniError> {
-        let asked = timeout_at(Instant::now() + PATIENCE, self.try_get::<v1::Pod>(namespace, name)).await;
+        let asked = timeout_at(Instant::now() + PATIENCE, self.try_get::<v1::Pod>(of(namespace), name)).await;
         let no_answer = |why: &str| {
             CniError::new(Code::TryAgain, format!("the API server was asked for pod {namespace}/{name}: {why}"))
         };
@@ -64,6 +66,20 @@ impl Live {
             Ok(answer) => answer.map_err(|trouble| no_answer(&trouble.text()))?,
         };
         Ok(pod.map(Running::from))
+    }
+
+    /// The keys of a node's taints in their order, or none if there is no such node.
+    ///
+    /// # Errors
+    /// Without an answer, or with a refusal.
+    pub async fn taints(&self, node: &str) -> Result<Option<Vec<String>>, Trouble> {
+        if !is_name(node) {
+            return Ok(None);
+        }
+        let asked = timeout_at(Instant::now() + PATIENCE, self.try_get::<v1::Node>(Api::all, node)).await;
+        let node = asked.map_err(|_| Trouble::Silent(PATIENCE))??;
+        let taints = |node: v1::Node| node.spec.and_then(|spec| spec.taints).unwrap_or_default();
+        Ok(node.map(|node| taints(node).into_iter().map(|taint| taint.key).collect()))
     }
 
     async fn get<T: Kind>(&self, namespace: &str, name: &str, deadline: Instant) -> Result<Option<T>, CniError> {
@@ -76,7 +92,7 @@ impl Live {
             let msg = format!("the API server was asked for {} {namespace}/{name}: {why}", T::NAME);
             CniError::new(Code::TryAgain, msg)
         };
-        match timeout_at(patience, self.try_get::<T::Wire>(namespace, name)).await {
+        match timeout_at(patience, self.try_get::<T::Wire>(of(namespace), name)).await {
             Err(_) => Err(no_answer("it did not answer in time")),
             Ok(Err(trouble)) => Err(no_answer(&trouble.text())),
             Ok(Ok(None)) => Ok(None),
@@ -87,14 +103,23 @@ impl Live {
         }
     }
 
-    async fn try_get<W: Wire>(&self, namespace: &str, name: &str) -> Result<Option<W>, Trouble> {
-        match self.0.ask(|client| async move { Api::<W>::namespaced(client, namespace).get(name).await }).await {
+    async fn try_get<W: Object>(&self, api: impl Fn(Client) -> Api<W>, name: &str) -> Result<Option<W>, Trouble> {
+        match self.0.ask(|client| async { api(client).get(name).await }).await {
             // Also where the server does not have the kind.
             Err(trouble) if trouble.code() == 404 => Ok(None),
             answer => answer.map(Some),
         }
     }
 }
+
+/// The objects of a namespace.
+fn of<W: Wire>(namespace: &str) -> impl Fn(Client) -> Api<W> {
+    move |client| Api::namespaced(client, namespace)
+}
+
+/// What the API server may be asked for.
+trait Object: Clone + Debug + DeserializeOwned {}
+impl<T: Clone + Debug + DeserializeOwned> Object for T {}
 
 /// What tells whether a pod runs without its networks.
 #[derive(Debug, Clone)]
