@@ -76,7 +76,7 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
     let source = Source::open(args, settings, &store, metrics.clone()).await?;
     // What is wrong with the arguments is said first: it is the nearer thing to mend.
     self_test(settings)?;
-    let hosts = Hosts::open(&settings.mount_namespace, settings.chroot_dir.as_deref())?;
+    let hosts = Hosts::open(&settings.mount_namespace, settings.chroot_dir.as_deref(), &settings.state_dir)?;
     let snapshots = source.snapshots();
     let live = source.live();
     let reporter = source.reporters();

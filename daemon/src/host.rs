@@ -7,6 +7,7 @@
 mod callers;
 pub mod memory;
 pub mod rights;
+mod runtime;
 #[cfg(test)]
 mod tests;
 

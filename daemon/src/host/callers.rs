@@ -13,11 +13,14 @@ use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 use plexus_api::cni::{CniError, Code};
 use tokio::runtime::Handle;
 
+use super::runtime::Runtime;
 use super::{Host, Place, Thread};
 use crate::config::MountNamespace;
 
 /// Stands in for a runtime that has not called yet.
 const INIT: &str = "/proc/1/ns/mnt";
+/// In the daemon's state: the runtime that called last.
+const FILE: &str = "runtime.json";
 
 /// Finds the host of each call.
 #[derive(Debug, Clone)]
@@ -33,7 +36,9 @@ enum Kind {
 /// kept: as long as its namespace exists, so does what is mounted there.
 #[derive(Debug)]
 struct Callers {
-    runtime: Handle,
+    tokio: Handle,
+    /// The file that has the last runtime.
+    file: PathBuf,
     /// What serves where nobody has called.
     stand_in: PathBuf,
     known: Mutex<Known>,
@@ -44,6 +49,8 @@ struct Known {
     /// By device and inode. A number is not used again while a thread is in that namespace.
     threads: BTreeMap<(u64, u64), Weak<Thread>>,
     last: Option<Host>,
+    /// The runtime that is in the file.
+    written: Option<Runtime>,
 }
 
 /// Who is at the other end of a connection.
@@ -52,8 +59,8 @@ pub struct Caller(Arc<Seen>);
 
 #[derive(Debug)]
 enum Seen {
-    /// It is in this mount namespace.
-    In(File),
+    /// It is in this mount namespace, and was started by that runtime, where that can be found again.
+    In(File, Option<Runtime>),
     /// That cannot be seen.
     Unknown(io::Error),
     /// It is in another PID namespace than the daemon.
@@ -63,12 +70,12 @@ enum Seen {
 }
 
 impl Hosts {
-    /// The hosts for these settings. A `chroot_dir` that is no mount point is passed over, with a warning: plexusd was
+    /// The hosts for these settings; `state_dir` remembers the last runtime over restarts. A `chroot_dir` that is no mount point is passed over, with a warning: plexusd was
     /// then deployed without it. To be called within a runtime.
     ///
     /// # Errors
     /// A place that cannot be entered, with what that takes.
-    pub fn open(mount_namespace: &MountNamespace, chroot_dir: Option<&Path>) -> io::Result<Self> {
+    pub fn open(mount_namespace: &MountNamespace, chroot_dir: Option<&Path>, state_dir: &Path) -> io::Result<Self> {
         if let Some(dir) = chroot_dir {
             if is_mount_point(dir)? {
                 return Self::same(Place::Chroot(dir.to_owned()));
@@ -80,7 +87,9 @@ impl Hosts {
         }
         match mount_namespace {
             MountNamespace::Own => Self::same(Place::Own),
-            MountNamespace::Caller => Ok(Self::of_callers(Handle::current(), PathBuf::from(INIT))),
+            MountNamespace::Caller => {
+                Ok(Self::of_callers(Handle::current(), state_dir.join(FILE), PathBuf::from(INIT)))
+            }
             MountNamespace::Path(path) => {
                 let at = |error| io::Error::other(format!("mountNamespace {}: {error}", path.display()));
                 Self::same(Place::Namespace(File::open(path).map_err(at)?)).map_err(at)
@@ -92,8 +101,9 @@ impl Hosts {
         Ok(Self(Arc::new(Kind::Same(Host::start(Handle::current(), place)?))))
     }
 
-    pub(super) fn of_callers(runtime: Handle, stand_in: PathBuf) -> Self {
-        Self(Arc::new(Kind::Callers(Callers { runtime, stand_in, known: Mutex::default() })))
+    pub(super) fn of_callers(tokio: Handle, file: PathBuf, stand_in: PathBuf) -> Self {
+        let known = Mutex::new(Known { written: Runtime::read(&file), ..Known::default() });
+        Self(Arc::new(Kind::Callers(Callers { tokio, file, stand_in, known })))
     }
 
     /// Whether plugins see what the daemon sees.
@@ -110,9 +120,13 @@ impl Hosts {
         let seen = match (self.0.as_ref(), pid) {
             (Kind::Same(_), _) => Seen::Anyone,
             (Kind::Callers(_), Some(0)) => Seen::Hidden,
-            (Kind::Callers(_), Some(pid)) => {
-                File::open(format!("/proc/{pid}/ns/mnt")).map_or_else(Seen::Unknown, Seen::In)
-            }
+            (Kind::Callers(_), Some(pid)) => match File::open(format!("/proc/{pid}/ns/mnt")) {
+                Ok(namespace) => {
+                    let runtime = Runtime::of_caller(pid, &namespace);
+                    Seen::In(namespace, runtime.unwrap_or_default())
+                }
+                Err(error) => Seen::Unknown(error),
+            },
             (Kind::Callers(_), None) => Seen::Unknown(io::Error::other("the socket does not tell its process")),
         };
         Caller(Arc::new(seen))
@@ -125,9 +139,9 @@ impl Hosts {
     pub fn of(&self, caller: &Caller) -> Result<Host, CniError> {
         match (self.0.as_ref(), caller.0.as_ref()) {
             (Kind::Same(host), _) => Ok(host.clone()),
-            (Kind::Callers(callers), Seen::In(namespace)) => {
+            (Kind::Callers(callers), Seen::In(namespace, runtime)) => {
                 let host = callers.enter(namespace).map_err(|error| away(&error))?;
-                callers.known().last = Some(host.clone());
+                callers.remember(&host, runtime.as_ref());
                 Ok(host)
             }
             (Kind::Callers(_), Seen::Hidden) => Err(hidden()),
@@ -139,8 +153,8 @@ impl Hosts {
         }
     }
 
-    /// The host for what nobody asks for any more: where the last call came from, or else where the machine's first
-    /// process is.
+    /// The host for what nobody asks for any more: where the last call came from, or else where the runtime is that an
+    /// earlier daemon served last, or else where the machine's first process is.
     ///
     /// # Errors
     /// [`Code::TryAgain`] where that cannot be entered.
@@ -149,8 +163,15 @@ impl Hosts {
             Kind::Same(host) => return Ok(host.clone()),
             Kind::Callers(callers) => callers,
         };
-        if let Some(last) = callers.known().last.clone() {
+        let (last, earlier) = {
+            let known = callers.known();
+            (known.last.clone(), known.written.clone())
+        };
+        if let Some(last) = last {
             return Ok(last);
+        }
+        if let Some(Ok(host)) = earlier.map(|runtime| callers.enter(&runtime.namespace()?)) {
+            return Ok(host);
         }
         let entered = File::open(&callers.stand_in).and_then(|namespace| callers.enter(&namespace));
         entered.map_err(|error| {
@@ -161,6 +182,18 @@ impl Hosts {
 }
 
 impl Callers {
+    /// Notes where the last call came from.
+    fn remember(&self, host: &Host, runtime: Option<&Runtime>) {
+        let mut known = self.known();
+        known.last = Some(host.clone());
+        let Some(runtime) = runtime.filter(|runtime| known.written.as_ref() != Some(runtime)) else { return };
+        // Once for each start of a runtime. What cannot be written is written no better with the next call.
+        known.written = Some(runtime.clone());
+        if let Err(error) = runtime.write(&self.file) {
+            tracing::warn!(%error, file = %self.file.display(), "a later plexusd will not know where the runtime is");
+        }
+    }
+
     /// The thread in that namespace.
     fn enter(&self, namespace: &File) -> io::Result<Host> {
         let meta = namespace.metadata()?;
@@ -169,7 +202,7 @@ impl Callers {
         if let Some(thread) = known.threads.get(&id).and_then(Weak::upgrade) {
             return Ok(Host(thread));
         }
-        let host = Host::start(self.runtime.clone(), Place::Namespace(namespace.try_clone()?))?;
+        let host = Host::start(self.tokio.clone(), Place::Namespace(namespace.try_clone()?))?;
         known.threads.retain(|_, thread| thread.strong_count() > 0);
         known.threads.insert(id, Arc::downgrade(&host.0));
         Ok(host)

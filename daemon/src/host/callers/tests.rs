@@ -1,3 +1,4 @@
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use nix::mount::{MsFlags, mount};
@@ -11,15 +12,24 @@ struct Elsewhere(Child);
 
 impl Elsewhere {
     fn new() -> Option<Self> {
-        let made = std::thread::spawn(|| -> io::Result<Child> {
-            unshare(CloneFlags::CLONE_NEWNS)?;
-            let none = None::<&str>;
-            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-            mount(Some("tmpfs"), "/mnt", Some("tmpfs"), MsFlags::empty(), none)?;
-            fs::write("/mnt/here", "")?;
-            Command::new("/bin/cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()
+        Self::with(&mut Command::new("/bin/cat"))
+    }
+
+    fn with(command: &mut Command) -> Option<Self> {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let made = std::thread::scope(|scope| {
+            scope
+                .spawn(move || -> io::Result<Child> {
+                    unshare(CloneFlags::CLONE_NEWNS)?;
+                    let none = None::<&str>;
+                    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+                    mount(Some("tmpfs"), "/mnt", Some("tmpfs"), MsFlags::empty(), none)?;
+                    fs::write("/mnt/here", "")?;
+                    command.spawn()
+                })
+                .join()
         });
-        match made.join().expect("no panic") {
+        match made.expect("no panic") {
             Ok(child) => Some(Self(child)),
             Err(error) => {
                 eprintln!("skipped: a mount namespace cannot be made here: {error}");
@@ -45,7 +55,7 @@ impl Drop for Elsewhere {
 }
 
 fn hosts(stand_in: &str) -> Hosts {
-    Hosts::of_callers(Handle::current(), stand_in.into())
+    Hosts::of_callers(Handle::current(), "/nowhere/runtime".into(), stand_in.into())
 }
 
 async fn sees(host: &Host) -> bool {
@@ -100,6 +110,46 @@ async fn cleanup_is_where_the_last_call_came_from() {
 }
 
 #[tokio::test]
+async fn a_later_daemon_cleans_up_where_the_runtime_is() {
+    // Given a runtime, whose shim says its own number and waits.
+    let mut runtime = Command::new("/bin/sh");
+    runtime.args(["-c", "sh -c 'echo $$; exec cat <&3' 3<&0; cat"]);
+    let Some(mut runtime) = Elsewhere::with(&mut runtime) else { return };
+    let mut shim = String::new();
+    BufReader::new(runtime.0.stdout.take().expect("piped")).read_line(&mut shim).expect("it says its number");
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, nowhere) = (dir.path().join(FILE), PathBuf::from("/nowhere"));
+    let hosts = || Hosts::of_callers(Handle::current(), file.clone(), nowhere.clone());
+    // When it has called one daemon, then the next one knows where it is.
+    let first = hosts();
+    let caller = first.caller(Some(shim.trim().parse().expect("a number")));
+    assert!(!file.exists(), "to connect is not to call");
+    first.of(&caller).expect("entered");
+    assert!(sees(&hosts().for_cleanup().expect("the runtime's")).await);
+    // What is there by the same number is not it.
+    let text = fs::read_to_string(&file).expect("it is written");
+    let started = text.replace("\"started\":", "\"started\":1");
+    assert_ne!(text, started);
+    for other in [started, text.replace("\"bootId\":\"", "\"bootId\":\"0"), "{".to_owned()] {
+        fs::write(&file, other).expect("it can be written");
+        assert!(hosts().for_cleanup().is_err());
+    }
+    // Nor is it once it has ended.
+    fs::write(&file, text).expect("it can be written");
+    drop(runtime);
+    assert!(hosts().for_cleanup().is_err());
+}
+
+#[tokio::test]
+async fn who_calls_from_elsewhere_than_its_parent_is_not_remembered() {
+    let Some(one) = Elsewhere::new() else { return };
+    let dir = tempfile::tempdir().expect("a directory");
+    let hosts = Hosts::of_callers(Handle::current(), dir.path().join(FILE), "/nowhere".into());
+    hosts.of(&hosts.caller(Some(one.pid()))).expect("entered");
+    assert!(!dir.path().join(FILE).exists());
+}
+
+#[tokio::test]
 async fn without_a_caller_the_stand_in_serves_or_is_named() {
     let Some(one) = Elsewhere::new() else { return };
     let there = hosts(one.namespace().to_str().expect("text"));
@@ -118,17 +168,18 @@ async fn a_hidden_caller_is_told_what_is_missing() {
     let hosts = hosts("/proc/self/ns/mnt");
     let error = hosts.of(&hosts.caller(Some(0))).expect_err("it cannot be served in the right place");
     assert!(error.is(Code::TryAgain) && error.msg.contains("hostPID"), "{error}");
-    let own = Hosts::open(&MountNamespace::Own, None).expect("own");
+    let own = Hosts::open(&MountNamespace::Own, None, Path::new("/nowhere")).expect("own");
     assert!(own.of(&own.caller(Some(0))).is_ok(), "where it does not matter, it is served");
 }
 
 #[tokio::test]
 async fn a_path_is_entered_at_start_or_named() {
     let Some(one) = Elsewhere::new() else { return };
-    let hosts = Hosts::open(&MountNamespace::Path(one.namespace()), None).expect("it is there");
+    let hosts = Hosts::open(&MountNamespace::Path(one.namespace()), None, Path::new("/nowhere")).expect("it is there");
     assert!(sees(&hosts.for_cleanup().expect("it")).await);
     for (path, word) in [("/nowhere/mnt", "/nowhere/mnt"), ("/proc/self/ns/net", "Invalid argument")] {
-        let error = Hosts::open(&MountNamespace::Path(path.into()), None).expect_err(path).to_string();
+        let error =
+            Hosts::open(&MountNamespace::Path(path.into()), None, Path::new("/nowhere")).expect_err(path).to_string();
         assert!(error.contains("mountNamespace") && error.contains(word), "{error}");
     }
 }
