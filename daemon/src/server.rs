@@ -7,7 +7,7 @@ mod listener;
 mod metrics;
 mod successor;
 
-pub use client::{get, post};
+pub use client::{Reply, get, post};
 pub use handlers::{ABANDON, metrics_router, router};
 pub use listener::{Ended, Listener};
 pub use metrics::MetricsListener;
