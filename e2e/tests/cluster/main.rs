@@ -8,3 +8,4 @@ mod lookups;
 mod outage;
 mod source;
 mod status;
+mod takeover;
