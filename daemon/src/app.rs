@@ -6,17 +6,15 @@ mod duty;
 mod ledger;
 mod probe;
 mod self_test;
+mod shift;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use plexus_api::wire::{MULTUS_SOCKET_NAME, SOCKET_NAME};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::cli::Serve;
 use crate::config::{Fields, Settings, on_host, resolve_host_paths};
@@ -24,11 +22,11 @@ use crate::delegate::{Delegates, Limits};
 use crate::gather::cluster::Store;
 use crate::gather::primary::Primary;
 use crate::host::{Hosts, memory};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Unowned};
 use crate::recovery::{self, strays};
-use crate::server::{Ended, Listener, MetricsListener, metrics_router, outlive, router};
+use crate::server::{Listener, MetricsListener, Shared, metrics_router, outlive};
 use crate::telemetry::{Logs, Metrics};
-use crate::verbs::Verbs;
+use crate::verbs::{Availability, Verbs};
 
 use cluster::Source;
 pub use crd::crd;
@@ -36,6 +34,7 @@ pub use duty::Duty;
 pub use ledger::ledger;
 pub use probe::probe;
 use self_test::self_test;
+use shift::Shift;
 
 /// How long a starting daemon waits for the one before it to let go of the ledger: longer than a call can last, since
 /// that one finishes its calls first.
@@ -85,76 +84,106 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
     let (primary, follower) = Primary::open(settings, &store).await.context("the default network")?;
     let mut follower = tokio::spawn(follower.run());
     let boot_id = recovery::boot_id().context("the machine's boot id")?;
+    let socket = settings.socket_dir.join(SOCKET_NAME);
     loop {
-        // Callers queue at our socket from here on, and a daemon that runs hands over to us.
-        let listener = Listener::bind(&settings.socket_dir, SOCKET_NAME, settings.allowed_uid, hosts.clone())?;
-        let multus = multus_listener(settings, &hosts);
-        let socket = listener.path().to_owned();
-        let ledger = tokio::select! {
-            ledger = open_ledger(settings.state_dir.clone()) => ledger?,
-            () = signals.next() => return Ok(()),
-        };
-        tokio::select! {
-            held = strays::hold(&ledger, settings.plugin_timeout) => if let Err(error) = held {
-                tracing::warn!(%error, "cannot tell whether plugins of an earlier plexusd still run");
-            },
-            () = signals.next() => return Ok(()),
-        }
-        let limits = Limits {
-            bin_dirs: settings
-                .bin_dir
-                .iter()
-                .map(|dir| if hosts.is_own() { dir.clone() } else { on_host(dir) })
-                .collect(),
-            plugin_timeout: settings.plugin_timeout,
-            slots: settings.max_plugin_runs.unwrap_or_else(memory::plugin_runs),
-            mark: (strays::MARK, ledger.mark().to_owned()),
-        };
-        let verbs = Verbs {
-            delegates: Delegates::new(limits, metrics.clone()),
-            hosts: hosts.clone(),
-            reporter: reporter(),
-            live: live.clone(),
-            boot_id: boot_id.clone(),
+        let waiting = Unowned::at(&settings.state_dir)?;
+        let delegates = Delegates::new(limits(settings, &hosts, waiting.mark()), metrics.clone());
+        let availability = Arc::new(Availability {
             file: file.clone(),
-            settings: settings.clone(),
-            ledger,
-            store: store.clone(),
-            metrics: metrics.clone(),
             primary: primary.clone(),
-            installed: duty.status(settings.publish.is_some()),
-        };
-        let verbs = Arc::new(verbs);
-        // The daemon before this one has let go of the port with the ledger.
-        let metrics = MetricsListener::bind(settings.metrics.address).await;
-        let mut shift = Shift::begin(&verbs, listener, multus, logs.clone());
-        if let Some(metrics) = metrics {
-            shift.also(|stop| metrics.serve(metrics_router(verbs.clone()), stop));
-        }
-        shift.also(|stop| duty.fulfil(&verbs, args, stop));
-        let watching = verbs.clone();
-        shift.also(|stop| async move { watching.watch_installation(stop).await });
-        if let Some(taint) = taint.clone() {
-            shift.also(|stop| taint.remove(verbs.clone(), stop));
-        }
-        if let Some(snapshots) = snapshots.clone() {
-            shift.also(|stop| async move { snapshots.keep(stop).await });
-        }
-        // The ledger is let go with the last of its users.
-        drop(verbs);
-        tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "plexusd serves");
-        tokio::select! {
-            () = signals.next() => {
-                tracing::info!("stopping: calls in flight may finish");
-                if tokio::time::timeout(settings.shutdown_grace, shift.end()).await.is_err() {
-                    tracing::warn!("stopped with calls in flight; what they attached is undone at the next start");
-                }
-                return Ok(());
+            delegates: delegates.clone(),
+            store: store.clone(),
+        });
+        // A daemon that runs is not relieved by one that can do less, unless that is meant.
+        let can_relieve = async {
+            if duty == Duty::Install {
+                availability.complete().await;
             }
-            _ = &mut shift.server => tracing::info!("another plexusd takes over: calls in flight finish here"),
-            // Without its source the daemon would go on with what was; a supervisor can mend that.
+        };
+        tokio::select! {
+            () = can_relieve => {}
+            () = outlive(&socket) => {}
+            () = signals.next() => return Ok(()),
             error = &mut source => return Err(error?),
             error = &mut follower => return Err(error?.into()),
+        }
+        // Callers wait here from now on, and a daemon that runs hands over to us.
+        let listener = Listener::bind(&settings.socket_dir, SOCKET_NAME, settings.allowed_uid, hosts.clone())?;
+        let multus = multus_listener(settings, &hosts);
+        let mut shift = Shift::begin(listener, multus, |verbs, tasks, stop| Shared {
+            verbs,
+            availability,
+            hosts: hosts.clone(),
+            metrics: metrics.clone(),
+            state_dir: settings.state_dir.clone(),
+            tasks,
+            stop,
+            logs: logs.clone(),
+        });
+        let ledger = tokio::select! {
+            ledger = own(waiting, settings.plugin_timeout) => ledger.map(Some),
+            ended = &mut shift.server => Shift::superseded(ended).map(|()| None),
+            () = signals.next() => {
+                shift.end().await;
+                return Ok(());
+            }
+        };
+        let ledger = match ledger {
+            Ok(ledger) => ledger,
+            Err(error) => {
+                shift.end().await;
+                return Err(error);
+            }
+        };
+        if let Some(ledger) = ledger {
+            let verbs = Arc::new(Verbs {
+                delegates,
+                hosts: hosts.clone(),
+                reporter: reporter(),
+                live: live.clone(),
+                boot_id: boot_id.clone(),
+                file: file.clone(),
+                settings: settings.clone(),
+                ledger,
+                store: store.clone(),
+                metrics: metrics.clone(),
+                primary: primary.clone(),
+                installed: duty.status(settings.publish.is_some()),
+            });
+            // The daemon before this one has let go of the port with the ledger.
+            let metrics = MetricsListener::bind(settings.metrics.address).await;
+            shift.open(&verbs);
+            if let Some(metrics) = metrics {
+                let router = metrics_router(shift.shared.clone());
+                shift.also(|stop| metrics.serve(router, stop));
+            }
+            shift.also(|stop| duty.fulfil(&verbs, args, stop));
+            let watching = verbs.clone();
+            shift.also(|stop| async move { watching.watch_installation(stop).await });
+            if let Some(taint) = taint.clone() {
+                shift.also(|stop| taint.remove(verbs.clone(), stop));
+            }
+            if let Some(snapshots) = snapshots.clone() {
+                shift.also(|stop| async move { snapshots.keep(stop).await });
+            }
+            // The ledger is let go with the last of its users.
+            drop(verbs);
+            tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "plexusd serves");
+            let outcome = tokio::select! {
+                () = signals.next() => {
+                    tracing::info!("stopping: calls in flight may finish");
+                    shift.end_within(settings.shutdown_grace).await;
+                    return Ok(());
+                }
+                ended = &mut shift.server => Shift::superseded(ended),
+                // Without its source the daemon would go on with what was; a supervisor can mend that.
+                error = &mut source => return Err(error?),
+                error = &mut follower => return Err(error?.into()),
+            };
+            if let Err(error) = outcome {
+                shift.end_within(settings.shutdown_grace).await;
+                return Err(error);
+            }
         }
         shift.end().await;
         tracing::info!("another plexusd serves; this one stands by");
@@ -165,8 +194,24 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
     }
 }
 
-async fn open_ledger(state_dir: PathBuf) -> anyhow::Result<Ledger> {
-    Ok(tokio::task::spawn_blocking(move || Ledger::open(&state_dir, LOCK_WAIT)).await??)
+/// The right to write the ledger, once the daemon before this one has let go of it and what of its plugins could do harm
+/// has ended.
+async fn own(ledger: Unowned, plugin_timeout: Duration) -> anyhow::Result<Ledger> {
+    let ledger = tokio::task::spawn_blocking(move || ledger.own(LOCK_WAIT)).await??;
+    if let Err(error) = strays::hold(&ledger, plugin_timeout).await {
+        tracing::warn!(%error, "cannot tell whether plugins of an earlier plexusd still run");
+    }
+    Ok(ledger)
+}
+
+fn limits(settings: &Settings, hosts: &Hosts, mark: &str) -> Limits {
+    let dirs = settings.bin_dir.iter();
+    Limits {
+        bin_dirs: dirs.map(|dir| if hosts.is_own() { dir.clone() } else { on_host(dir) }).collect(),
+        plugin_timeout: settings.plugin_timeout,
+        slots: settings.max_plugin_runs.unwrap_or_else(memory::plugin_runs),
+        mark: (strays::MARK, mark.to_owned()),
+    }
 }
 
 /// The socket at which clients of Multus look for its daemon, where it is wanted and can be.
@@ -175,51 +220,6 @@ fn multus_listener(settings: &Settings, hosts: &Hosts) -> Option<Listener> {
     Listener::bind(dir, MULTUS_SOCKET_NAME, settings.allowed_uid, hosts.clone())
         .inspect_err(|error| tracing::warn!(%error, "Plexus does not listen on multus.sock"))
         .ok()
-}
-
-/// The time during which this daemon serves and owns the ledger.
-struct Shift {
-    stop: CancellationToken,
-    tasks: TaskTracker,
-    server: JoinHandle<Ended>,
-    /// The server on Multus' socket.
-    multus: JoinHandle<()>,
-    beside: JoinSet<()>,
-}
-
-impl Shift {
-    fn begin(verbs: &Arc<Verbs>, listener: Listener, multus: Option<Listener>, logs: Logs) -> Self {
-        let (stop, tasks, mut beside) = (CancellationToken::new(), TaskTracker::new(), JoinSet::new());
-        beside.spawn(recovery::run(verbs.clone(), stop.clone()));
-        let router = router(verbs.clone(), tasks.clone(), stop.clone(), logs);
-        let multus = multus.map(|listener| listener.serve(router.clone(), stop.clone()));
-        let multus = tokio::spawn(async move {
-            if let Some(serve) = multus
-                && serve.await == Ended::Superseded
-            {
-                tracing::info!("another listens on multus.sock from here on");
-            }
-        });
-        let server = tokio::spawn(listener.serve(router, stop.clone()));
-        Self { stop, tasks, server, multus, beside }
-    }
-
-    /// Does this beside serving, until the token says that it is to end.
-    fn also<W: Future<Output = ()> + Send + 'static>(&mut self, work: impl FnOnce(CancellationToken) -> W) {
-        self.beside.spawn(work(self.stop.clone()));
-    }
-
-    /// Lets all calls finish, and lets go of the ledger with the last.
-    async fn end(mut self) {
-        self.stop.cancel();
-        if !self.server.is_finished() {
-            let _ = (&mut self.server).await;
-        }
-        let _ = self.multus.await;
-        self.tasks.close();
-        self.tasks.wait().await;
-        while self.beside.join_next().await.is_some() {}
-    }
 }
 
 /// What ends the daemon.

@@ -27,7 +27,7 @@ pub use spool::Spooled;
 
 use journal::Journal;
 use lane::{GlobalGate, Seats};
-use lock::WriterLock;
+use lock::{LockFile, WriterLock};
 use sandboxes::Sandboxes;
 
 /// Container id and interface name.
@@ -53,20 +53,40 @@ struct Inner {
     lock: WriterLock,
 }
 
-impl Ledger {
-    /// Opens the ledger under the state directory `dir` for writing and makes what is missing there. Waits up to
-    /// `lock_wait` for another process to end. Blocking.
+/// The ledger of this node, before the right to write it is there.
+#[derive(Debug)]
+pub struct Unowned {
+    journal: Journal,
+    lock: LockFile,
+}
+
+impl Unowned {
+    /// That under the state directory `dir`. What is missing there is made.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`].
+    pub fn at(dir: &Path) -> Result<Self, LedgerError> {
+        let journal = Journal::at(dir);
+        journal.prepare()?;
+        Ok(Self { journal, lock: LockFile::open(dir)? })
+    }
+
+    /// See [`Ledger::mark`].
+    pub fn mark(&self) -> &str {
+        self.lock.mark()
+    }
+
+    /// Takes the right to write. Waits up to `wait` for another process to end. Blocking.
     ///
     /// # Errors
     /// [`LedgerError::Locked`] names the process that still has it; [`LedgerError::Io`].
-    pub fn open(dir: &Path, lock_wait: Duration) -> Result<Self, LedgerError> {
-        let journal = Journal::at(dir);
-        journal.prepare()?;
-        let lock = WriterLock::acquire(dir, lock_wait)?;
+    pub fn own(self, wait: Duration) -> Result<Ledger, LedgerError> {
+        let Self { journal, lock } = self;
+        let lock = lock.lock(wait)?;
         let mut sandboxes = Sandboxes::default();
         // Who looks for leftovers tells of records that cannot be read.
-        Self::read_each(dir)?.flatten().for_each(|record| sandboxes.insert(&record.planned));
-        Ok(Self(Arc::new(Inner {
+        Ledger::read_each(journal.state_dir())?.flatten().for_each(|record| sandboxes.insert(&record.planned));
+        Ok(Ledger(Arc::new(Inner {
             journal,
             gate: GlobalGate::default(),
             seats: Seats::default(),
@@ -75,6 +95,22 @@ impl Ledger {
             deleted: Mutex::default(),
             lock,
         })))
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger under the state directory `dir` for writing and makes what is missing there. Waits up to
+    /// `lock_wait` for another process to end. Blocking.
+    ///
+    /// # Errors
+    /// Those of [`Unowned::at`] and [`Unowned::own`].
+    pub fn open(dir: &Path, lock_wait: Duration) -> Result<Self, LedgerError> {
+        Unowned::at(dir)?.own(lock_wait)
+    }
+
+    /// What who waits for the ledger under `dir` is waiting for. Blocking.
+    pub fn waits_for(dir: &Path) -> LedgerError {
+        lock::in_use(dir)
     }
 
     /// Reads all records under the state directory `dir`, while another process may be writing. Blocking.

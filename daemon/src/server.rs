@@ -7,8 +7,8 @@ mod listener;
 mod metrics;
 mod successor;
 
-pub use client::{get, post};
-pub use handlers::{ABANDON, metrics_router, router};
+pub use client::{Reply, get, post};
+pub use handlers::{ABANDON, Shared, metrics_router, router};
 pub use listener::{Ended, Listener};
 pub use metrics::MetricsListener;
 pub use successor::outlive;

@@ -38,6 +38,7 @@ use crate::report::Reporter;
 use crate::telemetry::Metrics;
 use call::Incoming;
 pub use recover::{Leftover, Reason};
+pub use status::Availability;
 
 /// All that the verbs work with; one for the daemon's life.
 #[derive(Debug)]
@@ -95,9 +96,8 @@ impl Verbs {
             Verb::Del => self.del(&incoming).await.map(|()| None),
             Verb::Check => self.check(&incoming).await.map(|()| None),
             Verb::Gc => self.gc(&incoming).await.map(|()| None),
-            Verb::Status => self.status(&incoming, gone).await.map(|()| None),
-            // The shim answers VERSION itself; over the socket there is nothing to say.
-            Verb::Version => Ok(None),
+            // `Availability` serves STATUS, and the shim answers VERSION itself.
+            Verb::Status | Verb::Version => Ok(None),
         }
     }
 }

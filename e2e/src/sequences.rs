@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use crate::{Node, NodeError};
+pub use left::Expected;
+pub use random::Random;
 use world::World;
 
 /// The plugins that the networks of the sequences are made of.

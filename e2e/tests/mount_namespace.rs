@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use plexus_e2e::binaries::binary;
 use plexus_e2e::plexus::{attaches, runtime, with_keys};
 use plexus_e2e::{Call, Daemon, Manifests, Node, Pod, Sandbox, Target, node};
 use serde_json::{Value, json};
@@ -121,6 +122,26 @@ fn a_path_that_is_no_mount_namespace_stops_the_start() {
     daemon.launch();
     assert!(!daemon.wait_end().success());
     assert!(daemon.log().contains("mountNamespace /proc/self/ns/net"), "{}", daemon.log());
+}
+
+#[test]
+fn a_daemon_does_not_answer_the_readiness_probe_of_another_container() {
+    let node = node!();
+    let (mut daemon, _manifests) = contained(&node, json!({"mountNamespace": "caller"}));
+    daemon.restart();
+    let probe = |namespaces: &[&str], what: &str| {
+        let mut command = Command::new(namespaces[0]);
+        command.args(&namespaces[1..]).arg(binary("plexusd")).args(["probe", what]);
+        let output = node.run(|| command.output()).expect("it can be executed");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (pid, there) = (daemon.pid().to_string(), ["nsenter", "--mount", "--target"]);
+    let there = [&there[..], &[pid.as_str()]].concat();
+    assert_eq!(probe(&there, "ready"), (true, String::new()));
+    let (well, said) = probe(&["env"], "ready");
+    assert!(!well && said.contains(&format!("that of another container (pid {pid})")), "{said}");
+    // Or one that stands by would be ended.
+    assert_eq!(probe(&["env"], "live"), (true, String::new()));
 }
 
 #[test]

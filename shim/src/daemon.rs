@@ -19,7 +19,7 @@ const LAST_PAUSE: Duration = Duration::from_millis(200);
 /// Why there is no answer, for people: what was tried, and what to look at.
 #[derive(Debug)]
 pub struct Away {
-    /// The daemon cannot have seen the request.
+    /// The daemon cannot have begun the call.
     pub unseen: bool,
     text: String,
 }
@@ -32,10 +32,11 @@ impl fmt::Display for Away {
 
 /// Sends `request` for `verb` until it is answered, as long as `wait` lasts.
 ///
-/// A request that the daemon may have seen is sent again for DEL and STATUS only. An ADD that was cut short is for
+/// A request that the daemon may have begun is sent again for DEL and STATUS only. An ADD that was cut short is for
 /// the runtime to clean up and to begin anew.
 pub fn ask(request: &Request, socket: &Path, verb: Verb, wait: Duration) -> Result<Answer, Away> {
-    let timer = Timer::start(wait);
+    let mut timer = Timer::start(wait);
+    let mut handed_over = false;
     let mut pause = FIRST_PAUSE;
     let mut told = false;
     loop {
@@ -49,8 +50,13 @@ pub fn ask(request: &Request, socket: &Path, verb: Verb, wait: Duration) -> Resu
                 // The last is a daemon that hangs, with all the callers waiting that it may have.
                 matches!(error.kind(), NotFound | ConnectionRefused | WouldBlock)
             }
+            Failure::NotBegun => true,
             Failure::NoAnswer(_) => matches!(verb, Verb::Del | Verb::Status),
         };
+        if matches!(failure, Failure::NotBegun) && !handed_over {
+            // However long it took: it is the next daemon that is waited for now.
+            (timer, handed_over) = (Timer::start(wait), true);
+        }
         let left = match timer.left() {
             Ok(left) if again => left,
             _ => return Err(away(&failure, socket, wait)),
@@ -80,9 +86,13 @@ fn away(failure: &Failure, socket: &Path, wait: Duration) -> Away {
         Failure::Connect(error) => format!(
             "plexusd cannot be reached at {socket} ({error}; the shim waits up to {wait}); is it running on this node?"
         ),
+        Failure::NotBegun => format!(
+            "plexusd at {socket} stopped before it began the call, and none has taken its place in {wait}; \
+             is it being replaced, or does it refuse this user? See its log"
+        ),
         Failure::NoAnswer(error) => {
             format!("plexusd at {socket} took the call but gave no answer ({error}); was it stopped? See its log")
         }
     };
-    Away { unseen: matches!(failure, Failure::Connect(_)), text }
+    Away { unseen: !matches!(failure, Failure::NoAnswer(_)), text }
 }

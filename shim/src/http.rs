@@ -15,6 +15,9 @@ use crate::timer::Timer;
 /// The largest answer with its headers, in bytes: the largest result, and some room around it.
 const MAX_ANSWER: usize = json::MAX_RESULT + (64 << 10);
 
+/// The status code of a daemon that hands over to another.
+const ELSEWHERE: u16 = 503;
+
 /// What came back.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -29,6 +32,8 @@ pub struct Answer {
 pub enum Failure {
     /// There was no connection, so the daemon has seen nothing.
     Connect(io::Error),
+    /// There was one, but the daemon has not begun the call: it says so, or it has not read all of the request.
+    NotBegun,
     /// There was one, and the daemon may have seen the request.
     NoAnswer(io::Error),
 }
@@ -53,10 +58,18 @@ impl Request {
         let stream = connect(socket).map_err(Failure::Connect)?;
         let mut exchange = Exchange { stream, timer: Timer::start(deadline) };
         // A daemon that refuses the request may answer and close before it has read all of it. The answer counts
-        // then, and where there is none, reading fails too. No half-close afterwards: the daemon takes it for a
-        // caller that has gone away.
-        let _ = exchange.write_all(&self.0);
-        read_answer(&mut BufReader::new(exchange.take(MAX_ANSWER as u64))).map_err(Failure::NoAnswer)
+        // then. No half-close afterwards: the daemon takes it for a caller that has gone away.
+        let written = exchange.write_all(&self.0);
+        match read_answer(&mut BufReader::new(exchange.take(MAX_ANSWER as u64))) {
+            Ok(Answer { status: ELSEWHERE, .. }) => Err(Failure::NotBegun),
+            Ok(answer) => Ok(answer),
+            // The kernel says so where a Unix socket is closed with something in it that was not read.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Failure::NotBegun),
+            Err(error) => Err(match written {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Failure::NotBegun,
+                _ => Failure::NoAnswer(error),
+            }),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use plexus_api::wire::SOCKET_NAME;
 
 use crate::cli::{LedgerArgs, LedgerCommand};
 use crate::ledger::{Abandon, Abandoned, Ledger};
-use crate::server::{ABANDON, post};
+use crate::server::{ABANDON, Reply, post};
 
 /// How long to wait for the ledger where no daemon answers: one may be about to end.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
@@ -36,8 +36,10 @@ pub fn ledger(args: &LedgerArgs) -> anyhow::Result<()> {
 /// The daemon does it where one runs: only who has the lock may write.
 async fn abandon(state_dir: &Path, socket: &Path, which: &Abandon) -> anyhow::Result<Vec<Abandoned>> {
     match post(socket, ABANDON, serde_json::to_vec(which)?).await {
-        Ok((status, body)) if status.is_success() => serde_json::from_slice(&body).context("the daemon's answer"),
-        Ok((status, body)) => match serde_json::from_slice::<CniError>(&body) {
+        Ok(Reply { status, body, .. }) if status.is_success() => {
+            serde_json::from_slice(&body).context("the daemon's answer")
+        }
+        Ok(Reply { status, body, .. }) => match serde_json::from_slice::<CniError>(&body) {
             Ok(error) => bail!("{}", error.msg),
             Err(_) => bail!("plexusd answers {status}: {}", String::from_utf8_lossy(&body)),
         },

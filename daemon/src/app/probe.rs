@@ -1,13 +1,15 @@
 //! `plexusd probe`: a round trip over the socket, as the shim makes one.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use plexus_api::wire::SOCKET_NAME;
 
 use crate::cli::{Probe, ProbeWhat};
-use crate::server::get;
+use crate::server::{Reply, get};
 
 /// How long the daemon may take. A probe of kubelet that is given more time gets to read why.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -27,9 +29,19 @@ pub fn probe(args: &Probe) -> anyhow::Result<()> {
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {PATIENCE:?}"));
         tokio::time::timeout(PATIENCE, get(&socket, path)).await.map_err(late)?
     });
-    let (status, body) = answer.with_context(|| format!("plexusd at {}", socket.display()))?;
-    if status.is_success() {
-        return Ok(());
+    let Reply { status, body, server } = answer.with_context(|| format!("plexusd at {}", socket.display()))?;
+    if !status.is_success() {
+        bail!("{}", String::from_utf8_lossy(&body).trim_end())
     }
-    bail!("{}", String::from_utf8_lossy(&body).trim_end())
+    // Else the old one would speak for a new one that never comes up, and be stopped for it. One that stands by lives.
+    if let (ProbeWhat::Ready, Some(pid)) = (args.what, server.filter(|pid| is_elsewhere(*pid))) {
+        bail!("the plexusd at {} is that of another container (pid {pid}); this one does not serve", socket.display())
+    }
+    Ok(())
+}
+
+/// Whether a process is in another mount namespace, as far as can be seen.
+fn is_elsewhere(pid: i32) -> bool {
+    let namespace = |process: &str| fs::metadata(format!("/proc/{process}/ns/mnt")).map(|it| (it.dev(), it.ino()));
+    matches!((namespace(&pid.to_string()), namespace("self")), (Ok(theirs), Ok(own)) if theirs != own)
 }

@@ -83,7 +83,11 @@ fn write(state_dir: &Path) -> anyhow::Result<()> {
     let tried = || {
         DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
         fs::write(&probe, "written")?;
-        fs::remove_file(&probe)
+        match fs::remove_file(&probe) {
+            // Another plexusd that starts at this moment was quicker.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     };
     let context = || format!("plexusd cannot write its state directory {} (stateDir)", state_dir.display());
     tried().with_context(context)

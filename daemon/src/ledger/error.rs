@@ -21,13 +21,19 @@ pub enum LedgerError {
         why: io::Error,
     },
     /// Another process writes the ledger.
-    #[error("{} is in use by another plexusd{}; stop that one, or give this one another state directory",
-        dir.display(), holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    #[error("{} is in use by another plexusd{}; {}", dir.display(),
+        holder.map(|pid| format!(" (pid {pid}{})", if *stopped { ", which is stopped" } else { "" })).unwrap_or_default(),
+        match holder.filter(|_| *stopped) {
+            Some(pid) => format!("`kill -CONT {pid}` lets it go on, `kill -9 {pid}` ends it"),
+            None => "stop that one, or give this one another state directory".to_owned(),
+        })]
     Locked {
         /// The state directory.
         dir: PathBuf,
         /// The process, where its lock file says so.
         holder: Option<u32>,
+        /// Whether a signal or a debugger has stopped that process.
+        stopped: bool,
     },
     /// An ADD of the same (container, interface) has not ended yet.
     #[error("an ADD of container {container_id} interface {ifname} is going on")]

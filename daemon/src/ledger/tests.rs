@@ -356,7 +356,16 @@ fn errors_are_one_line_that_names_the_file_and_the_remedy() {
             Code::Ledger,
             vec!["c1:eth0.jsonl", "a b", "/q"],
         ),
-        (LedgerError::Locked { dir: "/s".into(), holder: Some(12) }, Code::Ledger, vec!["/s", "pid 12", "stop"]),
+        (
+            LedgerError::Locked { dir: "/s".into(), holder: Some(12), stopped: false },
+            Code::Ledger,
+            vec!["/s", "(pid 12)", "stop that one"],
+        ),
+        (
+            LedgerError::Locked { dir: "/s".into(), holder: Some(12), stopped: true },
+            Code::Ledger,
+            vec!["(pid 12, which is stopped)", "kill -CONT 12", "kill -9 12"],
+        ),
         (
             LedgerError::InFlight { container_id: "c1".to_owned(), ifname: "eth0".to_owned() },
             Code::AlreadyAttached,

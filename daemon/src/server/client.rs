@@ -11,11 +11,22 @@ use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
+/// What came back, and from whom.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status code.
+    pub status: StatusCode,
+    /// The body.
+    pub body: Bytes,
+    /// The process that has bound the socket, where it can be seen.
+    pub server: Option<i32>,
+}
+
 /// `GET path` from the daemon at `socket`; its answer.
 ///
 /// # Errors
 /// [`io::ErrorKind::NotFound`] and [`io::ErrorKind::ConnectionRefused`] where no daemon is there.
-pub async fn get(socket: &Path, path: &str) -> io::Result<(StatusCode, Bytes)> {
+pub async fn get(socket: &Path, path: &str) -> io::Result<Reply> {
     exchange(socket, Request::get(path), Vec::new()).await
 }
 
@@ -23,12 +34,14 @@ pub async fn get(socket: &Path, path: &str) -> io::Result<(StatusCode, Bytes)> {
 ///
 /// # Errors
 /// Those of [`get`].
-pub async fn post(socket: &Path, path: &str, body: Vec<u8>) -> io::Result<(StatusCode, Bytes)> {
+pub async fn post(socket: &Path, path: &str, body: Vec<u8>) -> io::Result<Reply> {
     exchange(socket, Request::post(path).header(header::CONTENT_TYPE, "application/json"), body).await
 }
 
-async fn exchange(socket: &Path, request: Builder, body: Vec<u8>) -> io::Result<(StatusCode, Bytes)> {
+async fn exchange(socket: &Path, request: Builder, body: Vec<u8>) -> io::Result<Reply> {
     let stream = UnixStream::connect(socket).await?;
+    // 0 is a process of another PID namespace.
+    let server = stream.peer_cred().ok().and_then(|server| server.pid()).filter(|pid| *pid != 0);
     let exchange = async {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // It ends with the sender.
@@ -36,7 +49,8 @@ async fn exchange(socket: &Path, request: Builder, body: Vec<u8>) -> io::Result<
         let request = request.header(header::HOST, "plexusd").body(Full::new(Bytes::from(body)))?;
         let response = sender.send_request(request).await?;
         let status = response.status();
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((status, response.into_body().collect().await?.to_bytes()))
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Reply { status, body, server })
     };
     exchange.await.map_err(io::Error::other)
 }

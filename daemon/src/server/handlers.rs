@@ -1,6 +1,7 @@
 //! The paths of the socket: those of Multus, `/cni`, `/healthz`, `/readyz`; `/metrics`; `/alive`, for the daemon before
 //! this one; `/loglevel` and `/ledger/abandon`, for the operator.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -11,34 +12,71 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Router};
-use plexus_api::cni::{CniError, Code};
+use plexus_api::cni::{CniError, Code, Verb};
 use plexus_api::wire::{self, MAX_REQUEST};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::successor::ALIVE;
-use crate::host::Caller;
-use crate::ledger::Abandon;
-use crate::telemetry::{Call, Logs};
-use crate::verbs::Verbs;
+use crate::host::{Caller, Hosts};
+use crate::ledger::{Abandon, Ledger};
+use crate::telemetry::{Call, Logs, Metrics};
+use crate::verbs::{Availability, Verbs};
 
 /// The path on which an operator gives up records.
 pub const ABANDON: &str = "/ledger/abandon";
 
+/// What the paths work with.
 #[derive(Clone)]
-struct Shared {
-    verbs: Arc<Verbs>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-    logs: Logs,
+pub struct Shared {
+    /// The verbs, once this daemon has the ledger. Until then the daemon before this one has it.
+    pub verbs: watch::Receiver<Option<Arc<Verbs>>>,
+    /// What needs no ledger.
+    pub availability: Arc<Availability>,
+    /// Where plugins run.
+    pub hosts: Hosts,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+    /// Where the ledger is.
+    pub state_dir: PathBuf,
+    /// Calls run as tasks of this: a connection that ends is a message to them, never their end.
+    pub tasks: TaskTracker,
+    /// Cancelled when the daemon serves no more.
+    pub stop: CancellationToken,
+    /// What is logged.
+    pub logs: Logs,
 }
 
-/// The paths. Calls run as tasks of `tasks`: a connection that ends is a message to them, never their end.
-pub fn router(verbs: Arc<Verbs>, tasks: TaskTracker, stop: CancellationToken, logs: Logs) -> Router {
-    let metrics = metrics_router(verbs.clone());
-    let shared = Shared { verbs, tasks, stop, logs };
+impl Shared {
+    /// The verbs, where they are there now.
+    fn verbs_now(&self) -> Option<Arc<Verbs>> {
+        self.verbs.borrow().clone()
+    }
+
+    /// The verbs, as soon as they are there; none where this daemon serves no more before that.
+    async fn verbs(&self) -> Option<Arc<Verbs>> {
+        let mut verbs = self.verbs.clone();
+        tokio::select! {
+            biased;
+            found = verbs.wait_for(Option::is_some) => found.ok()?.clone(),
+            () = self.stop.cancelled() => None,
+        }
+    }
+
+    /// What a daemon waits for that has no verbs yet.
+    async fn waits_for(&self) -> String {
+        let state_dir = self.state_dir.clone();
+        let holder = tokio::task::spawn_blocking(move || Ledger::waits_for(&state_dir)).await;
+        holder.map_or_else(|panic| panic.to_string(), |holder| format!("plexusd waits for the ledger: {holder}\n"))
+    }
+}
+
+/// The paths.
+pub fn router(shared: Shared) -> Router {
+    let metrics = metrics_router(shared.clone());
     Router::new()
         .route("/cni", post(cni))
         .route("/loglevel", put(log_level))
@@ -51,12 +89,12 @@ pub fn router(verbs: Arc<Verbs>, tasks: TaskTracker, stop: CancellationToken, lo
 }
 
 /// The paths that tell how the daemon is, and change nothing.
-pub fn metrics_router(verbs: Arc<Verbs>) -> Router {
+pub fn metrics_router(shared: Shared) -> Router {
     Router::new()
         .route("/healthz", get(healthy).post(healthy))
         .route("/readyz", get(ready).post(ready))
         .route("/metrics", get(metrics))
-        .with_state(verbs)
+        .with_state(shared)
 }
 
 /// Multus' metric, where `metricsPort` asks for it.
@@ -66,7 +104,7 @@ async fn count_as_multus(State(shared): State<Shared>, request: Request, next: N
     let code = response.status();
     // Anyone can ask for any path; those that are not there count as one.
     let handler = if code == StatusCode::NOT_FOUND { "NotFound" } else { &path };
-    shared.verbs.metrics.multus_request(handler, code.as_u16(), method.as_str());
+    shared.metrics.multus_request(handler, code.as_u16(), method.as_str());
     response
 }
 
@@ -76,11 +114,18 @@ async fn alive(State(shared): State<Shared>) -> StatusCode {
     StatusCode::OK
 }
 
-async fn healthy() -> StatusCode {
-    StatusCode::OK
+/// Not while this daemon waits for the ledger: probes then end the one that holds it, or this one.
+async fn healthy(State(shared): State<Shared>) -> Response {
+    match shared.verbs_now() {
+        Some(_) => StatusCode::OK.into_response(),
+        None => (StatusCode::INTERNAL_SERVER_ERROR, shared.waits_for().await).into_response(),
+    }
 }
 
-async fn ready(State(verbs): State<Arc<Verbs>>) -> Response {
+async fn ready(State(shared): State<Shared>) -> Response {
+    let Some(verbs) = shared.verbs_now() else {
+        return (StatusCode::INTERNAL_SERVER_ERROR, shared.waits_for().await).into_response();
+    };
     let problems = verbs.problems();
     if problems.is_empty() {
         StatusCode::OK.into_response()
@@ -89,7 +134,8 @@ async fn ready(State(verbs): State<Arc<Verbs>>) -> Response {
     }
 }
 
-async fn metrics(State(verbs): State<Arc<Verbs>>) -> Response {
+async fn metrics(State(shared): State<Shared>) -> Response {
+    let Some(verbs) = shared.verbs().await else { return elsewhere() };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], verbs.metrics().await).into_response()
 }
 
@@ -128,14 +174,23 @@ async fn cni(
     let gone = CancellationToken::new();
     // Dropped with this future when the caller goes away, and after the answer, when nobody listens any more.
     let _guard = gone.clone().drop_guard();
-    let (call, metrics) = (Call::new(&request), shared.verbs.metrics.clone());
+    let is_status = request.env.get("CNI_COMMAND").is_some_and(|verb| verb == Verb::Status.as_str());
+    let verbs = if is_status {
+        None
+    } else {
+        let Some(verbs) = shared.verbs().await else { return elsewhere() };
+        Some(verbs)
+    };
+    let (call, metrics, tasks) = (Call::new(&request), shared.metrics.clone(), shared.tasks.clone());
     // Boxed: it is large, and each layer around it would copy it.
-    let verbs = shared.verbs.clone();
     let serve = Box::pin(async move {
-        let host = verbs.hosts.of(&caller)?;
-        verbs.serve(request, host, gone).await
+        let host = shared.hosts.of(&caller)?;
+        match verbs {
+            Some(verbs) => verbs.serve(request, host, gone).await,
+            None => shared.availability.serve(&request, host, gone).await,
+        }
     });
-    match shared.tasks.spawn(async move { call.observe(&metrics, serve).await }).await {
+    match tasks.spawn(async move { call.observe(&metrics, serve).await }).await {
         Ok(Ok(Some(result))) => answered(result),
         Ok(Ok(None)) => StatusCode::OK.into_response(),
         Ok(Err(error)) => refused(&error),
@@ -152,7 +207,8 @@ async fn abandon(State(shared): State<Shared>, body: Bytes) -> Response {
             return refused(&CniError::new(Code::Decode, msg));
         }
     };
-    match shared.verbs.ledger.abandon(&which).await {
+    let Some(verbs) = shared.verbs().await else { return elsewhere() };
+    match verbs.ledger.abandon(&which).await {
         Ok(abandoned) => json(&abandoned),
         Err(error) => refused(&error.into()),
     }
@@ -169,6 +225,12 @@ fn json(value: &impl Serialize) -> Response {
     }
 }
 
+/// Nothing was done, and another daemon is or will be at the socket: the caller asks again.
+fn elsewhere() -> Response {
+    let error = CniError::new(Code::TryAgain, "this plexusd serves no more, another does; nothing was done");
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::CONTENT_TYPE, "application/json")], body(&error)).into_response()
+}
+
 /// Refuses a request of which it is not known what call it is.
 fn unreadable(error: &CniError) -> Response {
     tracing::warn!(code = error.code, "{}", error.msg);
@@ -176,6 +238,9 @@ fn unreadable(error: &CniError) -> Response {
 }
 
 fn refused(error: &CniError) -> Response {
-    let body = serde_json::to_vec(error).unwrap_or_default();
-    (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "application/json")], body(error)).into_response()
+}
+
+fn body(error: &CniError) -> Vec<u8> {
+    serde_json::to_vec(error).unwrap_or_default()
 }

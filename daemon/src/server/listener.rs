@@ -1,7 +1,7 @@
 //! The socket: made with rights for root alone, and handed over to the next daemon by renaming.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use futures_util::StreamExt;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use inotify::{EventStream, Inotify, WatchMask};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::host::Hosts;
@@ -29,9 +30,18 @@ pub struct Listener {
     path: PathBuf,
     allowed_uid: Option<u32>,
     hosts: Hosts,
-    /// What tells this socket from one that another daemon puts in its place.
-    inode: u64,
-    changes: EventStream<[u8; 4096]>,
+    /// What tells this socket from one that another daemon puts in its place: device and inode. The kernel does not
+    /// give them again while the socket is open.
+    identity: (u64, u64),
+    changes: EventStream<Vec<u8>>,
+}
+
+/// What is at the socket's path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Ours,
+    AnotherDaemons,
+    Nothing,
 }
 
 /// Why [`Listener::serve`] ended.
@@ -55,23 +65,35 @@ impl Listener {
         let close = || std::fs::set_permissions(own_directory(dir)?, PermissionsExt::from_mode(0o700));
         made.and_then(|()| close()).map_err(|e| at(e, dir))?;
         let path = dir.join(name);
-        let fresh = dir.join(format!(".{name}.{}", std::process::id()));
+        let fresh = temporary(&path);
         let bind = || {
+            sweep(dir, &prefix(name));
             match std::fs::remove_file(&fresh) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
             let socket = UnixListener::bind(&fresh)?;
             std::fs::set_permissions(&fresh, PermissionsExt::from_mode(0o600))?;
-            let inode = std::fs::metadata(&fresh)?.ino();
+            let identity = identity(&fresh)?;
             std::fs::rename(&fresh, &path)?;
-            // From here on a successor is noticed; one that came before it is, by the inode, at the first look.
+            // From here on it is noticed when another comes or this one goes; what came before that is, at the first look.
             let inotify = Inotify::init()?;
-            inotify.watches().add(dir, WatchMask::MOVED_TO | WatchMask::ONLYDIR)?;
-            Ok((socket, inode, inotify.into_event_stream([0; 4096])?))
+            let gone = WatchMask::DELETE | WatchMask::MOVED_FROM | WatchMask::DELETE_SELF | WatchMask::MOVE_SELF;
+            inotify.watches().add(dir, WatchMask::MOVED_TO | gone | WatchMask::ONLYDIR)?;
+            Ok((socket, identity, inotify.into_event_stream(vec![0; 4096])?))
         };
-        let (socket, inode, changes) = bind().map_err(|error| at(error, &path))?;
-        Ok(Self { socket, path, allowed_uid, hosts, inode, changes })
+        let (socket, identity, changes) = bind().map_err(|error| at(error, &path))?;
+        Ok(Self { socket, path, allowed_uid, hosts, identity, changes })
+    }
+
+    /// Binds it again, where it has been taken off its path. Who has come to it already is served.
+    async fn again(self, router: &Router, connections: &TaskTracker) -> io::Result<Self> {
+        tracing::warn!(socket = %self.path.display(), "the socket was removed by another program; it is made again");
+        let dir = self.path.parent().unwrap_or(Path::new("/"));
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let bound = Self::bind(dir, &name, self.allowed_uid, self.hosts.clone());
+        self.drain(router, connections).await;
+        bound
     }
 
     /// Where the socket is.
@@ -80,54 +102,105 @@ impl Listener {
     }
 
     /// Serves callers until `stop`, or until another daemon has taken the socket's place; then those who have come by
-    /// then, and waits for all answers that are under way.
-    pub async fn serve(mut self, router: Router, stop: CancellationToken) -> Ended {
-        let graceful = GracefulShutdown::new();
+    /// then, and waits for all answers that are under way. In every case `stop` is cancelled before that: who waits for
+    /// it must have an answer, too.
+    ///
+    /// # Errors
+    /// The socket was taken off its path, and cannot be made again.
+    pub async fn serve(mut self, router: Router, stop: CancellationToken) -> io::Result<Ended> {
+        let (connections, told) = (TaskTracker::new(), stop.clone().drop_guard());
         let ended = loop {
-            if self.is_superseded() {
-                break Ended::Superseded;
+            match self.place() {
+                Place::Ours => {}
+                Place::AnotherDaemons => break Ended::Superseded,
+                Place::Nothing => self = self.again(&router, &connections).await?,
             }
             tokio::select! {
                 accepted = self.socket.accept() => {
-                    admit(accepted.map(|(stream, _)| stream), self.allowed_uid, &self.hosts, &router, &graceful).await;
+                    admit(accepted.map(|(stream, _)| stream), self.allowed_uid, &self.hosts, &router, &connections).await;
                 }
                 _ = self.changes.next() => {}
                 () = stop.cancelled() => break Ended::Stopped,
             }
         };
-        if ended == Ended::Stopped && !self.is_superseded() {
+        if ended == Ended::Stopped && self.place() == Place::Ours {
             // Whoever comes now waits for the next daemon, and does not fall into a queue that nobody serves.
             self.withdraw();
         }
+        drop(told);
+        self.drain(&router, &connections).await;
+        connections.close();
+        connections.wait().await;
+        Ok(ended)
+    }
+
+    /// Admits all who have come.
+    async fn drain(self, router: &Router, connections: &TaskTracker) {
         // Asked of the kernel and not of the runtime, which may not have heard yet of who has come.
         let Self { socket, allowed_uid, hosts, .. } = self;
         match socket.into_std() {
             Ok(socket) => {
                 while let Ok((stream, _)) = socket.accept() {
                     let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
-                    admit(stream, allowed_uid, &hosts, &router, &graceful).await;
+                    admit(stream, allowed_uid, &hosts, router, connections).await;
                 }
             }
             Err(error) => tracing::error!(%error, "callers that are waiting are turned away"),
         }
-        graceful.shutdown().await;
-        ended
     }
 
     /// Takes the socket off its path. It is moved before it is looked at and removed: one that another daemon has put
-    /// there meanwhile is put back.
+    /// there meanwhile is put back, unless that one has noticed and made another.
     fn withdraw(&self) {
-        let aside = self.path.with_extension(format!("{}.old", std::process::id()));
+        let aside = temporary(&self.path);
         if std::fs::rename(&self.path, &aside).is_err() {
             return;
         }
-        let is_ours = std::fs::metadata(&aside).is_ok_and(|there| there.ino() == self.inode);
-        let _ = if is_ours { std::fs::remove_file(&aside) } else { std::fs::rename(&aside, &self.path) };
+        let is_ours = identity(&aside).is_ok_and(|there| there == self.identity);
+        if is_ours || renameat_with(CWD, &aside, CWD, &self.path, RenameFlags::NOREPLACE).is_err() {
+            let _ = std::fs::remove_file(&aside);
+        }
     }
 
-    /// Whether the path leads to another daemon's socket.
-    fn is_superseded(&self) -> bool {
-        std::fs::metadata(&self.path).is_ok_and(|there| there.ino() != self.inode)
+    fn place(&self) -> Place {
+        match identity(&self.path) {
+            Ok(there) if there != self.identity => Place::AnotherDaemons,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Place::Nothing
+            }
+            // What cannot be looked at is not known to have changed.
+            _ => Place::Ours,
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|there| (there.dev(), there.ino()))
+}
+
+/// Where this process has the socket while it is not at its path.
+fn temporary(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{}{}", prefix(&name), std::process::id()))
+}
+
+fn prefix(name: &str) -> String {
+    format!(".{name}.")
+}
+
+/// Removes what daemons have left that were killed while they put their socket in place or took it away: nobody listens
+/// there.
+fn sweep(dir: &Path, prefix: &str) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
+        if !is_socket || !entry.file_name().to_string_lossy().starts_with(prefix) {
+            continue;
+        }
+        let refused = std::os::unix::net::UnixStream::connect(entry.path());
+        if refused.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            // One that stays does no harm.
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -145,7 +218,7 @@ async fn admit(
     allowed_uid: Option<u32>,
     hosts: &Hosts,
     router: &Router,
-    graceful: &GracefulShutdown,
+    connections: &TaskTracker,
 ) {
     match accepted {
         Ok(stream) if is_allowed(&stream, allowed_uid) => {
@@ -159,9 +232,10 @@ async fn admit(
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(REQUEST_TIMEOUT)
+                // One call each, and none is closed before it was read, however late that is.
+                .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
-            let connection = graceful.watch(connection);
-            tokio::spawn(async move {
+            connections.spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection ended early");
                 }

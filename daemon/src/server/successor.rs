@@ -8,15 +8,17 @@ use tokio::net::UnixStream;
 /// The path on which a daemon answers when it stops.
 pub(super) const ALIVE: &str = "/alive";
 
-/// Waits until the daemon at `socket` stops or dies. Ends at once where there is none.
+/// Waits until no daemon is at `socket`. One that hands over to another is followed by that one.
 pub async fn outlive(socket: &Path) {
-    let watch = async {
-        let mut stream = UnixStream::connect(socket).await?;
-        stream.write_all(format!("GET {ALIVE} HTTP/1.1\r\nHost: plexusd\r\n\r\n").as_bytes()).await?;
-        // An answer says as much as an end without one.
-        stream.read(&mut [0; 1]).await
-    };
-    if let Err(error) = watch.await {
-        tracing::debug!(%error, "the daemon that took over is gone");
+    loop {
+        let mut stream = match UnixStream::connect(socket).await {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%error, "no other daemon"),
+        };
+        let request = format!("GET {ALIVE} HTTP/1.1\r\nHost: plexusd\r\n\r\n");
+        if stream.write_all(request.as_bytes()).await.is_ok() {
+            // An answer says as much as an end without one.
+            let _ = stream.read(&mut [0; 1]).await;
+        }
     }
 }

@@ -12,3 +12,4 @@ mod sandboxes;
 mod source;
 mod startup_taint;
 mod status;
+mod takeover;

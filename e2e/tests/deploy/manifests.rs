@@ -154,6 +154,8 @@ fn an_update_starts_the_new_daemon_beside_the_old_one() {
     let objects = Objects::of_node();
     let strategy = &objects.one("DaemonSet")["spec"]["updateStrategy"];
     assert_eq!(strategy, &json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}));
+    // A new one that dies when it has just taken over leaves the old one to serve again.
+    assert!(objects.one("DaemonSet")["spec"]["minReadySeconds"].as_u64() >= Some(10));
     // With the host's network a second pod that has them does not fit on the node.
     assert_eq!(objects.container().get("ports"), None);
     let grace = objects.pod_spec()["terminationGracePeriodSeconds"].as_u64().expect("a time");

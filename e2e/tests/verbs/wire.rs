@@ -55,7 +55,7 @@ fn another_user_is_not_answered() {
     let config = json!({"cniVersion": "1.1.0", "name": "plexus", "daemonWaitStatus": "10ms"});
     serde_json::to_writer(child.stdin.take().expect("it is piped"), &config).expect("it reads");
     let answer: plexus_e2e::Answer = child.wait_with_output().expect("it ends").into();
-    answer.expect_error(50, &["no answer"]);
+    answer.expect_error(50, &["refuse this user"]);
     assert!(plexus.daemon.log().contains("65534"), "{}", plexus.daemon.log());
     plexus.runtime.status().expect_silence();
 }

@@ -169,6 +169,11 @@ impl Store {
         self.0.borrow().synced()
     }
 
+    /// Waits until [`Store::synced`]; whether it is so at `deadline`.
+    pub async fn wait_synced(&self, deadline: Instant) -> bool {
+        self.wait(deadline, |tables| tables.synced().then_some(())).await.is_some()
+    }
+
     /// What the store is now, for the metrics.
     pub fn reading(&self) -> CacheReading {
         let tables = self.0.borrow();

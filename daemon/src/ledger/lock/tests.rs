@@ -2,36 +2,40 @@ use super::*;
 
 const LONG: Duration = Duration::from_mins(1);
 
+fn acquire(dir: &Path, wait: Duration) -> Result<WriterLock, LedgerError> {
+    LockFile::open(dir)?.lock(wait)
+}
+
 #[test]
 fn a_second_writer_is_told_who_has_it() {
     let dir = tempfile::tempdir().expect("a directory");
-    let first = WriterLock::acquire(dir.path(), Duration::ZERO).expect("free");
+    let first = acquire(dir.path(), Duration::ZERO).expect("free");
     for wait in [Duration::ZERO, Duration::from_millis(1)] {
-        let error = WriterLock::acquire(dir.path(), wait).expect_err("taken");
+        let error = acquire(dir.path(), wait).expect_err("taken");
         let LedgerError::Locked { holder, .. } = &error else { panic!("{error}") };
         assert_eq!(*holder, Some(std::process::id()));
     }
     drop(first);
     // Who gave up does not keep it.
-    WriterLock::acquire(dir.path(), LONG).expect("free again");
+    acquire(dir.path(), LONG).expect("free again");
 }
 
 #[test]
 fn a_writer_that_waits_takes_over() {
     let dir = tempfile::tempdir().expect("a directory");
-    let first = WriterLock::acquire(dir.path(), Duration::ZERO).expect("free");
+    let first = acquire(dir.path(), Duration::ZERO).expect("free");
     let path = dir.path().to_owned();
-    let second = std::thread::spawn(move || WriterLock::acquire(&path, LONG));
+    let second = std::thread::spawn(move || acquire(&path, LONG));
     drop(first);
     let _second = second.join().expect("the thread").expect("handed over");
-    WriterLock::acquire(dir.path(), Duration::ZERO).expect_err("taken again");
+    acquire(dir.path(), Duration::ZERO).expect_err("taken again");
 }
 
 #[test]
 fn a_stale_lock_file_is_no_lock() {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::write(dir.path().join(LOCK_FILE), "123456789\n").expect("write");
-    let _lock = WriterLock::acquire(dir.path(), Duration::ZERO).expect("nobody has it");
+    let _lock = acquire(dir.path(), Duration::ZERO).expect("nobody has it");
     let text = std::fs::read_to_string(dir.path().join(LOCK_FILE)).expect("read");
     assert_eq!(text, format!("{}\n", std::process::id()));
 }
@@ -51,9 +55,9 @@ fn a_lock_of_another_process_ends_with_it() {
         .spawn()
         .expect("util-linux");
     BufReader::new(other.stdout.take().expect("stdout")).read_line(&mut String::new()).expect("it has the lock");
-    let error = WriterLock::acquire(dir.path(), Duration::ZERO).expect_err("taken");
+    let error = acquire(dir.path(), Duration::ZERO).expect_err("taken");
     assert!(error.to_string().contains(&format!("pid {}", other.id())), "{error}");
     drop(other.stdin.take());
     other.wait().expect("wait");
-    WriterLock::acquire(dir.path(), LONG).expect("it ended");
+    acquire(dir.path(), LONG).expect("it ended");
 }
