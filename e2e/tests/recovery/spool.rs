@@ -99,7 +99,7 @@ fn a_spooled_del_deletes_what_was_there_when_it_came_and_nothing_newer() {
         stage.wait_spool(&[]);
         if is_due {
             stage.wait_records(&[]);
-            assert_eq!(stage.calls(&target, 2), ["DEL second net1", "DEL first eth0"], "{name}");
+            assert_eq!(stage.calls(&target, 2), ["DEL second net1", "DEL main eth0"], "{name}");
         } else {
             assert_eq!(stage.records(), [target.container.as_str()], "{name}");
             assert_eq!(stage.calls(&target, 2), [] as [&str; 0], "{name}");
