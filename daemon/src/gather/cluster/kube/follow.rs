@@ -25,7 +25,8 @@ use super::trouble::Trouble;
 const PAGE: u32 = 250;
 /// How long one page of a list, or the begin of a watch, may take.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How long a watch may be silent: API servers send a bookmark about once a minute.
+/// How long a watch may be silent. Many API servers send a bookmark once a minute, but none has to: it may be well, or its
+/// connection may be dead, and a new watch tells.
 const SILENCE: Duration = Duration::from_secs(100);
 /// For how long the server is asked to watch, in seconds; up to [`SPREAD`] is added.
 const WATCH: u32 = 240;
@@ -134,7 +135,7 @@ impl<T: Kind> Follower<T> {
             tracing::info!("{} are watched again", T::NAME);
         }
         loop {
-            let event = timeout(SILENCE, events.next()).await.map_err(|_| Trouble::Silent(SILENCE))?;
+            let Ok(event) = timeout(SILENCE, events.next()).await else { return Ok(()) };
             match event.transpose()? {
                 None => return Ok(()),
                 Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {

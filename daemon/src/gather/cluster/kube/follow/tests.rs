@@ -204,7 +204,11 @@ async fn a_watch_goes_on_from_where_it_was() {
     assert_eq!(asked.requests().len(), 5, "it is listed once");
     let times = asked.times();
     let silent = times[4] - times[3];
-    assert!(silent >= SILENCE && silent < SILENCE * 2, "a watch without a word for {silent:?}");
+    // Without a pause: that is no trouble.
+    assert!(
+        silent >= SILENCE && silent < SILENCE + Duration::from_millis(100),
+        "a watch without a word for {silent:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
