@@ -6,9 +6,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use plexus_api::rows;
 use plexus_e2e::binaries::binary;
-use plexus_e2e::{Changes, Daemon, Flavour, Manifests, Node, Pod, Runtime, Script, Step, Target, node};
+use plexus_e2e::{Call, Changes, Daemon, Flavour, Manifests, Node, Pod, Runtime, Sandbox, Script, Step, Target, node};
 use serde_json::{Value, json};
 
 const NET_D: &str = "/etc/cni/net.d";
@@ -294,4 +296,49 @@ fn leaving_a_node_withdraws_first_and_removes_the_shim_last() {
     daemon.restart();
     assert!(stage.exists(OURS) && !stage.exists("/var/lib/plexus/uninstalled"));
     assert!(stage.bin.join("plexus").exists());
+}
+
+#[test]
+fn a_node_goes_from_multus_to_plexus_and_back_under_its_pods() {
+    rows!("R-088");
+    const MULTUS: &str = "/etc/cni/net.d/00-multus.conf";
+    const CACHE: &str = "/var/lib/cni/multus";
+    let node = node!();
+    let stage = Stage::set(&node);
+    stage.primary();
+    let multus = json!({"cniVersion": "1.0.0", "name": "multus-cni-network", "type": "multus-shim"}).to_string();
+    stage.write(MULTUS, &multus);
+    // Given pods that Multus attached, and Plexus installed beside Multus.
+    let (ends, stays, new) = (node.sandbox("ends"), node.sandbox("stays"), node.sandbox("web"));
+    let attached = STANDARD.encode(node.run(|| fs::read(PRIMARY)).expect("the primary"));
+    let of = |sandbox: &Sandbox<'_>| format!("{CACHE}/{}", sandbox.id());
+    node.run(|| fs::create_dir_all(CACHE)).expect("a directory");
+    for sandbox in [&ends, &stays] {
+        sandbox.ip("link add eth0 type bridge");
+        stage.write(&of(sandbox), &json!([{"Name": "ovn", "Bytes": attached}]).to_string());
+    }
+    let mut config = stage.config();
+    config["recoveryInterval"] = json!("50ms");
+    let mut daemon = stage.daemon(&config);
+    daemon.launch();
+    until_not_ready(&daemon, "00-multus.conf sorts before");
+    // When Multus goes, then Plexus serves its pods and new ones.
+    node.run(|| fs::remove_file(MULTUS)).expect("the file");
+    daemon.wait_ready();
+    let runtime = stage.runtime(stage.bin.join("plexus"));
+    runtime.del(&Target::new(&ends, "eth0", &Pod::new("ends"))).expect_silence();
+    assert!(ends.link("eth0").is_none() && !stage.exists(&of(&ends)));
+    runtime.add(&Target::new(&new, "eth0", &Pod::new("web"))).result();
+    // When Multus is back and Plexus goes, then the runtime asks Multus, and what Plexus attached is not forgotten.
+    daemon.stop();
+    stage.write(MULTUS, &multus);
+    daemon.launch_to("uninstall");
+    until_not_ready(&daemon, "1 interfaces are attached by Plexus");
+    assert!(!stage.exists(OURS));
+    new.remove();
+    daemon.wait_ready();
+    assert!(!stage.bin.join("plexus").exists());
+    assert!(stage.exists(MULTUS) && stage.exists(&of(&stays)), "what Multus has to go on with");
+    let calls: Vec<_> = node.calls().iter().map(Call::summary).collect();
+    assert_eq!(calls, ["DEL ovn eth0", "ADD ovn eth0", "DEL ovn eth0"]);
 }
