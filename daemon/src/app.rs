@@ -89,12 +89,6 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
             ledger = open_ledger(settings.state_dir.clone()) => ledger?,
             () = signals.next() => return Ok(()),
         };
-        tokio::select! {
-            held = strays::hold(&ledger, settings.plugin_timeout) => if let Err(error) = held {
-                tracing::warn!(%error, "cannot tell whether plugins of an earlier plexusd still run");
-            },
-            () = signals.next() => return Ok(()),
-        }
         let limits = Limits {
             bin_dirs: settings
                 .bin_dir
@@ -105,8 +99,15 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
             slots: settings.max_plugin_runs.unwrap_or_else(memory::plugin_runs),
             mark: (strays::MARK, ledger.mark().to_owned()),
         };
+        let delegates = Delegates::new(limits, metrics.clone());
+        tokio::select! {
+            held = strays::hold(&ledger, &delegates, settings.plugin_timeout) => if let Err(error) = held {
+                tracing::warn!(%error, "cannot tell whether plugins of an earlier plexusd still run");
+            },
+            () = signals.next() => return Ok(()),
+        }
         let verbs = Verbs {
-            delegates: Delegates::new(limits, metrics.clone()),
+            delegates,
             hosts: hosts.clone(),
             reporter: reporter(),
             live: live.clone(),

@@ -29,7 +29,7 @@ impl Verbs {
                 return;
             }
         };
-        let _slot = self.delegates.slot(Priority::Del).await;
+        let _turn = self.delegates.turn(Priority::Del, &incoming.subject(), &attachments).await;
         let time = incoming.settings.del_timeout / u32::try_from(attachments.len().max(1)).unwrap_or(u32::MAX);
         for attachment in attachments.iter().rev() {
             let call = incoming.delegate_call(time, CancellationToken::new());
