@@ -60,8 +60,10 @@ pub fn serve(args: &Serve, duty: Duty) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
     let outcome = runtime.block_on(run(args, duty, &file, &settings, &logs));
-    // A wait for the ledger that nobody waits for any more must not keep the process.
-    runtime.shutdown_background();
+    // Neither waited for nor dropped. A wait for the ledger that nobody waits for any more must not keep the process; and
+    // with the calls that did not end their plugins would be killed, some of them, at any point. The next daemon waits for
+    // those, as after a SIGKILL.
+    std::mem::forget(runtime);
     outcome
 }
 
