@@ -63,8 +63,10 @@ pub fn serve(args: &Serve, duty: Duty) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
     let outcome = runtime.block_on(run(args, duty, &file, &settings, &logs));
-    // A wait for the ledger that nobody waits for any more must not keep the process.
-    runtime.shutdown_background();
+    // Neither waited for nor dropped. A wait for the ledger that nobody waits for any more must not keep the process; and
+    // with the calls that did not end their plugins would be killed, some of them, at any point. The next daemon waits for
+    // those, as after a SIGKILL.
+    std::mem::forget(runtime);
     outcome
 }
 
@@ -121,7 +123,7 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
             logs: logs.clone(),
         });
         let ledger = tokio::select! {
-            ledger = own(waiting, settings.plugin_timeout) => ledger.map(Some),
+            ledger = own(waiting, &delegates, settings.plugin_timeout) => ledger.map(Some),
             ended = &mut shift.server => Shift::superseded(ended).map(|()| None),
             () = signals.next() => {
                 shift.end().await;
@@ -196,9 +198,9 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
 
 /// The right to write the ledger, once the daemon before this one has let go of it and what of its plugins could do harm
 /// has ended.
-async fn own(ledger: Unowned, plugin_timeout: Duration) -> anyhow::Result<Ledger> {
+async fn own(ledger: Unowned, delegates: &Delegates, plugin_timeout: Duration) -> anyhow::Result<Ledger> {
     let ledger = tokio::task::spawn_blocking(move || ledger.own(LOCK_WAIT)).await??;
-    if let Err(error) = strays::hold(&ledger, plugin_timeout).await {
+    if let Err(error) = strays::hold(&ledger, delegates, plugin_timeout).await {
         tracing::warn!(%error, "cannot tell whether plugins of an earlier plexusd still run");
     }
     Ok(ledger)

@@ -147,9 +147,9 @@ impl Ledger {
         spool::files(dir)
     }
 
-    /// The lane of a container. Waits for who has it now, and for GC; in the order of arrival.
+    /// The lane of a container. Waits for who has it now, in the order of arrival.
     pub async fn lane(&self, container_id: &str) -> Lane {
-        Lane::shared(Arc::clone(&self.0), container_id).await
+        Lane::take(Arc::clone(&self.0), container_id).await
     }
 
     /// The lane of a container for an ADD of `ifname`.
@@ -160,7 +160,7 @@ impl Ledger {
         AddLane::take(Arc::clone(&self.0), (container_id.to_owned(), ifname.to_owned())).await
     }
 
-    /// The whole ledger. Waits for all lanes; who asks for one meanwhile waits behind.
+    /// The whole ledger, which keeps all calls waiting. Waits for all lanes; who asks for one meanwhile waits behind.
     pub async fn exclusive(&self) -> Exclusive {
         Exclusive::take(Arc::clone(&self.0)).await
     }
@@ -173,14 +173,14 @@ impl Ledger {
         self.0.journal.keys()
     }
 
-    /// The keys of all files but those of ADDs that are in flight.
+    /// The keys of all files, and those of the ADDs in flight, which may have files or not; of one moment.
     ///
     /// # Errors
     /// Those of [`Ledger::keys`].
-    pub fn settled_keys(&self) -> Result<HashSet<Key>, LedgerError> {
+    pub fn keys_and_adds(&self) -> Result<(Vec<Key>, HashSet<Key>), LedgerError> {
         // Held meanwhile, so that none begins or ends.
         let adds = locked(&self.0.adds);
-        Ok(self.keys()?.into_iter().filter(|key| !adds.contains(key)).collect())
+        Ok((self.keys()?, adds.clone()))
     }
 
     /// Reads a record as anybody may, without its lane; see [`Lane::load`]. Blocking.

@@ -113,7 +113,7 @@ impl Delegates {
         network: &NetworkConfig,
         valid: &[ValidAttachment],
     ) -> Result<(), Vec<CniError>> {
-        if network.disable_gc || network.cni_version < Version::V1_1_0 {
+        if !wants_gc(network) {
             return Ok(());
         }
         let mut errors = Vec::new();
@@ -168,6 +168,11 @@ impl Delegates {
     fn dirs(&self, call: &Call) -> Vec<PathBuf> {
         lookup::search_path(&self.0.bin_dirs, &call.path)
     }
+}
+
+/// Whether GC calls any plugin of this network.
+pub fn wants_gc(network: &NetworkConfig) -> bool {
+    !network.disable_gc && network.cni_version >= Version::V1_1_0
 }
 
 /// The programs of these types, one each.

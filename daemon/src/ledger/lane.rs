@@ -1,5 +1,5 @@
 //! Who may touch the records of a container: one holder a container at a time, many containers at once, and nobody
-//! while GC has them all.
+//! while the uninstallation has them all.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -24,27 +24,16 @@ pub struct Lane {
 struct Hold {
     _turn: OwnedMutexGuard<()>,
     _seat: Seat,
-    _gate: Gate,
-}
-
-#[derive(Debug)]
-enum Gate {
-    Shared(#[expect(dead_code, reason = "held, not read")] OwnedRwLockReadGuard<()>),
-    Exclusive(#[expect(dead_code, reason = "held, not read")] Arc<OwnedRwLockWriteGuard<()>>),
+    _gate: OwnedRwLockReadGuard<()>,
 }
 
 impl Lane {
-    async fn take(ledger: Arc<Inner>, container_id: &str, gate: Gate) -> Self {
-        // The gate comes first: whoever waits in a lane has passed it, so that nobody waits in one while GC works.
+    pub(super) async fn take(ledger: Arc<Inner>, container_id: &str) -> Self {
+        let gate = Arc::clone(&ledger.gate).read_owned().await;
         let seat = Seat::take(&ledger, container_id);
         let turn = Arc::clone(&seat.mutex).lock_owned().await;
         let hold = Arc::new(Hold { _turn: turn, _seat: seat, _gate: gate });
         Self { ledger, container_id: container_id.to_owned(), hold }
-    }
-
-    pub(super) async fn shared(ledger: Arc<Inner>, container_id: &str) -> Self {
-        let gate = Gate::Shared(Arc::clone(&ledger.gate).read_owned().await);
-        Self::take(ledger, container_id, gate).await
     }
 
     /// The container.
@@ -140,7 +129,7 @@ pub struct AddLane {
 impl AddLane {
     pub(super) async fn take(ledger: Arc<Inner>, key: Key) -> Result<Self, LedgerError> {
         let ticket = Ticket::take(&ledger, key)?;
-        let lane = Lane::shared(ledger, &ticket.key.0).await;
+        let lane = Lane::take(ledger, &ticket.key.0).await;
         Ok(Self { lane, _ticket: ticket })
     }
 }
@@ -153,23 +142,17 @@ impl Deref for AddLane {
     }
 }
 
-/// The whole ledger, for GC: no lane is held, and none is given to others.
+/// The whole ledger: no lane is held, and none is given to others.
 #[derive(Debug)]
 pub struct Exclusive {
     ledger: Arc<Inner>,
-    gate: Arc<OwnedRwLockWriteGuard<()>>,
+    _gate: OwnedRwLockWriteGuard<()>,
 }
 
 impl Exclusive {
     pub(super) async fn take(ledger: Arc<Inner>) -> Self {
-        let gate = Arc::new(Arc::clone(&ledger.gate).write_owned().await);
-        Self { ledger, gate }
-    }
-
-    /// A lane under this lock, which lasts until the last of them is dropped. Lanes of different containers can be
-    /// worked on in parallel.
-    pub async fn lane(&self, container_id: &str) -> Lane {
-        Lane::take(Arc::clone(&self.ledger), container_id, Gate::Exclusive(Arc::clone(&self.gate))).await
+        let gate = Arc::clone(&ledger.gate).write_owned().await;
+        Self { ledger, _gate: gate }
     }
 
     /// The keys of all records.
@@ -181,7 +164,7 @@ impl Exclusive {
     }
 }
 
-/// Lanes hold it shared, GC alone.
+/// Lanes hold it shared.
 pub(super) type GlobalGate = Arc<RwLock<()>>;
 
 /// The mutexes of the containers that somebody holds or waits for.

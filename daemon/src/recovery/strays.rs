@@ -15,7 +15,8 @@ use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::evidence::{numbered, unless_gone};
-use crate::ledger::Ledger;
+use crate::delegate::Delegates;
+use crate::ledger::{Ledger, Record};
 
 /// The name of the variable; its value is [`Ledger::mark`].
 pub const MARK: &str = "PLEXUS_LEDGER";
@@ -30,13 +31,13 @@ struct Stray {
     container_id: String,
 }
 
-/// Holds the lanes of all containers for which a plugin of an earlier daemon still runs, each until those have ended;
-/// what runs on after `patience` is killed. To be called before anything is served. Waits itself for GC, which belongs
-/// to no container.
+/// Holds the lanes of all containers for which a plugin of an earlier daemon still runs, each until those have ended, and
+/// keeps GC from their networks; what runs on after `patience` is killed. To be called before anything is served. Waits
+/// itself for GC, which belongs to no container.
 ///
 /// # Errors
 /// As looking at the processes fails. A kernel before 5.3 cannot tell the end of another's child.
-pub async fn hold(ledger: &Ledger, patience: Duration) -> io::Result<()> {
+pub async fn hold(ledger: &Ledger, delegates: &Delegates, patience: Duration) -> io::Result<()> {
     let end = Instant::now() + patience;
     let mut containers: BTreeMap<String, Vec<Stray>> = BTreeMap::new();
     for stray in find(ledger.mark()).await? {
@@ -53,9 +54,13 @@ pub async fn hold(ledger: &Ledger, patience: Duration) -> io::Result<()> {
             continue;
         }
         let lane = ledger.lane(&container_id).await;
+        let records = records(ledger, &container_id);
+        let attachments: Vec<_> = records.into_iter().flat_map(|record| record.planned.attachments).collect();
+        let call = format!("a plugin of an earlier plexusd for container {container_id}");
+        let pass = delegates.pass(&call, &attachments).await;
         tokio::spawn(async move {
             outlast.await;
-            drop(lane);
+            drop((lane, pass));
         });
     }
     Ok(())
@@ -67,10 +72,7 @@ fn verbs_in_flight(ledger: &Ledger, container_id: &str) -> &'static [&'static st
     if container_id.is_empty() {
         return &["GC"];
     }
-    let keys = ledger.keys().unwrap_or_default();
-    let records =
-        keys.iter().filter(|(id, _)| id == container_id).filter_map(|(id, ifname)| ledger.read(id, ifname).ok()?);
-    let records: Vec<_> = records.collect();
+    let records = records(ledger, container_id);
     if records.iter().any(|record| !record.completed) {
         &["ADD", "DEL"]
     } else if records.iter().any(|record| record.deleting) {
@@ -78,6 +80,12 @@ fn verbs_in_flight(ledger: &Ledger, container_id: &str) -> &'static [&'static st
     } else {
         &[]
     }
+}
+
+fn records(ledger: &Ledger, container_id: &str) -> Vec<Record> {
+    let keys = ledger.keys().unwrap_or_default();
+    let own = keys.iter().filter(|(id, _)| id == container_id);
+    own.filter_map(|(id, ifname)| ledger.read(id, ifname).ok()?).collect()
 }
 
 /// Waits until no plugin of these verbs runs for the container, and kills them at `end`.

@@ -15,7 +15,7 @@ use super::undo::Undo;
 use super::{Verbs, routes};
 use crate::clock::unix_ms;
 use crate::config::Settings;
-use crate::delegate::{AddError, Call, Priority, Slot};
+use crate::delegate::{AddError, Call, Priority, Turn};
 use crate::gather;
 use crate::ledger::{AddLane, FORMAT, LedgerError, Line, PLEXUSD, Planned, Record};
 use crate::netns::Netns;
@@ -48,11 +48,12 @@ impl Verbs {
         });
         let (netns, planned) = prepared?;
         let record = lane.plan(planned).await?;
-        let slot = Some(self.delegates.slot(Priority::Add).await);
-        let mut adding = Adding { verbs: self, incoming, call, netns, lane: &lane, record, results: Vec::new(), slot };
+        let subject = incoming.subject();
+        let turn = Some(self.delegates.turn(Priority::Add, &subject, &record.planned.attachments).await);
+        let mut adding = Adding { verbs: self, incoming, call, netns, lane: &lane, record, results: Vec::new(), turn };
         let outcome = caught(adding.run()).await;
         let Err(error) = outcome else { return outcome };
-        let Adding { call, record, slot, .. } = adding;
+        let Adding { call, record, turn, .. } = adding;
         if !call.cancel.is_cancelled() {
             self.reporter.event(
                 &record.planned.pod,
@@ -60,9 +61,9 @@ impl Verbs {
                 format!("{error}; the runtime will try again"),
             );
         }
-        let _slot = match slot {
-            Some(slot) => slot,
-            None => self.delegates.slot(Priority::Del).await,
+        let _turn = match turn {
+            Some(turn) => turn,
+            None => self.delegates.turn(Priority::Del, &subject, &record.planned.attachments).await,
         };
         let nothing_made = record.attachments.iter().all(|state| state.added.is_none());
         let undo = Undo { host: call.host, netns: env.netns.clone(), path: call.path, env: call.env };
@@ -139,7 +140,7 @@ struct Adding<'a> {
     record: Record,
     results: Vec<PluginResult>,
     /// The right to run plugins, until they have run.
-    slot: Option<Slot>,
+    turn: Option<Turn>,
 }
 
 impl Adding<'_> {
@@ -210,8 +211,8 @@ impl Adding<'_> {
 
     /// Begins to write network-status and waits a little for it; where it takes longer, it goes on alone (decision 19).
     async fn report(&mut self) -> Result<(), CniError> {
-        // The plugins have run. Whoever waits for a slot need not wait for the API server as well.
-        self.slot = None;
+        // The plugins have run. Whoever waits for a turn need not wait for the API server as well.
+        self.turn = None;
         let Settings { status_required, status_wait, .. } = self.incoming.settings;
         let reporter = &self.verbs.reporter;
         let planned = &self.record.planned;

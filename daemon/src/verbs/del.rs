@@ -45,7 +45,7 @@ impl Verbs {
             return Ok(());
         };
         telemetry::Call::record_networks(&record.planned.networks());
-        let _slot = self.delegates.slot(Priority::Del).await;
+        let _turn = self.delegates.turn(Priority::Del, &incoming.subject(), &record.planned.attachments).await;
         let undo = Undo {
             host: incoming.host.clone(),
             // The runtime's value, even where it is empty: a recorded path may be another sandbox's by now.

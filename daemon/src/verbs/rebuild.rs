@@ -30,7 +30,7 @@ impl Verbs {
                 return;
             }
         };
-        let _slot = self.delegates.slot(Priority::Del).await;
+        let _turn = self.delegates.turn(Priority::Del, &incoming.subject(), &attachments).await;
         let mut shares = Shares::of(incoming.settings.del_timeout, attachments.len());
         for attachment in attachments.iter().rev() {
             let Some(deadline) = shares.next() else {

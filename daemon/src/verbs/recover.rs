@@ -93,8 +93,9 @@ impl Verbs {
                 return;
             }
         };
-        let _slot = self.delegates.slot(Priority::Recovery).await;
         let pod = record.planned.pod.clone();
+        let call = format!("recovery of pod {pod}");
+        let _turn = self.delegates.turn(Priority::Recovery, &call, &record.planned.attachments).await;
         let netns = if reason == Reason::Dead { None } else { self.recorded_netns(&record, &host).await };
         let undo = Undo { host, netns, path: Vec::new(), env: BTreeMap::new() };
         let undone = self.undo(&lane, record, undo, self.settings.del_timeout).await;

@@ -1,8 +1,8 @@
 //! The daemon is killed at each step of ADD and DEL. After its start nobody calls it.
 
 use plexus_api::rows;
-use plexus_e2e::plexus::{MAIN, attaches, write};
-use plexus_e2e::{Call, Script, Step, node};
+use plexus_e2e::plexus::{MAIN, attaches, with_keys, write};
+use plexus_e2e::{Call, Daemon, Gate, Node, Script, Step, node};
 use serde_json::json;
 
 use crate::stage::{SECOND, Stage};
@@ -73,22 +73,47 @@ fn a_plugin_that_outlives_its_daemon_is_waited_for() {
 fn a_plugin_that_a_killed_daemon_left_running_is_ended_before_its_del() {
     rows!("R-067");
     let node = node!();
-    let mut stage = Stage::configured(&node, json!({"pluginTimeout": "1s"}));
-    // given an ADD that is in a plugin which is about to make its link, and never goes on
     let gate = node.gate("main");
-    node.plugin(MAIN, &attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]));
-    let (sandbox, target) = stage.sandbox("killed");
+    // given an ADD that is in a plugin which is about to make its link, and never goes on
+    let script = attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]);
+    let verbs = interrupted(&node, &script, &gate, Daemon::kill9);
+    assert_eq!(verbs, ["ADD main eth0", "DEL main eth0"]);
+}
+
+#[test]
+fn a_rollback_that_outlasts_the_grace_is_ended_by_the_next_daemon_and_done_again() {
+    rows!("R-067");
+    let node = node!();
+    let gate = node.gate("main");
+    let script = Script::new().fails("ADD", 120, "full").on("DEL", [gate.step()]);
+    let verbs = interrupted(&node, &script, &gate, |daemon| {
+        daemon.stop();
+        // What the next daemon calls does not wait.
+        node.plugin(MAIN, &Script::new());
+    });
+    assert_eq!(verbs, ["ADD main eth0", "DEL main eth0", "DEL main eth0"]);
+}
+
+/// Starts an ADD whose first plugin does `script`, ends the daemon when the plugin is at the gate, and starts another, until
+/// nothing is left. What the plugins were asked.
+fn interrupted<'n>(node: &'n Node, script: &Script, gate: &Gate, end: impl FnOnce(&mut Daemon<'n>)) -> Vec<String> {
+    let mut stage = Stage::configured(node, json!({"shutdownGrace": "100ms"}));
+    node.plugin(MAIN, script);
+    let (sandbox, target) = stage.sandbox("interrupted");
     let adding = stage.runtime.start("ADD", &target);
     let held = gate.wait();
-    // when the daemon is killed
-    stage.kill_and_restart();
+    end(&mut stage.daemon);
     assert!(!adding.wait().ok());
+    assert_eq!(node.processes().len(), 1, "only the plugin runs");
+    // Only the new daemon is impatient: the old one is not to end the plugin by its time limit.
+    stage.daemon.configure(&with_keys(stage.config.clone(), json!({"pluginTimeout": "1s"})));
+    stage.daemon.restart();
     stage.wait_records(&[]);
-    // then so is the plugin: opening the gate now makes nothing
-    assert_eq!(node.processes().len(), 1, "plexusd alone");
+    // It was killed, not let go: opening the gate now makes nothing.
     drop(held);
+    assert_eq!(node.processes().len(), 1, "plexusd alone");
     assert!(sandbox.link("eth0").is_none(), "{:?}", sandbox.links());
-    assert_eq!(stage.calls(&target, 0), ["ADD main eth0", "DEL main eth0"]);
+    stage.calls(&target, 0)
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use plexus_api::rows;
 use plexus_e2e::{Node, Pod, Script, Step, node};
@@ -64,9 +65,9 @@ fn not_ready_where_add_cannot_be_served() {
     let answer = plexus.runtime.status();
     assert!(answer.expect_code(50).contains("\"main\" is in none"), "{answer:?}");
     fs::remove_file(node.scratch().join("newest.conflist")).expect("it can be removed");
-    // The daemon is told by the kernel, and not before it answers this call.
-    let told = (0..500).any(|_| plexus.runtime.status().expect_code(50).contains("newest.conflist"));
-    assert!(told, "{:?}", plexus.runtime.status());
+    plexus.daemon.wait_log("the default network is away");
+    let answer = plexus.runtime.status();
+    assert!(answer.expect_code(50).contains("newest.conflist"), "{answer:?}");
     drop(plexus.daemon);
     let runtime = runtime(&node, json!({"daemonWaitStatus": "10ms"}));
     let answer = runtime.status();
@@ -109,6 +110,156 @@ fn gc_waits_for_an_add_and_spares_it() {
     assert_eq!(plexus.calls(), ["DEL main eth0", "GC main", "CHECK main eth0"]);
     let kept = node.calls()[1].config()["cni.dev/valid-attachments"].take();
     assert_eq!(kept, json!([{"containerID": sandbox.id(), "ifname": "eth0"}]));
+}
+
+#[test]
+fn gc_spares_what_has_come_back_under_its_name() {
+    rows!("P-109");
+    let node = node!();
+    let gate = node.gate("del");
+    let plexus = newest(&node, &json!({}));
+    let mut sandboxes = [node.sandbox("one"), node.sandbox("two")];
+    sandboxes.sort_by_key(|sandbox| sandbox.id().to_owned());
+    let [first, second] = sandboxes.each_ref().map(|sandbox| target(sandbox, &Pod::new("p")));
+    plexus.runtime.add(&first).result();
+    plexus.runtime.add(&second).result();
+    node.plugin("main", &attaches().on("DEL", [gate.step(), Step::Unlink]));
+    thread::scope(|scope| {
+        let gc = scope.spawn(|| plexus.runtime.gc(&[]));
+        let held = gate.wait();
+        node.plugin("main", &attaches());
+        plexus.runtime.del(&second).expect_silence();
+        plexus.runtime.add(&second).result();
+        held.release();
+        gc.join().expect("no panic").expect_silence();
+    });
+    plexus.runtime.check(&first).expect_code(108);
+    plexus.runtime.check(&second).expect_silence();
+    let gc = node.calls().into_iter().find(|call| call.verb == "GC").expect("the plugins were asked");
+    let living = json!([{"containerID": second.container, "ifname": "eth0"}]);
+    assert_eq!(gc.config()["cni.dev/valid-attachments"], living);
+}
+
+#[test]
+fn others_come_and_go_while_gc_waits() {
+    rows!("P-113");
+    let node = node!();
+    let gate = node.gate("add");
+    let plexus = newest(&node, &json!({"logLevel": "debug"}));
+    let slow = node.sandbox("slow");
+    node.plugin("main", &attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]));
+    let add = plexus.runtime.start("ADD", &target(&slow, &Pod::new("slow")));
+    let held = gate.wait();
+    node.plugin("main", &attaches());
+    let passing = target(&node.sandbox("passing"), &Pod::new("passing"));
+    thread::scope(|scope| {
+        let gc = scope.spawn(|| plexus.runtime.gc(&[]));
+        plexus.daemon.wait_log("GC waits for the calls in flight");
+        plexus.runtime.add(&passing).result();
+        plexus.runtime.del(&passing).expect_silence();
+        held.release();
+        add.wait().result();
+        gc.join().expect("no panic").expect_silence();
+    });
+    assert_eq!(plexus.calls(), ["ADD main eth0", "ADD main eth0", "DEL main eth0", "GC main"]);
+}
+
+#[test]
+fn gc_gives_up_on_a_network_whose_plugin_hangs_and_keeps_no_pod_waiting() {
+    rows!("P-112", "P-113");
+    let node = node!();
+    let gate = node.gate("add");
+    let plexus = newest(&node, &json!({"logLevel": "debug"}));
+    plexus.manifests.definition("a", &json!({"cniVersion": "1.1.0", "name": "a", "type": "a"}));
+    node.plugin("a", &attaches());
+    let (stale, hung) = (node.sandbox("stale"), node.sandbox("hung"));
+    plexus.runtime.add(&target(&stale, &Pod::new("stale"))).result();
+    let living = target(&node.sandbox("living"), &Pod::new("living").with_networks("a"));
+    plexus.runtime.add(&living).result();
+    node.plugin("main", &attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]));
+    let target = target(&hung, &Pod::new("hung"));
+    let add = plexus.runtime.start("ADD", &target);
+    let held = gate.wait();
+    node.plugin("main", &attaches());
+    node.forget_calls();
+    thread::scope(|scope| {
+        let gc = scope.spawn(|| plexus.runtime.gc(&[(living.container.as_str(), "eth0")]));
+        let passing = crate::plexus::target(&node.sandbox("passing"), &Pod::new("passing"));
+        plexus.daemon.wait_log("GC waits for the calls in flight");
+        let mut longest = Duration::ZERO;
+        while !gc.is_finished() {
+            let start = Instant::now();
+            plexus.runtime.add(&passing).result();
+            longest = longest.max(start.elapsed());
+            plexus.runtime.del(&passing).expect_silence();
+        }
+        let answer = gc.join().expect("no panic");
+        let msg = answer.expect_code(11);
+        assert!(msg.starts_with("GC: network \"pods\": ") && msg.contains("ADD pod default/hung"), "{msg}");
+        assert!(longest < Duration::from_secs(4), "{longest:?}");
+    });
+    assert!(stale.link("eth0").is_none(), "what is not listed needs nobody's leave to be deleted");
+    let calls = plexus.calls();
+    assert!(calls.contains(&"GC a".to_owned()) && !calls.contains(&"GC main".to_owned()), "{calls:?}");
+    held.release();
+    add.wait().result();
+    plexus.runtime.gc(&[(living.container.as_str(), "eth0"), (hung.id(), "eth0")]).expect_silence();
+    plexus.runtime.check(&target).expect_silence();
+}
+
+#[test]
+fn what_comes_onto_a_network_waits_for_its_gc_and_survives() {
+    rows!("P-113", "R-101");
+    let node = node!();
+    let gate = node.gate("gc");
+    let plexus = newest(&node, &json!({"logLevel": "debug"}));
+    plexus.manifests.definition("a", &json!({"cniVersion": "1.1.0", "name": "a", "type": "a"}));
+    node.plugin("a", &attaches().on("GC", [gate.step()]));
+    let living = node.sandbox("living");
+    plexus.runtime.add(&target(&living, &Pod::new("living").with_networks("a"))).result();
+    let (late, elsewhere) = (node.sandbox("late"), node.sandbox("elsewhere"));
+    let target = target(&late, &Pod::new("late").with_networks("a"));
+    thread::scope(|scope| {
+        let gc = scope.spawn(|| plexus.runtime.gc(&[(living.id(), "eth0")]));
+        let held = gate.wait();
+        let add = plexus.runtime.start("ADD", &target);
+        plexus.daemon.wait_log("a call waits for GC of its networks");
+        plexus.runtime.add(&crate::plexus::target(&elsewhere, &Pod::new("elsewhere"))).result();
+        held.release();
+        gc.join().expect("no panic").expect_silence();
+        add.wait().result();
+    });
+    let calls = node.calls();
+    let gc = calls.iter().find(|call| call.summary() == "GC a").expect("it was asked");
+    assert_eq!(gc.config()["cni.dev/valid-attachments"], json!([{"containerID": living.id(), "ifname": "net1"}]));
+    let adds = calls.iter().filter(|call| call.verb == "ADD" && call.env("CNI_CONTAINERID") == late.id());
+    assert!(adds.clone().count() == 2 && adds.clone().all(|add| Some(add.start) > gc.end), "{calls:?}");
+    plexus.runtime.check(&target).expect_silence();
+}
+
+#[test]
+fn gc_waits_for_a_plugin_that_an_earlier_daemon_left_running() {
+    rows!("P-113");
+    let node = node!();
+    let gate = node.gate("add");
+    let mut plexus = newest(&node, &json!({"logLevel": "debug"}));
+    node.plugin("main", &attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]));
+    let sandbox = node.sandbox("pod");
+    let add = plexus.runtime.start("ADD", &target(&sandbox, &Pod::new("p")));
+    let held = gate.wait();
+    plexus.daemon.kill9();
+    add.wait();
+    plexus.daemon.launch();
+    plexus.daemon.wait_ready();
+    thread::scope(|scope| {
+        let gc = scope.spawn(|| plexus.runtime.gc(&[(sandbox.id(), "eth0")]));
+        plexus.daemon.wait_log("GC waits for the calls in flight");
+        held.release();
+        gc.join().expect("no panic").expect_silence();
+    });
+    let calls = node.calls();
+    let gc = calls.iter().find(|call| call.verb == "GC").expect("the plugins were asked");
+    assert!(calls[0].end.is_some_and(|end| end < gc.start), "{calls:?}");
 }
 
 #[test]

@@ -228,3 +228,22 @@ async fn calls_in_parallel_do_not_mix() {
     });
     futures_util::future::join_all(adds).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn gc_does_not_keep_its_network_waiting_for_a_slot() {
+    let bench = Bench::new();
+    let slot = bench.delegates.slot(Priority::Add).await;
+    let one = bench.delegates.one_gc().await;
+    let error = bench.delegates.alone(&one, "net").await.expect_err("the only slot is taken");
+    assert!(error.is(Code::TryAgain) && error.msg.contains("maxPluginRuns"), "{error}");
+    drop(slot);
+    let turn = bench.delegates.turn(Priority::Add, "ADD", &[attachment(&["a"])]).await;
+    let mut alone = Box::pin(bench.delegates.alone(&one, "net"));
+    assert!(futures_util::poll!(&mut alone).is_pending(), "one has its turn on it");
+    drop(turn);
+    let alone = alone.await.expect("nobody is on it");
+    let mut slot = Box::pin(bench.delegates.slot(Priority::Del));
+    assert!(futures_util::poll!(&mut slot).is_pending(), "GC holds a slot as others do");
+    drop(alone);
+    slot.await;
+}

@@ -99,47 +99,24 @@ async fn an_add_that_is_given_up_is_not_in_flight() {
 }
 
 #[tokio::test]
-async fn gc_waits_for_all_and_all_wait_for_gc() {
-    rows!("P-113");
+async fn who_has_the_whole_ledger_waits_for_all_and_all_wait_for_it() {
     let (_dir, ledger) = open();
     let (add, del) = (ledger.begin_add("c1", "eth0").await.expect("the only ADD"), ledger.lane("c2").await);
-    let mut gc = pin!(ledger.exclusive());
-    assert!(waits(gc.as_mut()));
+    let mut whole = pin!(ledger.exclusive());
+    assert!(waits(whole.as_mut()));
     let mut late = pin!(ledger.lane("c3"));
-    assert!(waits(late.as_mut()), "GC is not overtaken for ever");
+    assert!(waits(late.as_mut()), "it is not overtaken for ever");
     drop(add);
-    assert!(waits(gc.as_mut()));
+    assert!(waits(whole.as_mut()));
     drop(del);
-    let gc = now(gc);
+    let whole = now(whole);
     assert!(waits(late.as_mut()));
     let mut add = pin!(ledger.begin_add("c1", "eth0"));
     assert!(waits(add.as_mut()));
-
-    let (one, other) = (now(gc.lane("c1")), now(gc.lane("c2")));
-    let mut again = Box::pin(gc.lane("c1"));
-    assert!(waits(again.as_mut()), "also under GC one at a time");
-    drop(one);
-    let last = now(again);
-    drop((gc, other));
-    assert!(waits(late.as_mut()), "the last lane of GC still has the ledger");
-    drop(last);
+    assert!(whole.keys().expect("a list").is_empty());
+    drop(whole);
     now(late);
     now(add).expect("the only ADD");
-}
-
-#[tokio::test]
-async fn gc_hands_out_records() {
-    let (_dir, ledger) = open();
-    ledger.lane("c1").await.plan(planned("c1", "eth0", 1)).await.expect("a new record");
-    let gc = ledger.exclusive().await;
-    assert_eq!(gc.keys().expect("a list"), [("c1".to_owned(), "eth0".to_owned())]);
-    let lane = gc.lane("c1").await;
-    assert_eq!(lane.container_id(), "c1");
-    let mut record = lane.load("eth0").expect("readable").expect("there");
-    lane.append(&mut record, Line::Started { index: 0 }).expect("append");
-    assert_eq!(record.to_undo(BOOT), [0]);
-    lane.remove(record).expect("remove");
-    assert!(gc.keys().expect("a list").is_empty());
 }
 
 #[tokio::test]
