@@ -138,10 +138,14 @@ fn what_uninstalls_leaves_the_definitions() {
     let rule = &keep["spec"]["matchConstraints"]["resourceRules"][0];
     assert_eq!(rule["operations"], json!(["DELETE"]));
     assert_eq!(rule["resources"], json!(["customresourcedefinitions"]));
-    assert_eq!(rule["resourceNames"], json!(["network-attachment-definitions.k8s.cni.cncf.io"]));
+    // A request that deletes the collection has no name, and no rule with names is for it.
+    assert_eq!(rule.get("resourceNames"), None);
     let anyone = account("kubernetes-admin", None);
-    let Verdict::Refused(message) = judge(&keep, &anyone, &json!({}), &Value::Null) else { panic!("{keep:#}") };
+    let named = |name: &str| json!({"metadata": {"name": name}});
+    let ours = named("network-attachment-definitions.k8s.cni.cncf.io");
+    let Verdict::Refused(message) = judge(&keep, &anyone, &ours, &Value::Null) else { panic!("{keep:#}") };
     assert!(message.contains("every network-attachment-definition"), "{message}");
+    assert_eq!(judge(&keep, &anyone, &named("widgets.example.com"), &Value::Null), Verdict::NotOurs);
 }
 
 #[test]
