@@ -1,0 +1,117 @@
+#!/bin/bash
+# A real cluster of one node, out of programs that are there: docs/testing.md says which. The node has network and mount
+# namespaces of its own; nothing of it is left after `down`.
+#
+#   cluster.sh up        starts it and waits until the node is Ready
+#   cluster.sh kubectl … kubectl as its administrator
+#   cluster.sh node …    runs a command where the node's programs run
+#   cluster.sh down      ends it
+#
+# KUBE_BIN has kube-apiserver, kube-controller-manager, kube-scheduler, kubelet and, where PATH does not have it, etcd.
+# containerd, ctr, runc, kubectl, buildah, openssl and a static busybox come from PATH, CNI plugins from CNI_BIN_DIR.
+set -euo pipefail
+
+HERE=$(cd "$(dirname "$0")" && pwd)
+export STATE=${STATE:-/tmp/plexus-kubernetes}
+export KUBE_BIN=${KUBE_BIN:-$STATE/bin}
+export CNI_BIN_DIR=${CNI_BIN_DIR:-/usr/lib/cni}
+IMAGE=$(cd "$HERE/../.." && pwd)/dist/plexus-image.tar
+export IMAGE
+export PATH=$KUBE_BIN:$PATH
+NETNS=plexus-k8s
+
+inside() {
+    nsenter --target "$(cat "$STATE/node.pid")" --mount --net "$@"
+}
+
+kubectl_here() {
+    inside kubectl --kubeconfig "$STATE/admin.conf" "$@"
+}
+
+# cert NAME SUBJECT ALTERNATIVE_NAMES
+cert() {
+    openssl req -newkey rsa:2048 -nodes -keyout "$STATE/pki/$1.key" -out "$STATE/pki/$1.csr" -subj "$2" 2>/dev/null
+    openssl x509 -req -in "$STATE/pki/$1.csr" -CA "$STATE/pki/ca.crt" -CAkey "$STATE/pki/ca.key" -CAcreateserial \
+        -out "$STATE/pki/$1.crt" -days 30 \
+        -extfile <(printf 'subjectAltName=%s\nextendedKeyUsage=serverAuth,clientAuth\n' "$3") 2>/dev/null
+}
+
+kubeconfig() {
+    cat >"$STATE/$1.conf" <<EOF
+apiVersion: v1
+kind: Config
+clusters: [{name: lab, cluster: {server: "https://10.99.0.1:6443", certificate-authority: "$STATE/pki/ca.crt"}}]
+users: [{name: user, user: {client-certificate: "$STATE/pki/$1.crt", client-key: "$STATE/pki/$1.key"}}]
+contexts: [{name: lab, context: {cluster: lab, user: user}}]
+current-context: lab
+EOF
+}
+
+up() {
+    mkdir -p "$STATE"/{pki,log,image}
+    openssl req -x509 -newkey rsa:2048 -nodes -keyout "$STATE/pki/ca.key" -out "$STATE/pki/ca.crt" -subj /CN=ca -days 30 \
+        2>/dev/null
+    cert apiserver /CN=kube-apiserver "DNS:kubernetes.default.svc,IP:127.0.0.1,IP:10.99.0.1,IP:10.96.0.1"
+    cert admin "/O=system:masters/CN=admin" DNS:admin
+    cert kubelet "/O=system:nodes/CN=system:node:node1" "DNS:node1,IP:10.99.0.1"
+    openssl genrsa -out "$STATE/pki/sa.key" 2048 2>/dev/null
+    openssl rsa -in "$STATE/pki/sa.key" -pubout -out "$STATE/pki/sa.pub" 2>/dev/null
+    kubeconfig admin
+    kubeconfig kubelet
+
+    # Sandboxes and pods alike sleep in it.
+    cp "$(command -v busybox)" "$STATE/image/busybox"
+    printf 'FROM scratch\nCOPY busybox /bin/busybox\nENTRYPOINT ["/bin/busybox", "sleep", "2147483647"]\n' \
+        >"$STATE/image/Containerfile"
+    local buildah=(buildah --root "$STATE/buildah" --runroot "$STATE/buildah/run" --storage-driver vfs)
+    "${buildah[@]}" build --quiet --isolation chroot --tag localhost/sleep:1 "$STATE/image" >/dev/null
+    rm -f "$STATE/sleep.tar"
+    "${buildah[@]}" push --quiet localhost/sleep:1 "oci-archive:$STATE/sleep.tar:localhost/sleep:1"
+
+    ip netns add "$NETNS"
+    ip link add vplexus type veth peer name uplink0 netns "$NETNS"
+    ip link set vplexus up
+    ip -n "$NETNS" addr add 10.99.0.1/24 dev uplink0
+    ip -n "$NETNS" link set uplink0 up
+    ip -n "$NETNS" link set lo up
+    ip -n "$NETNS" route add default via 10.99.0.254
+    setsid nsenter --net="/run/netns/$NETNS" unshare --mount --propagation private bash "$HERE/node.sh" \
+        >"$STATE/log/node.log" 2>&1 </dev/null &
+    for _ in $(seq 120); do
+        if kubectl_here wait --for condition=Ready node/node1 --timeout 1s >/dev/null 2>&1; then
+            kubectl_here version 2>/dev/null | tail -1
+            return
+        fi
+        sleep 1
+    done
+    echo "the node does not become Ready; see $STATE/log" >&2
+    exit 1
+}
+
+down() {
+    for name in kubelet scheduler controller-manager apiserver etcd; do
+        kill -9 "$(cat "$STATE/log/$name.pid")" 2>/dev/null || true
+    done
+    local ctr=(ctr --address /run/plexus-k8s/containerd.sock --namespace k8s.io)
+    for task in $(inside "${ctr[@]}" tasks ls --quiet 2>/dev/null || true); do
+        inside "${ctr[@]}" tasks kill --signal 9 "$task" || true
+    done
+    sleep 1
+    kill -9 "$(cat "$STATE/log/containerd.pid")" 2>/dev/null || true
+    pkill -9 -f 'containerd-shim.*/run/plexus-k8s/' || true
+    kill -9 "$(cat "$STATE/node.pid")" 2>/dev/null || true
+    ip netns del "$NETNS" || true
+    ip link del vplexus 2>/dev/null || true
+    rm -rf /run/plexus-k8s "$STATE"/{etcd,containerd,log,pki,node.pid}
+    for groups in /sys/fs/cgroup/*/kubepods /sys/fs/cgroup/kubepods; do
+        [ ! -d "$groups" ] || find "$groups" -depth -type d -exec rmdir {} \; 2>/dev/null || true
+    done
+}
+
+case "${1:-}" in
+up) up ;;
+down) down ;;
+kubectl) shift && kubectl_here "$@" ;;
+node) shift && inside "$@" ;;
+*) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+esac

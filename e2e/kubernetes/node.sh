@@ -1,0 +1,103 @@
+#!/bin/bash
+# The programs of the node and its cluster, in the namespaces that cluster.sh has made. Ends when it is killed.
+set -euo pipefail
+
+PKI=$STATE/pki
+LOG=$STATE/log
+SOCKET=/run/plexus-k8s/containerd.sock
+
+# What the machine has in these places is not seen here, nor is it touched.
+mount --make-rshared /
+for dir in /var/lib/cni /etc/cni /opt/cni /var/lib/kubelet /run/netns /var/lib/plexus /run/plexus /var/log/pods \
+    /var/log/containers; do
+    mkdir -p "$dir"
+    mount -t tmpfs tmpfs "$dir"
+done
+mkdir -p /etc/cni/net.d /opt/cni/bin /etc/cni/multus/net.d /run/plexus-k8s
+cp "$CNI_BIN_DIR"/* /opt/cni/bin/
+cat >/etc/cni/net.d/10-pods.conflist <<EOF
+{"cniVersion": "1.0.0", "name": "pods", "plugins": [
+  {"type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true, "ipam": {
+    "type": "host-local", "ranges": [[{"subnet": "10.244.0.0/20"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+  {"type": "portmap", "capabilities": {"portMappings": true}}]}
+EOF
+echo 1 >/proc/sys/net/ipv4/ip_forward
+# There is no kube-proxy: the only service is the API server's.
+for chain in OUTPUT PREROUTING; do
+    iptables -t nat -A "$chain" -d 10.96.0.1/32 -p tcp --dport 443 -j DNAT --to 10.99.0.1:6443
+done
+echo $$ >"$STATE/node.pid"
+
+# run NAME PROGRAM ARGUMENTS…
+run() {
+    local name=$1
+    shift
+    "$@" >>"$LOG/$name.log" 2>&1 &
+    echo $! >"$LOG/$name.pid"
+}
+
+minor=$(kubelet --version | sed -n 's/^Kubernetes v1\.\([0-9]*\).*/\1/p')
+gates=() runtime=()
+if [ "$minor" -lt 22 ]; then
+    gates=(--feature-gates BoundServiceAccountTokenVolume=true)
+fi
+if [ "$minor" -lt 24 ]; then
+    runtime=(--container-runtime remote)
+fi
+
+run etcd etcd --data-dir "$STATE/etcd" --listen-client-urls http://127.0.0.1:2379 \
+    --advertise-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380 --unsafe-no-fsync
+run apiserver kube-apiserver --etcd-servers http://127.0.0.1:2379 --advertise-address 10.99.0.1 --secure-port 6443 \
+    --tls-cert-file "$PKI/apiserver.crt" --tls-private-key-file "$PKI/apiserver.key" --client-ca-file "$PKI/ca.crt" \
+    --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged \
+    --service-cluster-ip-range 10.96.0.0/16 --service-account-issuer https://kubernetes.default.svc \
+    --service-account-signing-key-file "$PKI/sa.key" --service-account-key-file "$PKI/sa.pub" \
+    --kubelet-client-certificate "$PKI/admin.crt" --kubelet-client-key "$PKI/admin.key" \
+    --kubelet-preferred-address-types InternalIP "${gates[@]}"
+until kubectl --kubeconfig "$STATE/admin.conf" get --raw /healthz >/dev/null 2>&1; do sleep 0.5; done
+run controller-manager kube-controller-manager --kubeconfig "$STATE/admin.conf" --leader-elect=false \
+    --service-account-private-key-file "$PKI/sa.key" --root-ca-file "$PKI/ca.crt" \
+    --use-service-account-credentials "${gates[@]}"
+run scheduler kube-scheduler --kubeconfig "$STATE/admin.conf" --leader-elect=false
+
+mkdir -p "$STATE/containerd"
+cat >"$STATE/containerd/config.toml" <<EOF
+version = 2
+root = "$STATE/containerd/root"
+state = "/run/plexus-k8s/state"
+[grpc]
+address = "$SOCKET"
+[plugins."io.containerd.internal.v1.opt"]
+path = "$STATE/containerd/opt"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "localhost/sleep:1"
+restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "native"
+EOF
+run containerd containerd --config "$STATE/containerd/config.toml"
+until ctr --address "$SOCKET" version >/dev/null 2>&1; do sleep 0.3; done
+for image in "$STATE/sleep.tar" "$IMAGE"; do
+    ctr --address "$SOCKET" --namespace k8s.io images import "$image"
+done
+
+echo "nameserver 10.99.0.254" >"$STATE/resolv.conf"
+cat >"$STATE/kubelet.yaml" <<EOF
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication: {anonymous: {enabled: false}, x509: {clientCAFile: "$PKI/ca.crt"}, webhook: {enabled: true}}
+authorization: {mode: AlwaysAllow}
+tlsCertFile: "$PKI/kubelet.crt"
+tlsPrivateKeyFile: "$PKI/kubelet.key"
+failSwapOn: false
+cgroupDriver: cgroupfs
+resolvConf: "$STATE/resolv.conf"
+enforceNodeAllocatable: []
+clusterDNS: [10.99.0.254]
+nodeStatusUpdateFrequency: 2s
+eventRecordQPS: 0
+evictionHard: {nodefs.available: "1%", imagefs.available: "1%", memory.available: "100Mi"}
+EOF
+run kubelet kubelet --config "$STATE/kubelet.yaml" --kubeconfig "$STATE/kubelet.conf" --hostname-override node1 \
+    --node-ip 10.99.0.1 --container-runtime-endpoint "unix://$SOCKET" "${runtime[@]}"
+exec sleep infinity
