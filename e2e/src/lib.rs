@@ -19,6 +19,7 @@ mod daemon;
 mod gate;
 mod http;
 pub mod ip;
+pub mod left;
 mod manifests;
 mod mounts;
 mod node;

@@ -4,7 +4,6 @@
 //! All that is random follows from a seed.
 
 mod blow;
-mod left;
 mod random;
 mod runtime;
 mod world;

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 
 use super::PLUGINS;
 use super::blow::{Blow, When};
-use super::left::{Expected, LEASES, LEDGER, SPOOL};
 use super::random::Random;
 use super::runtime::Steps;
 use crate::binaries::binary;
+use crate::left::{Expected, LEASES, LEDGER, SPOOL};
 use crate::{Changes, Daemon, Flavour, Held, Manifests, Node, Pod, Runtime, Sandbox, Script, Target, ip};
 
 /// The default network, and those that a pod may ask for besides it.
