@@ -6,6 +6,7 @@
 //! - [`Daemon`] is `plexusd` running there, [`Manifests`] the cluster that it serves.
 //! - [`Cluster`] is that of a test that needs an API server: [`ApiServer`] in memory, or a real one.
 //! - [`Runtime`] plays containerd or CRI-O and executes the shim as they do.
+//! - [`Containerd`] is a real one; [`cri`] asks it for pods as kubelet does.
 //! - [`Script`] tells a scripted plugin how to behave; [`Node::calls`] tells what it was asked.
 //!
 //! Binaries of other crates are looked up beside the test: `cargo build --workspace --bins` comes first.
@@ -15,6 +16,8 @@ pub mod apiserver;
 pub mod binaries;
 mod changes;
 pub mod cluster;
+pub mod containerd;
+pub mod cri;
 mod daemon;
 mod gate;
 mod http;
@@ -34,6 +37,7 @@ pub use answer::Answer;
 pub use apiserver::ApiServer;
 pub use changes::Changes;
 pub use cluster::Cluster;
+pub use containerd::Containerd;
 pub use daemon::Daemon;
 pub use gate::{Gate, Held};
 pub use http::Reply;
