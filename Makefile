@@ -60,11 +60,13 @@ soak:
 	cargo build --locked --workspace --bins
 	e2e/in-node.sh $(OUT)/debug/kill-sequences --seed $(or $(SEED),1) --count $(or $(COUNT),200)
 
-## What Plexus adds to the plugins of a pod, in milliseconds; with the programs that ship.
+## What Plexus adds to the plugins of a pod, in milliseconds, and pods under containerd where there is one; with the
+## programs that ship.
 bench: build
 	e2e/setup.sh
 	cargo build --locked --workspace --bins
 	PLEXUS_BIN_DIR=dist e2e/in-node.sh $(OUT)/debug/bench
+	PLEXUS_BIN_DIR=dist e2e/in-node.sh $(OUT)/debug/bench-pods
 
 ## What needs no namespace: format, lints, documentation, licences and sources.
 check:

@@ -2,7 +2,7 @@
 # Installs what building, the demo and the tests need beside Rust, or says exactly what is missing.
 #
 #   e2e/setup.sh        a C compiler, for the linker; iproute2; and the reference CNI plugins, unless CNI_BIN_DIR names a
-#                       directory that has them
+#                       directory that has them; in CI, as root, containerd as well
 #
 # Exit status 0: all is there. Otherwise one message on stderr.
 set -eu
@@ -39,6 +39,11 @@ if ! has_plugins; then
         exit 1
     fi
     packages="$packages containernetworking-plugins"
+fi
+# Not on a machine of one's own: it may run another containerd, which this one would displace.
+if [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ]; then
+    command -v containerd >/dev/null || packages="$packages containerd"
+    command -v runc >/dev/null || packages="$packages runc"
 fi
 [ -z "$packages" ] && exit 0
 

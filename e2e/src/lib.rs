@@ -7,6 +7,7 @@
 //! - [`Cluster`] is that of a test that needs an API server: [`ApiServer`] in memory, or a real one.
 //! - [`Runtime`] plays containerd or CRI-O and executes the shim as they do.
 //! - [`Plexus`] is all of them at work together: what most tests begin with.
+//! - [`Containerd`] is a real one; [`cri`] asks it for pods as kubelet does.
 //! - [`Script`] tells a scripted plugin how to behave; [`Node::calls`] tells what it was asked.
 //!
 //! Binaries of other crates are looked up beside the test: `cargo build --workspace --bins` comes first.
@@ -16,10 +17,13 @@ pub mod apiserver;
 pub mod binaries;
 mod changes;
 pub mod cluster;
+pub mod containerd;
+pub mod cri;
 mod daemon;
 mod gate;
 mod http;
 pub mod ip;
+pub mod left;
 mod manifests;
 mod mounts;
 mod node;
@@ -35,6 +39,7 @@ pub use answer::Answer;
 pub use apiserver::ApiServer;
 pub use changes::Changes;
 pub use cluster::Cluster;
+pub use containerd::Containerd;
 pub use daemon::Daemon;
 pub use gate::{Gate, Held};
 pub use http::Reply;

@@ -4,7 +4,6 @@
 //! All that is random follows from a seed.
 
 mod blow;
-mod left;
 mod random;
 mod runtime;
 mod world;
@@ -17,7 +16,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use crate::{Node, NodeError};
-pub use left::Expected;
 pub use random::Random;
 use world::World;
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use super::left::LEDGER;
 use super::random::Random;
+use crate::left::LEDGER;
 use crate::{Gate, Held, Node, Script};
 
 /// What happens.

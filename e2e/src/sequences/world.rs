@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::PLUGINS;
 use super::blow::{Blow, When};
-use super::left::{Expected, LEASES, LEDGER, SPOOL};
 use super::random::Random;
 use super::runtime::Steps;
+use crate::left::{Expected, LEASES, LEDGER, SPOOL};
 use crate::plexus::{runtime_of, write};
 use crate::{Changes, Daemon, Flavour, Held, Manifests, Node, Pod, Runtime, Sandbox, Script, Target, ip};
 

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use plexus_e2e::{Flavour, Node, Pod, Runtime, Script, Step, Target, skip};
+use plexus_e2e::{Containerd, Flavour, Node, Pod, Runtime, Script, Step, Target, skip};
 use serde_json::{Value, json};
 
-use crate::containerd::{Containerd, missing};
+use crate::containerd::{self, missing, start_container};
 use crate::objects::{Objects, root};
 
 /// How long a container may take to become ready.
@@ -54,7 +54,7 @@ fn start(containerd: &Containerd, node: &Node, id: &str, verb: &str, bin: &Path)
     let mut command = vec![text(&container["command"][0]), verb];
     command.extend(container["args"].as_array().expect("arguments").iter().skip(1).map(text));
     command.extend(["--manifests", "/manifests"]);
-    containerd.start_container(id, &options.iter().map(String::as_str).collect::<Vec<_>>(), &command);
+    start_container(containerd, id, &options.iter().map(String::as_str).collect::<Vec<_>>(), &command);
 }
 
 /// Whether the container's readiness probe succeeds, and what it says.
@@ -94,7 +94,7 @@ fn a_pod_of_the_daemon_set_serves_and_uninstalls() {
         fs::write(net_d.join("10-pods.conflist"), network.to_string())
     })
     .expect("it can be written");
-    let containerd = Containerd::start(&node);
+    let containerd = containerd::start(&node);
 
     start(&containerd, &node, "serve", "serve", &bin);
     wait(&containerd, "serve", None);

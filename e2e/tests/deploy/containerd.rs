@@ -1,14 +1,12 @@
-//! containerd on a node, with the image of `make image`. Both are Debian's packages; CI may lack them.
+//! containerd with the image of `make image`. It takes buildah, which CI may lack.
 
 use std::fs;
-use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{LazyLock, Mutex};
+use std::process::Command;
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
-use plexus_e2e::Node;
-use serde_json::json;
+use plexus_e2e::{Containerd, Node};
 
 use crate::objects::root;
 
@@ -26,12 +24,11 @@ pub fn missing() -> Option<String> {
         }
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs: Vec<_> = std::env::split_paths(&path).chain(["/usr/sbin".into()]).collect();
-    let has = |program: &&str| dirs.iter().any(|dir| dir.join(program).exists());
-    if let Some(program) = ["make", "buildah", "containerd", "ctr", "runc"].into_iter().find(|program| !has(program)) {
+    let has = |program: &&str| std::env::split_paths(&path).any(|dir| dir.join(program).exists());
+    if let Some(program) = ["make", "buildah"].into_iter().find(|program| !has(program)) {
         return Some(format!("{program} is missing"));
     }
-    (!nix::unistd::geteuid().is_root()).then(|| "containerd needs root".to_owned())
+    Containerd::missing()
 }
 
 fn newest(dir: &Path) -> SystemTime {
@@ -64,85 +61,21 @@ pub fn archive() -> &'static Path {
     &ARCHIVE
 }
 
-/// A containerd that has the image. It ends with its containers when this is dropped.
-pub struct Containerd<'n> {
-    node: &'n Node,
-    child: Child,
-    containers: Mutex<Vec<String>>,
+/// A containerd that has the image.
+pub fn start(node: &Node) -> Containerd<'_> {
+    let containerd = Containerd::start(node);
+    containerd.ctr(&["images", "import", archive().to_str().expect("text")]);
+    containerd
 }
 
-impl<'n> Containerd<'n> {
-    pub fn start(node: &'n Node) -> Self {
-        // The node's own sysfs has no control groups, which runc wants; the machine's is below it.
-        node.run(|| nix::mount::umount("/sys")).expect("the node has a sysfs of its own");
-        let dir = node.scratch().join("containerd");
-        fs::create_dir(&dir).expect("it can be made");
-        let text = format!(
-            "version = 2\nroot = {}\nstate = {}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = {}\n",
-            json!(dir.join("root")),
-            json!(dir.join("state")),
-            json!(socket(node)),
-        );
-        fs::write(dir.join("config.toml"), text).expect("it can be written");
-        let mut command = Command::new("containerd");
-        command.arg("--config").arg(dir.join("config.toml")).stdout(Stdio::null()).stderr(Stdio::piped());
-        let child = node.spawn(&mut command).expect("containerd can be executed");
-        let mut this = Self { node, child, containers: Mutex::default() };
-        let mut log = BufReader::new(this.child.stderr.take().expect("it is piped"));
-        let (mut line, mut all) = (String::new(), String::new());
-        while log.read_line(&mut line).is_ok_and(|read| read > 0) {
-            if line.contains("containerd successfully booted") {
-                // Nobody must block it by not reading on.
-                std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
-                this.ctr(&["images", "import", archive().to_str().expect("text")]);
-                return this;
-            }
-            all.push_str(&std::mem::take(&mut line));
-        }
-        panic!("containerd does not start:\n{all}");
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new("ctr");
-        command.arg("--address").arg(socket(self.node)).args(args);
-        command
-    }
-
-    /// What `ctr` says. Panics if it fails.
-    pub fn ctr(&self, args: &[&str]) -> String {
-        self.node.run(|| run(&mut self.command(args)))
-    }
-
-    /// Whether `ctr` succeeds, and what it says.
-    pub fn try_ctr(&self, args: &[&str]) -> (bool, String) {
-        let output = self.node.run(|| self.command(args).output()).expect("ctr can be executed");
-        (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
-    }
-
-    /// Runs a container of the image until it ends; what it says.
-    pub fn run(&self, id: &str, command: &[&str]) -> String {
-        let args = ["run", "--rm", "--read-only", "--snapshotter", "native", IMAGE, id];
-        self.ctr(&[&args[..], command].concat())
-    }
-
-    /// Starts a container of the image, and does not wait for its end.
-    pub fn start_container(&self, id: &str, options: &[&str], command: &[&str]) {
-        self.containers.lock().expect("no panic").push(id.to_owned());
-        let args = ["run", "--detach", "--snapshotter", "native"];
-        self.ctr(&[&args[..], options, &[IMAGE, id], command].concat());
-    }
+/// Runs a container of the image until it ends; what it says.
+pub fn run_container(containerd: &Containerd, id: &str, command: &[&str]) -> String {
+    let args = ["run", "--rm", "--read-only", "--snapshotter", "native", IMAGE, id];
+    containerd.ctr(&[&args[..], command].concat())
 }
 
-impl Drop for Containerd<'_> {
-    fn drop(&mut self) {
-        for id in self.containers.lock().expect("no panic").iter() {
-            self.try_ctr(&["task", "rm", "--force", id]);
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn socket(node: &Node) -> PathBuf {
-    node.scratch().join("containerd.sock")
+/// Starts a container of the image, and does not wait for its end.
+pub fn start_container(containerd: &Containerd, id: &str, options: &[&str], command: &[&str]) {
+    let args = ["run", "--detach", "--snapshotter", "native"];
+    containerd.ctr(&[&args[..], options, &[IMAGE, id], command].concat());
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use plexus_e2e::skip;
 use serde_json::{Value, json};
 
-use crate::containerd::{Containerd, archive, missing, run};
+use crate::containerd::{self, archive, missing, run, run_container};
 
 #[test]
 fn containerd_runs_the_image_and_there_is_nothing_but_the_programs_in_it() {
@@ -30,11 +30,11 @@ fn containerd_runs_the_image_and_there_is_nothing_but_the_programs_in_it() {
     assert_eq!(config["config"]["Entrypoint"], json!(["/plexusd"]));
 
     let node = plexus_e2e::node!();
-    let containerd = Containerd::start(&node);
+    let containerd = containerd::start(&node);
     assert_eq!(
-        containerd.run("daemon", &["/plexusd", "--version"]).trim(),
+        run_container(&containerd, "daemon", &["/plexusd", "--version"]).trim(),
         concat!("plexusd ", env!("CARGO_PKG_VERSION"))
     );
     // The shim that the daemon installs is beside it, and static as well.
-    assert!(containerd.run("shim", &["/plexus", "--version"]).contains(env!("CARGO_PKG_VERSION")));
+    assert!(run_container(&containerd, "shim", &["/plexus", "--version"]).contains(env!("CARGO_PKG_VERSION")));
 }

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use plexus_e2e::binaries::binary;
 use plexus_e2e::cluster::Namespace;
-use plexus_e2e::sequences::{Expected, PLUGINS, Random};
+use plexus_e2e::left::Expected;
+use plexus_e2e::sequences::{PLUGINS, Random};
 use plexus_e2e::{Changes, Cluster, Daemon, Flavour, Node, Runtime, Sandbox};
 use serde_json::{Value, json};
 

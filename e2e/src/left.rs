@@ -7,8 +7,11 @@ use std::path::Path;
 
 use crate::ip;
 
+/// The records.
 pub const LEDGER: &str = "/var/lib/plexus/ledger";
+/// The calls that found no daemon.
 pub const SPOOL: &str = "/var/lib/plexus/spool";
+/// The addresses that host-local has given away.
 pub const LEASES: &str = "/var/lib/cni/networks";
 
 /// What there should be.

@@ -1,0 +1,165 @@
+//! The messages of `runtime.v1` with the fields that the bench uses, by their numbers; the others are passed over.
+
+use std::collections::HashMap;
+
+use prost::Message;
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Nothing {}
+
+/// The request of all calls that are about one sandbox.
+#[derive(Clone, PartialEq, Message)]
+pub struct Of {
+    #[prost(string, tag = "1")]
+    pub pod_sandbox_id: String,
+}
+
+impl Of {
+    pub fn new(id: &str) -> Self {
+        Self { pod_sandbox_id: id.to_owned() }
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct VersionRequest {
+    #[prost(string, tag = "1")]
+    pub version: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct VersionResponse {
+    #[prost(string, tag = "2")]
+    pub runtime_name: String,
+    #[prost(string, tag = "3")]
+    pub runtime_version: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct RunRequest {
+    #[prost(message, optional, tag = "1")]
+    pub config: Option<PodSandboxConfig>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct RunResponse {
+    #[prost(string, tag = "1")]
+    pub pod_sandbox_id: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct PodSandboxConfig {
+    #[prost(message, optional, tag = "1")]
+    pub metadata: Option<Metadata>,
+    #[prost(string, tag = "2")]
+    pub hostname: String,
+    #[prost(map = "string, string", tag = "7")]
+    pub annotations: HashMap<String, String>,
+    #[prost(message, optional, tag = "8")]
+    pub linux: Option<LinuxConfig>,
+}
+
+/// All that is Linux' own as the runtime has it by default.
+#[derive(Clone, PartialEq, Message)]
+pub struct LinuxConfig {}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Metadata {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub uid: String,
+    #[prost(string, tag = "3")]
+    pub namespace: String,
+    #[prost(uint32, tag = "4")]
+    pub attempt: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct StatusResponse {
+    #[prost(message, optional, tag = "1")]
+    pub status: Option<PodSandboxStatus>,
+}
+
+/// What the runtime knows of a sandbox.
+#[derive(Clone, PartialEq, Message)]
+pub struct PodSandboxStatus {
+    #[prost(int32, tag = "3")]
+    state: i32,
+    #[prost(message, optional, tag = "5")]
+    network: Option<NetworkStatus>,
+}
+
+impl PodSandboxStatus {
+    /// Whether it runs.
+    pub fn is_ready(&self) -> bool {
+        self.state == 0
+    }
+
+    /// The pod's address, that of its default network; empty where it has none.
+    pub fn ip(&self) -> &str {
+        self.network.as_ref().map_or("", |network| &network.ip)
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct NetworkStatus {
+    #[prost(string, tag = "1")]
+    pub ip: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ListResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub items: Vec<PodSandbox>,
+}
+
+/// A sandbox in the list of all.
+#[derive(Clone, PartialEq, Message)]
+pub struct PodSandbox {
+    /// Its ID.
+    #[prost(string, tag = "1")]
+    pub id: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct RuntimeStatusResponse {
+    #[prost(message, optional, tag = "1")]
+    pub status: Option<RuntimeStatus>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct RuntimeStatus {
+    #[prost(message, repeated, tag = "1")]
+    pub conditions: Vec<Condition>,
+}
+
+/// A condition of the runtime.
+#[derive(Clone, PartialEq, Message)]
+pub struct Condition {
+    #[prost(string, tag = "1")]
+    pub(super) kind: String,
+    /// Whether it holds.
+    #[prost(bool, tag = "2")]
+    pub status: bool,
+    /// Why not.
+    #[prost(string, tag = "4")]
+    pub message: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ImageRequest {
+    #[prost(message, optional, tag = "1")]
+    pub image: Option<ImageSpec>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ImageSpec {
+    #[prost(string, tag = "1")]
+    pub image: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ImageResponse {
+    #[prost(message, optional, tag = "1")]
+    pub image: Option<Nothing>,
+}
