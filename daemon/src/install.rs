@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use plexus_api::cni::{CniError, Code, Defaults, NetworkConfig, Version};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Fields, Settings};
@@ -26,6 +26,7 @@ use crate::gather::cluster::Store;
 use crate::gather::primary::Primary;
 use crate::plan::Network;
 use crate::watched::Watched;
+use backoff::pause;
 use config_file::{ConfigFile, Written};
 use shim::Shim;
 
@@ -61,6 +62,8 @@ pub struct Install {
     primary: Primary,
     /// The default network that was there last: what we publish outlives it.
     network: Option<Arc<Network>>,
+    /// How often in a row something could not be put in place. What hinders it is told of by nobody when it ends.
+    failures: u32,
     status: Status,
 }
 
@@ -83,22 +86,33 @@ impl Install {
             store: store.clone(),
             primary: primary.clone(),
             network: None,
+            failures: 0,
             status: status.clone(),
         })
     }
 
     /// Works until `stop`. What it did stays.
-    ///
-    /// # Errors
-    /// The directories cannot be followed.
-    pub async fn run(mut self, stop: CancellationToken) -> io::Result<()> {
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut changes = self.store.changes();
         while !self.store.synced() {
             tokio::select! {
                 () = changes.next() => {}
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return,
             }
         }
+        while let Err(error) = self.follow(&stop).await {
+            let text = format!("the runtime's configuration and the shim are not looked after: {error}");
+            self.status.set(vec![Problem::new(Kind::Unpublished, text)], self.file.restored());
+            let pause = pause(self.failures);
+            self.failures += 1;
+            if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Works until `stop`, or as long as the directories can be followed.
+    async fn follow(&mut self, stop: &CancellationToken) -> io::Result<()> {
         let mut watched = Watched::new()?;
         let shim_dir = self.shim.as_ref().map(|shim| shim.dir().to_owned());
         watched.set([self.file.dir().to_owned()].into_iter().chain(shim_dir).collect())?;
@@ -118,14 +132,21 @@ impl Install {
         let now = Instant::now();
         let mut problems = Vec::new();
         let mut again = Vec::new();
+        let mut failed = false;
         match self.primary.current() {
             Ok(network) => self.network = Some(network),
-            Err(CniError { msg, .. }) => problems.push(Problem::new(Kind::DefaultNetwork, msg)),
+            Err(CniError { msg, details, .. }) => {
+                let text = if details.is_empty() { msg } else { format!("{msg}; {details}") };
+                problems.push(Problem::new(Kind::DefaultNetwork, text));
+            }
         }
         if let Some(shim) = &mut self.shim {
             match shim.bring(now) {
                 Ok(later) => again.extend(later),
-                Err(error) => problems.push(Problem::new(Kind::Shim, format!("the shim is not installed: {error}"))),
+                Err(error) => {
+                    failed = true;
+                    problems.push(Problem::new(Kind::Shim, format!("the shim is not installed: {error}")));
+                }
             }
         }
         // What was published once is kept there, whatever is missing by now.
@@ -133,6 +154,7 @@ impl Install {
             match self.publish(&network, now) {
                 Ok(Written { later, .. }) => again.extend(later),
                 Err(error) => {
+                    failed = true;
                     let text = format!("the runtime's configuration is not published: {error}");
                     problems.push(Problem::new(Kind::Unpublished, text));
                 }
@@ -146,6 +168,12 @@ impl Install {
         if let Some((text, until)) = self.file.contested(now) {
             problems.push(Problem::new(Kind::Contested, text));
             again.push(until);
+        }
+        if failed {
+            again.push(now + pause(self.failures));
+            self.failures += 1;
+        } else {
+            self.failures = 0;
         }
         self.status.set(problems, self.file.restored());
         again.into_iter().min()

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use inotify::{EventStream, Inotify, WatchDescriptor, WatchMask};
+use nix::errno::Errno;
 
 /// A new file is told of twice, when it appears and when its writer closes it: a link has no writer.
-const MASK: WatchMask = WatchMask::CREATE
+const MASK: WatchMask = WatchMask::ATTRIB
+    .union(WatchMask::CREATE)
     .union(WatchMask::CLOSE_WRITE)
     .union(WatchMask::MOVE)
     .union(WatchMask::DELETE)
@@ -30,7 +32,7 @@ impl Watched {
     /// # Errors
     /// The system's: the user has too many of them.
     pub fn new() -> io::Result<Self> {
-        let events = Inotify::init()?.into_event_stream(vec![0; 4096])?;
+        let events = Inotify::init().map_err(with_limit)?.into_event_stream(vec![0; 4096])?;
         Ok(Self { events, dirs: Vec::new(), watches: HashSet::new() })
     }
 
@@ -78,12 +80,26 @@ impl Watched {
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
+                    let error = with_limit(error);
                     let why = format!("{} cannot be watched: {error}", nearest.display());
                     return Err(io::Error::new(error.kind(), why));
                 }
             }
         }
     }
+}
+
+/// The same error; where a limit of inotify may be reached, whose errors speak of files and disks, with its name.
+pub fn with_limit(error: io::Error) -> io::Error {
+    let limit = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE) => "fs.inotify.max_user_instances",
+        Some(Errno::ENOSPC) => "fs.inotify.max_user_watches",
+        _ => return error,
+    };
+    io::Error::new(
+        error.kind(),
+        format!("{error}: programs of this node watch too many files; raise the sysctl {limit}"),
+    )
 }
 
 #[cfg(test)]

@@ -20,7 +20,11 @@ pub enum Duty {
 impl Duty {
     /// Before anything is done.
     pub(super) fn status(self, publishes: bool) -> Status {
-        if self == Self::Uninstall || publishes { Status::pending() } else { Status::nothing() }
+        match self {
+            Self::Install if publishes => Status::pending("the runtime's configuration is not published yet"),
+            Self::Install => Status::nothing(),
+            Self::Uninstall => Status::pending("Plexus has not begun to leave this node yet"),
+        }
     }
 
     /// Does it until `stop`.
@@ -36,13 +40,10 @@ impl Duty {
             Self::Uninstall => (None, Some(Uninstall::new(settings, file, ledger, installed))),
         };
         async move {
-            let done = match (install, uninstall) {
-                (Some(install), _) => install.run(stop).await,
-                (None, Some(uninstall)) => uninstall.run(stop).await,
-                (None, None) => Ok(()),
-            };
-            if let Err(error) = done {
-                tracing::error!(%error, "the installation on this node is not looked after any more");
+            if let Some(install) = install {
+                install.run(stop).await;
+            } else if let Some(uninstall) = uninstall {
+                uninstall.run(stop).await;
             }
         }
     }

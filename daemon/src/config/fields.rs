@@ -43,8 +43,9 @@ impl From<FieldsError> for CniError {
 pub struct Fields(BTreeMap<String, Box<RawValue>>);
 
 impl Fields {
-    /// Reads an object.
+    /// Reads an object. A byte order mark before it, which nobody sees, means nothing.
     pub fn parse(text: &str) -> Result<Self, FieldsError> {
+        let text = text.trim_start_matches('\u{feff}');
         let map: RawMap = serde_json::from_str(text).map_err(|error| {
             // Errors of syntax say where; those of type quote what they found, which may be a secret (P-047).
             FieldsError::Json(if error.is_data() { "it is JSON of another type".to_owned() } else { error.to_string() })
@@ -118,6 +119,14 @@ impl Fields {
             value: format!("{text:?}"),
             allowed: allowed.to_owned(),
         })
+    }
+
+    /// A duration above 0.
+    pub fn time(&self, key: &str, default: Duration) -> Result<Duration, FieldsError> {
+        match (self.duration(key, default)?, self.raw(key)) {
+            (Duration::ZERO, Some(raw)) => Err(wrong(key, raw, "a duration above 0, like \"30s\" or \"500ms\"")),
+            (duration, _) => Ok(duration),
+        }
     }
 
     /// A whole number above 0.

@@ -1,6 +1,7 @@
 //! The keys that say what is put on the node, and where.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Fields, FieldsError};
 
@@ -76,6 +77,17 @@ fn is_qualified(key: &str) -> bool {
             && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || inner.contains(&byte))
     };
     is_part(prefix, 253, b"-.") && is_part(name, 63, b"-._")
+}
+
+/// Checks the keys that the shim alone reads. They go into the configuration that is published, and every call would fail.
+pub(super) fn check_shim_keys(fields: &Fields) -> Result<(), FieldsError> {
+    for key in ["daemonWaitAdd", "daemonWaitDel", "daemonWaitStatus"] {
+        fields.duration(key, Duration::ZERO)?;
+    }
+    match fields.text("delWhenDown")?.as_deref() {
+        None | Some("retry" | "spool") => Ok(()),
+        Some(other) => Err(wrong("delWhenDown", other, "\"retry\" or \"spool\"")),
+    }
 }
 
 /// Where `multus.sock` is, if it is wanted.

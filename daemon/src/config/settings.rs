@@ -7,7 +7,7 @@ use std::time::Duration;
 use plexus_api::cni::RawMap;
 use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 
-use super::install::{Publish, master_cni, multus_socket_dir, optional_path, publish, startup_taint};
+use super::install::{Publish, check_shim_keys, master_cni, multus_socket_dir, optional_path, publish, startup_taint};
 use super::telemetry::{self, LogSettings, MetricsSettings};
 use super::{Fields, FieldsError};
 
@@ -166,6 +166,7 @@ impl Settings {
     /// The first key with a value that it cannot have.
     pub fn read(fields: &Fields) -> Result<Self, FieldsError> {
         let strict = fields.boolean("strict", false)?;
+        check_shim_keys(fields)?;
         let seconds = Duration::from_secs;
         Ok(Self {
             socket_dir: fields.path("daemonSocketDir", SOCKET_DIR)?,
@@ -199,9 +200,9 @@ impl Settings {
             global_namespaces: global_namespaces(fields)?,
             default_network_namespaces: set(fields.texts("defaultNetworkNamespaces")?),
             allowed_plugin_types: set(fields.texts("allowedPluginTypes")?),
-            plugin_timeout: fields.duration("pluginTimeout", seconds(30))?,
-            add_timeout: fields.duration("addTimeout", seconds(90))?,
-            del_timeout: fields.duration("delTimeout", seconds(50))?,
+            plugin_timeout: fields.time("pluginTimeout", seconds(30))?,
+            add_timeout: fields.time("addTimeout", seconds(90))?,
+            del_timeout: fields.time("delTimeout", seconds(50))?,
             lookup_wait: fields.duration("lookupWait", Duration::from_millis(2500))?,
             snapshot_max_age: fields
                 .raw("snapshotMaxAge")
@@ -210,7 +211,7 @@ impl Settings {
             max_plugin_runs: fields.count("maxPluginRuns")?,
             status_required: fields.boolean("statusRequired", false)?,
             status_wait: fields.duration("statusWait", seconds(1))?,
-            recovery_interval: fields.duration("recoveryInterval", seconds(30))?,
+            recovery_interval: fields.time("recoveryInterval", seconds(30))?,
             gone_gap: fields.duration("goneGap", seconds(60))?,
             orphan_after: fields.duration("orphanAfter", seconds(60))?,
             shutdown_grace: fields.duration("shutdownGrace", seconds(20))?,

@@ -11,6 +11,9 @@ fn read(text: &str) -> Result<Settings, CniError> {
 
 #[test]
 fn keys_match_case_insensitively_and_null_leaves_the_default() {
+    // An editor may have put a byte order mark there.
+    let settings = read("\u{feff}{}").expect("valid");
+    assert_eq!(settings.cluster_network, None);
     let settings = read(r#"{"CLUSTERNETWORK":"a","LogLevel":"Debug","Strict":true,"binDir":null}"#).expect("valid");
     assert_eq!(settings.cluster_network.as_deref(), Some("a"));
     assert_eq!(settings.log.level.as_deref(), Some("debug"));
@@ -34,6 +37,11 @@ fn a_wrong_value_is_named_with_key_value_and_what_is_allowed() {
         (r#"{"strict":true,"logLevel":"bogus"}"#, ["logLevel", "bogus", "verbose"]),
         (r#"{"pluginTimeout":"soon"}"#, ["pluginTimeout", "soon", "30s"]),
         (r#"{"pluginTimeout":30}"#, ["pluginTimeout", "30", "30s"]),
+        (r#"{"recoveryInterval":"0"}"#, ["recoveryInterval", "\"0\"", "above 0"]),
+        (r#"{"addTimeout":"0s"}"#, ["addTimeout", "0s", "above 0"]),
+        // The shim would refuse every call.
+        (r#"{"daemonWaitAdd":30}"#, ["daemonWaitAdd", "30", "a duration"]),
+        (r#"{"delWhenDown":"Spool"}"#, ["delWhenDown", "Spool", "\"retry\" or \"spool\""]),
         (r#"{"maxPluginRuns":0}"#, ["maxPluginRuns", "0", "above 0"]),
         (r#"{"stateDir":"var/lib"}"#, ["stateDir", "var/lib", "absolute"]),
         (r#"{"defaultNetworks":"a"}"#, ["defaultNetworks", "a", "list of strings"]),

@@ -64,34 +64,47 @@ pub fn by_name(conf_dir: &Path, name: &str, version: Version) -> Result<NetworkC
 /// # Errors
 /// [`Code::UnknownNetwork`] where there is none.
 pub fn from_directory(dir: &Path, version: Version) -> Result<NetworkConfig, CniError> {
-    first_in(dir, None, version)?.1
+    let first = first_in(dir, None, version)?;
+    for error in first.broken {
+        warn!("network configuration passed over: {error}");
+    }
+    first.read
 }
 
-/// The same with its file. The file `kept` is the one even where it cannot be used now; then the error is beside it.
+/// The file of a directory that counts.
+pub(super) struct First {
+    /// Which it is.
+    pub file: PathBuf,
+    /// The network in it, or why it cannot be used now.
+    pub read: Result<NetworkConfig, CniError>,
+    /// What is wrong with the files that were passed over for it.
+    pub broken: Vec<String>,
+}
+
+/// The same with its file. The file `kept` is the one even where it cannot be used now.
 ///
 /// # Errors
 /// [`Code::UnknownNetwork`] where there is none.
-pub(super) fn first_in(
-    dir: &Path,
-    kept: Option<&Path>,
-    version: Version,
-) -> Result<(PathBuf, Result<NetworkConfig, CniError>), CniError> {
-    let mut broken = Broken::default();
+pub(super) fn first_in(dir: &Path, kept: Option<&Path>, version: Version) -> Result<First, CniError> {
+    let (mut passed_over, mut broken) = (Broken::default(), Vec::new());
     for path in files(dir, ANY).map_err(|error| unreadable(dir, &error))? {
         if is_sample(&path) {
-            broken.0.push(format!("{} is a sample", path.display()));
+            passed_over.0.push(format!("{} is a sample", path.display()));
             continue;
         }
         match from_file(&path, version) {
             Ok(config) => match refers_to_us(&config) {
-                Some(kind) => broken.0.push(format!("{} leads back to {kind}", path.display())),
-                None => return Ok((path, Ok(config))),
+                Some(kind) => passed_over.0.push(format!("{} leads back to {kind}", path.display())),
+                None => return Ok(First { file: path, read: Ok(config), broken }),
             },
-            Err(error) if kept == Some(path.as_path()) => return Ok((path, Err(error))),
-            Err(error) => broken.pass_over(&error),
+            Err(error) if kept == Some(path.as_path()) => return Ok(First { file: path, read: Err(error), broken }),
+            Err(error) => {
+                passed_over.0.push(error.msg.clone());
+                broken.push(error.msg);
+            }
         }
     }
-    Err(broken.error(format!("no default network in {}", dir.display())))
+    Err(passed_over.error(format!("no default network in {}", dir.display())))
 }
 
 /// The network in one file.

@@ -6,13 +6,14 @@
 mod source;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plexus_api::cni::{CniError, Code};
 use tokio::sync::watch;
 
 use super::cluster::{Changes, Store};
+use super::disk::First;
 use crate::config::Settings;
 use crate::plan::Network;
 use crate::watched::Watched;
@@ -48,6 +49,7 @@ impl Primary {
             changes: store.changes(),
             watched: Watched::new()?,
             last: None,
+            troubles: Vec::new(),
             state,
         };
         follower.look().await?;
@@ -96,6 +98,8 @@ pub struct Follower {
     watched: Watched,
     /// The file that was read last, and the network in it.
     last: Option<(PathBuf, Arc<Network>)>,
+    /// What was wrong with files at the last look.
+    troubles: Vec<String>,
     state: watch::Sender<State>,
 }
 
@@ -121,7 +125,11 @@ impl Follower {
                 State::OnDisk(network) | State::LookedUp(Ok(network)) => Some(network.config.name.clone()),
                 _ => None,
             };
-            if !self.watched.set(self.source.dirs(&self.settings, name.as_deref()))? {
+            let mut dirs = self.source.dirs(&self.settings, name.as_deref());
+            // The file may be a link to one elsewhere.
+            let file = self.last.as_ref().and_then(|(file, _)| file.canonicalize().ok());
+            dirs.extend(file.as_deref().and_then(Path::parent).map(Path::to_owned));
+            if !self.watched.set(dirs)? {
                 self.publish(state);
                 return Ok(());
             }
@@ -154,15 +162,22 @@ impl Follower {
 
     async fn read_within(&mut self, within: Within) -> Result<Arc<Network>, CniError> {
         let kept = self.last.as_ref().map(|(file, _)| file.clone());
-        let (file, read) = super::networks::blocking(move || within.read(kept.as_deref())).await?;
+        let First { file, read, broken } = super::networks::blocking(move || within.read(kept.as_deref())).await?;
+        let mut troubles: Vec<_> =
+            broken.into_iter().map(|error| format!("network configuration passed over: {error}")).collect();
         let network = match (read, &self.last) {
             (Ok(config), _) => Arc::new(super::networks::on_disk(config)),
             (Err(error), Some((last, network))) if *last == file => {
-                tracing::warn!(%error, "the default network cannot be read; it stays what it was");
+                troubles.push(format!("the default network cannot be read; it stays what it was: {error}"));
                 network.clone()
             }
             (Err(error), _) => return Err(error),
         };
+        // Once each: some write a file beside them many times a second.
+        for trouble in troubles.iter().filter(|trouble| !self.troubles.contains(trouble)) {
+            tracing::warn!("{trouble}");
+        }
+        self.troubles = troubles;
         self.last = Some((file, network.clone()));
         Ok(network)
     }

@@ -1,4 +1,4 @@
-//! How often something is put back that others take away.
+//! How often something is put back that others take away, and how often something is tried again that failed.
 
 use std::time::Duration;
 
@@ -8,6 +8,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_mins(1);
 /// After this time without another one, it begins anew.
 const QUIET: Duration = Duration::from_mins(10);
+
+/// How long to wait before something is tried again that has failed `count` times in a row before.
+pub(super) fn pause(count: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << count.min(20)).min(LAST_PAUSE)
+}
 
 /// The first is at once, and each pause twice as long as the one before.
 #[derive(Debug, Default)]
@@ -20,9 +25,9 @@ impl Backoff {
     /// Whether it is time for the next one, which is counted then; else when it is.
     pub fn next(&mut self, now: Instant) -> Result<u32, Instant> {
         if let Some(last) = self.last {
-            let pause = FIRST_PAUSE.saturating_mul(1 << (self.count.saturating_sub(1)).min(20)).min(LAST_PAUSE);
-            if now < last + pause {
-                return Err(last + pause);
+            let next = last + pause(self.count.saturating_sub(1));
+            if now < next {
+                return Err(next);
             }
             if now >= last + QUIET {
                 self.count = 0;

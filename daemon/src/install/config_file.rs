@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::document;
-use super::place::place;
+use super::place::{place, temporary};
 use super::uninstall::remove;
 use crate::config::{Fields, Publish};
 
@@ -77,13 +77,17 @@ impl ConfigFile {
     /// words are the same each time.
     pub fn contested(&self, now: Instant) -> Option<(String, Instant)> {
         let (_, until) = self.backoff.row(now).filter(|(count, _)| *count >= CONTESTED)?;
-        let who = if self.path.with_file_name(format!("{FILE}.cilium_bak")).exists() {
+        let who = if self.renamed_by_cilium().exists() {
             "Cilium renames it: set cni.exclusive to false in its Helm values"
         } else {
             "find out which network plugin does, and turn off that it wants the directory for itself (cni.exclusive for \
              Cilium)"
         };
         Some((format!("{} is taken away or changed again and again; {who}", self.path.display()), until))
+    }
+
+    fn renamed_by_cilium(&self) -> PathBuf {
+        self.path.with_file_name(format!("{FILE}.cilium_bak"))
     }
 
     /// Writes the file for this default network, unless it says the same already (C-16). A file that others have changed
@@ -141,9 +145,16 @@ impl ConfigFile {
 
     /// Removes the file, once the runtime has another one to load; what is missing for that.
     pub fn withdraw(&self) -> io::Result<Result<(), String>> {
+        if self.path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            // Nothing that an interrupted write left stays, nor what Cilium might give back when it goes.
+            return [temporary(&self.path), self.renamed_by_cilium()].iter().try_for_each(|file| remove(file)).map(Ok);
+        }
         let next = self.loadable().into_iter().find(|path| *path != self.path);
         let why = match next.as_deref().map(|next| fs::read_to_string(next).map(|text| document::usable(&text))) {
-            Some(Ok(Ok(()))) => return remove(&self.path).map(Ok),
+            Some(Ok(Ok(()))) => {
+                remove(&self.path)?;
+                return self.withdraw();
+            }
             Some(Ok(Err(why))) => why,
             Some(Err(error)) => error.to_string(),
             None => "there is none".to_owned(),
@@ -156,11 +167,12 @@ impl ConfigFile {
         )))
     }
 
-    /// The files that a runtime loads, in its order (C-14).
+    /// The files that a runtime loads, in its order (C-14). It passes over directories.
     fn loadable(&self) -> Vec<PathBuf> {
         let endings = ["conf", "conflist", "json"].map(OsStr::new);
         let entries = fs::read_dir(&self.publish.dir).into_iter().flatten().flatten();
         let mut paths: Vec<_> = entries
+            .filter(|entry| !entry.file_type().is_ok_and(|kind| kind.is_dir()))
             .map(|entry| entry.path())
             .filter(|path| path.extension().is_some_and(|ending| endings.contains(&ending)))
             .collect();

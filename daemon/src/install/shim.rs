@@ -45,13 +45,9 @@ impl Shim {
         if there.is_some() && there == self.settled {
             return Ok(None);
         }
-        let ours = fs::read(&self.source).map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("our own shim {}: {error}; --shim says where it is", self.source.display()),
-            )
-        })?;
-        if there.is_none_or(|there| there.3 & 0o777 != 0o755) || fs::read(&path)? != ours {
+        let ours = read(&self.source)
+            .map_err(|error| io::Error::new(error.kind(), format!("our own shim {error}; --shim says where it is")))?;
+        if there.is_none_or(|there| there.3 & 0o777 != 0o755) || read(&path)? != ours {
             if self.settled.is_some()
                 && let Err(later) = self.backoff.next(now)
             {
@@ -63,6 +59,10 @@ impl Shim {
         self.settled = identity(&path);
         Ok(None)
     }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 fn identity(path: &Path) -> Option<Identity> {

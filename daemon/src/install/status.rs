@@ -98,9 +98,9 @@ impl Status {
         Self(watch::Sender::default())
     }
 
-    /// Before the first look.
-    pub fn pending() -> Self {
-        let problem = Problem::new(Kind::Pending, "the runtime's configuration is not published yet");
+    /// Before the first look; what has not been done yet.
+    pub fn pending(what: &str) -> Self {
+        let problem = Problem::new(Kind::Pending, what);
         Self(watch::Sender::new(State { problems: vec![problem], restored: 0 }))
     }
 

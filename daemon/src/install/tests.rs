@@ -32,7 +32,7 @@ impl Node {
     async fn new() -> Self {
         let (mut node, install) = Self::prepared().await;
         let until = node.stop.clone();
-        node.tasks.push(tokio::spawn(async move { install.run(until).await.expect("followed") }));
+        node.tasks.push(tokio::spawn(async move { install.run(until).await }));
         node
     }
 
@@ -50,7 +50,11 @@ impl Node {
         });
         let fields = Fields::parse(&keys.to_string()).expect("object");
         let settings = Settings::read(&fields).expect("settings");
-        let (store, status, stop) = (Store::default(), Status::pending(), CancellationToken::new());
+        let (store, status, stop) = (
+            Store::default(),
+            Status::pending("the runtime's configuration is not published yet"),
+            CancellationToken::new(),
+        );
         let (primary, follower) = Primary::open(&settings, &store).await.expect("followed");
         let install = Install::new(&settings, &fields, at("shim"), &store, &primary, &status).expect("configured");
         let tasks = vec![tokio::spawn(async move { drop(follower.run().await) })];
@@ -282,4 +286,28 @@ async fn a_file_that_the_runtime_takes_first_is_a_problem_until_it_is_gone() {
     node.until_problem("00-broken.conflist sorts before").await;
     fs::rename(node.at("00-broken.conflist"), node.at("00-broken.off")).expect("rename");
     node.until_ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_is_tried_again_without_being_told() {
+    let (mut node, install) = Node::prepared().await;
+    // Nobody tells when our own copy of the shim comes.
+    let own = node.root.path().join("shim");
+    fs::remove_file(&own).expect("our own shim");
+    node.sync();
+    node.primary("10-calico.conflist", "calico");
+    let until = node.stop.clone();
+    node.tasks.push(tokio::spawn(async move { install.run(until).await }));
+    node.until_problem("the shim is not installed").await;
+    fs::write(&own, "#!/bin/sh\n").expect("our own shim");
+    node.until_ready().await;
+    assert!(node.published().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_passed_over_are_named() {
+    let node = Node::new().await;
+    node.sync();
+    fs::write(node.at("10-calico.conflist"), "{").expect("file");
+    node.until_problem("10-calico.conflist").await;
 }

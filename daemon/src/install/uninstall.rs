@@ -11,9 +11,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::backoff::pause;
 use super::config_file::ConfigFile;
+use super::place::temporary;
 use super::status::{Kind, Problem, Status};
 use super::{SHIM, UNINSTALLED};
 use crate::config::{Fields, Settings};
@@ -42,11 +45,20 @@ impl Uninstall {
         }
     }
 
-    /// Works until all is gone or `stop`. The status says what it waits for, and has no problem at the end.
-    ///
-    /// # Errors
-    /// Something cannot be followed or removed.
-    pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
+    /// Works until `stop`. The status says what it waits for, and has no problem while nothing is left.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut failures = 0;
+        while let Err(error) = self.follow(&stop).await {
+            self.status.set(vec![Problem::new(Kind::Leaving, format!("Plexus cannot leave this node: {error}"))], 0);
+            if stop.run_until_cancelled(sleep(pause(failures))).await.is_none() {
+                return;
+            }
+            failures += 1;
+        }
+    }
+
+    /// The same, as long as everything can be followed and removed.
+    async fn follow(&self, stop: &CancellationToken) -> io::Result<()> {
         let mut watched = Watched::new()?;
         if let Some(file) = &self.file {
             watched.set(vec![file.dir().to_owned()])?;
@@ -59,16 +71,18 @@ impl Uninstall {
             }
         }
         watched.set([LEDGER_DIR, plexus_api::wire::SPOOL_DIR].map(|dir| self.state_dir.join(dir)).to_vec())?;
-        while let Err(left) = self.finish().await? {
-            self.status.set(vec![Problem::new(Kind::Leaving, left)], 0);
+        loop {
+            let left = self.finish().await?.err().map(|left| Problem::new(Kind::Leaving, left));
+            if left.is_none() && !self.status.get().problems.is_empty() {
+                tracing::info!("Plexus is uninstalled: nothing is left on this node");
+            }
+            self.status.set(left.into_iter().collect(), 0);
+            // A runtime that still knows our configuration and has a shim may attach a pod even now.
             tokio::select! {
                 changed = watched.changed() => changed?,
                 () = stop.cancelled() => return Ok(()),
             }
         }
-        self.status.set(Vec::new(), 0);
-        tracing::info!("Plexus is uninstalled: nothing is left on this node");
-        Ok(())
     }
 
     /// Writes the marker and removes the shim, unless something is left, which is said then.
@@ -81,8 +95,15 @@ impl Uninstall {
         if let Some(left) = self.left(&exclusive.keys().map_err(io::Error::other)?)? {
             return Ok(Err(left));
         }
-        std::fs::write(self.state_dir.join(UNINSTALLED), "")?;
-        self.shim.as_deref().map_or(Ok(()), remove)?;
+        let marker = self.state_dir.join(UNINSTALLED);
+        // Writing it may be a change that we are told of.
+        if !marker.exists() {
+            std::fs::write(&marker, "")
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", marker.display())))?;
+        }
+        for file in self.shim.iter().flat_map(|shim| [temporary(shim), shim.clone()]) {
+            remove(&file)?;
+        }
         Ok(Ok(()))
     }
 }

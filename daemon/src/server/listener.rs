@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::host::Hosts;
+use crate::watched::with_limit;
 
 /// A caller sends the head of its request within this time, or is cut off.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,15 +73,17 @@ impl Listener {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
+            // From here on it is noticed when another comes or this one goes. Without that, the socket of a daemon that
+            // runs is not taken from it.
+            let inotify = Inotify::init().map_err(with_limit)?;
+            let gone = WatchMask::DELETE | WatchMask::MOVED_FROM | WatchMask::DELETE_SELF | WatchMask::MOVE_SELF;
+            inotify.watches().add(dir, WatchMask::MOVED_TO | gone | WatchMask::ONLYDIR).map_err(with_limit)?;
+            let changes = inotify.into_event_stream(vec![0; 4096])?;
             let socket = UnixListener::bind(&fresh)?;
             std::fs::set_permissions(&fresh, PermissionsExt::from_mode(0o600))?;
             let identity = identity(&fresh)?;
             std::fs::rename(&fresh, &path)?;
-            // From here on it is noticed when another comes or this one goes; what came before that is, at the first look.
-            let inotify = Inotify::init()?;
-            let gone = WatchMask::DELETE | WatchMask::MOVED_FROM | WatchMask::DELETE_SELF | WatchMask::MOVE_SELF;
-            inotify.watches().add(dir, WatchMask::MOVED_TO | gone | WatchMask::ONLYDIR)?;
-            Ok((socket, identity, inotify.into_event_stream(vec![0; 4096])?))
+            Ok((socket, identity, changes))
         };
         let (socket, identity, changes) = bind().map_err(|error| at(error, &path))?;
         Ok(Self { socket, path, allowed_uid, hosts, identity, changes })

@@ -1,10 +1,12 @@
 use std::collections::HashSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use tokio::time::timeout;
 
-use super::Watched;
+use super::{Watched, with_limit};
 
 async fn change(watched: &mut Watched) {
     timeout(Duration::from_secs(20), watched.changed()).await.expect("a change is told").expect("inotify works");
@@ -40,4 +42,24 @@ async fn a_set_that_grows_says_so() {
     assert!(!watched.set(vec![root.path().to_owned(), sub.clone()]).expect("set"), "it is not there yet");
     fs::create_dir(&sub).expect("sub");
     assert!(watched.set(vec![root.path().to_owned(), sub]).expect("set"));
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_executed_any_more_is_a_change() {
+    let root = tempfile::tempdir().expect("directory");
+    let file = root.path().join("file");
+    fs::write(&file, "x").expect("file");
+    let mut watched = Watched::new().expect("inotify");
+    watched.set(vec![root.path().to_owned()]).expect("set");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("chmod");
+    change(&mut watched).await;
+}
+
+#[test]
+fn a_limit_that_is_reached_is_named() {
+    for (errno, limit) in [(Errno::EMFILE, "max_user_instances"), (Errno::ENOSPC, "max_user_watches")] {
+        let text = with_limit(errno.into()).to_string();
+        assert!(text.contains(limit) && text.contains(errno.desc()), "{text}");
+    }
+    assert_eq!(with_limit(Errno::EACCES.into()).raw_os_error(), Some(Errno::EACCES as i32));
 }

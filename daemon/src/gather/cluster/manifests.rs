@@ -17,6 +17,7 @@ use tracing::error;
 
 use super::{Definition, RESOURCE_NAME, Store};
 use crate::plan::Pod;
+use crate::watched::with_limit;
 
 const STATUS_SUFFIX: &str = ".network-status.json";
 
@@ -44,6 +45,7 @@ impl Manifests {
     /// The directory cannot be watched or listed; the error names it.
     pub fn open(dir: &Path, store: Store) -> io::Result<Self> {
         let wrong = |error: io::Error| {
+            let error = with_limit(error);
             io::Error::new(error.kind(), format!("manifests directory {} cannot be watched: {error}", dir.display()))
         };
         let inotify = Inotify::init().map_err(wrong)?;

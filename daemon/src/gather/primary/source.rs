@@ -6,7 +6,7 @@ use plexus_api::cni::{CniError, Code, NetworkConfig};
 
 use crate::config::Settings;
 use crate::gather::cluster::Store;
-use crate::gather::disk;
+use crate::gather::disk::{self, First};
 use crate::gather::networks::{self, DEFAULT_VERSION};
 use crate::plan::{Network, refers_to_us};
 
@@ -61,12 +61,11 @@ impl Source {
 }
 
 impl Within {
-    /// The file, and the network in it or why it cannot be used now. The file `kept` is not passed over where it cannot
-    /// be read. Blocking.
+    /// The file that counts, with the network in it. The file `kept` is not passed over where it cannot be read. Blocking.
     ///
     /// # Errors
     /// There is no file.
-    pub fn read(&self, kept: Option<&Path>) -> Result<(PathBuf, Result<NetworkConfig, CniError>), CniError> {
+    pub fn read(&self, kept: Option<&Path>) -> Result<First, CniError> {
         let path = match self {
             Self::Directory(dir) => dir,
             Self::Pinned(path) if path.is_dir() => path,
@@ -74,7 +73,7 @@ impl Within {
                 let read = disk::from_file(file, DEFAULT_VERSION).and_then(not_ours);
                 return match read {
                     Err(error) if error.is(Code::UnknownNetwork) => Err(error),
-                    read => Ok((file.clone(), read)),
+                    read => Ok(First { file: file.clone(), read, broken: Vec::new() }),
                 };
             }
         };

@@ -235,3 +235,13 @@ async fn without_the_readiness_indicator_there_is_none() {
         followed.until(Result::is_err).await;
     }
 }
+
+#[tokio::test]
+async fn a_link_to_a_file_elsewhere_is_followed() {
+    let (dir, elsewhere) = (dir(&[]), dir(&[("net", &list("old"))]));
+    std::os::unix::fs::symlink(elsewhere.path().join("net"), dir.path().join("10-a.conflist")).expect("link");
+    let mut followed = Followed::new(autoconfig(dir.path())).await;
+    followed.until_is("old").await;
+    fs::write(elsewhere.path().join("net"), list("new")).expect("file");
+    followed.until_is("new").await;
+}

@@ -227,6 +227,9 @@ fn a_file_that_the_runtime_would_take_first_is_found() {
         let found = published.file.before().map(|path| path.ends_with(name));
         assert_eq!(found, before.then_some(true), "{name}");
     }
+    let published = Published::new(&[]);
+    fs::create_dir(published.dir.path().join("00-a.conf")).expect("a directory");
+    assert_eq!(published.file.before(), None, "runtimes pass over directories");
 }
 
 #[test]
@@ -243,4 +246,28 @@ fn it_is_withdrawn_only_when_the_runtime_has_another() {
     fs::write(published.dir.path().join("10-a.conflist"), list).expect("file");
     published.file.withdraw().expect("readable").expect("it goes");
     assert!(!published.path().exists());
+}
+
+#[test]
+fn it_is_withdrawn_with_all_that_may_be_left_of_it_and_only_once() {
+    rows!("C-25");
+    let mut published = Published::new(&[]);
+    let others = ["10-a.conflist", ".00-plexus.conflist.tmp", "00-plexus.conflist.cilium_bak"];
+    let list = json!({"cniVersion": "1.0.0", "name": "x", "plugins": [{"type": "a"}]}).to_string();
+    for other in others {
+        fs::write(published.dir.path().join(other), &list).expect("file");
+    }
+    fs::create_dir(published.dir.path().join("00-a.conf")).expect("a directory");
+    published.bring();
+    for other in others {
+        fs::write(published.dir.path().join(other), &list).expect("file");
+    }
+    published.file.withdraw().expect("readable").expect("it goes");
+    let mut left: Vec<_> =
+        fs::read_dir(published.dir.path()).expect("dir").flatten().map(|it| it.file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["00-a.conf", "10-a.conflist"]);
+    // Begun again, it needs no other configuration: there is nothing to withdraw.
+    fs::remove_file(published.dir.path().join("10-a.conflist")).expect("file");
+    published.file.withdraw().expect("readable").expect("it is gone");
 }

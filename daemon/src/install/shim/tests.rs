@@ -91,3 +91,11 @@ fn without_our_own_copy_the_error_says_how_to_name_it() {
     let error = bench.shim.bring(Instant::now()).expect_err("nothing to install").to_string();
     assert!(error.contains("--shim") && error.contains("ours"), "{error}");
 }
+
+#[test]
+fn what_stands_in_its_place_is_named() {
+    let mut bench = Bench::new();
+    fs::create_dir(bench.path()).expect("a directory");
+    let error = bench.shim.bring(Instant::now()).expect_err("nothing to replace").to_string();
+    assert!(error.contains(bench.path().to_str().expect("UTF-8")), "{error}");
+}

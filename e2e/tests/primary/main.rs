@@ -1,103 +1,21 @@
 //! Plexus as the primary entry of a node: it finds the default network, publishes its configuration, installs its shim,
 //! and leaves again.
 
+mod stage;
+mod trouble;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use plexus_api::rows;
 use plexus_e2e::binaries::binary;
-use plexus_e2e::{Call, Changes, Daemon, Flavour, Manifests, Node, Pod, Runtime, Sandbox, Script, Step, Target, node};
-use serde_json::{Value, json};
+use plexus_e2e::{Call, Flavour, Pod, Runtime, Sandbox, Target, node};
+use serde_json::json;
 
-const NET_D: &str = "/etc/cni/net.d";
-const OURS: &str = "/etc/cni/net.d/00-plexus.conflist";
-const PRIMARY: &str = "/etc/cni/net.d/10-ovn-kubernetes.conf";
-
-/// A node as a cluster has it: the runtime's directories, and the network plugin `ovn`.
-struct Stage<'n> {
-    node: &'n Node,
-    manifests: Manifests,
-    bin: PathBuf,
-}
-
-impl<'n> Stage<'n> {
-    fn set(node: &'n Node) -> Self {
-        let add = [Step::Link("bridge".into()), Step::result("10.4.0.2/24", "10.4.0.1")];
-        node.plugin("ovn", &Script::new().on("ADD", add).on("DEL", [Step::Unlink]));
-        node.run(|| fs::create_dir_all(NET_D)).expect("a directory");
-        let manifests = Manifests::new(node.scratch().join("manifests"));
-        manifests.pod(&Pod::new("web"));
-        Self { node, manifests, bin: node.bin_dir() }
-    }
-
-    /// What the daemons of a cluster would have.
-    fn config(&self) -> Value {
-        json!({"multusAutoconfigDir": NET_D, "cniConfigDir": NET_D, "shimDir": self.bin, "binDir": self.bin, "goneGap": "0s"})
-    }
-
-    fn daemon(&self, config: &Value) -> Daemon<'n> {
-        Daemon::new(self.node, config, self.manifests.dir())
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        self.node.run(|| fs::write(path, text)).expect("a file can be written");
-    }
-
-    fn primary(&self) {
-        let config =
-            json!({"cniVersion": "1.0.0", "name": "ovn", "type": "ovn", "capabilities": {"portMappings": true}});
-        self.write(PRIMARY, &config.to_string());
-    }
-
-    fn exists(&self, path: &str) -> bool {
-        self.node.run(|| Path::new(path).exists())
-    }
-
-    fn changes(&self) -> Changes {
-        Changes::watch(self.node, &[Path::new("/etc/cni"), Path::new(NET_D), &self.bin])
-    }
-
-    fn published(&self) -> Option<Value> {
-        serde_json::from_slice(&self.node.run(|| fs::read(OURS)).ok()?).ok()
-    }
-
-    /// A runtime that executes the installed shim as the published list tells it.
-    fn runtime(&self, shim: PathBuf) -> Runtime<'n> {
-        let list = self.published().expect("it is published");
-        assert_eq!(list["cniVersions"], json!(["1.0.0", "1.1.0"]));
-        let mut plugin = list["plugins"][0].clone();
-        plugin["name"] = list["name"].clone();
-        plugin["cniVersion"] = json!("1.1.0");
-        Runtime::new(self.node, Flavour::Containerd, shim, plugin)
-    }
-
-    /// Which file the runtime would read, and when it was written.
-    fn stamp(&self) -> (u64, i64, i64) {
-        let meta = self.node.run(|| fs::metadata(OURS)).expect("it is published");
-        (meta.ino(), meta.mtime(), meta.mtime_nsec())
-    }
-}
-
-fn until_not_ready(daemon: &Daemon<'_>, text: &str) {
-    until(daemon, text, |status, body| status == 500 && body.contains(text));
-}
-
-/// Asks `/readyz`, which sends no event, until it answers so.
-fn until(daemon: &Daemon<'_>, what: &str, wanted: impl Fn(u16, &str) -> bool) {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    loop {
-        let reply = daemon.get("/readyz");
-        if reply.as_ref().is_ok_and(|reply| wanted(reply.status, &reply.body)) {
-            return;
-        }
-        assert!(std::time::Instant::now() < end, "never: {what}: {reply:?}");
-        std::thread::yield_now();
-    }
-}
+use stage::{NET_D, OURS, PRIMARY, Stage, until, until_not_ready};
 
 #[test]
 fn pods_start_once_the_default_network_has_come_and_wait_while_it_is_away() {
@@ -197,7 +115,7 @@ fn the_configuration_of_multus_works_unedited() {
     let node = node!();
     let stage = Stage::set(&node);
     stage.primary();
-    let text = include_str!("multus-daemon-config.json");
+    let text = include_str!("../multus-daemon-config.json");
     let mut daemon = stage.daemon(&json!({}));
     fs::write(node.scratch().join("daemon-config.json"), text).expect("the configuration");
     node.run(|| fs::create_dir_all("/run/multus").and_then(|()| fs::write("/run/multus/keep", ""))).expect("a file");
