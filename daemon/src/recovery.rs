@@ -21,8 +21,6 @@ use crate::verbs::{Leftover, Reason, Verbs};
 use audit::Audit;
 use evidence::{Sandbox, Suspects, judge, living_netns};
 
-pub use evidence::boot_id;
-
 /// The longest pause between two tries of a DEL that fails.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
