@@ -22,10 +22,7 @@ pub(super) fn place(
 ) -> io::Result<()> {
     let temporary = temporary(path);
     let written = (|| {
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove(&temporary)?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
@@ -43,4 +40,14 @@ pub(super) fn place(
         let _ = File::open(dir).and_then(|dir| dir.sync_all());
     }
     Ok(())
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        }
+        _ => Ok(()),
+    }
 }

@@ -9,11 +9,12 @@
 //! It may be stopped at any point, and begun again: what is not done yet still works.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
 use super::config_file::ConfigFile;
+use super::place::remove;
 use super::status::{Kind, Problem, Status};
 use super::{SHIM, UNINSTALLED};
 use crate::config::{Fields, Settings};
@@ -85,9 +86,7 @@ impl Uninstall {
         self.shim.as_deref().map_or(Ok(()), remove)?;
         Ok(Ok(()))
     }
-}
 
-impl Uninstall {
     fn left(&self, records: &[Key]) -> io::Result<Option<String>> {
         let spooled = Ledger::spooled_files(&self.state_dir).map_err(io::Error::other)?.len();
         Ok((records.len() + spooled > 0).then(|| {
@@ -96,15 +95,5 @@ impl Uninstall {
                 "{records} interfaces are attached by Plexus and {spooled} DELs wait: the pods must be deleted first"
             )
         }))
-    }
-}
-
-/// Removes a file, if it is there.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-        }
-        _ => Ok(()),
     }
 }
