@@ -51,7 +51,12 @@ impl Uninstall {
         let mut watched = Watched::new()?;
         if let Some(file) = &self.file {
             watched.set(vec![file.dir().to_owned()])?;
+            let mut told = String::new();
             while let Err(missing) = tokio::task::block_in_place(|| file.withdraw())? {
+                if missing != told {
+                    tracing::warn!("leaving the node: {missing}");
+                    told.clone_from(&missing);
+                }
                 self.status.set(vec![Problem::new(Kind::Leaving, missing)], 0);
                 tokio::select! {
                     changed = watched.changed() => changed?,
@@ -60,7 +65,11 @@ impl Uninstall {
             }
         }
         watched.set([LEDGER_DIR, plexus_api::wire::SPOOL_DIR].map(|dir| self.state_dir.join(dir)).to_vec())?;
+        let mut told = false;
         while let Err(left) = self.finish().await? {
+            if !std::mem::replace(&mut told, true) {
+                tracing::info!("leaving the node: {left}; `plexusd probe ready` says how many there are yet");
+            }
             self.status.set(vec![Problem::new(Kind::Leaving, left)], 0);
             tokio::select! {
                 changed = watched.changed() => changed?,
