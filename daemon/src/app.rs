@@ -17,13 +17,14 @@ use plexus_api::wire::{MULTUS_SOCKET_NAME, SOCKET_NAME};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Serve;
+use crate::clock::boot_id;
 use crate::config::{Fields, Settings, on_host, resolve_host_paths};
 use crate::delegate::{Delegates, Limits};
 use crate::gather::cluster::Store;
 use crate::gather::primary::Primary;
 use crate::host::{Hosts, memory};
 use crate::ledger::{Ledger, Unowned};
-use crate::recovery::{self, strays};
+use crate::recovery::strays;
 use crate::server::{Listener, MetricsListener, Shared, metrics_router, outlive};
 use crate::telemetry::{Logs, Metrics};
 use crate::verbs::{Availability, Verbs};
@@ -85,7 +86,7 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
     let mut source = tokio::spawn(source.run());
     let (primary, follower) = Primary::open(settings, &store).await.context("the default network")?;
     let mut follower = tokio::spawn(follower.run());
-    let boot_id = recovery::boot_id().context("the machine's boot id")?;
+    let boot_id = boot_id().context("the machine's boot id")?;
     let socket = settings.socket_dir.join(SOCKET_NAME);
     loop {
         let waiting = Unowned::at(&settings.state_dir)?;

@@ -1,6 +1,7 @@
 //! The two clocks: the one of the calendar, which people and other machines know, and the one of the boot, which nobody
-//! sets.
+//! sets; and which boot that is.
 
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use nix::time::{ClockId, clock_gettime};
@@ -15,6 +16,14 @@ pub fn unix_ms() -> u64 {
 pub fn boottime_ns() -> Option<u64> {
     let since = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
     u64::try_from(since.as_nanos()).ok()
+}
+
+/// The id of the current boot.
+///
+/// # Errors
+/// As reading `/proc` fails.
+pub fn boot_id() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -72,8 +72,8 @@ impl Deadlines {
 /// asked for what the store does not have.
 ///
 /// # Errors
-/// [`Code::TryAgain`] while the pod is not known or the API server does not answer, [`Code::UnknownNetwork`] for a definition that does not exist,
-/// [`Code::InvalidAnnotation`] for an annotation that cannot be read.
+/// [`Code::TryAgain`] while the pod is not known or the API server does not answer, [`Code::UnknownNetwork`] for a
+/// definition that does not exist, [`Code::InvalidAnnotation`] for an annotation that cannot be read.
 pub async fn snapshot(
     store: &Store,
     live: Option<&Live>,

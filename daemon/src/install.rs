@@ -182,7 +182,7 @@ impl Install {
     fn publish(&mut self, network: &Network, now: Instant) -> io::Result<Written> {
         if !self.file.is_published() {
             // Otherwise the shim would take a DEL for done while the daemon is away.
-            uninstall::remove(&self.state_dir.join(UNINSTALLED))?;
+            place::remove(&self.state_dir.join(UNINSTALLED))?;
         }
         self.file.bring(&network.config, now)
     }

@@ -21,15 +21,19 @@ use crate::verbs::{Leftover, Reason, Verbs};
 use audit::Audit;
 use evidence::{Sandbox, Suspects, judge, living_netns};
 
-pub use evidence::boot_id;
-
 /// The longest pause between two tries of a DEL that fails.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
 /// Looks for leftovers until `stop`; what it has begun by then runs to its end.
 pub async fn run(verbs: Arc<Verbs>, stop: CancellationToken) {
-    let mut recovery =
-        Recovery { verbs, stop, suspects: Suspects::new(), audit: Audit::default(), running: BTreeMap::new() };
+    let mut recovery = Recovery {
+        verbs,
+        stop,
+        suspects: Suspects::new(),
+        audit: Audit::default(),
+        running: BTreeMap::new(),
+        told: Told::default(),
+    };
     while !recovery.stop.is_cancelled() {
         recovery.look().await;
         tokio::select! {
@@ -49,6 +53,27 @@ struct Recovery {
     audit: Audit,
     /// What has been begun. A job waits for the lane of its container, and one that waits long must not keep the others.
     running: BTreeMap<Job, JoinHandle<()>>,
+    told: Told,
+}
+
+/// What the log has been told. Looks are many, and what they find stays for long: only news is told.
+#[derive(Debug, Default)]
+struct Told {
+    before: BTreeSet<String>,
+    now: BTreeSet<String>,
+}
+
+impl Told {
+    /// Whether the look before did not find this.
+    fn is_news(&mut self, text: String) -> bool {
+        let news = !self.before.contains(&text);
+        self.now.insert(text) && news
+    }
+
+    /// The look is over.
+    fn turn(&mut self) {
+        self.before = std::mem::take(&mut self.now);
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +88,8 @@ struct Seen {
     records: Vec<Record>,
     /// The keys of files that have no record: torn, or damaged.
     illegible: Vec<Key>,
+    /// Why other files cannot be read: they are left alone.
+    closed: Vec<LedgerError>,
     spooled: Vec<Spooled>,
     living: std::io::Result<BTreeSet<NetnsId>>,
 }
@@ -74,34 +101,76 @@ impl Recovery {
         let seen = tokio::task::spawn_blocking(move || see(&ledger, &boot)).await;
         match seen.unwrap_or_else(|panic| Err(CniError::new(Code::Internal, format!("the look panicked: {panic}")))) {
             Ok(seen) => self.act(seen),
-            Err(error) => tracing::error!(%error, "recovery cannot look for leftovers"),
+            Err(error) if self.told.is_news(error.to_string()) => {
+                tracing::error!(%error, "recovery cannot look for leftovers");
+            }
+            Err(_) => {}
         }
+        self.told.turn();
     }
 
     fn act(&mut self, seen: Seen) {
-        for spooled in seen.spooled {
-            let verbs = self.verbs.clone();
-            self.begin(Job::Spooled(spooled.path().to_owned()), async move { verbs.replay(spooled).await });
+        for error in seen.closed {
+            if self.told.is_news(error.to_string()) {
+                tracing::error!(%error, "recovery leaves a record alone that cannot be read");
+            }
         }
         for key in seen.illegible {
             let verbs = self.verbs.clone();
             self.begin(Job::Record(key.clone()), async move { verbs.clear_illegible(&key.0, &key.1).await });
         }
+        self.tell_failures(&seen.records);
         self.audit(&seen.records);
         let attached = seen.records.iter().filter(|record| asked_for(record).is_none());
         let attached: Vec<_> = attached.map(|record| Sandbox::new(record, self.pod_deleted(record))).collect();
         let dead = self.judge(&attached, seen.living);
+        let mut leftovers = Vec::new();
         for record in seen.records {
             let key = (record.planned.container_id.clone(), record.planned.ifname.clone());
-            let verbs = self.verbs.clone();
             let dead = dead.contains(&key).then_some(Reason::Dead);
             if let Some(reason) = asked_for(&record).or(dead) {
-                if is_due(&record.del_failures, verbs.settings.recovery_interval, unix_ms()) {
-                    let (leftover, stop) = (Leftover::new(&record, reason), self.stop.clone());
-                    self.begin(Job::Record(key), async move { verbs.recover(leftover, &stop).await });
+                if is_due(&record.del_failures, self.verbs.settings.recovery_interval, unix_ms()) {
+                    leftovers.push((key, Leftover::new(&record, reason)));
                 }
             } else if !record.status_written {
+                let verbs = self.verbs.clone();
                 self.begin(Job::Record(key.clone()), async move { verbs.resume_status(&key.0, &key.1).await });
+            }
+        }
+        self.clean_up(leftovers, seen.spooled);
+    }
+
+    /// Begins to undo the records and to serve the DELs.
+    fn clean_up(&mut self, leftovers: Vec<(Key, Leftover)>, spooled: Vec<Spooled>) {
+        let (records, dels) = (leftovers.len(), spooled.len());
+        if records + dels == 0 {
+            return;
+        }
+        let host = match self.verbs.hosts.for_cleanup() {
+            Ok(host) => host,
+            Err(error) => {
+                if self.told.is_news(error.to_string()) {
+                    tracing::warn!(records, spooled = dels, %error, "recovery: plugins cannot be run yet");
+                }
+                return;
+            }
+        };
+        for spooled in spooled {
+            let (verbs, host) = (self.verbs.clone(), host.clone());
+            self.begin(Job::Spooled(spooled.path().to_owned()), async move { verbs.replay(spooled, host).await });
+        }
+        for (key, leftover) in leftovers {
+            let (verbs, host, stop) = (self.verbs.clone(), host.clone(), self.stop.clone());
+            self.begin(Job::Record(key), async move { verbs.recover(leftover, host, &stop).await });
+        }
+    }
+
+    /// Says how many records wait for a DEL that succeeds: a line for each cause, when it comes and when the number
+    /// changes.
+    fn tell_failures(&mut self, records: &[Record]) {
+        for (cause, records) in by_cause(records) {
+            if self.told.is_news(format!("{records} {cause}")) {
+                tracing::warn!(records, "recovery: not yet: {cause}; `plexusd ledger list` shows which");
             }
         }
     }
@@ -130,13 +199,15 @@ impl Recovery {
     fn judge(&mut self, sandboxes: &[Sandbox], living: std::io::Result<BTreeSet<NetnsId>>) -> BTreeSet<Key> {
         // Without sight of the namespaces, all of them count as living: only proof tears anything down (decision 23).
         let living = living.unwrap_or_else(|error| {
-            tracing::error!(%error, "recovery cannot tell which sandboxes are gone");
+            if self.told.is_news(error.to_string()) {
+                tracing::error!(%error, "recovery cannot tell which sandboxes are gone");
+            }
             sandboxes.iter().filter_map(|sandbox| sandbox.netns).collect()
         });
         let gap = self.verbs.settings.gone_gap;
         let judgement = judge(sandboxes, &self.verbs.boot_id, &living, &self.suspects, Instant::now(), gap);
         self.verbs.metrics.disbelieved(judgement.disbelieved.map_or(0, |disbelieved| disbelieved.gone));
-        if let Some(disbelieved) = judgement.disbelieved {
+        if let Some(disbelieved) = judgement.disbelieved.filter(|it| self.told.is_news(it.to_string())) {
             tracing::error!("recovery: {disbelieved}");
         }
         self.suspects = judgement.suspects;
@@ -150,17 +221,17 @@ impl Recovery {
 
 /// Blocking.
 fn see(ledger: &Ledger, boot: &str) -> Result<Seen, CniError> {
-    let (mut records, mut illegible) = (Vec::new(), Vec::new());
+    let (mut records, mut illegible, mut closed) = (Vec::new(), Vec::new(), Vec::new());
     for key in ledger.keys()? {
         match ledger.read(&key.0, &key.1) {
             Ok(Some(record)) => records.push(record),
             Ok(None) | Err(LedgerError::Corrupt { .. }) => illegible.push(key),
-            Err(error) => tracing::error!(%error, "recovery leaves a record alone that cannot be read"),
+            Err(error) => closed.push(error),
         }
     }
     let this_boot = records.iter().filter(|record| record.planned.boot_id == boot && record.is_attached());
     let living = living_netns(&this_boot.filter_map(|record| record.planned.netns_id).collect());
-    Ok(Seen { records, illegible, spooled: ledger.spooled()?, living })
+    Ok(Seen { records, illegible, closed, spooled: ledger.spooled()?, living })
 }
 
 /// Why a record is to go whatever became of its sandbox.
@@ -172,6 +243,15 @@ fn asked_for(record: &Record) -> Option<Reason> {
     } else {
         (!record.completed).then_some(Reason::Unfinished)
     }
+}
+
+/// How many records have a DEL that fails, by what it said last.
+fn by_cause(records: &[Record]) -> BTreeMap<&str, usize> {
+    let mut causes = BTreeMap::new();
+    for record in records.iter().filter(|record| record.del_failures.count > 0) {
+        *causes.entry(record.del_failures.last_error.as_str()).or_default() += 1;
+    }
+    causes
 }
 
 /// Whether the pause after the last failure is over: it doubles with each. A failure that is yet to come was before the

@@ -70,8 +70,8 @@ enum Seen {
 }
 
 impl Hosts {
-    /// The hosts for these settings; `state_dir` remembers the last runtime over restarts. A `chroot_dir` that is no mount point is passed over, with a warning: plexusd was
-    /// then deployed without it. To be called within a runtime.
+    /// The hosts for these settings; `state_dir` remembers the last runtime over restarts. A `chroot_dir` that is no
+    /// mount point is passed over, with a warning: plexusd was then deployed without it. To be called within a runtime.
     ///
     /// # Errors
     /// A place that cannot be entered, with what that takes.

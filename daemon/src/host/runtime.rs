@@ -8,6 +8,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::boot_id;
+
 /// A process that executes the shim, told from any other that ever has its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,7 +29,7 @@ impl Runtime {
             // The first process stands in for others already, and 0 is not seen from here.
             return Ok(None);
         }
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+        let boot_id = boot_id()?;
         let (_, started) = stat(parent)?;
         let (its, wanted) = (fs::metadata(namespace_of(parent))?, namespace.metadata()?);
         let same = (its.dev(), its.ino()) == (wanted.dev(), wanted.ino());
@@ -49,7 +51,7 @@ impl Runtime {
     /// Its mount namespace, as long as it runs.
     pub(super) fn namespace(&self) -> io::Result<File> {
         let ended = || io::Error::new(io::ErrorKind::NotFound, format!("the runtime, process {}, has ended", self.pid));
-        if fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim() != self.boot_id {
+        if boot_id()? != self.boot_id {
             return Err(ended());
         }
         let namespace = File::open(namespace_of(self.pid))?;

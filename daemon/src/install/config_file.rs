@@ -11,8 +11,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::document;
-use super::place::{place, temporary};
-use super::uninstall::remove;
+use super::place::{place, remove, temporary};
 use crate::config::{Fields, Publish};
 
 /// Runtimes load the first file by name (C-14).

@@ -116,7 +116,9 @@ impl Status {
 
     pub(super) fn set(&self, problems: Vec<Problem>, restored: u64) {
         self.0.send_if_modified(|state| {
-            for problem in problems.iter().filter(|problem| !state.problems.contains(problem)) {
+            // To leave is what was asked for: whoever does it tells of it.
+            let told = |problem: &Problem| problem.kind == Kind::Leaving || state.problems.contains(problem);
+            for problem in problems.iter().filter(|problem| !told(problem)) {
                 let not_ready = if problem.is_fatal() { "not ready: " } else { "" };
                 tracing::error!("{not_ready}{}", problem.text);
             }

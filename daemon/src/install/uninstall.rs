@@ -9,14 +9,14 @@
 //! It may be stopped at any point, and begun again: what is not done yet still works.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::pause;
 use super::config_file::ConfigFile;
-use super::place::temporary;
+use super::place::{remove, temporary};
 use super::status::{Kind, Problem, Status};
 use super::{SHIM, UNINSTALLED};
 use crate::config::{Fields, Settings};
@@ -49,7 +49,9 @@ impl Uninstall {
     pub async fn run(self, stop: CancellationToken) {
         let mut failures = 0;
         while let Err(error) = self.follow(&stop).await {
-            self.status.set(vec![Problem::new(Kind::Leaving, format!("Plexus cannot leave this node: {error}"))], 0);
+            let why = format!("Plexus cannot leave this node: {error}");
+            tracing::error!("{why}");
+            self.status.set(vec![Problem::new(Kind::Leaving, why)], 0);
             if stop.run_until_cancelled(sleep(pause(failures))).await.is_none() {
                 return;
             }
@@ -62,7 +64,12 @@ impl Uninstall {
         let mut watched = Watched::new()?;
         if let Some(file) = &self.file {
             watched.set(vec![file.dir().to_owned()])?;
+            let mut told = String::new();
             while let Err(missing) = tokio::task::block_in_place(|| file.withdraw())? {
+                if missing != told {
+                    tracing::warn!("leaving the node: {missing}");
+                    told.clone_from(&missing);
+                }
                 self.status.set(vec![Problem::new(Kind::Leaving, missing)], 0);
                 tokio::select! {
                     changed = watched.changed() => changed?,
@@ -71,12 +78,19 @@ impl Uninstall {
             }
         }
         watched.set([LEDGER_DIR, plexus_api::wire::SPOOL_DIR].map(|dir| self.state_dir.join(dir)).to_vec())?;
+        let mut told = false;
         loop {
-            let left = self.finish().await?.err().map(|left| Problem::new(Kind::Leaving, left));
-            if left.is_none() && !self.status.get().problems.is_empty() {
-                tracing::info!("Plexus is uninstalled: nothing is left on this node");
+            let left = self.finish().await?.err();
+            match &left {
+                Some(left) if !std::mem::replace(&mut told, true) => {
+                    tracing::info!("leaving the node: {left}; `plexusd probe ready` says how many there are yet");
+                }
+                None if !self.status.get().problems.is_empty() => {
+                    tracing::info!("Plexus is uninstalled: nothing is left on this node");
+                }
+                _ => {}
             }
-            self.status.set(left.into_iter().collect(), 0);
+            self.status.set(left.map(|left| Problem::new(Kind::Leaving, left)).into_iter().collect(), 0);
             // A runtime that still knows our configuration and has a shim may attach a pod even now.
             tokio::select! {
                 changed = watched.changed() => changed?,
@@ -106,9 +120,7 @@ impl Uninstall {
         }
         Ok(Ok(()))
     }
-}
 
-impl Uninstall {
     fn left(&self, records: &[Key]) -> io::Result<Option<String>> {
         let spooled = Ledger::spooled_files(&self.state_dir).map_err(io::Error::other)?.len();
         Ok((records.len() + spooled > 0).then(|| {
@@ -117,15 +129,5 @@ impl Uninstall {
                 "{records} interfaces are attached by Plexus and {spooled} DELs wait: the pods must be deleted first"
             )
         }))
-    }
-}
-
-/// Removes a file, if it is there.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-        }
-        _ => Ok(()),
     }
 }

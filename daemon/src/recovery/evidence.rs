@@ -13,22 +13,11 @@ use crate::ledger::{Key, Record};
 use crate::netns;
 use crate::plan::NetnsId;
 
-/// The least time between two sightings unless the configuration says otherwise.
-pub const MIN_GAP: Duration = Duration::from_mins(1);
-
 /// Up to this many sandboxes may look gone at once whatever their share: on a node with few pods, one is more than a
 /// fifth.
 const FEW: usize = 4;
 /// More than one in this many is not believed.
 const SHARE: usize = 5;
-
-/// The id of the current boot.
-///
-/// # Errors
-/// As reading `/proc` fails.
-pub fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
-}
 
 /// Which of the network namespaces `wanted` exist: those that a task is in, and those that are mounted anywhere. Ends
 /// as soon as all are found, which the first mount table usually does. Blocking.

@@ -71,8 +71,8 @@ impl Leftover {
 }
 
 impl Verbs {
-    /// Undoes a record, unless it is no longer what recovery saw.
-    pub async fn recover(&self, leftover: Leftover, stop: &CancellationToken) {
+    /// Undoes a record, with plugins on `host`, unless it is no longer what recovery saw.
+    pub async fn recover(&self, leftover: Leftover, host: Host, stop: &CancellationToken) {
         let (reason, (container_id, ifname)) = (leftover.reason, &leftover.key);
         let lane = self.ledger.lane(container_id).await;
         let record = match lane.load(ifname) {
@@ -86,13 +86,6 @@ impl Verbs {
         if !leftover.is(&record) || stop.is_cancelled() {
             return;
         }
-        let host = match self.hosts.for_cleanup() {
-            Ok(host) => host,
-            Err(error) => {
-                tracing::warn!(container_id, ifname, %error, "recovery: not yet");
-                return;
-            }
-        };
         let pod = record.planned.pod.clone();
         let call = format!("recovery of pod {pod}");
         let _turn = self.delegates.turn(Priority::Recovery, &call, &record.planned.attachments).await;
@@ -102,7 +95,8 @@ impl Verbs {
         self.metrics.cleaned_up(reason.as_str(), undone.is_ok());
         match undone {
             Ok(()) => tracing::info!(%pod, container_id, ifname, ?reason, "recovery: cleaned up"),
-            Err(failures) => tracing::warn!(%pod, container_id, ifname, ?reason, %failures, "recovery: not yet"),
+            // The next look tells of it, with all that fail for the same cause.
+            Err(failures) => tracing::debug!(%pod, container_id, ifname, ?reason, %failures, "recovery: not yet"),
         }
     }
 
@@ -124,20 +118,13 @@ impl Verbs {
         }
     }
 
-    /// Serves a DEL that the shim left while no daemon was there (decision 11). It stays in the spool until it
-    /// succeeds; one that keeps failing succeeds once its record is orphaned (decision 12).
-    pub async fn replay(self: Arc<Self>, spooled: Spooled) {
+    /// Serves a DEL that the shim left while no daemon was there (decision 11), with plugins on `host`. It stays
+    /// in the spool until it succeeds; one that keeps failing succeeds once its record is orphaned (decision 12).
+    pub async fn replay(self: Arc<Self>, spooled: Spooled, host: Host) {
         let mut request = match spooled.read() {
             Ok(request) => request,
             Err(error) => {
                 tracing::error!(%error, "a DEL in the spool cannot be read");
-                return;
-            }
-        };
-        let host = match self.hosts.for_cleanup() {
-            Ok(host) => host,
-            Err(error) => {
-                tracing::warn!(%error, "a DEL from the spool cannot be served yet");
                 return;
             }
         };

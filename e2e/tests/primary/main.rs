@@ -182,10 +182,12 @@ fn leaving_a_node_withdraws_first_and_removes_the_shim_last() {
     stage.primary();
     let mut daemon = stage.daemon(&stage.config());
     daemon.restart();
-    let sandbox = node.sandbox("web");
-    let target = Target::new(&sandbox, "eth0", &Pod::new("web"));
+    let sandboxes = ["web", "db"].map(|name| (node.sandbox(name), Pod::new(name)));
+    let [target, other] = sandboxes.each_ref().map(|(sandbox, pod)| Target::new(sandbox, "eth0", pod));
     let runtime = stage.runtime(stage.bin.join("plexus"));
-    runtime.add(&target).result();
+    for target in [&target, &other] {
+        runtime.add(target).result();
+    }
     daemon.stop();
 
     // Without another configuration the node would be left without a network.
@@ -195,6 +197,8 @@ fn leaving_a_node_withdraws_first_and_removes_the_shim_last() {
     until_not_ready(&daemon, "until the runtime has another configuration");
     assert!(stage.exists(OURS));
     stage.write(PRIMARY, &primary);
+    until_not_ready(&daemon, "2 interfaces are attached by Plexus");
+    runtime.del(&other).expect_silence();
     until_not_ready(&daemon, "1 interfaces are attached by Plexus");
     assert!(!stage.exists(OURS));
     assert!(stage.bin.join("plexus").exists(), "the pod that runs can be deleted yet");
@@ -206,6 +210,11 @@ fn leaving_a_node_withdraws_first_and_removes_the_shim_last() {
     assert!(stage.exists("/var/lib/plexus/uninstalled"));
     assert!(stage.exists(PRIMARY));
     daemon.stop();
+    // All that was as expected, and is told of once.
+    let log = daemon.log();
+    let leaving: Vec<_> = log.lines().filter(|line| line.contains("are attached by Plexus")).collect();
+    assert!(leaving.len() == 1 && leaving[0].contains(" INFO leaving the node: 2 "), "{leaving:#?}");
+    assert!(!log.contains(" ERROR "), "{log}");
 
     // A shim that somebody still has knows that nothing is left.
     let late = Runtime::new(&node, Flavour::Crio, binary("plexus"), json!({"cniVersion": "1.0.0", "name": "plexus"}));

@@ -29,6 +29,26 @@ fn an_orphan_is_tried_until_its_del_succeeds() {
 }
 
 #[test]
+fn dels_that_fail_alike_are_told_of_in_one_line_and_not_again_at_each_look() {
+    let node = node!();
+    let stage = Stage::start(&node);
+    let pods = ["a", "b", "c"].map(|name| stage.attached(name));
+    node.plugin(MAIN, &attaches().fails("DEL", 120, "the switch does not answer"));
+    for ((_sandbox, target), failing) in pods.iter().zip(1..) {
+        stage.runtime.del(target).expect_code(120);
+        stage.daemon.wait_log(&format!(
+            "the switch does not answer (code 120); `plexusd ledger list` shows which records={failing}"
+        ));
+    }
+    node.plugin(MAIN, &attaches());
+    stage.wait_records(&[]);
+    let log = stage.daemon.log();
+    let told = log.lines().filter_map(|line| line.split_once(" WARN recovery: ").map(|(_, text)| text));
+    let told: Vec<_> = told.collect();
+    assert!(told.len() >= 3 && told.windows(2).all(|two| two[0] != two[1]), "{told:#?}");
+}
+
+#[test]
 fn a_damaged_record_goes_to_the_quarantine() {
     rows!("P-090");
     let node = node!();

@@ -4,14 +4,13 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::clock::unix_ms;
+use crate::clock::{boot_id, unix_ms};
 use crate::ledger::{Ledger, Phase, Record};
-use crate::recovery::boot_id;
 
 const HEAD: [&str; 6] = ["STATE", "AGE", "CONTAINER", "IFNAME", "POD", "NETWORKS"];
 
-/// Prints a table of the records, the oldest first, and nothing where there are none; below a record the last error of its DEL. Then what cannot be
-/// read, and the DELs that wait for the daemon.
+/// Prints a table of the records, the oldest first, and nothing where there are none; below a record the last error of
+/// its DEL. Then what cannot be read, and the DELs that wait for the daemon.
 pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let boot = boot_id()?;
     let (mut records, mut unreadable) = (Vec::new(), Vec::new());

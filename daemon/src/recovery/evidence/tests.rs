@@ -163,7 +163,7 @@ fn mount_tables_name_network_namespaces() {
 
 #[test]
 fn the_boot_has_an_id() {
-    let id = boot_id().expect("the kernel's");
+    let id = crate::clock::boot_id().expect("the kernel's");
     let groups: Vec<_> = id.split('-').map(str::len).collect();
     assert_eq!(groups, [8, 4, 4, 4, 12], "{id}");
 }

@@ -17,8 +17,7 @@ use super::super::store::{Definition, Object};
 use crate::plan::{CONFIG_SOURCE, Pod};
 
 /// The annotations of a pod that are kept: what it asks for, and what tells a static pod and its mirror.
-const KEPT: [&str; 5] =
-    [NETWORKS, DEFAULT_NETWORK, CONFIG_SOURCE, "kubernetes.io/config.hash", "kubernetes.io/config.mirror"];
+const KEPT: [&str; 4] = [NETWORKS, DEFAULT_NETWORK, CONFIG_SOURCE, "kubernetes.io/config.mirror"];
 
 /// A namespaced kind as the API server has it.
 pub(super) trait Wire:
@@ -74,8 +73,8 @@ impl Kind for Definition {
     const NAME: &str = "network-attachment-definitions";
     const FROM_CACHE: bool = false;
     const MISSING: Option<&str> = Some(
-        "the API server has no network-attachment-definitions: their CRD is not installed (deploy/crd.yaml); until it \
-         is, pods can have the default network and those on the node's disk",
+        "the API server has no network-attachment-definitions: their CRD is not installed (`plexusd crd` prints it, \
+         for `kubectl apply --filename -`); until it is, pods can have the default network and those on the node's disk",
     );
 
     fn trim(wire: Self::Wire) -> Result<Self, String> {

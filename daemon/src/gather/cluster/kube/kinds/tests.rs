@@ -15,7 +15,6 @@ fn of_a_pod_is_kept_what_it_asks_for_and_where_it_is_from() {
                 "k8s.v1.cni.cncf.io/networks": "a",
                 "v1.multus-cni.io/default-network": "d",
                 "kubernetes.io/config.source": "file",
-                "kubernetes.io/config.hash": "h",
                 "kubernetes.io/config.mirror": "h",
                 "k8s.v1.cni.cncf.io/network-status": "[…]",
                 "kubectl.kubernetes.io/last-applied-configuration": "{…}",
@@ -24,7 +23,7 @@ fn of_a_pod_is_kept_what_it_asks_for_and_where_it_is_from() {
     });
     let pod = Pod::trim(serde_json::from_value(wire).expect("a pod")).expect("valid");
     assert_eq!((pod.namespace.as_str(), pod.name.as_str(), pod.uid.as_str()), ("ns", "p", "u"));
-    assert_eq!(pod.annotations.len(), 5, "{:?}", pod.annotations);
+    assert_eq!(pod.annotations.len(), 4, "{:?}", pod.annotations);
     assert_eq!(pod.annotations[NETWORKS], "a");
     assert!(pod.is_static());
 }
