@@ -12,7 +12,7 @@ mod samples;
 use std::collections::BTreeSet;
 
 use plexus_api::cni::{CniArgs, CniError, Code, RawMap};
-use plexus_api::selection::{self, DEFAULT_NETWORK, NETWORKS, Selection};
+use plexus_api::selection::{self, DEFAULT_NETWORK, NETWORKS, POD_ANNOTATIONS, Selection};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
@@ -40,13 +40,13 @@ pub struct Asked {
 impl Asked {
     /// Whether the runtime passed the pod's annotations with the call.
     pub fn has_annotations(&self) -> bool {
-        self.runtime_config.contains_key(pod::ANNOTATIONS)
+        self.runtime_config.contains_key(POD_ANNOTATIONS)
     }
 
     /// The same for a pod of which no annotation is known or to be trusted.
     #[must_use]
     pub fn without_annotations(mut self) -> Self {
-        self.runtime_config.insert(pod::ANNOTATIONS.to_owned(), RawValue::NULL.to_owned());
+        self.runtime_config.insert(POD_ANNOTATIONS.to_owned(), RawValue::NULL.to_owned());
         self
     }
 }
