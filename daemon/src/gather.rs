@@ -1,7 +1,6 @@
 //! What a decision needs, read once: the pod, its annotations, the definitions, the default network. From memory and
 //! the node's disk; from the API server only what did not come by itself (decision 4).
 
-pub mod cluster;
 pub mod disk;
 pub mod multus;
 mod networks;
@@ -16,10 +15,10 @@ use plexus_api::selection::{self, DEFAULT_NETWORK, NETWORKS, POD_ANNOTATIONS, Se
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use crate::cluster::Store;
+use crate::cluster::kube::Live;
 use crate::config::Settings;
 use crate::plan::{Network, Pod, PodRef, Policy, Selected, Snapshot, ifname};
-use cluster::Store;
-use cluster::kube::Live;
 use primary::Primary;
 
 pub use networks::default_networks;

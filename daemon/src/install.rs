@@ -22,7 +22,7 @@ use plexus_api::wire::UNINSTALLED;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::gather::cluster::Store;
+use crate::cluster::Store;
 use crate::config::{Fields, Settings};
 use crate::gather::primary::Primary;
 use crate::plan::Network;

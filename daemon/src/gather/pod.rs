@@ -6,8 +6,8 @@ use plexus_api::cni::{CniError, Code};
 use plexus_api::selection::POD_ANNOTATIONS;
 
 use super::{Asked, Deadlines};
-use super::cluster::Store;
-use super::cluster::kube::Live;
+use crate::cluster::Store;
+use crate::cluster::kube::Live;
 use crate::plan::{Pod, PodRef};
 
 /// The pod with its annotations: those that came with the call, where the runtime passes them (decision 5: `null` is
