@@ -15,6 +15,8 @@ mod syntax;
 pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 /// The annotation that replaces the default network of a pod.
 pub const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
+/// The capability by which a runtime passes the annotations of a pod with its call (decision 5).
+pub const POD_ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
 
 /// One element of the annotation, checked.
 #[derive(Debug, Clone, Default)]

@@ -22,6 +22,10 @@ pub const SOCKET_DIR: &str = "/run/plexus";
 pub const STATE_DIR: &str = "/var/lib/plexus";
 /// The directory in the state directory where the shim leaves a DEL for a daemon that is away.
 pub const SPOOL_DIR: &str = "spool";
+/// The directory in the state directory that has a file for each sandbox that is attached.
+pub const LEDGER_DIR: &str = "ledger";
+/// The file in the state directory that says to the shim that nothing is left on this node (decision 11).
+pub const UNINSTALLED: &str = "uninstalled";
 
 /// One call: the caller's environment and what was on its stdin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

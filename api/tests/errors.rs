@@ -122,3 +122,10 @@ fn each_kind_of_wrong_configuration_has_its_code() {
     let error = PluginResult::parse(b"garbage", Version::V1_0_0).expect_err("no result");
     assert!(error.is(Code::Decode));
 }
+
+#[test]
+fn what_a_runtime_takes_for_a_success_of_del_is_reworded() {
+    let error = CniError::new(Code::Io, "lease Not Found: No such file or directory, NOT FOUND");
+    let error = error.with_details("x not found").for_del();
+    assert_eq!(error, CniError::new(Code::Io, "lease missing: does not exist, missing").with_details("x missing"));
+}

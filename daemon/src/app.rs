@@ -18,9 +18,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Serve;
 use crate::clock::boot_id;
+use crate::cluster::Store;
 use crate::config::{Fields, Settings, on_host, resolve_host_paths};
 use crate::delegate::{Delegates, Limits};
-use crate::gather::cluster::Store;
 use crate::gather::primary::Primary;
 use crate::host::{Hosts, memory};
 use crate::ledger::{Ledger, Unowned};

@@ -1,7 +1,6 @@
 //! What a decision needs, read once: the pod, its annotations, the definitions, the default network. From memory and
 //! the node's disk; from the API server only what did not come by itself (decision 4).
 
-pub mod cluster;
 pub mod disk;
 pub mod multus;
 mod networks;
@@ -12,14 +11,14 @@ mod samples;
 use std::collections::BTreeSet;
 
 use plexus_api::cni::{CniArgs, CniError, Code, RawMap};
-use plexus_api::selection::{self, DEFAULT_NETWORK, NETWORKS, Selection};
+use plexus_api::selection::{self, DEFAULT_NETWORK, NETWORKS, POD_ANNOTATIONS, Selection};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use crate::cluster::Store;
+use crate::cluster::kube::Live;
 use crate::config::Settings;
 use crate::plan::{Network, Pod, PodRef, Policy, Selected, Snapshot, ifname};
-use cluster::Store;
-use cluster::kube::Live;
 use primary::Primary;
 
 pub use networks::default_networks;
@@ -40,13 +39,13 @@ pub struct Asked {
 impl Asked {
     /// Whether the runtime passed the pod's annotations with the call.
     pub fn has_annotations(&self) -> bool {
-        self.runtime_config.contains_key(pod::ANNOTATIONS)
+        self.runtime_config.contains_key(POD_ANNOTATIONS)
     }
 
     /// The same for a pod of which no annotation is known or to be trusted.
     #[must_use]
     pub fn without_annotations(mut self) -> Self {
-        self.runtime_config.insert(pod::ANNOTATIONS.to_owned(), RawValue::NULL.to_owned());
+        self.runtime_config.insert(POD_ANNOTATIONS.to_owned(), RawValue::NULL.to_owned());
         self
     }
 }

@@ -18,11 +18,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use plexus_api::cni::{CniError, Code, Defaults, NetworkConfig, Version};
+use plexus_api::wire::UNINSTALLED;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::Store;
 use crate::config::{Fields, Settings};
-use crate::gather::cluster::Store;
 use crate::gather::primary::Primary;
 use crate::plan::Network;
 use crate::watched::Watched;
@@ -35,8 +36,6 @@ pub use uninstall::Uninstall;
 
 /// The file of the shim in `shimDir`; its name is the type in our configuration.
 pub const SHIM: &str = "plexus";
-/// The file in the state directory that says to the shim that nothing is left on this node (decision 11).
-pub const UNINSTALLED: &str = "uninstalled";
 
 /// The configuration that is published, as the runtime reads it.
 ///

@@ -20,7 +20,6 @@ use std::time::Duration;
 
 pub use abandon::{Abandon, Abandoned};
 pub use error::LedgerError;
-pub use journal::LEDGER_DIR;
 pub use lane::{AddLane, Exclusive, Lane};
 pub use record::{DelFailures, FORMAT, Line, PLEXUSD, ParseError, Phase, Planned, Record, State};
 pub use spool::Spooled;

@@ -1,8 +1,9 @@
-//! plexusd, the node daemon: the rooms in the order in which a call walks through them.
+//! plexusd, the node daemon: `docs/architecture.md` says what each room does.
 
 pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod delegate;
 pub mod gather;

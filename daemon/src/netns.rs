@@ -30,7 +30,7 @@ use crate::plan::NetnsId;
 
 mod routes;
 
-pub use routes::{DefaultRoute, Family, MovedRoutes};
+pub use routes::{DefaultRoute, Family};
 
 /// An open network namespace. The kernel keeps the namespace for as long as this lives, and not one moment longer
 /// the socket is driven by whoever calls, not by a task that would have to end first.

@@ -13,8 +13,8 @@ use plexus_api::cni::PluginResult;
 use plexus_api::status::{NETWORK_STATUS, render};
 use tokio::sync::Mutex;
 
-use crate::gather::cluster::kube::Connection;
-use crate::gather::cluster::{Store, manifests};
+use crate::cluster::kube::Connection;
+use crate::cluster::{Store, manifests};
 use crate::plan::{Attachment, PodRef};
 use events::{Event, Events, Reason, Subject};
 use writer::Writer;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::gather::cluster::kube::{Backoff, Connection, Live, Trouble, Writes};
+use crate::cluster::kube::{Backoff, Connection, Live, Trouble, Writes};
 use crate::verbs::Verbs;
 
 /// The longest pause between two tries.
@@ -106,9 +106,7 @@ impl StartupTaint {
         let request = Request::patch(format!("/api/v1/nodes/{}?fieldManager=plexusd", self.node))
             .header(CONTENT_TYPE, "application/json-patch+json")
             .body(patch.to_string().into_bytes())
-            .map_err(|error| {
-                Trouble::from(kube::Error::BuildRequest(kube::core::request::Error::BuildRequest(error)))
-            })?;
+            .map_err(|error| Trouble::from(kube::core::request::Error::BuildRequest(error)))?;
         self.writes.send(request).await?;
         Ok(true)
     }

@@ -26,10 +26,10 @@ use plexus_api::wire::Request;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::Store;
+use crate::cluster::kube::Live;
 use crate::config::{Fields, Settings};
 use crate::delegate::Delegates;
-use crate::gather::cluster::Store;
-use crate::gather::cluster::kube::Live;
 use crate::gather::primary::Primary;
 use crate::host::{Host, Hosts};
 use crate::install::Status;

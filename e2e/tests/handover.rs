@@ -308,14 +308,17 @@ fn what_killed_daemons_left_beside_the_socket_is_swept_up() {
     daemon.launch();
     daemon.wait_ready();
     let _alive = node.run(|| {
-        // As they are between two lines of taking over or letting go. One is of a daemon that lives.
-        drop(UnixListener::bind("/run/plexus/.plexus.sock.1").expect("it can be bound"));
+        // As they are between two lines of taking over or letting go: of a process that is no more, of one that is about to
+        // listen, and of one that does.
+        for pid in ["4194305", "1"] {
+            drop(UnixListener::bind(format!("/run/plexus/.plexus.sock.{pid}")).expect("it can be bound"));
+        }
         fs::write("/run/plexus/.plexus.sock.notes", "of somebody else").expect("it can be written");
         UnixListener::bind("/run/plexus/.plexus.sock.2").expect("it can be bound")
     });
     let mut new = stage.successor();
     new.wait_ready();
-    assert_eq!(stage.names(), [".plexus.sock.2", ".plexus.sock.notes", "plexus.sock"]);
+    assert_eq!(stage.names(), [".plexus.sock.1", ".plexus.sock.2", ".plexus.sock.notes", "plexus.sock"]);
     daemon.stop();
     new.stop();
 }

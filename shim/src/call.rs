@@ -55,7 +55,7 @@ pub fn run(env: &BTreeMap<String, String>) -> Result<Option<String>, Failure> {
     });
     served.map_err(|error| {
         let is_del = env.get("CNI_COMMAND").is_some_and(|command| command == Verb::Del.as_str());
-        Failure { version, error: if is_del { output::for_del(error) } else { error } }
+        Failure { version, error: if is_del { error.for_del() } else { error } }
     })
 }
 

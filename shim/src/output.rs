@@ -34,30 +34,7 @@ pub fn log(text: &str) {
 pub fn report_panics(version: Version) {
     panic::set_hook(Box::new(move |panic| {
         let error = CniError::new(Code::Internal, format!("defect in plexus, please report it: {panic}"));
-        fail(version, &for_del(error));
+        fail(version, &error.for_del());
         process::exit(1);
     }));
-}
-
-/// The error in words that a runtime does not take for a success: containerd holds a DEL that failed with one of
-/// these phrases for done.
-pub fn for_del(mut error: CniError) -> CniError {
-    for (phrase, instead) in [("no such file or directory", "does not exist"), ("not found", "missing")] {
-        error.msg = replace_any_case(&error.msg, phrase, instead);
-        error.details = replace_any_case(&error.details, phrase, instead);
-    }
-    error
-}
-
-/// Replaces the ASCII `phrase`, given in lower case.
-fn replace_any_case(text: &str, phrase: &str, instead: &str) -> String {
-    let lower = text.to_ascii_lowercase();
-    let mut replaced = String::with_capacity(text.len());
-    let mut done = 0;
-    for (at, _) in lower.match_indices(phrase) {
-        replaced += &text[done..at];
-        replaced += instead;
-        done = at + phrase.len();
-    }
-    replaced + &text[done..]
 }

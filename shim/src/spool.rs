@@ -48,7 +48,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Whether Plexus was removed from this node for good: its marker is there, and nothing is left to delete.
 pub fn uninstalled(state_dir: &Path) -> bool {
-    state_dir.join("uninstalled").exists() && is_empty(&state_dir.join("ledger"))
+    state_dir.join(wire::UNINSTALLED).exists() && is_empty(&state_dir.join(wire::LEDGER_DIR))
 }
 
 fn is_empty(dir: &Path) -> bool {

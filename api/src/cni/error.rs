@@ -117,6 +117,17 @@ impl CniError {
         self
     }
 
+    /// The same error in words that a runtime does not take for a success: containerd holds a DEL that failed with one of
+    /// these phrases for done (decision 14, C-10).
+    #[must_use]
+    pub fn for_del(mut self) -> Self {
+        for (phrase, instead) in [("no such file or directory", "does not exist"), ("not found", "missing")] {
+            self.msg = replace_any_case(&self.msg, phrase, instead);
+            self.details = replace_any_case(&self.details, phrase, instead);
+        }
+        self
+    }
+
     /// Whether this is the error that `code` names.
     pub fn is(&self, code: Code) -> bool {
         self.code == code as u32
@@ -150,4 +161,17 @@ fn one_line(text: String) -> String {
     } else {
         text
     }
+}
+
+/// Replaces the ASCII `phrase`, given in lower case.
+fn replace_any_case(text: &str, phrase: &str, instead: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let mut replaced = String::with_capacity(text.len());
+    let mut done = 0;
+    for (at, _) in lower.match_indices(phrase) {
+        replaced += &text[done..at];
+        replaced += instead;
+        done = at + phrase.len();
+    }
+    replaced + &text[done..]
 }

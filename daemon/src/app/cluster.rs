@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicU64;
 use anyhow::Context as _;
 
 use crate::cli::Serve;
+use crate::cluster::kube::{Connection, Live, feed};
+use crate::cluster::{Manifests, Snapshots, Store};
 use crate::config::Settings;
-use crate::gather::cluster::kube::{Connection, Live, feed};
-use crate::gather::cluster::{Manifests, Snapshots, Store};
 use crate::report::Reporter;
 use crate::startup_taint::StartupTaint;
 use crate::telemetry::{ApiLayer, Metrics};

@@ -14,8 +14,8 @@ use plexus_api::json::MAX_CONFIG;
 use serde_json::value::RawValue;
 use tracing::warn;
 
-use super::cluster::Definition;
 use super::samples::is_sample;
+use crate::cluster::Definition;
 use crate::plan::refers_to_us;
 
 const LIST: &[&str] = &["conflist"];

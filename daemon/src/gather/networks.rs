@@ -5,10 +5,10 @@ use std::sync::Arc;
 use plexus_api::cni::{CniError, Code, Defaults, NetworkConfig, Version};
 use plexus_api::selection::Selection;
 
-use super::cluster::kube::Live;
-use super::cluster::{Definition, Store};
 use super::primary::Primary;
 use super::{Deadlines, disk};
+use crate::cluster::kube::Live;
+use crate::cluster::{Definition, Store};
 use crate::config::Settings;
 use crate::plan::{Network, place};
 

@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 
 use plexus_api::cni::{CniError, Code};
+use plexus_api::selection::POD_ANNOTATIONS;
 
-use super::cluster::Store;
-use super::cluster::kube::Live;
 use super::{Asked, Deadlines};
+use crate::cluster::Store;
+use crate::cluster::kube::Live;
 use crate::plan::{Pod, PodRef};
-
-/// The capability by which a runtime passes the pod's annotations with the call.
-pub(super) const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
 
 /// The pod with its annotations: those that came with the call, where the runtime passes them (decision 5: `null` is
 /// a pod without any), else the pod that the cluster knows, waited for until `deadline` and then asked for once.
@@ -21,9 +19,9 @@ pub(super) async fn find(
     deadlines: Deadlines,
 ) -> Result<Pod, CniError> {
     let PodRef { namespace, name, uid, .. } = &asked.pod;
-    if let Some(raw) = asked.runtime_config.get(ANNOTATIONS) {
+    if let Some(raw) = asked.runtime_config.get(POD_ANNOTATIONS) {
         let annotations: Option<BTreeMap<String, String>> = serde_json::from_str(raw.get()).map_err(|error| {
-            let msg = format!("runtimeConfig key {ANNOTATIONS:?} is not a map of strings: {error}");
+            let msg = format!("runtimeConfig key {POD_ANNOTATIONS:?} is not a map of strings: {error}");
             CniError::new(Code::InvalidConfig, msg)
         })?;
         return Ok(Pod {

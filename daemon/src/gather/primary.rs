@@ -12,8 +12,8 @@ use std::sync::Arc;
 use plexus_api::cni::{CniError, Code};
 use tokio::sync::watch;
 
-use super::cluster::{Changes, Store};
 use super::disk::First;
+use crate::cluster::{Changes, Store};
 use crate::config::Settings;
 use crate::plan::Network;
 use crate::watched::Watched;

@@ -3,20 +3,18 @@
 use std::collections::BTreeMap;
 
 use plexus_api::cni::{Defaults, NetworkConfig, PluginConfig, RawMap, Version};
+use plexus_api::selection::POD_ANNOTATIONS;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::SHIM;
-use crate::config::{Fields, on_host};
+use crate::config::{Fields, Settings, on_host};
 use crate::plan::refers_to_us;
 
 /// The name of our list, unless it takes that of the default network.
 const NAME: &str = "plexus";
-/// By this capability runtimes pass the pod's annotations with the call (decision 5).
-const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
-/// The keys of the daemon's file that the shim reads.
-const SHIM_KEYS: [&str; 6] =
-    ["daemonSocketDir", "daemonWaitAdd", "daemonWaitDel", "daemonWaitStatus", "delWhenDown", "stateDir"];
+/// The keys of the daemon's file that the shim reads, too.
+const SHARED_KEYS: [&str; 2] = ["daemonSocketDir", "stateDir"];
 
 /// Old runtimes know `cniVersion` alone; new ones take the highest of both, and ask STATUS and GC then (P-068).
 #[derive(Serialize)]
@@ -31,7 +29,7 @@ struct List<'a> {
 /// The keys that the shim finds on its stdin, with the paths as the host knows them.
 pub(super) fn shim_keys(fields: &Fields) -> RawMap {
     let mut keys = RawMap::new();
-    for key in SHIM_KEYS {
+    for key in Settings::SHIM_KEYS.iter().copied().chain(SHARED_KEYS) {
         let Some(raw) = fields.raw(key) else { continue };
         let path = fields.text(key).ok().flatten().filter(|_| key.ends_with("Dir"));
         let on_host = path.and_then(|path| to_raw_value(&on_host(path.as_ref())).ok());
@@ -44,7 +42,7 @@ pub(super) fn shim_keys(fields: &Fields) -> RawMap {
 pub(super) fn render(shim_keys: &RawMap, primary: &NetworkConfig, rename: bool, others: &[PluginConfig]) -> String {
     let mut capabilities: BTreeMap<String, bool> =
         primary.plugins.iter().flat_map(PluginConfig::capabilities).map(|capability| (capability, true)).collect();
-    capabilities.insert(ANNOTATIONS.to_owned(), true);
+    capabilities.insert(POD_ANNOTATIONS.to_owned(), true);
     let mut plugin = shim_keys.clone();
     plugin.insert("type".to_owned(), json(SHIM));
     plugin.insert("capabilities".to_owned(), json(&capabilities));

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::config_file::FILE;
 use super::{Install, Kind, Status};
+use crate::cluster::Store;
 use crate::config::{Fields, Settings};
-use crate::gather::cluster::Store;
 use crate::gather::primary::Primary;
 use crate::watched::Watched;
 

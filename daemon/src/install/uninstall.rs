@@ -11,16 +11,17 @@
 use std::io;
 use std::path::PathBuf;
 
+use plexus_api::wire::{LEDGER_DIR, SPOOL_DIR, UNINSTALLED};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::SHIM;
 use super::backoff::pause;
 use super::config_file::ConfigFile;
 use super::place::{remove, temporary};
 use super::status::{Kind, Problem, Status};
-use super::{SHIM, UNINSTALLED};
 use crate::config::{Fields, Settings};
-use crate::ledger::{Key, LEDGER_DIR, Ledger};
+use crate::ledger::{Key, Ledger};
 use crate::watched::Watched;
 
 /// Takes away what was installed.
@@ -77,7 +78,7 @@ impl Uninstall {
                 }
             }
         }
-        watched.set([LEDGER_DIR, plexus_api::wire::SPOOL_DIR].map(|dir| self.state_dir.join(dir)).to_vec())?;
+        watched.set([LEDGER_DIR, SPOOL_DIR].map(|dir| self.state_dir.join(dir)).to_vec())?;
         let mut told = false;
         loop {
             let left = self.finish().await?.err();

@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use plexus_api::cni::{validate_container_id, validate_ifname};
+use plexus_api::wire::LEDGER_DIR;
 
 use super::record::{Line, ParseError, Planned, Record};
 use super::{Key, LedgerError};
 
-/// The directory of the records in the state directory.
-pub const LEDGER_DIR: &str = "ledger";
 const QUARANTINE_DIR: &str = "quarantine";
 const SUFFIX: &str = ".jsonl";
 

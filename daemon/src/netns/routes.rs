@@ -35,26 +35,8 @@ pub struct DefaultRoute {
     pub gateway: Option<IpAddr>,
 }
 
-/// What [`Netns::move_default_route`] changed; nothing where all was as asked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MovedRoutes {
-    /// The routes that are gone.
-    pub removed: Vec<DefaultRoute>,
-    /// The route that is new.
-    pub added: Option<DefaultRoute>,
-}
-
 /// How often [`Netns::move_default_route`] looks: once too often means that something works against it.
 const PASSES: usize = 4;
-
-impl MovedRoutes {
-    fn between(before: &[DefaultRoute], now: &[DefaultRoute]) -> Self {
-        let missing = |from: &[DefaultRoute], in_: &[DefaultRoute]| {
-            from.iter().filter(|route| !in_.contains(route)).cloned().collect::<Vec<_>>()
-        };
-        Self { removed: missing(before, now), added: missing(now, before).pop() }
-    }
-}
 
 impl Netns {
     /// The default routes of one family.
@@ -88,7 +70,7 @@ impl Netns {
         family: Family,
         owner: &str,
         gateway: Option<IpAddr>,
-    ) -> Result<MovedRoutes, CniError> {
+    ) -> Result<(), CniError> {
         let names = self.names().await?;
         let Some(index) = names.iter().find_map(|(index, name)| (name == owner).then_some(*index)) else {
             return Err(failed(format!("{family} default route: there is no link {owner:?} in the sandbox")));
@@ -96,17 +78,14 @@ impl Netns {
         let is_own = |route: &RouteMessage| next_hops(route).iter().all(|(link, _)| *link == index);
         let is_wanted = |route: &RouteMessage| next_hops(route) == [(index, gateway)];
         let stays = |route: &RouteMessage| if gateway.is_some() { is_wanted(route) } else { is_own(route) };
-        let mut before = None;
         // A request to remove describes a route, and the first that fits goes, which may have been the wrong one.
         for _ in 0..PASSES {
             let present = self.defaults(family).await?;
-            let now: Vec<_> = present.iter().flat_map(|route| named(route, &names)).collect();
-            let before = before.get_or_insert_with(|| now.clone());
             if present.iter().all(stays) && (gateway.is_none() || !present.is_empty()) {
-                return Ok(MovedRoutes::between(before, &now));
+                return Ok(());
             }
             match gateway {
-                None if !present.iter().any(is_own) => return Ok(MovedRoutes::default()),
+                None if !present.iter().any(is_own) => return Ok(()),
                 Some(gateway) if !present.iter().any(is_wanted) => {
                     self.add_default(family, index, owner, gateway).await?;
                 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use plexus_api::selection::{self, NETWORKS};
 
-use crate::gather::cluster::kube::Running;
+use crate::cluster::kube::Running;
 use crate::ledger::Record;
 use crate::plan::{Pod, PodRef};
 use crate::report::events::Reason;

@@ -12,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use plexus_api::cni::{CniError, CniResult, Code};
 use tokio::sync::mpsc;
 
-use crate::gather::cluster::kube::Connection;
+use crate::cluster::kube::Connection;
 use crate::plan::{Attachment, PodRef, WarningKind};
 use sender::Sender;
 

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Sandbox;
 use super::events::{Event, Events, Reason, Subject};
-use crate::gather::cluster::Store;
-use crate::gather::cluster::kube::{Backoff, Connection, Trouble, Writes, is_name};
+use crate::cluster::Store;
+use crate::cluster::kube::{Backoff, Connection, Trouble, Writes, is_name};
 use crate::plan::PodRef;
 use pod_status::{patch, target};
 pub use write::{NotYet, Write};

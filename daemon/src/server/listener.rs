@@ -192,11 +192,15 @@ fn prefix(name: &str) -> String {
 }
 
 /// Removes what daemons have left that were killed while they put their socket in place or took it away: nobody listens
-/// there.
+/// there, nor is about to, as a process that runs may be.
 fn sweep(dir: &Path, prefix: &str) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
-        if !is_socket || !entry.file_name().to_string_lossy().starts_with(prefix) {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(prefix)).filter(|_| is_socket) else {
+            continue;
+        };
+        if pid.bytes().all(|byte| byte.is_ascii_digit()) && Path::new("/proc").join(pid).exists() {
             continue;
         }
         let refused = std::os::unix::net::UnixStream::connect(entry.path());

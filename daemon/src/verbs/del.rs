@@ -13,7 +13,7 @@ use crate::telemetry;
 impl Verbs {
     /// Detaches a sandbox. Succeeds where there is nothing to detach (P-087).
     pub(super) async fn del(&self, incoming: &Incoming) -> Result<(), CniError> {
-        self.try_del(incoming).await.map_err(|error| disarm(error.context(incoming.subject())))
+        self.try_del(incoming).await.map_err(|error| error.context(incoming.subject()).for_del())
     }
 
     async fn try_del(&self, incoming: &Incoming) -> Result<(), CniError> {
@@ -77,34 +77,5 @@ impl Verbs {
             self.reporter.event(&pod, Reason::DetachOrphaned, message);
         }
         Ok(())
-    }
-}
-
-/// Rewords what containerd would take for success (decision 14, C-10): it looks for these texts in DEL errors.
-fn disarm(mut error: CniError) -> CniError {
-    tracing::debug!(%error, "DEL failed");
-    for text in [&mut error.msg, &mut error.details] {
-        for (phrase, other) in [("no such file or directory", "missing file or directory"), ("not found", "missing")] {
-            while let Some(at) = text.to_ascii_lowercase().find(phrase) {
-                text.replace_range(at..at + phrase.len(), other);
-            }
-        }
-    }
-    error
-}
-
-#[cfg(test)]
-mod tests {
-    use plexus_api::cni::Code;
-
-    use super::*;
-
-    #[test]
-    fn what_containerd_takes_for_success_is_reworded() {
-        let error = CniError::new(Code::Io, "lease Not Found: No such file or directory, NOT FOUND")
-            .with_details("x not found");
-        let error = disarm(error);
-        assert_eq!(error.msg, "lease missing: missing file or directory, missing");
-        assert_eq!(error.details, "x missing");
     }
 }

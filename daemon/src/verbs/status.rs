@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::call::Incoming;
+use crate::cluster::Store;
 use crate::config::Fields;
 use crate::delegate::Delegates;
 use crate::gather;
-use crate::gather::cluster::Store;
 use crate::gather::primary::Primary;
 use crate::host::Host;
 

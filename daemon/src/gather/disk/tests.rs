@@ -5,7 +5,7 @@ use plexus_api::cni::{CniError, Code, NetworkConfig, Version};
 use tempfile::TempDir;
 
 use super::{by_name, definition_network, from_directory, from_file, network};
-use crate::gather::cluster::Definition;
+use crate::cluster::Definition;
 
 const VERSION: Version = Version::V1_0_0;
 

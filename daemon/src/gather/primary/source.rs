@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use plexus_api::cni::{CniError, Code, NetworkConfig};
 
+use crate::cluster::Store;
 use crate::config::Settings;
-use crate::gather::cluster::Store;
 use crate::gather::disk::{self, First};
 use crate::gather::networks::{self, DEFAULT_VERSION};
 use crate::plan::{Network, refers_to_us};

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::Primary;
+use crate::cluster::{Definition, Store};
 use crate::config::{Fields, Settings};
-use crate::gather::cluster::{Definition, Store};
 
 /// A default network that is followed.
 struct Followed {

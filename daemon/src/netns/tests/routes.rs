@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use plexus_api::cni::Code;
 
 use super::{open, sandbox::Sandbox};
-use crate::netns::{DefaultRoute, Family, MovedRoutes, Netns};
+use crate::netns::{DefaultRoute, Family, Netns};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect(text)
@@ -42,16 +42,12 @@ async fn a_gateway_takes_the_default_of_its_family_from_all_others() {
         for route in before.iter().chain([&"default6 via fd00::1 dev eth0"]) {
             sandbox.add(route).await;
         }
-        let moved = netns.move_default_route(Family::V4, "net1", Some(ip("10.1.0.1"))).await.expect("move");
+        netns.move_default_route(Family::V4, "net1", Some(ip("10.1.0.1"))).await.expect("move");
         let after: Vec<_> =
             sandbox.routes().await.into_iter().map(|route| route.trim_end_matches(" metric 9").to_owned()).collect();
         assert_eq!(after, ["0.0.0.0/0 via 10.1.0.1 dev net1", v6], "{before:?}");
-        let kept = before.iter().any(|route| route.contains("via 10.1.0.1 dev net1"));
-        assert_eq!(moved.added, (!kept).then(|| default("net1", Some(ip("10.1.0.1")))), "{before:?}");
-        assert_eq!(moved.removed.len(), before.len() - usize::from(kept), "{before:?}: {moved:?}");
 
-        let again = netns.move_default_route(Family::V4, "net1", Some(ip("10.1.0.1"))).await.expect("again");
-        assert_eq!(again, MovedRoutes::default(), "done twice: {before:?}");
+        netns.move_default_route(Family::V4, "net1", Some(ip("10.1.0.1"))).await.expect("again");
         assert_eq!(netns.default_routes(Family::V4).await.expect("v4"), [default("net1", Some(ip("10.1.0.1")))]);
         assert_eq!(netns.default_routes(Family::V6).await.expect("v6"), [default("eth0", Some(ip("fd00::1")))]);
     }
@@ -72,12 +68,11 @@ async fn the_other_family_likewise() {
         for route in before.iter().chain([&"default via 10.0.0.1 dev eth0"]) {
             sandbox.add(route).await;
         }
-        let moved = netns.move_default_route(Family::V6, "net1", Some(ip(gateway))).await.expect("move");
         let expected = ["0.0.0.0/0 via 10.0.0.1 dev eth0".to_owned(), format!("::/0 via {gateway} dev net1")];
-        assert_eq!(sandbox.routes().await, expected, "{before:?}");
-        assert_eq!((moved.removed.len(), moved.added.is_some()), (before.len(), true), "{before:?}: {moved:?}");
-        let again = netns.move_default_route(Family::V6, "net1", Some(ip(gateway))).await.expect("again");
-        assert_eq!(again, MovedRoutes::default(), "done twice: {before:?}");
+        for time in ["once", "twice"] {
+            netns.move_default_route(Family::V6, "net1", Some(ip(gateway))).await.expect(time);
+            assert_eq!(sandbox.routes().await, expected, "{time}: {before:?}");
+        }
     }
 }
 
@@ -94,8 +89,7 @@ async fn only_defaults_of_the_main_table_count_however_they_are_written() {
     ] {
         sandbox.add(route).await;
     }
-    let moved = netns.move_default_route(Family::V4, "net1", Some(ip("10.1.0.1"))).await.expect("move");
-    assert_eq!(moved.removed, [default("eth0", Some(ip("10.0.0.1"))), default("eth0", Some(ip("10.0.0.3")))]);
+    netns.move_default_route(Family::V4, "net1", Some(ip("10.1.0.1"))).await.expect("move");
     assert_eq!(
         sandbox.routes().await,
         [
@@ -111,17 +105,16 @@ async fn without_a_gateway_the_owner_keeps_what_it_has() {
     let Some(sandbox) = Sandbox::new() else { return };
     let mut netns = two_links(&sandbox).await;
     sandbox.add("default via 10.0.0.1 dev eth0").await;
-    let moved = netns.move_default_route(Family::V4, "net1", None).await.expect("nothing to keep");
-    assert_eq!(moved, MovedRoutes::default());
+    netns.move_default_route(Family::V4, "net1", None).await.expect("nothing to keep");
     assert_eq!(sandbox.routes().await, ["0.0.0.0/0 via 10.0.0.1 dev eth0"]);
 
     sandbox.add("default via 10.1.0.1 dev net1 metric 7").await;
     sandbox.add("default6 via fd00::1 dev eth0").await;
-    let moved = netns.move_default_route(Family::V4, "net1", None).await.expect("move");
-    assert_eq!(moved, MovedRoutes { removed: vec![default("eth0", Some(ip("10.0.0.1")))], added: None });
-    assert_eq!(sandbox.routes().await, ["0.0.0.0/0 via 10.1.0.1 dev net1 metric 7", "::/0 via fd00::1 dev eth0"]);
-    let again = netns.move_default_route(Family::V4, "net1", None).await.expect("again");
-    assert_eq!(again, MovedRoutes::default());
+    for time in ["once", "twice"] {
+        netns.move_default_route(Family::V4, "net1", None).await.expect(time);
+        let expected = ["0.0.0.0/0 via 10.1.0.1 dev net1 metric 7", "::/0 via fd00::1 dev eth0"];
+        assert_eq!(sandbox.routes().await, expected, "{time}");
+    }
 }
 
 #[tokio::test]
@@ -131,8 +124,9 @@ async fn a_default_over_several_links_goes_as_a_whole() {
     sandbox.add_multipath(&[("10.0.0.1", "eth0"), ("10.1.0.9", "net1")]).await;
     sandbox.add_multipath(&[("fd00::1", "eth0"), ("fd01::9", "net1")]).await;
     for (family, gateway, old) in [(Family::V4, "10.1.0.1", "10.0.0.1"), (Family::V6, "fd01::1", "fd00::1")] {
-        let moved = netns.move_default_route(family, "net1", Some(ip(gateway))).await.expect("move");
-        assert!(moved.removed.contains(&default("eth0", Some(ip(old)))) && moved.removed.len() == 2, "{moved:?}");
+        let before = netns.default_routes(family).await.expect("list");
+        assert!(before.contains(&default("eth0", Some(ip(old)))) && before.len() == 2, "{before:?}");
+        netns.move_default_route(family, "net1", Some(ip(gateway))).await.expect("move");
         assert_eq!(netns.default_routes(family).await.expect("list"), [default("net1", Some(ip(gateway)))]);
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::limits::{Decision, Limits};
 use super::{Event, object};
-use crate::gather::cluster::kube::{Backoff, Connection, Trouble, Writes, is_name};
+use crate::cluster::kube::{Backoff, Connection, Trouble, Writes, is_name};
 
 /// The longest pause while the API server is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -117,14 +117,12 @@ fn passes(refusal: &Trouble) -> bool {
 
 fn create(namespace: &str, object: &serde_json::Value) -> Result<Request<Vec<u8>>, Trouble> {
     let params = PostParams { field_manager: Some("plexusd".to_owned()), ..PostParams::default() };
-    let built = events(namespace).create(&params, object.to_string().into_bytes());
-    built.map_err(|error| Trouble::from(kube::Error::BuildRequest(error)))
+    Ok(events(namespace).create(&params, object.to_string().into_bytes())?)
 }
 
 fn repeat(namespace: &str, name: &str, count: u32, time: Timestamp) -> Result<Request<Vec<u8>>, Trouble> {
     let params = PatchParams { field_manager: Some("plexusd".to_owned()), ..PatchParams::default() };
-    let built = events(namespace).patch(name, &params, &Patch::Merge(object::repeated(count, time)));
-    built.map_err(|error| Trouble::from(kube::Error::BuildRequest(error)))
+    Ok(events(namespace).patch(name, &params, &Patch::Merge(object::repeated(count, time)))?)
 }
 
 fn events(namespace: &str) -> kube::core::Request {

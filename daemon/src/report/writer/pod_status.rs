@@ -8,8 +8,8 @@ use plexus_api::status::NETWORK_STATUS;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::gather::cluster::Store;
-use crate::gather::cluster::kube::Trouble;
+use crate::cluster::Store;
+use crate::cluster::kube::Trouble;
 use crate::plan::{Pod, PodRef};
 
 /// The annotation by which a mirror names the UID of its static pod.
@@ -46,9 +46,8 @@ fn mirrors(known: &Pod, uid: &str) -> bool {
 /// A merge patch of annotations alone. With the UID in it, another pod of that name is refused.
 pub(super) fn patch(pod: &PodRef, uid: &str, text: &str) -> Result<Request<Vec<u8>>, Trouble> {
     let params = PatchParams { field_manager: Some("plexusd".to_owned()), ..PatchParams::default() };
-    kube::core::Request::new(format!("/api/v1/namespaces/{}/pods", pod.namespace))
-        .patch_subresource("status", &pod.name, &params, &Patch::Merge(body(uid, text)))
-        .map_err(|error| Trouble::from(kube::Error::BuildRequest(error)))
+    let pods = kube::core::Request::new(format!("/api/v1/namespaces/{}/pods", pod.namespace));
+    Ok(pods.patch_subresource("status", &pod.name, &params, &Patch::Merge(body(uid, text)))?)
 }
 
 fn body(uid: &str, text: &str) -> Value {

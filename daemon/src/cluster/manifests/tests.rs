@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Manifests, parse, remove_status, write_status};
-use crate::gather::cluster::Store;
+use crate::cluster::Store;
 
 fn pod(name: &str, note: &str) -> String {
     format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  annotations:\n    note: '{note}'\n")

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tower::service_fn;
 
 use super::*;
-use crate::gather::cluster::Definition;
+use crate::cluster::Definition;
 use crate::plan::Pod;
 use crate::telemetry::{ApiLayer, Metrics};
 

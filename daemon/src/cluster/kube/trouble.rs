@@ -39,6 +39,12 @@ impl From<kube::Error> for Trouble {
     }
 }
 
+impl From<kube::core::request::Error> for Trouble {
+    fn from(error: kube::core::request::Error) -> Self {
+        kube::Error::BuildRequest(error).into()
+    }
+}
+
 impl Trouble {
     /// The status of a refusal, else 0.
     pub fn code(&self) -> u16 {
