@@ -15,7 +15,8 @@ pub use config::{ConfigError, Defaults, NetworkConfig, PluginConfig, RawMap};
 pub use env::{CniEnv, Verb};
 pub use error::{CniError, Code};
 pub use name::{
-    validate_container_id, validate_ifname, validate_network_name, validate_plugin_type, validate_pod_argument,
+    validate_container_id, validate_ifname, validate_network_name, validate_plugin_type,
+    validate_pod_argument,
 };
 pub use result::{CniResult, Dns, Interface, Ip, PluginResult, Route};
 pub use version::Version;

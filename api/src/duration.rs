@@ -11,7 +11,9 @@ pub struct DurationError {
 
 /// Parses a sequence of whole numbers with a unit (`ms`, `s`, `m`, `h`); `0` needs no unit.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
-    let wrong = || DurationError { text: text.to_owned() };
+    let wrong = || DurationError {
+        text: text.to_owned(),
+    };
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -34,7 +36,11 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
         total = total.checked_add(part).ok_or_else(wrong)?;
         rest = tail;
     }
-    if text.is_empty() { Err(wrong()) } else { Ok(total) }
+    if text.is_empty() {
+        Err(wrong())
+    } else {
+        Ok(total)
+    }
 }
 
 #[cfg(test)]
@@ -43,10 +49,25 @@ mod tests {
 
     #[test]
     fn reads_what_kubernetes_users_write() {
-        for (text, millis) in [("0", 0), ("30s", 30_000), ("500ms", 500), ("1m30s", 90_000), ("2h", 7_200_000)] {
+        for (text, millis) in [
+            ("0", 0),
+            ("30s", 30_000),
+            ("500ms", 500),
+            ("1m30s", 90_000),
+            ("2h", 7_200_000),
+        ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "30", "s", "1.5s", "-1s", "1d", "99999999999999999999s", "18446744073709551615h"] {
+        for text in [
+            "",
+            "30",
+            "s",
+            "1.5s",
+            "-1s",
+            "1d",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
             let error = parse(text).expect_err(text);
             assert!(error.to_string().contains("30s"), "{error}");
         }

@@ -36,7 +36,9 @@ pub fn check_limits(text: &[u8], max_len: usize) -> Result<(), CniError> {
             b'{' | b'[' => {
                 depth += 1;
                 if depth > MAX_DEPTH {
-                    let msg = format!("JSON is nested deeper than the {MAX_DEPTH} levels that are accepted");
+                    let msg = format!(
+                        "JSON is nested deeper than the {MAX_DEPTH} levels that are accepted"
+                    );
                     return Err(CniError::new(Code::Decode, msg));
                 }
             }

@@ -86,7 +86,10 @@ pub struct SelectionError {
 
 impl SelectionError {
     fn new(place: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { place: place.into(), why: why.into() }
+        Self {
+            place: place.into(),
+            why: why.into(),
+        }
     }
 }
 
@@ -105,9 +108,15 @@ pub fn parse(annotation: &str, default_namespace: &str) -> Result<Vec<Selection>
     if annotation.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let mut selections =
-        if annotation.contains(['[', '{', '"']) { element::list(annotation)? } else { short::list(annotation)? };
-    for selection in selections.iter_mut().filter(|selection| selection.namespace.is_empty()) {
+    let mut selections = if annotation.contains(['[', '{', '"']) {
+        element::list(annotation)?
+    } else {
+        short::list(annotation)?
+    };
+    for selection in selections
+        .iter_mut()
+        .filter(|selection| selection.namespace.is_empty())
+    {
         default_namespace.clone_into(&mut selection.namespace);
     }
     Ok(selections)

@@ -32,7 +32,11 @@ pub struct NetworkStatus {
     #[serde(default)]
     pub dns: Dns,
     /// The device, as its device-information file has it.
-    #[serde(default, rename = "device-info", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "device-info",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub device_info: Option<Box<RawValue>>,
     /// Gateways of the default routes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -33,7 +33,11 @@ pub struct Request {
     /// The caller's environment, the `CNI_*` variables among it.
     pub env: BTreeMap<String, String>,
     /// The configuration, byte for byte; base64 on the wire.
-    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64", default)]
+    #[serde(
+        serialize_with = "to_base64",
+        deserialize_with = "from_base64",
+        default
+    )]
     pub config: Vec<u8>,
     /// In the spool: when the shim left it there. Older shims did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -58,7 +58,11 @@ fn what_is_lenient_and_what_is_not() {
         (";;A=b;;B=c", &[("A", "b"), ("B", "c")]),
         ("A=", &[("A", "")]),
     ] {
-        assert_eq!(pairs(&CniArgs::parse(text).expect(text)), expected, "{text}");
+        assert_eq!(
+            pairs(&CniArgs::parse(text).expect(text)),
+            expected,
+            "{text}"
+        );
         assert_eq!(pairs(&CniArgs::parse_lossy(text)), expected, "{text}");
     }
     for text in ["x", "A=b;x;B=c", "x;A=b;B=c"] {
@@ -67,7 +71,10 @@ fn what_is_lenient_and_what_is_not() {
         assert!(error.msg.contains("CNI_ARGS item \"x\""), "{error}");
     }
     // DEL takes what there is.
-    assert_eq!(pairs(&CniArgs::parse_lossy("A=b;x;B=c")), [("A", "b"), ("B", "c")]);
+    assert_eq!(
+        pairs(&CniArgs::parse_lossy("A=b;x;B=c")),
+        [("A", "b"), ("B", "c")]
+    );
     assert_eq!(pairs(&CniArgs::parse_lossy("x")), []);
 }
 
@@ -86,7 +93,10 @@ fn unknown_keys_are_no_error_and_are_handed_on() {
 #[test]
 fn the_last_value_counts_and_an_empty_one_is_none() {
     let mut args = CniArgs::parse("A=1;B=2;A=3;C=").expect("well-formed");
-    assert_eq!((args.get("A"), args.get("C"), args.get("D")), (Some("3"), None, None));
+    assert_eq!(
+        (args.get("A"), args.get("C"), args.get("D")),
+        (Some("3"), None, None)
+    );
     args.set("A", "4");
     args.set("D", "5");
     assert_eq!(args.to_string(), "B=2;C=;A=4;D=5");

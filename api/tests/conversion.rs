@@ -10,7 +10,10 @@ const LISTS: [Version; 3] = [Version::V0_3_0, Version::V0_3_1, Version::V0_4_0];
 const CURRENT: [Version; 2] = [Version::V1_0_0, Version::V1_1_0];
 
 fn shape(version: Version) -> usize {
-    [&FAMILIES[..], &LISTS, &CURRENT].iter().position(|shape| shape.contains(&version)).expect("every version has one")
+    [&FAMILIES[..], &LISTS, &CURRENT]
+        .iter()
+        .position(|shape| shape.contains(&version))
+        .expect("every version has one")
 }
 
 fn in_version(mut body: Value, version: Version) -> Value {
@@ -28,8 +31,7 @@ fn raw(result: &PluginResult) -> Value {
 
 /// A rich result of each shape, with a key that no version knows.
 fn rich() -> [Value; 3] {
-    let dns =
-        json!({"nameservers": ["10.0.0.53"], "domain": "d.example", "search": ["s.example"], "options": ["ndots:5"]});
+    let dns = json!({"nameservers": ["10.0.0.53"], "domain": "d.example", "search": ["s.example"], "options": ["ndots:5"]});
     [
         json!({
             "ip4": {"ip": "10.1.2.3/24", "gateway": "10.1.2.1", "routes": [{"dst": "0.0.0.0/0", "gw": "10.1.2.1"}, {"dst": "10.9.0.0/16"}]},
@@ -67,11 +69,9 @@ fn rich() -> [Value; 3] {
 
 /// What becomes of `rich()`: the row is the shape that it has, the column the shape that it gets.
 fn golden() -> [[Value; 3]; 3] {
-    let dns =
-        json!({"nameservers": ["10.0.0.53"], "domain": "d.example", "search": ["s.example"], "options": ["ndots:5"]});
+    let dns = json!({"nameservers": ["10.0.0.53"], "domain": "d.example", "search": ["s.example"], "options": ["ndots:5"]});
     let [families, lists, current] = rich();
-    let family_routes =
-        json!([{"dst": "0.0.0.0/0", "gw": "10.1.2.1"}, {"dst": "10.9.0.0/16"}, {"dst": "::/0", "gw": "fd00::1"}]);
+    let family_routes = json!([{"dst": "0.0.0.0/0", "gw": "10.1.2.1"}, {"dst": "10.9.0.0/16"}, {"dst": "::/0", "gw": "fd00::1"}]);
     [
         [
             families,
@@ -141,7 +141,11 @@ fn every_version_becomes_every_other() {
             assert_eq!(raw(&converted), expected, "{from} to {to}");
             assert_eq!(converted.version(), to);
             // What it is said to mean is what its text means.
-            assert_eq!(parse(&expected).result(), converted.result(), "{from} to {to}");
+            assert_eq!(
+                parse(&expected).result(),
+                converted.result(),
+                "{from} to {to}"
+            );
         }
     }
 }
@@ -154,7 +158,10 @@ fn the_same_version_is_the_same_text() {
             let text = format!(" {:#}\n", in_version(rich()[body].clone(), *version));
             let given = PluginResult::parse(text.as_bytes(), Version::V0_1_0).expect("a result");
             assert_eq!(given.raw().get(), text.trim());
-            assert_eq!(given.to_version(*version).expect("the same").raw().get(), text.trim());
+            assert_eq!(
+                given.to_version(*version).expect("the same").raw().get(),
+                text.trim()
+            );
         }
     }
 }
@@ -163,8 +170,14 @@ fn the_same_version_is_the_same_text() {
 fn numbers_of_unknown_keys_survive_a_change_of_version_within_the_shape() {
     rows!("T-009");
     let text = br#"{"cniVersion":"1.0.0","vendor":[9007199254740993,1e400,0.10]}"#;
-    let converted = PluginResult::parse(text, Version::V1_0_0).unwrap().to_version(Version::V1_1_0).unwrap();
-    assert_eq!(converted.raw().get(), r#"{"cniVersion":"1.1.0","vendor":[9007199254740993,1e400,0.10]}"#);
+    let converted = PluginResult::parse(text, Version::V1_0_0)
+        .unwrap()
+        .to_version(Version::V1_1_0)
+        .unwrap();
+    assert_eq!(
+        converted.raw().get(),
+        r#"{"cniVersion":"1.1.0","vendor":[9007199254740993,1e400,0.10]}"#
+    );
 }
 
 #[test]
@@ -175,14 +188,23 @@ fn the_oldest_versions_need_an_address() {
         for to in FAMILIES {
             let error = given.to_version(to).expect_err("nothing to say");
             assert_eq!(error.code, 1);
-            assert!(error.msg.contains(to.as_str()) && error.msg.contains("without an IP address"), "{error}");
+            assert!(
+                error.msg.contains(to.as_str()) && error.msg.contains("without an IP address"),
+                "{error}"
+            );
         }
         for to in LISTS.into_iter().chain(CURRENT) {
-            assert_eq!(given.to_version(to).expect("fine").result().interfaces[0].name, "eth0");
+            assert_eq!(
+                given.to_version(to).expect("fine").result().interfaces[0].name,
+                "eth0"
+            );
         }
     }
     // Between the two of them nothing changes, so that there is nothing to refuse.
-    let empty = PluginResult::parse(b"{}", Version::V0_2_0).unwrap().to_version(Version::V0_1_0).unwrap();
+    let empty = PluginResult::parse(b"{}", Version::V0_2_0)
+        .unwrap()
+        .to_version(Version::V0_1_0)
+        .unwrap();
     assert_eq!(raw(&empty), json!({"cniVersion": "0.1.0"}));
 }
 
@@ -195,8 +217,10 @@ fn routes_of_a_family_without_an_address_are_dropped_for_the_oldest_versions() {
         ("10.0.0.1/24", "ip4", json!({"dst": "0.0.0.0/0"})),
         ("fd00::2/64", "ip6", json!({"dst": "::/0", "gw": "fd00::1"})),
     ] {
-        let given = parse(&json!({"cniVersion": "1.1.0", "ips": [{"address": address}], "routes": routes}));
-        let expected = json!({"cniVersion": "0.2.0", key: {"ip": address, "routes": [route]}, "dns": dns});
+        let given =
+            parse(&json!({"cniVersion": "1.1.0", "ips": [{"address": address}], "routes": routes}));
+        let expected =
+            json!({"cniVersion": "0.2.0", key: {"ip": address, "routes": [route]}, "dns": dns});
         assert_eq!(raw(&given.to_version(Version::V0_2_0).unwrap()), expected);
     }
 }
@@ -220,9 +244,15 @@ fn an_ipv4_mapped_address_is_ipv4() {
     );
     // A network that is larger than the mapped range is not IPv4.
     let given = parse(&json!({"cniVersion": "1.1.0", "ips": [{"address": "::ffff:10.0.0.1/95"}]}));
-    assert_eq!(raw(&given.to_version(Version::V0_4_0).unwrap())["ips"][0]["version"], "6");
+    assert_eq!(
+        raw(&given.to_version(Version::V0_4_0).unwrap())["ips"][0]["version"],
+        "6"
+    );
     let given = parse(&json!({"cniVersion": "1.1.0", "ips": [{"address": "::ffff:10.0.0.1/96"}]}));
-    assert_eq!(raw(&given.to_version(Version::V0_4_0).unwrap())["ips"][0]["address"], "10.0.0.1/0");
+    assert_eq!(
+        raw(&given.to_version(Version::V0_4_0).unwrap())["ips"][0]["address"],
+        "10.0.0.1/0"
+    );
 }
 
 #[test]
@@ -237,32 +267,54 @@ fn empty_dns_is_omitted_from_1_0_0_on() {
         (Version::V1_0_0, Version::V1_1_0, None),
         (Version::V1_1_0, Version::V1_1_0, None),
     ] {
-        let given = if from == Version::V0_2_0 { json!({"ip4": {"ip": "10.0.0.1/24"}, "dns": {}}) } else { body() };
+        let given = if from == Version::V0_2_0 {
+            json!({"ip4": {"ip": "10.0.0.1/24"}, "dns": {}})
+        } else {
+            body()
+        };
         let converted = parse(&in_version(given, from)).to_version(to).unwrap();
         assert_eq!(raw(&converted).get("dns"), dns.as_ref(), "{from} to {to}");
     }
-    for (key, value) in
-        [("domain", json!("a")), ("nameservers", json!(["a"])), ("search", json!(["a"])), ("options", json!(["a"]))]
-    {
+    for (key, value) in [
+        ("domain", json!("a")),
+        ("nameservers", json!(["a"])),
+        ("search", json!(["a"])),
+        ("options", json!(["a"])),
+    ] {
         let given = parse(&json!({"cniVersion": "0.4.0", "dns": {key: value}}));
-        assert_eq!(raw(&given.to_version(Version::V1_1_0).unwrap())["dns"], json!({key: value}));
+        assert_eq!(
+            raw(&given.to_version(Version::V1_1_0).unwrap())["dns"],
+            json!({key: value})
+        );
     }
 }
 
 #[test]
 fn a_result_of_our_own_is_printed_in_the_version_asked_for() {
     rows!("P-067", "P-064");
-    let model = |version| -> CniResult { parse(&in_version(rich()[2].clone(), version)).result().clone() };
+    let model = |version| -> CniResult {
+        parse(&in_version(rich()[2].clone(), version))
+            .result()
+            .clone()
+    };
     let golden = golden();
     for version in Version::ALL {
-        let ours = PluginResult::from_result(model(Version::V1_1_0), version).expect("it has addresses");
+        let ours =
+            PluginResult::from_result(model(Version::V1_1_0), version).expect("it has addresses");
         let mut expected = golden[2][shape(version)].clone();
-        expected.as_object_mut().expect("an object").remove("vendor");
+        expected
+            .as_object_mut()
+            .expect("an object")
+            .remove("vendor");
         assert_eq!(raw(&ours), in_version(expected.clone(), version));
         assert_eq!(ours.version(), version);
-        assert_eq!(ours.result(), parse(&in_version(expected, version)).result());
+        assert_eq!(
+            ours.result(),
+            parse(&in_version(expected, version)).result()
+        );
     }
-    let error: CniError = PluginResult::from_result(CniResult::default(), Version::V0_1_0).expect_err("no address");
+    let error: CniError =
+        PluginResult::from_result(CniResult::default(), Version::V0_1_0).expect_err("no address");
     assert!(error.is(Code::IncompatibleVersion));
     let empty = PluginResult::from_result(CniResult::default(), Version::V1_1_0).expect("fine");
     assert_eq!(empty.raw().get(), r#"{"cniVersion":"1.1.0"}"#);

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use plexus_api::cni::{CniEnv, CniError, Verb, validate_container_id, validate_ifname, validate_pod_argument};
+use plexus_api::cni::{
+    CniEnv, CniError, Verb, validate_container_id, validate_ifname, validate_pod_argument,
+};
 use plexus_api::rows;
 
 const VERBS: [(&str, Verb); 6] = [
@@ -25,7 +27,10 @@ fn env(verb: &str, changes: &[(&str, &str)]) -> BTreeMap<String, String> {
         ("CNI_ARGS", "A=b"),
         ("CNI_PATH", "/opt/cni/bin"),
     ];
-    full.iter().chain(changes).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    full.iter()
+        .chain(changes)
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 fn check(verb: &str, changes: &[(&str, &str)]) -> Result<CniEnv, CniError> {
@@ -45,11 +50,17 @@ fn the_verb_is_one_of_six_exactly() {
         let error = check(text, &[]).expect_err(text);
         assert_eq!(error.code, 4);
         assert!(
-            error.msg.contains(&format!("{text:?}")) && error.msg.contains("CHECK, STATUS, GC, VERSION"),
+            error.msg.contains(&format!("{text:?}"))
+                && error.msg.contains("CHECK, STATUS, GC, VERSION"),
             "{error}"
         );
     }
-    assert_eq!(CniEnv::from_map(&BTreeMap::new()).expect_err("no verb").code, 4);
+    assert_eq!(
+        CniEnv::from_map(&BTreeMap::new())
+            .expect_err("no verb")
+            .code,
+        4
+    );
 }
 
 #[test]
@@ -64,17 +75,32 @@ fn each_verb_needs_its_variables_and_no_others() {
         ("VERSION", &[]),
     ];
     for (verb, needed) in needs {
-        for variable in ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS", "CNI_PATH"] {
+        for variable in [
+            "CNI_CONTAINERID",
+            "CNI_NETNS",
+            "CNI_IFNAME",
+            "CNI_ARGS",
+            "CNI_PATH",
+        ] {
             let mut removed = env(verb, &[]);
             removed.remove(variable);
             // Empty counts as unset.
             for given in [removed, env(verb, &[(variable, "")])] {
                 match CniEnv::from_map(&given) {
-                    Ok(_) => assert!(!needed.contains(&variable), "{verb} went on without {variable}"),
+                    Ok(_) => assert!(
+                        !needed.contains(&variable),
+                        "{verb} went on without {variable}"
+                    ),
                     Err(error) => {
-                        assert!(needed.contains(&variable), "{verb} without {variable}: {error}");
+                        assert!(
+                            needed.contains(&variable),
+                            "{verb} without {variable}: {error}"
+                        );
                         assert_eq!(error.code, 4);
-                        assert!(error.msg.contains(variable) && error.msg.contains(verb), "{error}");
+                        assert!(
+                            error.msg.contains(variable) && error.msg.contains(verb),
+                            "{error}"
+                        );
                         for other in ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"] {
                             assert!(other == variable || !error.msg.contains(other), "{error}");
                         }
@@ -103,10 +129,18 @@ fn all_that_is_missing_is_in_one_error() {
 #[test]
 fn verbs_without_a_container_take_none() {
     rows!("P-005");
-    let nothing = [("CNI_CONTAINERID", ""), ("CNI_NETNS", ""), ("CNI_IFNAME", ""), ("CNI_ARGS", "")];
+    let nothing = [
+        ("CNI_CONTAINERID", ""),
+        ("CNI_NETNS", ""),
+        ("CNI_IFNAME", ""),
+        ("CNI_ARGS", ""),
+    ];
     for verb in ["STATUS", "GC", "VERSION"] {
         let env = check(verb, &nothing).expect(verb);
-        assert_eq!((env.container_id.as_str(), env.ifname.as_str(), env.netns), ("", "", None));
+        assert_eq!(
+            (env.container_id.as_str(), env.ifname.as_str(), env.netns),
+            ("", "", None)
+        );
         // What they do not need is not looked at.
         let env = check(verb, &[("CNI_CONTAINERID", "-x"), ("CNI_IFNAME", "a/b")]).expect(verb);
         assert_eq!((env.container_id.as_str(), env.ifname.as_str()), ("", ""));
@@ -139,7 +173,13 @@ fn the_own_namespace_is_allowed_by_one_or_true() {
         ("false", false),
         ("", false),
     ] {
-        assert_eq!(check("ADD", &[("CNI_NETNS_OVERRIDE", value)]).expect("valid").netns_override, allowed, "{value}");
+        assert_eq!(
+            check("ADD", &[("CNI_NETNS_OVERRIDE", value)])
+                .expect("valid")
+                .netns_override,
+            allowed,
+            "{value}"
+        );
     }
 }
 
@@ -151,19 +191,34 @@ fn container_ids() {
     for id in ["a", "0", "Z", "abc_1.2-x", &hex, "a..b", &longest] {
         assert_eq!(validate_container_id(id), Ok(()), "{id}");
         for verb in ["ADD", "CHECK", "DEL"] {
-            assert_eq!(check(verb, &[("CNI_CONTAINERID", id)]).expect(id).container_id, id);
+            assert_eq!(
+                check(verb, &[("CNI_CONTAINERID", id)])
+                    .expect(id)
+                    .container_id,
+                id
+            );
         }
     }
     let too_long = "a".repeat(201);
-    for id in ["-a", ".a", "_a", "a/b", "a b", "a\n", "ä", "aä", "../x", "a\0", &too_long] {
+    for id in [
+        "-a", ".a", "_a", "a/b", "a b", "a\n", "ä", "aä", "../x", "a\0", &too_long,
+    ] {
         for verb in ["ADD", "CHECK", "DEL"] {
             let error = check(verb, &[("CNI_CONTAINERID", id)]).expect_err(id);
             assert_eq!(error.code, 4);
-            assert!(error.msg.contains("CNI_CONTAINERID") && error.msg.contains(&format!("{id:?}")), "{error}");
+            assert!(
+                error.msg.contains("CNI_CONTAINERID") && error.msg.contains(&format!("{id:?}")),
+                "{error}"
+            );
         }
     }
     assert!(validate_container_id("").is_err());
-    assert!(validate_container_id(&too_long).expect_err("too long").msg.contains("200"));
+    assert!(
+        validate_container_id(&too_long)
+            .expect_err("too long")
+            .msg
+            .contains("200")
+    );
 }
 
 #[test]
@@ -173,7 +228,10 @@ fn interface_names() {
     for name in ["eth0", &longest, "...", "net1.100", "é", "a-b_c"] {
         assert_eq!(validate_ifname(name), Ok(()), "{name}");
         for verb in ["ADD", "CHECK", "DEL"] {
-            assert_eq!(check(verb, &[("CNI_IFNAME", name)]).expect(name).ifname, name);
+            assert_eq!(
+                check(verb, &[("CNI_IFNAME", name)]).expect(name).ifname,
+                name
+            );
         }
     }
     let (too_long, bytes) = ("a".repeat(16), "é".repeat(8));
@@ -196,21 +254,37 @@ fn interface_names() {
         for verb in ["ADD", "CHECK", "DEL"] {
             let error = check(verb, &[("CNI_IFNAME", name)]).expect_err(name);
             assert_eq!(error.code, 4);
-            assert!(error.msg.starts_with("CNI_IFNAME: ") && error.msg.contains(why), "{error}");
+            assert!(
+                error.msg.starts_with("CNI_IFNAME: ") && error.msg.contains(why),
+                "{error}"
+            );
             assert!(error.msg.contains(&format!("{name:?}")), "{error}");
         }
     }
-    assert!(validate_ifname("").expect_err("empty").msg.contains("is empty"));
+    assert!(
+        validate_ifname("")
+            .expect_err("empty")
+            .msg
+            .contains("is empty")
+    );
 }
 
 #[test]
 fn the_path_is_its_absolute_directories_in_order() {
     rows!("P-020");
-    for (path, expected) in
-        [("/a::/b", &["/a", "/b"][..]), ("", &[]), (":", &[]), ("bin:/b:./c:..", &["/b"]), ("/b:/a", &["/b", "/a"])]
-    {
+    for (path, expected) in [
+        ("/a::/b", &["/a", "/b"][..]),
+        ("", &[]),
+        (":", &[]),
+        ("bin:/b:./c:..", &["/b"]),
+        ("/b:/a", &["/b", "/a"]),
+    ] {
         let expected: Vec<_> = expected.iter().map(PathBuf::from).collect();
-        assert_eq!(check("ADD", &[("CNI_PATH", path)]).expect(path).path, expected, "{path}");
+        assert_eq!(
+            check("ADD", &[("CNI_PATH", path)]).expect(path).path,
+            expected,
+            "{path}"
+        );
     }
 }
 
@@ -232,11 +306,31 @@ fn what_no_pod_can_be_called_is_refused() {
         assert_eq!(validate_pod_argument(key, value), Ok(()), "{key} {value}");
     }
     let long_name = format!("{name}c");
-    let wrong = ["", ".", "..", "a/b", "../a", "a\nb", "a b", "a\u{1b}[31m", "a\0", "ä", "-a"];
-    let wrong = ["K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_UID"].map(|key| wrong.map(|value| (key, value)));
-    for (key, value) in wrong.into_iter().flatten().chain([("K8S_POD_NAME", &*long_name)]) {
+    let wrong = [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "../a",
+        "a\nb",
+        "a b",
+        "a\u{1b}[31m",
+        "a\0",
+        "ä",
+        "-a",
+    ];
+    let wrong = ["K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_UID"]
+        .map(|key| wrong.map(|value| (key, value)));
+    for (key, value) in wrong
+        .into_iter()
+        .flatten()
+        .chain([("K8S_POD_NAME", &*long_name)])
+    {
         let error = validate_pod_argument(key, value).expect_err(value);
-        assert!(error.code == 4 && error.msg.contains(key) && error.msg.len() < 300, "{error}");
+        assert!(
+            error.code == 4 && error.msg.contains(key) && error.msg.len() < 300,
+            "{error}"
+        );
         assert!(!error.msg.contains(|c: char| c.is_control()), "{error}");
     }
 }

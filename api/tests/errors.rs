@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use plexus_api::cni::{CniError, Code, ConfigError, Defaults, NetworkConfig, PluginResult, Version};
+use plexus_api::cni::{
+    CniError, Code, ConfigError, Defaults, NetworkConfig, PluginResult, Version,
+};
 use plexus_api::rows;
 use serde_json::{Value, json};
 
@@ -20,20 +22,34 @@ fn the_document_has_the_keys_of_the_specification() {
             assert_eq!(document(&error, version), expected);
             let mut expected = expected;
             expected["details"] = json!("more\nabout it");
-            assert_eq!(document(&error.with_details("more\nabout it"), version), expected);
+            assert_eq!(
+                document(&error.with_details("more\nabout it"), version),
+                expected
+            );
         }
     }
     let quoted = CniError::new(Code::Internal, "\"a\" \\ \u{1} ä");
-    assert_eq!(document(&quoted, Version::LATEST)["msg"], "\"a\" \\ \u{1} ä");
+    assert_eq!(
+        document(&quoted, Version::LATEST)["msg"],
+        "\"a\" \\ \u{1} ä"
+    );
 }
 
 #[test]
 fn codes_below_100_are_those_of_the_specification() {
     rows!("P-040");
     let codes: Vec<u32> = Code::ALL.iter().map(|code| *code as u32).collect();
-    let spec = codes.iter().copied().filter(|code| *code < 100).collect::<Vec<_>>();
+    let spec = codes
+        .iter()
+        .copied()
+        .filter(|code| *code < 100)
+        .collect::<Vec<_>>();
     assert_eq!(spec, [1, 2, 3, 4, 5, 6, 7, 11, 50, 51]);
-    assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), Code::ALL.len(), "each code once");
+    assert_eq!(
+        codes.iter().collect::<BTreeSet<_>>().len(),
+        Code::ALL.len(),
+        "each code once"
+    );
     for (code, number) in [
         (Code::IncompatibleVersion, 1),
         (Code::UnsupportedField, 2),
@@ -64,15 +80,26 @@ fn the_message_is_one_line() {
     ] {
         assert_eq!(CniError::new(Code::Io, text).msg, line);
     }
-    let error = CniError { code: 11, msg: "busy\ntry later".into(), details: "d".into() };
-    let expected = CniError { code: 11, msg: "net1, eth1: busy try later".into(), details: "d".into() };
+    let error = CniError {
+        code: 11,
+        msg: "busy\ntry later".into(),
+        details: "d".into(),
+    };
+    let expected = CniError {
+        code: 11,
+        msg: "net1, eth1: busy try later".into(),
+        details: "d".into(),
+    };
     assert_eq!(error.context("net1,\neth1"), expected);
 }
 
 #[test]
 fn secrets_of_a_configuration_stay_out_of_messages() {
     rows!("P-047");
-    let defaults = Defaults { name: None, version: Version::V1_0_0 };
+    let defaults = Defaults {
+        name: None,
+        version: Version::V1_0_0,
+    };
     for text in [
         r#"{"cniVersion":"1.0.0","name":"a/b","type":"x","token":"s3cret"}"#,
         r#"{"cniVersion":"1.0.0","name":"n","type":"a/b","token":"s3cret"}"#,
@@ -84,7 +111,10 @@ fn secrets_of_a_configuration_stay_out_of_messages() {
     ] {
         let error = CniError::from(NetworkConfig::parse(text, defaults).expect_err(text));
         assert!(!error.to_string().contains("s3cret"), "{error}");
-        assert!(!error.msg.contains('\n') && !error.msg.is_empty(), "{error}");
+        assert!(
+            !error.msg.contains('\n') && !error.msg.is_empty(),
+            "{error}"
+        );
     }
 }
 
@@ -93,10 +123,24 @@ fn an_error_of_a_plugin_is_read_as_it_is_written() {
     let read = |text: &str| serde_json::from_str::<CniError>(text).expect(text);
     assert_eq!(
         read(r#"{"cniVersion":"1.0.0","code":11,"msg":"busy","details":"d"}"#),
-        CniError { code: 11, msg: "busy".into(), details: "d".into() }
+        CniError {
+            code: 11,
+            msg: "busy".into(),
+            details: "d".into()
+        }
     );
-    assert_eq!(read("{}"), CniError { code: 0, msg: String::new(), details: String::new() });
-    assert_eq!(serde_json::to_string(&read(r#"{"code":7,"msg":"m"}"#)).unwrap(), r#"{"code":7,"msg":"m"}"#);
+    assert_eq!(
+        read("{}"),
+        CniError {
+            code: 0,
+            msg: String::new(),
+            details: String::new()
+        }
+    );
+    assert_eq!(
+        serde_json::to_string(&read(r#"{"code":7,"msg":"m"}"#)).unwrap(),
+        r#"{"code":7,"msg":"m"}"#
+    );
 }
 
 #[test]
@@ -115,7 +159,13 @@ fn each_kind_of_wrong_configuration_has_its_code() {
         (ConfigError::Name("x".into()), 7),
         (ConfigError::NoPlugin("x".into()), 7),
         (ConfigError::Neither, 7),
-        (ConfigError::Key { key: "name".into(), why: "x".into() }, 7),
+        (
+            ConfigError::Key {
+                key: "name".into(),
+                why: "x".into(),
+            },
+            7,
+        ),
     ] {
         assert_eq!(CniError::from(error).code, code);
     }
@@ -125,7 +175,13 @@ fn each_kind_of_wrong_configuration_has_its_code() {
 
 #[test]
 fn what_a_runtime_takes_for_a_success_of_del_is_reworded() {
-    let error = CniError::new(Code::Io, "lease Not Found: No such file or directory, NOT FOUND");
+    let error = CniError::new(
+        Code::Io,
+        "lease Not Found: No such file or directory, NOT FOUND",
+    );
     let error = error.with_details("x not found").for_del();
-    assert_eq!(error, CniError::new(Code::Io, "lease missing: does not exist, missing").with_details("x missing"));
+    assert_eq!(
+        error,
+        CniError::new(Code::Io, "lease missing: does not exist, missing").with_details("x missing")
+    );
 }

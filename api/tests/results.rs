@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn parse(text: &str) -> PluginResult {
-    PluginResult::parse(text.as_bytes(), Version::V1_0_0).unwrap_or_else(|error| panic!("{text}: {error}"))
+    PluginResult::parse(text.as_bytes(), Version::V1_0_0)
+        .unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 fn refused(text: &str) -> String {
@@ -59,7 +60,12 @@ fn every_field_of_1_1_0_is_read_and_printed() {
 
 #[test]
 fn a_default_route_has_prefix_length_zero() {
-    for (dst, default) in [("0.0.0.0/0", true), ("::/0", true), ("0.0.0.0/1", false), ("10.0.0.0/8", false)] {
+    for (dst, default) in [
+        ("0.0.0.0/0", true),
+        ("::/0", true),
+        ("0.0.0.0/1", false),
+        ("10.0.0.0/8", false),
+    ] {
         let result = parse(&format!(r#"{{"routes":[{{"dst":"{dst}"}}]}}"#));
         assert_eq!(result.result().routes[0].is_default(), default, "{dst}");
     }
@@ -77,7 +83,10 @@ fn a_result_without_a_version_is_in_the_version_of_the_configuration() {
             let result = PluginResult::parse(text.as_bytes(), version).expect(text);
             assert_eq!(result.version(), version);
             assert_eq!(result.result().ips.len(), 1);
-            assert_eq!(raw(&result), json!({"cniVersion": version.as_str(), "ips": [{"address": "10.0.0.1/24"}]}));
+            assert_eq!(
+                raw(&result),
+                json!({"cniVersion": version.as_str(), "ips": [{"address": "10.0.0.1/24"}]})
+            );
         }
     }
     // The shape follows the configuration too.
@@ -110,12 +119,24 @@ fn nothing_at_all_is_an_error() {
 
 #[test]
 fn a_version_that_nobody_speaks_is_named() {
-    for text in [r#"{"cniVersion":"9.9.9"}"#, r#"{"cniVersion":"1.0"}"#, r#"{"cniVersion":"v1.0.0"}"#] {
+    for text in [
+        r#"{"cniVersion":"9.9.9"}"#,
+        r#"{"cniVersion":"1.0"}"#,
+        r#"{"cniVersion":"v1.0.0"}"#,
+    ] {
         let error = PluginResult::parse(text.as_bytes(), Version::V1_0_0).expect_err(text);
         assert_eq!(error.code, 1);
         let version: Value = serde_json::from_str(text).unwrap();
-        assert!(error.msg.contains(version["cniVersion"].as_str().unwrap()), "{error}");
-        assert!(error.details.contains("0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0"), "{error}");
+        assert!(
+            error.msg.contains(version["cniVersion"].as_str().unwrap()),
+            "{error}"
+        );
+        assert!(
+            error
+                .details
+                .contains("0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0"),
+            "{error}"
+        );
     }
     assert!(refused(r#"{"cniVersion":1}"#).contains("string"));
 }
@@ -129,11 +150,24 @@ fn index_minus_one_is_no_interface() {
     assert_eq!(result.result().ips[1].interface, Some(0));
     // Only that key is gone.
     let expected = text.replace(r#""interface":-1,"#, "");
-    let (text, expected): (Vec<_>, Vec<_>) = (sorted_bytes(result.raw().get()), sorted_bytes(&expected));
+    let (text, expected): (Vec<_>, Vec<_>) =
+        (sorted_bytes(result.raw().get()), sorted_bytes(&expected));
     assert_eq!(text, expected);
-    assert!(result.raw().get().contains(r#"{"address":"10.0.0.1/24","version":"4","x":1e400}"#));
+    assert!(
+        result
+            .raw()
+            .get()
+            .contains(r#"{"address":"10.0.0.1/24","version":"4","x":1e400}"#)
+    );
     for version in Version::ALL {
-        assert!(!result.to_version(version).unwrap().raw().get().contains("-1"));
+        assert!(
+            !result
+                .to_version(version)
+                .unwrap()
+                .raw()
+                .get()
+                .contains("-1")
+        );
     }
 }
 
@@ -147,21 +181,32 @@ fn sorted_bytes(text: &str) -> Vec<u8> {
 #[test]
 fn an_index_that_names_no_interface_does_not_leave() {
     rows!("T-008");
-    for (index, kept) in
-        [("0", true), ("1", true), ("2", false), ("3", false), ("9223372036854775807", false), ("-2", false)]
-    {
+    for (index, kept) in [
+        ("0", true),
+        ("1", true),
+        ("2", false),
+        ("3", false),
+        ("9223372036854775807", false),
+        ("-2", false),
+    ] {
         let text = format!(
             r#"{{"cniVersion":"1.0.0","interfaces":[{{"name":"a"}},{{"name":"b"}}],"ips":[{{"address":"10.0.0.1/24","interface":{index}}}]}}"#
         );
         let result = parse(&text);
         assert_eq!(result.result().ips[0].interface.is_some(), kept, "{index}");
-        assert_eq!(raw(&result)["ips"][0].get("interface").is_some(), kept, "{index}");
+        assert_eq!(
+            raw(&result)["ips"][0].get("interface").is_some(),
+            kept,
+            "{index}"
+        );
         if kept {
             assert_eq!(result.raw().get(), text);
         }
     }
     let mut ours =
-        parse(r#"{"interfaces":[{"name":"a"}],"ips":[{"address":"10.0.0.1/24","interface":0}]}"#).result().clone();
+        parse(r#"{"interfaces":[{"name":"a"}],"ips":[{"address":"10.0.0.1/24","interface":0}]}"#)
+            .result()
+            .clone();
     ours.interfaces.clear();
     let printed = PluginResult::from_result(ours, Version::V1_1_0).unwrap();
     assert_eq!(raw(&printed)["ips"], json!([{"address": "10.0.0.1/24"}]));
@@ -172,9 +217,18 @@ fn an_index_that_names_no_interface_does_not_leave() {
 fn keys_that_go_would_take_for_indexes_are_refused() {
     rows!("T-008");
     for (text, key) in [
-        (r#"{"ips":[{"address":"10.0.0.1/24","Interface":7}]}"#, "Interface"),
-        (r#"{"IPs":[{"address":"10.0.0.1/24","interface":7}]}"#, "IPs"),
-        (r#"{"interfaces":[{"name":"a"}],"Interfaces":[]}"#, "Interfaces"),
+        (
+            r#"{"ips":[{"address":"10.0.0.1/24","Interface":7}]}"#,
+            "Interface",
+        ),
+        (
+            r#"{"IPs":[{"address":"10.0.0.1/24","interface":7}]}"#,
+            "IPs",
+        ),
+        (
+            r#"{"interfaces":[{"name":"a"}],"Interfaces":[]}"#,
+            "Interfaces",
+        ),
         (r#"{"CNIVersion":"0.2.0"}"#, "CNIVersion"),
     ] {
         let msg = refused(text);
@@ -189,14 +243,18 @@ fn unknown_keys_pass() {
     assert_eq!(parse(text).raw().get(), text);
     // Also where the version has to be filled in.
     let result = parse(r#"{"x":{"n":1e400}}"#);
-    assert_eq!(result.raw().get(), r#"{"cniVersion":"1.0.0","x":{"n":1e400}}"#);
+    assert_eq!(
+        result.raw().get(),
+        r#"{"cniVersion":"1.0.0","x":{"n":1e400}}"#
+    );
 }
 
 #[test]
 fn addresses_have_a_prefix_length_and_keep_their_host_bits() {
     rows!("T-010");
     for address in ["10.1.2.3/24", "fd00::1:2/64", "0.0.0.0/0", "10.0.0.1/32"] {
-        let text = format!(r#"{{"ips":[{{"address":"{address}"}}],"routes":[{{"dst":"{address}"}}]}}"#);
+        let text =
+            format!(r#"{{"ips":[{{"address":"{address}"}}],"routes":[{{"dst":"{address}"}}]}}"#);
         let result = parse(&text);
         assert_eq!(result.result().ips[0].address.to_string(), address);
         assert_eq!(result.result().routes[0].dst.to_string(), address);
@@ -204,15 +262,27 @@ fn addresses_have_a_prefix_length_and_keep_their_host_bits() {
         assert_eq!(printed["ips"][0]["address"], address);
         assert_eq!(printed["routes"][0]["dst"], address);
     }
-    for address in ["10.1.2.3", "fd00::1", "", "10.1.2.3/33", "10.1.2.3/-1", "fd00::1/129", "10.1.2/24", "x/24", "/24"]
-    {
+    for address in [
+        "10.1.2.3",
+        "fd00::1",
+        "",
+        "10.1.2.3/33",
+        "10.1.2.3/-1",
+        "fd00::1/129",
+        "10.1.2/24",
+        "x/24",
+        "/24",
+    ] {
         for text in [
             format!(r#"{{"ips":[{{"address":"{address}"}}]}}"#),
             format!(r#"{{"routes":[{{"dst":"{address}"}}]}}"#),
             format!(r#"{{"cniVersion":"0.2.0","ip4":{{"ip":"{address}"}}}}"#),
         ] {
             let msg = refused(&text);
-            assert!(msg.contains(&format!("{address:?}")) && msg.contains("prefix length"), "{msg}");
+            assert!(
+                msg.contains(&format!("{address:?}")) && msg.contains("prefix length"),
+                "{msg}"
+            );
         }
     }
     for text in [
@@ -251,9 +321,19 @@ fn what_go_writes_for_nothing_is_nothing() {
     ] {
         assert_eq!(parse(text).result(), &CniResult::default(), "{text}");
     }
-    let old = parse(r#"{"cniVersion":"0.2.0","ip4":{"ip":"10.0.0.1/24","gateway":"","routes":null}}"#);
-    assert_eq!((old.result().ips[0].gateway, old.result().routes.len()), (None, 0));
-    assert_eq!(parse(r#"{"interfaces":[{"mac":"02:00:00:00:00:01"}]}"#).result().interfaces[0].name, "");
+    let old =
+        parse(r#"{"cniVersion":"0.2.0","ip4":{"ip":"10.0.0.1/24","gateway":"","routes":null}}"#);
+    assert_eq!(
+        (old.result().ips[0].gateway, old.result().routes.len()),
+        (None, 0)
+    );
+    assert_eq!(
+        parse(r#"{"interfaces":[{"mac":"02:00:00:00:00:01"}]}"#)
+            .result()
+            .interfaces[0]
+            .name,
+        ""
+    );
 }
 
 #[test]
@@ -294,13 +374,15 @@ fn duplicate_and_absurd_output_is_refused() {
     let deep = |levels: usize| format!(r#"{{"x":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
     parse(&deep(MAX_DEPTH - 1));
     for levels in [MAX_DEPTH, 10_000] {
-        let error = PluginResult::parse(deep(levels).as_bytes(), Version::V1_0_0).expect_err("too deep");
+        let error =
+            PluginResult::parse(deep(levels).as_bytes(), Version::V1_0_0).expect_err("too deep");
         assert_eq!(error.code, 6);
         assert!(error.msg.contains("nested"), "{error}");
     }
     let long = |len: usize| format!(r#"{{"x":"{}"}}"#, "a".repeat(len - 8));
     parse(&long(MAX_RESULT));
-    let error = PluginResult::parse(long(MAX_RESULT + 1).as_bytes(), Version::V1_0_0).expect_err("too long");
+    let error = PluginResult::parse(long(MAX_RESULT + 1).as_bytes(), Version::V1_0_0)
+        .expect_err("too long");
     assert_eq!(error.code, 6);
     assert!(error.msg.contains("bytes"), "{error}");
 }
@@ -343,8 +425,10 @@ fn any_json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(5, 40, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map(key.clone(), inner, 0..5)
-                .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Value>()),
+            prop::collection::btree_map(key.clone(), inner, 0..5).prop_map(|map| map
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect::<Value>()),
         ]
     })
 }
@@ -352,11 +436,22 @@ fn any_json() -> impl Strategy<Value = Value> {
 /// Results as plugins print them, with indexes that may be wrong.
 fn plausible() -> impl Strategy<Value = Value> {
     let address = prop_oneof![
-        any::<([u8; 4], u8)>().prop_map(|(ip, len)| format!("{}/{}", std::net::Ipv4Addr::from(ip), len % 33)),
-        any::<([u8; 16], u8)>().prop_map(|(ip, len)| format!("{}/{}", std::net::Ipv6Addr::from(ip), len % 129)),
+        any::<([u8; 4], u8)>().prop_map(|(ip, len)| format!(
+            "{}/{}",
+            std::net::Ipv4Addr::from(ip),
+            len % 33
+        )),
+        any::<([u8; 16], u8)>().prop_map(|(ip, len)| format!(
+            "{}/{}",
+            std::net::Ipv6Addr::from(ip),
+            len % 129
+        )),
     ];
-    let ip =
-        (address.clone(), prop::option::of(prop_oneof![-3_i64..5, any::<i64>()])).prop_map(|(address, interface)| {
+    let ip = (
+        address.clone(),
+        prop::option::of(prop_oneof![-3_i64..5, any::<i64>()]),
+    )
+        .prop_map(|(address, interface)| {
             let mut ip = json!({"address": address});
             if let Some(index) = interface {
                 ip["interface"] = json!(index);
@@ -364,17 +459,24 @@ fn plausible() -> impl Strategy<Value = Value> {
             ip
         });
     let version = prop::option::of(prop::sample::select(Version::ALL.to_vec()));
-    (version, 0_usize..4, prop::collection::vec(ip, 0..4), prop::collection::vec(address, 0..3)).prop_map(
-        |(version, interfaces, ips, routes)| {
-            let interfaces: Vec<_> = (0..interfaces).map(|n| json!({"name": format!("net{n}"), "mtu": n})).collect();
+    (
+        version,
+        0_usize..4,
+        prop::collection::vec(ip, 0..4),
+        prop::collection::vec(address, 0..3),
+    )
+        .prop_map(|(version, interfaces, ips, routes)| {
+            let interfaces: Vec<_> = (0..interfaces)
+                .map(|n| json!({"name": format!("net{n}"), "mtu": n}))
+                .collect();
             let routes: Vec<_> = routes.iter().map(|dst| json!({"dst": dst})).collect();
-            let mut result = json!({"interfaces": interfaces, "ips": ips, "routes": routes, "vendor": [1]});
+            let mut result =
+                json!({"interfaces": interfaces, "ips": ips, "routes": routes, "vendor": [1]});
             if let Some(version) = version {
                 result["cniVersion"] = json!(version.as_str());
             }
             result
-        },
-    )
+        })
 }
 
 /// Every index in `text`, as a reader that knows nothing of us would use it.
@@ -397,8 +499,12 @@ fn assert_sound_in_every_version(given: &PluginResult) {
         };
         assert_indexes_in_range(&converted);
         assert_eq!(raw(&converted)["cniVersion"], version.as_str());
-        let again = PluginResult::parse(converted.raw().get().as_bytes(), Version::V0_1_0).expect("our own output");
-        assert_eq!((again.version(), again.result()), (version, converted.result()));
+        let again = PluginResult::parse(converted.raw().get().as_bytes(), Version::V0_1_0)
+            .expect("our own output");
+        assert_eq!(
+            (again.version(), again.result()),
+            (version, converted.result())
+        );
     }
 }
 

@@ -19,7 +19,9 @@ fn everything() -> NetworkStatus {
             search: vec!["b.local".into()],
             options: vec!["ndots:5".into()],
         },
-        device_info: Some(RawValue::from_string("{\"type\" :\n\t\"pci\",\"pci\": {}}".into()).expect("JSON")),
+        device_info: Some(
+            RawValue::from_string("{\"type\" :\n\t\"pci\",\"pci\": {}}".into()).expect("JSON"),
+        ),
         gateway: vec!["10.1.1.1".into()],
     }
 }
@@ -41,9 +43,13 @@ fn nothing() -> NetworkStatus {
 #[test]
 fn what_multus_wrote_is_read_and_written_again_to_the_letter() {
     rows!("K-080", "K-081", "K-096");
-    for golden in [include_str!("data/status-three-networks.json"), include_str!("data/status-definitions.json"), "[]"]
-    {
-        let entries: Vec<NetworkStatus> = serde_json::from_str(golden).expect("an annotation of Multus");
+    for golden in [
+        include_str!("data/status-three-networks.json"),
+        include_str!("data/status-definitions.json"),
+        "[]",
+    ] {
+        let entries: Vec<NetworkStatus> =
+            serde_json::from_str(golden).expect("an annotation of Multus");
         assert_eq!(render(&entries), golden);
     }
 }
@@ -92,7 +98,10 @@ fn device_info_keeps_its_values_and_key_order() {
     rows!("K-091");
     // Braces, quotes, backslashes and white space in strings are text; numbers keep their digits.
     let device = r#"{"z":"{a: [1,2]}  \"\\","a":[],"b":[ [ 1.50 , -1e400 ] ,true],"c":"\\"}"#;
-    let entry = NetworkStatus { device_info: Some(RawValue::from_string(device.into()).expect("JSON")), ..nothing() };
+    let entry = NetworkStatus {
+        device_info: Some(RawValue::from_string(device.into()).expect("JSON")),
+        ..nothing()
+    };
     let expected = r#"[{
     "name": "kindnet",
     "dns": {},

@@ -11,33 +11,64 @@ use serde_json::Value;
 #[test]
 fn a_request_is_environment_and_base64() {
     let config = b"{\"name\":\"\xc3\xa4\"}\n\xff".to_vec();
-    let request = Request { env: [("CNI_COMMAND".to_owned(), "ADD".to_owned())].into(), config, at: None };
+    let request = Request {
+        env: [("CNI_COMMAND".to_owned(), "ADD".to_owned())].into(),
+        config,
+        at: None,
+    };
     let text = serde_json::to_string(&request).expect("JSON");
-    assert_eq!(text, r#"{"env":{"CNI_COMMAND":"ADD"},"config":"eyJuYW1lIjoiw6QifQr/"}"#);
-    assert_eq!(serde_json::from_str::<Request>(&text).expect("the same"), request);
+    assert_eq!(
+        text,
+        r#"{"env":{"CNI_COMMAND":"ADD"},"config":"eyJuYW1lIjoiw6QifQr/"}"#
+    );
+    assert_eq!(
+        serde_json::from_str::<Request>(&text).expect("the same"),
+        request
+    );
 }
 
 #[test]
 fn a_spooled_request_says_when_it_came_if_its_shim_knew() {
     let text = r#"{"env":{},"config":"","at":{"bootId":"b","boottimeNs":18446744073709551615}}"#;
     let request: Request = serde_json::from_str(text).expect("a request");
-    assert_eq!(request.at, Some(Moment { boot_id: "b".to_owned(), boottime_ns: u64::MAX }));
+    assert_eq!(
+        request.at,
+        Some(Moment {
+            boot_id: "b".to_owned(),
+            boottime_ns: u64::MAX
+        })
+    );
     assert_eq!(serde_json::to_string(&request).expect("JSON"), text);
-    for text in [r#"{"env":{},"config":""}"#, r#"{"env":{},"config":"","at":null}"#] {
-        assert_eq!(serde_json::from_str::<Request>(text).expect("a request").at, None, "{text}");
+    for text in [
+        r#"{"env":{},"config":""}"#,
+        r#"{"env":{},"config":"","at":null}"#,
+    ] {
+        assert_eq!(
+            serde_json::from_str::<Request>(text).expect("a request").at,
+            None,
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn a_request_has_room_for_the_largest_configuration() {
-    let request = Request { env: BTreeMap::new(), config: vec![b'x'; MAX_CONFIG], at: None };
+    let request = Request {
+        env: BTreeMap::new(),
+        config: vec![b'x'; MAX_CONFIG],
+        at: None,
+    };
     let environment = 256 << 10;
     assert!(serde_json::to_vec(&request).expect("JSON").len() + environment < MAX_REQUEST);
 }
 
 #[test]
 fn an_absent_configuration_is_empty() {
-    for text in [r#"{"env":{}}"#, r#"{"env":{},"config":null}"#, r#"{"env":{},"config":"","more":1}"#] {
+    for text in [
+        r#"{"env":{}}"#,
+        r#"{"env":{},"config":null}"#,
+        r#"{"env":{},"config":"","more":1}"#,
+    ] {
         let request: Request = serde_json::from_str(text).expect(text);
         assert!(request.env.is_empty() && request.config.is_empty());
     }
@@ -63,9 +94,14 @@ fn the_answer_carries_the_result_to_the_letter() {
     let text = r#"{"Result":{"cniVersion":"1.1.0","vendor": 1e400}}"#;
     let response: Response = serde_json::from_str(text).expect("an answer");
     assert_eq!(serde_json::to_string(&response).expect("JSON"), text);
-    let result = PluginResult::parse(response.result.get().as_bytes(), Version::V0_1_0).expect("a result");
+    let result =
+        PluginResult::parse(response.result.get().as_bytes(), Version::V0_1_0).expect("a result");
     assert_eq!(
-        result.to_version(Version::V1_0_0).expect("fine").raw().get(),
+        result
+            .to_version(Version::V1_0_0)
+            .expect("fine")
+            .raw()
+            .get(),
         r#"{"cniVersion":"1.0.0","vendor":1e400}"#
     );
     assert!(serde_json::from_str::<Response>("{}").is_err());
@@ -74,14 +110,18 @@ fn the_answer_carries_the_result_to_the_letter() {
 /// Requests that were captured between a shim of another make and its daemon; they are not part of the sources.
 #[test]
 fn captured_requests_are_read() {
-    let Some(vectors) = std::env::var_os("PLEXUS_VECTORS").filter(|path| Path::new(path).is_dir()) else {
+    let Some(vectors) = std::env::var_os("PLEXUS_VECTORS").filter(|path| Path::new(path).is_dir())
+    else {
         eprintln!("skipped: PLEXUS_VECTORS names no directory with captures");
         return;
     };
     let mut verbs = Vec::new();
     for entry in std::fs::read_dir(vectors).expect("a directory") {
         let path = entry.expect("an entry").path();
-        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shim-wire-")) {
+        if !path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("shim-wire-"))
+        {
             continue;
         }
         let text = std::fs::read_to_string(&path).expect("a text");
@@ -93,13 +133,20 @@ fn captured_requests_are_read() {
             let args = CniArgs::parse(&env.args).expect("pairs");
             assert_eq!(args.to_string(), env.args);
             let config = String::from_utf8(request.config).expect("UTF-8");
-            let defaults = Defaults { name: None, version: Version::V0_1_0 };
+            let defaults = Defaults {
+                name: None,
+                version: Version::V0_1_0,
+            };
             let network = NetworkConfig::parse(&config, defaults).expect("a configuration");
             assert_eq!(network.plugins[0].kind(), "multus-shim");
             verbs.push(env.verb);
         }
     }
     for verb in [Verb::Add, Verb::Del, Verb::Check] {
-        assert!(verbs.contains(&verb), "no {verb} among {} requests", verbs.len());
+        assert!(
+            verbs.contains(&verb),
+            "no {verb} among {} requests",
+            verbs.len()
+        );
     }
 }

@@ -52,7 +52,12 @@ pub fn serve(args: &Serve, duty: Duty) -> anyhow::Result<()> {
     for path in &args.config {
         file = file.overlaid_by(&read_file(path)?);
     }
-    let files = args.config.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    let files = args
+        .config
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect::<Vec<_>>()
+        .join(", ");
     let notices = resolve_host_paths(&mut file, Path::new("/"));
     let settings = Settings::read(&file).with_context(|| files.clone())?;
     let logs = Logs::start(&settings.log);
@@ -62,7 +67,10 @@ pub fn serve(args: &Serve, duty: Duty) -> anyhow::Result<()> {
     for notice in notices.into_iter().chain(Settings::notices(&file)) {
         tracing::warn!(file = files, "{notice}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(run(args, duty, &file, &settings, &logs));
     // Neither waited for nor dropped. A wait for the ledger that nobody waits for any more must not keep the process; and
     // with the calls that did not end their plugins would be killed, some of them, at any point. The next daemon waits for
@@ -71,20 +79,35 @@ pub fn serve(args: &Serve, duty: Duty) -> anyhow::Result<()> {
     outcome
 }
 
-async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs: &Logs) -> anyhow::Result<()> {
+async fn run(
+    args: &Serve,
+    duty: Duty,
+    file: &Fields,
+    settings: &Settings,
+    logs: &Logs,
+) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let store = Store::default();
     let metrics = Arc::new(Metrics::new(settings.metrics.multus));
     let source = Source::open(args, settings, &store, metrics.clone()).await?;
     // What is wrong with the arguments is said first: it is the nearer thing to mend.
     self_test(settings)?;
-    let hosts = Hosts::open(&settings.mount_namespace, settings.chroot_dir.as_deref(), &settings.state_dir)?;
+    let hosts = Hosts::open(
+        &settings.mount_namespace,
+        settings.chroot_dir.as_deref(),
+        &settings.state_dir,
+    )?;
     let snapshots = source.snapshots();
     let live = source.live();
     let reporter = source.reporters();
-    let taint = source.startup_taint(settings).filter(|_| duty == Duty::Install).map(Arc::new);
+    let taint = source
+        .startup_taint(settings)
+        .filter(|_| duty == Duty::Install)
+        .map(Arc::new);
     let mut source = tokio::spawn(source.run());
-    let (primary, follower) = Primary::open(settings, &store).await.context("the default network")?;
+    let (primary, follower) = Primary::open(settings, &store)
+        .await
+        .context("the default network")?;
     let mut follower = tokio::spawn(follower.run());
     let boot_id = boot_id().context("the machine's boot id")?;
     let socket = settings.socket_dir.join(SOCKET_NAME);
@@ -111,7 +134,12 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
             error = &mut follower => return Err(error?.into()),
         }
         // Callers wait here from now on, and a daemon that runs hands over to us.
-        let listener = Listener::bind(&settings.socket_dir, SOCKET_NAME, settings.allowed_uid, hosts.clone())?;
+        let listener = Listener::bind(
+            &settings.socket_dir,
+            SOCKET_NAME,
+            settings.allowed_uid,
+            hosts.clone(),
+        )?;
         let multus = multus_listener(settings, &hosts);
         let mut shift = Shift::begin(listener, multus, |verbs, tasks, stop| Shared {
             verbs,
@@ -199,7 +227,11 @@ async fn run(args: &Serve, duty: Duty, file: &Fields, settings: &Settings, logs:
 
 /// The right to write the ledger, once the daemon before this one has let go of it and what of its plugins could do harm
 /// has ended.
-async fn own(ledger: Unowned, delegates: &Delegates, plugin_timeout: Duration) -> anyhow::Result<Ledger> {
+async fn own(
+    ledger: Unowned,
+    delegates: &Delegates,
+    plugin_timeout: Duration,
+) -> anyhow::Result<Ledger> {
     let ledger = tokio::task::spawn_blocking(move || ledger.own(LOCK_WAIT)).await??;
     if let Err(error) = strays::hold(&ledger, delegates, plugin_timeout).await {
         tracing::warn!(%error, "cannot tell whether plugins of an earlier plexusd still run");
@@ -210,7 +242,15 @@ async fn own(ledger: Unowned, delegates: &Delegates, plugin_timeout: Duration) -
 fn limits(settings: &Settings, hosts: &Hosts, mark: &str) -> Limits {
     let dirs = settings.bin_dir.iter();
     Limits {
-        bin_dirs: dirs.map(|dir| if hosts.is_own() { dir.clone() } else { on_host(dir) }).collect(),
+        bin_dirs: dirs
+            .map(|dir| {
+                if hosts.is_own() {
+                    dir.clone()
+                } else {
+                    on_host(dir)
+                }
+            })
+            .collect(),
         plugin_timeout: settings.plugin_timeout,
         slots: settings.max_plugin_runs.unwrap_or_else(memory::plugin_runs),
         mark: (strays::MARK, mark.to_owned()),
@@ -233,7 +273,10 @@ struct Signals {
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {

@@ -8,7 +8,9 @@ use nix::time::{ClockId, clock_gettime};
 
 /// Milliseconds since 1970; 0 on a machine whose clock is before that.
 pub fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -23,7 +25,9 @@ pub fn boottime_ns() -> Option<u64> {
 /// # Errors
 /// As reading `/proc` fails.
 pub fn boot_id() -> io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?
+        .trim()
+        .to_owned())
 }
 
 #[cfg(test)]
@@ -35,7 +39,14 @@ mod tests {
         let times = [boottime_ns(), boottime_ns()].map(|time| time.expect("Linux has it"));
         assert!(times[0] > 0 && times[0] <= times[1], "{times:?}");
         let uptime = std::fs::read_to_string("/proc/uptime").expect("it can be read");
-        let seconds: u64 = uptime.split('.').next().and_then(|text| text.parse().ok()).expect("a number");
-        assert!((times[0] / 1_000_000_000).abs_diff(seconds) <= 1, "{times:?} {uptime}");
+        let seconds: u64 = uptime
+            .split('.')
+            .next()
+            .and_then(|text| text.parse().ok())
+            .expect("a number");
+        assert!(
+            (times[0] / 1_000_000_000).abs_diff(seconds) <= 1,
+            "{times:?} {uptime}"
+        );
     }
 }

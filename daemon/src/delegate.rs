@@ -115,7 +115,12 @@ pub struct ValidAttachment {
 impl Delegates {
     /// Calls plugins within `limits`, and records their runs in `metrics`.
     pub fn new(limits: Limits, metrics: Arc<Metrics>) -> Self {
-        let Limits { bin_dirs, plugin_timeout, slots, mark } = limits;
+        let Limits {
+            bin_dirs,
+            plugin_timeout,
+            slots,
+            mark,
+        } = limits;
         Self(Arc::new(Inner {
             bin_dirs,
             plugin_timeout,
@@ -136,12 +141,17 @@ impl Delegates {
     pub async fn turn(&self, priority: Priority, call: &str, attachments: &[Attachment]) -> Turn {
         // In this order: who has a slot never waits, so slots come free.
         let pass = self.pass(call, attachments).await;
-        Turn { _slot: self.slot(priority).await, _pass: pass }
+        Turn {
+            _slot: self.slot(priority).await,
+            _pass: pass,
+        }
     }
 
     /// Keeps GC from the networks of these attachments without running anything on them.
     pub async fn pass(&self, call: &str, attachments: &[Attachment]) -> Pass {
-        let networks = attachments.iter().map(|attachment| attachment.config.name.clone());
+        let networks = attachments
+            .iter()
+            .map(|attachment| attachment.config.name.clone());
         self.0.gates.enter(call, networks.collect()).await
     }
 
@@ -165,7 +175,10 @@ impl Delegates {
             );
             CniError::new(Code::TryAgain, msg)
         })?;
-        Ok(Alone { _slot: slot, _closed: closed })
+        Ok(Alone {
+            _slot: slot,
+            _closed: closed,
+        })
     }
 
     /// The slots, as they are now.

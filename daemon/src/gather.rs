@@ -45,7 +45,8 @@ impl Asked {
     /// The same for a pod of which no annotation is known or to be trusted.
     #[must_use]
     pub fn without_annotations(mut self) -> Self {
-        self.runtime_config.insert(POD_ANNOTATIONS.to_owned(), RawValue::NULL.to_owned());
+        self.runtime_config
+            .insert(POD_ANNOTATIONS.to_owned(), RawValue::NULL.to_owned());
         self
     }
 }
@@ -63,7 +64,10 @@ impl Deadlines {
     /// Not at all.
     fn now() -> Self {
         let now = Instant::now();
-        Self { watch: now, call: now }
+        Self {
+            watch: now,
+            call: now,
+        }
     }
 }
 
@@ -82,11 +86,20 @@ pub async fn snapshot(
     links: BTreeSet<String>,
     deadline: Instant,
 ) -> Result<Snapshot, CniError> {
-    let deadlines = Deadlines { watch: deadline.min(Instant::now() + settings.lookup_wait), call: deadline };
+    let deadlines = Deadlines {
+        watch: deadline.min(Instant::now() + settings.lookup_wait),
+        call: deadline,
+    };
     let pod = pod::find(store, live, asked, deadlines).await?;
     let default_selection = default_selection(&pod, settings)?;
     let elements = elements(&pod, NETWORKS, &pod.namespace)?;
-    let lookup = networks::Lookup { store, live, primary: Some(primary), settings, deadlines };
+    let lookup = networks::Lookup {
+        store,
+        live,
+        primary: Some(primary),
+        settings,
+        deadlines,
+    };
     let (default, literal) = match &default_selection {
         Some(selection) => (lookup.selected(selection, &asked.ifname).await?, Vec::new()),
         None => lookup.default_networks().await?,
@@ -98,7 +111,9 @@ pub async fn snapshot(
     let mut selected = Vec::new();
     for selection in elements {
         let position = 1 + everywhere.len() + selected.len();
-        let network = lookup.selected(&selection, &ifname(Some(&selection), position)).await?;
+        let network = lookup
+            .selected(&selection, &ifname(Some(&selection), position))
+            .await?;
         selected.push(Selected { selection, network });
     }
     Ok(Snapshot {
@@ -117,8 +132,16 @@ pub async fn snapshot(
 
 /// The pod as the record of its sandbox names it: as the runtime does, with what only the pod itself can tell.
 fn pod_ref(pod: &Pod, asked: &PodRef) -> PodRef {
-    let uid = if asked.uid.is_empty() { &pod.uid } else { &asked.uid };
-    PodRef { uid: uid.clone(), is_static: pod.is_static(), ..asked.clone() }
+    let uid = if asked.uid.is_empty() {
+        &pod.uid
+    } else {
+        &asked.uid
+    };
+    PodRef {
+        uid: uid.clone(),
+        is_static: pod.is_static(),
+        ..asked.clone()
+    }
 }
 
 fn policy(settings: &Settings) -> Policy {
@@ -142,14 +165,24 @@ fn default_selection(pod: &Pod, settings: &Settings) -> Result<Option<Selection>
         (Some(selection), true) => Ok(Some(selection)),
         (last, _) => {
             let count = elements.len() + usize::from(last.is_some());
-            let msg = format!("annotation {DEFAULT_NETWORK:?} must name exactly one network, but names {count}");
+            let msg = format!(
+                "annotation {DEFAULT_NETWORK:?} must name exactly one network, but names {count}"
+            );
             Err(CniError::new(Code::InvalidAnnotation, msg))
         }
     }
 }
 
 fn elements(pod: &Pod, annotation: &str, namespace: &str) -> Result<Vec<Selection>, CniError> {
-    let text = pod.annotations.get(annotation).map(String::as_str).unwrap_or_default();
-    selection::parse(text, namespace)
-        .map_err(|error| CniError::new(Code::InvalidAnnotation, format!("annotation {annotation:?}: {error}")))
+    let text = pod
+        .annotations
+        .get(annotation)
+        .map(String::as_str)
+        .unwrap_or_default();
+    selection::parse(text, namespace).map_err(|error| {
+        CniError::new(
+            Code::InvalidAnnotation,
+            format!("annotation {annotation:?}: {error}"),
+        )
+    })
 }

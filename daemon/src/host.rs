@@ -66,15 +66,17 @@ impl Host {
         let (jobs, queue) = mpsc::channel::<Job>();
         let (ready, started) = mpsc::sync_channel(1);
         let is_own = matches!(place, Place::Own);
-        std::thread::Builder::new().name("host".to_owned()).spawn(move || {
-            // The other end is gone only if `start` is: then nobody wants the thread.
-            if ready.send(go_to(place)).is_ok() {
-                let _watching = runtime.enter();
-                for job in queue {
-                    job();
+        std::thread::Builder::new()
+            .name("host".to_owned())
+            .spawn(move || {
+                // The other end is gone only if `start` is: then nobody wants the thread.
+                if ready.send(go_to(place)).is_ok() {
+                    let _watching = runtime.enter();
+                    for job in queue {
+                        job();
+                    }
                 }
-            }
-        })?;
+            })?;
         started.recv().map_err(|_| gone())??;
         Ok(Self(Arc::new(Thread { jobs, is_own })))
     }
@@ -99,13 +101,26 @@ impl Host {
     ///
     /// # Errors
     /// The thread is gone.
-    pub async fn look<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-        if self.0.is_own { Ok(look()) } else { self.run(look).await }
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        if self.0.is_own {
+            Ok(look())
+        } else {
+            self.run(look).await
+        }
     }
 
-    async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
         let (answer, done) = oneshot::channel();
-        self.0.jobs.send(Box::new(move || drop(answer.send(job())))).map_err(|_| gone())?;
+        self.0
+            .jobs
+            .send(Box::new(move || drop(answer.send(job()))))
+            .map_err(|_| gone())?;
         done.await.map_err(|_| gone())
     }
 }
@@ -147,17 +162,28 @@ impl DerefMut for Process {
 
 /// Separates this thread's root, working directory and umask from the daemon's, and sets them.
 fn go_to(place: Place) -> io::Result<()> {
-    let failed = |what: &str, errno: nix::Error| io::Error::other(format!("{what} failed: {errno}"));
-    unshare(CloneFlags::CLONE_FS).map_err(|errno| failed("unshare(CLONE_FS), which starting plugins needs,", errno))?;
+    let failed =
+        |what: &str, errno: nix::Error| io::Error::other(format!("{what} failed: {errno}"));
+    unshare(CloneFlags::CLONE_FS)
+        .map_err(|errno| failed("unshare(CLONE_FS), which starting plugins needs,", errno))?;
     umask(UMASK);
     match place {
         Place::Own => {}
-        Place::Namespace(namespace) => setns(namespace, CloneFlags::CLONE_NEWNS).map_err(|errno| {
-            failed("entering the mount namespace, which takes CAP_SYS_ADMIN and CAP_SYS_CHROOT,", errno)
-        })?,
+        Place::Namespace(namespace) => {
+            setns(namespace, CloneFlags::CLONE_NEWNS).map_err(|errno| {
+                failed(
+                    "entering the mount namespace, which takes CAP_SYS_ADMIN and CAP_SYS_CHROOT,",
+                    errno,
+                )
+            })?
+        }
         Place::Chroot(dir) => {
-            chroot(&dir)
-                .map_err(|errno| failed(&format!("chroot to {}, which takes CAP_SYS_CHROOT,", dir.display()), errno))?;
+            chroot(&dir).map_err(|errno| {
+                failed(
+                    &format!("chroot to {}, which takes CAP_SYS_CHROOT,", dir.display()),
+                    errno,
+                )
+            })?;
         }
     }
     std::env::set_current_dir("/")

@@ -42,13 +42,31 @@ pub const SHIM: &str = "plexus";
 /// # Errors
 /// [`Code::NotAvailable`] where there is none, or one that cannot be used.
 pub async fn published(settings: &Settings) -> Result<NetworkConfig, CniError> {
-    let not_available = |why: String| CniError::new(Code::NotAvailable, format!("the runtime's configuration {why}"));
-    let publish = settings.publish.as_ref().ok_or_else(|| not_available("is not published".to_owned()))?;
+    let not_available = |why: String| {
+        CniError::new(
+            Code::NotAvailable,
+            format!("the runtime's configuration {why}"),
+        )
+    };
+    let publish = settings
+        .publish
+        .as_ref()
+        .ok_or_else(|| not_available("is not published".to_owned()))?;
     let path = publish.dir.join(config_file::FILE);
     let wrong = |why: &dyn Display| not_available(format!("{}: {why}", path.display()));
-    let text = tokio::fs::read_to_string(&path).await.map_err(|error| wrong(&error))?;
-    let parsed = NetworkConfig::parse(&text, Defaults { name: None, version: Version::V1_0_0 });
-    parsed.and_then(NetworkConfig::require_plugin).map_err(|error| wrong(&error))
+    let text = tokio::fs::read_to_string(&path)
+        .await
+        .map_err(|error| wrong(&error))?;
+    let parsed = NetworkConfig::parse(
+        &text,
+        Defaults {
+            name: None,
+            version: Version::V1_0_0,
+        },
+    );
+    parsed
+        .and_then(NetworkConfig::require_plugin)
+        .map_err(|error| wrong(&error))
 }
 
 /// Keeps shim and configuration in place.
@@ -100,8 +118,12 @@ impl Install {
             }
         }
         while let Err(error) = self.follow(&stop).await {
-            let text = format!("the runtime's configuration and the shim are not looked after: {error}");
-            self.status.set(vec![Problem::new(Kind::Unpublished, text)], self.file.restored());
+            let text =
+                format!("the runtime's configuration and the shim are not looked after: {error}");
+            self.status.set(
+                vec![Problem::new(Kind::Unpublished, text)],
+                self.file.restored(),
+            );
             let pause = pause(self.failures);
             self.failures += 1;
             if stop.run_until_cancelled(sleep(pause)).await.is_none() {
@@ -114,7 +136,12 @@ impl Install {
     async fn follow(&mut self, stop: &CancellationToken) -> io::Result<()> {
         let mut watched = Watched::new()?;
         let shim_dir = self.shim.as_ref().map(|shim| shim.dir().to_owned());
-        watched.set([self.file.dir().to_owned()].into_iter().chain(shim_dir).collect())?;
+        watched.set(
+            [self.file.dir().to_owned()]
+                .into_iter()
+                .chain(shim_dir)
+                .collect(),
+        )?;
         loop {
             let again = tokio::task::block_in_place(|| self.pass());
             tokio::select! {
@@ -135,7 +162,11 @@ impl Install {
         match self.primary.current() {
             Ok(network) => self.network = Some(network),
             Err(CniError { msg, details, .. }) => {
-                let text = if details.is_empty() { msg } else { format!("{msg}; {details}") };
+                let text = if details.is_empty() {
+                    msg
+                } else {
+                    format!("{msg}; {details}")
+                };
                 problems.push(Problem::new(Kind::DefaultNetwork, text));
             }
         }
@@ -144,12 +175,19 @@ impl Install {
                 Ok(later) => again.extend(later),
                 Err(error) => {
                     failed = true;
-                    problems.push(Problem::new(Kind::Shim, format!("the shim is not installed: {error}")));
+                    problems.push(Problem::new(
+                        Kind::Shim,
+                        format!("the shim is not installed: {error}"),
+                    ));
                 }
             }
         }
         // What was published once is kept there, whatever is missing by now.
-        if let Some(network) = self.network.clone().filter(|_| problems.is_empty() || self.file.is_published()) {
+        if let Some(network) = self
+            .network
+            .clone()
+            .filter(|_| problems.is_empty() || self.file.is_published())
+        {
             match self.publish(&network, now) {
                 Ok(Written { later, .. }) => again.extend(later),
                 Err(error) => {
@@ -161,7 +199,9 @@ impl Install {
         }
         if let Some(before) = self.file.before() {
             let (before, ours) = (before.display(), self.file.path().display());
-            let text = format!("{before} sorts before {ours}, and the runtime takes that one: remove or rename it");
+            let text = format!(
+                "{before} sorts before {ours}, and the runtime takes that one: remove or rename it"
+            );
             problems.push(Problem::new(Kind::Shadowed, text));
         }
         if let Some((text, until)) = self.file.contested(now) {

@@ -67,7 +67,10 @@ impl Unowned {
     pub fn at(dir: &Path) -> Result<Self, LedgerError> {
         let journal = Journal::at(dir);
         journal.prepare()?;
-        Ok(Self { journal, lock: LockFile::open(dir)? })
+        Ok(Self {
+            journal,
+            lock: LockFile::open(dir)?,
+        })
     }
 
     /// See [`Ledger::mark`].
@@ -84,7 +87,9 @@ impl Unowned {
         let lock = lock.lock(wait)?;
         let mut sandboxes = Sandboxes::default();
         // Who looks for leftovers tells of records that cannot be read.
-        Ledger::read_each(journal.state_dir())?.flatten().for_each(|record| sandboxes.insert(&record.planned));
+        Ledger::read_each(journal.state_dir())?
+            .flatten()
+            .for_each(|record| sandboxes.insert(&record.planned));
         Ok(Ledger(Arc::new(Inner {
             journal,
             gate: GlobalGate::default(),
@@ -124,10 +129,14 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Ledger::read_all`].
-    pub fn read_each(dir: &Path) -> Result<impl Iterator<Item = Result<Record, LedgerError>>, LedgerError> {
+    pub fn read_each(
+        dir: &Path,
+    ) -> Result<impl Iterator<Item = Result<Record, LedgerError>>, LedgerError> {
         let journal = Journal::at(dir);
         let keys = journal.keys()?;
-        Ok(keys.into_iter().filter_map(move |(id, ifname)| journal.read(&id, &ifname).transpose()))
+        Ok(keys
+            .into_iter()
+            .filter_map(move |(id, ifname)| journal.read(&id, &ifname).transpose()))
     }
 
     /// How many files of the state directory `dir` were set aside because they are damaged. Blocking.
@@ -155,8 +164,16 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::InFlight`], at once, while another ADD of the same key holds its lane or waits for it.
-    pub async fn begin_add(&self, container_id: &str, ifname: &str) -> Result<AddLane, LedgerError> {
-        AddLane::take(Arc::clone(&self.0), (container_id.to_owned(), ifname.to_owned())).await
+    pub async fn begin_add(
+        &self,
+        container_id: &str,
+        ifname: &str,
+    ) -> Result<AddLane, LedgerError> {
+        AddLane::take(
+            Arc::clone(&self.0),
+            (container_id.to_owned(), ifname.to_owned()),
+        )
+        .await
     }
 
     /// The whole ledger, which keeps all calls waiting. Waits for all lanes; who asks for one meanwhile waits behind.
@@ -207,7 +224,9 @@ impl Ledger {
     /// Whether the record of this key was removed a short while ago by this process, or its ADD refused. Runtimes send
     /// a second DEL, and one after an ADD that failed.
     pub fn recently_deleted(&self, container_id: &str, ifname: &str) -> bool {
-        locked(&self.0.deleted).iter().any(|(id, name)| id == container_id && name == ifname)
+        locked(&self.0.deleted)
+            .iter()
+            .any(|(id, name)| id == container_id && name == ifname)
     }
 }
 

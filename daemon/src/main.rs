@@ -14,7 +14,9 @@ fn main() -> ExitCode {
         Command::Probe(probe) => plexusd::app::probe(&probe),
         Command::Crd => plexusd::app::crd(&mut std::io::stdout().lock()),
     };
-    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let Err(error) = outcome else {
+        return ExitCode::SUCCESS;
+    };
     // One line: it is the last of a log, and what an administrator searches for.
     eprintln!("plexusd: {error:#}");
     ExitCode::FAILURE

@@ -66,21 +66,31 @@ impl Netns {
             match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::EPERM) => CniError::new(
                     Code::Io,
-                    format!("{what} cannot be entered: {error}; the daemon needs CAP_SYS_ADMIN on the node"),
+                    format!(
+                        "{what} cannot be entered: {error}; the daemon needs CAP_SYS_ADMIN on the node"
+                    ),
                 ),
                 Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN) => {
                     CniError::new(Code::Io, format!("{what} cannot be opened now: {error}"))
                 }
-                Some(Errno::EINVAL) => {
-                    CniError::new(Code::InvalidEnvironment, format!("{what} is not a network namespace"))
-                }
-                _ => CniError::new(Code::InvalidEnvironment, format!("{what} cannot be opened: {error}")),
+                Some(Errno::EINVAL) => CniError::new(
+                    Code::InvalidEnvironment,
+                    format!("{what} is not a network namespace"),
+                ),
+                _ => CniError::new(
+                    Code::InvalidEnvironment,
+                    format!("{what} cannot be opened: {error}"),
+                ),
             }
         };
         let (sender, receiver) = oneshot::channel();
         let runtime = tokio::runtime::Handle::current();
         let owned = path.to_owned();
-        let file = host.look(move || open(&owned)).await.and_then(|opened| opened).map_err(failed)?;
+        let file = host
+            .look(move || open(&owned))
+            .await
+            .and_then(|opened| opened)
+            .map_err(failed)?;
         let in_namespace = move || {
             let _runtime = runtime.enter();
             let entered = enter(&file);
@@ -88,11 +98,21 @@ impl Netns {
             // If nobody waits any more, the socket is closed here.
             let _ = sender.send(entered);
         };
-        thread::Builder::new().name("netns".into()).spawn(in_namespace).map_err(failed)?;
-        let entered = receiver.await.unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
+        thread::Builder::new()
+            .name("netns".into())
+            .spawn(in_namespace)
+            .map_err(failed)?;
+        let entered = receiver
+            .await
+            .unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
         let (id, socket) = entered.map_err(failed)?;
         let (connection, handle, _) = rtnetlink::from_socket(socket);
-        Ok(Self { path: path.display().to_string(), id, handle, connection })
+        Ok(Self {
+            path: path.display().to_string(),
+            id,
+            handle,
+            connection,
+        })
     }
 
     /// What identifies the namespace while it exists.
@@ -105,8 +125,14 @@ impl Netns {
     /// # Errors
     /// [`Code::Io`] with the kernel's reason.
     pub async fn links(&mut self) -> Result<Vec<Link>, CniError> {
-        let request = self.handle.link().get().set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats]);
-        let messages = self.request(request.execute().try_collect::<Vec<_>>()).await;
+        let request = self
+            .handle
+            .link()
+            .get()
+            .set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats]);
+        let messages = self
+            .request(request.execute().try_collect::<Vec<_>>())
+            .await;
         let messages = messages.map_err(|error| self.failed("links cannot be listed", &error))?;
         Ok(messages.into_iter().map(Link::from).collect())
     }
@@ -117,7 +143,10 @@ impl Netns {
     /// [`Code::Io`] with the kernel's reason.
     pub async fn has_link(&mut self, name: &str) -> Result<bool, CniError> {
         let request = self.handle.link().get().match_name(name);
-        match self.request(request.execute().try_collect::<Vec<_>>()).await {
+        match self
+            .request(request.execute().try_collect::<Vec<_>>())
+            .await
+        {
             Ok(links) => Ok(!links.is_empty()),
             Err(error) if errno(&error) == Some(Errno::ENODEV) => Ok(false),
             Err(error) => Err(self.failed(&format!("link {name:?} cannot be looked up"), &error)),
@@ -136,7 +165,10 @@ impl Netns {
     }
 
     fn failed(&self, what: &str, error: &rtnetlink::Error) -> CniError {
-        CniError::new(Code::Io, format!("CNI_NETNS {}: {what}: {}", self.path, reason(error)))
+        CniError::new(
+            Code::Io,
+            format!("CNI_NETNS {}: {what}: {}", self.path, reason(error)),
+        )
     }
 }
 
@@ -155,7 +187,10 @@ pub fn identify(path: &Path) -> io::Result<NetnsId> {
 
 /// Opening anything else than a namespace does not block.
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path)
+    OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+        .open(path)
 }
 
 fn identify_file(file: &File) -> io::Result<NetnsId> {
@@ -163,7 +198,11 @@ fn identify_file(file: &File) -> io::Result<NetnsId> {
     setns(file, CloneFlags::CLONE_NEWNET)?;
     // Any socket knows where it was made.
     let cookie = getsockopt(&UnixDatagram::unbound()?, NetnsCookie).ok();
-    Ok(NetnsId { dev: meta.dev(), ino: meta.ino(), cookie })
+    Ok(NetnsId {
+        dev: meta.dev(),
+        ino: meta.ino(),
+        cookie,
+    })
 }
 
 sockopt_impl!(
@@ -177,7 +216,9 @@ sockopt_impl!(
 
 /// The kernel's error number, where the kernel answered with one.
 fn errno(error: &rtnetlink::Error) -> Option<Errno> {
-    let rtnetlink::Error::NetlinkError(message) = error else { return None };
+    let rtnetlink::Error::NetlinkError(message) = error else {
+        return None;
+    };
     Some(Errno::from_raw(message.raw_code().abs()))
 }
 
@@ -193,12 +234,21 @@ impl From<LinkMessage> for Link {
             match attribute {
                 LinkAttribute::IfName(value) => name = value,
                 LinkAttribute::Address(bytes) => {
-                    mac = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");
+                    mac = bytes
+                        .iter()
+                        .map(|byte| format!("{byte:02x}"))
+                        .collect::<Vec<_>>()
+                        .join(":");
                 }
                 _ => {}
             }
         }
-        Self { index: message.header.index, name, mac, up: message.header.flags.contains(LinkFlags::Up) }
+        Self {
+            index: message.header.index,
+            name,
+            mac,
+            up: message.header.flags.contains(LinkFlags::Up),
+        }
     }
 }
 

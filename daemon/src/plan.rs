@@ -74,5 +74,9 @@ pub fn plan(snapshot: &Snapshot) -> Result<Plan, CniError> {
     for (ifname, part) in names.into_iter().zip(snapshot.parts()) {
         attachments.push(request::attachment(snapshot, ifname, &part, &mut warnings)?);
     }
-    Ok(Plan { attachments, default_routes, warnings })
+    Ok(Plan {
+        attachments,
+        default_routes,
+        warnings,
+    })
 }

@@ -99,7 +99,12 @@ impl Recovery {
         self.running.retain(|_, job| !job.is_finished());
         let (ledger, boot) = (self.verbs.ledger.clone(), self.verbs.boot_id.clone());
         let seen = tokio::task::spawn_blocking(move || see(&ledger, &boot)).await;
-        match seen.unwrap_or_else(|panic| Err(CniError::new(Code::Internal, format!("the look panicked: {panic}")))) {
+        match seen.unwrap_or_else(|panic| {
+            Err(CniError::new(
+                Code::Internal,
+                format!("the look panicked: {panic}"),
+            ))
+        }) {
             Ok(seen) => self.act(seen),
             Err(error) if self.told.is_news(error.to_string()) => {
                 tracing::error!(%error, "recovery cannot look for leftovers");
@@ -117,24 +122,40 @@ impl Recovery {
         }
         for key in seen.illegible {
             let verbs = self.verbs.clone();
-            self.begin(Job::Record(key.clone()), async move { verbs.clear_illegible(&key.0, &key.1).await });
+            self.begin(Job::Record(key.clone()), async move {
+                verbs.clear_illegible(&key.0, &key.1).await
+            });
         }
         self.tell_failures(&seen.records);
         self.audit(&seen.records);
-        let attached = seen.records.iter().filter(|record| asked_for(record).is_none());
-        let attached: Vec<_> = attached.map(|record| Sandbox::new(record, self.pod_deleted(record))).collect();
+        let attached = seen
+            .records
+            .iter()
+            .filter(|record| asked_for(record).is_none());
+        let attached: Vec<_> = attached
+            .map(|record| Sandbox::new(record, self.pod_deleted(record)))
+            .collect();
         let dead = self.judge(&attached, seen.living);
         let mut leftovers = Vec::new();
         for record in seen.records {
-            let key = (record.planned.container_id.clone(), record.planned.ifname.clone());
+            let key = (
+                record.planned.container_id.clone(),
+                record.planned.ifname.clone(),
+            );
             let dead = dead.contains(&key).then_some(Reason::Dead);
             if let Some(reason) = asked_for(&record).or(dead) {
-                if is_due(&record.del_failures, self.verbs.settings.recovery_interval, unix_ms()) {
+                if is_due(
+                    &record.del_failures,
+                    self.verbs.settings.recovery_interval,
+                    unix_ms(),
+                ) {
                     leftovers.push((key, Leftover::new(&record, reason)));
                 }
             } else if !record.status_written {
                 let verbs = self.verbs.clone();
-                self.begin(Job::Record(key.clone()), async move { verbs.resume_status(&key.0, &key.1).await });
+                self.begin(Job::Record(key.clone()), async move {
+                    verbs.resume_status(&key.0, &key.1).await
+                });
             }
         }
         self.clean_up(leftovers, seen.spooled);
@@ -157,11 +178,15 @@ impl Recovery {
         };
         for spooled in spooled {
             let (verbs, host) = (self.verbs.clone(), host.clone());
-            self.begin(Job::Spooled(spooled.path().to_owned()), async move { verbs.replay(spooled, host).await });
+            self.begin(Job::Spooled(spooled.path().to_owned()), async move {
+                verbs.replay(spooled, host).await
+            });
         }
         for (key, leftover) in leftovers {
             let (verbs, host, stop) = (self.verbs.clone(), host.clone(), self.stop.clone());
-            self.begin(Job::Record(key), async move { verbs.recover(leftover, host, &stop).await });
+            self.begin(Job::Record(key), async move {
+                verbs.recover(leftover, host, &stop).await
+            });
         }
     }
 
@@ -170,7 +195,10 @@ impl Recovery {
     fn tell_failures(&mut self, records: &[Record]) {
         for (cause, records) in by_cause(records) {
             if self.told.is_news(format!("{records} {cause}")) {
-                tracing::warn!(records, "recovery: not yet: {cause}; `plexusd ledger list` shows which");
+                tracing::warn!(
+                    records,
+                    "recovery: not yet: {cause}; `plexusd ledger list` shows which"
+                );
             }
         }
     }
@@ -187,7 +215,12 @@ impl Recovery {
         if verbs.live.is_none() || !verbs.store.synced() {
             return;
         }
-        let (due, unmet) = self.audit.look(&verbs.store.pods(), records, verbs.settings.gone_gap, Instant::now());
+        let (due, unmet) = self.audit.look(
+            &verbs.store.pods(),
+            records,
+            verbs.settings.gone_gap,
+            Instant::now(),
+        );
         verbs.metrics.networks_missing(unmet);
         if !due.is_empty() {
             let audit = self.audit.clone();
@@ -196,18 +229,39 @@ impl Recovery {
     }
 
     /// The keys of the sandboxes that are gone.
-    fn judge(&mut self, sandboxes: &[Sandbox], living: std::io::Result<BTreeSet<NetnsId>>) -> BTreeSet<Key> {
+    fn judge(
+        &mut self,
+        sandboxes: &[Sandbox],
+        living: std::io::Result<BTreeSet<NetnsId>>,
+    ) -> BTreeSet<Key> {
         // Without sight of the namespaces, all of them count as living: only proof tears anything down (decision 23).
         let living = living.unwrap_or_else(|error| {
             if self.told.is_news(error.to_string()) {
                 tracing::error!(%error, "recovery cannot tell which sandboxes are gone");
             }
-            sandboxes.iter().filter_map(|sandbox| sandbox.netns).collect()
+            sandboxes
+                .iter()
+                .filter_map(|sandbox| sandbox.netns)
+                .collect()
         });
         let gap = self.verbs.settings.gone_gap;
-        let judgement = judge(sandboxes, &self.verbs.boot_id, &living, &self.suspects, Instant::now(), gap);
-        self.verbs.metrics.disbelieved(judgement.disbelieved.map_or(0, |disbelieved| disbelieved.gone));
-        if let Some(disbelieved) = judgement.disbelieved.filter(|it| self.told.is_news(it.to_string())) {
+        let judgement = judge(
+            sandboxes,
+            &self.verbs.boot_id,
+            &living,
+            &self.suspects,
+            Instant::now(),
+            gap,
+        );
+        self.verbs.metrics.disbelieved(
+            judgement
+                .disbelieved
+                .map_or(0, |disbelieved| disbelieved.gone),
+        );
+        if let Some(disbelieved) = judgement
+            .disbelieved
+            .filter(|it| self.told.is_news(it.to_string()))
+        {
             tracing::error!("recovery: {disbelieved}");
         }
         self.suspects = judgement.suspects;
@@ -215,7 +269,9 @@ impl Recovery {
     }
 
     fn begin(&mut self, job: Job, work: impl Future<Output = ()> + Send + 'static) {
-        self.running.entry(job).or_insert_with(|| tokio::spawn(work));
+        self.running
+            .entry(job)
+            .or_insert_with(|| tokio::spawn(work));
     }
 }
 
@@ -229,9 +285,21 @@ fn see(ledger: &Ledger, boot: &str) -> Result<Seen, CniError> {
             Err(error) => closed.push(error),
         }
     }
-    let this_boot = records.iter().filter(|record| record.planned.boot_id == boot && record.is_attached());
-    let living = living_netns(&this_boot.filter_map(|record| record.planned.netns_id).collect());
-    Ok(Seen { records, illegible, closed, spooled: ledger.spooled()?, living })
+    let this_boot = records
+        .iter()
+        .filter(|record| record.planned.boot_id == boot && record.is_attached());
+    let living = living_netns(
+        &this_boot
+            .filter_map(|record| record.planned.netns_id)
+            .collect(),
+    );
+    Ok(Seen {
+        records,
+        illegible,
+        closed,
+        spooled: ledger.spooled()?,
+        living,
+    })
 }
 
 /// Why a record is to go whatever became of its sandbox.
@@ -248,8 +316,13 @@ fn asked_for(record: &Record) -> Option<Reason> {
 /// How many records have a DEL that fails, by what it said last.
 fn by_cause(records: &[Record]) -> BTreeMap<&str, usize> {
     let mut causes = BTreeMap::new();
-    for record in records.iter().filter(|record| record.del_failures.count > 0) {
-        *causes.entry(record.del_failures.last_error.as_str()).or_default() += 1;
+    for record in records
+        .iter()
+        .filter(|record| record.del_failures.count > 0)
+    {
+        *causes
+            .entry(record.del_failures.last_error.as_str())
+            .or_default() += 1;
     }
     causes
 }
@@ -257,9 +330,15 @@ fn by_cause(records: &[Record]) -> BTreeMap<&str, usize> {
 /// Whether the pause after the last failure is over: it doubles with each. A failure that is yet to come was before the
 /// clock was set back.
 fn is_due(failures: &DelFailures, first: Duration, now_unix_ms: u64) -> bool {
-    let Some(doublings) = failures.count.checked_sub(1) else { return true };
-    let pause = first.saturating_mul(1 << doublings.min(20)).min(LONGEST_PAUSE);
-    now_unix_ms.checked_sub(failures.last_unix_ms).is_none_or(|since| Duration::from_millis(since) >= pause)
+    let Some(doublings) = failures.count.checked_sub(1) else {
+        return true;
+    };
+    let pause = first
+        .saturating_mul(1 << doublings.min(20))
+        .min(LONGEST_PAUSE);
+    now_unix_ms
+        .checked_sub(failures.last_unix_ms)
+        .is_none_or(|since| Duration::from_millis(since) >= pause)
 }
 
 #[cfg(test)]

@@ -51,16 +51,27 @@ pub struct Sandbox {
 impl Reporter {
     /// For the pods in the directory `manifests`: their status goes beside them, and events go to the log.
     pub fn beside(manifests: PathBuf) -> Self {
-        Self { form: Form::Manifests(manifests, Mutex::default()), events: Events::logged() }
+        Self {
+            form: Form::Manifests(manifests, Mutex::default()),
+            events: Events::logged(),
+        }
     }
 
     /// For the pods of `node` in a cluster. `store` has the mirrors of its static pods. It needs a Tokio runtime.
     ///
     /// The status of pods and the events have connections of their own: events never delay a status. `dropped` counts
     /// the events that are given up.
-    pub fn in_cluster(connection: Arc<Connection>, node: &str, store: Store, dropped: Arc<AtomicU64>) -> Self {
+    pub fn in_cluster(
+        connection: Arc<Connection>,
+        node: &str,
+        store: Store,
+        dropped: Arc<AtomicU64>,
+    ) -> Self {
         let events = Events::sent(connection.clone(), node, dropped);
-        Self { form: Form::Cluster(Writer::new(connection, store, events.clone())), events }
+        Self {
+            form: Form::Cluster(Writer::new(connection, store, events.clone())),
+            events,
+        }
     }
 
     /// Begins to write the status of a sandbox whose attachments have these results, in place of what is still to be
@@ -109,7 +120,10 @@ impl Reporter {
         {
             return None;
         }
-        Some(self.network_status(sandbox, attachments, results, patience, is_newest).await)
+        Some(
+            self.network_status(sandbox, attachments, results, patience, is_newest)
+                .await,
+        )
     }
 
     /// Whether a write is overdue: another one is likely to take as long (decision 19).
@@ -136,7 +150,8 @@ impl Reporter {
             return;
         }
         let pod = sandbox.pod.clone();
-        let remove = move || manifests::remove_status(&dir, &pod.namespace, &pod.name, text.as_deref());
+        let remove =
+            move || manifests::remove_status(&dir, &pod.namespace, &pod.name, text.as_deref());
         if let Err(error) = blocking(remove).await {
             tracing::warn!(pod = %sandbox.pod, %error, "network-status of a deleted sandbox could not be removed");
         }
@@ -144,18 +159,30 @@ impl Reporter {
 
     /// Tells of something that happened to a pod. Never waits.
     pub fn event(&self, pod: &PodRef, reason: Reason, message: impl Into<String>) {
-        self.events.emit(Event { subject: Subject::Pod(pod.clone()), reason, message: message.into() });
+        self.events.emit(Event {
+            subject: Subject::Pod(pod.clone()),
+            reason,
+            message: message.into(),
+        });
     }
 
     /// Tells of something that happened to the node. Never waits.
     pub fn node_event(&self, reason: Reason, message: impl Into<String>) {
-        self.events.emit(Event { subject: Subject::Node, reason, message: message.into() });
+        self.events.emit(Event {
+            subject: Subject::Node,
+            reason,
+            message: message.into(),
+        });
     }
 
     /// Tells which addresses each attachment has got.
     pub fn attached(&self, pod: &PodRef, attachments: &[Attachment], results: &[PluginResult]) {
         for (attachment, result) in attachments.iter().zip(results) {
-            self.event(pod, Reason::AddedInterface, events::added_interface(attachment, result.result()));
+            self.event(
+                pod,
+                Reason::AddedInterface,
+                events::added_interface(attachment, result.result()),
+            );
         }
     }
 
@@ -178,12 +205,25 @@ impl Reporter {
 }
 
 fn text(attachments: &[Attachment], results: &[PluginResult]) -> String {
-    let entries = attachments.iter().zip(results).flat_map(|(attachment, result)| {
-        status::entries(&attachment.network, &attachment.ifname, attachment.default, result.result(), None)
-    });
+    let entries = attachments
+        .iter()
+        .zip(results)
+        .flat_map(|(attachment, result)| {
+            status::entries(
+                &attachment.network,
+                &attachment.ifname,
+                attachment.default,
+                result.result(),
+                None,
+            )
+        });
     render(&entries.collect::<Vec<_>>())
 }
 
-async fn blocking(work: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> std::io::Result<()> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
+async fn blocking(
+    work: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+) -> std::io::Result<()> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
 }

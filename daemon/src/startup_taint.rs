@@ -33,7 +33,9 @@ enum NotYet {
     #[error("Plexus does not work on this node yet: {0}")]
     NotReady(#[from] CniError),
     /// The API server does not know the node.
-    #[error("the API server has no node of this name; compare --node-name or NODE_NAME with `kubectl get nodes`")]
+    #[error(
+        "the API server has no node of this name; compare --node-name or NODE_NAME with `kubectl get nodes`"
+    )]
     NoNode,
     /// The taints are others than those that were read.
     #[error("the taints of the node have changed meanwhile")]
@@ -61,7 +63,12 @@ impl StartupTaint {
     /// All taints with this key, on this node of the cluster of `connection`.
     pub fn new(key: String, node: &str, connection: Arc<Connection>) -> Self {
         let (reads, writes) = (Live::new(connection.clone()), Writes::new(connection));
-        Self { key, node: node.to_owned(), reads, writes }
+        Self {
+            key,
+            node: node.to_owned(),
+            reads,
+            writes,
+        }
     }
 
     /// Takes it off as soon as Plexus works, and tries until it is gone or `stop`.
@@ -80,9 +87,17 @@ impl StartupTaint {
                 Ok(was_there) => {
                     verbs.metrics.startup_taint(false);
                     if was_there {
-                        tracing::info!(node, taint = key, "Plexus works: the start-up taint is taken off");
+                        tracing::info!(
+                            node,
+                            taint = key,
+                            "Plexus works: the start-up taint is taken off"
+                        );
                     } else {
-                        tracing::debug!(node, taint = key, "the node does not have the start-up taint");
+                        tracing::debug!(
+                            node,
+                            taint = key,
+                            "the node does not have the start-up taint"
+                        );
                     }
                     return;
                 }
@@ -93,7 +108,11 @@ impl StartupTaint {
                 tracing::warn!(node, taint = key, "the start-up taint stays for now: {why}");
                 told = why;
             }
-            let asked = if let NotYet::Trouble(trouble) = &not_yet { trouble.retry_after() } else { Duration::ZERO };
+            let asked = if let NotYet::Trouble(trouble) = &not_yet {
+                trouble.retry_after()
+            } else {
+                Duration::ZERO
+            };
             sleep(backoff.next(asked)).await;
         }
     }
@@ -101,7 +120,9 @@ impl StartupTaint {
     /// Whether the taint was there. It is not any more.
     async fn try_once(&self, verbs: &Verbs) -> Result<bool, NotYet> {
         let taints = self.reads.taints(&self.node).await?.ok_or(NotYet::NoNode)?;
-        let Some(patch) = removal(&taints, &self.key) else { return Ok(false) };
+        let Some(patch) = removal(&taints, &self.key) else {
+            return Ok(false);
+        };
         verbs.round_trip().await?;
         let request = Request::patch(format!("/api/v1/nodes/{}?fieldManager=plexusd", self.node))
             .header(CONTENT_TYPE, "application/json-patch+json")
@@ -115,11 +136,17 @@ impl StartupTaint {
 /// The JSON patch that removes the taints with this key, where there is one. Others write taints as well: the patch fails
 /// where ours are not in their places any more, and mentions no other.
 fn removal(taints: &[String], key: &str) -> Option<Value> {
-    let ours: Vec<_> = (0..taints.len()).filter(|&index| taints[index] == key).collect();
-    let tests =
-        ours.iter().map(|index| json!({"op": "test", "path": format!("/spec/taints/{index}/key"), "value": key}));
+    let ours: Vec<_> = (0..taints.len())
+        .filter(|&index| taints[index] == key)
+        .collect();
+    let tests = ours.iter().map(
+        |index| json!({"op": "test", "path": format!("/spec/taints/{index}/key"), "value": key}),
+    );
     // The last first: those before it keep their places.
-    let removals = ours.iter().rev().map(|index| json!({"op": "remove", "path": format!("/spec/taints/{index}")}));
+    let removals = ours
+        .iter()
+        .rev()
+        .map(|index| json!({"op": "remove", "path": format!("/spec/taints/{index}")}));
     (!ours.is_empty()).then(|| tests.chain(removals).collect())
 }
 

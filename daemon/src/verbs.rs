@@ -72,9 +72,17 @@ pub struct Verbs {
 impl Verbs {
     /// What keeps the node from being ready, one line each.
     pub fn problems(&self) -> Vec<String> {
-        let mut problems: Vec<_> = self.installed.get().not_ready().map(str::to_owned).collect();
+        let mut problems: Vec<_> = self
+            .installed
+            .get()
+            .not_ready()
+            .map(str::to_owned)
+            .collect();
         if !self.store.synced() {
-            problems.insert(0, "the pods and definitions of this node are not known yet".to_owned());
+            problems.insert(
+                0,
+                "the pods and definitions of this node are not known yet".to_owned(),
+            );
         }
         problems
     }

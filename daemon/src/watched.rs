@@ -32,8 +32,14 @@ impl Watched {
     /// # Errors
     /// The system's: the user has too many of them.
     pub fn new() -> io::Result<Self> {
-        let events = Inotify::init().map_err(with_limit)?.into_event_stream(vec![0; 4096])?;
-        Ok(Self { events, dirs: Vec::new(), watches: HashSet::new() })
+        let events = Inotify::init()
+            .map_err(with_limit)?
+            .into_event_stream(vec![0; 4096])?;
+        Ok(Self {
+            events,
+            dirs: Vec::new(),
+            watches: HashSet::new(),
+        })
     }
 
     /// Follows `dirs` in place of those before. Whether something is watched now that was not: what was read of it
@@ -42,7 +48,10 @@ impl Watched {
     /// # Errors
     /// The system's, with the path.
     pub fn set(&mut self, dirs: Vec<PathBuf>) -> io::Result<bool> {
-        let watches = dirs.iter().map(|dir| self.watch(dir)).collect::<io::Result<HashSet<_>>>()?;
+        let watches = dirs
+            .iter()
+            .map(|dir| self.watch(dir))
+            .collect::<io::Result<HashSet<_>>>()?;
         for gone in self.watches.difference(&watches) {
             // The kernel removes the watch of a directory that is deleted.
             let _ = self.events.watches().remove(gone.clone());
@@ -69,7 +78,10 @@ impl Watched {
     /// Watches `dir`, or the nearest directory above it that is there.
     fn watch(&self, dir: &Path) -> io::Result<WatchDescriptor> {
         loop {
-            let nearest = dir.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+            let nearest = dir
+                .ancestors()
+                .find(|path| path.is_dir())
+                .unwrap_or(Path::new("/"));
             match self.events.watches().add(nearest, MASK) {
                 Ok(watch) => {
                     let next = dir.ancestors().take_while(|path| *path != nearest).last();

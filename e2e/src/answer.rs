@@ -30,26 +30,37 @@ impl Answer {
 
     /// The message of the error object; empty where there is none.
     pub fn msg(&self) -> &str {
-        self.json.as_ref().and_then(|json| json.get("msg")?.as_str()).unwrap_or_default()
+        self.json
+            .as_ref()
+            .and_then(|json| json.get("msg")?.as_str())
+            .unwrap_or_default()
     }
 
     /// The result of a successful ADD. Panics with what came instead.
     #[track_caller]
     pub fn result(&self) -> &Value {
         assert!(self.ok(), "it failed: {self:?}");
-        self.json.as_ref().unwrap_or_else(|| panic!("it printed no JSON: {self:?}"))
+        self.json
+            .as_ref()
+            .unwrap_or_else(|| panic!("it printed no JSON: {self:?}"))
     }
 
     /// The answer to a successful call that prints nothing. Panics with what came instead.
     #[track_caller]
     pub fn expect_silence(&self) {
-        assert!(self.ok() && self.stdout.is_empty(), "it should have succeeded without output: {self:?}");
+        assert!(
+            self.ok() && self.stdout.is_empty(),
+            "it should have succeeded without output: {self:?}"
+        );
     }
 
     /// A failure: exit status not 0, one error object on stdout with this code. Panics with what came instead.
     #[track_caller]
     pub fn expect_code(&self, code: u64) -> &str {
-        assert!(self.exit.is_some_and(|exit| exit != 0), "it should have failed: {self:?}");
+        assert!(
+            self.exit.is_some_and(|exit| exit != 0),
+            "it should have failed: {self:?}"
+        );
         assert_eq!(self.code(), Some(code), "{self:?}");
         self.msg()
     }

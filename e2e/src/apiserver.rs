@@ -73,20 +73,37 @@ impl ApiServer {
 
     /// Starts one on the loopback of `node`.
     pub fn start_in(node: &Node) -> Self {
-        Self::on(node.run(listener).expect("a port of the node's loopback can be had"))
+        Self::on(
+            node.run(listener)
+                .expect("a port of the node's loopback can be had"),
+        )
     }
 
     /// Starts one on `listener`, wherever that was made; [`listener`] makes one whose port survives [`stop`](Self::stop).
     pub fn on(listener: TcpListener) -> Self {
-        let shared = Arc::new(Shared::new(listener.local_addr().expect("a listener has an address")));
+        let shared = Arc::new(Shared::new(
+            listener.local_addr().expect("a listener has an address"),
+        ));
         let (tls, ca) = tls::identity();
         let mut runtime = runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(1).thread_name("api server").enable_all().build();
+        let runtime = runtime
+            .worker_threads(1)
+            .thread_name("api server")
+            .enable_all()
+            .build();
         let runtime = runtime.expect("a runtime can be made");
-        let server = Self { shared, ca, tls, runtime: Some(runtime), accepting: Mutex::default() };
+        let server = Self {
+            shared,
+            ca,
+            tls,
+            runtime: Some(runtime),
+            accepting: Mutex::default(),
+        };
         server.listen(listener);
         for namespace in ["default", "kube-system", "kube-public", "kube-node-lease"] {
-            server.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}));
+            server.create(
+                &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+            );
         }
         server
     }
@@ -94,12 +111,24 @@ impl ApiServer {
     /// Serves on one more socket, such as one on the loopback of a node.
     pub fn listen(&self, listener: TcpListener) -> SocketAddr {
         let address = listener.local_addr().expect("a listener has an address");
-        listener.set_nonblocking(false).expect("a socket can be told to wait");
-        self.shared.listen(&listener).expect("a socket can be shared");
+        listener
+            .set_nonblocking(false)
+            .expect("a socket can be told to wait");
+        self.shared
+            .listen(&listener)
+            .expect("a socket can be shared");
         let (tls, shared) = (self.tls.clone(), self.shared.clone());
-        let handle = self.runtime.as_ref().expect("it runs until it is dropped").handle().clone();
+        let handle = self
+            .runtime
+            .as_ref()
+            .expect("it runs until it is dropped")
+            .handle()
+            .clone();
         let thread = thread::spawn(move || serve::serve(&listener, tls, &shared, &handle));
-        self.accepting.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        self.accepting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(thread);
         address
     }
 
@@ -162,10 +191,15 @@ impl ApiServer {
     /// to rotate the token.
     pub fn service_account_dir(&self, dir: &Path, user: &str, namespace: &str) {
         fs::create_dir_all(dir).expect("the directory can be made");
-        for (file, text) in [("ca.crt", self.ca.as_str()), ("namespace", namespace), ("token", &self.token(user))] {
+        for (file, text) in [
+            ("ca.crt", self.ca.as_str()),
+            ("namespace", namespace),
+            ("token", &self.token(user)),
+        ] {
             // Who reads the file never sees half of it.
             let temporary = dir.join(format!(".{file}.new"));
-            let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, dir.join(file)));
+            let written =
+                fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, dir.join(file)));
             written.expect("a file can be written");
         }
     }
@@ -173,7 +207,10 @@ impl ApiServer {
     /// The environment by which a pod finds the server.
     pub fn service_env(&self) -> [(&'static str, String); 2] {
         let address = self.address();
-        [("KUBERNETES_SERVICE_HOST", address.ip().to_string()), ("KUBERNETES_SERVICE_PORT", address.port().to_string())]
+        [
+            ("KUBERNETES_SERVICE_HOST", address.ip().to_string()),
+            ("KUBERNETES_SERVICE_PORT", address.port().to_string()),
+        ]
     }
 
     // Objects, past the network, the tokens, the faults and the audit. A resource is named `pods` or
@@ -181,7 +218,8 @@ impl ApiServer {
 
     /// Creates an object. Panics where the server refuses.
     pub fn create(&self, object: &Value) -> Value {
-        self.try_create(object).unwrap_or_else(|refusal| panic!("{refusal}: {object}"))
+        self.try_create(object)
+            .unwrap_or_else(|refusal| panic!("{refusal}: {object}"))
     }
 
     /// Creates an object.
@@ -212,10 +250,21 @@ impl ApiServer {
     }
 
     /// Merges `patch` into an object; the resource may be `pods/status`.
-    pub fn patch(&self, resource: &str, namespace: &str, name: &str, patch: &Value) -> Result<Value, Refusal> {
+    pub fn patch(
+        &self,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Value, Refusal> {
         let mut store = self.shared.store();
         let target = target_named(&store, resource, namespace, name);
-        let patched = write::patch(&mut store, &target, "application/merge-patch+json", patch.to_string().as_bytes())?;
+        let patched = write::patch(
+            &mut store,
+            &target,
+            "application/merge-patch+json",
+            patch.to_string().as_bytes(),
+        )?;
         Ok(target.outward(&patched))
     }
 
@@ -230,14 +279,20 @@ impl ApiServer {
     pub fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
         let store = self.shared.store();
         let target = target_named(&store, resource, namespace, name);
-        store.get(&target.storage(), &target.key()).map(|object| target.outward(object))
+        store
+            .get(&target.storage(), &target.key())
+            .map(|object| target.outward(object))
     }
 
     /// All objects of a resource, in all namespaces.
     pub fn list(&self, resource: &str) -> Vec<Value> {
         let store = self.shared.store();
         let target = target_named(&store, resource, "", "");
-        store.table(&target.storage()).values().map(|object| target.outward(object)).collect()
+        store
+            .table(&target.storage())
+            .values()
+            .map(|object| target.outward(object))
+            .collect()
     }
 
     // What happened.
@@ -249,13 +304,20 @@ impl ApiServer {
 
     /// How many requests of this verb for this resource came; `*` is any.
     pub fn count(&self, verb: &str, resource: &str) -> usize {
-        self.audit().iter().filter(|entry| entry.is(verb, resource)).count()
+        self.audit()
+            .iter()
+            .filter(|entry| entry.is(verb, resource))
+            .count()
     }
 
     /// Waits until the requests are as `enough` wants them, and gives them. Panics after `patience`.
     pub fn wait(&self, patience: Duration, enough: impl FnMut(&[Entry]) -> bool) -> Vec<Entry> {
         self.shared.audit.wait(patience, enough).unwrap_or_else(|| {
-            let entries: Vec<_> = self.audit().iter().map(|entry| format!("{} {:?}", entry.uri, entry.code)).collect();
+            let entries: Vec<_> = self
+                .audit()
+                .iter()
+                .map(|entry| format!("{} {:?}", entry.uri, entry.code))
+                .collect();
             panic!("the requests are not as they should be: {entries:#?}")
         })
     }
@@ -289,7 +351,10 @@ impl ApiServer {
 
     /// Closes the connections of the watches of a resource that run; `*` is any.
     pub fn drop_watches(&self, resource: &str) {
-        self.shared.watches_of(resource).iter().for_each(serve::Connection::cut);
+        self.shared
+            .watches_of(resource)
+            .iter()
+            .for_each(serve::Connection::cut);
     }
 
     /// Sends a bookmark now to every watch that wants any.
@@ -321,7 +386,12 @@ impl ApiServer {
 impl Drop for ApiServer {
     fn drop(&mut self) {
         self.shared.set_link(Link::Ended);
-        for thread in self.accepting.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for thread in self
+            .accepting
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+        {
             let _ = thread.join();
         }
         if let Some(runtime) = self.runtime.take() {
@@ -333,7 +403,9 @@ impl Drop for ApiServer {
 
 impl fmt::Debug for ApiServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiServer").field("url", &self.url()).finish_non_exhaustive()
+        f.debug_struct("ApiServer")
+            .field("url", &self.url())
+            .finish_non_exhaustive()
     }
 }
 
@@ -358,14 +430,36 @@ pub fn random_name() -> String {
 fn target_of(store: &store::Store, object: &Value) -> Result<Target, Refusal> {
     let (kind, version) = store.kinds.of(object).ok_or_else(Refusal::no_such_page)?;
     let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
-    let namespace = if kind.namespaced && namespace.is_empty() { "default" } else { namespace };
-    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    Ok(Target { kind, version, namespace: namespace.into(), name, subresource: String::new() })
+    let namespace = if kind.namespaced && namespace.is_empty() {
+        "default"
+    } else {
+        namespace
+    };
+    let name = object["metadata"]["name"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    Ok(Target {
+        kind,
+        version,
+        namespace: namespace.into(),
+        name,
+        subresource: String::new(),
+    })
 }
 
 fn target_named(store: &store::Store, resource: &str, namespace: &str, name: &str) -> Target {
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-    let kind = store.kinds.named(resource).unwrap_or_else(|| panic!("no resource {resource} is served"));
+    let kind = store
+        .kinds
+        .named(resource)
+        .unwrap_or_else(|| panic!("no resource {resource} is served"));
     let version = kind.versions[0].clone();
-    Target { kind, version, namespace: namespace.into(), name: name.into(), subresource: subresource.into() }
+    Target {
+        kind,
+        version,
+        namespace: namespace.into(),
+        name: name.into(),
+        subresource: subresource.into(),
+    }
 }

@@ -14,13 +14,20 @@ pub fn binary(name: &str) -> PathBuf {
         return path;
     }
     let path = profile_dir().join(name);
-    assert!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --workspace --bins` first",
+        path.display()
+    );
     path
 }
 
 /// Cargo's target directory.
 pub fn target_dir() -> PathBuf {
-    profile_dir().parent().map(Path::to_owned).unwrap_or_default()
+    profile_dir()
+        .parent()
+        .map(Path::to_owned)
+        .unwrap_or_default()
 }
 
 /// The directory that has all of `plugins`: that of `CNI_BIN_DIR` alone where it is set, else the first of those where
@@ -37,7 +44,10 @@ pub fn plugin_dir(plugins: &[&str]) -> Result<PathBuf, String> {
     }
     let dir = &dirs[0];
     let missing = missing_in(dir).unwrap_or(&"");
-    Err(format!("the CNI plugin {missing} is not in {} (Debian's package containernetworking-plugins)", dir.display()))
+    Err(format!(
+        "the CNI plugin {missing} is not in {} (Debian's package containernetworking-plugins)",
+        dir.display()
+    ))
 }
 
 /// The directory of recordings of Multus and of container runtimes: `PLEXUS_VECTORS`, else `../shared/vectors` beside
@@ -47,13 +57,25 @@ pub fn plugin_dir(plugins: &[&str]) -> Result<PathBuf, String> {
 /// One line that says where they were looked for.
 pub fn vectors() -> Result<PathBuf, String> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors");
-    let dir = std::env::var_os("PLEXUS_VECTORS").map_or_else(|| PathBuf::from(beside), PathBuf::from);
-    if dir.is_dir() { Ok(dir) } else { Err(format!("no recordings in {} (PLEXUS_VECTORS)", dir.display())) }
+    let dir =
+        std::env::var_os("PLEXUS_VECTORS").map_or_else(|| PathBuf::from(beside), PathBuf::from);
+    if dir.is_dir() {
+        Ok(dir)
+    } else {
+        Err(format!(
+            "no recordings in {} (PLEXUS_VECTORS)",
+            dir.display()
+        ))
+    }
 }
 
 /// The directory of the build profile: that of the running program, or its parent for a test.
 fn profile_dir() -> PathBuf {
     let program = std::env::current_exe().expect("a running program has a path");
     let dir = program.parent().expect("a program is in a directory");
-    if dir.ends_with("deps") { dir.parent().expect("deps is in a directory").to_owned() } else { dir.to_owned() }
+    if dir.ends_with("deps") {
+        dir.parent().expect("deps is in a directory").to_owned()
+    } else {
+        dir.to_owned()
+    }
 }

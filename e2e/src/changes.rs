@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
+};
 
 use crate::Node;
 
@@ -27,10 +29,17 @@ impl Changes {
     /// Watches from now on. A directory that is not there is passed over.
     pub fn watch(node: &Node, dirs: &[&Path]) -> Self {
         node.run(|| {
-            let kind = (AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK);
-            let links = socket(kind.0, kind.1, kind.2, SockProtocol::NetlinkRoute).expect("a netlink socket");
-            bind(links.as_raw_fd(), &NetlinkAddr::new(0, LINK_CHANGES)).expect("link changes can be followed");
-            let files = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).expect("inotify");
+            let kind = (
+                AddressFamily::Netlink,
+                SockType::Raw,
+                SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+            );
+            let links = socket(kind.0, kind.1, kind.2, SockProtocol::NetlinkRoute)
+                .expect("a netlink socket");
+            bind(links.as_raw_fd(), &NetlinkAddr::new(0, LINK_CHANGES))
+                .expect("link changes can be followed");
+            let files =
+                Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).expect("inotify");
             let events = AddWatchFlags::IN_CREATE
                 | AddWatchFlags::IN_DELETE
                 | AddWatchFlags::IN_MOVE
@@ -65,7 +74,14 @@ impl Changes {
     fn drain(&self) {
         let mut buffer = vec![0; 32 << 10];
         // An overrun says that something has changed, too.
-        while matches!(recv(self.links.as_raw_fd(), &mut buffer, MsgFlags::empty()), Ok(1..) | Err(Errno::ENOBUFS)) {}
-        while self.files.read_events().is_ok_and(|events| !events.is_empty()) {}
+        while matches!(
+            recv(self.links.as_raw_fd(), &mut buffer, MsgFlags::empty()),
+            Ok(1..) | Err(Errno::ENOBUFS)
+        ) {}
+        while self
+            .files
+            .read_events()
+            .is_ok_and(|events| !events.is_empty())
+        {}
     }
 }

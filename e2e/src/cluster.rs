@@ -42,17 +42,27 @@ impl Cluster {
     /// The real one where the environment names it, else one in memory that is made now. Network attachment
     /// definitions can be made in both.
     pub fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("plexus-cluster-").tempdir().expect("a directory can be made");
-        let (server, path) = if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
-            (None, PathBuf::from(path))
-        } else {
-            let server = ApiServer::start();
-            let path = server.kubeconfig(dir.path(), "admin");
-            (Some(server), path)
-        };
+        let dir = tempfile::Builder::new()
+            .prefix("plexus-cluster-")
+            .tempdir()
+            .expect("a directory can be made");
+        let (server, path) =
+            if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+                (None, PathBuf::from(path))
+            } else {
+                let server = ApiServer::start();
+                let path = server.kubeconfig(dir.path(), "admin");
+                (Some(server), path)
+            };
         let config = Kubeconfig::read(&path).unwrap_or_else(|error| panic!("{error:#}"));
-        let client = Client::new(&config).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
-        let cluster = Self { server, config, client, dir };
+        let client =
+            Client::new(&config).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
+        let cluster = Self {
+            server,
+            config,
+            client,
+            dir,
+        };
         cluster.install_definition();
         cluster
     }
@@ -70,16 +80,25 @@ impl Cluster {
     /// Writes a kubeconfig of an administrator that serves programs on `node`, which reach the API server by the node's
     /// loopback.
     pub fn kubeconfig(&self, node: &Node) -> PathBuf {
-        let listener = node.run(apiserver::listener).expect("a port of the node's loopback can be had");
+        let listener = node
+            .run(apiserver::listener)
+            .expect("a port of the node's loopback can be had");
         let address = listener.local_addr().expect("a listener has an address");
         let (host, port) = self.config.host_and_port().expect("it was read before");
-        let name = self.config.server_name.clone().unwrap_or_else(|| host.to_owned());
+        let name = self
+            .config
+            .server_name
+            .clone()
+            .unwrap_or_else(|| host.to_owned());
         match &self.server {
             Some(server) => _ = server.listen(listener),
             None => Forward::start(listener, host, port),
         }
-        let config =
-            Kubeconfig { server: format!("https://{address}"), server_name: Some(name), ..self.config.clone() };
+        let config = Kubeconfig {
+            server: format!("https://{address}"),
+            server_name: Some(name),
+            ..self.config.clone()
+        };
         config.write(&self.dir.path().join(address.port().to_string()))
     }
 
@@ -102,13 +121,27 @@ impl Cluster {
     fn install_definition(&self) {
         let definition = definition_of_definitions();
         let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-        let made = self.client.post(path, &definition).expect("the API server answers");
-        assert!(matches!(made.code, 201 | 409), "{} {}", made.code, made.text);
+        let made = self
+            .client
+            .post(path, &definition)
+            .expect("the API server answers");
+        assert!(
+            matches!(made.code, 201 | 409),
+            "{} {}",
+            made.code,
+            made.text
+        );
         let watch = format!("{path}?watch=true&fieldSelector=metadata.name%3D{DEFINITIONS}");
-        let mut lines = self.client.lines(&watch, &[]).expect("the API server answers");
+        let mut lines = self
+            .client
+            .lines(&watch, &[])
+            .expect("the API server answers");
         let established = |event: &Value| {
             let conditions = event["object"]["status"]["conditions"].as_array();
-            conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Established" && one["status"] == "True"))
+            conditions.is_some_and(|all| {
+                all.iter()
+                    .any(|one| one["type"] == "Established" && one["status"] == "True")
+            })
         };
         while !established(&lines.document()) {}
     }

@@ -34,14 +34,20 @@ impl<'n> Containerd<'n> {
     pub fn missing() -> Option<String> {
         let programs = ["containerd", "containerd-shim-runc-v2", "ctr", "runc"];
         if let Some(program) = programs.into_iter().find(|program| find(program).is_none()) {
-            return Some(format!("{program} is missing (Debian's packages containerd and runc)"));
+            return Some(format!(
+                "{program} is missing (Debian's packages containerd and runc)"
+            ));
         }
         (!is_root()).then(|| "containerd needs root, not that of a user namespace".to_owned())
     }
 
     /// Starts one that runs containers.
     pub fn start(node: &'n Node) -> Self {
-        Self::configured(node, "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n", "")
+        Self::configured(
+            node,
+            "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n",
+            "",
+        )
     }
 
     /// Starts one that runs pods, with the network that /etc/cni/net.d has on this node, by plugins of
@@ -50,20 +56,38 @@ impl<'n> Containerd<'n> {
         let cri = "[plugins.\"io.containerd.grpc.v1.cri\"";
         let mut pods = String::new();
         // Without that right runc cannot have a score below the machine's own.
-        let _ = writeln!(pods, "{cri}]\nsandbox_image = \"{}\"\nrestrict_oom_score_adj = true", pause::IMAGE);
-        let _ = writeln!(pods, "{cri}.cni]\nbin_dir = {}\nconf_dir = \"/etc/cni/net.d\"", json!(node.bin_dir()));
+        let _ = writeln!(
+            pods,
+            "{cri}]\nsandbox_image = \"{}\"\nrestrict_oom_score_adj = true",
+            pause::IMAGE
+        );
+        let _ = writeln!(
+            pods,
+            "{cri}.cni]\nbin_dir = {}\nconf_dir = \"/etc/cni/net.d\"",
+            json!(node.bin_dir())
+        );
         let _ = writeln!(pods, "{cri}.containerd]\nsnapshotter = \"native\"");
         let mut this = Self::configured(node, "", &pods);
         let image = pause::archive(&node.scratch().join("pause"));
-        this.ctr(&["-n", PODS, "images", "import", "--no-unpack", &image.to_string_lossy()]);
+        this.ctr(&[
+            "-n",
+            PODS,
+            "images",
+            "import",
+            "--no-unpack",
+            &image.to_string_lossy(),
+        ]);
         // Its part for pods hears of that in its own time.
-        this.wait("see the image", |cri| cri.has_image(pause::IMAGE).is_ok_and(|has| has));
+        this.wait("see the image", |cri| {
+            cri.has_image(pause::IMAGE).is_ok_and(|has| has)
+        });
         this
     }
 
     fn configured(node: &'n Node, top: &str, plugins: &str) -> Self {
         // The node's own sysfs has no control groups, which runc wants; the machine's is below it.
-        node.run(|| nix::mount::umount("/sys")).expect("the node has a sysfs of its own");
+        node.run(|| nix::mount::umount("/sys"))
+            .expect("the node has a sysfs of its own");
         let dir = node.scratch().join("containerd");
         fs::create_dir(&dir).expect("it can be made");
         let text = format!(
@@ -75,7 +99,11 @@ impl<'n> Containerd<'n> {
             json!(dir.join("opt")),
         );
         fs::write(dir.join("config.toml"), text).expect("it can be written");
-        let mut this = Self { node, child: None, log: dir.join("log") };
+        let mut this = Self {
+            node,
+            child: None,
+            log: dir.join("log"),
+        };
         this.launch();
         this
     }
@@ -88,19 +116,39 @@ impl<'n> Containerd<'n> {
 
     fn launch(&mut self) {
         let mut command = command("containerd");
-        command.arg("--config").arg(self.node.scratch().join("containerd/config.toml"));
-        let log = File::options().create(true).append(true).open(&self.log).expect("the log can be opened");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.child = Some(self.node.spawn(&mut command).expect("containerd can be executed"));
+        command
+            .arg("--config")
+            .arg(self.node.scratch().join("containerd/config.toml"));
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("the log can be opened");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        self.child = Some(
+            self.node
+                .spawn(&mut command)
+                .expect("containerd can be executed"),
+        );
         // It listens before it serves pods. One that runs none does not know the call.
-        self.wait("serve", |cri| cri.network_ready().err().is_none_or(|refused| !refused.is_away()));
+        self.wait("serve", |cri| {
+            cri.network_ready()
+                .err()
+                .is_none_or(|refused| !refused.is_away())
+        });
     }
 
     /// Waits for what nothing tells of.
     fn wait(&mut self, what: &str, done: impl Fn(&Cri) -> bool) {
         let (end, cri) = (Instant::now() + PATIENCE, self.cri());
         while !done(&cri) {
-            let ended = self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
+            let ended = self
+                .child
+                .as_mut()
+                .is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
             assert!(!ended && Instant::now() < end, "containerd does not {what}");
             thread::sleep(Duration::from_millis(10));
         }
@@ -121,28 +169,43 @@ impl<'n> Containerd<'n> {
     /// What `ctr` prints. Panics if it fails.
     pub fn ctr(&self, args: &[&str]) -> String {
         let output = self.output(args);
-        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (stdout, stderr) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
         assert!(output.status.success(), "ctr {args:?}: {stdout}{stderr}");
         stdout.into_owned()
     }
 
     /// Whether `ctr` succeeds, and what it says.
     pub fn try_ctr(&self, args: &[&str]) -> (bool, String) {
-        let Output { status, stdout, stderr } = self.output(args);
-        (status.success(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = self.output(args);
+        (
+            status.success(),
+            String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned(),
+        )
     }
 
     fn output(&self, args: &[&str]) -> Output {
         let mut command = command("ctr");
         command.arg("--address").arg(socket(self.node)).args(args);
-        self.node.run(|| command.output()).expect("ctr can be executed")
+        self.node
+            .run(|| command.output())
+            .expect("ctr can be executed")
     }
 }
 
 impl Drop for Containerd<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("--- containerd's log ---\n{}---", fs::read_to_string(&self.log).unwrap_or_default());
+            eprintln!(
+                "--- containerd's log ---\n{}---",
+                fs::read_to_string(&self.log).unwrap_or_default()
+            );
         }
         // A container's processes have mount namespaces of their own: they do not end with the node.
         for namespace in ["default", PODS] {
@@ -168,13 +231,18 @@ fn command(program: &str) -> Command {
 }
 
 fn find(program: &str) -> Option<PathBuf> {
-    std::env::split_paths(&search_path()).map(|dir| dir.join(program)).find(|program| program.exists())
+    std::env::split_paths(&search_path())
+        .map(|dir| dir.join(program))
+        .find(|program| program.exists())
 }
 
 fn search_path() -> OsString {
     let own = std::env::var_os("PLEXUS_E2E_CONTAINERD").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs = own.into_iter().chain(std::env::split_paths(&path)).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let dirs = own
+        .into_iter()
+        .chain(std::env::split_paths(&path))
+        .chain(["/usr/sbin".into(), "/sbin".into()]);
     std::env::join_paths(dirs).expect("no directory of a PATH has a colon")
 }
 

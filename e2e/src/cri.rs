@@ -59,7 +59,9 @@ impl fmt::Display for Refused {
 impl Cri {
     /// The runtime that listens at `socket`.
     pub fn at(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self {
+            socket: socket.to_owned(),
+        }
     }
 
     /// `Version`: name and version of the runtime.
@@ -67,7 +69,8 @@ impl Cri {
     /// # Errors
     /// What the runtime says.
     pub fn version(&self) -> Result<(String, String), Refused> {
-        let answer: message::VersionResponse = self.call("Version", &message::VersionRequest::default())?;
+        let answer: message::VersionResponse =
+            self.call("Version", &message::VersionRequest::default())?;
         Ok((answer.runtime_name, answer.runtime_version))
     }
 
@@ -87,7 +90,12 @@ impl Cri {
             annotations: pod.annotations.clone().into_iter().collect(),
             linux: Some(message::LinuxConfig::default()),
         };
-        let answer: message::RunResponse = self.call("RunPodSandbox", &message::RunRequest { config: Some(config) })?;
+        let answer: message::RunResponse = self.call(
+            "RunPodSandbox",
+            &message::RunRequest {
+                config: Some(config),
+            },
+        )?;
         Ok(answer.pod_sandbox_id)
     }
 
@@ -96,7 +104,8 @@ impl Cri {
     /// # Errors
     /// What the runtime says.
     pub fn stop(&self, id: &str) -> Result<(), Refused> {
-        self.call("StopPodSandbox", &message::Of::new(id)).map(|_: message::Nothing| ())
+        self.call("StopPodSandbox", &message::Of::new(id))
+            .map(|_: message::Nothing| ())
     }
 
     /// `RemovePodSandbox`: what is left of it goes.
@@ -104,7 +113,8 @@ impl Cri {
     /// # Errors
     /// What the runtime says.
     pub fn remove(&self, id: &str) -> Result<(), Refused> {
-        self.call("RemovePodSandbox", &message::Of::new(id)).map(|_: message::Nothing| ())
+        self.call("RemovePodSandbox", &message::Of::new(id))
+            .map(|_: message::Nothing| ())
     }
 
     /// `PodSandboxStatus`.
@@ -112,7 +122,8 @@ impl Cri {
     /// # Errors
     /// What the runtime says.
     pub fn status(&self, id: &str) -> Result<PodSandboxStatus, Refused> {
-        let answer: message::StatusResponse = self.call("PodSandboxStatus", &message::Of::new(id))?;
+        let answer: message::StatusResponse =
+            self.call("PodSandboxStatus", &message::Of::new(id))?;
         Ok(answer.status.unwrap_or_default())
     }
 
@@ -121,7 +132,8 @@ impl Cri {
     /// # Errors
     /// What the runtime says.
     pub fn list(&self) -> Result<Vec<PodSandbox>, Refused> {
-        self.call("ListPodSandbox", &message::Nothing {}).map(|answer: message::ListResponse| answer.items)
+        self.call("ListPodSandbox", &message::Nothing {})
+            .map(|answer: message::ListResponse| answer.items)
     }
 
     /// `Status`: the condition `NetworkReady`, by which kubelet tells whether the node is ready.
@@ -131,8 +143,13 @@ impl Cri {
     pub fn network_ready(&self) -> Result<Condition, Refused> {
         let answer: message::RuntimeStatusResponse = self.call("Status", &message::Nothing {})?;
         let conditions = answer.status.unwrap_or_default().conditions;
-        let found = conditions.into_iter().find(|condition| condition.kind == "NetworkReady");
-        found.ok_or_else(|| Refused { code: UNKNOWN, message: "it does not tell of NetworkReady".into() })
+        let found = conditions
+            .into_iter()
+            .find(|condition| condition.kind == "NetworkReady");
+        found.ok_or_else(|| Refused {
+            code: UNKNOWN,
+            message: "it does not tell of NetworkReady".into(),
+        })
     }
 
     /// `ImageStatus`: whether it can run pods from `image`.
@@ -140,38 +157,73 @@ impl Cri {
     /// # Errors
     /// What the runtime says.
     pub fn has_image(&self, image: &str) -> Result<bool, Refused> {
-        let request = message::ImageRequest { image: Some(message::ImageSpec { image: image.to_owned() }) };
-        let answer: message::ImageResponse = self.call_of("ImageService", "ImageStatus", &request)?;
+        let request = message::ImageRequest {
+            image: Some(message::ImageSpec {
+                image: image.to_owned(),
+            }),
+        };
+        let answer: message::ImageResponse =
+            self.call_of("ImageService", "ImageStatus", &request)?;
         Ok(answer.image.is_some())
     }
 
-    fn call<Answer: Message + Default>(&self, method: &str, message: &impl Message) -> Result<Answer, Refused> {
+    fn call<Answer: Message + Default>(
+        &self,
+        method: &str,
+        message: &impl Message,
+    ) -> Result<Answer, Refused> {
         self.call_of("RuntimeService", method, message)
     }
 
     /// One call, on a connection of its own.
-    fn call_of<A: Message + Default>(&self, service: &str, method: &str, of: &impl Message) -> Result<A, Refused> {
+    fn call_of<A: Message + Default>(
+        &self,
+        service: &str,
+        method: &str,
+        of: &impl Message,
+    ) -> Result<A, Refused> {
         let path = format!("runtime.v1.{service}/{method}");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let outcome = runtime.block_on(async { timeout(PATIENCE, exchange(&self.socket, &path, framed(of))).await });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let outcome = runtime
+            .block_on(async { timeout(PATIENCE, exchange(&self.socket, &path, framed(of))).await });
         let outcome = outcome.unwrap_or_else(|_| panic!("no answer to {method} in {PATIENCE:?}"));
-        let (headers, body) = outcome.map_err(|error| Refused { code: UNAVAILABLE, message: error.to_string() })?;
-        let text = |key| headers.get(key).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (headers, body) = outcome.map_err(|error| Refused {
+            code: UNAVAILABLE,
+            message: error.to_string(),
+        })?;
+        let text = |key| {
+            headers
+                .get(key)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
         match text("grpc-status").parse().unwrap_or(UNKNOWN) {
             0 => {}
             code => {
-                let message = percent_decode_str(text("grpc-message")).decode_utf8_lossy().into_owned();
+                let message = percent_decode_str(text("grpc-message"))
+                    .decode_utf8_lossy()
+                    .into_owned();
                 return Err(Refused { code, message });
             }
         }
         // One byte and a length of four before the message. Nothing was said of compression, so there is none.
         let decoded = A::decode(body.get(5..).unwrap_or_default());
-        decoded.map_err(|error| Refused { code: UNKNOWN, message: format!("{method}: {error}") })
+        decoded.map_err(|error| Refused {
+            code: UNKNOWN,
+            message: format!("{method}: {error}"),
+        })
     }
 }
 
 /// Headers and trailers in one, where a server that has nothing but an error to say sends headers alone; and the body.
-async fn exchange(socket: &Path, path: &str, body: Vec<u8>) -> Result<(HeaderMap, Bytes), anyhow::Error> {
+async fn exchange(
+    socket: &Path,
+    path: &str,
+    body: Vec<u8>,
+) -> Result<(HeaderMap, Bytes), anyhow::Error> {
     let stream = TokioIo::new(UnixStream::connect(socket).await?);
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
     tokio::spawn(connection);

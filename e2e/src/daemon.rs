@@ -57,19 +57,30 @@ impl<'n> Daemon<'n> {
 
     /// One that serves the pods that the cluster of `kubeconfig` has on the node `name`, not started yet.
     pub fn of_cluster(node: &'n Node, config: &Value, kubeconfig: &Path, name: &str) -> Self {
-        let source = vec!["--kubeconfig".into(), kubeconfig.into(), "--node-name".into(), name.into()];
+        let source = vec![
+            "--kubeconfig".into(),
+            kubeconfig.into(),
+            "--node-name".into(),
+            name.into(),
+        ];
         Self::with_source(node, config, source)
     }
 
     /// One that finds its cluster by its environment and the files of a service account, not started yet.
-    pub fn in_cluster(node: &'n Node, config: &Value, env: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+    pub fn in_cluster(
+        node: &'n Node,
+        config: &Value,
+        env: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Self {
         let mut daemon = Self::with_source(node, config, Vec::new());
         daemon.env.extend(env);
         daemon
     }
 
     fn with_source(node: &'n Node, config: &Value, source: Vec<OsString>) -> Self {
-        let dir = config["daemonSocketDir"].as_str().unwrap_or(wire::SOCKET_DIR);
+        let dir = config["daemonSocketDir"]
+            .as_str()
+            .unwrap_or(wire::SOCKET_DIR);
         let daemon = Self {
             node,
             config: node.scratch().join("daemon-config.json"),
@@ -126,11 +137,23 @@ impl<'n> Daemon<'n> {
 
     /// Starts another of its commands that runs until it is stopped, `uninstall`.
     pub fn launch_to(&mut self, subcommand: &str) {
-        let log = File::options().create(true).append(true).open(&self.log).expect("the log can be opened");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("the log can be opened");
         let mut command = Command::new(binary("plexusd"));
-        command.arg(subcommand).arg("--config").arg(&self.config).args(&self.source).envs(self.env.iter().cloned());
+        command
+            .arg(subcommand)
+            .arg("--config")
+            .arg(&self.config)
+            .args(&self.source)
+            .envs(self.env.iter().cloned());
         // Nothing is printed to stdout: its end tells that the daemon has ended.
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log);
         let (hidden, root) = (&self.hidden, self.root.as_deref());
         let own_pids = self.own_pids;
         let start = || {
@@ -157,9 +180,16 @@ impl<'n> Daemon<'n> {
             // Neither a socket that is about to listen nor readiness sends an event; the daemon's end does.
             if self.has_ended_within(Duration::from_millis(5)) {
                 let status = self.reap();
-                panic!("plexusd ended before it was ready: {status}\n{}", self.log());
+                panic!(
+                    "plexusd ended before it was ready: {status}\n{}",
+                    self.log()
+                );
             }
-            assert!(Instant::now() < end, "plexusd is not ready: {outcome:?}\n{}", self.log());
+            assert!(
+                Instant::now() < end,
+                "plexusd is not ready: {outcome:?}\n{}",
+                self.log()
+            );
         }
     }
 
@@ -169,7 +199,11 @@ impl<'n> Daemon<'n> {
             return;
         }
         self.signal(Signal::SIGTERM);
-        assert!(self.has_ended_within(PATIENCE), "plexusd does not stop\n{}", self.log());
+        assert!(
+            self.has_ended_within(PATIENCE),
+            "plexusd does not stop\n{}",
+            self.log()
+        );
         self.reap();
     }
 
@@ -186,7 +220,11 @@ impl<'n> Daemon<'n> {
 
     /// Waits for its end, which something else has caused.
     pub fn wait_end(&mut self) -> ExitStatus {
-        assert!(self.has_ended_within(PATIENCE), "plexusd does not end\n{}", self.log());
+        assert!(
+            self.has_ended_within(PATIENCE),
+            "plexusd does not end\n{}",
+            self.log()
+        );
         self.reap()
     }
 
@@ -208,13 +246,23 @@ impl<'n> Daemon<'n> {
     /// Waits until its log has `text`. Panics with the log if that takes too long.
     pub fn wait_log(&self, text: &str) {
         let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).expect("inotify");
-        watch.add_watch(&self.log, AddWatchFlags::IN_MODIFY).expect("the log can be watched");
+        watch
+            .add_watch(&self.log, AddWatchFlags::IN_MODIFY)
+            .expect("the log can be watched");
         let end = Instant::now() + PATIENCE;
         while !self.log().contains(text) {
             let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "the log should have {text:?}\n{}", self.log());
+            assert!(
+                !left.is_zero(),
+                "the log should have {text:?}\n{}",
+                self.log()
+            );
             let timeout = PollTimeout::try_from(left).expect("it is short");
-            poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], timeout).expect("poll");
+            poll(
+                &mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)],
+                timeout,
+            )
+            .expect("poll");
             let _ = watch.read_events();
         }
     }
@@ -225,9 +273,16 @@ impl<'n> Daemon<'n> {
     /// The text of its stderr.
     pub fn ledger(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new(binary("plexusd"));
-        let output = self.node.run(|| command.arg("ledger").args(arguments).output()).expect("plexusd can be executed");
+        let output = self
+            .node
+            .run(|| command.arg("ledger").args(arguments).output())
+            .expect("plexusd can be executed");
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            Err(text(&output.stderr))
+        }
     }
 
     /// `POST path` on its socket.
@@ -247,7 +302,8 @@ impl<'n> Daemon<'n> {
 
     /// `GET path` over TCP, from the node that it runs on.
     pub fn get_tcp(&self, address: SocketAddr, path: &str) -> io::Result<Reply> {
-        self.node.run(|| http::exchange_tcp(address, &http::request("GET", path, b"")))
+        self.node
+            .run(|| http::exchange_tcp(address, &http::request("GET", path, b"")))
     }
 
     /// Sends these bytes to its socket and reads an HTTP answer.
@@ -261,14 +317,20 @@ impl<'n> Daemon<'n> {
     }
 
     fn has_ended_within(&self, time: Duration) -> bool {
-        let Some(stdout) = self.child.as_ref().and_then(|child| child.stdout.as_ref()) else { return true };
+        let Some(stdout) = self.child.as_ref().and_then(|child| child.stdout.as_ref()) else {
+            return true;
+        };
         let mut fds = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
         let timeout = PollTimeout::try_from(time).expect("it is short");
         poll(&mut fds, timeout).is_ok_and(|ready| ready > 0)
     }
 
     fn reap(&mut self) -> ExitStatus {
-        self.child.take().expect("plexusd runs").wait().expect("a child can be waited for")
+        self.child
+            .take()
+            .expect("plexusd runs")
+            .wait()
+            .expect("a child can be waited for")
     }
 }
 

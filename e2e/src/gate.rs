@@ -30,7 +30,8 @@ pub struct Held {
 
 impl Gate {
     pub(crate) fn new(path: PathBuf) -> Self {
-        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         Self { path }
     }
 
@@ -49,8 +50,15 @@ impl Gate {
         let (path, (sender, receiver)) = (self.path.clone(), mpsc::channel());
         thread::spawn(move || sender.send(OpenOptions::new().write(true).open(path)));
         let opened = receiver.recv_timeout(PATIENCE);
-        let opened = opened.unwrap_or_else(|_| panic!("no plugin arrived at {} in {PATIENCE:?}", self.path.display()));
-        Held { _pipe: opened.unwrap_or_else(|error| panic!("{}: {error}", self.path.display())) }
+        let opened = opened.unwrap_or_else(|_| {
+            panic!(
+                "no plugin arrived at {} in {PATIENCE:?}",
+                self.path.display()
+            )
+        });
+        Held {
+            _pipe: opened.unwrap_or_else(|error| panic!("{}: {error}", self.path.display())),
+        }
     }
 }
 

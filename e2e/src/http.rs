@@ -39,7 +39,8 @@ fn talk(mut stream: impl Read + Write, request: &[u8]) -> io::Result<Reply> {
         Err(error) if answer.is_empty() => return Err(sent.err().unwrap_or(error)),
         _ => {}
     }
-    parse(&answer).ok_or_else(|| io::Error::other(format!("no HTTP: {:?}", String::from_utf8_lossy(&answer))))
+    parse(&answer)
+        .ok_or_else(|| io::Error::other(format!("no HTTP: {:?}", String::from_utf8_lossy(&answer))))
 }
 
 /// A request for [`exchange`].
@@ -57,16 +58,26 @@ fn parse(answer: &[u8]) -> Option<Reply> {
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let body = &answer[end + 4..];
-    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-    let body = if chunked { joined_chunks(body)? } else { body.to_vec() };
-    Some(Reply { status, body: String::from_utf8_lossy(&body).into_owned() })
+    let chunked = head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked");
+    let body = if chunked {
+        joined_chunks(body)?
+    } else {
+        body.to_vec()
+    };
+    Some(Reply {
+        status,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
 }
 
 fn joined_chunks(mut rest: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let end = rest.windows(2).position(|window| window == b"\r\n")?;
-        let size = usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?.trim(), 16).ok()?;
+        let size =
+            usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?.trim(), 16).ok()?;
         if size == 0 {
             return Some(body);
         }
@@ -81,9 +92,11 @@ mod tests {
 
     #[test]
     fn answers_are_read_with_and_without_chunks() {
-        let plain = parse(b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nhi").expect("an answer");
+        let plain =
+            parse(b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nhi").expect("an answer");
         assert_eq!((plain.status, plain.body.as_str()), (204, "hi"));
-        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
+        let chunked =
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
         assert_eq!(parse(chunked).expect("an answer").body, "abc");
         assert!(parse(b"garbage").is_none());
     }

@@ -66,13 +66,18 @@ pub fn command(arguments: &str) -> Command {
 pub fn links() -> Vec<Link> {
     let raw: Vec<RawLink> = json("-j addr show");
     let link = |raw: RawLink| {
-        let addresses = raw.addr_info.into_iter().filter(|address| address.scope != "link");
+        let addresses = raw
+            .addr_info
+            .into_iter()
+            .filter(|address| address.scope != "link");
         Link {
             up: raw.flags.iter().any(|flag| flag == "UP"),
             name: raw.ifname,
             mac: raw.address,
             mtu: raw.mtu,
-            addresses: addresses.map(|address| format!("{}/{}", address.local, address.prefixlen)).collect(),
+            addresses: addresses
+                .map(|address| format!("{}/{}", address.local, address.prefixlen))
+                .collect(),
         }
     };
     raw.into_iter().map(link).collect()
@@ -86,8 +91,14 @@ pub fn routes() -> Vec<Route> {
 }
 
 fn json<T: for<'de> Deserialize<'de> + Default>(arguments: &str) -> T {
-    let output = command(arguments).output().unwrap_or_else(|error| panic!("ip {arguments}: {error}"));
-    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    let output = command(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("ip {arguments}: {error}"));
+    assert!(
+        output.status.success(),
+        "ip {arguments}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
     if output.stdout.trim_ascii().is_empty() {
         return T::default();
     }

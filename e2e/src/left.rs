@@ -30,17 +30,30 @@ impl Expected {
     pub fn problem(&self) -> Option<String> {
         let records: BTreeSet<_> = names(LEDGER).iter().map(|name| before(name, ':')).collect();
         if records != self.containers {
-            return Some(format!("records: {records:#?}\nbut the pods are {:#?}", self.containers));
+            return Some(format!(
+                "records: {records:#?}\nbut the pods are {:#?}",
+                self.containers
+            ));
         }
         let leases = leases();
         if leases != self.leases {
-            return Some(format!("leases: {leases:#?}\nbut the pods have {:#?}", self.leases));
+            return Some(format!(
+                "leases: {leases:#?}\nbut the pods have {:#?}",
+                self.leases
+            ));
         }
         let links: Vec<_> = ip::links().into_iter().map(|link| link.name).collect();
         let veths = links.iter().filter(|name| name.starts_with("veth")).count();
         let own = ["lo", "uplink0", "uplink0p", "cni0", "br1"];
-        if veths != self.veths || !links.iter().all(|name| name.starts_with("veth") || own.contains(&name.as_str())) {
-            return Some(format!("links: {links:?}\nbut there should be {} of veth, and the node's own", self.veths));
+        if veths != self.veths
+            || !links
+                .iter()
+                .all(|name| name.starts_with("veth") || own.contains(&name.as_str()))
+        {
+            return Some(format!(
+                "links: {links:?}\nbut there should be {} of veth, and the node's own",
+                self.veths
+            ));
         }
         let spooled = names(SPOOL);
         (!spooled.is_empty()).then(|| format!("in the spool: {spooled:?}"))
@@ -52,10 +65,15 @@ fn leases() -> BTreeSet<(String, String)> {
     let mut leases = BTreeSet::new();
     for network in names(LEASES) {
         let dir = Path::new(LEASES).join(&network);
-        let addresses = names(&dir).into_iter().filter(|name| name.parse::<IpAddr>().is_ok());
+        let addresses = names(&dir)
+            .into_iter()
+            .filter(|name| name.parse::<IpAddr>().is_ok());
         for address in addresses {
             let text = fs::read_to_string(dir.join(&address)).unwrap_or_default();
-            leases.insert((network.clone(), text.lines().next().unwrap_or_default().to_owned()));
+            leases.insert((
+                network.clone(),
+                text.lines().next().unwrap_or_default().to_owned(),
+            ));
         }
     }
     leases
@@ -63,7 +81,9 @@ fn leases() -> BTreeSet<(String, String)> {
 
 fn names(dir: impl AsRef<Path>) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 fn before(text: &str, end: char) -> String {

@@ -94,18 +94,26 @@ impl Manifests {
                 "name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "annotations": pod.annotations,
             },
         });
-        self.write(&format!("pod-{}-{}.yaml", pod.namespace, pod.name), &manifest);
+        self.write(
+            &format!("pod-{}-{}.yaml", pod.namespace, pod.name),
+            &manifest,
+        );
     }
 
     /// Removes a pod.
     pub fn remove_pod(&self, pod: &Pod) {
-        let _ = fs::remove_file(self.dir.join(format!("pod-{}-{}.yaml", pod.namespace, pod.name)));
+        let _ = fs::remove_file(
+            self.dir
+                .join(format!("pod-{}-{}.yaml", pod.namespace, pod.name)),
+        );
     }
 
     /// Writes a file at once: who watches the directory never sees half of it. JSON is YAML.
     fn write(&self, file: &str, manifest: &Value) {
         let temporary = self.dir.join(format!(".{file}.new"));
         let written = fs::write(&temporary, manifest.to_string());
-        written.and_then(|()| fs::rename(&temporary, self.dir.join(file))).expect("a manifest can be written");
+        written
+            .and_then(|()| fs::rename(&temporary, self.dir.join(file)))
+            .expect("a manifest can be written");
     }
 }

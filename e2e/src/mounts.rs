@@ -32,14 +32,26 @@ pub fn contain(hidden: &[PathBuf], root: Option<&Path>) -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
     if let Some(root) = root {
-        mount(Some("/"), root, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)?;
+        mount(
+            Some("/"),
+            root,
+            NONE,
+            MsFlags::MS_BIND | MsFlags::MS_REC,
+            NONE,
+        )?;
     }
     hidden.iter().try_for_each(|dir| tmpfs(dir))
 }
 
 fn tmpfs(at: &Path) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    Ok(mount(Some("tmpfs"), at, Some("tmpfs"), flags, Some("mode=0755"))?)
+    Ok(mount(
+        Some("tmpfs"),
+        at,
+        Some("tmpfs"),
+        flags,
+        Some("mode=0755"),
+    )?)
 }
 
 /// Gives `parent` the empty directories `names`, which the machine may not have: a tmpfs takes the place of `parent`,
@@ -50,7 +62,11 @@ fn private_children(parent: &Path, names: &[&str]) -> io::Result<()> {
     tmpfs(stage)?;
     for entry in fs::read_dir(parent)? {
         let entry = entry?;
-        let (from, to, kind) = (entry.path(), stage.join(entry.file_name()), entry.file_type()?);
+        let (from, to, kind) = (
+            entry.path(),
+            stage.join(entry.file_name()),
+            entry.file_type()?,
+        );
         if names.iter().any(|name| entry.file_name() == *name) {
             continue;
         }
@@ -64,7 +80,13 @@ fn private_children(parent: &Path, names: &[&str]) -> io::Result<()> {
             File::create(&to)?;
         }
         // What disappears between listing and binding is not missed.
-        let _ = mount(Some(&from), &to, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE);
+        let _ = mount(
+            Some(&from),
+            &to,
+            NONE,
+            MsFlags::MS_BIND | MsFlags::MS_REC,
+            NONE,
+        );
     }
     for name in names {
         fs::create_dir(stage.join(name))?;

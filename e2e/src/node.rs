@@ -44,16 +44,35 @@ impl Node {
     /// # Errors
     /// [`NodeError::Unable`] where this process lacks the right or `ip` is not installed.
     pub fn new() -> Result<Self, NodeError> {
-        let scratch = tempfile::Builder::new().prefix("plexus-").tempdir().map_err(NodeError::Failed)?;
+        let scratch = tempfile::Builder::new()
+            .prefix("plexus-")
+            .tempdir()
+            .map_err(NodeError::Failed)?;
         fs::create_dir(scratch.path().join("bin")).map_err(NodeError::Failed)?;
-        let (mnt, net) = thread::scope(|scope| scope.spawn(make_namespaces).join().expect("it does not panic"))?;
-        let node = Self { mnt, net, scratch, sandboxes: AtomicU32::new(0) };
-        match node.run(|| Command::new("ip").args(["link", "set", "lo", "up"]).status()) {
+        let (mnt, net) = thread::scope(|scope| {
+            scope
+                .spawn(make_namespaces)
+                .join()
+                .expect("it does not panic")
+        })?;
+        let node = Self {
+            mnt,
+            net,
+            scratch,
+            sandboxes: AtomicU32::new(0),
+        };
+        match node.run(|| {
+            Command::new("ip")
+                .args(["link", "set", "lo", "up"])
+                .status()
+        }) {
             Ok(status) if status.success() => Ok(node),
-            Ok(status) => Err(NodeError::Failed(io::Error::other(format!("ip link set lo up: {status}")))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(NodeError::Unable("ip is missing (Debian's package iproute2)".into()))
-            }
+            Ok(status) => Err(NodeError::Failed(io::Error::other(format!(
+                "ip link set lo up: {status}"
+            )))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(NodeError::Unable(
+                "ip is missing (Debian's package iproute2)".into(),
+            )),
             Err(error) => Err(NodeError::Failed(error)),
         }
     }
@@ -63,7 +82,8 @@ impl Node {
         let name = thread::current().name().unwrap_or("node").to_owned();
         thread::scope(|scope| {
             let thread = thread::Builder::new().name(name).spawn_scoped(scope, || {
-                self.enter().unwrap_or_else(|error| panic!("cannot enter the node: {error}"));
+                self.enter()
+                    .unwrap_or_else(|error| panic!("cannot enter the node: {error}"));
                 job()
             });
             thread.expect("a thread can be started").join()
@@ -116,11 +136,15 @@ impl Node {
         if !program.exists() {
             place(&binary("scripted-plugin"), &program);
         }
-        let file = ScriptFile { log: self.call_log(), script: script.clone() };
+        let file = ScriptFile {
+            log: self.call_log(),
+            script: script.clone(),
+        };
         let text = serde_json::to_vec(&file).expect("a script is JSON");
         let temporary = self.bin_dir().join(format!(".{name}.new"));
         fs::write(&temporary, text).expect("the script can be written");
-        fs::rename(&temporary, ScriptFile::path_beside(&program)).expect("the script can be put in place");
+        fs::rename(&temporary, ScriptFile::path_beside(&program))
+            .expect("the script can be put in place");
     }
 
     /// Puts the real plugins `names` beside the scripted ones, from `dir`.
@@ -147,11 +171,20 @@ impl Node {
 
     /// The processes on this node.
     pub fn processes(&self) -> BTreeSet<Pid> {
-        let Ok(own) = self.mnt.metadata().map(|meta| meta.ino()) else { return BTreeSet::new() };
-        let Ok(entries) = fs::read_dir("/proc") else { return BTreeSet::new() };
-        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));
+        let Ok(own) = self.mnt.metadata().map(|meta| meta.ino()) else {
+            return BTreeSet::new();
+        };
+        let Ok(entries) = fs::read_dir("/proc") else {
+            return BTreeSet::new();
+        };
+        let pids = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));
         // A process that has ended, or that is not ours, has no such file for us.
-        pids.filter(|pid| fs::metadata(format!("/proc/{pid}/ns/mnt")).is_ok_and(|meta| meta.ino() == own)).collect()
+        pids.filter(|pid| {
+            fs::metadata(format!("/proc/{pid}/ns/mnt")).is_ok_and(|meta| meta.ino() == own)
+        })
+        .collect()
     }
 
     fn call_log(&self) -> PathBuf {
@@ -172,7 +205,11 @@ impl Drop for Node {
         // Whatever a test or a killed daemon left running. A process may fork until it is killed, hence the rounds.
         let mut killed = BTreeSet::new();
         loop {
-            let found: Vec<_> = self.processes().into_iter().filter(|pid| killed.insert(*pid)).collect();
+            let found: Vec<_> = self
+                .processes()
+                .into_iter()
+                .filter(|pid| killed.insert(*pid))
+                .collect();
             if found.is_empty() {
                 break;
             }
@@ -193,7 +230,9 @@ fn make_namespaces() -> Result<(File, File), NodeError> {
         Err(error) => return Err(NodeError::Failed(error.into())),
     }
     mounts::furnish().map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EPERM | Errno::EACCES) => NodeError::Unable(format!("no right to mount: {error}")),
+        Some(Errno::EPERM | Errno::EACCES) => {
+            NodeError::Unable(format!("no right to mount: {error}"))
+        }
         _ => NodeError::Failed(error),
     })?;
     let open = |kind| File::open(format!("/proc/thread-self/ns/{kind}")).map_err(NodeError::Failed);
@@ -206,14 +245,23 @@ fn make_namespaces() -> Result<(File, File), NodeError> {
 fn place(from: &Path, to: &Path) {
     if fs::hard_link(from, to).is_err() {
         let status = Command::new("cp").arg(from).arg(to).status();
-        assert!(status.is_ok_and(|status| status.success()), "cannot copy {} to {}", from.display(), to.display());
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "cannot copy {} to {}",
+            from.display(),
+            to.display()
+        );
     }
 }
 
 /// Panics with what `ip` said unless it succeeded.
 pub fn expect_success(arguments: &str, output: io::Result<Output>) {
     let output = output.unwrap_or_else(|error| panic!("ip {arguments}: {error}"));
-    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    assert!(
+        output.status.success(),
+        "ip {arguments}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
 }
 
 /// A [`Node`], or the test is skipped where this process may not make one.

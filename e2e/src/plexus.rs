@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::binaries::binary;
-use crate::{Call, Changes, Daemon, Flavour, Manifests, Node, Pod, Runtime, Sandbox, Script, Step, Target};
+use crate::{
+    Call, Changes, Daemon, Flavour, Manifests, Node, Pod, Runtime, Sandbox, Script, Step, Target,
+};
 
 /// The plugin of the default network `pods`.
 pub const MAIN: &str = "main";
@@ -40,15 +42,25 @@ impl<'n> Plexus<'n> {
         node.plugin(MAIN, &attaches());
         let manifests = Manifests::new(node.scratch().join("manifests"));
         let default = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": MAIN}]});
-        let config = with_keys(json!({"clusterNetwork": write(node, "default.conflist", &default)}), keys);
+        let config = with_keys(
+            json!({"clusterNetwork": write(node, "default.conflist", &default)}),
+            keys,
+        );
         let daemon = Daemon::start(node, &config, manifests.dir());
-        Self { node, manifests, config, daemon, runtime: runtime(node, json!({})) }
+        Self {
+            node,
+            manifests,
+            config,
+            daemon,
+            runtime: runtime(node, json!({})),
+        }
     }
 
     /// Writes the definition `default/NAME`, whose only plugin is a scripted one of the same name.
     pub fn network(&self, name: &str, script: &Script) {
         self.node.plugin(name, script);
-        self.manifests.definition(name, &json!({"cniVersion": "1.0.0", "type": name}));
+        self.manifests
+            .definition(name, &json!({"cniVersion": "1.0.0", "type": name}));
     }
 
     /// The same for each of these names, with plugins that make their interface and remove it.
@@ -66,7 +78,11 @@ impl<'n> Plexus<'n> {
     /// The sandbox of a new pod that asks for `networks`; of none where that is empty.
     pub fn sandbox(&self, pod: &str, networks: &str) -> (Sandbox<'n>, Target) {
         let sandbox = self.node.sandbox(pod);
-        let pod = if networks.is_empty() { Pod::new(pod) } else { Pod::new(pod).with_networks(networks) };
+        let pod = if networks.is_empty() {
+            Pod::new(pod)
+        } else {
+            Pod::new(pod).with_networks(networks)
+        };
         let target = target(&sandbox, &pod);
         (sandbox, target)
     }
@@ -86,7 +102,11 @@ impl<'n> Plexus<'n> {
 
     /// The calls of one verb.
     pub fn calls_of(&self, verb: &str) -> Vec<Call> {
-        self.node.calls().into_iter().filter(|call| call.verb == verb).collect()
+        self.node
+            .calls()
+            .into_iter()
+            .filter(|call| call.verb == verb)
+            .collect()
     }
 
     /// The network-status of a pod, where there is one.
@@ -120,14 +140,16 @@ impl<'n> Plexus<'n> {
     #[track_caller]
     pub fn record(&self) -> String {
         let path = self.record_path();
-        self.node.run(|| fs::read_to_string(path).expect("a record can be read"))
+        self.node
+            .run(|| fs::read_to_string(path).expect("a record can be read"))
     }
 
     /// Gives the only record another content.
     #[track_caller]
     pub fn write_record(&self, content: &str) {
         let path = self.record_path();
-        self.node.run(|| fs::write(path, content).expect("a record can be written"));
+        self.node
+            .run(|| fs::write(path, content).expect("a record can be written"));
     }
 
     #[track_caller]
@@ -143,25 +165,45 @@ impl<'n> Plexus<'n> {
     pub fn assert_nothing_left(&self, sandbox: &Sandbox<'_>) {
         assert_eq!(self.files("ledger"), [""; 0], "records");
         let files = list(self.manifests.dir());
-        let status = files.iter().find(|file| file.ends_with("network-status.json"));
+        let status = files
+            .iter()
+            .find(|file| file.ends_with("network-status.json"));
         assert_eq!(status, None, "network-status");
         let links: Vec<_> = sandbox.links().into_iter().map(|link| link.name).collect();
         assert_eq!(links, ["lo"], "links in the sandbox");
         assert_eq!(self.node.processes().len(), 1, "processes besides plexusd");
         let calls = self.node.calls();
-        for (index, add) in calls.iter().enumerate().filter(|(_, call)| call.verb == "ADD") {
+        for (index, add) in calls
+            .iter()
+            .enumerate()
+            .filter(|(_, call)| call.verb == "ADD")
+        {
             let key = |call: &Call| {
-                (call.plugin.clone(), call.env("CNI_CONTAINERID").to_owned(), call.env("CNI_IFNAME").to_owned())
+                (
+                    call.plugin.clone(),
+                    call.env("CNI_CONTAINERID").to_owned(),
+                    call.env("CNI_IFNAME").to_owned(),
+                )
             };
-            let deleted = calls[index..].iter().any(|call| call.verb == "DEL" && key(call) == key(add));
-            assert!(deleted, "no DEL follows {} in {:?}", add.summary(), self.calls());
+            let deleted = calls[index..]
+                .iter()
+                .any(|call| call.verb == "DEL" && key(call) == key(add));
+            assert!(
+                deleted,
+                "no DEL follows {} in {:?}",
+                add.summary(),
+                self.calls()
+            );
         }
     }
 }
 
 /// Waits until the files in a directory of the daemon's state are those of these containers.
 pub fn wait_files(node: &Node, dir: &str, containers: &[&Target]) {
-    let mut wanted: Vec<_> = containers.iter().map(|target| target.container.clone()).collect();
+    let mut wanted: Vec<_> = containers
+        .iter()
+        .map(|target| target.container.clone())
+        .collect();
     wanted.sort();
     let changes = Changes::watch(node, &[&Path::new(STATE).join(dir)]);
     changes.until_none(|| Some(containers_in(node, dir)).filter(|found| *found != wanted));
@@ -169,7 +211,14 @@ pub fn wait_files(node: &Node, dir: &str, containers: &[&Target]) {
 
 fn containers_in(node: &Node, dir: &str) -> Vec<String> {
     let names = files(node, dir);
-    names.iter().map(|name| name.split_once(':').map_or(&**name, |(id, _)| id).to_owned()).collect()
+    names
+        .iter()
+        .map(|name| {
+            name.split_once(':')
+                .map_or(&**name, |(id, _)| id)
+                .to_owned()
+        })
+        .collect()
 }
 
 fn files(node: &Node, dir: &str) -> Vec<String> {
@@ -199,13 +248,16 @@ pub fn target(sandbox: &Sandbox<'_>, pod: &Pod) -> Target {
 
 /// A plugin that makes its interface and removes it.
 pub fn attaches() -> Script {
-    Script::new().on("ADD", [Step::Link("bridge".into())]).on("DEL", [Step::Unlink])
+    Script::new()
+        .on("ADD", [Step::Link("bridge".into())])
+        .on("DEL", [Step::Unlink])
 }
 
 /// Writes a JSON file among the node's files; its path.
 pub fn write(node: &Node, name: &str, value: &Value) -> PathBuf {
     let path = node.scratch().join(name);
-    fs::create_dir_all(path.parent().expect("it is in a directory")).expect("a directory can be made");
+    fs::create_dir_all(path.parent().expect("it is in a directory"))
+        .expect("a directory can be made");
     fs::write(&path, value.to_string()).expect("a file can be written");
     path
 }
@@ -213,14 +265,18 @@ pub fn write(node: &Node, name: &str, value: &Value) -> PathBuf {
 /// The names of the files in a directory, in order; none where it is not there.
 fn list(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }
 
 /// `value` with these keys set; null removes one.
 pub fn with_keys(mut value: Value, keys: Value) -> Value {
-    let (Value::Object(map), Value::Object(keys)) = (&mut value, keys) else { panic!("keys are an object's") };
+    let (Value::Object(map), Value::Object(keys)) = (&mut value, keys) else {
+        panic!("keys are an object's")
+    };
     map.extend(keys);
     map.retain(|_, value| !value.is_null());
     value

@@ -50,7 +50,8 @@ pub struct Call {
 impl Call {
     /// The configuration on its stdin.
     pub fn config(&self) -> Value {
-        serde_json::from_str(&self.stdin).unwrap_or_else(|error| panic!("{} {}: {error}", self.plugin, self.verb))
+        serde_json::from_str(&self.stdin)
+            .unwrap_or_else(|error| panic!("{} {}: {error}", self.plugin, self.verb))
     }
 
     /// A variable of its environment; empty where it is not set.
@@ -62,7 +63,8 @@ impl Call {
     /// a shell or `make` may leave some open, and then everything below has them.
     pub fn leaked_fds(&self) -> BTreeMap<String, String> {
         let inherited = |fd: &str, target: &str| {
-            fs::read_link(Path::new("/proc/self/fd").join(fd)).is_ok_and(|own| own == Path::new(target))
+            fs::read_link(Path::new("/proc/self/fd").join(fd))
+                .is_ok_and(|own| own == Path::new(target))
         };
         let mut fds = self.fds.clone();
         fds.retain(|fd, target| !matches!(fd.as_str(), "0" | "1" | "2") && !inherited(fd, target));
@@ -71,7 +73,9 @@ impl Call {
 
     /// `verb plugin ifname`: what a test compares a sequence of calls with.
     pub fn summary(&self) -> String {
-        format!("{} {} {}", self.verb, self.plugin, self.env("CNI_IFNAME")).trim_end().to_owned()
+        format!("{} {} {}", self.verb, self.plugin, self.env("CNI_IFNAME"))
+            .trim_end()
+            .to_owned()
     }
 }
 
@@ -80,7 +84,9 @@ pub fn read(path: &Path) -> Vec<Call> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let mut calls: Vec<Call> = Vec::new();
     for line in text.lines() {
-        match serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}: {line}", path.display())) {
+        match serde_json::from_str(line)
+            .unwrap_or_else(|error| panic!("{}: {error}: {line}", path.display()))
+        {
             Entry::Start(call) => calls.push(*call),
             // The last call with this process ID: the kernel uses them again.
             Entry::End(pid, time) => {

@@ -66,7 +66,11 @@ pub struct Running {
 impl Target {
     /// The interface `ifname` of `pod`, whose sandbox is `sandbox`. As containerd does, it offers the pod's annotations.
     pub fn new(sandbox: &Sandbox<'_>, ifname: &str, pod: &Pod) -> Self {
-        let annotations = if pod.annotations.is_empty() { Value::Null } else { json!(pod.annotations) };
+        let annotations = if pod.annotations.is_empty() {
+            Value::Null
+        } else {
+            json!(pod.annotations)
+        };
         Self {
             container: sandbox.id().to_owned(),
             netns: sandbox.path().to_owned(),
@@ -81,7 +85,10 @@ impl Target {
     /// The same after the sandbox was removed: `CNI_NETNS` is empty.
     #[must_use]
     pub fn without_netns(&self) -> Self {
-        Self { netns: String::new(), ..self.clone() }
+        Self {
+            netns: String::new(),
+            ..self.clone()
+        }
     }
 
     /// The same with a variable of the environment set, or removed.
@@ -110,7 +117,15 @@ impl<'n> Runtime<'n> {
     /// A runtime that executes `plugin` with the plugin object `config`, which has `name` and `cniVersion`.
     pub fn new(node: &'n Node, flavour: Flavour, plugin: PathBuf, config: Value) -> Self {
         let cni_path = node.bin_dir().to_string_lossy().into_owned();
-        Self { node, flavour, plugin, config, cni_path, results: Mutex::default(), turn: AtomicUsize::new(0) }
+        Self {
+            node,
+            flavour,
+            plugin,
+            config,
+            cni_path,
+            results: Mutex::default(),
+            turn: AtomicUsize::new(0),
+        }
     }
 
     /// The same with another `CNI_PATH`.
@@ -145,12 +160,16 @@ impl<'n> Runtime<'n> {
 
     /// STATUS.
     pub fn status(&self) -> Answer {
-        self.execute("STATUS", &BTreeMap::new(), &self.config).wait()
+        self.execute("STATUS", &BTreeMap::new(), &self.config)
+            .wait()
     }
 
     /// GC, with the (container, interface) pairs that are still valid.
     pub fn gc(&self, valid: &[(&str, &str)]) -> Answer {
-        let valid: Vec<_> = valid.iter().map(|(id, ifname)| json!({"containerID": id, "ifname": ifname})).collect();
+        let valid: Vec<_> = valid
+            .iter()
+            .map(|(id, ifname)| json!({"containerID": id, "ifname": ifname}))
+            .collect();
         let mut config = self.config.clone();
         config["cni.dev/valid-attachments"] = json!(valid);
         config["cni.dev/attachments"] = json!(valid);
@@ -159,7 +178,12 @@ impl<'n> Runtime<'n> {
 
     /// VERSION.
     pub fn version(&self) -> Answer {
-        self.execute("VERSION", &BTreeMap::new(), &json!({"cniVersion": self.config["cniVersion"]})).wait()
+        self.execute(
+            "VERSION",
+            &BTreeMap::new(),
+            &json!({"cniVersion": self.config["cniVersion"]}),
+        )
+        .wait()
     }
 
     /// A pod's beginning, as this runtime does it: on failure the sandbox is gone when this returns.
@@ -202,26 +226,45 @@ impl<'n> Runtime<'n> {
             ("CNI_IFNAME", target.ifname.clone()),
             ("CNI_ARGS", self.cni_args(target)),
         ];
-        let mut env: BTreeMap<_, _> = env.into_iter().map(|(key, value)| (key.to_owned(), Some(value))).collect();
+        let mut env: BTreeMap<_, _> = env
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), Some(value)))
+            .collect();
         env.extend(target.env.clone());
         self.execute(verb, &env, &self.config_for(verb, target))
     }
 
     /// Executes the plugin with this environment over the runtime's own, and this configuration.
-    pub fn execute(&self, verb: &str, env: &BTreeMap<String, Option<String>>, config: &Value) -> Running {
+    pub fn execute(
+        &self,
+        verb: &str,
+        env: &BTreeMap<String, Option<String>>,
+        config: &Value,
+    ) -> Running {
         self.execute_raw(verb, env, config.to_string().into_bytes())
     }
 
     /// The same with any bytes on stdin.
-    pub fn execute_raw(&self, verb: &str, env: &BTreeMap<String, Option<String>>, stdin: Vec<u8>) -> Running {
+    pub fn execute_raw(
+        &self,
+        verb: &str,
+        env: &BTreeMap<String, Option<String>>,
+        stdin: Vec<u8>,
+    ) -> Running {
         let mut command = Command::new(&self.plugin);
-        command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         // libcni sets all of them, empty where they do not apply.
         for empty in ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS"] {
             command.env(empty, "");
         }
-        command.env("CNI_COMMAND", verb).env("CNI_PATH", &self.cni_path);
+        command
+            .env("CNI_COMMAND", verb)
+            .env("CNI_PATH", &self.cni_path);
         for (key, value) in env {
             match value {
                 Some(value) => command.env(key, value),
@@ -229,7 +272,8 @@ impl<'n> Runtime<'n> {
             };
         }
         let spawned = self.node.spawn(&mut command);
-        let mut child = spawned.unwrap_or_else(|error| panic!("{}: {error}", self.plugin.display()));
+        let mut child =
+            spawned.unwrap_or_else(|error| panic!("{}: {error}", self.plugin.display()));
         let mut pipe = child.stdin.take().expect("stdin is a pipe");
         // A plugin may answer without reading, or be killed.
         let writer = thread::spawn(move || drop(pipe.write_all(&stdin)));
@@ -245,21 +289,38 @@ impl<'n> Runtime<'n> {
             pairs.push(("K8S_POD_INFRA_CONTAINER_ID", &target.container));
             pairs.push(("K8S_POD_UID", &pod.uid));
         }
-        pairs.extend(target.args.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        pairs.extend(
+            target
+                .args
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str())),
+        );
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % pairs.len();
         pairs.rotate_left(turn);
-        pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(";")
+        pairs
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect::<Vec<_>>()
+            .join(";")
     }
 
     /// The configuration with what libcni adds to it: `runtimeConfig`, and `prevResult` for CHECK and DEL.
     fn config_for(&self, verb: &str, target: &Target) -> Value {
         let mut config = self.config.clone();
         let declared = |key: &str| self.config["capabilities"][key] == Value::Bool(true);
-        let args: Map<_, _> = target.capability_args.clone().into_iter().filter(|(key, _)| declared(key)).collect();
+        let args: Map<_, _> = target
+            .capability_args
+            .clone()
+            .into_iter()
+            .filter(|(key, _)| declared(key))
+            .collect();
         if !args.is_empty() {
             config["runtimeConfig"] = Value::Object(args);
         }
-        let old = matches!(config["cniVersion"].as_str(), None | Some("0.1.0" | "0.2.0" | "0.3.0" | "0.3.1"));
+        let old = matches!(
+            config["cniVersion"].as_str(),
+            None | Some("0.1.0" | "0.2.0" | "0.3.0" | "0.3.1")
+        );
         if verb != "ADD"
             && !old
             && let Some(result) = self.results().get(&key(target))
@@ -277,7 +338,11 @@ impl<'n> Runtime<'n> {
 impl Running {
     /// Waits for its end.
     pub fn wait(self) -> Answer {
-        let answer = self.child.wait_with_output().expect("a child can be waited for").into();
+        let answer = self
+            .child
+            .wait_with_output()
+            .expect("a child can be waited for")
+            .into();
         let _ = self.writer.join();
         answer
     }

@@ -24,10 +24,17 @@ impl<'n> Sandbox<'n> {
     pub(crate) fn new(node: &'n Node, name: &str, ordinal: u32) -> Self {
         let path = format!("/run/netns/{name}");
         // 64 hexadecimal digits, as containerd has them; different on every node.
-        let id = [0, 1, 2, 3].map(|part| format!("{:016x}", hash(node, ordinal, part))).concat();
+        let id = [0, 1, 2, 3]
+            .map(|part| format!("{:016x}", hash(node, ordinal, part)))
+            .concat();
         node.run(|| {
             File::create_new(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-            let made = thread::scope(|scope| scope.spawn(|| make_at(&path)).join().expect("it does not panic"));
+            let made = thread::scope(|scope| {
+                scope
+                    .spawn(|| make_at(&path))
+                    .join()
+                    .expect("it does not panic")
+            });
             made.unwrap_or_else(|error| panic!("{path}: {error}"));
         });
         let sandbox = Self { node, path, id };
@@ -53,14 +60,20 @@ impl<'n> Sandbox<'n> {
 
     /// The inode of the namespace.
     pub fn inode(&self) -> u64 {
-        self.node.run(|| fs::metadata(&self.path).unwrap_or_else(|error| panic!("{}: {error}", self.path)).ino())
+        self.node.run(|| {
+            fs::metadata(&self.path)
+                .unwrap_or_else(|error| panic!("{}: {error}", self.path))
+                .ino()
+        })
     }
 
     /// Runs `job` in the namespace.
     pub fn run<T: Send>(&self, job: impl FnOnce() -> T + Send) -> T {
         self.node.run(|| {
-            let namespace = File::open(&self.path).unwrap_or_else(|error| panic!("{}: {error}", self.path));
-            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap_or_else(|error| panic!("{}: {error}", self.path));
+            let namespace =
+                File::open(&self.path).unwrap_or_else(|error| panic!("{}: {error}", self.path));
+            setns(namespace, CloneFlags::CLONE_NEWNET)
+                .unwrap_or_else(|error| panic!("{}: {error}", self.path));
             job()
         })
     }
@@ -96,7 +109,13 @@ impl<'n> Sandbox<'n> {
 
 fn make_at(path: &str) -> nix::Result<()> {
     unshare(CloneFlags::CLONE_NEWNET)?;
-    mount(Some("/proc/thread-self/ns/net"), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+    mount(
+        Some("/proc/thread-self/ns/net"),
+        path,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )
 }
 
 fn hash(node: &Node, ordinal: u32, part: u8) -> u64 {

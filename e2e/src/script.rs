@@ -75,7 +75,8 @@ impl Script {
     /// Sets what it does on `verb`.
     #[must_use]
     pub fn on(mut self, verb: &str, steps: impl IntoIterator<Item = Step>) -> Self {
-        self.verbs.insert(verb.to_owned(), steps.into_iter().collect());
+        self.verbs
+            .insert(verb.to_owned(), steps.into_iter().collect());
         self
     }
 
@@ -107,7 +108,11 @@ impl Step {
         });
         if !gateway.is_empty() {
             result["ips"][0]["gateway"] = gateway.into();
-            let dst = if gateway.contains(':') { "::/0" } else { "0.0.0.0/0" };
+            let dst = if gateway.contains(':') {
+                "::/0"
+            } else {
+                "0.0.0.0/0"
+            };
             result["routes"] = json!([{"dst": dst, "gw": gateway}]);
         }
         Self::Result(result)

@@ -65,7 +65,13 @@ impl Sequences {
 
     fn play_next(&self, next: &AtomicU64, end: u64, outcome: &Mutex<Outcome>) -> bool {
         let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= end || !outcome.lock().expect("nobody panics with it").failed.is_empty() {
+        if seed >= end
+            || !outcome
+                .lock()
+                .expect("nobody panics with it")
+                .failed
+                .is_empty()
+        {
             return false;
         }
         let played = catch_unwind(AssertUnwindSafe(|| {

@@ -45,13 +45,16 @@ pub fn record(module: &str, reason: &str) {
         Some(test) => format!("{}::{test}", module.split("::").next().unwrap_or_default()),
     };
     assert!(
-        std::env::var("CI").is_ok_and(|ci| ci != "true") || std::env::var_os("CI").is_none() || is_allowed(&name),
+        std::env::var("CI").is_ok_and(|ci| ci != "true")
+            || std::env::var_os("CI").is_none()
+            || is_allowed(&name),
         "{name} cannot run here and is not in e2e/allowed-skips.txt: {reason}"
     );
     println!("skipped {name}: {reason}");
     let line = format!("{name}: {reason}\n");
     let file = OpenOptions::new().create(true).append(true).open(list());
-    file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the list of skipped tests can be written");
+    file.and_then(|mut file| file.write_all(line.as_bytes()))
+        .expect("the list of skipped tests can be written");
 }
 
 fn is_allowed(name: &str) -> bool {

@@ -22,9 +22,24 @@ const ALLOWED: [&str; 10] = [
 fn dependencies_come_from_crates_io_under_allowed_licences() {
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["metadata", "--locked", "--offline", "--format-version", "1", "--filter-platform", &platform]);
-    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo can be executed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    cargo.args([
+        "metadata",
+        "--locked",
+        "--offline",
+        "--format-version",
+        "1",
+        "--filter-platform",
+        &platform,
+    ]);
+    let output = cargo
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo can be executed");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
     let packages = metadata["packages"].as_array().expect("a list of packages");
     assert!(packages.len() > 4, "more than the workspace itself");
@@ -33,9 +48,14 @@ fn dependencies_come_from_crates_io_under_allowed_licences() {
 }
 
 fn problem(package: &Value) -> Option<String> {
-    let (name, licence) = (&package["name"], package["license"].as_str().unwrap_or("none"));
+    let (name, licence) = (
+        &package["name"],
+        package["license"].as_str().unwrap_or("none"),
+    );
     let source = package["source"].as_str();
-    if source.is_some_and(|source| source != "registry+https://github.com/rust-lang/crates.io-index") {
+    if source
+        .is_some_and(|source| source != "registry+https://github.com/rust-lang/crates.io-index")
+    {
         return Some(format!("{name} comes from {source:?}"));
     }
     (!is_allowed(licence)).then(|| format!("{name} has the licence {licence:?}"))
@@ -51,10 +71,17 @@ fn is_allowed(expression: &str) -> bool {
         let parts = split_outside_brackets(expression, operator);
         if parts.len() > 1 {
             let mut allowed = parts.into_iter().map(is_allowed);
-            return if any { allowed.any(|part| part) } else { allowed.all(|part| part) };
+            return if any {
+                allowed.any(|part| part)
+            } else {
+                allowed.all(|part| part)
+            };
         }
     }
-    expression.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).is_some_and(is_allowed)
+    expression
+        .strip_prefix('(')
+        .and_then(|rest| rest.strip_suffix(')'))
+        .is_some_and(is_allowed)
 }
 
 fn split_outside_brackets<'a>(text: &'a str, operator: &str) -> Vec<&'a str> {
@@ -86,7 +113,13 @@ fn licence_expressions_are_understood() {
     ] {
         assert!(is_allowed(allowed), "{allowed}");
     }
-    for refused in ["GPL-3.0", "MIT AND GPL-3.0", "(MIT OR GPL-3.0) AND MPL-2.0", "none", ""] {
+    for refused in [
+        "GPL-3.0",
+        "MIT AND GPL-3.0",
+        "(MIT OR GPL-3.0) AND MPL-2.0",
+        "none",
+        "",
+    ] {
         assert!(!is_allowed(refused), "{refused}");
     }
 }

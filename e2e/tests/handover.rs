@@ -10,7 +10,9 @@ use std::thread;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use plexus_e2e::binaries::binary;
-use plexus_e2e::{Changes, Daemon, Flavour, Manifests, Node, Pod, Runtime, Script, Step, Target, node};
+use plexus_e2e::{
+    Changes, Daemon, Flavour, Manifests, Node, Pod, Runtime, Script, Step, Target, node,
+};
 use serde_json::{Value, json};
 
 struct Stage<'n> {
@@ -23,15 +25,27 @@ struct Stage<'n> {
 impl<'n> Stage<'n> {
     /// A node whose default network is the plugin `primary`; its ADD begins with `first`.
     fn set(node: &'n Node, first: Option<Step>) -> Self {
-        let add = first.into_iter().chain([Step::Link("bridge".into()), Step::result("10.4.0.2/24", "10.4.0.1")]);
-        node.plugin("primary", &Script::new().on("ADD", add).on("DEL", [Step::Unlink]));
+        let add = first.into_iter().chain([
+            Step::Link("bridge".into()),
+            Step::result("10.4.0.2/24", "10.4.0.1"),
+        ]);
+        node.plugin(
+            "primary",
+            &Script::new().on("ADD", add).on("DEL", [Step::Unlink]),
+        );
         let network = node.scratch().join("primary.conf");
         let config = json!({"cniVersion": "1.0.0", "name": "primary", "type": "primary"});
         fs::write(&network, config.to_string()).expect("it can be written");
         let manifests = Manifests::new(node.scratch().join("manifests"));
         manifests.pod(&Pod::new("web"));
-        let config = json!({"binDir": node.bin_dir(), "clusterNetwork": &network, "logLevel": "debug"});
-        Self { node, manifests, config, network }
+        let config =
+            json!({"binDir": node.bin_dir(), "clusterNetwork": &network, "logLevel": "debug"});
+        Self {
+            node,
+            manifests,
+            config,
+            network,
+        }
     }
 
     fn daemon(&self) -> Daemon<'n> {
@@ -42,7 +56,10 @@ impl<'n> Stage<'n> {
     fn successor(&self) -> Daemon<'n> {
         let mut new = self.daemon();
         let socket = new.socket().to_owned();
-        let inode = || self.node.run(|| fs::metadata(&socket).map(|socket| socket.ino()).ok());
+        let inode = || {
+            self.node
+                .run(|| fs::metadata(&socket).map(|socket| socket.ino()).ok())
+        };
         let before = inode();
         let changes = Changes::watch(self.node, &[new.socket().parent().expect("a directory")]);
         new.launch();
@@ -52,8 +69,16 @@ impl<'n> Stage<'n> {
 
     /// What is in the directory of the socket.
     fn names(&self) -> Vec<String> {
-        let entries = self.node.run(|| fs::read_dir("/run/plexus").expect("it is there").flatten().collect::<Vec<_>>());
-        let mut names: Vec<_> = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let entries = self.node.run(|| {
+            fs::read_dir("/run/plexus")
+                .expect("it is there")
+                .flatten()
+                .collect::<Vec<_>>()
+        });
+        let mut names: Vec<_> = entries
+            .iter()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }
@@ -75,8 +100,10 @@ fn a_new_daemon_takes_over_and_the_call_in_flight_finishes_with_the_old() {
     old.wait_ready();
     let runtime = stage.runtime();
     let (first, second) = (node.sandbox("first"), node.sandbox("second"));
-    let (first, second) =
-        (Target::new(&first, "eth0", &Pod::new("web")), Target::new(&second, "eth0", &Pod::new("web")));
+    let (first, second) = (
+        Target::new(&first, "eth0", &Pod::new("web")),
+        Target::new(&second, "eth0", &Pod::new("web")),
+    );
     let in_flight = runtime.start("ADD", &first);
     let held = gate.wait();
     let mut new = stage.successor();
@@ -86,7 +113,13 @@ fn a_new_daemon_takes_over_and_the_call_in_flight_finishes_with_the_old() {
     in_flight.wait().result();
     gate.wait().release();
     queued.wait().result();
-    assert_eq!(node.calls().iter().filter(|call| call.verb == "ADD").count(), 2);
+    assert_eq!(
+        node.calls()
+            .iter()
+            .filter(|call| call.verb == "ADD")
+            .count(),
+        2
+    );
     // What the old one attached, the new one detaches.
     runtime.del(&first).expect_silence();
     runtime.del(&second).expect_silence();
@@ -125,13 +158,18 @@ fn a_daemon_that_stops_finishes_its_calls_and_whoever_comes_waits_for_the_next()
     daemon.wait_ready();
     let runtime = stage.runtime();
     let (first, second) = (node.sandbox("first"), node.sandbox("second"));
-    let (first, second) =
-        (Target::new(&first, "eth0", &Pod::new("web")), Target::new(&second, "eth0", &Pod::new("web")));
+    let (first, second) = (
+        Target::new(&first, "eth0", &Pod::new("web")),
+        Target::new(&second, "eth0", &Pod::new("web")),
+    );
     let in_flight = runtime.start("ADD", &first);
     let held = gate.wait();
     let changes = Changes::watch(&node, &[daemon.socket().parent().expect("a directory")]);
     daemon.terminate();
-    changes.until_none(|| node.run(|| daemon.socket().exists()).then_some("the socket"));
+    changes.until_none(|| {
+        node.run(|| daemon.socket().exists())
+            .then_some("the socket")
+    });
     let waiting = runtime.start("ADD", &second);
     held.release();
     in_flight.wait().result();
@@ -181,9 +219,14 @@ fn a_caller_that_has_come_and_not_spoken_yet_is_answered() {
     let mut old = stage.daemon();
     old.launch();
     old.wait_ready();
-    let connect = || node.run(|| UnixStream::connect(old.socket())).expect("it listens");
+    let connect = || {
+        node.run(|| UnixStream::connect(old.socket()))
+            .expect("it listens")
+    };
     let ask = |mut caller: UnixStream, path: &str| {
-        caller.write_all(format!("GET {path} HTTP/1.1\r\nHost: plexus\r\n\r\n").as_bytes()).expect("it reads");
+        caller
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: plexus\r\n\r\n").as_bytes())
+            .expect("it reads");
         let mut answer = String::new();
         caller.read_to_string(&mut answer).expect("it answers");
         assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer:?}");
@@ -239,8 +282,10 @@ fn a_daemon_that_waits_for_the_ledger_makes_way_for_another() {
     old.wait_ready();
     let runtime = stage.runtime();
     let (first, second) = (node.sandbox("first"), node.sandbox("second"));
-    let (first, second) =
-        (Target::new(&first, "eth0", &Pod::new("web")), Target::new(&second, "eth0", &Pod::new("web")));
+    let (first, second) = (
+        Target::new(&first, "eth0", &Pod::new("web")),
+        Target::new(&second, "eth0", &Pod::new("web")),
+    );
     let in_flight = runtime.start("ADD", &first);
     let held = gate.wait();
     let mut one = stage.successor();
@@ -271,13 +316,19 @@ fn a_socket_that_is_removed_is_made_again() {
     let removals: [fn(&Path); 3] = [
         |socket| fs::remove_file(socket).expect("it is there"),
         |socket| fs::rename(socket, socket.with_extension("moved")).expect("it is there"),
-        |socket| fs::rename(socket.parent().expect("a directory"), "/run/elsewhere").expect("it is there"),
+        |socket| {
+            fs::rename(socket.parent().expect("a directory"), "/run/elsewhere")
+                .expect("it is there")
+        },
     ];
     for (turn, remove) in removals.into_iter().enumerate() {
         let socket = daemon.socket().to_owned();
         node.run(|| remove(&socket));
         runtime.status().expect_silence();
-        let warnings = daemon.log().matches("the socket was removed by another program").count();
+        let warnings = daemon
+            .log()
+            .matches("the socket was removed by another program")
+            .count();
         assert_eq!(warnings, turn + 1, "{}", daemon.log());
     }
     daemon.stop();
@@ -293,11 +344,18 @@ fn a_daemon_whose_socket_cannot_be_made_again_ends() {
     daemon.wait_ready();
     node.run(|| {
         // In the way of the next one.
-        fs::create_dir(format!("/run/plexus/.plexus.sock.{}", daemon.pid())).expect("it can be made");
+        fs::create_dir(format!("/run/plexus/.plexus.sock.{}", daemon.pid()))
+            .expect("it can be made");
         fs::remove_file(daemon.socket()).expect("it is there");
     });
     assert!(!daemon.wait_end().success());
-    assert!(daemon.log().contains("the socket was removed, and cannot be made again"), "{}", daemon.log());
+    assert!(
+        daemon
+            .log()
+            .contains("the socket was removed, and cannot be made again"),
+        "{}",
+        daemon.log()
+    );
 }
 
 #[test]
@@ -311,14 +369,25 @@ fn what_killed_daemons_left_beside_the_socket_is_swept_up() {
         // As they are between two lines of taking over or letting go: of a process that is no more, of one that is about to
         // listen, and of one that does.
         for pid in ["4194305", "1"] {
-            drop(UnixListener::bind(format!("/run/plexus/.plexus.sock.{pid}")).expect("it can be bound"));
+            drop(
+                UnixListener::bind(format!("/run/plexus/.plexus.sock.{pid}"))
+                    .expect("it can be bound"),
+            );
         }
         fs::write("/run/plexus/.plexus.sock.notes", "of somebody else").expect("it can be written");
         UnixListener::bind("/run/plexus/.plexus.sock.2").expect("it can be bound")
     });
     let mut new = stage.successor();
     new.wait_ready();
-    assert_eq!(stage.names(), [".plexus.sock.1", ".plexus.sock.2", ".plexus.sock.notes", "plexus.sock"]);
+    assert_eq!(
+        stage.names(),
+        [
+            ".plexus.sock.1",
+            ".plexus.sock.2",
+            ".plexus.sock.notes",
+            "plexus.sock"
+        ]
+    );
     daemon.stop();
     new.stop();
 }
@@ -331,13 +400,26 @@ fn a_stopped_daemon_that_holds_the_ledger_is_named() {
     old.launch();
     old.wait_ready();
     let pid = old.pid();
-    let signal = |signal| kill(Pid::from_raw(i32::try_from(pid).expect("a process ID")), signal).expect("it is there");
+    let signal = |signal| {
+        kill(
+            Pid::from_raw(i32::try_from(pid).expect("a process ID")),
+            signal,
+        )
+        .expect("it is there")
+    };
     signal(Signal::SIGSTOP);
     let mut new = stage.successor();
     new.wait_log("waiting for the ledger");
     let reply = new.get("/readyz").expect("an answer");
-    for part in [format!("(pid {pid}, which is stopped)"), format!("`kill -CONT {pid}`"), format!("`kill -9 {pid}`")] {
-        assert!(reply.status == 500 && reply.body.contains(&part), "{part}: {reply:?}");
+    for part in [
+        format!("(pid {pid}, which is stopped)"),
+        format!("`kill -CONT {pid}`"),
+        format!("`kill -9 {pid}`"),
+    ] {
+        assert!(
+            reply.status == 500 && reply.body.contains(&part),
+            "{part}: {reply:?}"
+        );
     }
     let (runtime, sandbox) = (stage.runtime(), node.sandbox("pod"));
     let target = Target::new(&sandbox, "eth0", &Pod::new("web"));
@@ -385,7 +467,12 @@ fn a_daemon_without_the_default_network_takes_over_to_uninstall_alone() {
     useless.wait_log("a plexusd that runs serves on");
     leaving.launch_to("uninstall");
     old.wait_log("another plexusd serves; this one stands by");
-    assert_eq!(old.log().matches("another plexusd takes over").count(), 1, "{}", old.log());
+    assert_eq!(
+        old.log().matches("another plexusd takes over").count(),
+        1,
+        "{}",
+        old.log()
+    );
     useless.stop();
     old.stop();
     leaving.stop();

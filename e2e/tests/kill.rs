@@ -9,12 +9,22 @@ use plexus_e2e::{NodeError, or_skip, skip};
 fn nothing_leaks_and_nothing_living_is_hurt() {
     plexus_api::rows!("R-067", "R-085");
     let plugins = or_skip!(plugin_dir(&PLUGINS));
-    let outcome = match (Sequences { plugins, first: 1, count: 20 }.play()) {
+    let outcome = match (Sequences {
+        plugins,
+        first: 1,
+        count: 20,
+    }
+    .play())
+    {
         Ok(outcome) => outcome,
         Err(NodeError::Unable(reason)) => skip!("{reason}"),
         Err(NodeError::Failed(error)) => panic!("cannot make a node: {error}"),
     };
-    assert!(outcome.failed.is_empty(), "see `make soak SEED={} COUNT=1`", outcome.failed[0]);
+    assert!(
+        outcome.failed.is_empty(),
+        "see `make soak SEED={} COUNT=1`",
+        outcome.failed[0]
+    );
     assert_eq!(outcome.played, 20);
     assert!(outcome.kills >= 20, "{outcome:?}");
 }

@@ -17,9 +17,15 @@ fn contained(node: &Node, keys: Value) -> (Daemon<'_>, Manifests) {
     manifests.definition("lan", &json!({"cniVersion": "1.0.0", "type": "second"}));
     // The daemon's own configuration is in its container.
     let default = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "main"}]});
-    let config = with_keys(json!({"delegates": [default], "recoveryInterval": "50ms"}), keys);
+    let config = with_keys(
+        json!({"delegates": [default], "recoveryInterval": "50ms"}),
+        keys,
+    );
     let daemon = Daemon::new(node, &config, manifests.dir());
-    (daemon.hiding([PathBuf::from("/run/netns"), node.bin_dir()]), manifests)
+    (
+        daemon.hiding([PathBuf::from("/run/netns"), node.bin_dir()]),
+        manifests,
+    )
 }
 
 fn pod() -> Pod {
@@ -38,7 +44,11 @@ fn serves_a_pod(node: &Node, daemon: &Daemon<'_>, sandbox: &Sandbox<'_>) {
     runtime.del(&target).expect_silence();
     assert_eq!(sandbox.links().len(), 1, "lo alone");
     let calls: Vec<_> = node.calls().iter().map(Call::summary).collect();
-    assert_eq!(calls.iter().filter(|call| call.starts_with("DEL")).count(), 2, "{calls:?}");
+    assert_eq!(
+        calls.iter().filter(|call| call.starts_with("DEL")).count(),
+        2,
+        "{calls:?}"
+    );
 }
 
 #[test]
@@ -109,7 +119,10 @@ fn a_root_that_is_not_mounted_is_passed_over() {
     let node = node!();
     let root = node.scratch().join("hostroot");
     fs::create_dir(&root).expect("a directory can be made");
-    let (mut daemon, _manifests) = contained(&node, json!({"chrootDir": root, "mountNamespace": "caller"}));
+    let (mut daemon, _manifests) = contained(
+        &node,
+        json!({"chrootDir": root, "mountNamespace": "caller"}),
+    );
     daemon.restart();
     daemon.wait_log("nothing is mounted there");
     serves_a_pod(&node, &daemon, &node.sandbox("web"));
@@ -121,7 +134,11 @@ fn a_path_that_is_no_mount_namespace_stops_the_start() {
     let (mut daemon, _manifests) = contained(&node, json!({"mountNamespace": "/proc/self/ns/net"}));
     daemon.launch();
     assert!(!daemon.wait_end().success());
-    assert!(daemon.log().contains("mountNamespace /proc/self/ns/net"), "{}", daemon.log());
+    assert!(
+        daemon.log().contains("mountNamespace /proc/self/ns/net"),
+        "{}",
+        daemon.log()
+    );
 }
 
 #[test]
@@ -131,15 +148,24 @@ fn a_daemon_does_not_answer_the_readiness_probe_of_another_container() {
     daemon.restart();
     let probe = |namespaces: &[&str], what: &str| {
         let mut command = Command::new(namespaces[0]);
-        command.args(&namespaces[1..]).arg(binary("plexusd")).args(["probe", what]);
+        command
+            .args(&namespaces[1..])
+            .arg(binary("plexusd"))
+            .args(["probe", what]);
         let output = node.run(|| command.output()).expect("it can be executed");
-        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
     };
     let (pid, there) = (daemon.pid().to_string(), ["nsenter", "--mount", "--target"]);
     let there = [&there[..], &[pid.as_str()]].concat();
     assert_eq!(probe(&there, "ready"), (true, String::new()));
     let (well, said) = probe(&["env"], "ready");
-    assert!(!well && said.contains(&format!("that of another container (pid {pid})")), "{said}");
+    assert!(
+        !well && said.contains(&format!("that of another container (pid {pid})")),
+        "{said}"
+    );
     // Or one that stands by would be ended.
     assert_eq!(probe(&["env"], "live"), (true, String::new()));
 }
@@ -151,7 +177,9 @@ fn without_the_hosts_processes_a_call_is_told_what_is_missing() {
     let mut daemon = daemon.with_own_pids();
     daemon.restart();
     let sandbox = node.sandbox("web");
-    runtime(&node, json!({})).add(&Target::new(&sandbox, "eth0", &pod())).expect_error(11, &["hostPID: true"]);
+    runtime(&node, json!({}))
+        .add(&Target::new(&sandbox, "eth0", &pod()))
+        .expect_error(11, &["hostPID: true"]);
     assert!(daemon.log().contains("hostPID: true"), "{}", daemon.log());
     assert!(node.calls().is_empty(), "no plugin ran in the wrong place");
 }

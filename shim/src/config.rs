@@ -13,19 +13,32 @@ impl Config {
     /// # Errors
     /// [`Code::Decode`] where it is not a JSON object (P-030).
     pub fn parse(stdin: &[u8]) -> Result<Self, CniError> {
-        let wrong =
-            |why: &str| CniError::new(Code::Decode, format!("the configuration on stdin is not a JSON object: {why}"));
+        let wrong = |why: &str| {
+            CniError::new(
+                Code::Decode,
+                format!("the configuration on stdin is not a JSON object: {why}"),
+            )
+        };
         let text = std::str::from_utf8(stdin).map_err(|error| wrong(&error.to_string()))?;
         let map = serde_json::from_str(text).map_err(|error| {
             // Errors of syntax say where; those of type quote what they found, which may be a secret (P-047).
-            if error.is_data() { wrong("it is JSON of another type") } else { wrong(&error.to_string()) }
+            if error.is_data() {
+                wrong("it is JSON of another type")
+            } else {
+                wrong(&error.to_string())
+            }
         })?;
         Ok(Self(map))
     }
 
     /// The value of `key`, found as Go's decoder finds it: whatever its case, the exact spelling first.
     pub fn raw(&self, key: &str) -> Option<&RawValue> {
-        let any_case = || self.0.iter().find(|(other, _)| other.eq_ignore_ascii_case(key)).map(|(_, raw)| raw);
+        let any_case = || {
+            self.0
+                .iter()
+                .find(|(other, _)| other.eq_ignore_ascii_case(key))
+                .map(|(_, raw)| raw)
+        };
         self.0.get(key).or_else(any_case).map(AsRef::as_ref)
     }
 
@@ -34,9 +47,15 @@ impl Config {
     /// # Errors
     /// [`Code::InvalidConfig`] where it is not a string.
     pub fn text(&self, key: &str) -> Result<Option<String>, CniError> {
-        let Some(raw) = self.raw(key) else { return Ok(None) };
-        let text: Option<String> = serde_json::from_str(raw.get())
-            .map_err(|_| CniError::new(Code::InvalidConfig, format!("configuration key {key:?} must be a string")))?;
+        let Some(raw) = self.raw(key) else {
+            return Ok(None);
+        };
+        let text: Option<String> = serde_json::from_str(raw.get()).map_err(|_| {
+            CniError::new(
+                Code::InvalidConfig,
+                format!("configuration key {key:?} must be a string"),
+            )
+        })?;
         Ok(text.filter(|text| !text.is_empty()))
     }
 
@@ -62,7 +81,8 @@ impl Config {
         };
         if version < since {
             let msg = format!("cniVersion {version} of the configuration does not have {verb}");
-            return Err(CniError::new(Code::IncompatibleVersion, msg).with_details(format!("{verb} needs {since}")));
+            return Err(CniError::new(Code::IncompatibleVersion, msg)
+                .with_details(format!("{verb} needs {since}")));
         }
         Ok(())
     }

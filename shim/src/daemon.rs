@@ -63,7 +63,9 @@ pub fn ask(request: &Request, socket: &Path, verb: Verb, wait: Duration) -> Resu
         };
         if !told {
             let (wait, socket) = (timer::in_seconds(wait), socket.display());
-            output::log(&format!("{verb} waits up to {wait} for plexusd at {socket}"));
+            output::log(&format!(
+                "{verb} waits up to {wait} for plexusd at {socket}"
+            ));
             told = true;
         }
         thread::sleep(pause.min(left));
@@ -91,8 +93,13 @@ fn away(failure: &Failure, socket: &Path, wait: Duration) -> Away {
              is it being replaced, or does it refuse this user? See its log"
         ),
         Failure::NoAnswer(error) => {
-            format!("plexusd at {socket} took the call but gave no answer ({error}); was it stopped? See its log")
+            format!(
+                "plexusd at {socket} took the call but gave no answer ({error}); was it stopped? See its log"
+            )
         }
     };
-    Away { unseen: !matches!(failure, Failure::NoAnswer(_)), text }
+    Away {
+        unseen: !matches!(failure, Failure::NoAnswer(_)),
+        text,
+    }
 }

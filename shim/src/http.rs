@@ -56,12 +56,17 @@ impl Request {
     /// Connects to `socket`, sends the request and reads the answer, all before the deadline.
     pub fn send(&self, socket: &Path, deadline: Duration) -> Result<Answer, Failure> {
         let stream = connect(socket).map_err(Failure::Connect)?;
-        let mut exchange = Exchange { stream, timer: Timer::start(deadline) };
+        let mut exchange = Exchange {
+            stream,
+            timer: Timer::start(deadline),
+        };
         // A daemon that refuses the request may answer and close before it has read all of it. The answer counts
         // then. No half-close afterwards: the daemon takes it for a caller that has gone away.
         let written = exchange.write_all(&self.0);
         match read_answer(&mut BufReader::new(exchange.take(MAX_ANSWER as u64))) {
-            Ok(Answer { status: ELSEWHERE, .. }) => Err(Failure::NotBegun),
+            Ok(Answer {
+                status: ELSEWHERE, ..
+            }) => Err(Failure::NotBegun),
             Ok(answer) => Ok(answer),
             // The kernel says so where a Unix socket is closed with something in it that was not read.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Failure::NotBegun),
@@ -92,7 +97,13 @@ struct Exchange {
 impl Exchange {
     fn in_time<T>(&self, io: io::Result<T>) -> io::Result<T> {
         // What the kernel says when a read or write has lasted too long.
-        io.map_err(|error| if error.kind() == io::ErrorKind::WouldBlock { self.timer.expired() } else { error })
+        io.map_err(|error| {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                self.timer.expired()
+            } else {
+                error
+            }
+        })
     }
 }
 
@@ -136,15 +147,23 @@ fn read_answer(reader: &mut impl BufRead) -> io::Result<Answer> {
         if line.is_empty() {
             break;
         }
-        let (name, value) = line.split_once(':').ok_or_else(|| invalid("a header without a colon"))?;
+        let (name, value) = line
+            .split_once(':')
+            .ok_or_else(|| invalid("a header without a colon"))?;
         let value = value.trim();
         if name.eq_ignore_ascii_case("transfer-encoding") {
             if !value.eq_ignore_ascii_case("chunked") {
                 return Err(invalid("an unknown transfer encoding"));
             }
             framing = Framing::Chunked;
-        } else if name.eq_ignore_ascii_case("content-length") && !matches!(framing, Framing::Chunked) {
-            framing = Framing::Length(value.parse().map_err(|_| invalid("a wrong content length"))?);
+        } else if name.eq_ignore_ascii_case("content-length")
+            && !matches!(framing, Framing::Chunked)
+        {
+            framing = Framing::Length(
+                value
+                    .parse()
+                    .map_err(|_| invalid("a wrong content length"))?,
+            );
         }
     }
     let mut body = Vec::new();
@@ -157,8 +176,11 @@ fn read_answer(reader: &mut impl BufRead) -> io::Result<Answer> {
 }
 
 fn status(line: &str) -> io::Result<u16> {
-    let code = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
-    code.and_then(|code| code.parse().ok()).ok_or_else(|| invalid("no HTTP status line"))
+    let code = line
+        .strip_prefix("HTTP/1.")
+        .and_then(|rest| rest.split(' ').nth(1));
+    code.and_then(|code| code.parse().ok())
+        .ok_or_else(|| invalid("no HTTP status line"))
 }
 
 fn read_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<()> {
@@ -193,7 +215,11 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
 /// Reads `length` bytes without reserving them first: the number is the other side's.
 fn read_exactly(reader: &mut impl BufRead, length: u64, body: &mut Vec<u8>) -> io::Result<()> {
     let read = reader.take(length).read_to_end(body)?;
-    if read as u64 == length { Ok(()) } else { Err(ended()) }
+    if read as u64 == length {
+        Ok(())
+    } else {
+        Err(ended())
+    }
 }
 
 fn ended() -> io::Error {
@@ -202,7 +228,10 @@ fn ended() -> io::Error {
 }
 
 fn invalid(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("it is not HTTP: {what}"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("it is not HTTP: {what}"),
+    )
 }
 
 #[cfg(test)]

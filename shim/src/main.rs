@@ -20,11 +20,18 @@ use plexus_api::cni::Version;
 
 fn main() -> ExitCode {
     output::report_panics(Version::LATEST);
-    if env::args_os().nth(1).is_some_and(|arg| ["-v", "-version", "--version"].iter().any(|known| arg == *known)) {
+    if env::args_os().nth(1).is_some_and(|arg| {
+        ["-v", "-version", "--version"]
+            .iter()
+            .any(|known| arg == *known)
+    }) {
         return output::print(&version::line());
     }
     let env = call::environment();
-    let command = env.get("CNI_COMMAND").map(String::as_str).unwrap_or_default();
+    let command = env
+        .get("CNI_COMMAND")
+        .map(String::as_str)
+        .unwrap_or_default();
     if command.is_empty() {
         output::log(&version::about());
         return ExitCode::SUCCESS;

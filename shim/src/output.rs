@@ -9,7 +9,10 @@ use plexus_api::cni::{CniError, Code, Version};
 /// Writes the document to stdout in one piece. Where nobody reads it the call has failed.
 pub fn print(document: &str) -> ExitCode {
     // Stdout keeps back what follows the last line break only, so this is one write.
-    match io::stdout().lock().write_all(format!("{document}\n").as_bytes()) {
+    match io::stdout()
+        .lock()
+        .write_all(format!("{document}\n").as_bytes())
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log(&format!("stdout cannot be written: {error}"));
@@ -26,14 +29,19 @@ pub fn fail(version: Version, error: &CniError) -> ExitCode {
 
 /// Tells people something on stderr. They may not be listening.
 pub fn log(text: &str) {
-    let _ = io::stderr().lock().write_all(format!("plexus: {text}\n").as_bytes());
+    let _ = io::stderr()
+        .lock()
+        .write_all(format!("plexus: {text}\n").as_bytes());
 }
 
 /// From now on a panic prints an error in `version` and ends the process (P-046): the runtime understands nothing
 /// else.
 pub fn report_panics(version: Version) {
     panic::set_hook(Box::new(move |panic| {
-        let error = CniError::new(Code::Internal, format!("defect in plexus, please report it: {panic}"));
+        let error = CniError::new(
+            Code::Internal,
+            format!("defect in plexus, please report it: {panic}"),
+        );
         fail(version, &error.for_del());
         process::exit(1);
     }));

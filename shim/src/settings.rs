@@ -38,8 +38,12 @@ impl Settings {
         };
         let socket_dir = setting("daemonSocketDir", wire::SOCKET_DIR);
         let state_dir = setting("stateDir", wire::STATE_DIR);
-        let waits = [("daemonWaitAdd", "30s"), ("daemonWaitDel", "2s"), ("daemonWaitStatus", "10s")]
-            .map(|(key, default)| (key, default, setting(key, default)));
+        let waits = [
+            ("daemonWaitAdd", "30s"),
+            ("daemonWaitDel", "2s"),
+            ("daemonWaitStatus", "10s"),
+        ]
+        .map(|(key, default)| (key, default, setting(key, default)));
         let del_when_down = setting("delWhenDown", "retry");
         let [wait_add, wait_del, wait_status] = waits.map(|(key, default, text)| {
             duration::parse(&text).unwrap_or_else(|error| {
@@ -48,7 +52,10 @@ impl Settings {
             })
         });
         if !["retry", "spool"].contains(&del_when_down.as_str()) {
-            wrong.push(unsupported("delWhenDown", &format!("{del_when_down:?} is neither \"retry\" nor \"spool\"")));
+            wrong.push(unsupported(
+                "delWhenDown",
+                &format!("{del_when_down:?} is neither \"retry\" nor \"spool\""),
+            ));
         }
         let settings = Self {
             socket: PathBuf::from(socket_dir).join(wire::SOCKET_NAME),
@@ -72,5 +79,8 @@ impl Settings {
 }
 
 fn unsupported(key: &str, why: &str) -> CniError {
-    CniError::new(Code::UnsupportedField, format!("configuration key {key}: {why}"))
+    CniError::new(
+        Code::UnsupportedField,
+        format!("configuration key {key}: {why}"),
+    )
 }

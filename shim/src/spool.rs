@@ -13,16 +13,27 @@ use plexus_api::wire;
 /// Now, so that the daemon does not take an old DEL for one of a later sandbox of that name. Without it the daemon
 /// serves the DEL whenever it was.
 pub fn now() -> Option<wire::Moment> {
-    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .ok()?
+        .trim()
+        .to_owned();
     let since = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
-    Some(wire::Moment { boot_id, boottime_ns: u64::try_from(since.as_nanos()).ok()? })
+    Some(wire::Moment {
+        boot_id,
+        boottime_ns: u64::try_from(since.as_nanos()).ok()?,
+    })
 }
 
 /// Writes `request`, the body of a call as it goes over the wire, so that it outlasts a power loss, and returns
 /// where. A later DEL of the same container and interface takes its place.
 ///
 /// Names that begin with a dot are not finished; readers skip them.
-pub fn write(state_dir: &Path, container_id: &str, ifname: &str, request: &[u8]) -> io::Result<PathBuf> {
+pub fn write(
+    state_dir: &Path,
+    container_id: &str,
+    ifname: &str,
+    request: &[u8],
+) -> io::Result<PathBuf> {
     let dir = state_dir.join(wire::SPOOL_DIR);
     if !dir.is_dir() {
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
@@ -41,7 +52,12 @@ pub fn write(state_dir: &Path, container_id: &str, ifname: &str, request: &[u8])
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

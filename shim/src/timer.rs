@@ -17,7 +17,10 @@ pub struct Timer {
 impl Timer {
     /// Starts now.
     pub fn start(length: Duration) -> Self {
-        Self { started: Instant::now(), length }
+        Self {
+            started: Instant::now(),
+            length,
+        }
     }
 
     /// What is left of it.
@@ -26,12 +29,19 @@ impl Timer {
     /// [`io::ErrorKind::TimedOut`] where nothing is.
     pub fn left(&self) -> io::Result<Duration> {
         let left = self.length.saturating_sub(self.started.elapsed());
-        if left.is_zero() { Err(self.expired()) } else { Ok(left) }
+        if left.is_zero() {
+            Err(self.expired())
+        } else {
+            Ok(left)
+        }
     }
 
     /// The error of its end.
     pub fn expired(&self) -> io::Error {
-        io::Error::new(io::ErrorKind::TimedOut, format!("it took longer than {}", in_seconds(self.length)))
+        io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("it took longer than {}", in_seconds(self.length)),
+        )
     }
 }
 

@@ -20,9 +20,17 @@ pub fn document() -> String {
         supported_versions: [Version; Version::ALL.len()],
     }
     let stdin = input::read(STDIN_DEADLINE).unwrap_or_default();
-    let asked = Config::parse(&stdin).and_then(|config| config.text("cniVersion")).ok().flatten();
-    let cni_version = asked.and_then(|asked| Version::exact(&asked)).unwrap_or(Version::LATEST);
-    let versions = Versions { cni_version, supported_versions: Version::ALL };
+    let asked = Config::parse(&stdin)
+        .and_then(|config| config.text("cniVersion"))
+        .ok()
+        .flatten();
+    let cni_version = asked
+        .and_then(|asked| Version::exact(&asked))
+        .unwrap_or(Version::LATEST);
+    let versions = Versions {
+        cni_version,
+        supported_versions: Version::ALL,
+    };
     // Only names of enum variants: serialising cannot fail.
     serde_json::to_string(&versions).unwrap_or_default()
 }

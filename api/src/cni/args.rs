@@ -26,12 +26,21 @@ impl CniArgs {
     /// Reads what can be read, for verbs that must not fail over it (DEL).
     pub fn parse_lossy(text: &str) -> Self {
         let pairs = text.split(';').filter_map(|item| item.split_once('='));
-        Self(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+        Self(
+            pairs
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        )
     }
 
     /// The value of `key`; the last one where it is given twice; none where it is empty.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
+        self.0
+            .iter()
+            .rev()
+            .find(|(k, _)| k == key)
+            .map(|(_, v)| v.as_str())
+            .filter(|v| !v.is_empty())
     }
 
     /// Sets `key`, in place of every value that it had.

@@ -62,13 +62,28 @@ impl PluginConfig {
     fn new(mut map: RawMap, place: &str) -> Result<Self, ConfigError> {
         spell(&mut map, &["type", "capabilities"]);
         let key = || format!("{place}.type").trim_start_matches('.').to_owned();
-        let kind = match map.get("type").map(|raw| serde_json::from_str::<String>(raw.get())) {
+        let kind = match map
+            .get("type")
+            .map(|raw| serde_json::from_str::<String>(raw.get()))
+        {
             Some(Ok(kind)) => kind,
-            Some(Err(_)) => return Err(ConfigError::Key { key: key(), why: "must be a string".into() }),
-            None => return Err(ConfigError::Key { key: key(), why: "is missing".into() }),
+            Some(Err(_)) => {
+                return Err(ConfigError::Key {
+                    key: key(),
+                    why: "must be a string".into(),
+                });
+            }
+            None => {
+                return Err(ConfigError::Key {
+                    key: key(),
+                    why: "is missing".into(),
+                });
+            }
         };
-        validate_plugin_type(&kind)
-            .map_err(|error| ConfigError::Key { key: key(), why: format!("is wrong: {}", error.msg) })?;
+        validate_plugin_type(&kind).map_err(|error| ConfigError::Key {
+            key: key(),
+            why: format!("is wrong: {}", error.msg),
+        })?;
         Ok(Self(map))
     }
 
@@ -80,7 +95,9 @@ impl PluginConfig {
 
     /// The value of `key`, where it is there and of that type.
     pub fn get<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Option<T> {
-        self.0.get(key).and_then(|raw| serde_json::from_str(raw.get()).ok())
+        self.0
+            .get(key)
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
     }
 
     /// The raw value of `key`.
@@ -90,8 +107,10 @@ impl PluginConfig {
 
     /// Sets `key`, in place of what it was.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), ConfigError> {
-        let raw = to_raw_value(value)
-            .map_err(|error| ConfigError::Key { key: key.to_owned(), why: format!("cannot be written: {error}") })?;
+        let raw = to_raw_value(value).map_err(|error| ConfigError::Key {
+            key: key.to_owned(),
+            why: format!("cannot be written: {error}"),
+        })?;
         self.0.insert(key.to_owned(), raw);
         Ok(())
     }
@@ -109,7 +128,11 @@ impl PluginConfig {
     /// The capabilities that the plugin declares as `true`.
     pub fn capabilities(&self) -> BTreeSet<String> {
         let declared: RawMap = self.get("capabilities").unwrap_or_default();
-        declared.into_iter().filter(|(_, raw)| raw.get() == "true").map(|(key, _)| key).collect()
+        declared
+            .into_iter()
+            .filter(|(_, raw)| raw.get() == "true")
+            .map(|(key, _)| key)
+            .collect()
     }
 }
 
@@ -155,7 +178,11 @@ impl NetworkConfig {
         check_limits(text.as_bytes(), MAX_CONFIG).map_err(|error| ConfigError::Json(error.msg))?;
         let mut map: RawMap = serde_json::from_str(text).map_err(|error| {
             // Errors of syntax say where; those of type quote what they found, which may be a secret (P-047).
-            ConfigError::Json(if error.is_data() { "it is not an object".to_owned() } else { error.to_string() })
+            ConfigError::Json(if error.is_data() {
+                "it is not an object".to_owned()
+            } else {
+                error.to_string()
+            })
         })?;
         spell(&mut map, &["name", "cniVersion", "type", "plugins"]);
         let name = match string(&map, "name")?.filter(|name| !name.is_empty()) {
@@ -177,7 +204,12 @@ impl NetworkConfig {
             Some(raw) => network.plugins = plugins(raw)?,
             None if map.contains_key("type") => {
                 let mut map = map;
-                for list_key in ["cniVersions", "disableCheck", "disableGC", "loadOnlyInlinedPlugins"] {
+                for list_key in [
+                    "cniVersions",
+                    "disableCheck",
+                    "disableGC",
+                    "loadOnlyInlinedPlugins",
+                ] {
                     map.remove(list_key);
                 }
                 network.plugins.push(PluginConfig::new(map, "")?);
@@ -199,31 +231,52 @@ impl NetworkConfig {
     /// # Errors
     /// [`ConfigError::NoPlugin`] names the network.
     pub fn require_plugin(self) -> Result<Self, ConfigError> {
-        if self.plugins.is_empty() { Err(ConfigError::NoPlugin(self.name)) } else { Ok(self) }
+        if self.plugins.is_empty() {
+            Err(ConfigError::NoPlugin(self.name))
+        } else {
+            Ok(self)
+        }
     }
 
     /// Whether any plugin declares `capability` as true.
     pub fn declares(&self, capability: &str) -> bool {
-        self.plugins.iter().any(|plugin| plugin.capabilities().contains(capability))
+        self.plugins
+            .iter()
+            .any(|plugin| plugin.capabilities().contains(capability))
     }
 }
 
 /// Gives these keys their own spelling where they are written in another case, which Go's decoder takes for the same.
 fn spell(map: &mut RawMap, keys: &[&str]) {
-    for key in keys.iter().filter(|key| !map.contains_key(**key)).copied().collect::<Vec<_>>() {
-        let variant = map.keys().find(|other| other.eq_ignore_ascii_case(key)).cloned();
+    for key in keys
+        .iter()
+        .filter(|key| !map.contains_key(**key))
+        .copied()
+        .collect::<Vec<_>>()
+    {
+        let variant = map
+            .keys()
+            .find(|other| other.eq_ignore_ascii_case(key))
+            .cloned();
         let value = variant.and_then(|variant| map.remove(&variant));
         map.extend(value.map(|value| (key.to_owned(), value)));
     }
 }
 
 fn plugins(raw: &RawValue) -> Result<Vec<PluginConfig>, ConfigError> {
-    let wrong = |why: &str| ConfigError::Key { key: "plugins".into(), why: why.into() };
-    let list: Vec<RawMap> = serde_json::from_str(raw.get()).map_err(|_| wrong("must be a list of objects"))?;
+    let wrong = |why: &str| ConfigError::Key {
+        key: "plugins".into(),
+        why: why.into(),
+    };
+    let list: Vec<RawMap> =
+        serde_json::from_str(raw.get()).map_err(|_| wrong("must be a list of objects"))?;
     if list.is_empty() {
         return Err(wrong("is an empty list"));
     }
-    list.into_iter().enumerate().map(|(index, map)| PluginConfig::new(map, &format!("plugins[{index}]"))).collect()
+    list.into_iter()
+        .enumerate()
+        .map(|(index, map)| PluginConfig::new(map, &format!("plugins[{index}]")))
+        .collect()
 }
 
 /// The highest supported version out of `cniVersion` and `cniVersions`.
@@ -232,35 +285,57 @@ fn select_version(map: &RawMap, default: Version) -> Result<Version, ConfigError
     let list: Vec<String> = match map.get("cniVersions") {
         None => Vec::new(),
         Some(raw) => serde_json::from_str::<Option<_>>(raw.get())
-            .map_err(|_| ConfigError::Key { key: "cniVersions".into(), why: "must be a list of strings".into() })?
+            .map_err(|_| ConfigError::Key {
+                key: "cniVersions".into(),
+                why: "must be a list of strings".into(),
+            })?
             .unwrap_or_default(),
     };
     if let Some(wrong) = list.iter().find(|version| !is_semver(version)) {
         let why = format!("has {wrong:?}, which is not a version");
-        return Err(ConfigError::Key { key: "cniVersions".into(), why });
+        return Err(ConfigError::Key {
+            key: "cniVersions".into(),
+            why,
+        });
     }
     let offered: Vec<&str> = single.iter().chain(&list).map(String::as_str).collect();
     if offered.is_empty() {
         return Ok(default);
     }
-    let best = offered.iter().filter_map(|version| Version::exact(version)).max();
+    let best = offered
+        .iter()
+        .filter_map(|version| Version::exact(version))
+        .max();
     best.ok_or_else(|| ConfigError::Version(offered.join(", ")))
 }
 
 fn is_semver(text: &str) -> bool {
     let parts: Vec<_> = text.split('.').collect();
-    parts.len() == 3 && parts.iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+    parts.len() == 3
+        && parts
+            .iter()
+            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn string(map: &RawMap, key: &str) -> Result<Option<String>, ConfigError> {
-    let Some(raw) = map.get(key) else { return Ok(None) };
-    serde_json::from_str(raw.get()).map_err(|_| ConfigError::Key { key: key.into(), why: "must be a string".into() })
+    let Some(raw) = map.get(key) else {
+        return Ok(None);
+    };
+    serde_json::from_str(raw.get()).map_err(|_| ConfigError::Key {
+        key: key.into(),
+        why: "must be a string".into(),
+    })
 }
 
 /// A boolean, also as the strings that libcni takes for one.
 fn boolean(map: &RawMap, key: &str) -> Result<bool, ConfigError> {
-    let wrong = || ConfigError::Key { key: key.into(), why: "must be true or false".into() };
-    let Some(raw) = map.get(key) else { return Ok(false) };
+    let wrong = || ConfigError::Key {
+        key: key.into(),
+        why: "must be true or false".into(),
+    };
+    let Some(raw) = map.get(key) else {
+        return Ok(false);
+    };
     match serde_json::from_str(raw.get()).map_err(|_| wrong())? {
         serde_json::Value::Bool(value) => Ok(value),
         serde_json::Value::Null => Ok(false),

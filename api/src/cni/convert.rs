@@ -38,9 +38,13 @@ pub(super) fn same_shape(a: Version, b: Version) -> bool {
 /// Reads a result that is in `version`; `null` is an empty one.
 pub(super) fn read(text: &str, version: Version) -> Result<CniResult, serde_json::Error> {
     Ok(match shape(version) {
-        Shape::Families => serde_json::from_str::<Option<Families>>(text)?.unwrap_or_default().into(),
+        Shape::Families => serde_json::from_str::<Option<Families>>(text)?
+            .unwrap_or_default()
+            .into(),
         // The family of an address follows from it, so that the current shape reads the lists too.
-        Shape::Lists | Shape::Current => serde_json::from_str::<Option<_>>(text)?.unwrap_or_default(),
+        Shape::Lists | Shape::Current => {
+            serde_json::from_str::<Option<_>>(text)?.unwrap_or_default()
+        }
     })
 }
 
@@ -64,8 +68,12 @@ fn document<T: Serialize>(cni_version: Version, body: &T) -> Result<Box<RawValue
         #[serde(flatten)]
         body: &'a T,
     }
-    to_raw_value(&Document { cni_version, body })
-        .map_err(|error| CniError::new(Code::Internal, format!("a result cannot be written: {error}")))
+    to_raw_value(&Document { cni_version, body }).map_err(|error| {
+        CniError::new(
+            Code::Internal,
+            format!("a result cannot be written: {error}"),
+        )
+    })
 }
 
 /// The shape of 0.1.0 and 0.2.0.
@@ -83,34 +91,70 @@ struct Families {
 struct Family {
     #[serde(deserialize_with = "lenient::cidr")]
     ip: IpNet,
-    #[serde(default, deserialize_with = "lenient::address", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::address",
+        skip_serializing_if = "Option::is_none"
+    )]
     gateway: Option<IpAddr>,
-    #[serde(default, deserialize_with = "lenient::null", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     routes: Vec<Route>,
 }
 
 impl Families {
     fn from_result(result: &CniResult, version: Version) -> Result<Self, CniError> {
         let family = |is_ipv4: bool| {
-            let ip = result.ips.iter().find(|ip| ip.address.addr().is_ipv4() == is_ipv4)?;
-            let routes = result.routes.iter().filter(|route| route.dst.addr().is_ipv4() == is_ipv4);
-            let routes = routes.map(|route| Route { gw: route.gw, ..Route::new(route.dst) }).collect();
-            Some(Family { ip: ip.address, gateway: ip.gateway, routes })
+            let ip = result
+                .ips
+                .iter()
+                .find(|ip| ip.address.addr().is_ipv4() == is_ipv4)?;
+            let routes = result
+                .routes
+                .iter()
+                .filter(|route| route.dst.addr().is_ipv4() == is_ipv4);
+            let routes = routes
+                .map(|route| Route {
+                    gw: route.gw,
+                    ..Route::new(route.dst)
+                })
+                .collect();
+            Some(Family {
+                ip: ip.address,
+                gateway: ip.gateway,
+                routes,
+            })
         };
         let (ip4, ip6) = (family(true), family(false));
         if ip4.is_none() && ip6.is_none() {
-            let msg = format!("a result without an IP address cannot be expressed in cniVersion {version}");
+            let msg = format!(
+                "a result without an IP address cannot be expressed in cniVersion {version}"
+            );
             return Err(CniError::new(Code::IncompatibleVersion, msg));
         }
-        Ok(Self { ip4, ip6, dns: result.dns.clone() })
+        Ok(Self {
+            ip4,
+            ip6,
+            dns: result.dns.clone(),
+        })
     }
 }
 
 impl From<Families> for CniResult {
     fn from(families: Families) -> Self {
-        let mut result = Self { dns: families.dns, ..Self::default() };
+        let mut result = Self {
+            dns: families.dns,
+            ..Self::default()
+        };
         for family in families.ip4.into_iter().chain(families.ip6) {
-            result.ips.push(Ip { address: family.ip, gateway: family.gateway, interface: None });
+            result.ips.push(Ip {
+                address: family.ip,
+                gateway: family.gateway,
+                interface: None,
+            });
             result.routes.extend(family.routes);
         }
         result
@@ -145,9 +189,18 @@ impl<'a> From<&'a CniResult> for Lists<'a> {
             ..Interface::default()
         });
         let ips = result.ips.iter().map(|ip| {
-            let version = if ip.address.addr().is_ipv4() { "4" } else { "6" };
+            let version = if ip.address.addr().is_ipv4() {
+                "4"
+            } else {
+                "6"
+            };
             ListedIp { version, ip }
         });
-        Self { interfaces: interfaces.collect(), ips: ips.collect(), routes: &result.routes, dns: &result.dns }
+        Self {
+            interfaces: interfaces.collect(),
+            ips: ips.collect(),
+            routes: &result.routes,
+            dns: &result.dns,
+        }
     }
 }

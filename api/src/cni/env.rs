@@ -37,7 +37,8 @@ impl Verb {
             "GC" => Self::Gc,
             "VERSION" => Self::Version,
             _ => {
-                let msg = format!("CNI_COMMAND {text:?} is none of ADD, DEL, CHECK, STATUS, GC, VERSION");
+                let msg =
+                    format!("CNI_COMMAND {text:?} is none of ADD, DEL, CHECK, STATUS, GC, VERSION");
                 return Err(CniError::new(Code::InvalidEnvironment, msg));
             }
         })
@@ -97,11 +98,23 @@ impl CniEnv {
     /// # Errors
     /// [`Code::InvalidEnvironment`] names each variable that is missing or wrong.
     pub fn from_map(env: &BTreeMap<String, String>) -> Result<Self, CniError> {
-        let get = |key: &str| env.get(key).map(String::as_str).filter(|value| !value.is_empty());
+        let get = |key: &str| {
+            env.get(key)
+                .map(String::as_str)
+                .filter(|value| !value.is_empty())
+        };
         let verb = Verb::parse(get("CNI_COMMAND").unwrap_or_default())?;
-        let missing: Vec<_> = verb.required().iter().copied().filter(|key| get(key).is_none()).collect();
+        let missing: Vec<_> = verb
+            .required()
+            .iter()
+            .copied()
+            .filter(|key| get(key).is_none())
+            .collect();
         if !missing.is_empty() {
-            let mut msg = format!("{verb} needs {}, which the runtime did not set", missing.join(", "));
+            let mut msg = format!(
+                "{verb} needs {}, which the runtime did not set",
+                missing.join(", ")
+            );
             // Not an error by itself, but whoever repairs the call wants to know all of it (P-004).
             if verb != Verb::Gc && get("CNI_PATH").is_none() {
                 msg.push_str("; CNI_PATH is not set either");
@@ -119,8 +132,13 @@ impl CniEnv {
             (String::new(), String::new())
         };
         let path = get("CNI_PATH").unwrap_or_default();
-        let path = path.split(':').filter(|dir| dir.starts_with('/')).map(PathBuf::from).collect();
-        let netns_override = get("CNI_NETNS_OVERRIDE").is_some_and(|v| v == "1" || v.eq_ignore_ascii_case("true"));
+        let path = path
+            .split(':')
+            .filter(|dir| dir.starts_with('/'))
+            .map(PathBuf::from)
+            .collect();
+        let netns_override =
+            get("CNI_NETNS_OVERRIDE").is_some_and(|v| v == "1" || v.eq_ignore_ascii_case("true"));
         Ok(Self {
             verb,
             container_id,

@@ -100,7 +100,11 @@ pub struct CniError {
 impl CniError {
     /// An error with a code of ours. Line breaks in `msg` become spaces: the message is one line (P-047).
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
-        Self { code: code as u32, msg: one_line(msg.into()), details: String::new() }
+        Self {
+            code: code as u32,
+            msg: one_line(msg.into()),
+            details: String::new(),
+        }
     }
 
     /// The same error with details.
@@ -121,7 +125,10 @@ impl CniError {
     /// these phrases for done (decision 14, C-10).
     #[must_use]
     pub fn for_del(mut self) -> Self {
-        for (phrase, instead) in [("no such file or directory", "does not exist"), ("not found", "missing")] {
+        for (phrase, instead) in [
+            ("no such file or directory", "does not exist"),
+            ("not found", "missing"),
+        ] {
             self.msg = replace_any_case(&self.msg, phrase, instead);
             self.details = replace_any_case(&self.details, phrase, instead);
         }
@@ -142,22 +149,34 @@ impl CniError {
             #[serde(flatten)]
             error: &'a CniError,
         }
-        let document = Document { cni_version: version, error: self };
+        let document = Document {
+            cni_version: version,
+            error: self,
+        };
         // Strings and one integer always serialise; the fallback keeps the promise of one document all the same.
-        serde_json::to_string(&document).unwrap_or_else(|_| r#"{"code":100,"msg":"internal error"}"#.to_owned())
+        serde_json::to_string(&document)
+            .unwrap_or_else(|_| r#"{"code":100,"msg":"internal error"}"#.to_owned())
     }
 }
 
 impl fmt::Display for CniError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (code {})", self.msg, self.code)?;
-        if self.details.is_empty() { Ok(()) } else { write!(f, "; {}", self.details) }
+        if self.details.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "; {}", self.details)
+        }
     }
 }
 
 fn one_line(text: String) -> String {
     if text.contains(['\n', '\r']) {
-        text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+        text.split(['\n', '\r'])
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ")
     } else {
         text
     }

@@ -17,7 +17,12 @@ const MAX_SHOWN: usize = 60;
 /// # Errors
 /// [`Code::InvalidEnvironment`], which names `CNI_CONTAINERID`.
 pub fn validate_container_id(id: &str) -> Result<(), CniError> {
-    let wrong = |why: &str| Err(CniError::new(Code::InvalidEnvironment, format!("CNI_CONTAINERID {id:?} {why}")));
+    let wrong = |why: &str| {
+        Err(CniError::new(
+            Code::InvalidEnvironment,
+            format!("CNI_CONTAINERID {id:?} {why}"),
+        ))
+    };
     if !is_identifier(id) {
         return wrong("must be letters, digits, '_', '.', '-', the first a letter or digit");
     }
@@ -63,7 +68,10 @@ pub fn validate_ifname(name: &str) -> Result<(), CniError> {
     } else {
         return Ok(());
     };
-    Err(CniError::new(Code::InvalidEnvironment, format!("interface name {name:?} {why}")))
+    Err(CniError::new(
+        Code::InvalidEnvironment,
+        format!("interface name {name:?} {why}"),
+    ))
 }
 
 /// Checks what an item of `CNI_ARGS` says of the pod: its name, its namespace and its UID end up in paths, in requests

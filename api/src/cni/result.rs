@@ -17,16 +17,32 @@ use crate::json::{MAX_RESULT, check_limits};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CniResult {
     /// Interfaces, on the host and in the sandbox.
-    #[serde(default, deserialize_with = "lenient::null", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub interfaces: Vec<Interface>,
     /// Addresses.
-    #[serde(default, deserialize_with = "lenient::null", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub ips: Vec<Ip>,
     /// Routes.
-    #[serde(default, deserialize_with = "lenient::null", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub routes: Vec<Route>,
     /// Name resolution.
-    #[serde(default, deserialize_with = "lenient::null", skip_serializing_if = "Dns::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::null",
+        skip_serializing_if = "Dns::is_empty"
+    )]
     pub dns: Dns,
 }
 
@@ -37,13 +53,25 @@ pub struct Interface {
     #[serde(default, deserialize_with = "lenient::null")]
     pub name: String,
     /// Its hardware address.
-    #[serde(default, deserialize_with = "lenient::null", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::null",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub mac: String,
     /// Its MTU, 0 where the plugin says none.
-    #[serde(default, deserialize_with = "lenient::null", skip_serializing_if = "is_zero")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::null",
+        skip_serializing_if = "is_zero"
+    )]
     pub mtu: u32,
     /// The sandbox that holds it; empty on the host.
-    #[serde(default, deserialize_with = "lenient::null", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::null",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub sandbox: String,
     /// The socket of a user-space interface.
     #[serde(
@@ -54,7 +82,12 @@ pub struct Interface {
     )]
     pub socket_path: String,
     /// The PCI address of its device.
-    #[serde(default, rename = "pciID", deserialize_with = "lenient::null", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        rename = "pciID",
+        deserialize_with = "lenient::null",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub pci_id: String,
 }
 
@@ -65,10 +98,18 @@ pub struct Ip {
     #[serde(deserialize_with = "lenient::cidr")]
     pub address: IpNet,
     /// Its gateway.
-    #[serde(default, deserialize_with = "lenient::address", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::address",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub gateway: Option<IpAddr>,
     /// The index in [`CniResult::interfaces`] of the interface that has it; -1 is read as none (T-007).
-    #[serde(default, deserialize_with = "lenient::index", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::index",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub interface: Option<usize>,
 }
 
@@ -79,7 +120,11 @@ pub struct Route {
     #[serde(deserialize_with = "lenient::cidr")]
     pub dst: IpNet,
     /// The next hop.
-    #[serde(default, deserialize_with = "lenient::address", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::address",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub gw: Option<IpAddr>,
     /// The MTU along the route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,16 +147,32 @@ pub struct Route {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dns {
     /// Servers, in order.
-    #[serde(default, deserialize_with = "lenient::null", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub nameservers: Vec<String>,
     /// The local domain.
-    #[serde(default, deserialize_with = "lenient::null", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::null",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub domain: String,
     /// Search domains.
-    #[serde(default, deserialize_with = "lenient::null", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub search: Vec<String>,
     /// Resolver options.
-    #[serde(default, deserialize_with = "lenient::null", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub options: Vec<String>,
 }
 
@@ -125,7 +186,15 @@ impl Dns {
 impl Route {
     /// A route to `dst`, with nothing else said.
     pub fn new(dst: IpNet) -> Self {
-        Self { dst, gw: None, mtu: None, advmss: None, priority: None, table: None, scope: None }
+        Self {
+            dst,
+            gw: None,
+            mtu: None,
+            advmss: None,
+            priority: None,
+            table: None,
+            scope: None,
+        }
     }
 
     /// Whether this is a default route: prefix length 0 (K-042).
@@ -167,16 +236,27 @@ impl PluginResult {
     pub fn parse(text: &[u8], config_version: Version) -> Result<Self, CniError> {
         check_limits(text, MAX_RESULT)?;
         if text.trim_ascii().is_empty() {
-            return Err(CniError::new(Code::Decode, "it succeeded but printed no result"));
+            return Err(CniError::new(
+                Code::Decode,
+                "it succeeded but printed no result",
+            ));
         }
         let text = std::str::from_utf8(text).map_err(unreadable)?;
-        let mut map = serde_json::from_str::<Option<RawMap>>(text).map_err(unreadable)?.unwrap_or_default();
+        let mut map = serde_json::from_str::<Option<RawMap>>(text)
+            .map_err(unreadable)?
+            .unwrap_or_default();
         require_case(&map, &["cniVersion", "interfaces", "ips"])?;
         let stated = match map.get("cniVersion") {
-            Some(raw) => serde_json::from_str::<Option<String>>(raw.get()).map_err(unreadable)?.unwrap_or_default(),
+            Some(raw) => serde_json::from_str::<Option<String>>(raw.get())
+                .map_err(unreadable)?
+                .unwrap_or_default(),
             None => String::new(),
         };
-        let version = if stated.is_empty() { config_version } else { supported(&stated)? };
+        let version = if stated.is_empty() {
+            config_version
+        } else {
+            supported(&stated)?
+        };
         let mut result = convert::read(text, version).map_err(unreadable)?;
         result.forget_unknown_interfaces();
         let mut changed = remove_indexes(&mut map, &result.ips)?;
@@ -188,8 +268,16 @@ impl PluginResult {
         if version >= Version::V1_0_0 && result.dns.is_empty() {
             changed |= map.remove("dns").is_some();
         }
-        let raw = if changed { json(&map)? } else { RawValue::from_string(text.to_owned()).map_err(unreadable)? };
-        Ok(Self { version, raw, result })
+        let raw = if changed {
+            json(&map)?
+        } else {
+            RawValue::from_string(text.to_owned()).map_err(unreadable)?
+        };
+        Ok(Self {
+            version,
+            raw,
+            result,
+        })
     }
 
     /// A result made by Plexus, in `version`.
@@ -201,7 +289,11 @@ impl PluginResult {
         let raw = convert::print(&result, version)?;
         // What an old version cannot express is gone; the meaning is that of the text.
         let result = convert::read(raw.get(), version).map_err(unreadable)?;
-        Ok(Self { version, raw, result })
+        Ok(Self {
+            version,
+            raw,
+            result,
+        })
     }
 
     /// The version that it is in.
@@ -233,14 +325,22 @@ impl PluginResult {
         }
         let mut map: RawMap = serde_json::from_str(self.raw.get()).map_err(unreadable)?;
         map.insert("cniVersion".to_owned(), json(&version)?);
-        Ok(Self { version, raw: json(&map)?, result: self.result.clone() })
+        Ok(Self {
+            version,
+            raw: json(&map)?,
+            result: self.result.clone(),
+        })
     }
 }
 
 /// Removes the `interface` keys that the meaning of the result does not have (T-007, T-008). Says whether there were any.
 fn remove_indexes(map: &mut RawMap, ips: &[Ip]) -> Result<bool, CniError> {
-    let Some(raw) = map.get("ips") else { return Ok(false) };
-    let mut elements = serde_json::from_str::<Option<Vec<RawMap>>>(raw.get()).map_err(unreadable)?.unwrap_or_default();
+    let Some(raw) = map.get("ips") else {
+        return Ok(false);
+    };
+    let mut elements = serde_json::from_str::<Option<Vec<RawMap>>>(raw.get())
+        .map_err(unreadable)?
+        .unwrap_or_default();
     let mut removed = false;
     // By position and not pairwise: 0.1.0 and 0.2.0 do not know `ips`, so that nothing there means an index.
     for (position, element) in elements.iter_mut().enumerate() {
@@ -258,7 +358,10 @@ fn remove_indexes(map: &mut RawMap, ips: &[Ip]) -> Result<bool, CniError> {
 /// unknown key here would be an unchecked index there (T-008).
 fn require_case(map: &RawMap, known: &[&str]) -> Result<(), CniError> {
     for key in known {
-        if let Some(wrong) = map.keys().find(|other| *other != key && other.eq_ignore_ascii_case(key)) {
+        if let Some(wrong) = map
+            .keys()
+            .find(|other| *other != key && other.eq_ignore_ascii_case(key))
+        {
             return Err(unreadable(format!("key {wrong:?} must be written {key:?}")));
         }
     }

@@ -34,8 +34,15 @@ pub enum Version {
 
 impl Version {
     /// Every version, oldest first.
-    pub const ALL: [Self; 7] =
-        [Self::V0_1_0, Self::V0_2_0, Self::V0_3_0, Self::V0_3_1, Self::V0_4_0, Self::V1_0_0, Self::V1_1_0];
+    pub const ALL: [Self; 7] = [
+        Self::V0_1_0,
+        Self::V0_2_0,
+        Self::V0_3_0,
+        Self::V0_3_1,
+        Self::V0_4_0,
+        Self::V1_0_0,
+        Self::V1_1_0,
+    ];
     /// The newest version.
     pub const LATEST: Self = Self::V1_1_0;
 
@@ -67,14 +74,21 @@ impl Version {
 
     /// The version whose text is exactly `value`.
     pub fn exact(value: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|version| version.as_str() == value)
+        Self::ALL
+            .into_iter()
+            .find(|version| version.as_str() == value)
     }
 
     /// The error for a version that is not in the list.
     pub fn unsupported(value: &str) -> CniError {
         let known = Self::ALL.map(Self::as_str).join(", ");
-        CniError::new(Code::IncompatibleVersion, format!("cniVersion {value:?} is not supported"))
-            .with_details(format!("the configuration asks for {value:?}, supported are {known}"))
+        CniError::new(
+            Code::IncompatibleVersion,
+            format!("cniVersion {value:?} is not supported"),
+        )
+        .with_details(format!(
+            "the configuration asks for {value:?}, supported are {known}"
+        ))
     }
 }
 

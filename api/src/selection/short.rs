@@ -8,7 +8,9 @@ use crate::dns::{LABEL, is_label, is_namespace, is_subdomain};
 pub(super) fn list(text: &str) -> Result<Vec<Selection>, SelectionError> {
     let item = |(index, item): (usize, &str)| {
         let item = item.trim();
-        element(item).map_err(|why| SelectionError::new(format!("item {} {:?}", index + 1, shown(item)), why))
+        element(item).map_err(|why| {
+            SelectionError::new(format!("item {} {:?}", index + 1, shown(item)), why)
+        })
     };
     text.split(',').enumerate().map(item).collect()
 }
@@ -23,16 +25,28 @@ fn element(item: &str) -> Result<Selection, String> {
     let (namespace, name) = path.split_once('/').unwrap_or(("", path));
     let (namespace, name, interface) = (namespace.trim(), name.trim(), interface.trim());
     if name.contains('/') || interface.contains('@') {
-        return Err("has more than one '/' or '@'; an item is name, namespace/name or name@interface".into());
+        return Err(
+            "has more than one '/' or '@'; an item is name, namespace/name or name@interface"
+                .into(),
+        );
     }
     if !namespace.is_empty() && !is_namespace(namespace) {
-        return Err(format!("the namespace {:?} must be {LABEL}, at most 63", shown(namespace)));
+        return Err(format!(
+            "the namespace {:?} must be {LABEL}, at most 63",
+            shown(namespace)
+        ));
     }
     if name.contains('.') && is_subdomain(name) {
-        return Err(format!("a name with '.' needs the JSON form, as [{{\"name\": {:?}}}]", shown(name)));
+        return Err(format!(
+            "a name with '.' needs the JSON form, as [{{\"name\": {:?}}}]",
+            shown(name)
+        ));
     }
     if !is_label(name) || !is_subdomain(name) {
-        return Err(format!("the name {:?} must be {LABEL}, at most 253", shown(name)));
+        return Err(format!(
+            "the name {:?} must be {LABEL}, at most 253",
+            shown(name)
+        ));
     }
     if !interface.is_empty() {
         validate_ifname(interface).map_err(|error| error.msg)?;

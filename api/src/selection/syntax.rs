@@ -20,19 +20,25 @@ pub(super) fn is_address(text: &str) -> bool {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
     };
-    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return false;
+    };
     let longest = if address.is_ipv4() { 32 } else { 128 };
     prefix.is_none_or(|prefix| {
         // A number of Rust may have a sign.
-        prefix.bytes().all(|b| b.is_ascii_digit()) && prefix.parse::<u8>().is_ok_and(|length| length <= longest)
+        prefix.bytes().all(|b| b.is_ascii_digit())
+            && prefix.parse::<u8>().is_ok_and(|length| length <= longest)
     })
 }
 
 /// Whether the text is a hardware address of that many bytes, in one of the ways that Go's parser takes: pairs of
 /// hexadecimal digits with `:` or `-` between them, or groups of four with `.`.
 pub(super) fn is_hardware_address(text: &str, bytes: usize) -> bool {
-    [(':', 2), ('-', 2), ('.', 4)].into_iter().any(|(separator, digits)| {
-        let group = |group: &str| group.len() == digits && group.bytes().all(|b| b.is_ascii_hexdigit());
-        text.split(separator).all(group) && text.split(separator).count() * digits == bytes * 2
-    })
+    [(':', 2), ('-', 2), ('.', 4)]
+        .into_iter()
+        .any(|(separator, digits)| {
+            let group =
+                |group: &str| group.len() == digits && group.bytes().all(|b| b.is_ascii_hexdigit());
+            text.split(separator).all(group) && text.split(separator).count() * digits == bytes * 2
+        })
 }

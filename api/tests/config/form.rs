@@ -20,10 +20,17 @@ fn a_list_is_read_whole() {
     assert_eq!(kinds(&network), ["bridge", "tuning"]);
     let bare = parse(&list(&json!({})));
     assert!(!bare.disable_check && !bare.disable_gc && !bare.load_only_inlined_plugins);
-    for keys in [json!({"disableCheck": true}), json!({"disableGC": true}), json!({"loadOnlyInlinedPlugins": true})] {
+    for keys in [
+        json!({"disableCheck": true}),
+        json!({"disableGC": true}),
+        json!({"loadOnlyInlinedPlugins": true}),
+    ] {
         let one = parse(&list(&keys));
         let flags = json!({"disableCheck": one.disable_check, "disableGC": one.disable_gc, "loadOnlyInlinedPlugins": one.load_only_inlined_plugins});
-        let expected = with(json!({"disableCheck": false, "disableGC": false, "loadOnlyInlinedPlugins": false}), &keys);
+        let expected = with(
+            json!({"disableCheck": false, "disableGC": false, "loadOnlyInlinedPlugins": false}),
+            &keys,
+        );
         assert_eq!(flags, expected);
     }
 }
@@ -46,13 +53,25 @@ fn a_wrong_type_is_an_error_that_names_the_key() {
     ] {
         let error = refused(&list(&json!({key: value})));
         assert_eq!(error.code, 7, "{error}");
-        assert!(error.msg.contains(&format!("{key:?}")) && error.msg.contains("must be"), "{error}");
+        assert!(
+            error.msg.contains(&format!("{key:?}")) && error.msg.contains("must be"),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn what_is_no_object_cannot_be_decoded() {
-    for text in ["{", "", "[]", "null", "5", "\"x\"", "{} x", r#"{"name":"a","type":"b"} {}"#] {
+    for text in [
+        "{",
+        "",
+        "[]",
+        "null",
+        "5",
+        "\"x\"",
+        "{} x",
+        r#"{"name":"a","type":"b"} {}"#,
+    ] {
         let error = CniError::from(NetworkConfig::parse(text, DEFAULTS).expect_err(text));
         assert_eq!(error.code, 6, "{text}: {error}");
     }
@@ -60,16 +79,28 @@ fn what_is_no_object_cannot_be_decoded() {
 
 #[test]
 fn size_and_depth_are_limited() {
-    let text = |levels: usize| format!(r#"{{"name":"n","type":"t","x":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+    let text = |levels: usize| {
+        format!(
+            r#"{{"name":"n","type":"t","x":{}{}}}"#,
+            "[".repeat(levels),
+            "]".repeat(levels)
+        )
+    };
     assert!(NetworkConfig::parse(&text(MAX_DEPTH - 1), DEFAULTS).is_ok());
     let error = NetworkConfig::parse(&text(MAX_DEPTH), DEFAULTS).expect_err("too deep");
-    assert!(matches!(&error, ConfigError::Json(why) if why.contains("nested")), "{error}");
+    assert!(
+        matches!(&error, ConfigError::Json(why) if why.contains("nested")),
+        "{error}"
+    );
     let start = r#"{"name":"n","type":"t","x":""#;
     let text = |len: usize| format!(r#"{start}{}"}}"#, "a".repeat(len - start.len() - 2));
     assert_eq!(text(MAX_CONFIG).len(), MAX_CONFIG);
     assert!(NetworkConfig::parse(&text(MAX_CONFIG), DEFAULTS).is_ok());
     let error = NetworkConfig::parse(&text(MAX_CONFIG + 1), DEFAULTS).expect_err("too long");
-    assert!(matches!(&error, ConfigError::Json(why) if why.contains("bytes")), "{error}");
+    assert!(
+        matches!(&error, ConfigError::Json(why) if why.contains("bytes")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -84,27 +115,44 @@ fn booleans_may_be_strings() {
         (json!("FALSE"), false),
         (json!("false"), false),
     ] {
-        assert_eq!(parse(&list(&json!({"disableCheck": value}))).disable_check, expected, "{value}");
+        assert_eq!(
+            parse(&list(&json!({"disableCheck": value}))).disable_check,
+            expected,
+            "{value}"
+        );
     }
     let null = r#"{"name":"n","type":"t","disableCheck":null}"#;
-    assert!(!NetworkConfig::parse(null, DEFAULTS).expect("valid").disable_check);
+    assert!(
+        !NetworkConfig::parse(null, DEFAULTS)
+            .expect("valid")
+            .disable_check
+    );
 }
 
 #[test]
 fn plugins_of_a_list() {
     rows!("R-008");
-    let error = refused(&json!({"cniVersion": "1.0.0", "name": "net", "loadOnlyInlinedPlugins": true}));
+    let error =
+        refused(&json!({"cniVersion": "1.0.0", "name": "net", "loadOnlyInlinedPlugins": true}));
     assert!(
-        error.code == 7 && error.msg.contains("\"plugins\"") && error.msg.contains("loadOnlyInlinedPlugins"),
+        error.code == 7
+            && error.msg.contains("\"plugins\"")
+            && error.msg.contains("loadOnlyInlinedPlugins"),
         "{error}"
     );
     let error = refused(&json!({"cniVersion": "1.0.0", "name": "net", "plugins": []}));
-    assert!(error.code == 7 && error.msg.contains("\"plugins\" is an empty list"), "{error}");
+    assert!(
+        error.code == 7 && error.msg.contains("\"plugins\" is an empty list"),
+        "{error}"
+    );
     let later = parse(&json!({"cniVersion": "1.0.0", "name": "net"}));
     assert!(later.plugins.is_empty() && !later.load_only_inlined_plugins);
     let error = later.require_plugin().expect_err("none yet");
     assert_eq!(error, ConfigError::NoPlugin("net".into()));
-    assert_eq!(kinds(&parse(&list(&json!({}))).require_plugin().expect("one")), ["bridge"]);
+    assert_eq!(
+        kinds(&parse(&list(&json!({}))).require_plugin().expect("one")),
+        ["bridge"]
+    );
 }
 
 #[test]
@@ -113,9 +161,16 @@ fn a_single_plugin_is_a_list_of_one() {
     let network = parse(&single(
         &json!({"x": 1, "disableCheck": true, "disableGC": true, "cniVersions": ["1.1.0"], "loadOnlyInlinedPlugins": false}),
     ));
-    assert_eq!((network.name.as_str(), network.cni_version), ("net", Version::V1_1_0));
+    assert_eq!(
+        (network.name.as_str(), network.cni_version),
+        ("net", Version::V1_1_0)
+    );
     assert!(network.disable_check && network.disable_gc && network.load_only_inlined_plugins);
-    let keys: Vec<_> = network.plugins[0].as_map().keys().map(String::as_str).collect();
+    let keys: Vec<_> = network.plugins[0]
+        .as_map()
+        .keys()
+        .map(String::as_str)
+        .collect();
     // The keys of a list are not the plugin's; its own are.
     assert_eq!(keys, ["cniVersion", "name", "type", "x"]);
     assert_eq!(network.plugins.len(), 1);

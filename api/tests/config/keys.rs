@@ -17,7 +17,10 @@ fn keys_that_a_runtime_injects_are_known() {
         "cni.dev/valid-attachments": [],
         "cni.dev/attachments": [],
     })));
-    assert_eq!(network.plugins[0].raw("prevResult").expect("kept").get(), r#"{"cniVersion":"1.0.0"}"#);
+    assert_eq!(
+        network.plugins[0].raw("prevResult").expect("kept").get(),
+        r#"{"cniVersion":"1.0.0"}"#
+    );
     assert!(network.declares("mac"));
 }
 
@@ -33,9 +36,15 @@ fn other_keys_pass_to_the_letter() {
         ("text", r#""ä\u00e4\/\ud83d\ude00""#),
         ("null", "null"),
     ];
-    let keys: Vec<_> = values.iter().map(|(key, value)| format!("{key:?}: {value} ")).collect();
+    let keys: Vec<_> = values
+        .iter()
+        .map(|(key, value)| format!("{key:?}: {value} "))
+        .collect();
     let plugin = format!(r#"{{"type":"x", {}}}"#, keys.join(","));
-    for text in [format!(r#"{{"name":"n","plugins":[{plugin}]}}"#), plugin.replacen('{', r#"{"name":"n","#, 1)] {
+    for text in [
+        format!(r#"{{"name":"n","plugins":[{plugin}]}}"#),
+        plugin.replacen('{', r#"{"name":"n","#, 1),
+    ] {
         let network = NetworkConfig::parse(&text, DEFAULTS).expect("valid");
         for (key, value) in values {
             assert_eq!(network.plugins[0].raw(key).expect(key).get(), value);
@@ -60,7 +69,12 @@ fn a_record_is_read_again() {
     assert_eq!(record, expected);
     let again: NetworkConfig = serde_json::from_value(record).expect("the same");
     assert_eq!(
-        (again.name.as_str(), again.cni_version, again.disable_check, kinds(&again)),
+        (
+            again.name.as_str(),
+            again.cni_version,
+            again.disable_check,
+            kinds(&again)
+        ),
         ("n", Version::V0_4_0, true, kinds(&network))
     );
     let lean: NetworkConfig =
@@ -78,7 +92,9 @@ fn keys_of_a_plugin_are_read_and_set() {
     assert_eq!(plugin.get::<String>("mtu"), None);
     assert_eq!(plugin.get::<u32>("absent"), None);
     plugin.set("mtu", &9000).expect("a number");
-    plugin.set("runtimeConfig", &json!({"mac": "x"})).expect("an object");
+    plugin
+        .set("runtimeConfig", &json!({"mac": "x"}))
+        .expect("an object");
     plugin.remove("ipam");
     assert_eq!(plugin.get::<u32>("mtu"), Some(9000));
     assert!(plugin.raw("ipam").is_none());
@@ -86,8 +102,13 @@ fn keys_of_a_plugin_are_read_and_set() {
         serde_json::to_value(&*plugin).expect("JSON"),
         single(&json!({"mtu": 9000, "runtimeConfig": {"mac": "x"}}))
     );
-    let wrong = plugin.set("x", &std::collections::BTreeMap::from([((1, 2), 3)])).expect_err("no JSON key");
-    assert!(wrong.to_string().contains("\"x\" cannot be written"), "{wrong}");
+    let wrong = plugin
+        .set("x", &std::collections::BTreeMap::from([((1, 2), 3)]))
+        .expect_err("no JSON key");
+    assert!(
+        wrong.to_string().contains("\"x\" cannot be written"),
+        "{wrong}"
+    );
     assert!(plugin.raw("x").is_none());
 }
 
@@ -100,24 +121,57 @@ fn a_capability_is_declared_by_true_only() {
         {"type": "d", "capabilities": [true]},
         {"type": "e"},
     ]})));
-    let declared: Vec<Vec<String>> =
-        network.plugins.iter().map(|plugin| plugin.capabilities().into_iter().collect()).collect();
+    let declared: Vec<Vec<String>> = network
+        .plugins
+        .iter()
+        .map(|plugin| plugin.capabilities().into_iter().collect())
+        .collect();
     assert_eq!(declared, [vec!["mac"], vec!["dns"], vec![], vec![], vec![]]);
-    for (capability, expected) in [("mac", true), ("dns", true), ("ips", false), ("bandwidth", false), ("x", false)] {
+    for (capability, expected) in [
+        ("mac", true),
+        ("dns", true),
+        ("ips", false),
+        ("bandwidth", false),
+        ("x", false),
+    ] {
         assert_eq!(network.declares(capability), expected, "{capability}");
     }
 }
 
 #[test]
 fn keys_may_be_written_in_another_case() {
-    let text = r#"{"CniVersion":"0.3.1","NAME":"net","Type":"a","Capabilities":{"mac":true},"MTU":1}"#;
-    let network = NetworkConfig::parse(text, Defaults { name: None, version: Version::V1_0_0 }).expect("usable");
-    assert_eq!((network.name.as_str(), network.cni_version), ("net", Version::V0_3_1));
+    let text =
+        r#"{"CniVersion":"0.3.1","NAME":"net","Type":"a","Capabilities":{"mac":true},"MTU":1}"#;
+    let network = NetworkConfig::parse(
+        text,
+        Defaults {
+            name: None,
+            version: Version::V1_0_0,
+        },
+    )
+    .expect("usable");
+    assert_eq!(
+        (network.name.as_str(), network.cni_version),
+        ("net", Version::V0_3_1)
+    );
     let plugin = &network.plugins[0];
-    assert_eq!((plugin.kind().as_str(), plugin.capabilities().len()), ("a", 1));
-    assert!(plugin.as_map().contains_key("MTU"), "keys of the plugin stay as they are");
+    assert_eq!(
+        (plugin.kind().as_str(), plugin.capabilities().len()),
+        ("a", 1)
+    );
+    assert!(
+        plugin.as_map().contains_key("MTU"),
+        "keys of the plugin stay as they are"
+    );
     // The exact one is preferred.
     let text = r#"{"name":"net","TYPE":"b","type":"a"}"#;
-    let network = NetworkConfig::parse(text, Defaults { name: None, version: Version::V1_0_0 }).expect("usable");
+    let network = NetworkConfig::parse(
+        text,
+        Defaults {
+            name: None,
+            version: Version::V1_0_0,
+        },
+    )
+    .expect("usable");
     assert_eq!(network.plugins[0].kind(), "a");
 }

@@ -9,10 +9,14 @@ mod versions;
 use plexus_api::cni::{CniError, Defaults, NetworkConfig, Version};
 use serde_json::{Value, json};
 
-const DEFAULTS: Defaults<'static> = Defaults { name: None, version: Version::V0_1_0 };
+const DEFAULTS: Defaults<'static> = Defaults {
+    name: None,
+    version: Version::V0_1_0,
+};
 
 fn parse(value: &Value) -> NetworkConfig {
-    NetworkConfig::parse(&value.to_string(), DEFAULTS).unwrap_or_else(|error| panic!("{value}: {error}"))
+    NetworkConfig::parse(&value.to_string(), DEFAULTS)
+        .unwrap_or_else(|error| panic!("{value}: {error}"))
 }
 
 fn refused(value: &Value) -> CniError {
@@ -24,12 +28,18 @@ fn refused(value: &Value) -> CniError {
 
 /// A network of one plugin, with `keys` beside.
 fn single(keys: &Value) -> Value {
-    with(json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge"}), keys)
+    with(
+        json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge"}),
+        keys,
+    )
 }
 
 /// A list of one plugin, with `keys` beside.
 fn list(keys: &Value) -> Value {
-    with(json!({"cniVersion": "1.0.0", "name": "net", "plugins": [{"type": "bridge"}]}), keys)
+    with(
+        json!({"cniVersion": "1.0.0", "name": "net", "plugins": [{"type": "bridge"}]}),
+        keys,
+    )
 }
 
 /// `base` with `keys` set; null removes.
@@ -46,5 +56,9 @@ fn with(mut base: Value, keys: &Value) -> Value {
 }
 
 fn kinds(network: &NetworkConfig) -> Vec<String> {
-    network.plugins.iter().map(plexus_api::cni::PluginConfig::kind).collect()
+    network
+        .plugins
+        .iter()
+        .map(plexus_api::cni::PluginConfig::kind)
+        .collect()
 }

@@ -1,6 +1,8 @@
 //! Names of networks and types of plugins.
 
-use plexus_api::cni::{ConfigError, Defaults, NetworkConfig, Version, validate_network_name, validate_plugin_type};
+use plexus_api::cni::{
+    ConfigError, Defaults, NetworkConfig, Version, validate_network_name, validate_plugin_type,
+};
 use plexus_api::rows;
 use serde_json::{Value, json};
 
@@ -15,34 +17,68 @@ fn names() {
         assert_eq!(parse(&list(&json!({"name": name}))).name, name);
         assert_eq!(parse(&single(&json!({"name": name}))).name, name);
     }
-    for name in
-        [json!(""), json!("-x"), json!("a/b"), json!("../x"), json!("a b"), json!("ä"), json!("a\n"), Value::Null]
-    {
+    for name in [
+        json!(""),
+        json!("-x"),
+        json!("a/b"),
+        json!("../x"),
+        json!("a b"),
+        json!("ä"),
+        json!("a\n"),
+        Value::Null,
+    ] {
         for given in [list(&json!({"name": name})), single(&json!({"name": name}))] {
             let error = refused(&given);
             assert_eq!(error.code, 7);
             let shown = name.as_str().unwrap_or_default();
-            assert!(error.msg.contains(&format!("network name {shown:?}")), "{error}");
+            assert!(
+                error.msg.contains(&format!("network name {shown:?}")),
+                "{error}"
+            );
         }
     }
 }
 
 #[test]
 fn a_missing_name_is_the_default_one() {
-    let defaults = Defaults { name: Some("nad"), version: Version::V1_0_0 };
-    for text in [r#"{"type":"x"}"#, r#"{"name":"","type":"x"}"#, r#"{"name":null,"type":"x"}"#] {
-        assert_eq!(NetworkConfig::parse(text, defaults).expect(text).name, "nad");
+    let defaults = Defaults {
+        name: Some("nad"),
+        version: Version::V1_0_0,
+    };
+    for text in [
+        r#"{"type":"x"}"#,
+        r#"{"name":"","type":"x"}"#,
+        r#"{"name":null,"type":"x"}"#,
+    ] {
+        assert_eq!(
+            NetworkConfig::parse(text, defaults).expect(text).name,
+            "nad"
+        );
     }
-    assert_eq!(NetworkConfig::parse(r#"{"name":"own","type":"x"}"#, defaults).expect("valid").name, "own");
-    let wrong = Defaults { name: Some("a/b"), version: Version::V1_0_0 };
-    assert!(matches!(NetworkConfig::parse(r#"{"type":"x"}"#, wrong), Err(ConfigError::Name(_))));
+    assert_eq!(
+        NetworkConfig::parse(r#"{"name":"own","type":"x"}"#, defaults)
+            .expect("valid")
+            .name,
+        "own"
+    );
+    let wrong = Defaults {
+        name: Some("a/b"),
+        version: Version::V1_0_0,
+    };
+    assert!(matches!(
+        NetworkConfig::parse(r#"{"type":"x"}"#, wrong),
+        Err(ConfigError::Name(_))
+    ));
 }
 
 #[test]
 fn every_plugin_has_a_type() {
     rows!("R-013");
     let error = refused(&json!({"name": "n", "type": 5}));
-    assert!(error.msg.contains("key \"type\" must be a string"), "{error}");
+    assert!(
+        error.msg.contains("key \"type\" must be a string"),
+        "{error}"
+    );
     for (plugin, why) in [
         (json!({}), "is missing"),
         (json!({"type": ""}), "is wrong"),
@@ -51,14 +87,27 @@ fn every_plugin_has_a_type() {
     ] {
         let error = refused(&list(&json!({"plugins": [{"type": "ok"}, plugin]})));
         assert_eq!(error.code, 7);
-        assert!(error.msg.contains("\"plugins[1].type\"") && error.msg.contains(why), "{error}");
+        assert!(
+            error.msg.contains("\"plugins[1].type\"") && error.msg.contains(why),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn a_plugin_type_names_a_file_and_leads_nowhere_else() {
     rows!("R-041");
-    for kind in ["../../bin/sh", "/bin/sh", "a/b", "a\\b", "..", ".", "", "a\0", "/"] {
+    for kind in [
+        "../../bin/sh",
+        "/bin/sh",
+        "a/b",
+        "a\\b",
+        "..",
+        ".",
+        "",
+        "a\0",
+        "/",
+    ] {
         let error = validate_plugin_type(kind).expect_err(kind);
         assert_eq!(error.code, 7);
         assert!(error.msg.contains(&format!("{kind:?}")), "{error}");

@@ -14,8 +14,15 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
-        prop_oneof![Just("1.0.0"), Just("true"), Just("bridge"), Just("net"), Just("a/b"), Just("")]
-            .prop_map(Value::from),
+        prop_oneof![
+            Just("1.0.0"),
+            Just("true"),
+            Just("bridge"),
+            Just("net"),
+            Just("a/b"),
+            Just("")
+        ]
+        .prop_map(Value::from),
         ".{0,6}".prop_map(Value::from),
     ];
     let key = prop_oneof![
@@ -32,8 +39,10 @@ fn any_json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 30, 5, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map(key.clone(), inner, 0..6)
-                .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Value>()),
+            prop::collection::btree_map(key.clone(), inner, 0..6).prop_map(|map| map
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect::<Value>()),
         ]
     })
 }

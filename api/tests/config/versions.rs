@@ -16,28 +16,55 @@ fn the_highest_supported_version_is_selected() {
         (json!("0.4.0"), json!([]), Version::V0_4_0),
         (json!("0.4.0"), Value::Null, Version::V0_4_0),
         // Not in lexical order, and ours is not in the list.
-        (json!("1.0.0"), json!(["0.10.0", "10.0.0", "1.2.0", "1.0.10"]), Version::V1_0_0),
+        (
+            json!("1.0.0"),
+            json!(["0.10.0", "10.0.0", "1.2.0", "1.0.10"]),
+            Version::V1_0_0,
+        ),
         (json!("2.0.0"), json!(["0.4.0"]), Version::V0_4_0),
         (json!(""), json!([]), Version::V0_1_0),
         (Value::Null, Value::Null, Version::V0_1_0),
     ] {
         for base in [list(&json!({})), single(&json!({}))] {
-            let given = with(base, &json!({"cniVersion": version, "cniVersions": versions}));
+            let given = with(
+                base,
+                &json!({"cniVersion": version, "cniVersions": versions}),
+            );
             assert_eq!(parse(&given).cni_version, selected, "{given}");
         }
     }
     let text = r#"{"cniVersion":null,"cniVersions":null,"name":"n","type":"t"}"#;
-    let defaults = Defaults { name: None, version: Version::V0_3_1 };
-    assert_eq!(NetworkConfig::parse(text, defaults).expect("valid").cni_version, Version::V0_3_1);
+    let defaults = Defaults {
+        name: None,
+        version: Version::V0_3_1,
+    };
+    assert_eq!(
+        NetworkConfig::parse(text, defaults)
+            .expect("valid")
+            .cni_version,
+        Version::V0_3_1
+    );
 }
 
 #[test]
 fn what_is_no_version_is_an_error_in_the_list() {
     rows!("R-004");
-    for wrong in ["x", "", "1.0", "v1.0.0", "1.0.0.0", "1..0", "1.0.x", "1.0.0-rc1"] {
+    for wrong in [
+        "x",
+        "",
+        "1.0",
+        "v1.0.0",
+        "1.0.0.0",
+        "1..0",
+        "1.0.x",
+        "1.0.0-rc1",
+    ] {
         let error = refused(&list(&json!({"cniVersions": ["0.4.0", wrong]})));
         assert_eq!(error.code, 7);
-        assert!(error.msg.contains("cniVersions") && error.msg.contains(&format!("{wrong:?}")), "{error}");
+        assert!(
+            error.msg.contains("cniVersions") && error.msg.contains(&format!("{wrong:?}")),
+            "{error}"
+        );
     }
 }
 
@@ -47,13 +74,26 @@ fn only_unsupported_versions_are_an_error_with_both_sides() {
     for version in ["1.2.0", "2.0.0", "1.0", "v1.0.0", "0.5.0"] {
         let error = refused(&list(&json!({"cniVersion": version})));
         assert_eq!(error.code, 1);
-        assert!(error.msg.contains(version) && error.details.contains(version), "{error}");
-        assert!(error.details.contains("0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0"), "{error}");
+        assert!(
+            error.msg.contains(version) && error.details.contains(version),
+            "{error}"
+        );
+        assert!(
+            error
+                .details
+                .contains("0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0"),
+            "{error}"
+        );
         let error = Version::from_key(Some(version)).expect_err(version);
         assert_eq!(error.code, 1);
-        assert!(error.msg.contains(version) && error.details.contains("1.1.0"), "{error}");
+        assert!(
+            error.msg.contains(version) && error.details.contains("1.1.0"),
+            "{error}"
+        );
     }
-    let error = refused(&list(&json!({"cniVersion": "2.0.0", "cniVersions": ["3.0.0"]})));
+    let error = refused(&list(
+        &json!({"cniVersion": "2.0.0", "cniVersions": ["3.0.0"]}),
+    ));
     assert!(error.msg.contains("2.0.0, 3.0.0"), "{error}");
 }
 
@@ -63,7 +103,10 @@ fn a_version_key() {
     for version in Version::ALL {
         assert_eq!(Version::from_key(Some(version.as_str())), Ok(version));
         assert_eq!(version.to_string(), version.as_str());
-        assert_eq!(serde_json::to_value(version).expect("a string"), version.as_str());
+        assert_eq!(
+            serde_json::to_value(version).expect("a string"),
+            version.as_str()
+        );
         assert_eq!(Version::exact(version.as_str()), Some(version));
     }
     assert_eq!(Version::from_key(None), Ok(Version::V0_1_0));

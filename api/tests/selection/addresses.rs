@@ -7,20 +7,39 @@ use crate::{element, refused};
 #[test]
 fn ips_are_addresses_with_or_without_prefix() {
     rows!("K-028");
-    for ips in
-        [vec!["10.2.2.42/24", "2001:db8::5/64"], vec!["1.2.3.4"], vec!["fd00::5", "0.0.0.0/0", "1.2.3.4/32", "::/128"]]
-    {
+    for ips in [
+        vec!["10.2.2.42/24", "2001:db8::5/64"],
+        vec!["1.2.3.4"],
+        vec!["fd00::5", "0.0.0.0/0", "1.2.3.4/32", "::/128"],
+    ] {
         assert_eq!(element(&format!(r#""ips": {ips:?}"#)).ips, ips);
     }
     assert!(element(r#""ips": null"#).ips.is_empty());
     let key = r#"key "ips""#;
     refused(r#""ips": []"#, key, &["empty", "leave the key out"]);
     refused(r#""ips": "1.2.3.4""#, key, &[r#""1.2.3.4" is not a list"#]);
-    refused(r#""ips": ["1.2.3.4", 5]"#, key, &["is not a list of strings"]);
-    for bad in
-        ["1.2.3.4/33", "x", "::1/129", "1.2.3.4/", "1.2.3.4/+8", "1.2.3.4/8/8", "/8", "", "1.2.3", "fe80::1%eth0"]
-    {
-        refused(&format!(r#""ips": ["1.2.3.4", {bad:?}]"#), key, &[&format!("{bad:?}"), "10.1.2.3/24"]);
+    refused(
+        r#""ips": ["1.2.3.4", 5]"#,
+        key,
+        &["is not a list of strings"],
+    );
+    for bad in [
+        "1.2.3.4/33",
+        "x",
+        "::1/129",
+        "1.2.3.4/",
+        "1.2.3.4/+8",
+        "1.2.3.4/8/8",
+        "/8",
+        "",
+        "1.2.3",
+        "fe80::1%eth0",
+    ] {
+        refused(
+            &format!(r#""ips": ["1.2.3.4", {bad:?}]"#),
+            key,
+            &[&format!("{bad:?}"), "10.1.2.3/24"],
+        );
     }
 }
 
@@ -28,7 +47,10 @@ fn ips_are_addresses_with_or_without_prefix() {
 fn the_mac_has_six_bytes() {
     rows!("K-030", "K-046");
     for mac in ["02:23:45:67:89:01", "02-23-45-67-89-AB", "0223.4567.89ab"] {
-        assert_eq!(element(&format!(r#""mac": {mac:?}"#)).mac.as_deref(), Some(mac));
+        assert_eq!(
+            element(&format!(r#""mac": {mac:?}"#)).mac.as_deref(),
+            Some(mac)
+        );
     }
     assert_eq!(element(r#""mac": """#).mac, None);
     for bad in [
@@ -44,7 +66,11 @@ fn the_mac_has_six_bytes() {
         "02:23:45:67:89:01:",
         " 02:23:45:67:89:01",
     ] {
-        refused(&format!(r#""mac": {bad:?}"#), r#"key "mac""#, &[bad.trim(), "6 bytes like 02:02:02:02:02:02"]);
+        refused(
+            &format!(r#""mac": {bad:?}"#),
+            r#"key "mac""#,
+            &[bad.trim(), "6 bytes like 02:02:02:02:02:02"],
+        );
     }
     refused(r#""mac": 2"#, r#"key "mac""#, &["2 is not a string"]);
 }
@@ -52,8 +78,17 @@ fn the_mac_has_six_bytes() {
 #[test]
 fn the_guid_has_eight_bytes() {
     rows!("K-043");
-    for guid in ["24:8a:07:03:00:8d:ae:2f", "24-8a-07-03-00-8d-ae-2f", "248a.0703.008d.ae2f"] {
-        assert_eq!(element(&format!(r#""infiniband-guid": {guid:?}"#)).infiniband_guid.as_deref(), Some(guid));
+    for guid in [
+        "24:8a:07:03:00:8d:ae:2f",
+        "24-8a-07-03-00-8d-ae-2f",
+        "248a.0703.008d.ae2f",
+    ] {
+        assert_eq!(
+            element(&format!(r#""infiniband-guid": {guid:?}"#))
+                .infiniband_guid
+                .as_deref(),
+            Some(guid)
+        );
     }
     let twenty = ["24"; 20].join(":");
     for bad in ["24:8a:07:03:00:8d", &twenty, "garbage"] {
@@ -71,7 +106,11 @@ fn a_device_can_be_named() {
     let selection = element(r#""interfaceRequest": "x1", "deviceID": "0000:01:00.2""#);
     assert_eq!(selection.device_id.as_deref(), Some("0000:01:00.2"));
     assert_eq!(element(r#""deviceID": """#).device_id, None);
-    refused(r#""deviceID": 1"#, r#"key "deviceID""#, &["1 is not a string"]);
+    refused(
+        r#""deviceID": 1"#,
+        r#"key "deviceID""#,
+        &["1 is not a string"],
+    );
 }
 
 #[test]
@@ -85,8 +124,14 @@ fn default_route_is_a_list_of_gateways() {
     assert_eq!(gateways(r#""default-route": null"#), None);
     assert_eq!(gateways(r#""default-route": []"#), Some(vec![]));
     let both = r#""default-route": ["10.0.0.1", "fd00::1"]"#;
-    assert_eq!(gateways(both), Some(vec!["10.0.0.1".into(), "fd00::1".into()]));
-    assert_eq!(gateways(r#""default-route": ["::ffff:10.0.0.1"]"#), Some(vec!["10.0.0.1".into()]));
+    assert_eq!(
+        gateways(both),
+        Some(vec!["10.0.0.1".into(), "fd00::1".into()])
+    );
+    assert_eq!(
+        gateways(r#""default-route": ["::ffff:10.0.0.1"]"#),
+        Some(vec!["10.0.0.1".into()])
+    );
     let key = r#"key "default-route""#;
     for bad in ["gw.example.org", "10.0.0.1/24", ""] {
         refused(
@@ -102,8 +147,15 @@ fn default_route_is_a_list_of_gateways() {
 fn an_ipam_claim_excludes_ips() {
     rows!("K-044");
     assert_eq!(element(r#""ipam-claim-reference": "claim-a""#).name, "a");
-    assert_eq!(element(r#""ipam-claim-reference": "", "ips": ["10.0.0.1"]"#).ips, ["10.0.0.1"]);
+    assert_eq!(
+        element(r#""ipam-claim-reference": "", "ips": ["10.0.0.1"]"#).ips,
+        ["10.0.0.1"]
+    );
     let key = r#"key "ipam-claim-reference""#;
-    refused(r#""ipam-claim-reference": "claim-a", "ips": ["10.0.0.1"]"#, key, &[r#""ips""#]);
+    refused(
+        r#""ipam-claim-reference": "claim-a", "ips": ["10.0.0.1"]"#,
+        key,
+        &[r#""ips""#],
+    );
     refused(r#""ipam-claim-reference": 5"#, key, &["5 is not a string"]);
 }

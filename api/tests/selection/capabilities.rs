@@ -19,23 +19,65 @@ fn port_mappings_are_complete_and_in_range() {
         protocol: protocol.into(),
         host_ip: host_ip.into(),
     };
-    assert_eq!(list, [mapping(1, 65535, "sctp", "10.0.0.1"), mapping(65535, 1, "tcp", "")]);
+    assert_eq!(
+        list,
+        [
+            mapping(1, 65535, "sctp", "10.0.0.1"),
+            mapping(65535, 1, "tcp", "")
+        ]
+    );
 
     refused(r#""portMappings": []"#, r#"key "portMappings""#, &["empty"]);
-    refused(r#""portMappings": {"hostPort": 1}"#, r#"key "portMappings""#, &["is not a list of objects"]);
-    refused(r#""portMappings": [null]"#, r#"key "portMappings", entry 1"#, &["null is not an object"]);
+    refused(
+        r#""portMappings": {"hostPort": 1}"#,
+        r#"key "portMappings""#,
+        &["is not a list of objects"],
+    );
+    refused(
+        r#""portMappings": [null]"#,
+        r#"key "portMappings", entry 1"#,
+        &["null is not an object"],
+    );
     for (entry, key, words) in [
-        (r#"{"hostPort": 0, "containerPort": 1}"#, "hostPort", "0 is not a port from 1 to 65535"),
-        (r#"{"hostPort": 1, "containerPort": 65536}"#, "containerPort", "65536 is not a port"),
-        (r#"{"hostPort": "1", "containerPort": 1}"#, "hostPort", r#""1" is not a port"#),
-        (r#"{"hostPort": -1, "containerPort": 1}"#, "hostPort", "-1 is not a port"),
+        (
+            r#"{"hostPort": 0, "containerPort": 1}"#,
+            "hostPort",
+            "0 is not a port from 1 to 65535",
+        ),
+        (
+            r#"{"hostPort": 1, "containerPort": 65536}"#,
+            "containerPort",
+            "65536 is not a port",
+        ),
+        (
+            r#"{"hostPort": "1", "containerPort": 1}"#,
+            "hostPort",
+            r#""1" is not a port"#,
+        ),
+        (
+            r#"{"hostPort": -1, "containerPort": 1}"#,
+            "hostPort",
+            "-1 is not a port",
+        ),
         (r#"{"containerPort": 1}"#, "hostPort", "missing"),
         (r#"{"hostPort": 1}"#, "containerPort", "missing"),
-        (r#"{"hostPort": 1, "containerPort": 1, "protocol": "icmp"}"#, "protocol", r#""icmp" is none of TCP"#),
-        (r#"{"hostPort": 1, "containerPort": 1, "hostIP": "here"}"#, "hostIP", r#""here" is not an IP"#),
+        (
+            r#"{"hostPort": 1, "containerPort": 1, "protocol": "icmp"}"#,
+            "protocol",
+            r#""icmp" is none of TCP"#,
+        ),
+        (
+            r#"{"hostPort": 1, "containerPort": 1, "hostIP": "here"}"#,
+            "hostIP",
+            r#""here" is not an IP"#,
+        ),
     ] {
         let place = format!(r#"key "portMappings", entry 2, key {key:?}"#);
-        refused(&format!(r#""portMappings": [{{"hostPort": 1, "containerPort": 2}}, {entry}]"#), &place, &[words]);
+        refused(
+            &format!(r#""portMappings": [{{"hostPort": 1, "containerPort": 2}}, {entry}]"#),
+            &place,
+            &[words],
+        );
     }
 }
 
@@ -61,44 +103,118 @@ fn bandwidth_has_a_burst_for_each_rate() {
     rows!("K-038");
     let most = u64::from(u32::MAX) * 8 - 1;
     for (keys, expected) in [
-        (r#""ingressRate": 1, "ingressBurst": 2, "egressRate": 3, "egressBurst": 4"#.to_owned(), [1, 2, 3, 4]),
+        (
+            r#""ingressRate": 1, "ingressBurst": 2, "egressRate": 3, "egressBurst": 4"#.to_owned(),
+            [1, 2, 3, 4],
+        ),
         // One second's worth, at least a jumbo frame, at most what the plugin takes.
-        (r#""egressRate": 1000000"#.to_owned(), [0, 0, 1_000_000, 1_000_000]),
+        (
+            r#""egressRate": 1000000"#.to_owned(),
+            [0, 0, 1_000_000, 1_000_000],
+        ),
         (r#""egressRate": 1000"#.to_owned(), [0, 0, 1000, 72_000]),
-        (r#""ingressRate": 100000000000"#.to_owned(), [100_000_000_000, most, 0, 0]),
-        (format!(r#""ingressRate": 1, "ingressBurst": {most}"#), [1, most, 0, 0]),
-        (r#""ingressRate": 1, "ingressBurst": 2, "egressRate": null"#.to_owned(), [1, 2, 0, 0]),
+        (
+            r#""ingressRate": 100000000000"#.to_owned(),
+            [100_000_000_000, most, 0, 0],
+        ),
+        (
+            format!(r#""ingressRate": 1, "ingressBurst": {most}"#),
+            [1, most, 0, 0],
+        ),
+        (
+            r#""ingressRate": 1, "ingressBurst": 2, "egressRate": null"#.to_owned(),
+            [1, 2, 0, 0],
+        ),
     ] {
-        let Bandwidth { ingress_rate, ingress_burst, egress_rate, egress_burst } =
-            element(&format!(r#""bandwidth": {{{keys}}}"#)).bandwidth.expect(&keys);
-        assert_eq!([ingress_rate, ingress_burst, egress_rate, egress_burst], expected, "{keys}");
+        let Bandwidth {
+            ingress_rate,
+            ingress_burst,
+            egress_rate,
+            egress_burst,
+        } = element(&format!(r#""bandwidth": {{{keys}}}"#))
+            .bandwidth
+            .expect(&keys);
+        assert_eq!(
+            [ingress_rate, ingress_burst, egress_rate, egress_burst],
+            expected,
+            "{keys}"
+        );
     }
     assert_eq!(element(r#""bandwidth": null"#).bandwidth, None);
 
-    refused(r#""bandwidth": {}"#, r#"key "bandwidth""#, &["neither", "ingressRate", "egressRate"]);
-    refused(r#""bandwidth": 5"#, r#"key "bandwidth""#, &["5 is not an object"]);
+    refused(
+        r#""bandwidth": {}"#,
+        r#"key "bandwidth""#,
+        &["neither", "ingressRate", "egressRate"],
+    );
+    refused(
+        r#""bandwidth": 5"#,
+        r#"key "bandwidth""#,
+        &["5 is not an object"],
+    );
     let too_much = format!(r#""egressRate": 1, "egressBurst": {}"#, most + 1);
     for (keys, key, words) in [
-        (r#""ingressBurst": 1"#, "ingressBurst", r#"needs "ingressRate""#),
-        (r#""ingressRate": 1, "egressBurst": 1"#, "egressBurst", r#"needs "egressRate""#),
-        (r#""ingressRate": 0"#, "ingressRate", "0 is not a whole number above 0"),
-        (r#""ingressRate": 1, "ingressBurst": 0"#, "ingressBurst", "0 is not"),
+        (
+            r#""ingressBurst": 1"#,
+            "ingressBurst",
+            r#"needs "ingressRate""#,
+        ),
+        (
+            r#""ingressRate": 1, "egressBurst": 1"#,
+            "egressBurst",
+            r#"needs "egressRate""#,
+        ),
+        (
+            r#""ingressRate": 0"#,
+            "ingressRate",
+            "0 is not a whole number above 0",
+        ),
+        (
+            r#""ingressRate": 1, "ingressBurst": 0"#,
+            "ingressBurst",
+            "0 is not",
+        ),
         (r#""egressRate": -5"#, "egressRate", "-5 is not"),
         (r#""egressRate": 1.5"#, "egressRate", "1.5 is not"),
         (r#""egressRate": "1M""#, "egressRate", r#""1M" is not"#),
-        (&too_much, "egressBurst", "34359738360 is more than the 34359738359 bits"),
+        (
+            &too_much,
+            "egressBurst",
+            "34359738360 is more than the 34359738359 bits",
+        ),
     ] {
-        refused(&format!(r#""bandwidth": {{{keys}}}"#), &format!(r#"key "bandwidth", key {key:?}"#), &[words]);
+        refused(
+            &format!(r#""bandwidth": {{{keys}}}"#),
+            &format!(r#"key "bandwidth", key {key:?}"#),
+            &[words],
+        );
     }
 }
 
 #[test]
 fn cni_args_pass_as_they_are_written() {
-    let args = element(r#""cni-args": {"Big": 12345678901234567890123, "o": {"x": [1.0, null]}, "big": 2}"#).cni_args;
-    let raw: Vec<_> = args.iter().map(|(key, raw)| (key.as_str(), raw.get())).collect();
-    assert_eq!(raw, [("Big", "12345678901234567890123"), ("big", "2"), ("o", r#"{"x": [1.0, null]}"#)]);
+    let args = element(
+        r#""cni-args": {"Big": 12345678901234567890123, "o": {"x": [1.0, null]}, "big": 2}"#,
+    )
+    .cni_args;
+    let raw: Vec<_> = args
+        .iter()
+        .map(|(key, raw)| (key.as_str(), raw.get()))
+        .collect();
+    assert_eq!(
+        raw,
+        [
+            ("Big", "12345678901234567890123"),
+            ("big", "2"),
+            ("o", r#"{"x": [1.0, null]}"#)
+        ]
+    );
     assert!(element(r#""cni-args": null"#).cni_args.is_empty());
     for bad in ["5", "[1]", r#""a""#] {
-        refused(&format!(r#""cni-args": {bad}"#), r#"key "cni-args""#, &[bad, "is not an object"]);
+        refused(
+            &format!(r#""cni-args": {bad}"#),
+            r#"key "cni-args""#,
+            &[bad, "is not an object"],
+        );
     }
 }

@@ -13,8 +13,16 @@ fn items_are_trimmed_and_keep_their_order() {
     assert_eq!(short(&ok("ns / a @ x1")), ["ns/a@x1"]);
     assert_eq!(short(&ok("0-a,a0")), ["ns1/0-a", "ns1/a0"]);
     let selection = &ok("a")[0];
-    assert!(selection.ips.is_empty() && selection.cni_args.is_empty() && selection.port_mappings.is_empty());
-    assert!(selection.mac.is_none() && selection.default_route.is_none() && selection.bandwidth.is_none());
+    assert!(
+        selection.ips.is_empty()
+            && selection.cni_args.is_empty()
+            && selection.port_mappings.is_empty()
+    );
+    assert!(
+        selection.mac.is_none()
+            && selection.default_route.is_none()
+            && selection.bandwidth.is_none()
+    );
 }
 
 #[test]
@@ -39,7 +47,10 @@ fn items_may_name_the_interface() {
     ] {
         let (place, why) = wrong(&format!("b,a@{interface}"));
         assert_eq!(place, format!("item 2 \"a@{interface}\""));
-        assert!(why.contains(words) && why.contains(&format!("{interface:?}")), "{why}");
+        assert!(
+            why.contains(words) && why.contains(&format!("{interface:?}")),
+            "{why}"
+        );
     }
 }
 
@@ -64,10 +75,17 @@ fn items_of_another_form_are_named() {
         ("a..b", "the name \"a..b\""),
         (&long, "at most 253"),
     ] {
-        for (annotation, index) in [(format!("{item},x"), 1), (format!("x, {item} ,y"), 2), (format!("x,y,{item}"), 3)]
-        {
+        for (annotation, index) in [
+            (format!("{item},x"), 1),
+            (format!("x, {item} ,y"), 2),
+            (format!("x,y,{item}"), 3),
+        ] {
             let (place, why) = wrong(&annotation);
-            let shown = if item.len() > 60 { format!("{}…", "a".repeat(60)) } else { item.to_owned() };
+            let shown = if item.len() > 60 {
+                format!("{}…", "a".repeat(60))
+            } else {
+                item.to_owned()
+            };
             assert_eq!(place, format!("item {index} {shown:?}"));
             assert!(why.contains(words), "{annotation}: {why}");
         }
@@ -83,10 +101,22 @@ fn lengths_of_names_are_those_of_kubernetes() {
         (name(254), false),
         (format!("{}/a", name(63)), true),
         (format!("{}/a", name(64)), false),
-        (format!(r#"[{{"name":"{}.{}"}}]"#, name(126), name(126)), true),
-        (format!(r#"[{{"name":"{}.{}"}}]"#, name(127), name(126)), false),
-        (format!(r#"[{{"name":"a","namespace":"{}"}}]"#, name(63)), true),
-        (format!(r#"[{{"name":"a","namespace":"{}"}}]"#, name(64)), false),
+        (
+            format!(r#"[{{"name":"{}.{}"}}]"#, name(126), name(126)),
+            true,
+        ),
+        (
+            format!(r#"[{{"name":"{}.{}"}}]"#, name(127), name(126)),
+            false,
+        ),
+        (
+            format!(r#"[{{"name":"a","namespace":"{}"}}]"#, name(63)),
+            true,
+        ),
+        (
+            format!(r#"[{{"name":"a","namespace":"{}"}}]"#, name(64)),
+            false,
+        ),
     ] {
         assert_eq!(parse(&annotation, "ns1").is_ok(), valid, "{annotation}");
     }

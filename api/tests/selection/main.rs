@@ -40,7 +40,11 @@ fn refused(keys: &str, place: &str, words: &[&str]) {
 /// Namespace, name and interface of each element, as the short form writes them.
 fn short(list: &[Selection]) -> Vec<String> {
     let one = |s: &Selection| {
-        let interface = s.interface.as_ref().map(|name| format!("@{name}")).unwrap_or_default();
+        let interface = s
+            .interface
+            .as_ref()
+            .map(|name| format!("@{name}"))
+            .unwrap_or_default();
         format!("{}/{}{interface}", s.namespace, s.name)
     };
     list.iter().map(one).collect()

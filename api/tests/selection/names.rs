@@ -7,7 +7,9 @@ use crate::{element, ok, refused, short, wrong};
 #[test]
 fn unknown_keys_are_ignored() {
     rows!("K-025");
-    let list = ok(r#"[{"name":"a","zzz":1,"org.x.y":{"name":"b"},"gateway":["10.0.0.1"],"ipRequest":null}]"#);
+    let list = ok(
+        r#"[{"name":"a","zzz":1,"org.x.y":{"name":"b"},"gateway":["10.0.0.1"],"ipRequest":null}]"#,
+    );
     assert_eq!(short(&list), ["ns1/a"]);
 }
 
@@ -39,36 +41,83 @@ fn the_namespace_is_the_pods_unless_given() {
         r#"[{"name":"a"},{"name":"a","namespace":""},{"name":"a","namespace":null},{"name":"a","namespace":"ns2"}]"#,
     );
     assert_eq!(short(&list), ["ns1/a", "ns1/a", "ns1/a", "ns2/a"]);
-    refused(r#""namespace": "a/b""#, r#"key "namespace""#, &[r#""a/b""#, "lower-case"]);
-    refused(r#""namespace": {}"#, r#"key "namespace""#, &["{} is not a string"]);
+    refused(
+        r#""namespace": "a/b""#,
+        r#"key "namespace""#,
+        &[r#""a/b""#, "lower-case"],
+    );
+    refused(
+        r#""namespace": {}"#,
+        r#"key "namespace""#,
+        &["{} is not a string"],
+    );
 }
 
 #[test]
 fn the_interface_has_a_name_of_the_kernel() {
     rows!("K-032", "K-045");
-    assert_eq!(element(r#""interface": "data0""#).interface.as_deref(), Some("data0"));
+    assert_eq!(
+        element(r#""interface": "data0""#).interface.as_deref(),
+        Some("data0")
+    );
     assert_eq!(element(r#""interface": """#).interface, None);
-    assert_eq!(element(r#""interfaceRequest": "x1""#).interface.as_deref(), Some("x1"));
-    assert_eq!(element(r#""interface": "", "interfaceRequest": "x1""#).interface.as_deref(), Some("x1"));
-    assert_eq!(element(r#""interfaceRequest": "x1", "interface": "x2""#).interface.as_deref(), Some("x2"));
+    assert_eq!(
+        element(r#""interfaceRequest": "x1""#).interface.as_deref(),
+        Some("x1")
+    );
+    assert_eq!(
+        element(r#""interface": "", "interfaceRequest": "x1""#)
+            .interface
+            .as_deref(),
+        Some("x1")
+    );
+    assert_eq!(
+        element(r#""interfaceRequest": "x1", "interface": "x2""#)
+            .interface
+            .as_deref(),
+        Some("x2")
+    );
     for bad in ["abcdefghijklmnop", "a/b", "net%d", "a b"] {
-        refused(&format!(r#""interface": {bad:?}"#), r#"key "interface""#, &[bad]);
-        refused(&format!(r#""interfaceRequest": {bad:?}"#), r#"key "interfaceRequest""#, &[bad]);
+        refused(
+            &format!(r#""interface": {bad:?}"#),
+            r#"key "interface""#,
+            &[bad],
+        );
+        refused(
+            &format!(r#""interfaceRequest": {bad:?}"#),
+            r#"key "interfaceRequest""#,
+            &[bad],
+        );
     }
 }
 
 #[test]
 fn keys_match_whatever_their_case() {
     rows!("K-047");
-    assert_eq!(short(&ok(r#"[{"NAME":"mv","Interface":"x9","Namespace":"ns2"}]"#)), ["ns2/mv@x9"]);
+    assert_eq!(
+        short(&ok(r#"[{"NAME":"mv","Interface":"x9","Namespace":"ns2"}]"#)),
+        ["ns2/mv@x9"]
+    );
     // The exact key is preferred, wherever it stands.
-    assert_eq!(short(&ok(r#"[{"NAME":"b","name":"a","Name":"c"}]"#)), ["ns1/a"]);
+    assert_eq!(
+        short(&ok(r#"[{"NAME":"b","name":"a","Name":"c"}]"#)),
+        ["ns1/a"]
+    );
     let selection = element(
         r#""PortMappings": [{"HostPort": 1, "CONTAINERPORT": 2, "Protocol": "UDP"}], "Bandwidth": {"IngressRate": 1000000},
            "Default-Route": ["10.0.0.1"], "CNI-args": {"a": 1}, "IPs": ["10.0.0.2"], "MAC": "02:23:45:67:89:01""#,
     );
-    assert_eq!((selection.port_mappings[0].container_port, selection.port_mappings[0].protocol.as_str()), (2, "udp"));
-    assert_eq!(selection.bandwidth.map(|limits| limits.ingress_rate), Some(1_000_000));
+    assert_eq!(
+        (
+            selection.port_mappings[0].container_port,
+            selection.port_mappings[0].protocol.as_str()
+        ),
+        (2, "udp")
+    );
+    assert_eq!(
+        selection.bandwidth.map(|limits| limits.ingress_rate),
+        Some(1_000_000)
+    );
     assert_eq!(selection.default_route.map(|list| list.len()), Some(1));
     assert_eq!((selection.cni_args.len(), selection.ips.len()), (1, 1));
     assert_eq!(selection.mac.as_deref(), Some("02:23:45:67:89:01"));

@@ -38,15 +38,32 @@ impl Source {
     ///
     /// # Errors
     /// The directory cannot be watched, the node has no name, or there are no credentials.
-    pub async fn open(args: &Serve, settings: &Settings, store: &Store, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+    pub async fn open(
+        args: &Serve,
+        settings: &Settings,
+        store: &Store,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
         if let Some(dir) = &args.manifests {
             return Ok(Self::Manifests(Manifests::open(dir, store.clone())?));
         }
         let node = node_name(args.node_name.as_deref(), |name| std::env::var(name).ok())?;
-        let connection = Arc::new(Connection::new(args.kubeconfig.clone(), ApiLayer::new(metrics)));
+        let connection = Arc::new(Connection::new(
+            args.kubeconfig.clone(),
+            ApiLayer::new(metrics),
+        ));
         connection.client().await?;
-        let snapshots = Snapshots::new(&settings.state_dir, settings.snapshot_max_age, store.clone());
-        Ok(Self::Cluster(Cluster { connection, node, store: store.clone(), snapshots }))
+        let snapshots = Snapshots::new(
+            &settings.state_dir,
+            settings.snapshot_max_age,
+            store.clone(),
+        );
+        Ok(Self::Cluster(Cluster {
+            connection,
+            node,
+            store: store.clone(),
+            snapshots,
+        }))
     }
 
     /// What asks the API server, where there is one.
@@ -70,10 +87,16 @@ impl Source {
         let key = settings.startup_taint.clone()?;
         match self {
             Self::Manifests(_) => {
-                tracing::warn!("startupTaint has no effect with --manifests: there is no node to take it off");
+                tracing::warn!(
+                    "startupTaint has no effect with --manifests: there is no node to take it off"
+                );
                 None
             }
-            Self::Cluster(cluster) => Some(StartupTaint::new(key, &cluster.node, cluster.connection.clone())),
+            Self::Cluster(cluster) => Some(StartupTaint::new(
+                key,
+                &cluster.node,
+                cluster.connection.clone(),
+            )),
         }
     }
 
@@ -82,9 +105,12 @@ impl Source {
         let dropped = Arc::<AtomicU64>::default();
         let from = match self {
             Self::Manifests(manifests) => Err(manifests.dir().to_owned()),
-            Self::Cluster(Cluster { connection, node, store, .. }) => {
-                Ok((connection.clone(), node.clone(), store.clone()))
-            }
+            Self::Cluster(Cluster {
+                connection,
+                node,
+                store,
+                ..
+            }) => Ok((connection.clone(), node.clone(), store.clone())),
         };
         move || match &from {
             Err(manifests) => Reporter::beside(manifests.clone()),
@@ -98,16 +124,23 @@ impl Source {
     pub async fn run(self) -> anyhow::Error {
         match self {
             Self::Manifests(manifests) => manifests.run().await.into(),
-            Self::Cluster(Cluster { connection, node, store, snapshots }) => {
-                match tokio::join!(feed(connection, &node, store), snapshots.stand_in()).0 {}
-            }
+            Self::Cluster(Cluster {
+                connection,
+                node,
+                store,
+                snapshots,
+            }) => match tokio::join!(feed(connection, &node, store), snapshots.stand_in()).0 {},
         }
     }
 }
 
 /// The node's name: given, or by environment.
 fn node_name(given: Option<&str>, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<String> {
-    let by_env = || NODE_NAME.into_iter().find_map(|name| env(name).filter(|value| !value.is_empty()));
+    let by_env = || {
+        NODE_NAME
+            .into_iter()
+            .find_map(|name| env(name).filter(|value| !value.is_empty()))
+    };
     given.map(str::to_owned).or_else(by_env).filter(|name| !name.is_empty()).context(
         "the node's name is not known: set NODE_NAME (in a DaemonSet from the field spec.nodeName), or give --node-name",
     )
@@ -120,16 +153,26 @@ mod tests {
     #[test]
     fn the_nodes_name_is_given_or_in_the_environment() {
         let env = |set: &'static [(&str, &str)]| {
-            move |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            move |name: &str| {
+                set.iter()
+                    .find(|(key, _)| *key == name)
+                    .map(|(_, value)| (*value).to_owned())
+            }
         };
         let both = env(&[("NODE_NAME", "ours"), ("MULTUS_NODE_NAME", "theirs")]);
         assert_eq!(node_name(Some("given"), both).expect("given"), "given");
         assert_eq!(node_name(None, both).expect("in the environment"), "ours");
         let multus = env(&[("NODE_NAME", ""), ("MULTUS_NODE_NAME", "theirs")]);
-        assert_eq!(node_name(None, multus).expect("in the environment"), "theirs");
+        assert_eq!(
+            node_name(None, multus).expect("in the environment"),
+            "theirs"
+        );
         for given in [None, Some("")] {
             let error = node_name(given, env(&[])).expect_err("nowhere").to_string();
-            assert!(error.contains("NODE_NAME") && error.contains("--node-name"), "{error}");
+            assert!(
+                error.contains("NODE_NAME") && error.contains("--node-name"),
+                "{error}"
+            );
         }
     }
 }

@@ -21,7 +21,9 @@ impl Duty {
     /// Before anything is done.
     pub(super) fn status(self, publishes: bool) -> Status {
         match self {
-            Self::Install if publishes => Status::pending("the runtime's configuration is not published yet"),
+            Self::Install if publishes => {
+                Status::pending("the runtime's configuration is not published yet")
+            }
             Self::Install => Status::nothing(),
             Self::Uninstall => Status::pending("Plexus has not begun to leave this node yet"),
         }
@@ -34,10 +36,24 @@ impl Duty {
         args: &Serve,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let Verbs { settings, file, store, primary, installed, ledger, .. } = verbs;
+        let Verbs {
+            settings,
+            file,
+            store,
+            primary,
+            installed,
+            ledger,
+            ..
+        } = verbs;
         let (install, uninstall) = match self {
-            Self::Install => (Install::new(settings, file, shim(args), store, primary, installed), None),
-            Self::Uninstall => (None, Some(Uninstall::new(settings, file, ledger, installed))),
+            Self::Install => (
+                Install::new(settings, file, shim(args), store, primary, installed),
+                None,
+            ),
+            Self::Uninstall => (
+                None,
+                Some(Uninstall::new(settings, file, ledger, installed)),
+            ),
         };
         async move {
             if let Some(install) = install {
@@ -51,6 +67,10 @@ impl Duty {
 
 /// Our own copy of the shim.
 fn shim(args: &Serve) -> PathBuf {
-    let beside = || std::env::current_exe().unwrap_or_default().with_file_name(SHIM);
+    let beside = || {
+        std::env::current_exe()
+            .unwrap_or_default()
+            .with_file_name(SHIM)
+    };
     args.shim.clone().unwrap_or_else(beside)
 }

@@ -24,24 +24,42 @@ pub fn probe(args: &Probe) -> anyhow::Result<()> {
         ProbeWhat::Ready => "/readyz",
     };
     let socket = args.socket_dir.join(SOCKET_NAME);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let answer = runtime.block_on(async {
-        let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {PATIENCE:?}"));
-        tokio::time::timeout(PATIENCE, get(&socket, path)).await.map_err(late)?
+        let late = |_| {
+            io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no answer within {PATIENCE:?}"),
+            )
+        };
+        tokio::time::timeout(PATIENCE, get(&socket, path))
+            .await
+            .map_err(late)?
     });
-    let Reply { status, body, server } = answer.with_context(|| format!("plexusd at {}", socket.display()))?;
+    let Reply {
+        status,
+        body,
+        server,
+    } = answer.with_context(|| format!("plexusd at {}", socket.display()))?;
     if !status.is_success() {
         bail!("{}", String::from_utf8_lossy(&body).trim_end())
     }
     // Else the old one would speak for a new one that never comes up, and be stopped for it. One that stands by lives.
     if let (ProbeWhat::Ready, Some(pid)) = (args.what, server.filter(|pid| is_elsewhere(*pid))) {
-        bail!("the plexusd at {} is that of another container (pid {pid}); this one does not serve", socket.display())
+        bail!(
+            "the plexusd at {} is that of another container (pid {pid}); this one does not serve",
+            socket.display()
+        )
     }
     Ok(())
 }
 
 /// Whether a process is in another mount namespace, as far as can be seen.
 fn is_elsewhere(pid: i32) -> bool {
-    let namespace = |process: &str| fs::metadata(format!("/proc/{process}/ns/mnt")).map(|it| (it.dev(), it.ino()));
+    let namespace = |process: &str| {
+        fs::metadata(format!("/proc/{process}/ns/mnt")).map(|it| (it.dev(), it.ino()))
+    };
     matches!((namespace(&pid.to_string()), namespace("self")), (Ok(theirs), Ok(own)) if theirs != own)
 }

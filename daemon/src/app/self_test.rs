@@ -19,9 +19,18 @@ use crate::host::rights::{Capability, Rights};
 
 /// What a capability is needed for.
 const PURPOSES: [(Capability, &str); 4] = [
-    (Capability::SysAdmin, "to enter the network namespaces of pods"),
-    (Capability::SysChroot, "to run plugins where mountNamespace or chrootDir says"),
-    (Capability::SysPtrace, "to see which processes use a network namespace, and plugins that an earlier plexusd left"),
+    (
+        Capability::SysAdmin,
+        "to enter the network namespaces of pods",
+    ),
+    (
+        Capability::SysChroot,
+        "to run plugins where mountNamespace or chrootDir says",
+    ),
+    (
+        Capability::SysPtrace,
+        "to see which processes use a network namespace, and plugins that an earlier plexusd left",
+    ),
     (Capability::NetAdmin, "to move default routes"),
 ];
 
@@ -41,13 +50,18 @@ pub fn self_test(settings: &Settings) -> anyhow::Result<()> {
 
 /// Whether all capabilities are there; `own` where plugins run in the daemon's own mount namespace.
 fn check(rights: Rights, own: bool) -> anyhow::Result<()> {
-    let needed = PURPOSES.iter().filter(|(capability, _)| !(own && *capability == Capability::SysChroot));
+    let needed = PURPOSES
+        .iter()
+        .filter(|(capability, _)| !(own && *capability == Capability::SysChroot));
     let missing: Vec<_> = needed
         .filter(|(capability, _)| !rights.has(*capability))
         .map(|(capability, purpose)| format!("{} ({purpose})", capability.name()))
         .collect();
     if !missing.is_empty() {
-        bail!("plexusd needs {}; run it as root, in a container privileged", missing.join(" and "));
+        bail!(
+            "plexusd needs {}; run it as root, in a container privileged",
+            missing.join(" and ")
+        );
     }
     Ok(())
 }
@@ -62,7 +76,9 @@ fn enter(kind: &str, flag: CloneFlags) -> anyhow::Result<()> {
             unshare(CloneFlags::CLONE_FS)?;
             Ok(setns(namespace, flag)?)
         });
-        entering.join().unwrap_or_else(|_| Err(io::Error::other("its thread panicked")))
+        entering
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("its thread panicked")))
     });
     entered.map_err(|error| anyhow::anyhow!(refused(&path, &error)))
 }
@@ -81,7 +97,10 @@ fn refused(path: &str, error: &io::Error) -> String {
 fn write(state_dir: &Path) -> anyhow::Result<()> {
     let probe = state_dir.join(".self-test");
     let tried = || {
-        DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(state_dir)?;
         fs::write(&probe, "written")?;
         match fs::remove_file(&probe) {
             // Another plexusd that starts at this moment was quicker.
@@ -89,6 +108,11 @@ fn write(state_dir: &Path) -> anyhow::Result<()> {
             removed => removed,
         }
     };
-    let context = || format!("plexusd cannot write its state directory {} (stateDir)", state_dir.display());
+    let context = || {
+        format!(
+            "plexusd cannot write its state directory {} (stateDir)",
+            state_dir.display()
+        )
+    };
     tried().with_context(context)
 }

@@ -33,9 +33,17 @@ impl Shift {
     pub fn begin(
         listener: Listener,
         multus: Option<Listener>,
-        shared: impl FnOnce(watch::Receiver<Option<Arc<Verbs>>>, TaskTracker, CancellationToken) -> Shared,
+        shared: impl FnOnce(
+            watch::Receiver<Option<Arc<Verbs>>>,
+            TaskTracker,
+            CancellationToken,
+        ) -> Shared,
     ) -> Self {
-        let (stop, tasks, verbs) = (CancellationToken::new(), TaskTracker::new(), watch::Sender::new(None));
+        let (stop, tasks, verbs) = (
+            CancellationToken::new(),
+            TaskTracker::new(),
+            watch::Sender::new(None),
+        );
         let shared = shared(verbs.subscribe(), tasks.clone(), stop.clone());
         let router = router(shared.clone());
         // What ends this one alone is no end of the other.
@@ -43,13 +51,25 @@ impl Shift {
         let multus = tokio::spawn(async move {
             let Some(serve) = multus else { return };
             match serve.await {
-                Ok(Ended::Superseded) => tracing::info!("another listens on multus.sock from here on"),
+                Ok(Ended::Superseded) => {
+                    tracing::info!("another listens on multus.sock from here on")
+                }
                 Ok(Ended::Stopped) => {}
-                Err(error) => tracing::error!(%error, "Plexus does not listen on multus.sock any more"),
+                Err(error) => {
+                    tracing::error!(%error, "Plexus does not listen on multus.sock any more")
+                }
             }
         });
         let server = tokio::spawn(listener.serve(router, stop.clone()));
-        Self { stop, tasks, verbs, shared, server, multus, beside: JoinSet::new() }
+        Self {
+            stop,
+            tasks,
+            verbs,
+            shared,
+            server,
+            multus,
+            beside: JoinSet::new(),
+        }
     }
 
     /// Serves all calls from here on, and looks after leftovers.
@@ -60,7 +80,10 @@ impl Shift {
     }
 
     /// Does this beside serving, until the token says that it is to end.
-    pub fn also<W: Future<Output = ()> + Send + 'static>(&mut self, work: impl FnOnce(CancellationToken) -> W) {
+    pub fn also<W: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        work: impl FnOnce(CancellationToken) -> W,
+    ) {
         self.beside.spawn(work(self.stop.clone()));
     }
 
@@ -89,7 +112,9 @@ impl Shift {
     /// The same, but not longer than `grace`.
     pub async fn end_within(self, grace: Duration) {
         if tokio::time::timeout(grace, self.end()).await.is_err() {
-            tracing::warn!("stopped with calls in flight; what they attached is undone at the next start");
+            tracing::warn!(
+                "stopped with calls in flight; what they attached is undone at the next start"
+            );
         }
     }
 }

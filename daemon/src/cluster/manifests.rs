@@ -46,7 +46,13 @@ impl Manifests {
     pub fn open(dir: &Path, store: Store) -> io::Result<Self> {
         let wrong = |error: io::Error| {
             let error = with_limit(error);
-            io::Error::new(error.kind(), format!("manifests directory {} cannot be watched: {error}", dir.display()))
+            io::Error::new(
+                error.kind(),
+                format!(
+                    "manifests directory {} cannot be watched: {error}",
+                    dir.display()
+                ),
+            )
         };
         let inotify = Inotify::init().map_err(wrong)?;
         let mask = WatchMask::CREATE
@@ -59,7 +65,12 @@ impl Manifests {
         // Watched before it is read, so that no change falls in between.
         inotify.watches().add(dir, mask).map_err(wrong)?;
         let events = inotify.into_event_stream(vec![0; 4096]).map_err(wrong)?;
-        let mut manifests = Self { dir: dir.to_owned(), store, events, files: BTreeMap::new() };
+        let mut manifests = Self {
+            dir: dir.to_owned(),
+            store,
+            events,
+            files: BTreeMap::new(),
+        };
         manifests.read_all().map_err(wrong)?;
         manifests.publish();
         Ok(manifests)
@@ -73,7 +84,8 @@ impl Manifests {
     /// Follows the directory for as long as it is there, and returns why it cannot any more. The store keeps what it
     /// has. A file that is broken, or written only in part, keeps its last good content.
     pub async fn run(mut self) -> io::Error {
-        let gone = |dir: &Path| io::Error::other(format!("manifests directory {} is gone", dir.display()));
+        let gone =
+            |dir: &Path| io::Error::other(format!("manifests directory {} is gone", dir.display()));
         while let Some(event) = self.events.next().await {
             let changed = match event {
                 Err(error) => return error,
@@ -83,7 +95,9 @@ impl Manifests {
             match changed {
                 Ok(true) => self.publish(),
                 Ok(false) => {}
-                Err(error) => error!(directory = %self.dir.display(), "manifests cannot be listed: {error}"),
+                Err(error) => {
+                    error!(directory = %self.dir.display(), "manifests cannot be listed: {error}")
+                }
             }
         }
         gone(&self.dir)
@@ -91,7 +105,11 @@ impl Manifests {
 
     /// Does what one event asks for; whether anything changed.
     fn follow(&mut self, event: &EventOwned) -> io::Result<bool> {
-        let name = event.name.as_deref().and_then(OsStr::to_str).unwrap_or_default();
+        let name = event
+            .name
+            .as_deref()
+            .and_then(OsStr::to_str)
+            .unwrap_or_default();
         // A mounted ConfigMap changes by renaming the directory that its links lead through.
         if event.mask.contains(EventMask::Q_OVERFLOW) || name == "..data" {
             return self.read_all().map(|()| true);
@@ -99,7 +117,10 @@ impl Manifests {
         if !is_manifest(name) {
             return Ok(false);
         }
-        if event.mask.intersects(EventMask::DELETE | EventMask::MOVED_FROM) {
+        if event
+            .mask
+            .intersects(EventMask::DELETE | EventMask::MOVED_FROM)
+        {
             return Ok(self.files.remove(name).is_some());
         }
         // A new file is read when its writer closes it; a new link has no writer.
@@ -110,13 +131,22 @@ impl Manifests {
     }
 
     fn is_link(&self, name: &str) -> bool {
-        self.dir.join(name).symlink_metadata().is_ok_and(|meta| meta.is_symlink() || meta.nlink() > 1)
+        self.dir
+            .join(name)
+            .symlink_metadata()
+            .is_ok_and(|meta| meta.is_symlink() || meta.nlink() > 1)
     }
 
     fn read_all(&mut self) -> io::Result<()> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
-            names.extend(entry?.file_name().into_string().ok().filter(|name| is_manifest(name)));
+            names.extend(
+                entry?
+                    .file_name()
+                    .into_string()
+                    .ok()
+                    .filter(|name| is_manifest(name)),
+            );
         }
         self.files.retain(|known, _| names.contains(known));
         for name in names {
@@ -130,8 +160,12 @@ impl Manifests {
         let path = self.dir.join(name);
         let read = match fs::read_to_string(&path) {
             // Renamed or removed since; another event tells of that.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.files.remove(name).is_some(),
-            read => read.map_err(|error| error.to_string()).and_then(|text| parse(&text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return self.files.remove(name).is_some();
+            }
+            read => read
+                .map_err(|error| error.to_string())
+                .and_then(|text| parse(&text)),
         };
         match read {
             Ok(objects) => {
@@ -146,17 +180,30 @@ impl Manifests {
     }
 
     fn publish(&self) {
-        let pods = self.files.values().flat_map(|objects| objects.pods.clone()).collect();
-        let definitions = self.files.values().flat_map(|objects| objects.definitions.clone()).collect();
+        let pods = self
+            .files
+            .values()
+            .flat_map(|objects| objects.pods.clone())
+            .collect();
+        let definitions = self
+            .files
+            .values()
+            .flat_map(|objects| objects.definitions.clone())
+            .collect();
         self.store.replace(pods, definitions);
     }
 }
 
-const GONE: EventMask =
-    EventMask::DELETE_SELF.union(EventMask::MOVE_SELF).union(EventMask::UNMOUNT).union(EventMask::IGNORED);
+const GONE: EventMask = EventMask::DELETE_SELF
+    .union(EventMask::MOVE_SELF)
+    .union(EventMask::UNMOUNT)
+    .union(EventMask::IGNORED);
 
 fn is_manifest(name: &str) -> bool {
-    matches!(Path::new(name).extension().and_then(OsStr::to_str), Some("yaml" | "yml"))
+    matches!(
+        Path::new(name).extension().and_then(OsStr::to_str),
+        Some("yaml" | "yml")
+    )
 }
 
 #[derive(Deserialize)]
@@ -194,7 +241,9 @@ fn parse(text: &str) -> Result<Objects, String> {
         .map_err(|error| error.to_string().lines().collect::<Vec<_>>().join(" "))?;
     let mut objects = Objects::default();
     for (index, document) in documents.into_iter().enumerate() {
-        objects.take(document).map_err(|why| format!("object {}: {why}", index + 1))?;
+        objects
+            .take(document)
+            .map_err(|why| format!("object {}: {why}", index + 1))?;
     }
     Ok(objects)
 }
@@ -203,22 +252,45 @@ impl Objects {
     fn take(&mut self, document: serde_json::Value) -> Result<(), String> {
         let head = Head::deserialize(&document).map_err(|error| error.to_string())?;
         let kind = (head.api_version.as_str(), head.kind.as_str());
-        let (POD | DEFINITION) = kind else { return Ok(()) };
-        let object: Object = serde_json::from_value(document).map_err(|error| format!("{}: {error}", head.kind))?;
-        let Metadata { name, namespace, uid, annotations } = object.metadata;
+        let (POD | DEFINITION) = kind else {
+            return Ok(());
+        };
+        let object: Object =
+            serde_json::from_value(document).map_err(|error| format!("{}: {error}", head.kind))?;
+        let Metadata {
+            name,
+            namespace,
+            uid,
+            annotations,
+        } = object.metadata;
         let namespace = namespace.unwrap_or_else(|| "default".to_owned());
         let mut annotations = annotations.unwrap_or_default();
         if kind == POD {
-            self.pods.push(Pod { name, namespace, uid: uid.unwrap_or_default(), annotations });
+            self.pods.push(Pod {
+                name,
+                namespace,
+                uid: uid.unwrap_or_default(),
+                annotations,
+            });
             return Ok(());
         }
         let config = match object.spec.as_ref().and_then(|spec| spec.get("config")) {
             None | Some(serde_json::Value::Null) => None,
             Some(serde_json::Value::String(config)) => Some(config.clone()),
-            Some(_) => return Err(format!("{} {namespace}/{name}: spec.config must be a string", head.kind)),
+            Some(_) => {
+                return Err(format!(
+                    "{} {namespace}/{name}: spec.config must be a string",
+                    head.kind
+                ));
+            }
         };
         let resource_name = annotations.remove(RESOURCE_NAME);
-        self.definitions.push(Definition { namespace, name, config, resource_name });
+        self.definitions.push(Definition {
+            namespace,
+            name,
+            config,
+            resource_name,
+        });
         Ok(())
     }
 }
@@ -235,7 +307,10 @@ pub fn write_status(dir: &Path, pod_namespace: &str, pod_name: &str, text: &str)
     let path = status_path(dir, pod_namespace, pod_name)?;
     // Two writers for one pod must not share it.
     let number = WRITES.fetch_add(1, Ordering::Relaxed);
-    let temporary = dir.join(format!(".{}.{number}{STATUS_SUFFIX}.tmp", std::process::id()));
+    let temporary = dir.join(format!(
+        ".{}.{number}{STATUS_SUFFIX}.tmp",
+        std::process::id()
+    ));
     let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
@@ -247,7 +322,12 @@ pub fn write_status(dir: &Path, pod_namespace: &str, pod_name: &str, text: &str)
 ///
 /// # Errors
 /// It is there and could not be removed, or a name cannot be part of a file name.
-pub fn remove_status(dir: &Path, pod_namespace: &str, pod_name: &str, text: Option<&str>) -> io::Result<()> {
+pub fn remove_status(
+    dir: &Path,
+    pod_namespace: &str,
+    pod_name: &str,
+    text: Option<&str>,
+) -> io::Result<()> {
     let path = status_path(dir, pod_namespace, pod_name)?;
     let removed = match fs::read(&path) {
         Ok(there) if text.is_some_and(|text| there != text.as_bytes()) => return Ok(()),
@@ -261,8 +341,9 @@ pub fn remove_status(dir: &Path, pod_namespace: &str, pod_name: &str, text: Opti
 }
 
 fn status_path(dir: &Path, pod_namespace: &str, pod_name: &str) -> io::Result<PathBuf> {
-    if let Some(wrong) =
-        [pod_namespace, pod_name].into_iter().find(|name| name.is_empty() || name.contains(['/', '\0']))
+    if let Some(wrong) = [pod_namespace, pod_name]
+        .into_iter()
+        .find(|name| name.is_empty() || name.contains(['/', '\0']))
     {
         let why = format!("{wrong:?} is not the name of a pod or a namespace");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));

@@ -49,7 +49,11 @@ struct ContentRef<'a> {
 impl Snapshots {
     /// The snapshot in `state_dir` of the definitions in `store`; one older than `max_age` is not used.
     pub fn new(state_dir: &Path, max_age: Option<Duration>, store: Store) -> Self {
-        Self { path: state_dir.join(FILE), max_age, store }
+        Self {
+            path: state_dir.join(FILE),
+            max_age,
+            store,
+        }
     }
 
     /// Fills the store from the file if the API server does not.
@@ -63,10 +67,17 @@ impl Snapshots {
     pub async fn keep(&self, stop: CancellationToken) {
         let mut written: Option<DefinitionsState> = None;
         loop {
-            let Some((state, same)) = stop.run_until_cancelled(self.next_state(written)).await else { return };
+            let Some((state, same)) = stop.run_until_cancelled(self.next_state(written)).await
+            else {
+                return;
+            };
             let (path, store) = (self.path.clone(), self.store.clone());
             let saved = blocking(move || {
-                if same { touch(&path, state.confirmed) } else { save(&path, &store.definitions(), state.confirmed) }
+                if same {
+                    touch(&path, state.confirmed)
+                } else {
+                    save(&path, &store.definitions(), state.confirmed)
+                }
             });
             if let Err(error) = saved.await {
                 tracing::error!(file = %self.path.display(), %error, "the known definitions cannot be written down");
@@ -78,7 +89,9 @@ impl Snapshots {
     /// The next state that is to be written, and whether its definitions are as they were `written`.
     async fn next_state(&self, written: Option<DefinitionsState>) -> (DefinitionsState, bool) {
         let due = |state: DefinitionsState| {
-            written.is_none_or(|old| state.revision != old.revision || state.confirmed >= old.confirmed + TOUCH)
+            written.is_none_or(|old| {
+                state.revision != old.revision || state.confirmed >= old.confirmed + TOUCH
+            })
         };
         let state = self.store.wait_state(due).await;
         if written.is_some_and(|old| old.revision == state.revision) {
@@ -107,7 +120,11 @@ impl Snapshots {
         let count = definitions.len();
         if self.store.load_snapshot(definitions, taken) {
             let age = age.as_secs();
-            tracing::warn!(count, age, "the API server does not answer; definitions are those that were known earlier");
+            tracing::warn!(
+                count,
+                age,
+                "the API server does not answer; definitions are those that were known earlier"
+            );
         }
     }
 }
@@ -116,7 +133,10 @@ fn read(path: &Path) -> io::Result<(Vec<Definition>, SystemTime)> {
     let taken = fs::metadata(path)?.modified()?;
     let content: Content = serde_json::from_slice(&fs::read(path)?)?;
     if content.format != FORMAT {
-        return Err(io::Error::other(format!("format {} is not known to this plexusd", content.format)));
+        return Err(io::Error::other(format!(
+            "format {} is not known to this plexusd",
+            content.format
+        )));
     }
     Ok((content.definitions, taken))
 }
@@ -128,9 +148,21 @@ fn save(path: &Path, definitions: &[Arc<Definition>], confirmed: SystemTime) -> 
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = BufWriter::new(File::options().write(true).create_new(true).mode(0o600).open(&temporary)?);
+    let mut file = BufWriter::new(
+        File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)?,
+    );
     let definitions = definitions.iter().map(AsRef::as_ref).collect();
-    serde_json::to_writer(&mut file, &ContentRef { format: FORMAT, definitions })?;
+    serde_json::to_writer(
+        &mut file,
+        &ContentRef {
+            format: FORMAT,
+            definitions,
+        },
+    )?;
     file.flush()?;
     file.get_ref().set_modified(confirmed)?;
     // Renamed before its bytes are there, it would be an empty file after a power loss.
@@ -139,11 +171,18 @@ fn save(path: &Path, definitions: &[Arc<Definition>], confirmed: SystemTime) -> 
 }
 
 fn touch(path: &Path, confirmed: SystemTime) -> io::Result<()> {
-    File::options().write(true).open(path)?.set_modified(confirmed)
+    File::options()
+        .write(true)
+        .open(path)?
+        .set_modified(confirmed)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
 #[cfg(test)]

@@ -55,7 +55,12 @@ pub(super) struct Table<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { synced: false, revision: 0, confirmed: None, objects: HashMap::new() }
+        Self {
+            synced: false,
+            revision: 0,
+            confirmed: None,
+            objects: HashMap::new(),
+        }
     }
 }
 
@@ -119,7 +124,12 @@ pub(super) struct DefinitionsState {
 impl Store {
     /// The pod, if it is known.
     pub fn pod(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
-        self.0.borrow().pods.objects.get(&key(namespace, name)).cloned()
+        self.0
+            .borrow()
+            .pods
+            .objects
+            .get(&key(namespace, name))
+            .cloned()
     }
 
     /// Whether the source has said which pods there are, and this one is not among them.
@@ -138,12 +148,23 @@ impl Store {
 
     /// The definition, if it is known.
     pub fn definition(&self, namespace: &str, name: &str) -> Option<Arc<Definition>> {
-        self.0.borrow().definitions.objects.get(&key(namespace, name)).cloned()
+        self.0
+            .borrow()
+            .definitions
+            .objects
+            .get(&key(namespace, name))
+            .cloned()
     }
 
     /// All definitions, in no order.
     pub(super) fn definitions(&self) -> Vec<Arc<Definition>> {
-        self.0.borrow().definitions.objects.values().cloned().collect()
+        self.0
+            .borrow()
+            .definitions
+            .objects
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// The pod, as soon as one is known that `accept` takes; none at `deadline`. A deadline in the past only looks.
@@ -155,13 +176,29 @@ impl Store {
         accept: impl Fn(&Pod) -> bool,
     ) -> Option<Arc<Pod>> {
         let key = key(namespace, name);
-        self.wait(deadline, |tables| tables.pods.objects.get(&key).filter(|pod| accept(pod)).cloned()).await
+        self.wait(deadline, |tables| {
+            tables
+                .pods
+                .objects
+                .get(&key)
+                .filter(|pod| accept(pod))
+                .cloned()
+        })
+        .await
     }
 
     /// The definition, as soon as it is known; none at `deadline`. A deadline in the past only looks.
-    pub async fn wait_definition(&self, namespace: &str, name: &str, deadline: Instant) -> Option<Arc<Definition>> {
+    pub async fn wait_definition(
+        &self,
+        namespace: &str,
+        name: &str,
+        deadline: Instant,
+    ) -> Option<Arc<Definition>> {
         let key = key(namespace, name);
-        self.wait(deadline, |tables| tables.definitions.objects.get(&key).cloned()).await
+        self.wait(deadline, |tables| {
+            tables.definitions.objects.get(&key).cloned()
+        })
+        .await
     }
 
     /// Whether ADD can be served from it: both kinds are known, or the definitions are from a snapshot (decision 17).
@@ -171,7 +208,9 @@ impl Store {
 
     /// Waits until [`Store::synced`]; whether it is so at `deadline`.
     pub async fn wait_synced(&self, deadline: Instant) -> bool {
-        self.wait(deadline, |tables| tables.synced().then_some(())).await.is_some()
+        self.wait(deadline, |tables| tables.synced().then_some(()))
+            .await
+            .is_some()
     }
 
     /// What the store is now, for the metrics.
@@ -190,7 +229,9 @@ impl Store {
 
     /// Waits until the definitions are known, be it from a snapshot; whether they are at `deadline`.
     pub async fn wait_definitions(&self, deadline: Instant) -> bool {
-        self.wait(deadline, |tables| tables.definitions_known().then_some(())).await.is_some()
+        self.wait(deadline, |tables| tables.definitions_known().then_some(()))
+            .await
+            .is_some()
     }
 
     /// From when the definitions are, while they come from a snapshot.
@@ -221,17 +262,20 @@ impl Store {
 
     /// Adds or changes one object.
     pub(super) fn apply<T: Object>(&self, object: T) {
-        self.0.send_if_modified(|tables| T::table(tables).apply(object));
+        self.0
+            .send_if_modified(|tables| T::table(tables).apply(object));
     }
 
     /// Removes one object.
     pub(super) fn remove<T: Object>(&self, namespace: &str, name: &str) {
-        self.0.send_if_modified(|tables| T::table(tables).remove(&key(namespace, name)));
+        self.0
+            .send_if_modified(|tables| T::table(tables).remove(&key(namespace, name)));
     }
 
     /// The source says that what is known of one kind is how it is now.
     pub(super) fn confirm<T: Object>(&self) {
-        self.0.send_modify(|tables| T::table(tables).confirmed = Some(SystemTime::now()));
+        self.0
+            .send_modify(|tables| T::table(tables).confirmed = Some(SystemTime::now()));
     }
 
     /// The source has no such kind. What is known of it stays, and counts as all there is.
@@ -257,7 +301,10 @@ impl Store {
     }
 
     /// Waits for a state of the definitions, as their source said it, of which `wanted` says that it matters.
-    pub(super) async fn wait_state(&self, wanted: impl Fn(DefinitionsState) -> bool) -> DefinitionsState {
+    pub(super) async fn wait_state(
+        &self,
+        wanted: impl Fn(DefinitionsState) -> bool,
+    ) -> DefinitionsState {
         let mut changes = self.0.subscribe();
         loop {
             let state = changes.borrow_and_update().state();
@@ -297,8 +344,15 @@ impl Tables {
     }
 
     fn state(&self) -> Option<DefinitionsState> {
-        let Table { revision, confirmed, .. } = self.definitions;
-        Some(DefinitionsState { revision, confirmed: confirmed? })
+        let Table {
+            revision,
+            confirmed,
+            ..
+        } = self.definitions;
+        Some(DefinitionsState {
+            revision,
+            confirmed: confirmed?,
+        })
     }
 }
 
@@ -316,7 +370,11 @@ impl<T: Object> Table<T> {
     fn apply(&mut self, object: T) -> bool {
         let key = object.key();
         // A pod's status changes often, and nothing of it is kept here.
-        if self.objects.get(&key).is_some_and(|known| **known == object) {
+        if self
+            .objects
+            .get(&key)
+            .is_some_and(|known| **known == object)
+        {
             return false;
         }
         self.objects.insert(key, Arc::new(object));
@@ -335,7 +393,10 @@ impl<T: Object> Table<T> {
 }
 
 fn by_key<T: Object>(objects: Vec<T>) -> HashMap<Key, Arc<T>> {
-    objects.into_iter().map(|object| (object.key(), Arc::new(object))).collect()
+    objects
+        .into_iter()
+        .map(|object| (object.key(), Arc::new(object)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -48,7 +48,11 @@ impl Fields {
         let text = text.trim_start_matches('\u{feff}');
         let map: RawMap = serde_json::from_str(text).map_err(|error| {
             // Errors of syntax say where; those of type quote what they found, which may be a secret (P-047).
-            FieldsError::Json(if error.is_data() { "it is JSON of another type".to_owned() } else { error.to_string() })
+            FieldsError::Json(if error.is_data() {
+                "it is JSON of another type".to_owned()
+            } else {
+                error.to_string()
+            })
         })?;
         Ok(Self::from(map))
     }
@@ -56,7 +60,11 @@ impl Fields {
     /// The keys of `self` and of `over`; those of `over` win.
     #[must_use]
     pub fn overlaid_by(mut self, over: &Self) -> Self {
-        self.0.extend(over.0.iter().map(|(key, value)| (key.clone(), value.clone())));
+        self.0.extend(
+            over.0
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone())),
+        );
         self
     }
 
@@ -72,7 +80,10 @@ impl Fields {
 
     /// The raw value; none where the key is absent or null.
     pub fn raw(&self, key: &str) -> Option<&RawValue> {
-        self.0.get(&key.to_ascii_lowercase()).map(AsRef::as_ref).filter(|raw| raw.get() != "null")
+        self.0
+            .get(&key.to_ascii_lowercase())
+            .map(AsRef::as_ref)
+            .filter(|raw| raw.get() != "null")
     }
 
     /// Gives a key another value.
@@ -81,14 +92,24 @@ impl Fields {
     }
 
     /// A value of type `T`; `allowed` tells the reader what that is.
-    pub fn get<T: DeserializeOwned>(&self, key: &str, allowed: &str) -> Result<Option<T>, FieldsError> {
-        let Some(raw) = self.raw(key) else { return Ok(None) };
-        serde_json::from_str(raw.get()).map(Some).map_err(|_| wrong(key, raw, allowed))
+    pub fn get<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        allowed: &str,
+    ) -> Result<Option<T>, FieldsError> {
+        let Some(raw) = self.raw(key) else {
+            return Ok(None);
+        };
+        serde_json::from_str(raw.get())
+            .map(Some)
+            .map_err(|_| wrong(key, raw, allowed))
     }
 
     /// A text; an empty one counts as absent, as it does for Multus.
     pub fn text(&self, key: &str) -> Result<Option<String>, FieldsError> {
-        Ok(self.get::<String>(key, "a string")?.filter(|text| !text.is_empty()))
+        Ok(self
+            .get::<String>(key, "a string")?
+            .filter(|text| !text.is_empty()))
     }
 
     /// `true` or `false`.
@@ -113,7 +134,9 @@ impl Fields {
     /// A duration, as `"30s"`.
     pub fn duration(&self, key: &str, default: Duration) -> Result<Duration, FieldsError> {
         let allowed = "a duration like \"30s\" or \"500ms\"";
-        let Some(text) = self.get::<String>(key, allowed)? else { return Ok(default) };
+        let Some(text) = self.get::<String>(key, allowed)? else {
+            return Ok(default);
+        };
         duration::parse(&text).map_err(|_| FieldsError::Value {
             key: key.to_owned(),
             value: format!("{text:?}"),
@@ -124,7 +147,11 @@ impl Fields {
     /// A duration above 0.
     pub fn time(&self, key: &str, default: Duration) -> Result<Duration, FieldsError> {
         match (self.duration(key, default)?, self.raw(key)) {
-            (Duration::ZERO, Some(raw)) => Err(wrong(key, raw, "a duration above 0, like \"30s\" or \"500ms\"")),
+            (Duration::ZERO, Some(raw)) => Err(wrong(
+                key,
+                raw,
+                "a duration above 0, like \"30s\" or \"500ms\"",
+            )),
             (duration, _) => Ok(duration),
         }
     }
@@ -133,9 +160,11 @@ impl Fields {
     pub fn count(&self, key: &str) -> Result<Option<usize>, FieldsError> {
         let allowed = "a whole number above 0";
         match self.get::<usize>(key, allowed)? {
-            Some(0) => {
-                Err(FieldsError::Value { key: key.to_owned(), value: "0".to_owned(), allowed: allowed.to_owned() })
-            }
+            Some(0) => Err(FieldsError::Value {
+                key: key.to_owned(),
+                value: "0".to_owned(),
+                allowed: allowed.to_owned(),
+            }),
             count => Ok(count),
         }
     }
@@ -143,12 +172,20 @@ impl Fields {
 
 impl From<RawMap> for Fields {
     fn from(map: RawMap) -> Self {
-        Self(map.into_iter().map(|(key, value)| (key.to_ascii_lowercase(), value)).collect())
+        Self(
+            map.into_iter()
+                .map(|(key, value)| (key.to_ascii_lowercase(), value))
+                .collect(),
+        )
     }
 }
 
 fn wrong(key: &str, raw: &RawValue, allowed: &str) -> FieldsError {
     // A value may be a whole object, or hold a secret in the wrong place: the beginning is enough to find it.
     let value: String = raw.get().chars().take(40).collect();
-    FieldsError::Value { key: key.to_owned(), value, allowed: allowed.to_owned() }
+    FieldsError::Value {
+        key: key.to_owned(),
+        value,
+        allowed: allowed.to_owned(),
+    }
 }

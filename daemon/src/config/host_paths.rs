@@ -29,21 +29,29 @@ const KEYS: [&str; 11] = [
 pub fn resolve_host_paths(fields: &mut Fields, root: &Path) -> Vec<String> {
     let mut notices = Vec::new();
     for key in KEYS {
-        let Ok(Some(path)) = fields.text(key) else { continue };
+        let Ok(Some(path)) = fields.text(key) else {
+            continue;
+        };
         let stripped = on_host(Path::new(&path));
         if stripped == Path::new(&path) || is_mounted(&stripped, root) {
             continue;
         }
-        let Ok(value) = to_raw_value(&stripped) else { continue };
+        let Ok(value) = to_raw_value(&stripped) else {
+            continue;
+        };
         fields.set(key, value);
-        notices.push(format!("{key}: nothing is mounted at {path}, {} is used", stripped.display()));
+        notices.push(format!(
+            "{key}: nothing is mounted at {path}, {} is used",
+            stripped.display()
+        ));
     }
     notices
 }
 
 /// The path as the host knows it.
 pub fn on_host(path: &Path) -> PathBuf {
-    path.strip_prefix(HOST).map_or_else(|_| path.to_owned(), |rest| Path::new("/").join(rest))
+    path.strip_prefix(HOST)
+        .map_or_else(|_| path.to_owned(), |rest| Path::new("/").join(rest))
 }
 
 /// Whether the host's top directory of `path` is below `/host`. The rest may appear later.

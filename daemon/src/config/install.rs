@@ -16,16 +16,26 @@ pub struct Publish {
 
 /// A path, if it is set.
 pub(super) fn optional_path(fields: &Fields, key: &str) -> Result<Option<PathBuf>, FieldsError> {
-    if fields.text(key)?.is_none() { Ok(None) } else { fields.path(key, "").map(Some) }
+    if fields.text(key)?.is_none() {
+        Ok(None)
+    } else {
+        fields.path(key, "").map(Some)
+    }
 }
 
 fn wrong(key: &str, value: &str, allowed: &str) -> FieldsError {
-    FieldsError::Value { key: key.to_owned(), value: format!("{value:?}"), allowed: allowed.to_owned() }
+    FieldsError::Value {
+        key: key.to_owned(),
+        value: format!("{value:?}"),
+        allowed: allowed.to_owned(),
+    }
 }
 
 /// `multusMasterCNI`.
 pub(super) fn master_cni(fields: &Fields) -> Result<Option<String>, FieldsError> {
-    let Some(name) = fields.text("multusMasterCNI")? else { return Ok(None) };
+    let Some(name) = fields.text("multusMasterCNI")? else {
+        return Ok(None);
+    };
     if name.contains('/') || fields.text("multusAutoconfigDir")?.is_none() {
         return Err(wrong(
             "multusMasterCNI",
@@ -40,22 +50,35 @@ pub(super) fn master_cni(fields: &Fields) -> Result<Option<String>, FieldsError>
 pub(super) fn publish(fields: &Fields) -> Result<Option<Publish>, FieldsError> {
     let file = fields.text("multusConfigFile")?;
     if let Some(other) = file.as_ref().filter(|file| *file != "auto") {
-        return Err(wrong("multusConfigFile", other, "\"auto\", since Plexus publishes a configuration of its own"));
+        return Err(wrong(
+            "multusConfigFile",
+            other,
+            "\"auto\", since Plexus publishes a configuration of its own",
+        ));
     }
     let dir = optional_path(fields, "cniConfigDir")?;
     if dir.is_none() && file.is_none() && fields.text("multusAutoconfigDir")?.is_none() {
         return Ok(None);
     }
     let dir = dir.unwrap_or_else(|| PathBuf::from("/etc/cni/net.d"));
-    Ok(Some(Publish { dir, override_name: fields.boolean("overrideNetworkName", false)? }))
+    Ok(Some(Publish {
+        dir,
+        override_name: fields.boolean("overrideNetworkName", false)?,
+    }))
 }
 
 /// `startupTaint`. Whoever did not install Plexus cannot tell whether the runtime would find it.
 pub(super) fn startup_taint(fields: &Fields) -> Result<Option<String>, FieldsError> {
     const KEY: &str = "startupTaint";
-    let Some(taint) = fields.text(KEY)? else { return Ok(None) };
+    let Some(taint) = fields.text(KEY)? else {
+        return Ok(None);
+    };
     if !is_qualified(&taint) {
-        return Err(wrong(KEY, &taint, "the key of a taint without value and effect, as \"example.com/not-ready\""));
+        return Err(wrong(
+            KEY,
+            &taint,
+            "the key of a taint without value and effect, as \"example.com/not-ready\"",
+        ));
     }
     if fields.text("shimDir")?.is_none() || publish(fields)?.is_none() {
         return Err(wrong(
@@ -74,7 +97,9 @@ fn is_qualified(key: &str) -> bool {
         part.len() <= longest
             && part.starts_with(|c: char| c.is_ascii_alphanumeric())
             && part.ends_with(|c: char| c.is_ascii_alphanumeric())
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || inner.contains(&byte))
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || inner.contains(&byte))
     };
     is_part(prefix, 253, b"-.") && is_part(name, 63, b"-._")
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use plexus_api::cni::RawMap;
 use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 
-use super::install::{Publish, check_shim_keys, master_cni, multus_socket_dir, optional_path, publish, startup_taint};
+use super::install::{
+    Publish, check_shim_keys, master_cni, multus_socket_dir, optional_path, publish, startup_taint,
+};
 use super::telemetry::{self, LogSettings, MetricsSettings};
 use super::{Fields, FieldsError};
 
@@ -38,7 +40,12 @@ const ACCEPTED: &[&str] = &[
 ];
 
 /// Keys that the shim reads; the daemon accepts them in silence.
-const SHIMS: &[&str] = &["daemonWaitAdd", "daemonWaitDel", "daemonWaitStatus", "delWhenDown"];
+const SHIMS: &[&str] = &[
+    "daemonWaitAdd",
+    "daemonWaitDel",
+    "daemonWaitStatus",
+    "delWhenDown",
+];
 
 /// The checked configuration. See `docs/administrator.md` for what each key means to a user.
 #[derive(Debug, Clone)]
@@ -174,7 +181,10 @@ impl Settings {
             allowed_uid: fields.get("allowedUid", "a user id")?,
             log: LogSettings::read(fields, strict)?,
             metrics: MetricsSettings::read(fields)?,
-            bin_dir: fields.raw("binDir").map(|_| fields.path("binDir", "/opt/cni/bin")).transpose()?,
+            bin_dir: fields
+                .raw("binDir")
+                .map(|_| fields.path("binDir", "/opt/cni/bin"))
+                .transpose()?,
             mount_namespace: MountNamespace::read(fields)?,
             chroot_dir: fields
                 .raw("chrootDir")
@@ -191,10 +201,15 @@ impl Settings {
             shim_dir: optional_path(fields, "shimDir")?,
             startup_taint: startup_taint(fields)?,
             multus_socket_dir: multus_socket_dir(fields)?,
-            delegates: fields.get("delegates", "a list of network configurations")?.unwrap_or_default(),
+            delegates: fields
+                .get("delegates", "a list of network configurations")?
+                .unwrap_or_default(),
             default_networks: fields.texts("defaultNetworks")?.unwrap_or_default(),
-            system_namespaces: set(fields.texts("systemNamespaces")?).unwrap_or_else(|| one("kube-system")),
-            multus_namespace: fields.text("multusNamespace")?.unwrap_or_else(|| "kube-system".to_owned()),
+            system_namespaces: set(fields.texts("systemNamespaces")?)
+                .unwrap_or_else(|| one("kube-system")),
+            multus_namespace: fields
+                .text("multusNamespace")?
+                .unwrap_or_else(|| "kube-system".to_owned()),
             strict,
             namespace_isolation: fields.boolean("namespaceIsolation", false)?,
             global_namespaces: global_namespaces(fields)?,
@@ -220,9 +235,16 @@ impl Settings {
 
     /// The keys of `fields` that nobody reads, for a warning at start.
     pub fn unknown_keys(fields: &Fields) -> Vec<&str> {
-        let known: BTreeSet<String> =
-            ACCEPTED.iter().chain(SHIMS).chain(OURS).map(|key| key.to_ascii_lowercase()).collect();
-        fields.keys().filter(|key| !key.starts_with("cni.dev/") && !known.contains(*key)).collect()
+        let known: BTreeSet<String> = ACCEPTED
+            .iter()
+            .chain(SHIMS)
+            .chain(OURS)
+            .map(|key| key.to_ascii_lowercase())
+            .collect();
+        fields
+            .keys()
+            .filter(|key| !key.starts_with("cni.dev/") && !known.contains(*key))
+            .collect()
     }
 
     /// What else to warn of at start: values that have no effect, or one that surprises.
@@ -284,8 +306,15 @@ const OURS: &[&str] = &[
 
 /// A comma list, as Multus has it; a given list replaces `default`.
 fn global_namespaces(fields: &Fields) -> Result<BTreeSet<String>, FieldsError> {
-    let Some(text) = fields.text("globalNamespaces")? else { return Ok(one("default")) };
-    Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
+    let Some(text) = fields.text("globalNamespaces")? else {
+        return Ok(one("default"));
+    };
+    Ok(text
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(str::to_owned)
+        .collect())
 }
 
 fn set(list: Option<Vec<String>>) -> Option<BTreeSet<String>> {

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use super::{Fields, FieldsError};
 
 /// Where the metrics are, unless told otherwise: on this node alone.
-const METRICS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
+const METRICS_ADDRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
 
 /// The log levels that Multus knows, quietest first.
 const LOG_LEVELS: [&str; 4] = ["panic", "error", "verbose", "debug"];
@@ -66,7 +67,9 @@ struct LogOptions {
 
 impl MetricsSettings {
     pub(super) fn read(fields: &Fields) -> Result<Self, FieldsError> {
-        let port = fields.get::<u16>("metricsPort", "a port")?.filter(|port| *port != 0);
+        let port = fields
+            .get::<u16>("metricsPort", "a port")?
+            .filter(|port| *port != 0);
         let everywhere = port.map(|port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
         let allowed = "an address with a port, as \"127.0.0.1:9464\", or \"\" for none";
         let address = match fields.get::<String>("metricsAddress", allowed)? {
@@ -78,7 +81,10 @@ impl MetricsSettings {
                 allowed: allowed.to_owned(),
             })?),
         };
-        Ok(Self { address, multus: port.is_some() })
+        Ok(Self {
+            address,
+            multus: port.is_some(),
+        })
     }
 }
 
@@ -91,17 +97,30 @@ impl LogSettings {
         };
         // A level that is not known is an error under `strict` (P-034) and as good as none otherwise, as it is for
         // Multus.
-        let level = fields.text("logLevel")?.map(|level| level.to_ascii_lowercase());
-        let known = level.as_deref().is_none_or(|level| LOG_LEVELS.contains(&level));
+        let level = fields
+            .text("logLevel")?
+            .map(|level| level.to_ascii_lowercase());
+        let known = level
+            .as_deref()
+            .is_none_or(|level| LOG_LEVELS.contains(&level));
         if let Some(level) = level.as_ref().filter(|_| strict && !known) {
-            return Err(wrong("logLevel", level, format!("one of {}", LOG_LEVELS.join(", "))));
+            return Err(wrong(
+                "logLevel",
+                level,
+                format!("one of {}", LOG_LEVELS.join(", ")),
+            ));
         }
         let json = match fields.text("logFormat")?.as_deref() {
             None | Some("text") => false,
             Some("json") => true,
-            Some(other) => return Err(wrong("logFormat", other, "\"text\" or \"json\"".to_owned())),
+            Some(other) => {
+                return Err(wrong("logFormat", other, "\"text\" or \"json\"".to_owned()));
+            }
         };
-        let path = fields.raw("logFile").map(|_| fields.path("logFile", "")).transpose()?;
+        let path = fields
+            .raw("logFile")
+            .map(|_| fields.path("logFile", ""))
+            .transpose()?;
         let options = options(fields)?;
         let file = path.filter(|path| path.is_absolute()).map(|path| LogFile {
             path,
@@ -109,7 +128,12 @@ impl LogSettings {
             max_backups: options.max_backups.unwrap_or(5),
             max_age: DAY.saturating_mul(options.max_age.unwrap_or(5)),
         });
-        Ok(Self { level: level.filter(|_| known), json, stderr: fields.boolean("logToStderr", true)?, file })
+        Ok(Self {
+            level: level.filter(|_| known),
+            json,
+            stderr: fields.boolean("logToStderr", true)?,
+            file,
+        })
     }
 }
 
@@ -117,14 +141,25 @@ impl LogSettings {
 pub(super) fn notices(fields: &Fields) -> Vec<String> {
     let mut notices = Vec::new();
     if let Ok(Some(level)) = fields.text("logLevel")
-        && !LOG_LEVELS.iter().any(|known| known.eq_ignore_ascii_case(&level))
+        && !LOG_LEVELS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(&level))
     {
-        notices.push(format!("logLevel {level:?} is none of {}; it has no effect", LOG_LEVELS.join(", ")));
+        notices.push(format!(
+            "logLevel {level:?} is none of {}; it has no effect",
+            LOG_LEVELS.join(", ")
+        ));
     }
     if options(fields).is_ok_and(|options| options.compress == Some(true)) {
-        notices.push("logOptions.compress has no effect: log files that are put aside stay as they are".to_owned());
+        notices.push(
+            "logOptions.compress has no effect: log files that are put aside stay as they are"
+                .to_owned(),
+        );
     }
-    if let Ok(MetricsSettings { address: Some(address), multus: true }) = MetricsSettings::read(fields)
+    if let Ok(MetricsSettings {
+        address: Some(address),
+        multus: true,
+    }) = MetricsSettings::read(fields)
         && address.ip().is_unspecified()
     {
         notices.push(format!(
@@ -135,5 +170,10 @@ pub(super) fn notices(fields: &Fields) -> Vec<String> {
 }
 
 fn options(fields: &Fields) -> Result<LogOptions, FieldsError> {
-    Ok(fields.get("logOptions", "an object with maxSize, maxAge, maxBackups, compress")?.unwrap_or_default())
+    Ok(fields
+        .get(
+            "logOptions",
+            "an object with maxSize, maxAge, maxBackups, compress",
+        )?
+        .unwrap_or_default())
 }

@@ -14,7 +14,8 @@ fn keys_match_case_insensitively_and_null_leaves_the_default() {
     // An editor may have put a byte order mark there.
     let settings = read("\u{feff}{}").expect("valid");
     assert_eq!(settings.cluster_network, None);
-    let settings = read(r#"{"CLUSTERNETWORK":"a","LogLevel":"Debug","Strict":true,"binDir":null}"#).expect("valid");
+    let settings = read(r#"{"CLUSTERNETWORK":"a","LogLevel":"Debug","Strict":true,"binDir":null}"#)
+        .expect("valid");
     assert_eq!(settings.cluster_network.as_deref(), Some("a"));
     assert_eq!(settings.log.level.as_deref(), Some("debug"));
     assert!(settings.strict);
@@ -34,18 +35,42 @@ fn the_file_wins_over_the_call() {
 fn a_wrong_value_is_named_with_key_value_and_what_is_allowed() {
     rows!("P-034");
     for (text, parts) in [
-        (r#"{"strict":true,"logLevel":"bogus"}"#, ["logLevel", "bogus", "verbose"]),
-        (r#"{"pluginTimeout":"soon"}"#, ["pluginTimeout", "soon", "30s"]),
+        (
+            r#"{"strict":true,"logLevel":"bogus"}"#,
+            ["logLevel", "bogus", "verbose"],
+        ),
+        (
+            r#"{"pluginTimeout":"soon"}"#,
+            ["pluginTimeout", "soon", "30s"],
+        ),
         (r#"{"pluginTimeout":30}"#, ["pluginTimeout", "30", "30s"]),
-        (r#"{"recoveryInterval":"0"}"#, ["recoveryInterval", "\"0\"", "above 0"]),
+        (
+            r#"{"recoveryInterval":"0"}"#,
+            ["recoveryInterval", "\"0\"", "above 0"],
+        ),
         (r#"{"addTimeout":"0s"}"#, ["addTimeout", "0s", "above 0"]),
         // The shim would refuse every call.
-        (r#"{"daemonWaitAdd":30}"#, ["daemonWaitAdd", "30", "a duration"]),
-        (r#"{"delWhenDown":"Spool"}"#, ["delWhenDown", "Spool", "\"retry\" or \"spool\""]),
+        (
+            r#"{"daemonWaitAdd":30}"#,
+            ["daemonWaitAdd", "30", "a duration"],
+        ),
+        (
+            r#"{"delWhenDown":"Spool"}"#,
+            ["delWhenDown", "Spool", "\"retry\" or \"spool\""],
+        ),
         (r#"{"maxPluginRuns":0}"#, ["maxPluginRuns", "0", "above 0"]),
-        (r#"{"stateDir":"var/lib"}"#, ["stateDir", "var/lib", "absolute"]),
-        (r#"{"defaultNetworks":"a"}"#, ["defaultNetworks", "a", "list of strings"]),
-        (r#"{"namespaceIsolation":"yes"}"#, ["namespaceIsolation", "yes", "true or false"]),
+        (
+            r#"{"stateDir":"var/lib"}"#,
+            ["stateDir", "var/lib", "absolute"],
+        ),
+        (
+            r#"{"defaultNetworks":"a"}"#,
+            ["defaultNetworks", "a", "list of strings"],
+        ),
+        (
+            r#"{"namespaceIsolation":"yes"}"#,
+            ["namespaceIsolation", "yes", "true or false"],
+        ),
     ] {
         let error = read(text).expect_err(text);
         assert_eq!(error.code, 2, "{error}");
@@ -53,7 +78,13 @@ fn a_wrong_value_is_named_with_key_value_and_what_is_allowed() {
             assert!(error.msg.contains(part), "{error} should name {part}");
         }
     }
-    assert_eq!(read(r#"{"logLevel":"bogus"}"#).expect("as Multus").log.level, None);
+    assert_eq!(
+        read(r#"{"logLevel":"bogus"}"#)
+            .expect("as Multus")
+            .log
+            .level,
+        None
+    );
     assert_eq!(read("[]").expect_err("not an object").code, 6);
 }
 
@@ -64,7 +95,14 @@ fn lists_replace_their_defaults() {
     assert!(settings.global_namespaces.contains("default"));
     assert_eq!(settings.plugin_timeout, Duration::from_secs(30));
     let settings = read(r#"{"globalNamespaces":" a , b,","systemNamespaces":[]}"#).expect("valid");
-    assert_eq!(settings.global_namespaces.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(
+        settings
+            .global_namespaces
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>(),
+        ["a", "b"]
+    );
     assert!(settings.system_namespaces.is_empty());
 }
 
@@ -81,19 +119,38 @@ fn unknown_keys_are_told_and_known_ones_are_not() {
 fn metrics_are_on_loopback_unless_told_otherwise() {
     let address = |text: &str| {
         let metrics = read(text).expect(text).metrics;
-        (metrics.address.map(|address| address.to_string()), metrics.multus)
+        (
+            metrics.address.map(|address| address.to_string()),
+            metrics.multus,
+        )
     };
     for (text, expected, multus) in [
         ("{}", Some("127.0.0.1:9464"), false),
         (r#"{"metricsAddress":""}"#, None, false),
-        (r#"{"metricsAddress":"10.0.0.1:80"}"#, Some("10.0.0.1:80"), false),
+        (
+            r#"{"metricsAddress":"10.0.0.1:80"}"#,
+            Some("10.0.0.1:80"),
+            false,
+        ),
         (r#"{"metricsPort":9091}"#, Some("[::]:9091"), true),
         (r#"{"metricsPort":0}"#, Some("127.0.0.1:9464"), false),
-        (r#"{"metricsPort":9091,"metricsAddress":"127.0.0.1:1"}"#, Some("127.0.0.1:1"), true),
+        (
+            r#"{"metricsPort":9091,"metricsAddress":"127.0.0.1:1"}"#,
+            Some("127.0.0.1:1"),
+            true,
+        ),
     ] {
-        assert_eq!(address(text), (expected.map(str::to_owned), multus), "{text}");
+        assert_eq!(
+            address(text),
+            (expected.map(str::to_owned), multus),
+            "{text}"
+        );
     }
-    for text in [r#"{"metricsAddress":"9464"}"#, r#"{"metricsAddress":9464}"#, r#"{"metricsPort":70000}"#] {
+    for text in [
+        r#"{"metricsAddress":"9464"}"#,
+        r#"{"metricsAddress":9464}"#,
+        r#"{"metricsPort":70000}"#,
+    ] {
         read(text).expect_err(text);
     }
 }
@@ -109,8 +166,15 @@ fn logs_go_where_multus_would_send_them() {
     .log;
     assert!(!log.stderr && log.json);
     let file = log.file.expect("a file");
-    assert_eq!((file.max_size, file.max_backups, file.max_age), (7 << 20, 5, Duration::from_hours(48)));
-    for text in [r#"{"logFormat":"xml"}"#, r#"{"logFile":"x.log"}"#, r#"{"logOptions":{"maxSize":-1}}"#] {
+    assert_eq!(
+        (file.max_size, file.max_backups, file.max_age),
+        (7 << 20, 5, Duration::from_hours(48))
+    );
+    for text in [
+        r#"{"logFormat":"xml"}"#,
+        r#"{"logFile":"x.log"}"#,
+        r#"{"logOptions":{"maxSize":-1}}"#,
+    ] {
         read(text).expect_err(text);
     }
 }
@@ -125,7 +189,10 @@ fn what_has_no_effect_or_surprises_is_told_at_start() {
         (r#"{"metricsPort":9091}"#, "[::]:9091"),
     ] {
         let notices = notices(text);
-        assert!(notices.len() == 1 && notices[0].contains(word), "{text}: {notices:?}");
+        assert!(
+            notices.len() == 1 && notices[0].contains(word),
+            "{text}: {notices:?}"
+        );
     }
 }
 
@@ -143,7 +210,10 @@ fn what_is_put_on_the_node_follows_the_keys_of_multus() {
     }
     for key in ["plexus.dev/not-ready", "not_ready.1"] {
         let text = format!(r#"{{"startupTaint":"{key}","cniConfigDir":"/c","shimDir":"/s"}}"#);
-        assert_eq!(read(&text).expect(&text).startup_taint.as_deref(), Some(key));
+        assert_eq!(
+            read(&text).expect(&text).startup_taint.as_deref(),
+            Some(key)
+        );
     }
     let socket = |text: &str| read(text).expect(text).multus_socket_dir;
     for (text, expected) in [
@@ -160,17 +230,51 @@ fn what_is_put_on_the_node_follows_the_keys_of_multus() {
 fn wrong_values_of_those_keys_are_named() {
     rows!("P-034");
     for (text, parts) in [
-        (r#"{"multusConfigFile":"/tmp/70-multus.conf"}"#, ["multusConfigFile", "70-multus.conf", "auto"]),
-        (r#"{"multusAutoconfigDir":"/a","multusMasterCNI":"/a/b"}"#, ["multusMasterCNI", "/a/b", "name of a file"]),
-        (r#"{"multusMasterCNI":"b"}"#, ["multusMasterCNI", "b", "multusAutoconfigDir"]),
-        (r#"{"cniConfigDir":"etc"}"#, ["cniConfigDir", "etc", "absolute"]),
+        (
+            r#"{"multusConfigFile":"/tmp/70-multus.conf"}"#,
+            ["multusConfigFile", "70-multus.conf", "auto"],
+        ),
+        (
+            r#"{"multusAutoconfigDir":"/a","multusMasterCNI":"/a/b"}"#,
+            ["multusMasterCNI", "/a/b", "name of a file"],
+        ),
+        (
+            r#"{"multusMasterCNI":"b"}"#,
+            ["multusMasterCNI", "b", "multusAutoconfigDir"],
+        ),
+        (
+            r#"{"cniConfigDir":"etc"}"#,
+            ["cniConfigDir", "etc", "absolute"],
+        ),
         (r#"{"shimDir":1}"#, ["shimDir", "1", "string"]),
-        (r#"{"multusSocket":"yes"}"#, ["multusSocket", "yes", "true or false"]),
-        (r#"{"startupTaint":"a.b/c:NoSchedule"}"#, ["startupTaint", "a.b/c:NoSchedule", "without value and effect"]),
-        (r#"{"startupTaint":"a.b/c=d"}"#, ["startupTaint", "a.b/c=d", "without value and effect"]),
-        (r#"{"startupTaint":"a.b/"}"#, ["startupTaint", "a.b/", "the key of a taint"]),
-        (r#"{"startupTaint":"a.b/c","cniConfigDir":"/c"}"#, ["startupTaint", "a.b/c", "shimDir"]),
-        (r#"{"startupTaint":"a.b/c","shimDir":"/s"}"#, ["startupTaint", "a.b/c", "cniConfigDir"]),
+        (
+            r#"{"multusSocket":"yes"}"#,
+            ["multusSocket", "yes", "true or false"],
+        ),
+        (
+            r#"{"startupTaint":"a.b/c:NoSchedule"}"#,
+            [
+                "startupTaint",
+                "a.b/c:NoSchedule",
+                "without value and effect",
+            ],
+        ),
+        (
+            r#"{"startupTaint":"a.b/c=d"}"#,
+            ["startupTaint", "a.b/c=d", "without value and effect"],
+        ),
+        (
+            r#"{"startupTaint":"a.b/"}"#,
+            ["startupTaint", "a.b/", "the key of a taint"],
+        ),
+        (
+            r#"{"startupTaint":"a.b/c","cniConfigDir":"/c"}"#,
+            ["startupTaint", "a.b/c", "shimDir"],
+        ),
+        (
+            r#"{"startupTaint":"a.b/c","shimDir":"/s"}"#,
+            ["startupTaint", "a.b/c", "cniConfigDir"],
+        ),
     ] {
         let error = read(text).expect_err(text);
         for part in parts {

@@ -28,15 +28,20 @@ pub(super) fn output(run: Run, limit: Duration) -> Result<Vec<u8>, CniError> {
     match run.ended {
         Ended::Exited(status) if status.success() => Ok(run.stdout),
         Ended::Exited(status) => Err(failure(status, &run.stdout, &run.stderr)),
-        Ended::TimedOut if limit.is_zero() => {
-            Err(CniError::new(Code::TryAgain, "was not started: the time for the call is over"))
-        }
-        Ended::TimedOut => Err(CniError::new(Code::TryAgain, format!("was killed: it took longer than {limit:.1?}"))
-            .with_details(quote_end(&run.stderr))),
-        Ended::Cancelled => {
-            Err(CniError::new(Code::TryAgain, "was stopped: the call was cancelled")
-                .with_details(quote_end(&run.stderr)))
-        }
+        Ended::TimedOut if limit.is_zero() => Err(CniError::new(
+            Code::TryAgain,
+            "was not started: the time for the call is over",
+        )),
+        Ended::TimedOut => Err(CniError::new(
+            Code::TryAgain,
+            format!("was killed: it took longer than {limit:.1?}"),
+        )
+        .with_details(quote_end(&run.stderr))),
+        Ended::Cancelled => Err(CniError::new(
+            Code::TryAgain,
+            "was stopped: the call was cancelled",
+        )
+        .with_details(quote_end(&run.stderr))),
     }
 }
 
@@ -46,11 +51,25 @@ pub(super) fn output(run: Run, limit: Duration) -> Result<Vec<u8>, CniError> {
 /// a DEL that has nothing left to do.
 pub(super) fn not_started(error: &io::Error) -> CniError {
     let (code, why) = match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ENOENT) => (Code::PluginMissing, "its interpreter or loader is missing".to_owned()),
-        Some(Errno::ENOEXEC) => (Code::PluginMissing, "it is no program for this machine".to_owned()),
-        Some(Errno::EACCES | Errno::EPERM) => (Code::PluginMissing, format!("it may not be executed: {error}")),
-        Some(Errno::ETXTBSY) => (Code::TryAgain, "it is being written to; is it being upgraded?".to_owned()),
-        Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE) => (Code::TryAgain, error.to_string()),
+        Some(Errno::ENOENT) => (
+            Code::PluginMissing,
+            "its interpreter or loader is missing".to_owned(),
+        ),
+        Some(Errno::ENOEXEC) => (
+            Code::PluginMissing,
+            "it is no program for this machine".to_owned(),
+        ),
+        Some(Errno::EACCES | Errno::EPERM) => (
+            Code::PluginMissing,
+            format!("it may not be executed: {error}"),
+        ),
+        Some(Errno::ETXTBSY) => (
+            Code::TryAgain,
+            "it is being written to; is it being upgraded?".to_owned(),
+        ),
+        Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE) => {
+            (Code::TryAgain, error.to_string())
+        }
         _ => (Code::Io, error.to_string()),
     };
     CniError::new(code, format!("cannot be started: {why}"))
@@ -65,8 +84,11 @@ fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> CniError {
     match (stdout.trim_ascii(), stderr.trim_ascii()) {
         (b"", b"") => failed(format!("{how} and printed nothing")),
         (b"", stderr) => failed(format!("{how}: {}", quote_end(stderr))),
-        (stdout, stderr) => failed(format!("{how} and printed what is no CNI error: {:?}", quote_start(stdout)))
-            .with_details(quote_end(stderr)),
+        (stdout, stderr) => failed(format!(
+            "{how} and printed what is no CNI error: {:?}",
+            quote_start(stdout)
+        ))
+        .with_details(quote_end(stderr)),
     }
 }
 
@@ -80,8 +102,13 @@ fn own_error(stdout: &[u8]) -> Option<CniError> {
     if code == 0 && msg.trim().is_empty() {
         return None;
     }
-    let text = if msg.trim().is_empty() { format!("failed with code {code}") } else { quote_start(msg.as_bytes()) };
-    let mut error = CniError::new(Code::PluginFailed, text).with_details(quote_start(details.as_bytes()));
+    let text = if msg.trim().is_empty() {
+        format!("failed with code {code}")
+    } else {
+        quote_start(msg.as_bytes())
+    };
+    let mut error =
+        CniError::new(Code::PluginFailed, text).with_details(quote_start(details.as_bytes()));
     if code != 0 {
         error.code = code;
     }
@@ -107,12 +134,20 @@ fn describe(status: ExitStatus) -> String {
 pub(super) fn quote_start(text: &[u8]) -> String {
     let text = text.trim_ascii();
     let cut = String::from_utf8_lossy(&text[..text.len().min(MAX_QUOTE)]);
-    if text.len() > MAX_QUOTE { format!("{cut}…") } else { cut.into_owned() }
+    if text.len() > MAX_QUOTE {
+        format!("{cut}…")
+    } else {
+        cut.into_owned()
+    }
 }
 
 /// The end of a text, as much as goes into an error.
 fn quote_end(text: &[u8]) -> String {
     let text = text.trim_ascii();
     let cut = String::from_utf8_lossy(&text[text.len().saturating_sub(MAX_QUOTE)..]);
-    if text.len() > MAX_QUOTE { format!("…{cut}") } else { cut.into_owned() }
+    if text.len() > MAX_QUOTE {
+        format!("…{cut}")
+    } else {
+        cut.into_owned()
+    }
 }

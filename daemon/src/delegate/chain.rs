@@ -15,8 +15,17 @@ impl Delegates {
     ///
     /// # Errors
     /// [`Code::PluginMissing`] for the first that is not there or may not be executed.
-    pub async fn find(&self, call: &Call, network: &NetworkConfig) -> Result<Vec<PathBuf>, CniError> {
-        find(call, network.plugins.iter().map(PluginConfig::kind).collect(), self.dirs(call)).await
+    pub async fn find(
+        &self,
+        call: &Call,
+        network: &NetworkConfig,
+    ) -> Result<Vec<PathBuf>, CniError> {
+        find(
+            call,
+            network.plugins.iter().map(PluginConfig::kind).collect(),
+            self.dirs(call),
+        )
+        .await
     }
 
     /// ADD: in order, each with the result of the one before; the result of the last is the network's, in the network's
@@ -24,17 +33,33 @@ impl Delegates {
     ///
     /// # Errors
     /// The first plugin's that fails. What has run is for the caller to undo.
-    pub async fn add(&self, call: &Call, attachment: &Attachment) -> Result<PluginResult, AddError> {
+    pub async fn add(
+        &self,
+        call: &Call,
+        attachment: &Attachment,
+    ) -> Result<PluginResult, AddError> {
         let network = &attachment.config;
         let nothing_ran = |error| AddError { error, ran: false };
         let programs = self.find(call, network).await.map_err(nothing_ran)?;
         let dirs = self.dirs(call);
         let mut previous = None;
         for (plugin, program) in network.plugins.iter().zip(programs) {
-            let step = Step { call, verb: Verb::Add, network, attachment: Some(attachment), plugin };
-            let payload =
-                Payload::Attachment { capability_args: &attachment.capability_args, previous: previous.as_ref() };
-            let result = self.execute(step, payload, &dirs, &program, |stdout| step.result(&stdout)).await;
+            let step = Step {
+                call,
+                verb: Verb::Add,
+                network,
+                attachment: Some(attachment),
+                plugin,
+            };
+            let payload = Payload::Attachment {
+                capability_args: &attachment.capability_args,
+                previous: previous.as_ref(),
+            };
+            let result = self
+                .execute(step, payload, &dirs, &program, |stdout| {
+                    step.result(&stdout)
+                })
+                .await;
             previous = Some(match result {
                 Err(failed) if previous.is_some() => return Err(failed.after_others()),
                 result => result?,
@@ -60,9 +85,18 @@ impl Delegates {
                 |error: &CniError| tracing::warn!(network = network.name, %error, "DEL goes on without prevResult");
             converted.inspect_err(warn).ok()
         });
-        let payload = Payload::Attachment { capability_args: &attachment.capability_args, previous: previous.as_ref() };
+        let payload = Payload::Attachment {
+            capability_args: &attachment.capability_args,
+            previous: previous.as_ref(),
+        };
         for plugin in network.plugins.iter().rev() {
-            let step = Step { call, verb: Verb::Del, network, attachment: Some(attachment), plugin };
+            let step = Step {
+                call,
+                verb: Verb::Del,
+                network,
+                attachment: Some(attachment),
+                plugin,
+            };
             self.find_and_execute(step, payload).await?;
         }
         Ok(())
@@ -73,15 +107,29 @@ impl Delegates {
     ///
     /// # Errors
     /// That error, or [`Code::IncompatibleVersion`] where the result cannot be had in the network's version.
-    pub async fn check(&self, call: &Call, attachment: &Attachment, previous: &PluginResult) -> Result<(), CniError> {
+    pub async fn check(
+        &self,
+        call: &Call,
+        attachment: &Attachment,
+        previous: &PluginResult,
+    ) -> Result<(), CniError> {
         let network = &attachment.config;
         if network.disable_check || network.cni_version < Version::V0_4_0 {
             return Ok(());
         }
         let previous = previous.to_version(network.cni_version)?;
-        let payload = Payload::Attachment { capability_args: &attachment.capability_args, previous: Some(&previous) };
+        let payload = Payload::Attachment {
+            capability_args: &attachment.capability_args,
+            previous: Some(&previous),
+        };
         for plugin in &network.plugins {
-            let step = Step { call, verb: Verb::Check, network, attachment: Some(attachment), plugin };
+            let step = Step {
+                call,
+                verb: Verb::Check,
+                network,
+                attachment: Some(attachment),
+                plugin,
+            };
             self.find_and_execute(step, payload).await?;
         }
         Ok(())
@@ -96,7 +144,13 @@ impl Delegates {
             return Ok(());
         }
         for plugin in &network.plugins {
-            let step = Step { call, verb: Verb::Status, network, attachment: None, plugin };
+            let step = Step {
+                call,
+                verb: Verb::Status,
+                network,
+                attachment: None,
+                plugin,
+            };
             self.find_and_execute(step, Payload::Status).await?;
         }
         Ok(())
@@ -118,16 +172,30 @@ impl Delegates {
         }
         let mut errors = Vec::new();
         for plugin in &network.plugins {
-            let step = Step { call, verb: Verb::Gc, network, attachment: None, plugin };
+            let step = Step {
+                call,
+                verb: Verb::Gc,
+                network,
+                attachment: None,
+                plugin,
+            };
             errors.extend(self.find_and_execute(step, Payload::Gc(valid)).await.err());
         }
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors)
+        }
     }
 
     async fn find_and_execute(&self, step: Step<'_>, payload: Payload<'_>) -> Result<(), CniError> {
         let dirs = self.dirs(step.call);
-        let program = find(step.call, vec![step.plugin.kind()], dirs.clone()).await?.remove(0);
-        self.execute(step, payload, &dirs, &program, |_| Ok(())).await.map_err(|failed| failed.error)
+        let program = find(step.call, vec![step.plugin.kind()], dirs.clone())
+            .await?
+            .remove(0);
+        self.execute(step, payload, &dirs, &program, |_| Ok(()))
+            .await
+            .map_err(|failed| failed.error)
     }
 
     /// Runs one plugin; what `read` makes of its stdout, or the error.
@@ -139,10 +207,21 @@ impl Delegates {
         program: &Path,
         read: impl FnOnce(Vec<u8>) -> Result<T, CniError>,
     ) -> Result<T, AddError> {
-        let Step { call, verb, network, attachment, plugin } = step;
-        let failed = |error, ran| AddError { error: step.name(error), ran };
+        let Step {
+            call,
+            verb,
+            network,
+            attachment,
+            plugin,
+        } = step;
+        let failed = |error, ran| AddError {
+            error: step.name(error),
+            ran,
+        };
         let now = Instant::now();
-        let deadline = now.checked_add(self.0.plugin_timeout).map_or(call.deadline, |end| end.min(call.deadline));
+        let deadline = now
+            .checked_add(self.0.plugin_timeout)
+            .map_or(call.deadline, |end| end.min(call.deadline));
         let mut env = environment(call, verb, attachment, plugin, dirs);
         env.insert(self.0.mark.0.to_owned(), self.0.mark.1.clone());
         let exec = Exec {
@@ -153,15 +232,26 @@ impl Delegates {
             cancel: &call.cancel,
         };
         let ran = exec.run(&call.host).await;
-        for line in ran.iter().flat_map(|run| run.stderr.split(|byte| *byte == b'\n')).filter(|line| !line.is_empty()) {
+        for line in ran
+            .iter()
+            .flat_map(|run| run.stderr.split(|byte| *byte == b'\n'))
+            .filter(|line| !line.is_empty())
+        {
             let line = String::from_utf8_lossy(line);
             tracing::info!(network = network.name, %verb, plugin = plugin.kind(), "stderr: {line}");
         }
         let limit = deadline.saturating_duration_since(now);
         let run = ran.map_err(|error| failed(answer::not_started(&error), false));
-        let output = run.and_then(|run| answer::output(run, limit).map_err(|error| failed(error, true)));
-        let outcome = output.and_then(|stdout| read(stdout).map_err(|error| AddError { error, ran: true }));
-        self.0.metrics.plugin_ran(&plugin.kind(), verb.as_str(), now.elapsed(), outcome.is_ok());
+        let output =
+            run.and_then(|run| answer::output(run, limit).map_err(|error| failed(error, true)));
+        let outcome =
+            output.and_then(|stdout| read(stdout).map_err(|error| AddError { error, ran: true }));
+        self.0.metrics.plugin_ran(
+            &plugin.kind(),
+            verb.as_str(),
+            now.elapsed(),
+            outcome.is_ok(),
+        );
         outcome
     }
 
@@ -176,9 +266,16 @@ pub fn wants_gc(network: &NetworkConfig) -> bool {
 }
 
 /// The programs of these types, one each.
-async fn find(call: &Call, kinds: Vec<String>, dirs: Vec<PathBuf>) -> Result<Vec<PathBuf>, CniError> {
+async fn find(
+    call: &Call,
+    kinds: Vec<String>,
+    dirs: Vec<PathBuf>,
+) -> Result<Vec<PathBuf>, CniError> {
     let find = move || kinds.iter().map(|kind| lookup::find(kind, &dirs)).collect();
-    call.host.look(find).await.unwrap_or_else(|error| Err(answer::not_started(&error)))
+    call.host
+        .look(find)
+        .await
+        .unwrap_or_else(|error| Err(answer::not_started(&error)))
 }
 
 /// One plugin on one verb.

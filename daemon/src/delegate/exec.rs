@@ -26,8 +26,12 @@ const GRACE: Duration = Duration::from_millis(100);
 /// of the kernel does not die now; it is reaped when it does.
 const DEATH: Duration = Duration::from_secs(1);
 /// The waits between the tries to execute a file that is open for writing, as a plugin is while it is upgraded.
-const BUSY_WAITS: [Duration; 4] =
-    [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(2)];
+const BUSY_WAITS: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
 
 /// What to run, and for how long.
 #[derive(Debug)]
@@ -78,10 +82,20 @@ impl Exec<'_> {
         });
         let mut process = match (starting.await, self.is_over()) {
             (Ok(process), _) => process,
-            (Err(_), Some(ended)) => return Ok(Run { ended, stdout: Vec::new(), stderr: Vec::new() }),
+            (Err(_), Some(ended)) => {
+                return Ok(Run {
+                    ended,
+                    stdout: Vec::new(),
+                    stderr: Vec::new(),
+                });
+            }
             (Err(error), None) => return Err(error),
         };
-        let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
+        let (stdin, stdout, stderr) = (
+            process.stdin.take(),
+            process.stdout.take(),
+            process.stderr.take(),
+        );
         let (mut output, mut errors) = (Vec::new(), Vec::new());
         let ended = {
             // All at once: a plugin may write before it reads, or never read.
@@ -114,13 +128,20 @@ impl Exec<'_> {
             ended
         };
         trim_end(&mut errors);
-        Ok(Run { ended, stdout: output, stderr: errors })
+        Ok(Run {
+            ended,
+            stdout: output,
+            stderr: errors,
+        })
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(self.program);
         command.env_clear().envs(self.env);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -141,7 +162,9 @@ impl Exec<'_> {
 }
 
 /// Tries again while the program is open for writing.
-async fn retry_busy<T, F: Future<Output = io::Result<T>>>(mut spawn: impl FnMut() -> F) -> io::Result<T> {
+async fn retry_busy<T, F: Future<Output = io::Result<T>>>(
+    mut spawn: impl FnMut() -> F,
+) -> io::Result<T> {
     for wait in BUSY_WAITS {
         match spawn().await {
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => sleep(wait).await,

@@ -66,11 +66,24 @@ impl Gates {
         let admit = |state: &mut State| {
             let id = state.closed.is_disjoint(&networks).then_some(state.next)?;
             state.next += 1;
-            state.inside.insert(id, Visitor { call: call.to_owned(), networks: networks.clone() });
+            state.inside.insert(
+                id,
+                Visitor {
+                    call: call.to_owned(),
+                    networks: networks.clone(),
+                },
+            );
             Some(id)
         };
-        let id = self.until(admit, || tracing::debug!(call, ?networks, "a call waits for GC of its networks")).await;
-        Pass { state: self.state.clone(), id }
+        let id = self
+            .until(admit, || {
+                tracing::debug!(call, ?networks, "a call waits for GC of its networks")
+            })
+            .await;
+        Pass {
+            state: self.state.clone(),
+            id,
+        }
     }
 
     /// Waits until no other GC is under way: newcomers whom one has kept waiting are to pass before the next begins.
@@ -85,28 +98,43 @@ impl Gates {
     pub(super) async fn close(&self, _: &OneGc<'_>, network: &str) -> Result<Closed, CniError> {
         let shut = |state: &mut State| {
             state.closed.insert(network.to_owned());
-            Closed { state: self.state.clone(), network: network.to_owned() }
+            Closed {
+                state: self.state.clone(),
+                network: network.to_owned(),
+            }
         };
         let waits = || {
             let calls = self.state.borrow().calls_on(network).join(", ");
             tracing::debug!(network, calls, "GC waits for the calls in flight");
         };
-        let free = self.until(|state| state.calls_on(network).is_empty().then(|| shut(state)), waits);
+        let free = self.until(
+            |state| state.calls_on(network).is_empty().then(|| shut(state)),
+            waits,
+        );
         if let Ok(closed) = timeout(POLITE, free).await {
             return Ok(closed);
         }
         let closed = self.until(|state| Some(shut(state)), || {}).await;
-        let empty = self.until(|state| state.calls_on(network).is_empty().then_some(()), || {});
+        let empty = self.until(
+            |state| state.calls_on(network).is_empty().then_some(()),
+            || {},
+        );
         if timeout(BARRED, empty).await.is_ok() {
             return Ok(closed);
         }
         let calls = self.state.borrow().calls_on(network).join(", ");
-        let msg = format!("network {network:?}: its plugins were not asked, {calls} did not end; try again later");
+        let msg = format!(
+            "network {network:?}: its plugins were not asked, {calls} did not end; try again later"
+        );
         Err(CniError::new(Code::TryAgain, msg))
     }
 
     /// Tries now and after each change until there is an outcome. Calls `waits` where there is none at first.
-    async fn until<T>(&self, mut attempt: impl FnMut(&mut State) -> Option<T>, waits: impl FnOnce()) -> T {
+    async fn until<T>(
+        &self,
+        mut attempt: impl FnMut(&mut State) -> Option<T>,
+        waits: impl FnOnce(),
+    ) -> T {
         let mut changes = self.state.subscribe();
         let mut waits = Some(waits);
         loop {
@@ -130,7 +158,10 @@ impl Gates {
 
 impl State {
     fn calls_on(&self, network: &str) -> Vec<String> {
-        let inside = self.inside.values().filter(|visitor| visitor.networks.contains(network));
+        let inside = self
+            .inside
+            .values()
+            .filter(|visitor| visitor.networks.contains(network));
         inside.map(|visitor| visitor.call.clone()).collect()
     }
 }

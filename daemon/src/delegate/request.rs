@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use plexus_api::cni::{CniArgs, CniError, Code, NetworkConfig, PluginConfig, PluginResult, RawMap, Verb};
+use plexus_api::cni::{
+    CniArgs, CniError, Code, NetworkConfig, PluginConfig, PluginResult, RawMap, Verb,
+};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -21,7 +23,10 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Payload<'a> {
     /// ADD, CHECK and DEL: capability arguments by capability, and the result before.
-    Attachment { capability_args: &'a RawMap, previous: Option<&'a PluginResult> },
+    Attachment {
+        capability_args: &'a RawMap,
+        previous: Option<&'a PluginResult>,
+    },
     /// STATUS: nothing (R-034).
     Status,
     /// GC: what is to be kept (R-101).
@@ -33,12 +38,25 @@ pub(super) enum Payload<'a> {
 ///
 /// # Errors
 /// [`Code::Internal`]: JSON that could be read cannot be written.
-pub(super) fn stdin(network: &NetworkConfig, plugin: &PluginConfig, payload: Payload<'_>) -> Result<Vec<u8>, CniError> {
-    let mut own = vec![("name", json(&network.name)?), ("cniVersion", json(&network.cni_version)?)];
+pub(super) fn stdin(
+    network: &NetworkConfig,
+    plugin: &PluginConfig,
+    payload: Payload<'_>,
+) -> Result<Vec<u8>, CniError> {
+    let mut own = vec![
+        ("name", json(&network.name)?),
+        ("cniVersion", json(&network.cni_version)?),
+    ];
     match payload {
-        Payload::Attachment { capability_args, previous } => {
+        Payload::Attachment {
+            capability_args,
+            previous,
+        } => {
             let declared = plugin.capabilities();
-            let args: BTreeMap<_, _> = capability_args.iter().filter(|(key, _)| declared.contains(*key)).collect();
+            let args: BTreeMap<_, _> = capability_args
+                .iter()
+                .filter(|(key, _)| declared.contains(*key))
+                .collect();
             if !args.is_empty() {
                 own.push(("runtimeConfig", json(&args)?));
             }
@@ -49,11 +67,20 @@ pub(super) fn stdin(network: &NetworkConfig, plugin: &PluginConfig, payload: Pay
         Payload::Status => {}
         Payload::Gc(valid) => {
             let valid = json(valid)?;
-            own.extend([("cni.dev/valid-attachments", valid.clone()), ("cni.dev/attachments", valid)]);
+            own.extend([
+                ("cni.dev/valid-attachments", valid.clone()),
+                ("cni.dev/attachments", valid),
+            ]);
         }
     }
     let mut config: BTreeMap<&str, &RawValue> = BTreeMap::new();
-    config.extend(plugin.as_map().iter().filter(|(key, _)| !is_reserved(key)).map(|(key, raw)| (key.as_str(), &**raw)));
+    config.extend(
+        plugin
+            .as_map()
+            .iter()
+            .filter(|(key, _)| !is_reserved(key))
+            .map(|(key, raw)| (key.as_str(), &**raw)),
+    );
     config.extend(own.iter().map(|(key, raw)| (*key, &**raw)));
     serde_json::to_vec(&config).map_err(unwritable)
 }
@@ -61,10 +88,19 @@ pub(super) fn stdin(network: &NetworkConfig, plugin: &PluginConfig, payload: Pay
 /// Whether `key` is a runtime's to set, whatever the author wrote. In any case: Go's decoder, which most plugins use,
 /// takes `PrevResult` for `prevResult`.
 fn is_reserved(key: &str) -> bool {
-    ["name", "cniVersion", "capabilities", "runtimeConfig", "prevResult"]
-        .iter()
-        .any(|own| own.eq_ignore_ascii_case(key))
-        || key.as_bytes().get(..8).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"cni.dev/"))
+    [
+        "name",
+        "cniVersion",
+        "capabilities",
+        "runtimeConfig",
+        "prevResult",
+    ]
+    .iter()
+    .any(|own| own.eq_ignore_ascii_case(key))
+        || key
+            .as_bytes()
+            .get(..8)
+            .is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"cni.dev/"))
 }
 
 /// The environment for `plugin`: what the caller had (R-105), and the `CNI_*` variables (R-029). `attachment` is absent
@@ -76,9 +112,14 @@ pub(super) fn environment(
     plugin: &PluginConfig,
     dirs: &[PathBuf],
 ) -> BTreeMap<String, String> {
-    let passed = call.env.iter().filter(|(key, _)| is_passed(key)).map(|(key, value)| (key.clone(), value.clone()));
+    let passed = call
+        .env
+        .iter()
+        .filter(|(key, _)| is_passed(key))
+        .map(|(key, value)| (key.clone(), value.clone()));
     let mut env: BTreeMap<String, String> = passed.collect();
-    env.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
+    env.entry("PATH".to_owned())
+        .or_insert_with(|| DEFAULT_PATH.to_owned());
     let dirs: Vec<_> = dirs.iter().map(|dir| Path::to_string_lossy(dir)).collect();
     let mut set = |key: &str, value: &str| drop(env.insert(key.to_owned(), value.to_owned()));
     set("CNI_COMMAND", verb.as_str());
@@ -87,7 +128,10 @@ pub(super) fn environment(
         set("CNI_CONTAINERID", &call.container_id);
         set("CNI_NETNS", call.netns.as_deref().unwrap_or_default());
         set("CNI_IFNAME", &attachment.ifname);
-        set("CNI_ARGS", &without_contradiction(&attachment.cni_args, plugin));
+        set(
+            "CNI_ARGS",
+            &without_contradiction(&attachment.cni_args, plugin),
+        );
     }
     env
 }
@@ -95,25 +139,52 @@ pub(super) fn environment(
 /// Whether a variable of the caller is for its plugins: not what is set here, not what the caller's service manager
 /// told the caller alone, nothing that changes what the loader loads, and not the settings of our own shim.
 fn is_passed(key: &str) -> bool {
-    const OWN: [&str; 6] = ["CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS", "CNI_PATH"];
-    const SERVICE: [&str; 5] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "JOURNAL_STREAM", "INVOCATION_ID"];
+    const OWN: [&str; 6] = [
+        "CNI_COMMAND",
+        "CNI_CONTAINERID",
+        "CNI_NETNS",
+        "CNI_IFNAME",
+        "CNI_ARGS",
+        "CNI_PATH",
+    ];
+    const SERVICE: [&str; 5] = [
+        "NOTIFY_SOCKET",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
+        "JOURNAL_STREAM",
+        "INVOCATION_ID",
+    ];
     const PREFIXES: [&str; 3] = ["LISTEN_", "LD_", "PLEXUS_"];
     // The last two cannot be in an environment at all.
     let possible = !key.is_empty() && !key.contains(['=', '\0']);
-    possible && !OWN.contains(&key) && !SERVICE.contains(&key) && !PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+    possible
+        && !OWN.contains(&key)
+        && !SERVICE.contains(&key)
+        && !PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
 /// `CNI_ARGS` without an `IP` that says otherwise than `args.cni.ips` of the configuration, which a plugin has to
 /// prefer (R-033); else as they are, to the letter (R-031).
 fn without_contradiction(cni_args: &str, plugin: &PluginConfig) -> String {
     let args = CniArgs::parse_lossy(cni_args);
-    let preferred = plugin.get::<Args>("args").map(|args| args.cni.ips).unwrap_or_default();
+    let preferred = plugin
+        .get::<Args>("args")
+        .map(|args| args.cni.ips)
+        .unwrap_or_default();
     let preferred: BTreeSet<_> = preferred.iter().map(|ip| address(ip)).collect();
-    let legacy: BTreeSet<_> = args.get("IP").into_iter().flat_map(|ips| ips.split(',')).map(address).collect();
+    let legacy: BTreeSet<_> = args
+        .get("IP")
+        .into_iter()
+        .flat_map(|ips| ips.split(','))
+        .map(address)
+        .collect();
     if preferred.is_empty() || legacy.is_subset(&preferred) {
         return cni_args.to_owned();
     }
-    let kept: Vec<_> = cni_args.split(';').filter(|item| !item.starts_with("IP=")).collect();
+    let kept: Vec<_> = cni_args
+        .split(';')
+        .filter(|item| !item.starts_with("IP="))
+        .collect();
     kept.join(";")
 }
 
@@ -131,7 +202,12 @@ struct ArgsCni {
 
 /// An address without its prefix length, or the text where it is none.
 fn address(text: &str) -> Result<IpAddr, &str> {
-    text.split('/').next().unwrap_or(text).trim().parse().map_err(|_| text)
+    text.split('/')
+        .next()
+        .unwrap_or(text)
+        .trim()
+        .parse()
+        .map_err(|_| text)
 }
 
 fn json<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, CniError> {
@@ -140,5 +216,8 @@ fn json<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, CniError> {
 
 #[allow(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 fn unwritable(error: serde_json::Error) -> CniError {
-    CniError::new(Code::Internal, format!("the request to a plugin cannot be written: {error}"))
+    CniError::new(
+        Code::Internal,
+        format!("the request to a plugin cannot be written: {error}"),
+    )
 }

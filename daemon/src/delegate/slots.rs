@@ -47,7 +47,11 @@ struct Class {
 impl Slots {
     pub(super) fn new(count: usize) -> Self {
         let all = count.max(1);
-        Self(Arc::new(Mutex::new(State { all, free: all, classes: Default::default() })))
+        Self(Arc::new(Mutex::new(State {
+            all,
+            free: all,
+            classes: Default::default(),
+        })))
     }
 
     pub(super) async fn take(&self, priority: Priority) -> Slot {
@@ -110,7 +114,9 @@ impl State {
         for index in 0..self.classes.len() {
             let (upper, lower) = self.classes.split_at_mut(index + 1);
             let class = &mut upper[index];
-            if class.in_a_row == GRANTS_IN_A_ROW && lower.iter().any(|class| !class.waiting.is_empty()) {
+            if class.in_a_row == GRANTS_IN_A_ROW
+                && lower.iter().any(|class| !class.waiting.is_empty())
+            {
                 class.in_a_row = 0;
                 continue;
             }

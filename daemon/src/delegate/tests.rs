@@ -25,8 +25,7 @@ use crate::host::Place;
 use crate::plan::Attachment;
 
 /// What every script starts with: it logs the call and keeps its stdin. `$dir` is its directory, `$me` its name.
-const PRELUDE: &str =
-    "#!/bin/sh\ndir=${0%/*}; me=${0##*/}\necho \"$CNI_COMMAND $me\" >> $dir/log\ncat > $dir/$me.$CNI_COMMAND\n";
+const PRELUDE: &str = "#!/bin/sh\ndir=${0%/*}; me=${0##*/}\necho \"$CNI_COMMAND $me\" >> $dir/log\ncat > $dir/$me.$CNI_COMMAND\n";
 
 /// Long enough that only what would hang is hit.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,7 +49,10 @@ impl Bench {
             slots: 1,
             mark: ("PLEXUS_MARK", "1".to_owned()),
         };
-        Self { dir, delegates: Delegates::new(limits, Arc::new(Metrics::new(false))) }
+        Self {
+            dir,
+            delegates: Delegates::new(limits, Arc::new(Metrics::new(false))),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -68,12 +70,19 @@ impl Bench {
 
     /// Writes a plugin that is `script` and nothing else.
     fn bare(&self, name: &str, script: &str) {
-        write_program(&self.path(name), &format!("#!/bin/sh\ndir=${{0%/*}}\n{script}\n"));
+        write_program(
+            &self.path(name),
+            &format!("#!/bin/sh\ndir=${{0%/*}}\n{script}\n"),
+        );
     }
 
     /// What was called, in order.
     fn log(&self) -> Vec<String> {
-        if self.path("log").exists() { self.read("log").lines().map(str::to_owned).collect() } else { Vec::new() }
+        if self.path("log").exists() {
+            self.read("log").lines().map(str::to_owned).collect()
+        } else {
+            Vec::new()
+        }
     }
 
     /// What `plugin` got on stdin for `verb`.
@@ -84,7 +93,9 @@ impl Bench {
     /// A pipe that scripts write to.
     fn fifo(&self, name: &str) -> pipe::Receiver {
         mkfifo(&self.path(name), Mode::S_IRWXU).expect("mkfifo");
-        pipe::OpenOptions::new().open_receiver(self.path(name)).expect("open")
+        pipe::OpenOptions::new()
+            .open_receiver(self.path(name))
+            .expect("open")
     }
 }
 
@@ -95,14 +106,29 @@ fn write_program(path: &Path, text: &str) {
 
 /// A script that prints a result with `tag` in a key that no one knows.
 fn answer(tag: &str) -> String {
-    format!(r#"[ "$CNI_COMMAND" = ADD ] && echo '{{"cniVersion":"1.0.0","x-tag":"{tag}"}}'; exit 0"#)
+    format!(
+        r#"[ "$CNI_COMMAND" = ADD ] && echo '{{"cniVersion":"1.0.0","x-tag":"{tag}"}}'; exit 0"#
+    )
 }
 
 /// A network of plugins that are given by name; `keys` go before them.
 fn list(version: &str, keys: &str, plugins: &[&str]) -> NetworkConfig {
-    let plugins: Vec<_> = plugins.iter().map(|name| format!(r#"{{"type":"{name}"}}"#)).collect();
-    let text = format!(r#"{{"name":"net","cniVersion":"{version}",{keys}"plugins":[{}]}}"#, plugins.join(","));
-    NetworkConfig::parse(&text, Defaults { name: None, version: Version::LATEST }).expect("a network")
+    let plugins: Vec<_> = plugins
+        .iter()
+        .map(|name| format!(r#"{{"type":"{name}"}}"#))
+        .collect();
+    let text = format!(
+        r#"{{"name":"net","cniVersion":"{version}",{keys}"plugins":[{}]}}"#,
+        plugins.join(",")
+    );
+    NetworkConfig::parse(
+        &text,
+        Defaults {
+            name: None,
+            version: Version::LATEST,
+        },
+    )
+    .expect("a network")
 }
 
 fn attach(config: NetworkConfig) -> Attachment {

@@ -85,19 +85,39 @@ pub(super) struct First {
 ///
 /// # Errors
 /// [`Code::UnknownNetwork`] where there is none.
-pub(super) fn first_in(dir: &Path, kept: Option<&Path>, version: Version) -> Result<First, CniError> {
+pub(super) fn first_in(
+    dir: &Path,
+    kept: Option<&Path>,
+    version: Version,
+) -> Result<First, CniError> {
     let (mut passed_over, mut broken) = (Broken::default(), Vec::new());
     for path in files(dir, ANY).map_err(|error| unreadable(dir, &error))? {
         if is_sample(&path) {
-            passed_over.0.push(format!("{} is a sample", path.display()));
+            passed_over
+                .0
+                .push(format!("{} is a sample", path.display()));
             continue;
         }
         match from_file(&path, version) {
             Ok(config) => match refers_to_us(&config) {
-                Some(kind) => passed_over.0.push(format!("{} leads back to {kind}", path.display())),
-                None => return Ok(First { file: path, read: Ok(config), broken }),
+                Some(kind) => passed_over
+                    .0
+                    .push(format!("{} leads back to {kind}", path.display())),
+                None => {
+                    return Ok(First {
+                        file: path,
+                        read: Ok(config),
+                        broken,
+                    });
+                }
             },
-            Err(error) if kept == Some(path.as_path()) => return Ok(First { file: path, read: Err(error), broken }),
+            Err(error) if kept == Some(path.as_path()) => {
+                return Ok(First {
+                    file: path,
+                    read: Err(error),
+                    broken,
+                });
+            }
             Err(error) => {
                 passed_over.0.push(error.msg.clone());
                 broken.push(error.msg);
@@ -128,9 +148,15 @@ pub fn definition_network(
     let name = &definition.name;
     match definition.config.as_deref() {
         None | Some("") => by_name(conf_dir, name, version),
-        Some(text) => NetworkConfig::parse(text, Defaults { name: Some(name), version })
-            .and_then(NetworkConfig::require_plugin)
-            .map_err(|error| CniError::from(error).context("its network-attachment-definition")),
+        Some(text) => NetworkConfig::parse(
+            text,
+            Defaults {
+                name: Some(name),
+                version,
+            },
+        )
+        .and_then(NetworkConfig::require_plugin)
+        .map_err(|error| CniError::from(error).context("its network-attachment-definition")),
     }
 }
 
@@ -153,42 +179,76 @@ fn files(dir: &Path, extensions: &[&str]) -> io::Result<Vec<PathBuf>> {
 fn text(path: &Path) -> Result<String, CniError> {
     let wrong = |error: io::Error| unreadable(path, &error);
     if !fs::metadata(path).map_err(wrong)?.is_file() {
-        return Err(CniError::new(Code::InvalidConfig, format!("{} is not a regular file", path.display())));
+        return Err(CniError::new(
+            Code::InvalidConfig,
+            format!("{} is not a regular file", path.display()),
+        ));
     }
     let mut text = String::new();
-    File::open(path).and_then(|file| file.take(MAX_CONFIG as u64 + 1).read_to_string(&mut text)).map_err(wrong)?;
+    File::open(path)
+        .and_then(|file| file.take(MAX_CONFIG as u64 + 1).read_to_string(&mut text))
+        .map_err(wrong)?;
     Ok(text)
 }
 
 /// The network in a file, without the plugins beside it.
 fn read(path: &Path, version: Version) -> Result<NetworkConfig, CniError> {
-    NetworkConfig::parse(&text(path)?, Defaults { name: None, version })
-        .map_err(|error| CniError::from(error).context(path.display()))
+    NetworkConfig::parse(
+        &text(path)?,
+        Defaults {
+            name: None,
+            version,
+        },
+    )
+    .map_err(|error| CniError::from(error).context(path.display()))
 }
 
 /// Appends the plugins in the directory of the network's name beside `path`: `*.conf`, by name, not deeper. The name
 /// has been checked: it cannot lead elsewhere.
-fn with_siblings(mut config: NetworkConfig, path: &Path, version: Version) -> Result<NetworkConfig, CniError> {
+fn with_siblings(
+    mut config: NetworkConfig,
+    path: &Path,
+    version: Version,
+) -> Result<NetworkConfig, CniError> {
     if !config.load_only_inlined_plugins {
         let dir = path.with_file_name(&config.name);
         let siblings = match files(&dir, &["conf"]) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Vec::new(),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Vec::new()
+            }
             siblings => siblings.map_err(|error| unreadable(&dir, &error))?,
         };
         for sibling in siblings {
             let plugins = plugin(&text(&sibling)?, &config.name, version);
-            config.plugins.extend(plugins.map_err(|error| error.context(sibling.display()))?.plugins);
+            config.plugins.extend(
+                plugins
+                    .map_err(|error| error.context(sibling.display()))?
+                    .plugins,
+            );
         }
     }
-    config.require_plugin().map_err(|error| CniError::from(error).context(path.display()))
+    config
+        .require_plugin()
+        .map_err(|error| CniError::from(error).context(path.display()))
 }
 
 /// One plugin object, checked as a member of a list.
 fn plugin(text: &str, network: &str, version: Version) -> Result<NetworkConfig, CniError> {
-    let object: &RawValue =
-        serde_json::from_str(text).map_err(|error| CniError::new(Code::Decode, error.to_string()))?;
+    let object: &RawValue = serde_json::from_str(text)
+        .map_err(|error| CniError::new(Code::Decode, error.to_string()))?;
     let list = format!(r#"{{"plugins":[{object}]}}"#);
-    Ok(NetworkConfig::parse(&list, Defaults { name: Some(network), version })?)
+    Ok(NetworkConfig::parse(
+        &list,
+        Defaults {
+            name: Some(network),
+            version,
+        },
+    )?)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> CniError {
@@ -213,7 +273,11 @@ impl Broken {
     /// [`Code::UnknownNetwork`], with the files that might have been meant.
     fn error(self, msg: String) -> CniError {
         let error = CniError::new(Code::UnknownNetwork, msg);
-        if self.0.is_empty() { error } else { error.with_details(format!("passed over: {}", self.0.join("; "))) }
+        if self.0.is_empty() {
+            error
+        } else {
+            error.with_details(format!("passed over: {}", self.0.join("; ")))
+        }
     }
 }
 

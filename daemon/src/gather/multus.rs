@@ -66,7 +66,12 @@ struct Cached {
 
 /// Reads what Multus has in `cni_dir` of a container whose interface of the runtime is `ifname`; `cni_args` are for
 /// attachments without a result. None where it has nothing, or nothing that can be read. Blocking.
-pub fn remembered(cni_dir: &Path, container_id: &str, ifname: &str, cni_args: &CniArgs) -> Option<Remembered> {
+pub fn remembered(
+    cni_dir: &Path,
+    container_id: &str,
+    ifname: &str,
+    cni_args: &CniArgs,
+) -> Option<Remembered> {
     let path = cni_dir.join(container_id);
     let delegates: Vec<Delegate> = serde_json::from_slice(&read(&path)?)
         .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "what Multus remembers cannot be read"))
@@ -74,28 +79,55 @@ pub fn remembered(cni_dir: &Path, container_id: &str, ifname: &str, cni_args: &C
     let mut remembered = Remembered::default();
     for (index, delegate) in delegates.into_iter().enumerate() {
         let requested = Some(delegate.ifname.clone()).filter(|name| validate_ifname(name).is_ok());
-        let ifname = requested.unwrap_or_else(|| if index == 0 { ifname.to_owned() } else { format!("net{index}") });
-        let stored = delegate.list.and_then(|list| list.bytes).unwrap_or(delegate.bytes);
+        let ifname = requested.unwrap_or_else(|| {
+            if index == 0 {
+                ifname.to_owned()
+            } else {
+                format!("net{index}")
+            }
+        });
+        let stored = delegate
+            .list
+            .and_then(|list| list.bytes)
+            .unwrap_or(delegate.bytes);
         let Some(mut config) = decode(&stored) else {
             tracing::warn!(path = %path.display(), index, "a network that Multus remembers cannot be read");
             continue;
         };
-        let result = cni_dir.join("results").join(format!("{}-{container_id}-{ifname}", config.name));
+        let result = cni_dir
+            .join("results")
+            .join(format!("{}-{container_id}-{ifname}", config.name));
         let cached = read(&result).and_then(|bytes| serde_json::from_slice::<Cached>(&bytes).ok());
-        let (mut args, mut capability_args, mut added) = (cni_args.to_string(), RawMap::new(), None);
+        let (mut args, mut capability_args, mut added) =
+            (cni_args.to_string(), RawMap::new(), None);
         if let Some(cached) = cached {
             // The configuration as it was executed; that of the list lacks keys in some versions.
             config = decode(&cached.config).unwrap_or(config);
             if let Some(pairs) = cached.cni_args {
-                args = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(";");
+                args = pairs
+                    .iter()
+                    .map(|(key, value)| format!("{key}={value}"))
+                    .collect::<Vec<_>>()
+                    .join(";");
             }
             capability_args = cached.capability_args.unwrap_or_default();
             added = cached.result;
             remembered.netns = cached.netns;
             remembered.files.push(result);
         }
-        let network = if delegate.name.is_empty() { config.name.clone() } else { delegate.name };
-        let attachment = Attachment { network, ifname, default: index == 0, cni_args: args, capability_args, config };
+        let network = if delegate.name.is_empty() {
+            config.name.clone()
+        } else {
+            delegate.name
+        };
+        let attachment = Attachment {
+            network,
+            ifname,
+            default: index == 0,
+            cni_args: args,
+            capability_args,
+            config,
+        };
         remembered.attachments.push((attachment, added));
     }
     // The list goes last: while it is there, a DEL that was interrupted begins again.
@@ -105,13 +137,22 @@ pub fn remembered(cni_dir: &Path, container_id: &str, ifname: &str, cni_args: &C
 
 fn decode(base64: &str) -> Option<NetworkConfig> {
     let text = String::from_utf8(STANDARD.decode(base64).ok()?).ok()?;
-    let defaults = Defaults { name: None, version: Version::V0_1_0 };
-    NetworkConfig::parse(&text, defaults).and_then(NetworkConfig::require_plugin).ok()
+    let defaults = Defaults {
+        name: None,
+        version: Version::V0_1_0,
+    };
+    NetworkConfig::parse(&text, defaults)
+        .and_then(NetworkConfig::require_plugin)
+        .ok()
 }
 
 fn read(path: &Path) -> Option<Vec<u8>> {
     let meta = fs::symlink_metadata(path).ok()?;
-    if meta.is_file() && meta.len() <= MAX_FILE { fs::read(path).ok() } else { None }
+    if meta.is_file() && meta.len() <= MAX_FILE {
+        fs::read(path).ok()
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -27,8 +27,18 @@ pub(super) struct Lookup<'a> {
 
 /// The networks of every pod outside the system namespaces, the default network first, looked up without waiting: for
 /// STATUS and GC.
-pub async fn default_networks(store: &Store, primary: &Primary, settings: &Settings) -> Result<Vec<Network>, CniError> {
-    let lookup = Lookup { store, live: None, primary: Some(primary), settings, deadlines: Deadlines::now() };
+pub async fn default_networks(
+    store: &Store,
+    primary: &Primary,
+    settings: &Settings,
+) -> Result<Vec<Network>, CniError> {
+    let lookup = Lookup {
+        store,
+        live: None,
+        primary: Some(primary),
+        settings,
+        deadlines: Deadlines::now(),
+    };
     let (default, literal) = lookup.default_networks().await?;
     let everywhere = lookup.everywhere().await?;
     Ok([vec![default], literal, everywhere].concat())
@@ -36,7 +46,13 @@ pub async fn default_networks(store: &Store, primary: &Primary, settings: &Setti
 
 /// The default network by definition, by name, or literally, looked up without waiting.
 pub(super) async fn look_up(store: &Store, settings: &Settings) -> Result<Network, CniError> {
-    let lookup = Lookup { store, live: None, primary: None, settings, deadlines: Deadlines::now() };
+    let lookup = Lookup {
+        store,
+        live: None,
+        primary: None,
+        settings,
+        deadlines: Deadlines::now(),
+    };
     lookup.default_networks().await.map(|(default, _)| default)
 }
 
@@ -51,7 +67,10 @@ impl Lookup<'_> {
                 let error = error.context("clusterNetwork");
                 // It may come, as one on disk may (decision 18).
                 if error.is(Code::UnknownNetwork) {
-                    return CniError { code: Code::TryAgain as u32, ..error.context("no default network") };
+                    return CniError {
+                        code: Code::TryAgain as u32,
+                        ..error.context("no default network")
+                    };
                 }
                 error
             });
@@ -60,14 +79,18 @@ impl Lookup<'_> {
         let mut literal = Vec::new();
         for (index, delegate) in self.settings.delegates.iter().enumerate() {
             let text = serde_json::to_string(delegate).unwrap_or_default();
-            let defaults = Defaults { name: None, version: DEFAULT_VERSION };
-            let config = NetworkConfig::parse(&text, defaults).and_then(NetworkConfig::require_plugin);
-            let config = config.map_err(|error| CniError::from(error).context(format!("delegates[{index}]")))?;
+            let defaults = Defaults {
+                name: None,
+                version: DEFAULT_VERSION,
+            };
+            let config =
+                NetworkConfig::parse(&text, defaults).and_then(NetworkConfig::require_plugin);
+            let config = config
+                .map_err(|error| CniError::from(error).context(format!("delegates[{index}]")))?;
             literal.push(on_disk(config));
         }
         if literal.is_empty() {
-            let msg =
-                "no default network: set multusAutoconfigDir, clusterNetwork or delegates in the node's configuration";
+            let msg = "no default network: set multusAutoconfigDir, clusterNetwork or delegates in the node's configuration";
             return Err(CniError::new(Code::InvalidConfig, msg));
         }
         let default = literal.remove(0);
@@ -78,7 +101,11 @@ impl Lookup<'_> {
     pub async fn everywhere(&self) -> Result<Vec<Network>, CniError> {
         let mut networks = Vec::new();
         for name in &self.settings.default_networks {
-            networks.push(self.by_any_form(name).await.map_err(|error| error.context("defaultNetworks"))?);
+            networks.push(
+                self.by_any_form(name)
+                    .await
+                    .map_err(|error| error.context("defaultNetworks"))?,
+            );
         }
         Ok(networks)
     }
@@ -98,9 +125,21 @@ impl Lookup<'_> {
     }
 
     /// The definition: when it comes, else by asking for it.
-    async fn awaited(&self, namespace: &str, name: &str) -> Result<Option<Arc<Definition>>, CniError> {
-        match (self.store.wait_definition(namespace, name, self.deadlines.watch).await, self.live) {
-            (None, Some(live)) => Ok(live.definition(namespace, name, self.deadlines.call).await?.map(Arc::new)),
+    async fn awaited(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Definition>>, CniError> {
+        match (
+            self.store
+                .wait_definition(namespace, name, self.deadlines.watch)
+                .await,
+            self.live,
+        ) {
+            (None, Some(live)) => Ok(live
+                .definition(namespace, name, self.deadlines.call)
+                .await?
+                .map(Arc::new)),
             (known, _) => Ok(known),
         }
     }
@@ -113,18 +152,25 @@ impl Lookup<'_> {
         let namespace = &self.settings.multus_namespace;
         let definition = match self.live {
             // Before all definitions are known, a network on disk may not be the one that is meant.
-            Some(live) if !self.store.wait_definitions(self.deadlines.watch).await => {
-                live.definition(namespace, name, self.deadlines.call).await?.map(Arc::new)
-            }
+            Some(live) if !self.store.wait_definitions(self.deadlines.watch).await => live
+                .definition(namespace, name, self.deadlines.call)
+                .await?
+                .map(Arc::new),
             _ => self.store.definition(namespace, name),
         };
-        let Some(definition) = definition else { return self.on_node(name).await };
-        self.by_definition(definition).await.map_err(|error| error.context(format!("{namespace}/{name}")))
+        let Some(definition) = definition else {
+            return self.on_node(name).await;
+        };
+        self.by_definition(definition)
+            .await
+            .map_err(|error| error.context(format!("{namespace}/{name}")))
     }
 
     async fn on_node(&self, source: &str) -> Result<Network, CniError> {
         let (source, conf_dir) = (source.to_owned(), self.settings.conf_dir.clone());
-        blocking(move || disk::network(&source, &conf_dir, DEFAULT_VERSION)).await.map(on_disk)
+        blocking(move || disk::network(&source, &conf_dir, DEFAULT_VERSION))
+            .await
+            .map(on_disk)
     }
 
     async fn by_definition(&self, definition: Arc<Definition>) -> Result<Network, CniError> {
@@ -132,11 +178,16 @@ impl Lookup<'_> {
         let name = format!("{namespace}/{}", definition.name);
         let config = if definition.config.as_deref().unwrap_or_default().is_empty() {
             let conf_dir = self.settings.conf_dir.clone();
-            blocking(move || disk::definition_network(&definition, &conf_dir, DEFAULT_VERSION)).await?
+            blocking(move || disk::definition_network(&definition, &conf_dir, DEFAULT_VERSION))
+                .await?
         } else {
             disk::definition_network(&definition, &self.settings.conf_dir, DEFAULT_VERSION)?
         };
-        Ok(Network { name, namespace: Some(namespace), config })
+        Ok(Network {
+            name,
+            namespace: Some(namespace),
+            config,
+        })
     }
 }
 
@@ -144,11 +195,20 @@ impl Lookup<'_> {
 pub(super) async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, CniError> + Send + 'static,
 ) -> Result<T, CniError> {
-    tokio::task::spawn_blocking(read).await.unwrap_or_else(|panic| {
-        Err(CniError::new(Code::Internal, format!("reading a configuration panicked: {panic}")))
-    })
+    tokio::task::spawn_blocking(read)
+        .await
+        .unwrap_or_else(|panic| {
+            Err(CniError::new(
+                Code::Internal,
+                format!("reading a configuration panicked: {panic}"),
+            ))
+        })
 }
 
 pub(super) fn on_disk(config: NetworkConfig) -> Network {
-    Network { name: config.name.clone(), namespace: None, config }
+    Network {
+        name: config.name.clone(),
+        namespace: None,
+        config,
+    }
 }

@@ -18,12 +18,20 @@ pub(super) async fn find(
     asked: &Asked,
     deadlines: Deadlines,
 ) -> Result<Pod, CniError> {
-    let PodRef { namespace, name, uid, .. } = &asked.pod;
+    let PodRef {
+        namespace,
+        name,
+        uid,
+        ..
+    } = &asked.pod;
     if let Some(raw) = asked.runtime_config.get(POD_ANNOTATIONS) {
-        let annotations: Option<BTreeMap<String, String>> = serde_json::from_str(raw.get()).map_err(|error| {
-            let msg = format!("runtimeConfig key {POD_ANNOTATIONS:?} is not a map of strings: {error}");
-            CniError::new(Code::InvalidConfig, msg)
-        })?;
+        let annotations: Option<BTreeMap<String, String>> = serde_json::from_str(raw.get())
+            .map_err(|error| {
+                let msg = format!(
+                    "runtimeConfig key {POD_ANNOTATIONS:?} is not a map of strings: {error}"
+                );
+                CniError::new(Code::InvalidConfig, msg)
+            })?;
         return Ok(Pod {
             name: name.clone(),
             namespace: namespace.clone(),
@@ -31,7 +39,10 @@ pub(super) async fn find(
             annotations: annotations.unwrap_or_default(),
         });
     }
-    if let Some(known) = store.wait_pod(namespace, name, deadlines.watch, |pod| pod.answers_to(uid)).await {
+    if let Some(known) = store
+        .wait_pod(namespace, name, deadlines.watch, |pod| pod.answers_to(uid))
+        .await
+    {
         return Ok(known.as_ref().clone());
     }
     let found = match live {

@@ -39,7 +39,10 @@ impl Primary {
     /// # Errors
     /// The system's, where it cannot be followed. That there is none yet is no error.
     pub async fn open(settings: &Settings, store: &Store) -> io::Result<(Self, Follower)> {
-        let none = CniError::new(Code::TryAgain, "the default network has not been looked for yet");
+        let none = CniError::new(
+            Code::TryAgain,
+            "the default network has not been looked for yet",
+        );
         let (state, primary) = watch::channel(State::Away(none));
         let mut follower = Follower {
             source: Source::of(settings),
@@ -122,12 +125,17 @@ impl Follower {
         loop {
             let state = self.read().await;
             let name = match &state {
-                State::OnDisk(network) | State::LookedUp(Ok(network)) => Some(network.config.name.clone()),
+                State::OnDisk(network) | State::LookedUp(Ok(network)) => {
+                    Some(network.config.name.clone())
+                }
                 _ => None,
             };
             let mut dirs = self.source.dirs(&self.settings, name.as_deref());
             // The file may be a link to one elsewhere.
-            let file = self.last.as_ref().and_then(|(file, _)| file.canonicalize().ok());
+            let file = self
+                .last
+                .as_ref()
+                .and_then(|(file, _)| file.canonicalize().ok());
             dirs.extend(file.as_deref().and_then(Path::parent).map(Path::to_owned));
             if !self.watched.set(dirs)? {
                 self.publish(state);
@@ -137,24 +145,41 @@ impl Follower {
     }
 
     async fn read(&mut self) -> State {
-        if let Some(indicator) = self.settings.readiness_indicator.clone().filter(|file| !file.exists()) {
-            let msg =
-                format!("the default network is not ready: readinessindicatorfile {} is missing", indicator.display());
+        if let Some(indicator) = self
+            .settings
+            .readiness_indicator
+            .clone()
+            .filter(|file| !file.exists())
+        {
+            let msg = format!(
+                "the default network is not ready: readinessindicatorfile {} is missing",
+                indicator.display()
+            );
             return State::Away(CniError::new(Code::TryAgain, msg));
         }
         let within = match &self.source {
             Source::Within(within) => within.clone(),
             Source::Name(_) | Source::Literal => {
-                return State::LookedUp(source::look_up(&self.store, &self.settings).await.map(Arc::new));
+                return State::LookedUp(
+                    source::look_up(&self.store, &self.settings)
+                        .await
+                        .map(Arc::new),
+                );
             }
         };
         match self.read_within(within).await {
             Ok(network) => State::OnDisk(network),
             Err(error) => {
                 self.last = None;
-                let key =
-                    if self.settings.cluster_network.is_some() { "clusterNetwork" } else { "multusAutoconfigDir" };
-                let error = CniError { code: Code::TryAgain as u32, ..error };
+                let key = if self.settings.cluster_network.is_some() {
+                    "clusterNetwork"
+                } else {
+                    "multusAutoconfigDir"
+                };
+                let error = CniError {
+                    code: Code::TryAgain as u32,
+                    ..error
+                };
                 State::Away(error.context(key).context("no default network"))
             }
         }
@@ -162,19 +187,27 @@ impl Follower {
 
     async fn read_within(&mut self, within: Within) -> Result<Arc<Network>, CniError> {
         let kept = self.last.as_ref().map(|(file, _)| file.clone());
-        let First { file, read, broken } = super::networks::blocking(move || within.read(kept.as_deref())).await?;
-        let mut troubles: Vec<_> =
-            broken.into_iter().map(|error| format!("network configuration passed over: {error}")).collect();
+        let First { file, read, broken } =
+            super::networks::blocking(move || within.read(kept.as_deref())).await?;
+        let mut troubles: Vec<_> = broken
+            .into_iter()
+            .map(|error| format!("network configuration passed over: {error}"))
+            .collect();
         let network = match (read, &self.last) {
             (Ok(config), _) => Arc::new(super::networks::on_disk(config)),
             (Err(error), Some((last, network))) if *last == file => {
-                troubles.push(format!("the default network cannot be read; it stays what it was: {error}"));
+                troubles.push(format!(
+                    "the default network cannot be read; it stays what it was: {error}"
+                ));
                 network.clone()
             }
             (Err(error), _) => return Err(error),
         };
         // Once each: some write a file beside them many times a second.
-        for trouble in troubles.iter().filter(|trouble| !self.troubles.contains(trouble)) {
+        for trouble in troubles
+            .iter()
+            .filter(|trouble| !self.troubles.contains(trouble))
+        {
             tracing::warn!("{trouble}");
         }
         self.troubles = troubles;
@@ -184,7 +217,10 @@ impl Follower {
 
     /// Tells of a state that is another than before.
     fn publish(&self, state: State) {
-        let file = self.last.as_ref().map(|(file, _)| file.display().to_string());
+        let file = self
+            .last
+            .as_ref()
+            .map(|(file, _)| file.display().to_string());
         self.state.send_if_modified(|before| {
             if before.same_as(&state) {
                 return false;
@@ -205,12 +241,17 @@ impl Follower {
 
 impl State {
     fn same_as(&self, other: &Self) -> bool {
-        let text = |network: &Network| (network.name.clone(), serde_json::to_string(&network.config).ok());
+        let text = |network: &Network| {
+            (
+                network.name.clone(),
+                serde_json::to_string(&network.config).ok(),
+            )
+        };
         match (self, other) {
-            (Self::OnDisk(one), Self::OnDisk(two)) | (Self::LookedUp(Ok(one)), Self::LookedUp(Ok(two))) => {
-                text(one) == text(two)
-            }
-            (Self::Away(one), Self::Away(two)) | (Self::LookedUp(Err(one)), Self::LookedUp(Err(two))) => one == two,
+            (Self::OnDisk(one), Self::OnDisk(two))
+            | (Self::LookedUp(Ok(one)), Self::LookedUp(Ok(two))) => text(one) == text(two),
+            (Self::Away(one), Self::Away(two))
+            | (Self::LookedUp(Err(one)), Self::LookedUp(Err(two))) => one == two,
             _ => false,
         }
     }

@@ -17,5 +17,7 @@ const SAMPLES: [&str; 8] = [
 /// Whether this file is one, by its name. Only a pin makes it the default network.
 pub(super) fn is_sample(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    SAMPLES.iter().any(|sample| name.starts_with(sample.as_bytes()))
+    SAMPLES
+        .iter()
+        .any(|sample| name.starts_with(sample.as_bytes()))
 }

@@ -75,7 +75,11 @@ impl Hosts {
     ///
     /// # Errors
     /// A place that cannot be entered, with what that takes.
-    pub fn open(mount_namespace: &MountNamespace, chroot_dir: Option<&Path>, state_dir: &Path) -> io::Result<Self> {
+    pub fn open(
+        mount_namespace: &MountNamespace,
+        chroot_dir: Option<&Path>,
+        state_dir: &Path,
+    ) -> io::Result<Self> {
         if let Some(dir) = chroot_dir {
             if is_mount_point(dir)? {
                 return Self::same(Place::Chroot(dir.to_owned()));
@@ -87,23 +91,37 @@ impl Hosts {
         }
         match mount_namespace {
             MountNamespace::Own => Self::same(Place::Own),
-            MountNamespace::Caller => {
-                Ok(Self::of_callers(Handle::current(), state_dir.join(FILE), PathBuf::from(INIT)))
-            }
+            MountNamespace::Caller => Ok(Self::of_callers(
+                Handle::current(),
+                state_dir.join(FILE),
+                PathBuf::from(INIT),
+            )),
             MountNamespace::Path(path) => {
-                let at = |error| io::Error::other(format!("mountNamespace {}: {error}", path.display()));
+                let at =
+                    |error| io::Error::other(format!("mountNamespace {}: {error}", path.display()));
                 Self::same(Place::Namespace(File::open(path).map_err(at)?)).map_err(at)
             }
         }
     }
 
     fn same(place: Place) -> io::Result<Self> {
-        Ok(Self(Arc::new(Kind::Same(Host::start(Handle::current(), place)?))))
+        Ok(Self(Arc::new(Kind::Same(Host::start(
+            Handle::current(),
+            place,
+        )?))))
     }
 
     pub(super) fn of_callers(tokio: Handle, file: PathBuf, stand_in: PathBuf) -> Self {
-        let known = Mutex::new(Known { written: Runtime::read(&file), ..Known::default() });
-        Self(Arc::new(Kind::Callers(Callers { tokio, file, stand_in, known })))
+        let known = Mutex::new(Known {
+            written: Runtime::read(&file),
+            ..Known::default()
+        });
+        Self(Arc::new(Kind::Callers(Callers {
+            tokio,
+            file,
+            stand_in,
+            known,
+        })))
     }
 
     /// Whether plugins see what the daemon sees.
@@ -127,7 +145,9 @@ impl Hosts {
                 }
                 Err(error) => Seen::Unknown(error),
             },
-            (Kind::Callers(_), None) => Seen::Unknown(io::Error::other("the socket does not tell its process")),
+            (Kind::Callers(_), None) => {
+                Seen::Unknown(io::Error::other("the socket does not tell its process"))
+            }
         };
         Caller(Arc::new(seen))
     }
@@ -176,7 +196,9 @@ impl Hosts {
         let entered = File::open(&callers.stand_in).and_then(|namespace| callers.enter(&namespace));
         entered.map_err(|error| {
             let path = callers.stand_in.display();
-            away(&io::Error::other(format!("no runtime has called yet, and {path}: {error}")))
+            away(&io::Error::other(format!(
+                "no runtime has called yet, and {path}: {error}"
+            )))
         })
     }
 }
@@ -186,7 +208,10 @@ impl Callers {
     fn remember(&self, host: &Host, runtime: Option<&Runtime>) {
         let mut known = self.known();
         known.last = Some(host.clone());
-        let Some(runtime) = runtime.filter(|runtime| known.written.as_ref() != Some(runtime)) else { return };
+        let Some(runtime) = runtime.filter(|runtime| known.written.as_ref() != Some(runtime))
+        else {
+            return;
+        };
         // Once for each start of a runtime. What cannot be written is written no better with the next call.
         known.written = Some(runtime.clone());
         if let Err(error) = runtime.write(&self.file) {
@@ -215,13 +240,15 @@ impl Callers {
 }
 
 fn hidden() -> CniError {
-    let msg =
-        "plexusd cannot see the processes that call it: it needs the host's PID namespace (hostPID: true in its pod)";
+    let msg = "plexusd cannot see the processes that call it: it needs the host's PID namespace (hostPID: true in its pod)";
     CniError::new(Code::TryAgain, msg)
 }
 
 fn away(error: &io::Error) -> CniError {
-    CniError::new(Code::TryAgain, format!("the mount namespace in which plugins run cannot be entered: {error}"))
+    CniError::new(
+        Code::TryAgain,
+        format!("the mount namespace in which plugins run cannot be entered: {error}"),
+    )
 }
 
 /// Whether something is mounted at `dir` itself. By the mount table: a directory that is bound from the same file
@@ -233,6 +260,12 @@ fn is_mount_point(dir: &Path) -> io::Result<bool> {
     };
     let table = fs::read_to_string("/proc/thread-self/mountinfo")?;
     // Blanks are octal there.
-    let dir = dir.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040");
-    Ok(table.lines().filter_map(|line| line.split(' ').nth(4)).any(|mount_point| mount_point == dir))
+    let dir = dir
+        .to_string_lossy()
+        .replace('\\', "\\134")
+        .replace(' ', "\\040");
+    Ok(table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .any(|mount_point| mount_point == dir))
 }

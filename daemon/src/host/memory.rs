@@ -21,14 +21,20 @@ pub fn plugin_runs() -> usize {
     let limit = limit(&groups, Path::new("/sys/fs/cgroup"));
     let runs = within(limit);
     if let Some(limit) = limit {
-        tracing::info!(limit, runs, "maxPluginRuns follows from the memory limit of plexusd");
+        tracing::info!(
+            limit,
+            runs,
+            "maxPluginRuns follows from the memory limit of plexusd"
+        );
     }
     runs
 }
 
 fn within(limit: Option<u64>) -> usize {
     let Some(limit) = limit else { return MOST };
-    usize::try_from(limit.saturating_sub(DAEMON) / CALL).unwrap_or(MOST).clamp(LEAST, MOST)
+    usize::try_from(limit.saturating_sub(DAEMON) / CALL)
+        .unwrap_or(MOST)
+        .clamp(LEAST, MOST)
 }
 
 /// The least `memory.max` of our control group and those above it; `groups` is `/proc/self/cgroup`. Where a container
@@ -36,7 +42,11 @@ fn within(limit: Option<u64>) -> usize {
 /// asked.
 fn limit(groups: &str, root: &Path) -> Option<u64> {
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let above = Path::new(own).ancestors().map(|group| root.join(group).join("memory.max"));
+    let above = Path::new(own)
+        .ancestors()
+        .map(|group| root.join(group).join("memory.max"));
     // "max" is no limit, and the root of all has none.
-    above.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).min()
+    above
+        .filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
+        .min()
 }

@@ -55,7 +55,11 @@ impl Rights {
     /// Those that a task's `status` tells; none where it does not.
     pub fn read(status: &str) -> Self {
         let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-        Self(effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or_default())
+        Self(
+            effective
+                .and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
+                .unwrap_or_default(),
+        )
     }
 
     /// Whether `capability` is among them.

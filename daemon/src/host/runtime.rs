@@ -33,7 +33,11 @@ impl Runtime {
         let (_, started) = stat(parent)?;
         let (its, wanted) = (fs::metadata(namespace_of(parent))?, namespace.metadata()?);
         let same = (its.dev(), its.ino()) == (wanted.dev(), wanted.ino());
-        Ok(same.then_some(Self { boot_id, pid: parent, started }))
+        Ok(same.then_some(Self {
+            boot_id,
+            pid: parent,
+            started,
+        }))
     }
 
     /// What [`Runtime::write`] wrote to the file `path`; none where there is none.
@@ -50,7 +54,12 @@ impl Runtime {
 
     /// Its mount namespace, as long as it runs.
     pub(super) fn namespace(&self) -> io::Result<File> {
-        let ended = || io::Error::new(io::ErrorKind::NotFound, format!("the runtime, process {}, has ended", self.pid));
+        let ended = || {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("the runtime, process {}, has ended", self.pid),
+            )
+        };
         if boot_id()? != self.boot_id {
             return Err(ended());
         }
@@ -71,8 +80,13 @@ fn namespace_of(pid: i32) -> String {
 fn stat(pid: i32) -> io::Result<(i32, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name, in parentheses, may have any character.
-    let fields = text.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect::<Vec<_>>()).unwrap_or_default();
+    let fields = text
+        .rsplit_once(") ")
+        .map(|(_, rest)| rest.split(' ').collect::<Vec<_>>())
+        .unwrap_or_default();
     let parent = fields.get(1).and_then(|field| field.parse().ok());
     let started = fields.get(19).and_then(|field| field.parse().ok());
-    parent.zip(started).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is not understood")))
+    parent
+        .zip(started)
+        .ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is not understood")))
 }

@@ -8,7 +8,13 @@ use super::*;
 /// What a process prints until it ends.
 async fn said(process: &mut Process) -> String {
     let mut text = String::new();
-    process.stdout.take().expect("a pipe").read_to_string(&mut text).await.expect("read");
+    process
+        .stdout
+        .take()
+        .expect("a pipe")
+        .read_to_string(&mut text)
+        .await
+        .expect("read");
     process.wait().await.expect("wait");
     text
 }
@@ -33,29 +39,47 @@ async fn children_start_from_a_known_place() {
     // When a child is spawned, then it has `/` and 022, and the daemon has what it had.
     let mut command = Command::new("/bin/sh");
     let file = dir.path().join("made");
-    command.args(["-c", "pwd; umask; : > \"$0\""]).arg(&file).stdout(Stdio::piped());
+    command
+        .args(["-c", "pwd; umask; : > \"$0\""])
+        .arg(&file)
+        .stdout(Stdio::piped());
     let output = said(&mut host.spawn(command).await.expect("spawn")).await;
     assert_eq!(output, "/\n0022\n");
     assert_eq!(file.metadata().expect("made").mode() & 0o777, 0o644);
-    assert_eq!(left, (dir.path().to_owned(), Mode::from_bits_truncate(0o077)));
+    assert_eq!(
+        left,
+        (dir.path().to_owned(), Mode::from_bits_truncate(0o077))
+    );
 }
 
 #[tokio::test]
 async fn a_child_leads_its_own_group() {
     let host = Host::start(Handle::current(), Place::Own).expect("host");
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", "read -r stat < /proc/self/stat; echo \"$stat\""]).stdout(Stdio::piped());
+    command
+        .args(["-c", "read -r stat < /proc/self/stat; echo \"$stat\""])
+        .stdout(Stdio::piped());
     let mut child = host.spawn(command).await.expect("spawn");
     let id = child.id().expect("runs").to_string();
     let stat = said(&mut child).await;
     let fields: Vec<_> = stat.split(' ').collect();
-    assert_eq!((fields[0], fields[4]), (id.as_str(), id.as_str()), "pid and process group");
+    assert_eq!(
+        (fields[0], fields[4]),
+        (id.as_str(), id.as_str()),
+        "pid and process group"
+    );
 }
 
 #[tokio::test]
 async fn a_spawn_error_is_handed_back() {
     let host = Host::start(Handle::current(), Place::Own).expect("host");
-    let error = host.spawn(Command::new("/nonexistent")).await.expect_err("nothing there");
+    let error = host
+        .spawn(Command::new("/nonexistent"))
+        .await
+        .expect_err("nothing there");
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
-    assert!(host.spawn(Command::new("/bin/true")).await.is_ok(), "and the thread goes on");
+    assert!(
+        host.spawn(Command::new("/bin/true")).await.is_ok(),
+        "and the thread goes on"
+    );
 }

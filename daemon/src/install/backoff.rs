@@ -11,7 +11,9 @@ const QUIET: Duration = Duration::from_mins(10);
 
 /// How long to wait before something is tried again that has failed `count` times in a row before.
 pub(super) fn pause(count: u32) -> Duration {
-    FIRST_PAUSE.saturating_mul(1 << count.min(20)).min(LAST_PAUSE)
+    FIRST_PAUSE
+        .saturating_mul(1 << count.min(20))
+        .min(LAST_PAUSE)
 }
 
 /// The first is at once, and each pause twice as long as the one before.

@@ -51,7 +51,16 @@ impl ConfigFile {
         let path = publish.dir.join(FILE);
         let shim_keys = document::shim_keys(fields);
         let (others, backoff) = (Vec::new(), Backoff::default());
-        Self { publish, path, shim_keys, others, settled: None, broken: None, backoff, restored: 0 }
+        Self {
+            publish,
+            path,
+            shim_keys,
+            others,
+            settled: None,
+            broken: None,
+            backoff,
+            restored: 0,
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -75,14 +84,23 @@ impl ConfigFile {
     /// That somebody keeps taking it away, and what to change; and until when that is said, if it is left alone now. The
     /// words are the same each time.
     pub fn contested(&self, now: Instant) -> Option<(String, Instant)> {
-        let (_, until) = self.backoff.row(now).filter(|(count, _)| *count >= CONTESTED)?;
+        let (_, until) = self
+            .backoff
+            .row(now)
+            .filter(|(count, _)| *count >= CONTESTED)?;
         let who = if self.renamed_by_cilium().exists() {
             "Cilium renames it: set cni.exclusive to false in its Helm values"
         } else {
             "find out which network plugin does, and turn off that it wants the directory for itself (cni.exclusive for \
              Cilium)"
         };
-        Some((format!("{} is taken away or changed again and again; {who}", self.path.display()), until))
+        Some((
+            format!(
+                "{} is taken away or changed again and again; {who}",
+                self.path.display()
+            ),
+            until,
+        ))
     }
 
     fn renamed_by_cilium(&self) -> PathBuf {
@@ -96,35 +114,66 @@ impl ConfigFile {
         if let Some(others) = current.as_deref().and_then(document::others) {
             self.others = others;
         }
-        let wanted = document::render(&self.shim_keys, primary, self.publish.override_name, &self.others);
-        if let Some(current) = current.as_deref().filter(|current| document::same(current, &wanted)) {
+        let wanted = document::render(
+            &self.shim_keys,
+            primary,
+            self.publish.override_name,
+            &self.others,
+        );
+        if let Some(current) = current
+            .as_deref()
+            .filter(|current| document::same(current, &wanted))
+        {
             self.settled = Some(current.to_owned());
-            return Ok(Written { now: false, later: None });
+            return Ok(Written {
+                now: false,
+                later: None,
+            });
         }
         if let Some(later) = self.broken_until(current.as_deref(), now) {
-            return Ok(Written { now: false, later: Some(later) });
+            return Ok(Written {
+                now: false,
+                later: Some(later),
+            });
         }
         if self.settled.is_some() && self.settled != current {
             if let Err(later) = self.backoff.next(now) {
-                return Ok(Written { now: false, later: Some(later) });
+                return Ok(Written {
+                    now: false,
+                    later: Some(later),
+                });
             }
             self.restored += 1;
-            let how = if current.is_some() { "changed" } else { "taken away" };
+            let how = if current.is_some() {
+                "changed"
+            } else {
+                "taken away"
+            };
             tracing::warn!(file = %self.path.display(), "the runtime's configuration was {how}; it is put back");
         }
         let mut overtaken = false;
         let placed = place(&self.path, wanted.as_bytes(), 0o600, |_| {
             // Who has appended to it meanwhile would lose that.
             overtaken = read(&self.path)? != current;
-            if overtaken { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+            if overtaken {
+                Err(io::ErrorKind::Interrupted.into())
+            } else {
+                Ok(())
+            }
         });
         if overtaken {
-            return Ok(Written { now: false, later: Some(now) });
+            return Ok(Written {
+                now: false,
+                later: Some(now),
+            });
         }
         placed?;
         tracing::info!(file = %self.path.display(), "the runtime's configuration is published");
         self.settled = Some(wanted);
-        Ok(Written { now: true, later: None })
+        Ok(Written {
+            now: true,
+            later: None,
+        })
     }
 
     /// Until when the file is left alone because it is no JSON.
@@ -139,17 +188,30 @@ impl ConfigFile {
 
     /// The first file that the runtime would load in place of ours.
     pub fn before(&self) -> Option<PathBuf> {
-        self.loadable().into_iter().next().filter(|first| *first < self.path)
+        self.loadable()
+            .into_iter()
+            .next()
+            .filter(|first| *first < self.path)
     }
 
     /// Removes the file, once the runtime has another one to load; what is missing for that.
     pub fn withdraw(&self) -> io::Result<Result<(), String>> {
-        if self.path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        if self
+            .path
+            .symlink_metadata()
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        {
             // Nothing that an interrupted write left stays, nor what Cilium might give back when it goes.
-            return [temporary(&self.path), self.renamed_by_cilium()].iter().try_for_each(|file| remove(file)).map(Ok);
+            return [temporary(&self.path), self.renamed_by_cilium()]
+                .iter()
+                .try_for_each(|file| remove(file))
+                .map(Ok);
         }
         let next = self.loadable().into_iter().find(|path| *path != self.path);
-        let why = match next.as_deref().map(|next| fs::read_to_string(next).map(|text| document::usable(&text))) {
+        let why = match next
+            .as_deref()
+            .map(|next| fs::read_to_string(next).map(|text| document::usable(&text)))
+        {
             Some(Ok(Ok(()))) => {
                 remove(&self.path)?;
                 return self.withdraw();
@@ -169,11 +231,17 @@ impl ConfigFile {
     /// The files that a runtime loads, in its order (C-14). It passes over directories.
     fn loadable(&self) -> Vec<PathBuf> {
         let endings = ["conf", "conflist", "json"].map(OsStr::new);
-        let entries = fs::read_dir(&self.publish.dir).into_iter().flatten().flatten();
+        let entries = fs::read_dir(&self.publish.dir)
+            .into_iter()
+            .flatten()
+            .flatten();
         let mut paths: Vec<_> = entries
             .filter(|entry| !entry.file_type().is_ok_and(|kind| kind.is_dir()))
             .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|ending| endings.contains(&ending)))
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|ending| endings.contains(&ending))
+            })
             .collect();
         paths.sort_unstable();
         paths
@@ -185,7 +253,10 @@ fn read(path: &Path) -> io::Result<Option<String>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+        Err(error) => Err(io::Error::new(
+            error.kind(),
+            format!("{}: {error}", path.display()),
+        )),
     }
 }
 

@@ -31,7 +31,11 @@ pub(super) fn shim_keys(fields: &Fields) -> RawMap {
     let mut keys = RawMap::new();
     for key in Settings::SHIM_KEYS.iter().copied().chain(SHARED_KEYS) {
         let Some(raw) = fields.raw(key) else { continue };
-        let path = fields.text(key).ok().flatten().filter(|_| key.ends_with("Dir"));
+        let path = fields
+            .text(key)
+            .ok()
+            .flatten()
+            .filter(|_| key.ends_with("Dir"));
         let on_host = path.and_then(|path| to_raw_value(&on_host(path.as_ref())).ok());
         keys.insert(key.to_owned(), on_host.unwrap_or_else(|| raw.to_owned()));
     }
@@ -39,9 +43,18 @@ pub(super) fn shim_keys(fields: &Fields) -> RawMap {
 }
 
 /// The text of our list for this default network. It declares what that one does: runtimes pass nothing else (C-06).
-pub(super) fn render(shim_keys: &RawMap, primary: &NetworkConfig, rename: bool, others: &[PluginConfig]) -> String {
-    let mut capabilities: BTreeMap<String, bool> =
-        primary.plugins.iter().flat_map(PluginConfig::capabilities).map(|capability| (capability, true)).collect();
+pub(super) fn render(
+    shim_keys: &RawMap,
+    primary: &NetworkConfig,
+    rename: bool,
+    others: &[PluginConfig],
+) -> String {
+    let mut capabilities: BTreeMap<String, bool> = primary
+        .plugins
+        .iter()
+        .flat_map(PluginConfig::capabilities)
+        .map(|capability| (capability, true))
+        .collect();
     capabilities.insert(POD_ANNOTATIONS.to_owned(), true);
     let mut plugin = shim_keys.clone();
     plugin.insert("type".to_owned(), json(SHIM));
@@ -50,7 +63,10 @@ pub(super) fn render(shim_keys: &RawMap, primary: &NetworkConfig, rename: bool, 
         cni_version: "1.0.0",
         cni_versions: ["1.0.0", "1.1.0"],
         name: if rename { &primary.name } else { NAME },
-        plugins: [&plugin].into_iter().chain(others.iter().map(PluginConfig::as_map)).collect(),
+        plugins: [&plugin]
+            .into_iter()
+            .chain(others.iter().map(PluginConfig::as_map))
+            .collect(),
     };
     // Maps of strings to JSON can always be written.
     serde_json::to_string_pretty(&list).unwrap_or_default() + "\n"
@@ -58,7 +74,14 @@ pub(super) fn render(shim_keys: &RawMap, primary: &NetworkConfig, rename: bool, 
 
 /// The plugins that others appended to the list in `text`; none where it is not ours, or broken.
 pub(super) fn others(text: &str) -> Option<Vec<PluginConfig>> {
-    let mut list = NetworkConfig::parse(text, Defaults { name: None, version: Version::V1_0_0 }).ok()?;
+    let mut list = NetworkConfig::parse(
+        text,
+        Defaults {
+            name: None,
+            version: Version::V1_0_0,
+        },
+    )
+    .ok()?;
     let plugins = std::mem::take(&mut list.plugins);
     let mut ours = false;
     let mut others = Vec::new();
@@ -74,8 +97,16 @@ pub(super) fn others(text: &str) -> Option<Vec<PluginConfig>> {
 
 /// Whether a runtime can start pods by the configuration in `text` without us; why not.
 pub(super) fn usable(text: &str) -> Result<(), String> {
-    let parsed = NetworkConfig::parse(text, Defaults { name: None, version: Version::V1_0_0 });
-    let network = parsed.and_then(NetworkConfig::require_plugin).map_err(|error| error.to_string())?;
+    let parsed = NetworkConfig::parse(
+        text,
+        Defaults {
+            name: None,
+            version: Version::V1_0_0,
+        },
+    );
+    let network = parsed
+        .and_then(NetworkConfig::require_plugin)
+        .map_err(|error| error.to_string())?;
     match refers_to_us(&network) {
         Some(kind) if kind == SHIM => Err("it leads back to Plexus".to_owned()),
         _ => Ok(()),

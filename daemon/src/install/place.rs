@@ -26,7 +26,11 @@ pub(super) fn place(
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&temporary)?;
         file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
         file.sync_all()?;
@@ -36,7 +40,10 @@ pub(super) fn place(
     })();
     if let Err(error) = written {
         let _ = fs::remove_file(&temporary);
-        return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())));
+        return Err(io::Error::new(
+            error.kind(),
+            format!("{}: {error}", path.display()),
+        ));
     }
     // It is in place; that it survives a power loss is not worth an error.
     if let Some(dir) = path.parent() {
@@ -48,9 +55,10 @@ pub(super) fn place(
 /// Removes a file, if it is there.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io::Error::new(
+            error.kind(),
+            format!("{}: {error}", path.display()),
+        )),
         _ => Ok(()),
     }
 }

@@ -31,7 +31,12 @@ type Identity = (u64, u64, u64, u32, i64, i64);
 impl Shim {
     /// `source` is to be installed in `dir`.
     pub fn new(source: PathBuf, dir: PathBuf) -> Self {
-        Self { source, dir, settled: None, backoff: Backoff::default() }
+        Self {
+            source,
+            dir,
+            settled: None,
+            backoff: Backoff::default(),
+        }
     }
 
     pub fn dir(&self) -> &Path {
@@ -45,8 +50,12 @@ impl Shim {
         if there.is_some() && there == self.settled {
             return Ok(None);
         }
-        let ours = read(&self.source)
-            .map_err(|error| io::Error::new(error.kind(), format!("our own shim {error}; --shim says where it is")))?;
+        let ours = read(&self.source).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("our own shim {error}; --shim says where it is"),
+            )
+        })?;
         if there.is_none_or(|there| there.3 & 0o777 != 0o755) || read(&path)? != ours {
             if self.settled.is_some()
                 && let Err(later) = self.backoff.next(now)
@@ -62,12 +71,20 @@ impl Shim {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    fs::read(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 fn identity(path: &Path) -> Option<Identity> {
     let meta = fs::metadata(path).ok()?;
-    Some((meta.dev(), meta.ino(), meta.size(), meta.mode(), meta.ctime(), meta.ctime_nsec()))
+    Some((
+        meta.dev(),
+        meta.ino(),
+        meta.size(),
+        meta.mode(),
+        meta.ctime(),
+        meta.ctime_nsec(),
+    ))
 }
 
 /// Waits until nobody has the file open for writing any more. We have closed it, but a plugin that we started meanwhile
@@ -76,9 +93,15 @@ fn until_executable(path: &Path) -> io::Result<()> {
     for _ in 0..TRIES {
         let mut command = Command::new(path);
         // Without CNI_COMMAND it says what it is.
-        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         match command.status() {
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                std::thread::yield_now()
+            }
             // A mount that forbids us to execute it does not forbid the runtime.
             _ => return Ok(()),
         }

@@ -67,7 +67,10 @@ impl Kind {
 
 impl Problem {
     pub(super) fn new(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into() }
+        Self {
+            kind,
+            text: text.into(),
+        }
     }
 
     /// Whether the node is not ready for it.
@@ -79,7 +82,10 @@ impl Problem {
 impl State {
     /// What keeps the node from being ready, one line each.
     pub fn not_ready(&self) -> impl Iterator<Item = &str> {
-        self.problems.iter().filter(|problem| problem.is_fatal()).map(|problem| problem.text.as_str())
+        self.problems
+            .iter()
+            .filter(|problem| problem.is_fatal())
+            .map(|problem| problem.text.as_str())
     }
 
     /// Whether there is such a problem.
@@ -101,7 +107,10 @@ impl Status {
     /// Before the first look; what has not been done yet.
     pub fn pending(what: &str) -> Self {
         let problem = Problem::new(Kind::Pending, what);
-        Self(watch::Sender::new(State { problems: vec![problem], restored: 0 }))
+        Self(watch::Sender::new(State {
+            problems: vec![problem],
+            restored: 0,
+        }))
     }
 
     /// The state now.
@@ -117,9 +126,15 @@ impl Status {
     pub(super) fn set(&self, problems: Vec<Problem>, restored: u64) {
         self.0.send_if_modified(|state| {
             // To leave is what was asked for: whoever does it tells of it.
-            let told = |problem: &Problem| problem.kind == Kind::Leaving || state.problems.contains(problem);
+            let told = |problem: &Problem| {
+                problem.kind == Kind::Leaving || state.problems.contains(problem)
+            };
             for problem in problems.iter().filter(|problem| !told(problem)) {
-                let not_ready = if problem.is_fatal() { "not ready: " } else { "" };
+                let not_ready = if problem.is_fatal() {
+                    "not ready: "
+                } else {
+                    ""
+                };
                 tracing::error!("{not_ready}{}", problem.text);
             }
             let new = State { problems, restored };

@@ -32,7 +32,8 @@ impl Node {
     async fn new() -> Self {
         let (mut node, install) = Self::prepared().await;
         let until = node.stop.clone();
-        node.tasks.push(tokio::spawn(async move { install.run(until).await }));
+        node.tasks
+            .push(tokio::spawn(async move { install.run(until).await }));
         node
     }
 
@@ -56,9 +57,19 @@ impl Node {
             CancellationToken::new(),
         );
         let (primary, follower) = Primary::open(&settings, &store).await.expect("followed");
-        let install = Install::new(&settings, &fields, at("shim"), &store, &primary, &status).expect("configured");
+        let install = Install::new(&settings, &fields, at("shim"), &store, &primary, &status)
+            .expect("configured");
         let tasks = vec![tokio::spawn(async move { drop(follower.run().await) })];
-        (Self { root, store, status, stop, tasks }, install)
+        (
+            Self {
+                root,
+                store,
+                status,
+                stop,
+                tasks,
+            },
+            install,
+        )
     }
 
     async fn with_primary() -> Self {
@@ -90,13 +101,20 @@ impl Node {
 
     fn capable_of(&self, kind: &str) -> bool {
         let key = format!("{kind}-capability");
-        self.published().is_some_and(|list| list["plugins"][0]["capabilities"][&key] == true)
+        self.published()
+            .is_some_and(|list| list["plugins"][0]["capabilities"][&key] == true)
     }
 
     /// Waits until `wanted`, told of changes in the directories and of the status.
     async fn until(&self, what: &str, wanted: impl Fn() -> bool) {
         let mut watched = Watched::new().expect("inotify");
-        watched.set(["net.d", "bin"].map(|dir| self.root.path().join(dir)).to_vec()).expect("watch");
+        watched
+            .set(
+                ["net.d", "bin"]
+                    .map(|dir| self.root.path().join(dir))
+                    .to_vec(),
+            )
+            .expect("watch");
         let mut status = self.status.follow();
         let comes = async {
             while !wanted() {
@@ -106,15 +124,24 @@ impl Node {
                 }
             }
         };
-        timeout(PATIENCE, comes).await.unwrap_or_else(|_| panic!("never: {what}; {:?}", self.status.get()));
+        timeout(PATIENCE, comes)
+            .await
+            .unwrap_or_else(|_| panic!("never: {what}; {:?}", self.status.get()));
     }
 
     async fn until_problem(&self, text: &str) {
-        self.until(text, || self.status.get().not_ready().any(|problem| problem.contains(text))).await;
+        self.until(text, || {
+            self.status
+                .get()
+                .not_ready()
+                .any(|problem| problem.contains(text))
+        })
+        .await;
     }
 
     async fn until_ready(&self) {
-        self.until("ready", || self.status.get().problems.is_empty()).await;
+        self.until("ready", || self.status.get().problems.is_empty())
+            .await;
     }
 }
 
@@ -133,11 +160,17 @@ async fn shim_and_configuration_come_in_order_and_only_when_they_can_be_used() {
     node.sync();
     node.until("the shim", || shim.exists()).await;
     node.until_problem("no default network").await;
-    assert!(node.published().is_none(), "no configuration before the default network is there");
+    assert!(
+        node.published().is_none(),
+        "no configuration before the default network is there"
+    );
     node.primary("10-calico.conflist", "calico");
     node.until_ready().await;
     assert!(node.capable_of("calico"));
-    assert!(!node.root.path().join("state/uninstalled").exists(), "the node is in use again");
+    assert!(
+        !node.root.path().join("state/uninstalled").exists(),
+        "the node is in use again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +179,10 @@ async fn nothing_is_published_before_the_pods_are_known_or_without_the_shim() {
     let node = Node::new().await;
     node.primary("10-calico.conflist", "calico");
     fs::remove_file(node.root.path().join("shim")).expect("shim");
-    assert_eq!(node.status.get().not_ready().collect::<Vec<_>>(), ["the runtime's configuration is not published yet"]);
+    assert_eq!(
+        node.status.get().not_ready().collect::<Vec<_>>(),
+        ["the runtime's configuration is not published yet"]
+    );
     node.sync();
     node.until_problem("--shim").await;
     assert!(node.published().is_none());
@@ -182,7 +218,10 @@ async fn the_end_of_the_daemon_takes_nothing_away() {
     node.until_ready().await;
     node.stop.cancel();
     let install = node.tasks.pop().expect("the installation");
-    timeout(PATIENCE, install).await.expect("it ends").expect("it does not panic");
+    timeout(PATIENCE, install)
+        .await
+        .expect("it ends")
+        .expect("it does not panic");
     assert!(node.published().is_some() && node.root.path().join("bin/plexus").exists());
 }
 
@@ -198,10 +237,21 @@ async fn cilium_that_wants_the_directory_for_itself_is_named() {
             let _ = fs::rename(node.at(name), node.at(&format!("{name}.cilium_bak")));
         }
     }
-    node.until("contested", || node.status.get().has(Kind::Contested)).await;
+    node.until("contested", || node.status.get().has(Kind::Contested))
+        .await;
     let state = node.status.get();
-    assert!(state.problems.iter().any(|problem| problem.text.contains("cni.exclusive")), "{state:?}");
-    assert_eq!((state.restored, state.not_ready().count()), (5, 0), "the node is ready all the same");
+    assert!(
+        state
+            .problems
+            .iter()
+            .any(|problem| problem.text.contains("cni.exclusive")),
+        "{state:?}"
+    );
+    assert_eq!(
+        (state.restored, state.not_ready().count()),
+        (5, 0),
+        "the node is ready all the same"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,7 +274,10 @@ async fn a_quarrel_is_looked_at_again_when_it_may_be_over() {
     }
     assert!(node.status.get().has(Kind::Contested));
     let left = later.expect("told of a change or not") - Instant::now();
-    assert!(left > Duration::from_mins(9) && left <= Duration::from_mins(10), "{left:?}");
+    assert!(
+        left > Duration::from_mins(9) && left <= Duration::from_mins(10),
+        "{left:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,18 +285,26 @@ async fn kindnet_that_writes_its_file_again_and_again_changes_nothing() {
     rows!("C-16");
     let node = Node::with_primary().await;
     node.until_ready().await;
-    let before = fs::metadata(node.at(FILE)).and_then(|meta| meta.modified()).expect("published");
+    let before = fs::metadata(node.at(FILE))
+        .and_then(|meta| meta.modified())
+        .expect("published");
     for round in 0..20 {
         // In place, and by renaming.
         node.primary("10-calico.conflist", "calico");
         node.primary(".10-calico.conflist.tmp", "calico");
-        fs::rename(node.at(".10-calico.conflist.tmp"), node.at("10-calico.conflist")).expect("rename");
+        fs::rename(
+            node.at(".10-calico.conflist.tmp"),
+            node.at("10-calico.conflist"),
+        )
+        .expect("rename");
         fs::write(node.at("note"), round.to_string()).expect("file");
     }
     // What comes after it is seen after it.
     fs::write(node.at("00-broken.conflist"), "{").expect("file");
     node.until_problem("00-broken.conflist").await;
-    let after = fs::metadata(node.at(FILE)).and_then(|meta| meta.modified()).expect("published");
+    let after = fs::metadata(node.at(FILE))
+        .and_then(|meta| meta.modified())
+        .expect("published");
     assert_eq!(after, before);
     assert_eq!(node.status.get().restored, 0);
 }
@@ -253,19 +314,33 @@ async fn istio_and_linkerd_in_our_list_stay_there() {
     let node = Node::with_primary().await;
     for kind in ["istio-cni", "linkerd-cni"] {
         let mut list = node.published().expect("published");
-        list["plugins"].as_array_mut().expect("a list").push(json!({"type": kind}));
+        list["plugins"]
+            .as_array_mut()
+            .expect("a list")
+            .push(json!({"type": kind}));
         // They write in place.
-        fs::write(node.at(FILE), serde_json::to_vec_pretty(&list).expect("JSON")).expect("file");
+        fs::write(
+            node.at(FILE),
+            serde_json::to_vec_pretty(&list).expect("JSON"),
+        )
+        .expect("file");
     }
     node.primary("10-calico.conflist", "ovn");
     node.until("ovn", || node.capable_of("ovn")).await;
     let kinds = || {
         let list = node.published()?;
         Some(
-            list["plugins"].as_array()?.iter().filter_map(|p| Some(p["type"].as_str()?.to_owned())).collect::<Vec<_>>(),
+            list["plugins"]
+                .as_array()?
+                .iter()
+                .filter_map(|p| Some(p["type"].as_str()?.to_owned()))
+                .collect::<Vec<_>>(),
         )
     };
-    node.until("both", || kinds().is_some_and(|kinds| kinds == ["plexus", "istio-cni", "linkerd-cni"])).await;
+    node.until("both", || {
+        kinds().is_some_and(|kinds| kinds == ["plexus", "istio-cni", "linkerd-cni"])
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -297,7 +372,8 @@ async fn what_fails_is_tried_again_without_being_told() {
     node.sync();
     node.primary("10-calico.conflist", "calico");
     let until = node.stop.clone();
-    node.tasks.push(tokio::spawn(async move { install.run(until).await }));
+    node.tasks
+        .push(tokio::spawn(async move { install.run(until).await }));
     node.until_problem("the shim is not installed").await;
     fs::write(&own, "#!/bin/sh\n").expect("our own shim");
     node.until_ready().await;

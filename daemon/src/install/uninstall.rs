@@ -38,7 +38,10 @@ impl Uninstall {
     /// What `settings` say is installed.
     pub fn new(settings: &Settings, fields: &Fields, ledger: &Ledger, status: &Status) -> Self {
         Self {
-            file: settings.publish.clone().map(|publish| ConfigFile::new(publish, fields)),
+            file: settings
+                .publish
+                .clone()
+                .map(|publish| ConfigFile::new(publish, fields)),
             shim: settings.shim_dir.as_ref().map(|dir| dir.join(SHIM)),
             state_dir: settings.state_dir.clone(),
             ledger: ledger.clone(),
@@ -53,7 +56,11 @@ impl Uninstall {
             let why = format!("Plexus cannot leave this node: {error}");
             tracing::error!("{why}");
             self.status.set(vec![Problem::new(Kind::Leaving, why)], 0);
-            if stop.run_until_cancelled(sleep(pause(failures))).await.is_none() {
+            if stop
+                .run_until_cancelled(sleep(pause(failures)))
+                .await
+                .is_none()
+            {
                 return;
             }
             failures += 1;
@@ -71,27 +78,39 @@ impl Uninstall {
                     tracing::warn!("leaving the node: {missing}");
                     told.clone_from(&missing);
                 }
-                self.status.set(vec![Problem::new(Kind::Leaving, missing)], 0);
+                self.status
+                    .set(vec![Problem::new(Kind::Leaving, missing)], 0);
                 tokio::select! {
                     changed = watched.changed() => changed?,
                     () = stop.cancelled() => return Ok(()),
                 }
             }
         }
-        watched.set([LEDGER_DIR, SPOOL_DIR].map(|dir| self.state_dir.join(dir)).to_vec())?;
+        watched.set(
+            [LEDGER_DIR, SPOOL_DIR]
+                .map(|dir| self.state_dir.join(dir))
+                .to_vec(),
+        )?;
         let mut told = false;
         loop {
             let left = self.finish().await?.err();
             match &left {
                 Some(left) if !std::mem::replace(&mut told, true) => {
-                    tracing::info!("leaving the node: {left}; `plexusd probe ready` says how many there are yet");
+                    tracing::info!(
+                        "leaving the node: {left}; `plexusd probe ready` says how many there are yet"
+                    );
                 }
                 None if !self.status.get().problems.is_empty() => {
                     tracing::info!("Plexus is uninstalled: nothing is left on this node");
                 }
                 _ => {}
             }
-            self.status.set(left.map(|left| Problem::new(Kind::Leaving, left)).into_iter().collect(), 0);
+            self.status.set(
+                left.map(|left| Problem::new(Kind::Leaving, left))
+                    .into_iter()
+                    .collect(),
+                0,
+            );
             // A runtime that still knows our configuration and has a shim may attach a pod even now.
             tokio::select! {
                 changed = watched.changed() => changed?,
@@ -113,17 +132,24 @@ impl Uninstall {
         let marker = self.state_dir.join(UNINSTALLED);
         // Writing it may be a change that we are told of.
         if !marker.exists() {
-            std::fs::write(&marker, "")
-                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", marker.display())))?;
+            std::fs::write(&marker, "").map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", marker.display()))
+            })?;
         }
-        for file in self.shim.iter().flat_map(|shim| [temporary(shim), shim.clone()]) {
+        for file in self
+            .shim
+            .iter()
+            .flat_map(|shim| [temporary(shim), shim.clone()])
+        {
             remove(&file)?;
         }
         Ok(Ok(()))
     }
 
     fn left(&self, records: &[Key]) -> io::Result<Option<String>> {
-        let spooled = Ledger::spooled_files(&self.state_dir).map_err(io::Error::other)?.len();
+        let spooled = Ledger::spooled_files(&self.state_dir)
+            .map_err(io::Error::other)?
+            .len();
         Ok((records.len() + spooled > 0).then(|| {
             let records = records.len();
             format!(

@@ -38,8 +38,10 @@ impl Ledger {
     pub async fn abandon(&self, which: &Abandon) -> Result<Vec<Abandoned>, LedgerError> {
         let lane = self.lane(&which.container_id).await;
         let mut abandoned = Vec::new();
-        for ifname in
-            lane.interfaces()?.into_iter().filter(|name| which.ifname.as_ref().is_none_or(|only| only == name))
+        for ifname in lane
+            .interfaces()?
+            .into_iter()
+            .filter(|name| which.ifname.as_ref().is_none_or(|only| only == name))
         {
             let (pod, left) = match lane.load(&ifname) {
                 Ok(None) => continue,
@@ -48,7 +50,9 @@ impl Ledger {
                     lane.remove(record)?;
                     told
                 }
-                Err(error) if error.is_quarantined() => (String::new(), vec![format!("not known: {error}")]),
+                Err(error) if error.is_quarantined() => {
+                    (String::new(), vec![format!("not known: {error}")])
+                }
                 Err(error) => return Err(error),
             };
             let container_id = which.container_id.clone();
@@ -59,7 +63,12 @@ impl Ledger {
                 left = left.join("; "),
                 "abandoned: nobody deletes this any more"
             );
-            abandoned.push(Abandoned { container_id, ifname, pod, left });
+            abandoned.push(Abandoned {
+                container_id,
+                ifname,
+                pod,
+                left,
+            });
         }
         if abandoned.is_empty() {
             return Err(LedgerError::Unknown {
@@ -73,16 +82,37 @@ impl Ledger {
 
 /// What a record says may be left, one text an attachment.
 fn left_by(record: &Record) -> Vec<String> {
-    let attachments = record.planned.attachments.iter().zip(&record.attachments).enumerate();
+    let attachments = record
+        .planned
+        .attachments
+        .iter()
+        .zip(&record.attachments)
+        .enumerate();
     let left = attachments.filter(|(_, (_, state))| state.started && !state.deleted);
     left.map(|(index, (attachment, _))| {
-        let addresses = record.result_for_del(index).as_ref().map(addresses).unwrap_or_default();
-        format!("interface {} of network {}{addresses}", attachment.ifname, attachment.network)
+        let addresses = record
+            .result_for_del(index)
+            .as_ref()
+            .map(addresses)
+            .unwrap_or_default();
+        format!(
+            "interface {} of network {}{addresses}",
+            attachment.ifname, attachment.network
+        )
     })
     .collect()
 }
 
 fn addresses(result: &PluginResult) -> String {
-    let ips: Vec<_> = result.result().ips.iter().map(|ip| ip.address.to_string()).collect();
-    if ips.is_empty() { String::new() } else { format!(" with {}", ips.join(" and ")) }
+    let ips: Vec<_> = result
+        .result()
+        .ips
+        .iter()
+        .map(|ip| ip.address.to_string())
+        .collect();
+    if ips.is_empty() {
+        String::new()
+    } else {
+        format!(" with {}", ips.join(" and "))
+    }
 }

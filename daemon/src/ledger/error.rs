@@ -44,7 +44,9 @@ pub enum LedgerError {
         ifname: String,
     },
     /// This (container, interface) has a record.
-    #[error("container {container_id} interface {ifname} is attached already; it needs a DEL before another ADD")]
+    #[error(
+        "container {container_id} interface {ifname} is attached already; it needs a DEL before another ADD"
+    )]
     AlreadyAttached {
         /// `CNI_CONTAINERID`.
         container_id: String,
@@ -88,11 +90,21 @@ pub enum LedgerError {
 impl LedgerError {
     /// Whether a record could not be read and is out of the way now, so that work can go on without it (P-090).
     pub fn is_quarantined(&self) -> bool {
-        matches!(self, Self::Corrupt { moved_to: Some(_), .. })
+        matches!(
+            self,
+            Self::Corrupt {
+                moved_to: Some(_),
+                ..
+            }
+        )
     }
 
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |why| Self::Io { action, path: path.to_owned(), why }
+        move |why| Self::Io {
+            action,
+            path: path.to_owned(),
+            why,
+        }
     }
 }
 
@@ -113,9 +125,13 @@ impl From<LedgerError> for CniError {
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "it is missing".to_owned(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!("{error}; free space there"),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!("{error}; free space there")
+        }
         io::ErrorKind::ReadOnlyFilesystem => format!("{error}; it must be mounted writable"),
-        io::ErrorKind::PermissionDenied => format!("{error}; only the user that owns the state directory may"),
+        io::ErrorKind::PermissionDenied => {
+            format!("{error}; only the user that owns the state directory may")
+        }
         _ => error.to_string(),
     }
 }

@@ -26,7 +26,10 @@ pub(super) struct Journal {
 impl Journal {
     /// The files under `state_dir`, which need not exist.
     pub(super) fn at(state_dir: &Path) -> Self {
-        Self { state_dir: state_dir.to_owned(), dir: state_dir.join(LEDGER_DIR) }
+        Self {
+            state_dir: state_dir.to_owned(),
+            dir: state_dir.join(LEDGER_DIR),
+        }
     }
 
     /// The directory above.
@@ -62,7 +65,11 @@ impl Journal {
 
     /// Reads a record and leaves the file as it is, whatever is in it. Nothing where there is no file, or one whose
     /// first line is not complete.
-    pub(super) fn read(&self, container_id: &str, ifname: &str) -> Result<Option<Record>, LedgerError> {
+    pub(super) fn read(
+        &self,
+        container_id: &str,
+        ifname: &str,
+    ) -> Result<Option<Record>, LedgerError> {
         match self.read_file(container_id, ifname)? {
             Found::Record(record) => Ok(Some(*record)),
             Found::Nothing | Found::Torn(_) => Ok(None),
@@ -71,7 +78,11 @@ impl Journal {
 
     /// Reads a record and clears away what is none: a file whose first line is not complete is removed, since nothing
     /// has run; another that cannot be read is moved to the quarantine. Only for who holds the lane.
-    pub(super) fn load(&self, container_id: &str, ifname: &str) -> Result<Option<Record>, LedgerError> {
+    pub(super) fn load(
+        &self,
+        container_id: &str,
+        ifname: &str,
+    ) -> Result<Option<Record>, LedgerError> {
         match self.read_file(container_id, ifname) {
             Ok(Found::Record(record)) => Ok(Some(*record)),
             Ok(Found::Nothing) => Ok(None),
@@ -81,7 +92,11 @@ impl Journal {
             }
             Err(LedgerError::Corrupt { path, why, .. }) => {
                 let moved_to = Some(quarantine(&self.state_dir, &path)?);
-                Err(LedgerError::Corrupt { path, why, moved_to })
+                Err(LedgerError::Corrupt {
+                    path,
+                    why,
+                    moved_to,
+                })
             }
             Err(error) => Err(error),
         }
@@ -92,10 +107,19 @@ impl Journal {
     pub(super) fn create(&self, planned: Planned) -> Result<Record, LedgerError> {
         let path = self.path(&planned.container_id, &planned.ifname)?;
         if self.load(&planned.container_id, &planned.ifname)?.is_some() {
-            let Planned { container_id, ifname, .. } = planned;
-            return Err(LedgerError::AlreadyAttached { container_id, ifname });
+            let Planned {
+                container_id,
+                ifname,
+                ..
+            } = planned;
+            return Err(LedgerError::AlreadyAttached {
+                container_id,
+                ifname,
+            });
         }
-        let bytes = planned.to_bytes().map_err(|error| LedgerError::io("write", &path)(error.into()))?;
+        let bytes = planned
+            .to_bytes()
+            .map_err(|error| LedgerError::io("write", &path)(error.into()))?;
         let write = || -> Result<(), LedgerError> {
             let mut options = OpenOptions::new();
             let mut file = options
@@ -104,7 +128,9 @@ impl Journal {
                 .mode(0o600)
                 .open(&path)
                 .map_err(LedgerError::io("create", &path))?;
-            file.write_all(&bytes).and_then(|()| file.sync_data()).map_err(LedgerError::io("write", &path))?;
+            file.write_all(&bytes)
+                .and_then(|()| file.sync_data())
+                .map_err(LedgerError::io("write", &path))?;
             sync_dir(&self.dir)
         };
         match write() {
@@ -135,7 +161,9 @@ impl Journal {
     pub(super) fn remove(&self, planned: &Planned) -> Result<(), LedgerError> {
         let path = self.path(&planned.container_id, &planned.ifname)?;
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LedgerError::io("remove", &path)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(LedgerError::io("remove", &path)(error))
+            }
             _ => Ok(()),
         }
     }
@@ -147,12 +175,28 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(error) => return Err(LedgerError::io("read", &path)(error)),
         };
-        let corrupt = |path, why| Err(LedgerError::Corrupt { path, why, moved_to: None });
+        let corrupt = |path, why| {
+            Err(LedgerError::Corrupt {
+                path,
+                why,
+                moved_to: None,
+            })
+        };
         match Record::parse(&bytes) {
             Ok(None) => Ok(Found::Torn(path)),
-            Ok(Some(record)) if record.planned.container_id != container_id || record.planned.ifname != ifname => {
-                let Planned { container_id, ifname, .. } = record.planned;
-                corrupt(path, format!("it is the record of container {container_id} interface {ifname}"))
+            Ok(Some(record))
+                if record.planned.container_id != container_id
+                    || record.planned.ifname != ifname =>
+            {
+                let Planned {
+                    container_id,
+                    ifname,
+                    ..
+                } = record.planned;
+                corrupt(
+                    path,
+                    format!("it is the record of container {container_id} interface {ifname}"),
+                )
             }
             Ok(Some(record)) => Ok(Found::Record(Box::new(record))),
             Err(ParseError::Corrupt(why)) => corrupt(path, why),
@@ -183,7 +227,10 @@ pub(super) fn quarantine(state_dir: &Path, path: &Path) -> Result<PathBuf, Ledge
     let dir = state_dir.join(QUARANTINE_DIR);
     make_dir(&dir)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
+    let now = SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap_or_default()
+        .as_millis();
     let to = dir.join(format!("{name}.{now}"));
     fs::rename(path, &to).map_err(LedgerError::io("move to the quarantine", path))?;
     Ok(to)
@@ -199,11 +246,17 @@ pub(super) fn quarantined(state_dir: &Path) -> Result<usize, LedgerError> {
 }
 
 fn make_dir(dir: &Path) -> Result<(), LedgerError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(LedgerError::io("create", dir))
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(LedgerError::io("create", dir))
 }
 
 fn sync_dir(dir: &Path) -> Result<(), LedgerError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(LedgerError::io("sync", dir))
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(LedgerError::io("sync", dir))
 }
 
 /// Cuts off what follows the last line break: the rest of a write that did not end. Returns the length.
@@ -215,7 +268,10 @@ fn cut_torn_line(file: &File) -> io::Result<u64> {
     }
     let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
     file.read_exact_at(&mut bytes, 0)?;
-    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |index| index as u64 + 1);
+    let end = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |index| index as u64 + 1);
     file.set_len(end)?;
     Ok(end)
 }

@@ -32,8 +32,16 @@ impl Lane {
         let gate = Arc::clone(&ledger.gate).read_owned().await;
         let seat = Seat::take(&ledger, container_id);
         let turn = Arc::clone(&seat.mutex).lock_owned().await;
-        let hold = Arc::new(Hold { _turn: turn, _seat: seat, _gate: gate });
-        Self { ledger, container_id: container_id.to_owned(), hold }
+        let hold = Arc::new(Hold {
+            _turn: turn,
+            _seat: seat,
+            _gate: gate,
+        });
+        Self {
+            ledger,
+            container_id: container_id.to_owned(),
+            hold,
+        }
     }
 
     /// The container.
@@ -60,7 +68,11 @@ impl Lane {
     /// [`LedgerError::Io`] where the directory cannot be read.
     pub fn interfaces(&self) -> Result<Vec<String>, LedgerError> {
         let keys = self.ledger.journal.keys()?;
-        Ok(keys.into_iter().filter(|(id, _)| *id == self.container_id).map(|(_, ifname)| ifname).collect())
+        Ok(keys
+            .into_iter()
+            .filter(|(id, _)| *id == self.container_id)
+            .map(|(_, ifname)| ifname)
+            .collect())
     }
 
     /// Records a plan, durably; nothing may run before this returns. Dropping the future does not stop it:
@@ -69,7 +81,10 @@ impl Lane {
     /// # Errors
     /// [`LedgerError::AlreadyAttached`] where there is a record. After any error this call has left no file.
     pub async fn plan(&self, planned: Planned) -> Result<Record, LedgerError> {
-        debug_assert_eq!(planned.container_id, self.container_id, "a plan goes into the lane of its container");
+        debug_assert_eq!(
+            planned.container_id, self.container_id,
+            "a plan goes into the lane of its container"
+        );
         let (ledger, hold) = (Arc::clone(&self.ledger), Arc::clone(&self.hold));
         let task = tokio::task::spawn_blocking(move || {
             let _hold = hold;
@@ -93,7 +108,10 @@ impl Lane {
     /// # Errors
     /// [`LedgerError::Io`]; `record` is then unchanged, and so is what a reader makes of the file.
     pub fn append(&self, record: &mut Record, line: Line) -> Result<(), LedgerError> {
-        debug_assert_eq!(record.planned.container_id, self.container_id, "a record stays in its lane");
+        debug_assert_eq!(
+            record.planned.container_id, self.container_id,
+            "a record stays in its lane"
+        );
         self.ledger.journal.append(&record.planned, &line)?;
         record.apply(line);
         Ok(())
@@ -104,7 +122,10 @@ impl Lane {
     /// # Errors
     /// [`LedgerError::Io`].
     pub fn remove(&self, record: Record) -> Result<(), LedgerError> {
-        debug_assert_eq!(record.planned.container_id, self.container_id, "a record stays in its lane");
+        debug_assert_eq!(
+            record.planned.container_id, self.container_id,
+            "a record stays in its lane"
+        );
         self.ledger.journal.remove(&record.planned)?;
         let key = (record.planned.container_id, record.planned.ifname);
         locked(&self.ledger.sandboxes).remove(&key);
@@ -115,7 +136,8 @@ impl Lane {
     /// Remembers an interface of this container that has no record as if it had been deleted: its ADD was refused
     /// before anything ran.
     pub fn remember_nothing(&self, ifname: &str) {
-        self.ledger.remember_deleted((self.container_id.clone(), ifname.to_owned()));
+        self.ledger
+            .remember_deleted((self.container_id.clone(), ifname.to_owned()));
     }
 }
 
@@ -130,7 +152,10 @@ impl AddLane {
     pub(super) async fn take(ledger: Arc<Inner>, key: Key) -> Result<Self, LedgerError> {
         let ticket = Ticket::take(&ledger, key)?;
         let lane = Lane::take(ledger, &ticket.key.0).await;
-        Ok(Self { lane, _ticket: ticket })
+        Ok(Self {
+            lane,
+            _ticket: ticket,
+        })
     }
 }
 
@@ -152,7 +177,10 @@ pub struct Exclusive {
 impl Exclusive {
     pub(super) async fn take(ledger: Arc<Inner>) -> Self {
         let gate = Arc::clone(&ledger.gate).write_owned().await;
-        Self { ledger, _gate: gate }
+        Self {
+            ledger,
+            _gate: gate,
+        }
     }
 
     /// The keys of all records.
@@ -181,12 +209,19 @@ struct Seat {
 impl Seat {
     fn take(ledger: &Arc<Inner>, container_id: &str) -> Self {
         let mut seats = locked(&ledger.seats);
-        let mutex = seats.get(container_id).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let mutex = Arc::new(Mutex::new(()));
-            seats.insert(container_id.to_owned(), Arc::downgrade(&mutex));
-            mutex
-        });
-        Self { ledger: Arc::clone(ledger), container_id: container_id.to_owned(), mutex }
+        let mutex = seats
+            .get(container_id)
+            .and_then(Weak::upgrade)
+            .unwrap_or_else(|| {
+                let mutex = Arc::new(Mutex::new(()));
+                seats.insert(container_id.to_owned(), Arc::downgrade(&mutex));
+                mutex
+            });
+        Self {
+            ledger: Arc::clone(ledger),
+            container_id: container_id.to_owned(),
+            mutex,
+        }
     }
 }
 
@@ -210,9 +245,15 @@ struct Ticket {
 impl Ticket {
     fn take(ledger: &Arc<Inner>, key: Key) -> Result<Self, LedgerError> {
         if locked(&ledger.adds).insert(key.clone()) {
-            Ok(Self { ledger: Arc::clone(ledger), key })
+            Ok(Self {
+                ledger: Arc::clone(ledger),
+                key,
+            })
         } else {
-            Err(LedgerError::InFlight { container_id: key.0, ifname: key.1 })
+            Err(LedgerError::InFlight {
+                container_id: key.0,
+                ifname: key.1,
+            })
         }
     }
 }

@@ -41,7 +41,11 @@ impl LockFile {
             .open(&path)
             .map_err(LedgerError::io("open", &path))?;
         let meta = file.metadata().map_err(LedgerError::io("look at", &path))?;
-        Ok(Self { dir: dir.to_owned(), file, mark: format!("{}:{}", meta.dev(), meta.ino()) })
+        Ok(Self {
+            dir: dir.to_owned(),
+            file,
+            mark: format!("{}:{}", meta.dev(), meta.ino()),
+        })
     }
 
     /// Device and inode of the lock: no other ledger has them.
@@ -61,9 +65,13 @@ impl LockFile {
             }
             Err(TryLockError::Error(error)) => return Err(LedgerError::io("lock", &path)(error)),
         };
-        let Some(mut file) = file else { return Err(in_use(&dir)) };
+        let Some(mut file) = file else {
+            return Err(in_use(&dir));
+        };
         // For the message of the next one only; a full file system must not keep the daemon from cleaning up.
-        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        let _ = file
+            .set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(WriterLock { mark, _file: file })
     }
 }
@@ -77,24 +85,33 @@ impl WriterLock {
 
 /// That another process has the lock of this state directory, and which, where its lock file says so.
 pub(super) fn in_use(dir: &Path) -> LedgerError {
-    let holder = std::fs::read_to_string(dir.join(LOCK_FILE)).ok().and_then(|text| text.trim().parse().ok());
-    LedgerError::Locked { dir: dir.to_owned(), holder, stopped: holder.is_some_and(is_stopped) }
+    let holder = std::fs::read_to_string(dir.join(LOCK_FILE))
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    LedgerError::Locked {
+        dir: dir.to_owned(),
+        holder,
+        stopped: holder.is_some_and(is_stopped),
+    }
 }
 
 /// Whether a signal or a debugger has stopped this process.
 fn is_stopped(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // Its name is in brackets and may have some itself.
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
 }
 
 /// The kernel knows no time limit for `flock`, so a thread waits. It may outlive the wait; the lock that it then gets
 /// finds no taker and is dropped.
 fn lock_within(file: File, wait: Duration, dir: &Path) -> std::io::Result<Option<File>> {
     let (sender, receiver) = mpsc::sync_channel(0);
-    std::thread::Builder::new().name("ledger-lock".to_owned()).spawn(move || {
-        let _ = sender.send(file.lock().map(|()| file));
-    })?;
+    std::thread::Builder::new()
+        .name("ledger-lock".to_owned())
+        .spawn(move || {
+            let _ = sender.send(file.lock().map(|()| file));
+        })?;
     let usual = USUAL.min(wait);
     let locked = receiver.recv_timeout(usual).or_else(|timeout| {
         if usual < wait {

@@ -105,7 +105,10 @@ pub enum Line {
 
 /// A file of the ledger, read.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a line that is there or not")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a line that is there or not"
+)]
 pub struct Record {
     /// The plan.
     pub planned: Planned,
@@ -165,7 +168,9 @@ pub enum ParseError {
     #[error("{0}")]
     Corrupt(String),
     /// A newer plexusd wrote it.
-    #[error("it has format {format}, this plexusd reads up to {FORMAT}; it needs plexusd {plexusd} or newer")]
+    #[error(
+        "it has format {format}, this plexusd reads up to {FORMAT}; it needs plexusd {plexusd} or newer"
+    )]
     Newer {
         /// Its format.
         format: u32,
@@ -177,13 +182,20 @@ pub enum ParseError {
 impl Planned {
     /// Interfaces and their networks, for who reads: `eth0=pods,net1=default/lan`.
     pub fn networks(&self) -> String {
-        let networks: Vec<_> = self.attachments.iter().map(|a| format!("{}={}", a.ifname, a.network)).collect();
+        let networks: Vec<_> = self
+            .attachments
+            .iter()
+            .map(|a| format!("{}={}", a.ifname, a.network))
+            .collect();
         networks.join(",")
     }
 
     /// Whether its ADD certainly came after `moment`, as seen in the boot `current_boot_id`.
     pub fn is_after(&self, moment: &Moment, current_boot_id: &str) -> bool {
-        let later = || self.created_boottime_ns.is_some_and(|created| created > moment.boottime_ns);
+        let later = || {
+            self.created_boottime_ns
+                .is_some_and(|created| created > moment.boottime_ns)
+        };
         self.boot_id == current_boot_id && (moment.boot_id != current_boot_id || later())
     }
 
@@ -203,7 +215,10 @@ impl Line {
 fn to_line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec(value)?;
     // Raw values keep the white space of their author. JSON allows a line break nowhere else.
-    for byte in bytes.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
+    for byte in bytes
+        .iter_mut()
+        .filter(|byte| matches!(byte, b'\n' | b'\r'))
+    {
         *byte = b' ';
     }
     bytes.push(b'\n');
@@ -238,7 +253,11 @@ impl Phase {
 impl Record {
     /// A record of which nothing has happened yet.
     pub fn new(planned: Planned) -> Self {
-        let attachments = planned.attachments.iter().map(|_| State::default()).collect();
+        let attachments = planned
+            .attachments
+            .iter()
+            .map(|_| State::default())
+            .collect();
         Self {
             planned,
             attachments,
@@ -271,7 +290,9 @@ impl Record {
     /// See [`ParseError`].
     pub fn parse(bytes: &[u8]) -> Result<Option<Self>, ParseError> {
         let mut lines = complete_lines(bytes);
-        let Some(first) = lines.next() else { return Ok(None) };
+        let Some(first) = lines.next() else {
+            return Ok(None);
+        };
         let mut record = Self::new(parse_plan(first)?);
         for line in lines {
             match serde_json::from_slice(line) {
@@ -327,7 +348,10 @@ impl Record {
     pub fn to_undo(&self, current_boot_id: &str) -> Vec<usize> {
         let certain = self.planned.boot_id == current_boot_id && self.unreadable == 0;
         let left = |state: &State| !state.deleted && (state.started || !certain);
-        (0..self.attachments.len()).rev().filter(|&index| left(&self.attachments[index])).collect()
+        (0..self.attachments.len())
+            .rev()
+            .filter(|&index| left(&self.attachments[index]))
+            .collect()
     }
 
     /// `prevResult` for the DEL of an attachment, in its network's version. None where there is none, or none that
@@ -341,11 +365,19 @@ impl Record {
     /// # Errors
     /// [`Code::CheckFailed`] where there is none, or none that can be used.
     pub fn result_for_check(&self, index: usize) -> Result<PluginResult, CniError> {
-        let network = self.planned.attachments.get(index).map_or("", |attachment| &attachment.network);
-        let failed = |why: &str| CniError::new(Code::CheckFailed, format!("network {network:?}: {why}"));
+        let network = self
+            .planned
+            .attachments
+            .get(index)
+            .map_or("", |attachment| &attachment.network);
+        let failed =
+            |why: &str| CniError::new(Code::CheckFailed, format!("network {network:?}: {why}"));
         match self.result(index) {
             None => Err(failed("its ADD left no result to check against")),
-            Some(Err(error)) => Err(failed(&format!("the result of its ADD cannot be used: {}", error.msg))),
+            Some(Err(error)) => Err(failed(&format!(
+                "the result of its ADD cannot be used: {}",
+                error.msg
+            ))),
             Some(Ok(result)) => Ok(result),
         }
     }
@@ -353,13 +385,18 @@ impl Record {
     fn result(&self, index: usize) -> Option<Result<PluginResult, CniError>> {
         let raw = self.attachments.get(index)?.added.as_ref()?;
         let version = self.planned.attachments.get(index)?.config.cni_version;
-        Some(PluginResult::parse(raw.get().as_bytes(), version).and_then(|result| result.to_version(version)))
+        Some(
+            PluginResult::parse(raw.get().as_bytes(), version)
+                .and_then(|result| result.to_version(version)),
+        )
     }
 }
 
 /// The lines that end in a line break, without it.
 fn complete_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes.split_inclusive(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b"\n"))
+    bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter_map(|line| line.strip_suffix(b"\n"))
 }
 
 /// The format comes first: a newer plan need not have the fields of this one.
@@ -370,12 +407,18 @@ fn parse_plan(line: &[u8]) -> Result<Planned, ParseError> {
         #[serde(default)]
         plexusd: String,
     }
-    let corrupt = |error: serde_json::Error| ParseError::Corrupt(format!("its first line is not a plan: {error}"));
-    let First { planned: Written { format, plexusd } } = serde_json::from_slice(line).map_err(corrupt)?;
+    let corrupt = |error: serde_json::Error| {
+        ParseError::Corrupt(format!("its first line is not a plan: {error}"))
+    };
+    let First {
+        planned: Written { format, plexusd },
+    } = serde_json::from_slice(line).map_err(corrupt)?;
     if format > FORMAT {
         return Err(ParseError::Newer { format, plexusd });
     }
-    serde_json::from_slice(line).map(|First { planned }| planned).map_err(corrupt)
+    serde_json::from_slice(line)
+        .map(|First { planned }| planned)
+        .map_err(corrupt)
 }
 
 #[cfg(test)]

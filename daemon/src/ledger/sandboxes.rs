@@ -39,7 +39,10 @@ impl Sandbox {
 
 impl Sandboxes {
     pub(super) fn insert(&mut self, planned: &Planned) {
-        self.0.insert((planned.container_id.clone(), planned.ifname.clone()), planned.into());
+        self.0.insert(
+            (planned.container_id.clone(), planned.ifname.clone()),
+            planned.into(),
+        );
     }
 
     pub(super) fn remove(&mut self, key: &Key) {

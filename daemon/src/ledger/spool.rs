@@ -27,7 +27,13 @@ pub(super) fn pending(state_dir: &Path) -> Result<Vec<Spooled>, LedgerError> {
         fs::remove_file(path).map_err(LedgerError::io("remove", path))?;
     }
     paths.retain(|path| is_request(path));
-    Ok(paths.into_iter().map(|path| Spooled { state_dir: state_dir.to_owned(), path }).collect())
+    Ok(paths
+        .into_iter()
+        .map(|path| Spooled {
+            state_dir: state_dir.to_owned(),
+            path,
+        })
+        .collect())
 }
 
 /// The files of the requests. Blocking.
@@ -53,14 +59,17 @@ fn all(state_dir: &Path) -> Result<Vec<PathBuf>, LedgerError> {
 
 /// The shim writes under another name first.
 fn is_request(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "json")
+    path.extension()
+        .is_some_and(|extension| extension == "json")
 }
 
 /// Whether a file is the unfinished one, `.<container id>:<interface>.<pid>`, of a shim that runs no more.
 fn is_abandoned(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let pid =
-        name.strip_prefix('.').and_then(|name| name.rsplit_once('.')).and_then(|(_, pid)| pid.parse::<u32>().ok());
+    let pid = name
+        .strip_prefix('.')
+        .and_then(|name| name.rsplit_once('.'))
+        .and_then(|(_, pid)| pid.parse::<u32>().ok());
     pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
 }
 
@@ -76,13 +85,15 @@ impl Spooled {
     /// [`LedgerError::Corrupt`] where the file is none; it has been moved to the quarantine by then.
     pub fn read(&self) -> Result<Request, LedgerError> {
         let bytes = fs::read(&self.path).map_err(LedgerError::io("read", &self.path))?;
-        serde_json::from_slice(&bytes).map_err(|error| match quarantine(&self.state_dir, &self.path) {
-            Ok(moved_to) => LedgerError::Corrupt {
-                path: self.path.clone(),
-                why: format!("it is not a request: {error}"),
-                moved_to: Some(moved_to),
-            },
-            Err(error) => error,
+        serde_json::from_slice(&bytes).map_err(|error| {
+            match quarantine(&self.state_dir, &self.path) {
+                Ok(moved_to) => LedgerError::Corrupt {
+                    path: self.path.clone(),
+                    why: format!("it is not a request: {error}"),
+                    moved_to: Some(moved_to),
+                },
+                Err(error) => error,
+            }
         })
     }
 

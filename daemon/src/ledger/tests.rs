@@ -29,16 +29,31 @@ pub(super) fn planned(container_id: &str, ifname: &str, count: usize) -> Planned
         container_id: container_id.to_owned(),
         ifname: ifname.to_owned(),
         netns: "/run/netns/a b".to_owned(),
-        netns_id: Some(NetnsId { dev: 4, ino: 4_026_532_190, cookie: Some(7) }),
+        netns_id: Some(NetnsId {
+            dev: 4,
+            ino: 4_026_532_190,
+            cookie: Some(7),
+        }),
         boot_id: BOOT.to_owned(),
         created_unix_ms: 1_700_000_000_123,
         created_boottime_ns: Some(5_000_000_000),
-        pod: PodRef { namespace: "ns".to_owned(), name: "pod".to_owned(), uid: "u-1".to_owned(), is_static: false },
+        pod: PodRef {
+            namespace: "ns".to_owned(),
+            name: "pod".to_owned(),
+            uid: "u-1".to_owned(),
+            is_static: false,
+        },
         cni_path: vec![PathBuf::from("/opt/cni/bin"), PathBuf::from("/usr/lib/cni")],
         attachments: (0..count).map(attachment).collect(),
         default_routes: DefaultRoutes {
-            v4: Some(RouteOwner { attachment: 0, gateway: Some("10.0.0.1".parse().expect("an address")) }),
-            v6: Some(RouteOwner { attachment: 0, gateway: None }),
+            v4: Some(RouteOwner {
+                attachment: 0,
+                gateway: Some("10.0.0.1".parse().expect("an address")),
+            }),
+            v6: Some(RouteOwner {
+                attachment: 0,
+                gateway: None,
+            }),
         },
     }
 }
@@ -49,7 +64,13 @@ fn attachment(index: usize) -> Attachment {
             "kept": [ 1.50,
                 2 ]
         }}"#;
-    let config = NetworkConfig::parse(text, Defaults { name: None, version: Version::V1_0_0 });
+    let config = NetworkConfig::parse(
+        text,
+        Defaults {
+            name: None,
+            version: Version::V1_0_0,
+        },
+    );
     Attachment {
         network: format!("ns/net{index}"),
         ifname: format!("net{index}"),
@@ -72,7 +93,8 @@ pub(super) fn line_breaks(bytes: &[u8]) -> usize {
 
 /// The file of a record.
 pub(super) fn file(dir: &TempDir, container_id: &str, ifname: &str) -> PathBuf {
-    dir.path().join(format!("ledger/{container_id}:{ifname}.jsonl"))
+    dir.path()
+        .join(format!("ledger/{container_id}:{ifname}.jsonl"))
 }
 
 fn files_in(dir: PathBuf) -> usize {
@@ -84,8 +106,13 @@ fn mode(path: PathBuf) -> u32 {
 }
 
 async fn plan(ledger: &Ledger, container_id: &str, ifname: &str, count: usize) -> Record {
-    let lane = ledger.begin_add(container_id, ifname).await.expect("the only ADD");
-    lane.plan(planned(container_id, ifname, count)).await.expect("a new record")
+    let lane = ledger
+        .begin_add(container_id, ifname)
+        .await
+        .expect("the only ADD");
+    lane.plan(planned(container_id, ifname, count))
+        .await
+        .expect("a new record")
 }
 
 #[tokio::test]
@@ -95,21 +122,45 @@ async fn a_record_says_all_that_del_needs_after_a_restart() {
     let mut record = plan(&ledger, "c1", "eth0", 2).await;
     {
         let lane = ledger.lane("c1").await;
-        lane.append(&mut record, Line::Started { index: 0 }).expect("append");
+        lane.append(&mut record, Line::Started { index: 0 })
+            .expect("append");
         let result = raw("{\"cniVersion\": \"1.0.0\",\n\t\"ips\": [], \"more\": 1.50}");
-        lane.append(&mut record, Line::Added { index: 0, result }).expect("append");
-        lane.append(&mut record, Line::Started { index: 1 }).expect("append");
+        lane.append(&mut record, Line::Added { index: 0, result })
+            .expect("append");
+        lane.append(&mut record, Line::Started { index: 1 })
+            .expect("append");
     }
     drop(ledger);
 
     let ledger = Ledger::open(dir.path(), Duration::ZERO).expect("the lock is free again");
-    let read = ledger.lane("c1").await.load("eth0").expect("readable").expect("there");
-    let text = |planned: &Planned| serde_json::to_string(planned).expect("JSON").replace('\n', " ");
+    let read = ledger
+        .lane("c1")
+        .await
+        .load("eth0")
+        .expect("readable")
+        .expect("there");
+    let text = |planned: &Planned| {
+        serde_json::to_string(planned)
+            .expect("JSON")
+            .replace('\n', " ")
+    };
     assert_eq!(text(&read.planned), text(&planned("c1", "eth0", 2)));
-    assert_eq!(read.planned.attachments[0].config.plugins[0].raw("exact").map(RawValue::get), Some("1e400"));
+    assert_eq!(
+        read.planned.attachments[0].config.plugins[0]
+            .raw("exact")
+            .map(RawValue::get),
+        Some("1e400")
+    );
     let result = read.attachments[0].added.as_ref().expect("a result");
-    assert_eq!(result.get(), "{\"cniVersion\": \"1.0.0\", \t\"ips\": [], \"more\": 1.50}");
-    assert_eq!(read.to_undo(BOOT), [1, 0], "the second was attempted, though it left no result");
+    assert_eq!(
+        result.get(),
+        "{\"cniVersion\": \"1.0.0\", \t\"ips\": [], \"more\": 1.50}"
+    );
+    assert_eq!(
+        read.to_undo(BOOT),
+        [1, 0],
+        "the second was attempted, though it left no result"
+    );
 }
 
 #[tokio::test]
@@ -118,7 +169,11 @@ async fn the_plan_is_on_disk_before_anything_can_run() {
     let (dir, ledger) = open();
     let record = plan(&ledger, "c1", "eth0", 3).await;
     assert_eq!(record.to_undo(BOOT), [] as [usize; 0]);
-    let on_disk = Ledger::read_all(dir.path()).expect("a list").pop().expect("a file").expect("a record");
+    let on_disk = Ledger::read_all(dir.path())
+        .expect("a list")
+        .pop()
+        .expect("a file")
+        .expect("a record");
     assert_eq!(on_disk.attachments.len(), 3);
     assert_eq!(on_disk.to_undo(BOOT), [] as [usize; 0]);
 }
@@ -130,14 +185,36 @@ async fn a_second_add_leaves_the_first_alone() {
     plan(&ledger, "c1", "eth0", 2).await;
     let before = fs::read(file(&dir, "c1", "eth0")).expect("the file");
 
-    let lane = ledger.begin_add("c1", "eth0").await.expect("the only ADD now");
-    let error = lane.plan(planned("c1", "eth0", 1)).await.expect_err("attached already");
+    let lane = ledger
+        .begin_add("c1", "eth0")
+        .await
+        .expect("the only ADD now");
+    let error = lane
+        .plan(planned("c1", "eth0", 1))
+        .await
+        .expect_err("attached already");
 
-    assert!(matches!(error, LedgerError::AlreadyAttached { .. }), "{error}");
+    assert!(
+        matches!(error, LedgerError::AlreadyAttached { .. }),
+        "{error}"
+    );
     let error = CniError::from(error);
-    assert!(error.is(Code::AlreadyAttached) && error.msg.contains("c1") && error.msg.contains("eth0"), "{error}");
-    assert_eq!(fs::read(file(&dir, "c1", "eth0")).expect("the file"), before);
-    assert_eq!(lane.load("eth0").expect("readable").expect("there").attachments.len(), 2);
+    assert!(
+        error.is(Code::AlreadyAttached) && error.msg.contains("c1") && error.msg.contains("eth0"),
+        "{error}"
+    );
+    assert_eq!(
+        fs::read(file(&dir, "c1", "eth0")).expect("the file"),
+        before
+    );
+    assert_eq!(
+        lane.load("eth0")
+            .expect("readable")
+            .expect("there")
+            .attachments
+            .len(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -155,7 +232,14 @@ async fn two_interfaces_of_a_sandbox_have_a_record_each() {
     let eth0 = lane.load("eth0").expect("readable").expect("there");
     lane.remove(eth0).expect("remove");
     assert!(lane.load("eth0").expect("readable").is_none());
-    assert_eq!(lane.load("eth1").expect("readable").expect("there").attachments.len(), 2);
+    assert_eq!(
+        lane.load("eth1")
+            .expect("readable")
+            .expect("there")
+            .attachments
+            .len(),
+        2
+    );
     assert_eq!(lane.interfaces().expect("a list"), ["eth1"]);
 }
 
@@ -163,21 +247,46 @@ async fn two_interfaces_of_a_sandbox_have_a_record_each() {
 async fn keys_that_look_alike_when_joined_are_kept_apart() {
     rows!("R-083");
     let (_dir, ledger) = open();
-    for (count, (container_id, ifname)) in
-        [("a-b", "c"), ("a", "b-c"), ("a.jsonl", "b"), ("a", "b.jsonl")].iter().enumerate()
+    for (count, (container_id, ifname)) in [
+        ("a-b", "c"),
+        ("a", "b-c"),
+        ("a.jsonl", "b"),
+        ("a", "b.jsonl"),
+    ]
+    .iter()
+    .enumerate()
     {
         plan(&ledger, container_id, ifname, count).await;
     }
-    for (count, (container_id, ifname)) in
-        [("a-b", "c"), ("a", "b-c"), ("a.jsonl", "b"), ("a", "b.jsonl")].iter().enumerate()
+    for (count, (container_id, ifname)) in [
+        ("a-b", "c"),
+        ("a", "b-c"),
+        ("a.jsonl", "b"),
+        ("a", "b.jsonl"),
+    ]
+    .iter()
+    .enumerate()
     {
-        let record = ledger.lane(container_id).await.load(ifname).expect("readable").expect("there");
+        let record = ledger
+            .lane(container_id)
+            .await
+            .load(ifname)
+            .expect("readable")
+            .expect("there");
         assert_eq!(record.attachments.len(), count, "{container_id} {ifname}");
     }
     let mut keys = ledger.keys().expect("a list");
     keys.sort();
     let pair = |id: &str, ifname: &str| (id.to_owned(), ifname.to_owned());
-    assert_eq!(keys, [pair("a", "b-c"), pair("a", "b.jsonl"), pair("a-b", "c"), pair("a.jsonl", "b")]);
+    assert_eq!(
+        keys,
+        [
+            pair("a", "b-c"),
+            pair("a", "b.jsonl"),
+            pair("a-b", "c"),
+            pair("a.jsonl", "b")
+        ]
+    );
 }
 
 #[tokio::test]
@@ -186,11 +295,27 @@ async fn the_longest_names_fit_and_longer_ones_leave_nothing() {
     let (dir, ledger) = open();
     let (longest, too_long) = ("c".repeat(200), "c".repeat(201));
     plan(&ledger, &longest, "i23456789012345", 1).await;
-    assert!(ledger.lane(&longest).await.load("i23456789012345").expect("readable").is_some());
+    assert!(
+        ledger
+            .lane(&longest)
+            .await
+            .load("i23456789012345")
+            .expect("readable")
+            .is_some()
+    );
 
-    for (container_id, ifname) in [(too_long.as_str(), "eth0"), ("../c1", "eth0"), ("c1", "../eth0"), ("c1", "a:b")] {
+    for (container_id, ifname) in [
+        (too_long.as_str(), "eth0"),
+        ("../c1", "eth0"),
+        ("c1", "../eth0"),
+        ("c1", "a:b"),
+    ] {
         let lane = ledger.lane(container_id).await;
-        let error = CniError::from(lane.plan(planned(container_id, ifname, 1)).await.expect_err("no file name"));
+        let error = CniError::from(
+            lane.plan(planned(container_id, ifname, 1))
+                .await
+                .expect_err("no file name"),
+        );
         assert!(error.is(Code::InvalidEnvironment), "{error}");
         assert!(lane.load(ifname).is_err(), "{container_id} {ifname}");
     }
@@ -223,22 +348,51 @@ async fn a_record_stays_until_its_del_has_succeeded() {
     let lane = ledger.lane("c1").await;
     let mut record = lane.load("eth0").expect("readable").expect("there");
     for index in 0..3 {
-        lane.append(&mut record, Line::Started { index }).expect("append");
-        lane.append(&mut record, Line::Added { index, result: raw("{}") }).expect("append");
+        lane.append(&mut record, Line::Started { index })
+            .expect("append");
+        lane.append(
+            &mut record,
+            Line::Added {
+                index,
+                result: raw("{}"),
+            },
+        )
+        .expect("append");
     }
-    lane.append(&mut record, Line::Deleted { index: 2 }).expect("append");
-    lane.append(&mut record, Line::DelFailed { unix_ms: 5, error: "net1 is busy".to_owned() }).expect("append");
-    lane.append(&mut record, Line::Deleted { index: 0 }).expect("append");
-    lane.append(&mut record, Line::DelFailed { unix_ms: 9, error: "net1 is still busy".to_owned() }).expect("append");
+    lane.append(&mut record, Line::Deleted { index: 2 })
+        .expect("append");
+    lane.append(
+        &mut record,
+        Line::DelFailed {
+            unix_ms: 5,
+            error: "net1 is busy".to_owned(),
+        },
+    )
+    .expect("append");
+    lane.append(&mut record, Line::Deleted { index: 0 })
+        .expect("append");
+    lane.append(
+        &mut record,
+        Line::DelFailed {
+            unix_ms: 9,
+            error: "net1 is still busy".to_owned(),
+        },
+    )
+    .expect("append");
     drop(record);
 
     let mut record = lane.load("eth0").expect("readable").expect("still there");
     assert_eq!(record.to_undo(BOOT), [1], "only what failed is done again");
     assert!(record.attachments[1].added.is_some(), "with its result");
-    let failures =
-        DelFailures { count: 2, first_unix_ms: 5, last_unix_ms: 9, last_error: "net1 is still busy".to_owned() };
+    let failures = DelFailures {
+        count: 2,
+        first_unix_ms: 5,
+        last_unix_ms: 9,
+        last_error: "net1 is still busy".to_owned(),
+    };
     assert_eq!(record.del_failures, failures);
-    lane.append(&mut record, Line::Deleted { index: 1 }).expect("append");
+    lane.append(&mut record, Line::Deleted { index: 1 })
+        .expect("append");
     assert_eq!(record.to_undo(BOOT), [] as [usize; 0]);
     lane.remove(record).expect("remove");
     assert_eq!(ledger.keys().expect("a list"), [] as [Key; 0]);
@@ -253,17 +407,25 @@ async fn a_second_del_of_what_was_just_deleted_is_known() {
     assert!(ledger.recently_deleted("c1", "eth0"));
     assert!(!ledger.recently_deleted("c1", "eth1") && !ledger.recently_deleted("c2", "eth0"));
     plan(&ledger, "c1", "eth0", 1).await;
-    assert!(!ledger.recently_deleted("c1", "eth0"), "it is attached again");
+    assert!(
+        !ledger.recently_deleted("c1", "eth0"),
+        "it is attached again"
+    );
 }
 
 #[tokio::test]
 async fn the_memory_of_what_was_deleted_is_bounded() {
     let (_dir, ledger) = open();
     for id in 0..=REMEMBERED {
-        ledger.0.remember_deleted((format!("c{id}"), "eth0".to_owned()));
+        ledger
+            .0
+            .remember_deleted((format!("c{id}"), "eth0".to_owned()));
     }
     assert!(!ledger.recently_deleted("c0", "eth0"));
-    assert!(ledger.recently_deleted("c1", "eth0") && ledger.recently_deleted(&format!("c{REMEMBERED}"), "eth0"));
+    assert!(
+        ledger.recently_deleted("c1", "eth0")
+            && ledger.recently_deleted(&format!("c{REMEMBERED}"), "eth0")
+    );
     assert_eq!(locked(&ledger.0.deleted).len(), REMEMBERED);
 }
 
@@ -277,12 +439,21 @@ async fn a_ledger_that_cannot_be_listed_is_not_an_empty_one() {
     for error in [
         ledger.keys().expect_err("no directory"),
         gc.expect_err("no directory"),
-        Ledger::read_all(dir.path()).map(|_| ()).expect_err("no directory"),
-        ledger.lane("c1").await.interfaces().expect_err("no directory"),
+        Ledger::read_all(dir.path())
+            .map(|_| ())
+            .expect_err("no directory"),
+        ledger
+            .lane("c1")
+            .await
+            .interfaces()
+            .expect_err("no directory"),
     ] {
         assert!(matches!(error, LedgerError::Io { .. }), "{error}");
         let error = CniError::from(error);
-        assert!(error.is(Code::Ledger) && error.msg.contains("/ledger: "), "{error}");
+        assert!(
+            error.is(Code::Ledger) && error.msg.contains("/ledger: "),
+            "{error}"
+        );
     }
 }
 
@@ -290,14 +461,21 @@ async fn a_ledger_that_cannot_be_listed_is_not_an_empty_one() {
 async fn everything_can_be_read_beside_the_writer() {
     let (dir, ledger) = open();
     plan(&ledger, "c1", "eth0", 1).await;
-    fs::write(file(&dir, "c2", "eth0"), r#"{"planned":{"form"#).expect("a plan that is being written");
+    fs::write(file(&dir, "c2", "eth0"), r#"{"planned":{"form"#)
+        .expect("a plan that is being written");
     fs::write(file(&dir, "c3", "eth0"), "garbage\n").expect("a corrupt file");
     fs::write(dir.path().join("ledger/notes.txt"), "not ours").expect("a file");
 
-    let (good, bad): (Vec<_>, Vec<_>) =
-        Ledger::read_all(dir.path()).expect("a list").into_iter().partition(Result::is_ok);
+    let (good, bad): (Vec<_>, Vec<_>) = Ledger::read_all(dir.path())
+        .expect("a list")
+        .into_iter()
+        .partition(Result::is_ok);
     assert_eq!((good.len(), bad.len()), (1, 1));
-    assert_eq!(files_in(dir.path().join("ledger")), 4, "a reader changes nothing");
+    assert_eq!(
+        files_in(dir.path().join("ledger")),
+        4,
+        "a reader changes nothing"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -309,10 +487,21 @@ async fn thirty_sandboxes_are_written_at_once_and_read_meanwhile() {
             tokio::spawn(async move {
                 let id = format!("c{id}");
                 let lane = ledger.begin_add(&id, "eth0").await.expect("the only ADD");
-                let mut record = lane.plan(planned(&id, "eth0", 3)).await.expect("a new record");
+                let mut record = lane
+                    .plan(planned(&id, "eth0", 3))
+                    .await
+                    .expect("a new record");
                 for index in 0..3 {
-                    lane.append(&mut record, Line::Started { index }).expect("append");
-                    lane.append(&mut record, Line::Added { index, result: raw("{}") }).expect("append");
+                    lane.append(&mut record, Line::Started { index })
+                        .expect("append");
+                    lane.append(
+                        &mut record,
+                        Line::Added {
+                            index,
+                            result: raw("{}"),
+                        },
+                    )
+                    .expect("append");
                 }
                 lane.append(&mut record, Line::Completed).expect("append");
                 if id.ends_with('1') {
@@ -337,46 +526,101 @@ async fn thirty_sandboxes_are_written_at_once_and_read_meanwhile() {
     reader.await.expect("the reader");
     let records = Ledger::read_all(dir.path()).expect("a list");
     assert_eq!(records.len(), 27);
-    assert!(records.into_iter().all(|record| record.expect("a record").completed));
+    assert!(
+        records
+            .into_iter()
+            .all(|record| record.expect("a record").completed)
+    );
 }
 
 #[test]
 fn errors_are_one_line_that_names_the_file_and_the_remedy() {
     let path = PathBuf::from("/var/lib/plexus/ledger/c1:eth0.jsonl");
-    let io = |kind: io::ErrorKind| LedgerError::Io { action: "write", path: path.clone(), why: kind.into() };
-    let newer = ParseError::Newer { format: 9, plexusd: "7.1.0".to_owned() };
+    let io = |kind: io::ErrorKind| LedgerError::Io {
+        action: "write",
+        path: path.clone(),
+        why: kind.into(),
+    };
+    let newer = ParseError::Newer {
+        format: 9,
+        plexusd: "7.1.0".to_owned(),
+    };
     for (error, code, parts) in [
-        (io(io::ErrorKind::StorageFull), Code::Ledger, vec!["c1:eth0.jsonl", "free space"]),
-        (io(io::ErrorKind::ReadOnlyFilesystem), Code::Ledger, vec!["c1:eth0.jsonl", "writable"]),
-        (io(io::ErrorKind::PermissionDenied), Code::Ledger, vec!["c1:eth0.jsonl", "user that owns"]),
-        (io(io::ErrorKind::NotFound), Code::Ledger, vec!["c1:eth0.jsonl", "missing"]),
-        (LedgerError::Newer { path: path.clone(), why: newer }, Code::Ledger, vec!["c1:eth0.jsonl", "plexusd 7.1.0"]),
         (
-            LedgerError::Corrupt { path: path.clone(), why: "a\nb".to_owned(), moved_to: Some("/q".into()) },
+            io(io::ErrorKind::StorageFull),
+            Code::Ledger,
+            vec!["c1:eth0.jsonl", "free space"],
+        ),
+        (
+            io(io::ErrorKind::ReadOnlyFilesystem),
+            Code::Ledger,
+            vec!["c1:eth0.jsonl", "writable"],
+        ),
+        (
+            io(io::ErrorKind::PermissionDenied),
+            Code::Ledger,
+            vec!["c1:eth0.jsonl", "user that owns"],
+        ),
+        (
+            io(io::ErrorKind::NotFound),
+            Code::Ledger,
+            vec!["c1:eth0.jsonl", "missing"],
+        ),
+        (
+            LedgerError::Newer {
+                path: path.clone(),
+                why: newer,
+            },
+            Code::Ledger,
+            vec!["c1:eth0.jsonl", "plexusd 7.1.0"],
+        ),
+        (
+            LedgerError::Corrupt {
+                path: path.clone(),
+                why: "a\nb".to_owned(),
+                moved_to: Some("/q".into()),
+            },
             Code::Ledger,
             vec!["c1:eth0.jsonl", "a b", "/q"],
         ),
         (
-            LedgerError::Locked { dir: "/s".into(), holder: Some(12), stopped: false },
+            LedgerError::Locked {
+                dir: "/s".into(),
+                holder: Some(12),
+                stopped: false,
+            },
             Code::Ledger,
             vec!["/s", "(pid 12)", "stop that one"],
         ),
         (
-            LedgerError::Locked { dir: "/s".into(), holder: Some(12), stopped: true },
+            LedgerError::Locked {
+                dir: "/s".into(),
+                holder: Some(12),
+                stopped: true,
+            },
             Code::Ledger,
             vec!["(pid 12, which is stopped)", "kill -CONT 12", "kill -9 12"],
         ),
         (
-            LedgerError::InFlight { container_id: "c1".to_owned(), ifname: "eth0".to_owned() },
+            LedgerError::InFlight {
+                container_id: "c1".to_owned(),
+                ifname: "eth0".to_owned(),
+            },
             Code::AlreadyAttached,
             vec!["c1", "eth0"],
         ),
     ] {
         let error = CniError::from(error);
         assert!(error.is(code), "{error}");
-        assert!(parts.iter().all(|part| error.msg.contains(part)) && !error.msg.contains('\n'), "{error}");
+        assert!(
+            parts.iter().all(|part| error.msg.contains(part)) && !error.msg.contains('\n'),
+            "{error}"
+        );
         // containerd takes such a text for the success of a DEL.
         let text = error.msg.to_lowercase();
-        assert!(!text.contains("not found") && !text.contains("no such file"), "{error}");
+        assert!(
+            !text.contains("not found") && !text.contains("no such file"),
+            "{error}"
+        );
     }
 }

@@ -9,7 +9,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use nix::errno::Errno;
 use plexus_api::cni::{CniError, Code};
 use rtnetlink::RouteMessageBuilder;
-use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteType, RouteVia,
 };
@@ -46,7 +48,10 @@ impl Netns {
     pub async fn default_routes(&mut self, family: Family) -> Result<Vec<DefaultRoute>, CniError> {
         let names = self.names().await?;
         let routes = self.defaults(family).await?;
-        Ok(routes.iter().flat_map(|route| named(route, &names)).collect())
+        Ok(routes
+            .iter()
+            .flat_map(|route| named(route, &names))
+            .collect())
     }
 
     /// Whether link `owner` has a default route of `family`.
@@ -54,7 +59,11 @@ impl Netns {
     /// # Errors
     /// [`Code::Io`] with the kernel's reason.
     pub async fn owns_default(&mut self, family: Family, owner: &str) -> Result<bool, CniError> {
-        Ok(self.default_routes(family).await?.iter().any(|route| route.ifname == owner))
+        Ok(self
+            .default_routes(family)
+            .await?
+            .iter()
+            .any(|route| route.ifname == owner))
     }
 
     /// Makes link `owner` the only one of the sandbox with a default route of `family`.
@@ -72,12 +81,23 @@ impl Netns {
         gateway: Option<IpAddr>,
     ) -> Result<(), CniError> {
         let names = self.names().await?;
-        let Some(index) = names.iter().find_map(|(index, name)| (name == owner).then_some(*index)) else {
-            return Err(failed(format!("{family} default route: there is no link {owner:?} in the sandbox")));
+        let Some(index) = names
+            .iter()
+            .find_map(|(index, name)| (name == owner).then_some(*index))
+        else {
+            return Err(failed(format!(
+                "{family} default route: there is no link {owner:?} in the sandbox"
+            )));
         };
         let is_own = |route: &RouteMessage| next_hops(route).iter().all(|(link, _)| *link == index);
         let is_wanted = |route: &RouteMessage| next_hops(route) == [(index, gateway)];
-        let stays = |route: &RouteMessage| if gateway.is_some() { is_wanted(route) } else { is_own(route) };
+        let stays = |route: &RouteMessage| {
+            if gateway.is_some() {
+                is_wanted(route)
+            } else {
+                is_own(route)
+            }
+        };
         // A request to remove describes a route, and the first that fits goes, which may have been the wrong one.
         for _ in 0..PASSES {
             let present = self.defaults(family).await?;
@@ -95,12 +115,19 @@ impl Netns {
                 self.remove(family, route, &names).await?;
             }
         }
-        Err(failed(format!("{family} default route on {owner}: other default routes stay or come back")))
+        Err(failed(format!(
+            "{family} default route on {owner}: other default routes stay or come back"
+        )))
     }
 
     /// The names of all links, by index.
     async fn names(&mut self) -> Result<BTreeMap<u32, String>, CniError> {
-        Ok(self.links().await?.into_iter().map(|link| (link.index, link.name)).collect())
+        Ok(self
+            .links()
+            .await?
+            .into_iter()
+            .map(|link| (link.index, link.name))
+            .collect())
     }
 
     async fn defaults(&mut self, family: Family) -> Result<Vec<RouteMessage>, CniError> {
@@ -118,15 +145,23 @@ impl Netns {
     }
 
     /// Adds the route behind those with the same metric, which stay.
-    async fn add_default(&mut self, family: Family, index: u32, owner: &str, gateway: IpAddr) -> Result<(), CniError> {
+    async fn add_default(
+        &mut self,
+        family: Family,
+        index: u32,
+        owner: &str,
+        gateway: IpAddr,
+    ) -> Result<(), CniError> {
         let what = || format!("{family} default route via {gateway} on {owner} cannot be set");
         let route = match (family, gateway) {
-            (Family::V4, IpAddr::V4(gateway)) => {
-                RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index).build()
-            }
-            (Family::V6, IpAddr::V6(gateway)) => {
-                RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).output_interface(index).build()
-            }
+            (Family::V4, IpAddr::V4(gateway)) => RouteMessageBuilder::<Ipv4Addr>::new()
+                .gateway(gateway)
+                .output_interface(index)
+                .build(),
+            (Family::V6, IpAddr::V6(gateway)) => RouteMessageBuilder::<Ipv6Addr>::new()
+                .gateway(gateway)
+                .output_interface(index)
+                .build(),
             _ => return Err(failed(what() + ": the gateway is of the other family")),
         };
         let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewRoute(route));
@@ -142,14 +177,16 @@ impl Netns {
             }
             Ok(())
         };
-        self.request(answer).await.map_err(|error| match errno(&error) {
-            Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EINVAL) => failed(format!(
-                "{}: the gateway is in no subnet of {owner}, or that link is down ({})",
-                what(),
-                reason(&error)
-            )),
-            _ => failed(format!("{}: {}", what(), reason(&error))),
-        })
+        self.request(answer)
+            .await
+            .map_err(|error| match errno(&error) {
+                Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EINVAL) => failed(format!(
+                    "{}: the gateway is in no subnet of {owner}, or that link is down ({})",
+                    what(),
+                    reason(&error)
+                )),
+                _ => failed(format!("{}: {}", what(), reason(&error))),
+            })
     }
 
     async fn remove(
@@ -161,7 +198,12 @@ impl Netns {
         let mut request = RouteMessage::default();
         request.header = route.header.clone();
         request.header.flags = RouteFlags::empty();
-        request.attributes = route.attributes.iter().filter(|attribute| identifies(attribute)).cloned().collect();
+        request.attributes = route
+            .attributes
+            .iter()
+            .filter(|attribute| identifies(attribute))
+            .cloned()
+            .collect();
         let request = self.handle.route().del(request);
         match self.request(request.execute()).await {
             Err(error) if errno(&error) != Some(Errno::ESRCH) => Err(failed(format!(
@@ -193,10 +235,13 @@ fn is_default(route: &RouteMessage, family: Family) -> bool {
         Family::V4 => AddressFamily::Inet,
         Family::V6 => AddressFamily::Inet6,
     };
-    let named_table = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Table(table) => Some(*table),
-        _ => None,
-    });
+    let named_table = route
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Table(table) => Some(*table),
+            _ => None,
+        });
     route.header.address_family == address_family
         && route.header.destination_prefix_length == 0
         && route.header.kind == RouteType::Unicast
@@ -211,7 +256,10 @@ fn next_hops(route: &RouteMessage) -> Vec<(u32, Option<IpAddr>)> {
         match attribute {
             RouteAttribute::Oif(index) => link = Some(*index),
             RouteAttribute::MultiPath(list) => {
-                hops.extend(list.iter().map(|hop| (hop.interface_index, gateway(&hop.attributes))));
+                hops.extend(
+                    list.iter()
+                        .map(|hop| (hop.interface_index, gateway(&hop.attributes))),
+                );
             }
             _ => {}
         }
@@ -222,19 +270,20 @@ fn next_hops(route: &RouteMessage) -> Vec<(u32, Option<IpAddr>)> {
 
 fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
     attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Gateway(RouteAddress::Inet(address)) | RouteAttribute::Via(RouteVia::Inet(address)) => {
-            Some((*address).into())
-        }
-        RouteAttribute::Gateway(RouteAddress::Inet6(address)) | RouteAttribute::Via(RouteVia::Inet6(address)) => {
-            Some((*address).into())
-        }
+        RouteAttribute::Gateway(RouteAddress::Inet(address))
+        | RouteAttribute::Via(RouteVia::Inet(address)) => Some((*address).into()),
+        RouteAttribute::Gateway(RouteAddress::Inet6(address))
+        | RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
         _ => None,
     })
 }
 
 fn named(route: &RouteMessage, names: &BTreeMap<u32, String>) -> Vec<DefaultRoute> {
     let named = |(link, gateway)| DefaultRoute {
-        ifname: names.get(&link).cloned().unwrap_or_else(|| format!("link {link}")),
+        ifname: names
+            .get(&link)
+            .cloned()
+            .unwrap_or_else(|| format!("link {link}")),
         gateway,
     };
     next_hops(route).into_iter().map(named).collect()

@@ -40,16 +40,23 @@ async fn what_is_no_network_namespace_is_refused() {
         "".into(),
     ];
     for path in paths {
-        let Err(error) = open(&path).await else { panic!("{} was opened", path.display()) };
+        let Err(error) = open(&path).await else {
+            panic!("{} was opened", path.display())
+        };
         assert!(error.is(Code::InvalidEnvironment), "{error}");
-        assert!(error.msg.contains(&format!("CNI_NETNS {}", path.display())), "{error}");
+        assert!(
+            error.msg.contains(&format!("CNI_NETNS {}", path.display())),
+            "{error}"
+        );
     }
 }
 
 #[tokio::test]
 async fn links_of_the_namespace_are_seen() {
     plexus_api::rows!("P-080");
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     sandbox.link("net1", true).await;
     sandbox.link("net2", false).await;
     let mut netns = open(&sandbox.path()).await.expect("open");
@@ -61,23 +68,42 @@ async fn links_of_the_namespace_are_seen() {
     assert_ne!(find("net1").index, find("net2").index);
     let mac = &find("net1").mac;
     assert_eq!(
-        mac.split(':').filter(|part| part.len() == 2 && u8::from_str_radix(part, 16).is_ok()).count(),
+        mac.split(':')
+            .filter(|part| part.len() == 2 && u8::from_str_radix(part, 16).is_ok())
+            .count(),
         6,
         "{mac}"
     );
 
-    for (name, there) in [("net1", true), ("net2", true), ("lo", true), ("net3", false), ("net", false)] {
+    for (name, there) in [
+        ("net1", true),
+        ("net2", true),
+        ("lo", true),
+        ("net3", false),
+        ("net", false),
+    ] {
         assert_eq!(netns.has_link(name).await.expect(name), there, "{name}");
     }
     sandbox.link("net3", true).await;
-    assert!(netns.has_link("net3").await.expect("net3"), "nothing is remembered");
-    let error = netns.has_link("a name that is too long").await.expect_err("too long");
-    assert!(error.is(Code::Io) && error.msg.contains("too long"), "{error}");
+    assert!(
+        netns.has_link("net3").await.expect("net3"),
+        "nothing is remembered"
+    );
+    let error = netns
+        .has_link("a name that is too long")
+        .await
+        .expect_err("too long");
+    assert!(
+        error.is(Code::Io) && error.msg.contains("too long"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_namespace_is_told_by_its_id_and_nobody_else_enters_it() {
-    let (Some(one), Some(two)) = (Sandbox::new(), Sandbox::new()) else { return };
+    let (Some(one), Some(two)) = (Sandbox::new(), Sandbox::new()) else {
+        return;
+    };
     let own = fs::read_link("/proc/thread-self/ns/net").expect("own");
     let first = open(&one.path()).await.expect("open").id();
     assert_eq!(open(&one.path()).await.expect("open again").id(), first);
@@ -89,11 +115,17 @@ async fn a_namespace_is_told_by_its_id_and_nobody_else_enters_it() {
 #[tokio::test]
 async fn nothing_holds_the_namespace_afterwards() {
     plexus_api::rows!("R-071");
-    let Some(sandbox) = Sandbox::new() else { return };
+    let Some(sandbox) = Sandbox::new() else {
+        return;
+    };
     let before = held(&sandbox);
     let mut netns = open(&sandbox.path()).await.expect("open");
     netns.links().await.expect("links");
-    assert_eq!(held(&sandbox), (before.0, before.1 + 1), "one socket, no file");
+    assert_eq!(
+        held(&sandbox),
+        (before.0, before.1 + 1),
+        "one socket, no file"
+    );
     drop(netns);
     assert_eq!(held(&sandbox), before);
 }
@@ -106,8 +138,16 @@ fn held(sandbox: &Sandbox) -> (usize, usize) {
         let target = file.as_ref().map(|file| fs::read_link(file.path()));
         matches!(target, Ok(Ok(target)) if target == Path::new(&this))
     });
-    let sockets = sandbox.inside(|| fs::read_to_string("/proc/thread-self/net/netlink").expect("sockets"));
+    let sockets =
+        sandbox.inside(|| fs::read_to_string("/proc/thread-self/net/netlink").expect("sockets"));
     // Protocol 0 is NETLINK_ROUTE; the kernel's own socket has no port.
-    let sockets = sockets.lines().map(|line| line.split_whitespace().skip(1).take(2).collect::<Vec<_>>());
-    (files.count(), sockets.filter(|fields| fields[0] == "0" && fields[1] != "0").count())
+    let sockets = sockets
+        .lines()
+        .map(|line| line.split_whitespace().skip(1).take(2).collect::<Vec<_>>());
+    (
+        files.count(),
+        sockets
+            .filter(|fields| fields[0] == "0" && fields[1] != "0")
+            .count(),
+    )
 }

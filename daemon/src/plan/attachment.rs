@@ -56,7 +56,12 @@ pub struct PodRef {
 impl std::fmt::Display for PodRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Records of an older plexusd may have names that are none, and logs take them as they are.
-        write!(f, "{}/{}", self.namespace.escape_debug(), self.name.escape_debug())
+        write!(
+            f,
+            "{}/{}",
+            self.namespace.escape_debug(),
+            self.name.escape_debug()
+        )
     }
 }
 
@@ -97,6 +102,7 @@ impl NetnsId {
     /// Whether both may be the same: only where both have a cookie is that certain.
     pub fn may_be(&self, other: Self) -> bool {
         let cookies = self.cookie.zip(other.cookie);
-        (self.dev, self.ino) == (other.dev, other.ino) && cookies.is_none_or(|(own, other)| own == other)
+        (self.dev, self.ino) == (other.dev, other.ino)
+            && cookies.is_none_or(|(own, other)| own == other)
     }
 }

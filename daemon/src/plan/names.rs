@@ -8,14 +8,20 @@ use super::{Snapshot, place};
 /// The name of a network that is not the default one. `position` is that in the whole list, the default being 0, so an
 /// explicit name uses its position up (K-066).
 pub fn ifname(selection: Option<&Selection>, position: usize) -> String {
-    selection.and_then(|selection| selection.interface.clone()).unwrap_or_else(|| format!("net{position}"))
+    selection
+        .and_then(|selection| selection.interface.clone())
+        .unwrap_or_else(|| format!("net{position}"))
 }
 
 /// The names that the networks are to have, in their order. The runtime reads the result by its own name, so the
 /// default network keeps it (K-063).
 pub(super) fn wanted(snapshot: &Snapshot) -> Vec<String> {
     let name = |(position, part): (usize, super::snapshot::Part<'_>)| {
-        if part.default { snapshot.ifname.clone() } else { ifname(part.selection, position) }
+        if part.default {
+            snapshot.ifname.clone()
+        } else {
+            ifname(part.selection, position)
+        }
     };
     snapshot.parts().enumerate().map(name).collect()
 }
@@ -24,14 +30,21 @@ pub(super) fn wanted(snapshot: &Snapshot) -> Vec<String> {
 pub(super) fn check(snapshot: &Snapshot, names: &[String]) -> Result<(), CniError> {
     for (position, (part, name)) in snapshot.parts().zip(names).enumerate() {
         let taken = |by: &str| {
-            let msg = format!("{}: the name is taken by {by}", place(&part.network.name, name));
+            let msg = format!(
+                "{}: the name is taken by {by}",
+                place(&part.network.name, name)
+            );
             Err(CniError::new(Code::InterfaceTaken, msg))
         };
         if name == "lo" {
             return taken("the loopback interface");
         }
         if let Some(earlier) = names[..position].iter().position(|other| other == name) {
-            let network = snapshot.parts().nth(earlier).map(|part| part.network.name.as_str()).unwrap_or_default();
+            let network = snapshot
+                .parts()
+                .nth(earlier)
+                .map(|part| part.network.name.as_str())
+                .unwrap_or_default();
             return taken(&format!("network {network:?} of the same pod"));
         }
         if snapshot.links.contains(name) {

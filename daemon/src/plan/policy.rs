@@ -11,14 +11,17 @@ use super::{Snapshot, place};
 /// Refuses what is not allowed, for the whole pod (decision 6, K-012).
 pub(super) fn check(snapshot: &Snapshot, names: &[String]) -> Result<(), CniError> {
     for (part, name) in snapshot.parts().zip(names) {
-        check_part(snapshot, &part).map_err(|error| error.context(place(&part.network.name, name)))?;
+        check_part(snapshot, &part)
+            .map_err(|error| error.context(place(&part.network.name, name)))?;
     }
     Ok(())
 }
 
 fn check_part(snapshot: &Snapshot, part: &Part<'_>) -> Result<(), CniError> {
     if let Some(kind) = refers_to_us(&part.network.config) {
-        let msg = format!("its configuration names a plugin of type {kind:?}, which would wait for itself");
+        let msg = format!(
+            "its configuration names a plugin of type {kind:?}, which would wait for itself"
+        );
         return Err(CniError::new(Code::InvalidConfig, msg));
     }
     // What the administrator put on the node's disk needs no leave.
@@ -44,7 +47,12 @@ fn check_namespace(snapshot: &Snapshot, part: &Part<'_>, namespace: &str) -> Res
             snapshot.pod.namespace
         ));
     }
-    if part.default && policy.default_network_namespaces.as_ref().is_some_and(|allowed| !allowed.contains(namespace)) {
+    if part.default
+        && policy
+            .default_network_namespaces
+            .as_ref()
+            .is_some_and(|allowed| !allowed.contains(namespace))
+    {
         return forbidden(format!(
             "definitions of namespace {namespace:?} may not replace the default network; defaultNetworkNamespaces \
              lists those that may"
@@ -54,11 +62,18 @@ fn check_namespace(snapshot: &Snapshot, part: &Part<'_>, namespace: &str) -> Res
 }
 
 fn check_types(snapshot: &Snapshot, part: &Part<'_>) -> Result<(), CniError> {
-    let Some(allowed) = &snapshot.policy.allowed_plugin_types else { return Ok(()) };
+    let Some(allowed) = &snapshot.policy.allowed_plugin_types else {
+        return Ok(());
+    };
     let used = plugin_types(&part.network.config);
-    let Some(kind) = used.difference(allowed).next() else { return Ok(()) };
+    let Some(kind) = used.difference(allowed).next() else {
+        return Ok(());
+    };
     let allowed: Vec<_> = allowed.iter().map(String::as_str).collect();
-    let msg = format!("its plugin type {kind:?} is not among allowedPluginTypes ({})", allowed.join(", "));
+    let msg = format!(
+        "its plugin type {kind:?} is not among allowedPluginTypes ({})",
+        allowed.join(", ")
+    );
     Err(CniError::new(Code::Forbidden, msg))
 }
 
@@ -68,7 +83,11 @@ fn plugin_types(config: &NetworkConfig) -> BTreeSet<String> {
     for plugin in &config.plugins {
         types.insert(plugin.kind());
         let ipam: Option<serde_json::Value> = plugin.get("ipam");
-        if let Some(kind) = ipam.as_ref().and_then(|ipam| ipam.get("type")).and_then(|kind| kind.as_str()) {
+        if let Some(kind) = ipam
+            .as_ref()
+            .and_then(|ipam| ipam.get("type"))
+            .and_then(|kind| kind.as_str())
+        {
             types.insert(kind.to_owned());
         }
     }

@@ -11,7 +11,9 @@ const META_PLUGINS: [&str; 3] = ["plexus", "multus", "multus-shim"];
 /// text is scanned once: neither depth nor numbers out of range get in the way.
 pub fn refers_to_us(config: &NetworkConfig) -> Option<String> {
     let pairs = config.plugins.iter().flat_map(PluginConfig::as_map);
-    pairs.into_iter().find_map(|(key, raw)| meta_plugin(key, raw.get()).or_else(|| scan(raw.get())))
+    pairs
+        .into_iter()
+        .find_map(|(key, raw)| meta_plugin(key, raw.get()).or_else(|| scan(raw.get())))
 }
 
 /// The value, where `key` is a type and the value is one of ours.

@@ -20,7 +20,11 @@ pub(super) fn attachment(
     let mut config = part.network.config.clone();
     let mut cni_args = snapshot.cni_args.clone();
     // The runtime's arguments are the default network's alone (K-064), all of them (K-065).
-    let mut capability_args = if part.default { snapshot.runtime_config.clone() } else { RawMap::new() };
+    let mut capability_args = if part.default {
+        snapshot.runtime_config.clone()
+    } else {
+        RawMap::new()
+    };
     // Plugins refuse keys that they do not know unless told otherwise.
     if !matches!(cni_args.get("IgnoreUnknown"), Some("1" | "true" | "True")) {
         cni_args.set("IgnoreUnknown", "1");
@@ -31,7 +35,10 @@ pub(super) fn attachment(
                 "network {:?}: an interface name for the default network is ignored; it is {ifname:?}",
                 part.network.name
             );
-            warnings.push(Warning { kind: WarningKind::InterfaceNameIgnored, text });
+            warnings.push(Warning {
+                kind: WarningKind::InterfaceNameIgnored,
+                text,
+            });
         }
         let asked = capabilities(selection)?;
         require_declared(snapshot, part, &asked, warnings)?;
@@ -56,12 +63,31 @@ fn capabilities(selection: &Selection) -> Result<RawMap, CniError> {
     let mut add = |key: &str, value: Option<Box<RawValue>>| {
         asked.extend(value.map(|value| (key.to_owned(), value)));
     };
-    add("ips", (!selection.ips.is_empty()).then(|| raw(&selection.ips)).transpose()?);
+    add(
+        "ips",
+        (!selection.ips.is_empty())
+            .then(|| raw(&selection.ips))
+            .transpose()?,
+    );
     add("mac", selection.mac.as_ref().map(raw).transpose()?);
-    add("infinibandGUID", selection.infiniband_guid.as_ref().map(raw).transpose()?);
-    add("portMappings", (!selection.port_mappings.is_empty()).then(|| raw(&selection.port_mappings)).transpose()?);
-    add("bandwidth", selection.bandwidth.as_ref().map(raw).transpose()?);
-    add("deviceID", selection.device_id.as_ref().map(raw).transpose()?);
+    add(
+        "infinibandGUID",
+        selection.infiniband_guid.as_ref().map(raw).transpose()?,
+    );
+    add(
+        "portMappings",
+        (!selection.port_mappings.is_empty())
+            .then(|| raw(&selection.port_mappings))
+            .transpose()?,
+    );
+    add(
+        "bandwidth",
+        selection.bandwidth.as_ref().map(raw).transpose()?,
+    );
+    add(
+        "deviceID",
+        selection.device_id.as_ref().map(raw).transpose()?,
+    );
     Ok(asked)
 }
 
@@ -84,7 +110,10 @@ fn require_declared(
         if snapshot.policy.strict {
             return Err(CniError::new(Code::InvalidConfig, text));
         }
-        warnings.push(Warning { kind: WarningKind::CapabilityMissing, text });
+        warnings.push(Warning {
+            kind: WarningKind::CapabilityMissing,
+            text,
+        });
     }
     Ok(())
 }
@@ -101,17 +130,24 @@ fn pass_undeclared(selection: &Selection, config: &NetworkConfig, cni_args: &mut
 }
 
 /// Merges `cni-args` over `args.cni` of every plugin; the pod wins per key, other keys of `args` stay (K-034).
-fn merge_cni_args(config: &mut NetworkConfig, cni_args: &RawMap, network: &str) -> Result<(), CniError> {
+fn merge_cni_args(
+    config: &mut NetworkConfig,
+    cni_args: &RawMap,
+    network: &str,
+) -> Result<(), CniError> {
     if cni_args.is_empty() {
         return Ok(());
     }
     let wrong = |key: &str| {
-        let msg = format!("network {network:?}: {key:?} of its configuration must be an object to take cni-args");
+        let msg = format!(
+            "network {network:?}: {key:?} of its configuration must be an object to take cni-args"
+        );
         CniError::new(Code::InvalidConfig, msg)
     };
     for plugin in &mut config.plugins {
         let mut args = object(plugin.raw("args")).ok_or_else(|| wrong("args"))?;
-        let mut cni = object(args.get("cni").map(AsRef::as_ref)).ok_or_else(|| wrong("args.cni"))?;
+        let mut cni =
+            object(args.get("cni").map(AsRef::as_ref)).ok_or_else(|| wrong("args.cni"))?;
         cni.extend(cni_args.clone());
         args.insert("cni".to_owned(), raw(&cni)?);
         plugin.set("args", &args)?;
@@ -133,10 +169,13 @@ fn set_device(config: &mut NetworkConfig, selection: &Selection) -> Result<(), C
 /// An object by key; absent and null are an empty one, anything else is none.
 fn object(raw: Option<&RawValue>) -> Option<RawMap> {
     raw.map_or(Some(RawMap::new()), |raw| {
-        serde_json::from_str::<Option<BTreeMap<_, _>>>(raw.get()).ok().map(Option::unwrap_or_default)
+        serde_json::from_str::<Option<BTreeMap<_, _>>>(raw.get())
+            .ok()
+            .map(Option::unwrap_or_default)
     })
 }
 
 fn raw<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, CniError> {
-    to_raw_value(value).map_err(|error| CniError::new(Code::Internal, format!("cannot write JSON: {error}")))
+    to_raw_value(value)
+        .map_err(|error| CniError::new(Code::Internal, format!("cannot write JSON: {error}")))
 }

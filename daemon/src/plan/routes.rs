@@ -12,13 +12,23 @@ pub(super) fn owners(snapshot: &Snapshot, names: &[String]) -> Result<DefaultRou
     let mut owners = DefaultRoutes::default();
     let mut keeper: Option<usize> = None;
     for (index, (part, name)) in snapshot.parts().zip(names).enumerate() {
-        let Some(gateways) = part.selection.and_then(|selection| selection.default_route.as_ref()) else { continue };
+        let Some(gateways) = part
+            .selection
+            .and_then(|selection| selection.default_route.as_ref())
+        else {
+            continue;
+        };
         let refuse = |why: &str| {
-            let msg = format!("{}: key \"default-route\": {why}", place(&part.network.name, name));
+            let msg = format!(
+                "{}: key \"default-route\": {why}",
+                place(&part.network.name, name)
+            );
             Err(CniError::new(Code::InvalidAnnotation, msg))
         };
         if gateways.is_empty() && keeper.replace(index).is_some() {
-            return refuse("is an empty list in two elements; only one attachment can own the default routes");
+            return refuse(
+                "is an empty list in two elements; only one attachment can own the default routes",
+            );
         }
         for gateway in gateways {
             let owner = match gateway {
@@ -26,13 +36,21 @@ pub(super) fn owners(snapshot: &Snapshot, names: &[String]) -> Result<DefaultRou
                 IpAddr::V6(_) => &mut owners.v6,
             };
             if owner.is_some() {
-                return refuse(&format!("{gateway} is a second gateway of its family; a pod can have one of each"));
+                return refuse(&format!(
+                    "{gateway} is a second gateway of its family; a pod can have one of each"
+                ));
             }
-            *owner = Some(RouteOwner { attachment: index, gateway: Some(*gateway) });
+            *owner = Some(RouteOwner {
+                attachment: index,
+                gateway: Some(*gateway),
+            });
         }
     }
     if let Some(attachment) = keeper {
-        let keep = RouteOwner { attachment, gateway: None };
+        let keep = RouteOwner {
+            attachment,
+            gateway: None,
+        };
         owners.v4.get_or_insert(keep);
         owners.v6.get_or_insert(keep);
     }

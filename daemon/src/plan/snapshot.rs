@@ -77,7 +77,9 @@ impl Pod {
 
     /// Whether it is the mirror of a pod that kubelet has from elsewhere.
     pub fn is_static(&self) -> bool {
-        self.annotations.get(CONFIG_SOURCE).is_some_and(|source| source != "api")
+        self.annotations
+            .get(CONFIG_SOURCE)
+            .is_some_and(|source| source != "api")
     }
 }
 
@@ -110,8 +112,16 @@ pub(super) struct Part<'a> {
 impl Snapshot {
     /// The networks in the order of their attachment.
     pub(super) fn parts(&self) -> impl Iterator<Item = Part<'_>> {
-        let default = Part { network: &self.default, selection: self.default_selection.as_ref(), default: true };
-        let everywhere = self.everywhere.iter().map(|network| Part { network, selection: None, default: false });
+        let default = Part {
+            network: &self.default,
+            selection: self.default_selection.as_ref(),
+            default: true,
+        };
+        let everywhere = self.everywhere.iter().map(|network| Part {
+            network,
+            selection: None,
+            default: false,
+        });
         let selected = self.selected.iter().map(|selected| Part {
             network: &selected.network,
             selection: Some(&selected.selection),

@@ -6,17 +6,27 @@ use plexus_api::rows;
 use plexus_api::selection::{Bandwidth, PortMapping, Selection};
 
 use super::{
-    CONFIG_SOURCE, DefaultRoutes, NetnsId, Network, Plan, Pod, PodRef, Policy, RouteOwner, Selected, Snapshot, plan,
+    CONFIG_SOURCE, DefaultRoutes, NetnsId, Network, Plan, Pod, PodRef, Policy, RouteOwner,
+    Selected, Snapshot, plan,
 };
 
 fn config(text: &str) -> NetworkConfig {
-    let defaults = Defaults { name: Some("test"), version: Version::V1_0_0 };
+    let defaults = Defaults {
+        name: Some("test"),
+        version: Version::V1_0_0,
+    };
     NetworkConfig::parse(text, defaults).expect("a network configuration")
 }
 
 fn network(name: &str, text: &str) -> Network {
-    let namespace = name.split_once('/').map(|(namespace, _)| namespace.to_owned());
-    Network { name: name.to_owned(), namespace, config: config(text) }
+    let namespace = name
+        .split_once('/')
+        .map(|(namespace, _)| namespace.to_owned());
+    Network {
+        name: name.to_owned(),
+        namespace,
+        config: config(text),
+    }
 }
 
 /// A pod of namespace `ns` with the default network `cluster`.
@@ -24,7 +34,12 @@ fn snapshot() -> Snapshot {
     Snapshot {
         ifname: "eth0".to_owned(),
         links: BTreeSet::from(["lo".to_owned()]),
-        pod: PodRef { namespace: "ns".to_owned(), name: "pod".to_owned(), uid: "uid".to_owned(), is_static: false },
+        pod: PodRef {
+            namespace: "ns".to_owned(),
+            name: "pod".to_owned(),
+            uid: "uid".to_owned(),
+            is_static: false,
+        },
         cni_args: CniArgs::parse("K8S_POD_NAMESPACE=ns;FOO=1").expect("args"),
         runtime_config: RawMap::new(),
         default: network("cluster", r#"{"type":"bridge"}"#),
@@ -44,7 +59,11 @@ fn snapshot() -> Snapshot {
 fn select(snapshot: &mut Snapshot, name: &str, text: &str, change: impl FnOnce(&mut Selection)) {
     let network = network(name, text);
     let (namespace, name) = name.split_once('/').expect("namespace/name");
-    let mut selection = Selection { name: name.to_owned(), namespace: namespace.to_owned(), ..Selection::default() };
+    let mut selection = Selection {
+        name: name.to_owned(),
+        namespace: namespace.to_owned(),
+        ..Selection::default()
+    };
     change(&mut selection);
     snapshot.selected.push(Selected { selection, network });
 }
@@ -54,7 +73,10 @@ fn macvlan(snapshot: &mut Snapshot, change: impl FnOnce(&mut Selection)) {
 }
 
 fn names(plan: &Plan) -> Vec<&str> {
-    plan.attachments.iter().map(|attachment| attachment.ifname.as_str()).collect()
+    plan.attachments
+        .iter()
+        .map(|attachment| attachment.ifname.as_str())
+        .collect()
 }
 
 fn refused(snapshot: &Snapshot, code: Code, parts: &[&str]) -> CniError {
@@ -74,12 +96,26 @@ fn ip(text: &str) -> IpAddr {
 fn the_default_network_comes_first_then_those_of_every_pod_then_the_selected() {
     rows!("K-060", "K-048");
     let mut snapshot = snapshot();
-    snapshot.everywhere.push(network("kube-system/all", r#"{"type":"ptp"}"#));
+    snapshot
+        .everywhere
+        .push(network("kube-system/all", r#"{"type":"ptp"}"#));
     macvlan(&mut snapshot, |_| {});
     macvlan(&mut snapshot, |_| {});
     let plan = plan(&snapshot).expect("a plan");
-    let networks: Vec<_> = plan.attachments.iter().map(|a| (a.network.as_str(), a.default)).collect();
-    assert_eq!(networks, [("cluster", true), ("kube-system/all", false), ("ns/net-a", false), ("ns/net-a", false)]);
+    let networks: Vec<_> = plan
+        .attachments
+        .iter()
+        .map(|a| (a.network.as_str(), a.default))
+        .collect();
+    assert_eq!(
+        networks,
+        [
+            ("cluster", true),
+            ("kube-system/all", false),
+            ("ns/net-a", false),
+            ("ns/net-a", false)
+        ]
+    );
     assert_eq!(names(&plan), ["eth0", "net1", "net2", "net3"]);
     assert!(plan.warnings.is_empty());
 }
@@ -87,7 +123,9 @@ fn the_default_network_comes_first_then_those_of_every_pod_then_the_selected() {
 #[test]
 fn a_pod_has_no_more_networks_than_there_is_time_for() {
     let mut snapshot = snapshot();
-    snapshot.everywhere.push(network("kube-system/all", r#"{"type":"ptp"}"#));
+    snapshot
+        .everywhere
+        .push(network("kube-system/all", r#"{"type":"ptp"}"#));
     for _ in 0..63 {
         macvlan(&mut snapshot, |_| {});
     }
@@ -103,7 +141,10 @@ fn an_automatic_name_counts_positions_in_the_whole_list() {
     macvlan(&mut snapshot, |_| {});
     macvlan(&mut snapshot, |s| s.interface = Some("foo".to_owned()));
     macvlan(&mut snapshot, |_| {});
-    assert_eq!(names(&plan(&snapshot).expect("a plan")), ["eth0", "net1", "foo", "net3"]);
+    assert_eq!(
+        names(&plan(&snapshot).expect("a plan")),
+        ["eth0", "net1", "foo", "net3"]
+    );
 }
 
 #[test]
@@ -123,7 +164,11 @@ fn a_name_that_is_taken_is_refused_before_anything_runs() {
         let mut snapshot = self::snapshot();
         macvlan(&mut snapshot, |_| {});
         snapshot.links.insert(link.to_owned());
-        refused(&snapshot, Code::InterfaceTaken, &[link, "link in the sandbox"]);
+        refused(
+            &snapshot,
+            Code::InterfaceTaken,
+            &[link, "link in the sandbox"],
+        );
     }
 }
 
@@ -135,11 +180,23 @@ fn the_runtime_s_arguments_go_to_the_default_network_alone_and_all_of_them() {
         r#"{"portMappings":[{"HostPort":1}],"cgroupPath":"/x","dns":null,"vendor":{"big":9007199254740993}}"#,
     )
     .expect("runtimeConfig");
-    select(&mut snapshot, "ns/b", r#"{"type":"bridge","capabilities":{"portMappings":true}}"#, |_| {});
+    select(
+        &mut snapshot,
+        "ns/b",
+        r#"{"type":"bridge","capabilities":{"portMappings":true}}"#,
+        |_| {},
+    );
     let plan = plan(&snapshot).expect("a plan");
-    let keys: Vec<_> = plan.attachments[0].capability_args.keys().map(String::as_str).collect();
+    let keys: Vec<_> = plan.attachments[0]
+        .capability_args
+        .keys()
+        .map(String::as_str)
+        .collect();
     assert_eq!(keys, ["cgroupPath", "dns", "portMappings", "vendor"]);
-    assert_eq!(plan.attachments[0].capability_args["vendor"].get(), r#"{"big":9007199254740993}"#);
+    assert_eq!(
+        plan.attachments[0].capability_args["vendor"].get(),
+        r#"{"big":9007199254740993}"#
+    );
     assert!(plan.attachments[1].capability_args.is_empty());
 }
 
@@ -152,9 +209,18 @@ fn what_a_pod_asks_for_becomes_capability_arguments() {
         s.ips = vec!["10.0.0.2/24".to_owned()];
         s.mac = Some("02:00:00:00:00:01".to_owned());
         s.infiniband_guid = Some("24:8a:07:03:00:8d:ae:2f".to_owned());
-        s.port_mappings =
-            vec![PortMapping { host_port: 1, container_port: 2, protocol: "tcp".to_owned(), host_ip: String::new() }];
-        s.bandwidth = Some(Bandwidth { ingress_rate: 1, ingress_burst: 2, egress_rate: 3, egress_burst: 4 });
+        s.port_mappings = vec![PortMapping {
+            host_port: 1,
+            container_port: 2,
+            protocol: "tcp".to_owned(),
+            host_ip: String::new(),
+        }];
+        s.bandwidth = Some(Bandwidth {
+            ingress_rate: 1,
+            ingress_burst: 2,
+            egress_rate: 3,
+            egress_burst: 4,
+        });
         s.device_id = Some("0000:03:02.0".to_owned());
     });
     let plan = plan(&snapshot).expect("a plan");
@@ -172,9 +238,18 @@ fn what_a_pod_asks_for_becomes_capability_arguments() {
         })
     );
     let plugin = &attachment.config.plugins[0];
-    assert_eq!(plugin.get::<String>("deviceID").as_deref(), Some("0000:03:02.0"));
-    assert_eq!(plugin.get::<String>("pciBusID").as_deref(), Some("0000:03:02.0"));
-    assert_eq!(attachment.cni_args, "K8S_POD_NAMESPACE=ns;FOO=1;IgnoreUnknown=1");
+    assert_eq!(
+        plugin.get::<String>("deviceID").as_deref(),
+        Some("0000:03:02.0")
+    );
+    assert_eq!(
+        plugin.get::<String>("pciBusID").as_deref(),
+        Some("0000:03:02.0")
+    );
+    assert_eq!(
+        attachment.cni_args,
+        "K8S_POD_NAMESPACE=ns;FOO=1;IgnoreUnknown=1"
+    );
     assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
 }
 
@@ -183,32 +258,56 @@ const ASKS: [(&str, Ask); 5] = [
     ("ips", |s| s.ips = vec!["10.0.0.2/24".to_owned()]),
     ("mac", |s| s.mac = Some("02:00:00:00:00:01".to_owned())),
     ("portMappings", |s| {
-        s.port_mappings =
-            vec![PortMapping { host_port: 1, container_port: 2, protocol: "tcp".to_owned(), host_ip: String::new() }];
+        s.port_mappings = vec![PortMapping {
+            host_port: 1,
+            container_port: 2,
+            protocol: "tcp".to_owned(),
+            host_ip: String::new(),
+        }];
     }),
     ("bandwidth", |s| {
-        s.bandwidth = Some(Bandwidth { ingress_rate: 1, ingress_burst: 2, egress_rate: 0, egress_burst: 0 });
+        s.bandwidth = Some(Bandwidth {
+            ingress_rate: 1,
+            ingress_burst: 2,
+            egress_rate: 0,
+            egress_burst: 0,
+        });
     }),
-    ("infinibandGUID", |s| s.infiniband_guid = Some("24:8a:07:03:00:8d:ae:2f".to_owned())),
+    ("infinibandGUID", |s| {
+        s.infiniband_guid = Some("24:8a:07:03:00:8d:ae:2f".to_owned())
+    }),
 ];
 
 #[test]
 fn a_capability_that_no_plugin_declares_is_an_error_under_strict_and_a_warning_otherwise() {
     rows!("K-029", "K-031", "K-037", "K-039", "K-043");
     for (capability, ask) in ASKS {
-        for declared in [String::new(), format!(r#","capabilities":{{"{capability}":false}}"#)] {
+        for declared in [
+            String::new(),
+            format!(r#","capabilities":{{"{capability}":false}}"#),
+        ] {
             let mut snapshot = snapshot();
-            select(&mut snapshot, "ns/b", &format!(r#"{{"type":"x"{declared}}}"#), ask);
+            select(
+                &mut snapshot,
+                "ns/b",
+                &format!(r#"{{"type":"x"{declared}}}"#),
+                ask,
+            );
             let plan = plan(&snapshot).expect("attached without it");
             assert_eq!(plan.warnings.len(), 1, "{capability}");
-            assert!(plan.warnings[0].text.contains(capability) && plan.warnings[0].text.contains("ns/b"));
+            assert!(
+                plan.warnings[0].text.contains(capability)
+                    && plan.warnings[0].text.contains("ns/b")
+            );
             snapshot.policy.strict = true;
             refused(&snapshot, Code::InvalidConfig, &[capability, "ns/b"]);
         }
         // One plugin of the chain is enough.
         let mut snapshot = snapshot();
         snapshot.policy.strict = true;
-        let text = format!(r#"{{"plugins":[{{"type":"x"}},{{"type":"y","capabilities":{{"{capability}":true}}}}]}}"#);
+        let text = format!(
+            r#"{{"plugins":[{{"type":"x"}},{{"type":"y","capabilities":{{"{capability}":true}}}}]}}"#
+        );
         select(&mut snapshot, "ns/b", &text, ask);
         assert!(plan(&snapshot).expect("declared").warnings.is_empty());
     }
@@ -222,13 +321,22 @@ fn addresses_go_one_way_only_by_capability_or_by_cni_args() {
         s.mac = Some("02:00:00:00:00:01".to_owned());
     };
     let mut snapshot = snapshot();
-    select(&mut snapshot, "ns/b", r#"{"type":"x","capabilities":{"ips":true,"mac":true}}"#, ask);
+    select(
+        &mut snapshot,
+        "ns/b",
+        r#"{"type":"x","capabilities":{"ips":true,"mac":true}}"#,
+        ask,
+    );
     select(&mut snapshot, "ns/c", r#"{"type":"x"}"#, ask);
     select(&mut snapshot, "ns/d", r#"{"type":"x"}"#, |_| {});
     let plan = plan(&snapshot).expect("a plan");
     assert!(!plan.attachments[1].cni_args.contains("IP="));
     assert!(!plan.attachments[1].cni_args.contains("MAC="));
-    assert!(plan.attachments[2].cni_args.ends_with("MAC=02:00:00:00:00:01;IP=10.0.0.2/24,fd00::2/64"));
+    assert!(
+        plan.attachments[2]
+            .cni_args
+            .ends_with("MAC=02:00:00:00:00:01;IP=10.0.0.2/24,fd00::2/64")
+    );
     assert!(!plan.attachments[3].cni_args.contains("MAC="));
 }
 
@@ -238,21 +346,39 @@ fn cni_args_of_the_pod_win_over_those_of_the_definition_key_by_key() {
     let mut snapshot = snapshot();
     let cni_args: RawMap = serde_json::from_str(r#"{"a":1}"#).expect("cni-args");
     let text = r#"{"plugins":[{"type":"x","args":{"cni":{"a":0,"b":2},"x":3}},{"type":"y"},{"type":"z","args":null}]}"#;
-    select(&mut snapshot, "ns/b", text, |s| s.cni_args = cni_args.clone());
+    select(&mut snapshot, "ns/b", text, |s| {
+        s.cni_args = cni_args.clone()
+    });
     let planned = plan(&snapshot).expect("a plan");
     let plugins = &planned.attachments[1].config.plugins;
     let args = |i: usize| plugins[i].get::<serde_json::Value>("args").expect("args");
-    assert_eq!(args(0), serde_json::json!({"cni": {"a": 1, "b": 2}, "x": 3}));
+    assert_eq!(
+        args(0),
+        serde_json::json!({"cni": {"a": 1, "b": 2}, "x": 3})
+    );
     assert_eq!(args(1), serde_json::json!({"cni": {"a": 1}}));
     assert_eq!(args(2), serde_json::json!({"cni": {"a": 1}}));
-    for wrong in [r#"{"type":"x","args":"text"}"#, r#"{"type":"x","args":{"cni":[1]}}"#] {
+    for wrong in [
+        r#"{"type":"x","args":"text"}"#,
+        r#"{"type":"x","args":{"cni":[1]}}"#,
+    ] {
         let mut snapshot = self::snapshot();
-        select(&mut snapshot, "ns/b", wrong, |s| s.cni_args = cni_args.clone());
+        select(&mut snapshot, "ns/b", wrong, |s| {
+            s.cni_args = cni_args.clone()
+        });
         refused(&snapshot, Code::InvalidConfig, &["ns/b", "args"]);
     }
     let mut snapshot = self::snapshot();
-    select(&mut snapshot, "ns/b", r#"{"type":"x","args":"text"}"#, |_| {});
-    assert!(plan(&snapshot).is_ok(), "args of a definition are not ours to judge where the pod has none");
+    select(
+        &mut snapshot,
+        "ns/b",
+        r#"{"type":"x","args":"text"}"#,
+        |_| {},
+    );
+    assert!(
+        plan(&snapshot).is_ok(),
+        "args of a definition are not ours to judge where the pod has none"
+    );
 }
 
 #[test]
@@ -260,7 +386,9 @@ fn cni_args_keep_the_runtime_s_pairs_and_let_plugins_ignore_what_they_do_not_kno
     let args = |text: &str| {
         let mut snapshot = snapshot();
         snapshot.cni_args = CniArgs::parse(text).expect("args");
-        plan(&snapshot).expect("a plan").attachments[0].cni_args.clone()
+        plan(&snapshot).expect("a plan").attachments[0]
+            .cni_args
+            .clone()
     };
     assert_eq!(args("A=1"), "A=1;IgnoreUnknown=1");
     assert_eq!(args("IgnoreUnknown=true;A=1"), "IgnoreUnknown=true;A=1");
@@ -271,8 +399,12 @@ fn cni_args_keep_the_runtime_s_pairs_and_let_plugins_ignore_what_they_do_not_kno
 fn a_default_network_of_the_pod_s_choice_keeps_the_runtime_s_interface_name() {
     rows!("K-063");
     let mut snapshot = snapshot();
-    snapshot.runtime_config = serde_json::from_str(r#"{"mac":"02:00:00:00:00:09","dns":{}}"#).expect("runtimeConfig");
-    snapshot.default = network("kube-system/calico", r#"{"type":"calico","capabilities":{"mac":true}}"#);
+    snapshot.runtime_config =
+        serde_json::from_str(r#"{"mac":"02:00:00:00:00:09","dns":{}}"#).expect("runtimeConfig");
+    snapshot.default = network(
+        "kube-system/calico",
+        r#"{"type":"calico","capabilities":{"mac":true}}"#,
+    );
     snapshot.default_selection = Some(Selection {
         interface: Some("x0".to_owned()),
         mac: Some("02:00:00:00:00:01".to_owned()),
@@ -280,8 +412,15 @@ fn a_default_network_of_the_pod_s_choice_keeps_the_runtime_s_interface_name() {
     });
     let plan = plan(&snapshot).expect("a plan");
     assert_eq!(names(&plan), ["eth0"]);
-    assert!(plan.warnings[0].text.contains("ignored"), "{:?}", plan.warnings);
-    assert_eq!(plan.attachments[0].capability_args["mac"].get(), r#""02:00:00:00:00:01""#);
+    assert!(
+        plan.warnings[0].text.contains("ignored"),
+        "{:?}",
+        plan.warnings
+    );
+    assert_eq!(
+        plan.attachments[0].capability_args["mac"].get(),
+        r#""02:00:00:00:00:01""#
+    );
     assert!(plan.attachments[0].capability_args.contains_key("dns"));
 }
 
@@ -291,22 +430,52 @@ fn one_gateway_of_each_family_over_all_elements() {
     let routes = |lists: &[Option<&[&str]>]| {
         let mut snapshot = snapshot();
         for list in lists {
-            macvlan(&mut snapshot, |s| s.default_route = list.map(|list| list.iter().map(|g| ip(g)).collect()));
+            macvlan(&mut snapshot, |s| {
+                s.default_route = list.map(|list| list.iter().map(|g| ip(g)).collect())
+            });
         }
         plan(&snapshot).map(|plan| plan.default_routes)
     };
-    let owner = |attachment, gateway: &str| Some(RouteOwner { attachment, gateway: Some(ip(gateway)) });
-    let keeper = |attachment| Some(RouteOwner { attachment, gateway: None });
+    let owner = |attachment, gateway: &str| {
+        Some(RouteOwner {
+            attachment,
+            gateway: Some(ip(gateway)),
+        })
+    };
+    let keeper = |attachment| {
+        Some(RouteOwner {
+            attachment,
+            gateway: None,
+        })
+    };
     assert_eq!(routes(&[None, None]), Ok(DefaultRoutes::default()));
-    assert_eq!(routes(&[None, Some(&["10.0.0.1"])]), Ok(DefaultRoutes { v4: owner(2, "10.0.0.1"), v6: None }));
+    assert_eq!(
+        routes(&[None, Some(&["10.0.0.1"])]),
+        Ok(DefaultRoutes {
+            v4: owner(2, "10.0.0.1"),
+            v6: None
+        })
+    );
     assert_eq!(
         routes(&[Some(&["10.0.0.1"]), Some(&["fd00::1"])]),
-        Ok(DefaultRoutes { v4: owner(1, "10.0.0.1"), v6: owner(2, "fd00::1") })
+        Ok(DefaultRoutes {
+            v4: owner(1, "10.0.0.1"),
+            v6: owner(2, "fd00::1")
+        })
     );
-    assert_eq!(routes(&[Some(&[])]), Ok(DefaultRoutes { v4: keeper(1), v6: keeper(1) }));
+    assert_eq!(
+        routes(&[Some(&[])]),
+        Ok(DefaultRoutes {
+            v4: keeper(1),
+            v6: keeper(1)
+        })
+    );
     assert_eq!(
         routes(&[Some(&["10.0.0.1"]), Some(&[])]),
-        Ok(DefaultRoutes { v4: owner(1, "10.0.0.1"), v6: keeper(2) })
+        Ok(DefaultRoutes {
+            v4: owner(1, "10.0.0.1"),
+            v6: keeper(2)
+        })
     );
     for wrong in [
         &[Some(&["10.0.0.1", "10.0.0.2"][..])][..],
@@ -314,7 +483,10 @@ fn one_gateway_of_each_family_over_all_elements() {
         &[Some(&[][..]), Some(&[][..])],
     ] {
         let error = routes(wrong).expect_err("two owners");
-        assert!(error.is(Code::InvalidAnnotation) && error.msg.contains("default-route"), "{error}");
+        assert!(
+            error.is(Code::InvalidAnnotation) && error.msg.contains("default-route"),
+            "{error}"
+        );
     }
 }
 
@@ -328,11 +500,18 @@ fn isolation_holds_for_the_selected_and_for_the_default_network() {
     assert!(plan(&snapshot).is_ok());
     let mut other = snapshot.clone();
     select(&mut other, "other/b", r#"{"type":"x"}"#, |_| {});
-    refused(&other, Code::Forbidden, &["other/b", "\"ns\"", "globalNamespaces"]);
+    refused(
+        &other,
+        Code::Forbidden,
+        &["other/b", "\"ns\"", "globalNamespaces"],
+    );
     other.policy.namespace_isolation = false;
     assert!(plan(&other).is_ok());
     snapshot.default = network("other/b", r#"{"type":"x"}"#);
-    assert!(plan(&snapshot).is_ok(), "what the node's configuration names needs no leave");
+    assert!(
+        plan(&snapshot).is_ok(),
+        "what the node's configuration names needs no leave"
+    );
     snapshot.default_selection = Some(Selection::default());
     refused(&snapshot, Code::Forbidden, &["other/b"]);
 }
@@ -344,19 +523,35 @@ fn only_listed_namespaces_may_replace_the_default_network() {
     snapshot.default_selection = Some(Selection::default());
     assert!(plan(&snapshot).is_ok());
     snapshot.policy.default_network_namespaces = Some(BTreeSet::from(["kube-system".to_owned()]));
-    refused(&snapshot, Code::Forbidden, &["ns/b", "defaultNetworkNamespaces"]);
+    refused(
+        &snapshot,
+        Code::Forbidden,
+        &["ns/b", "defaultNetworkNamespaces"],
+    );
     snapshot.default = network("kube-system/b", r#"{"type":"x"}"#);
     assert!(plan(&snapshot).is_ok());
     select(&mut snapshot, "ns/c", r#"{"type":"x"}"#, |_| {});
-    assert!(plan(&snapshot).is_ok(), "it is about the default network only");
+    assert!(
+        plan(&snapshot).is_ok(),
+        "it is about the default network only"
+    );
 }
 
 #[test]
 fn plugin_types_of_definitions_can_be_listed_ipam_included() {
     let mut snapshot = snapshot();
-    snapshot.policy.allowed_plugin_types = Some(BTreeSet::from(["macvlan".to_owned(), "static".to_owned()]));
-    select(&mut snapshot, "ns/a", r#"{"type":"macvlan","ipam":{"type":"static"}}"#, |_| {});
-    assert!(plan(&snapshot).is_ok(), "the default network of the node is not a definition of a pod's choice");
+    snapshot.policy.allowed_plugin_types =
+        Some(BTreeSet::from(["macvlan".to_owned(), "static".to_owned()]));
+    select(
+        &mut snapshot,
+        "ns/a",
+        r#"{"type":"macvlan","ipam":{"type":"static"}}"#,
+        |_| {},
+    );
+    assert!(
+        plan(&snapshot).is_ok(),
+        "the default network of the node is not a definition of a pod's choice"
+    );
     for wrong in [
         r#"{"type":"bridge"}"#,
         r#"{"type":"macvlan","ipam":{"type":"dhcp"}}"#,
@@ -364,7 +559,11 @@ fn plugin_types_of_definitions_can_be_listed_ipam_included() {
     ] {
         let mut snapshot = snapshot.clone();
         select(&mut snapshot, "ns/b", wrong, |_| {});
-        refused(&snapshot, Code::Forbidden, &["ns/b", "allowedPluginTypes", "macvlan, static"]);
+        refused(
+            &snapshot,
+            Code::Forbidden,
+            &["ns/b", "allowedPluginTypes", "macvlan, static"],
+        );
     }
 }
 
@@ -392,7 +591,12 @@ fn the_same_network_twice_gives_two_attachments_that_differ_in_interface_only() 
     macvlan(&mut snapshot, |_| {});
     macvlan(&mut snapshot, |_| {});
     let plan = plan(&snapshot).expect("a plan");
-    let tuple = |i: usize| (plan.attachments[i].config.name.clone(), plan.attachments[i].ifname.clone());
+    let tuple = |i: usize| {
+        (
+            plan.attachments[i].config.name.clone(),
+            plan.attachments[i].ifname.clone(),
+        )
+    };
     assert_eq!(tuple(1).0, tuple(2).0);
     assert_ne!(tuple(1).1, tuple(2).1);
 }
@@ -400,8 +604,14 @@ fn the_same_network_twice_gives_two_attachments_that_differ_in_interface_only() 
 #[test]
 fn an_attachment_is_named_by_network_and_interface() {
     let planned = plan(&snapshot()).expect("a plan");
-    assert_eq!(planned.attachments[0].place(), r#"network "cluster" interface "eth0""#);
-    assert_eq!(planned.attachments[0].place(), super::place("cluster", "eth0"));
+    assert_eq!(
+        planned.attachments[0].place(),
+        r#"network "cluster" interface "eth0""#
+    );
+    assert_eq!(
+        planned.attachments[0].place(),
+        super::place("cluster", "eth0")
+    );
 }
 
 #[test]
@@ -423,7 +633,10 @@ fn a_namespace_may_be_another_of_its_number_unless_a_cookie_tells_them_apart() {
 #[test]
 fn a_pod_is_named_by_namespace_and_name() {
     assert_eq!(snapshot().pod.to_string(), "ns/pod");
-    let forged = PodRef { name: "a\nERROR \u{1b}[31m".to_owned(), ..snapshot().pod };
+    let forged = PodRef {
+        name: "a\nERROR \u{1b}[31m".to_owned(),
+        ..snapshot().pod
+    };
     assert_eq!(forged.to_string(), "ns/a\\nERROR \\u{1b}[31m");
 }
 
@@ -439,7 +652,10 @@ fn a_pod_answers_to_its_uid_unless_it_is_the_mirror_of_a_static_one() {
     rows!("P-019");
     let pod = |uid: &str, source: Option<&str>| Pod {
         uid: uid.to_owned(),
-        annotations: source.map(|source| (CONFIG_SOURCE.to_owned(), source.to_owned())).into_iter().collect(),
+        annotations: source
+            .map(|source| (CONFIG_SOURCE.to_owned(), source.to_owned()))
+            .into_iter()
+            .collect(),
         ..Pod::default()
     };
     for (known, source, asked, answers) in [
@@ -450,7 +666,11 @@ fn a_pod_answers_to_its_uid_unless_it_is_the_mirror_of_a_static_one() {
         ("", None, "u2", true),
         ("u1", None, "", true),
     ] {
-        assert_eq!(pod(known, source).answers_to(asked), answers, "{known} {source:?} {asked}");
+        assert_eq!(
+            pod(known, source).answers_to(asked),
+            answers,
+            "{known} {source:?} {asked}"
+        );
     }
     assert!(pod("", Some("http")).is_static());
     assert!(!pod("", Some("api")).is_static() && !pod("", None).is_static());

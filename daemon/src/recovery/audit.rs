@@ -52,16 +52,35 @@ impl Audit {
         gap: Duration,
         now: Instant,
     ) -> (Vec<PodRef>, usize) {
-        let recorded: BTreeSet<_> =
-            records.iter().map(|record| (&record.planned.pod.namespace, &record.planned.pod.name)).collect();
-        let without = pods.iter().filter(|pod| asks(pod) && !recorded.contains(&(&pod.namespace, &pod.name)));
+        let recorded: BTreeSet<_> = records
+            .iter()
+            .map(|record| (&record.planned.pod.namespace, &record.planned.pod.name))
+            .collect();
+        let without = pods
+            .iter()
+            .filter(|pod| asks(pod) && !recorded.contains(&(&pod.namespace, &pod.name)));
         let mut before = std::mem::take(&mut *self.suspects());
         let mut suspects = BTreeMap::new();
         for pod in without {
             let suspect = before.remove(&pod.uid).unwrap_or_else(|| {
-                let Pod { namespace, name, uid, .. } = pod.as_ref().clone();
-                let pod = PodRef { namespace, name, uid, is_static: false };
-                Suspect { pod, since: now, asked: 0, unmet: None }
+                let Pod {
+                    namespace,
+                    name,
+                    uid,
+                    ..
+                } = pod.as_ref().clone();
+                let pod = PodRef {
+                    namespace,
+                    name,
+                    uid,
+                    is_static: false,
+                };
+                Suspect {
+                    pod,
+                    since: now,
+                    asked: 0,
+                    unmet: None,
+                }
             });
             suspects.insert(pod.uid.clone(), suspect);
         }
@@ -69,8 +88,16 @@ impl Audit {
             let pause = gap.saturating_mul(1 << suspect.asked.min(DOUBLINGS));
             suspect.unmet.is_none() && now.saturating_duration_since(suspect.since) >= pause
         };
-        let due = suspects.values().filter(is_due).take(AT_ONCE).map(|suspect| suspect.pod.clone()).collect();
-        let unmet = suspects.values().filter(|suspect| suspect.unmet == Some(true)).count();
+        let due = suspects
+            .values()
+            .filter(is_due)
+            .take(AT_ONCE)
+            .map(|suspect| suspect.pod.clone())
+            .collect();
+        let unmet = suspects
+            .values()
+            .filter(|suspect| suspect.unmet == Some(true))
+            .count();
         *self.suspects() = suspects;
         (due, unmet)
     }
@@ -89,7 +116,9 @@ impl Audit {
             let unmet = judge(&pod, running.as_ref());
             let mut suspects = self.suspects();
             // Who has a record by now is no suspect any more, at the next look.
-            let Some(suspect) = suspects.get_mut(&pod.uid) else { continue };
+            let Some(suspect) = suspects.get_mut(&pod.uid) else {
+                continue;
+            };
             suspect.asked += 1;
             suspect.unmet = unmet;
             drop(suspects);
@@ -107,7 +136,10 @@ impl Audit {
 
 /// Whether a pod asks for networks, in words that Plexus would have followed.
 fn asks(pod: &Pod) -> bool {
-    let networks = pod.annotations.get(NETWORKS).and_then(|text| selection::parse(text, &pod.namespace).ok());
+    let networks = pod
+        .annotations
+        .get(NETWORKS)
+        .and_then(|text| selection::parse(text, &pod.namespace).ok());
     !pod.uid.is_empty() && !pod.is_static() && networks.is_some_and(|networks| !networks.is_empty())
 }
 
@@ -116,7 +148,9 @@ fn judge(pod: &PodRef, running: Option<&Running>) -> Option<bool> {
     match running {
         // It is gone, or another.
         None => Some(false),
-        Some(running) if running.uid != pod.uid || running.host_network || running.has_status => Some(false),
+        Some(running) if running.uid != pod.uid || running.host_network || running.has_status => {
+            Some(false)
+        }
         Some(running) if !running.runs => None,
         Some(_) => Some(true),
     }

@@ -34,13 +34,21 @@ pub fn living_netns(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>>
     }
     // A thread of its own, which enters the namespaces that it finds.
     thread::scope(|scope| {
-        let thread = thread::Builder::new().name("evidence".to_owned()).spawn_scoped(scope, || scan(wanted))?;
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the look at /proc panicked")))
+        let thread = thread::Builder::new()
+            .name("evidence".to_owned())
+            .spawn_scoped(scope, || scan(wanted))?;
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the look at /proc panicked")))
     })
 }
 
 fn scan(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>> {
-    let mut scan = Scan { missing: BTreeMap::new(), living: BTreeSet::new(), mount_tables: BTreeSet::new() };
+    let mut scan = Scan {
+        missing: BTreeMap::new(),
+        living: BTreeSet::new(),
+        mount_tables: BTreeSet::new(),
+    };
     for id in wanted {
         scan.missing.entry(id.ino).or_default().push(*id);
     }
@@ -74,17 +82,27 @@ struct Scan {
 impl Scan {
     fn task(&mut self, task: &Path) -> io::Result<()> {
         let path = task.join("ns/net");
-        if let Some(inode) = link(&path)?.as_deref().and_then(Path::to_str).and_then(netns_inode) {
+        if let Some(inode) = link(&path)?
+            .as_deref()
+            .and_then(Path::to_str)
+            .and_then(netns_inode)
+        {
             self.found(inode, &path);
         }
         // Anybody may read a mount table, also where the links are closed.
         let key = link(&task.join("ns/mnt"))?.zip(link(&task.join("root"))?);
-        if key.as_ref().is_some_and(|key| self.mount_tables.contains(key)) {
+        if key
+            .as_ref()
+            .is_some_and(|key| self.mount_tables.contains(key))
+        {
             return Ok(());
         }
         if let Some(table) = unless_gone(fs::read(task.join("mountinfo")))? {
             for (inode, mount_point) in mounted_netns(&String::from_utf8_lossy(&table)) {
-                self.found(inode, &task.join("root").join(mount_point.trim_start_matches('/')));
+                self.found(
+                    inode,
+                    &task.join("root").join(mount_point.trim_start_matches('/')),
+                );
             }
             self.mount_tables.extend(key);
         }
@@ -93,9 +111,15 @@ impl Scan {
 
     /// There is a namespace with this inode at `path`. Those of its number that have another cookie are gone.
     fn found(&mut self, inode: u64, path: &Path) {
-        let Some(wanted) = self.missing.get(&inode) else { return };
+        let Some(wanted) = self.missing.get(&inode) else {
+            return;
+        };
         let same: Vec<_> = match unless_gone(netns::identify(path)) {
-            Ok(Some(found)) => wanted.iter().filter(|id| id.may_be(found)).copied().collect(),
+            Ok(Some(found)) => wanted
+                .iter()
+                .filter(|id| id.may_be(found))
+                .copied()
+                .collect(),
             Ok(None) => return,
             // It cannot be entered: then there is no proof that it is another one.
             Err(error) => {
@@ -125,7 +149,12 @@ pub(super) fn numbered(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .iter()
+            .all(u8::is_ascii_digit)
+        {
             found.push(entry.path());
         }
     }
@@ -153,9 +182,16 @@ fn mounted_netns(mountinfo: &str) -> impl Iterator<Item = (u64, String)> {
 
 /// Blanks, tabs, line breaks and backslashes of a path are octal in mount tables.
 fn unescape(path: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(path.to_owned(), |path, (escape, plain)| path.replace(escape, plain))
+    [
+        ("\\040", " "),
+        ("\\011", "\t"),
+        ("\\012", "\n"),
+        ("\\134", "\\"),
+    ]
+    .iter()
+    .fold(path.to_owned(), |path, (escape, plain)| {
+        path.replace(escape, plain)
+    })
 }
 
 fn netns_inode(text: &str) -> Option<u64> {
@@ -239,17 +275,34 @@ pub fn judge(
     now: Instant,
     min_gap: Duration,
 ) -> Judgement {
-    let (this_boot, earlier): (Vec<_>, Vec<_>) =
-        sandboxes.iter().partition(|sandbox| sandbox.boot_id == current_boot_id);
-    let mut judgement =
-        Judgement { dead: earlier.into_iter().map(|sandbox| sandbox.key.clone()).collect(), ..Judgement::default() };
+    let (this_boot, earlier): (Vec<_>, Vec<_>) = sandboxes
+        .iter()
+        .partition(|sandbox| sandbox.boot_id == current_boot_id);
+    let mut judgement = Judgement {
+        dead: earlier
+            .into_iter()
+            .map(|sandbox| sandbox.key.clone())
+            .collect(),
+        ..Judgement::default()
+    };
     let missing: Vec<_> = this_boot
         .iter()
-        .filter_map(|sandbox| Some((sandbox, sandbox.netns.filter(|netns| !living.contains(netns))?)))
+        .filter_map(|sandbox| {
+            Some((
+                sandbox,
+                sandbox.netns.filter(|netns| !living.contains(netns))?,
+            ))
+        })
         .collect();
-    let unexpected = missing.iter().filter(|(sandbox, _)| !sandbox.pod_deleted).count();
+    let unexpected = missing
+        .iter()
+        .filter(|(sandbox, _)| !sandbox.pod_deleted)
+        .count();
     if unexpected > FEW && unexpected * SHARE > this_boot.len() {
-        judgement.disbelieved = Some(Disbelieved { gone: unexpected, all: this_boot.len() });
+        judgement.disbelieved = Some(Disbelieved {
+            gone: unexpected,
+            all: this_boot.len(),
+        });
         return judgement;
     }
     for (Sandbox { key, .. }, netns) in missing {
@@ -259,7 +312,9 @@ pub fn judge(
         if earlier.is_some() && now.saturating_duration_since(since) >= min_gap {
             judgement.dead.push(key.clone());
         }
-        judgement.suspects.insert(key.clone(), Suspect { netns, since });
+        judgement
+            .suspects
+            .insert(key.clone(), Suspect { netns, since });
     }
     judgement
 }

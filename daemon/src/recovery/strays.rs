@@ -41,11 +41,17 @@ pub async fn hold(ledger: &Ledger, delegates: &Delegates, patience: Duration) ->
     let end = Instant::now() + patience;
     let mut containers: BTreeMap<String, Vec<Stray>> = BTreeMap::new();
     for stray in find(ledger.mark()).await? {
-        containers.entry(stray.container_id.clone()).or_default().push(stray);
+        containers
+            .entry(stray.container_id.clone())
+            .or_default()
+            .push(stray);
     }
     for (container_id, strays) in containers {
         let wanted = verbs_in_flight(ledger, &container_id);
-        if !strays.iter().any(|stray| wanted.contains(&stray.verb.as_str())) {
+        if !strays
+            .iter()
+            .any(|stray| wanted.contains(&stray.verb.as_str()))
+        {
             continue;
         }
         let outlast = outlast(ledger.mark().to_owned(), container_id.clone(), wanted, end);
@@ -55,7 +61,10 @@ pub async fn hold(ledger: &Ledger, delegates: &Delegates, patience: Duration) ->
         }
         let lane = ledger.lane(&container_id).await;
         let records = records(ledger, &container_id);
-        let attachments: Vec<_> = records.into_iter().flat_map(|record| record.planned.attachments).collect();
+        let attachments: Vec<_> = records
+            .into_iter()
+            .flat_map(|record| record.planned.attachments)
+            .collect();
         let call = format!("a plugin of an earlier plexusd for container {container_id}");
         let pass = delegates.pass(&call, &attachments).await;
         tokio::spawn(async move {
@@ -85,7 +94,8 @@ fn verbs_in_flight(ledger: &Ledger, container_id: &str) -> &'static [&'static st
 fn records(ledger: &Ledger, container_id: &str) -> Vec<Record> {
     let keys = ledger.keys().unwrap_or_default();
     let own = keys.iter().filter(|(id, _)| id == container_id);
-    own.filter_map(|(id, ifname)| ledger.read(id, ifname).ok()?).collect()
+    own.filter_map(|(id, ifname)| ledger.read(id, ifname).ok()?)
+        .collect()
 }
 
 /// Waits until no plugin of these verbs runs for the container, and kills them at `end`.
@@ -101,19 +111,34 @@ async fn outlast(mark: String, container_id: String, verbs: &[&str], end: Instan
         // They may have started others meanwhile, which inherit the variables.
         let strays: Vec<_> = strays
             .into_iter()
-            .filter(|stray| stray.container_id == container_id && verbs.contains(&stray.verb.as_str()))
+            .filter(|stray| {
+                stray.container_id == container_id && verbs.contains(&stray.verb.as_str())
+            })
             .collect();
         if strays.is_empty() {
             return;
         }
         for Stray { pid, verb, .. } in &strays {
-            tracing::warn!(container_id, pid, verb, "a plugin of an earlier plexusd still runs; waiting for its end");
+            tracing::warn!(
+                container_id,
+                pid,
+                verb,
+                "a plugin of an earlier plexusd still runs; waiting for its end"
+            );
         }
         let left = Some(end.saturating_duration_since(Instant::now()));
         let (strays, ended) = wait(strays, left).await;
         if !ended {
-            for Stray { pid, process, verb, .. } in &strays {
-                tracing::error!(container_id, pid, verb, "a plugin of an earlier plexusd does not end; killing it");
+            for Stray {
+                pid, process, verb, ..
+            } in &strays
+            {
+                tracing::error!(
+                    container_id,
+                    pid,
+                    verb,
+                    "a plugin of an earlier plexusd does not end; killing it"
+                );
                 // It fails only where it has just ended.
                 let _ = pidfd_send_signal(process, Signal::KILL);
             }
@@ -141,7 +166,9 @@ async fn wait(strays: Vec<Stray>, time: Option<Duration>) -> (Vec<Stray>, bool) 
 
 async fn find(mark: &str) -> io::Result<Vec<Stray>> {
     let mark = mark.to_owned();
-    tokio::task::spawn_blocking(move || scan(&mark)).await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+    tokio::task::spawn_blocking(move || scan(&mark))
+        .await
+        .unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
 fn scan(mark: &str) -> io::Result<Vec<Stray>> {
@@ -158,20 +185,39 @@ fn stray(path: &Path, mark: &str) -> io::Result<Option<Stray>> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
         environ => environ?,
     };
-    let Some((verb, container_id)) = marked(&environ, mark) else { return Ok(None) };
-    let pid = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let number = pid.parse().ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("no process"))?;
+    let Some((verb, container_id)) = marked(&environ, mark) else {
+        return Ok(None);
+    };
+    let pid = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let number = pid
+        .parse()
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::other("no process"))?;
     let process = pidfd_open(number, PidfdFlags::empty())?;
-    Ok(Some(Stray { pid, process, verb, container_id }))
+    Ok(Some(Stray {
+        pid,
+        process,
+        verb,
+        container_id,
+    }))
 }
 
 /// Verb and container of a process with our mark.
 fn marked(environ: &[u8], mark: &str) -> Option<(String, String)> {
     let variable = |name: &str| {
         let mut variables = environ.split(|byte| *byte == 0);
-        let value = variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+        let value = variables
+            .find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
         std::str::from_utf8(value).ok().map(str::to_owned)
     };
     variable(MARK).filter(|value| value == mark)?;
-    Some((variable("CNI_COMMAND")?, variable("CNI_CONTAINERID").unwrap_or_default()))
+    Some((
+        variable("CNI_COMMAND")?,
+        variable("CNI_CONTAINERID").unwrap_or_default(),
+    ))
 }

@@ -2,7 +2,11 @@ use super::*;
 
 #[test]
 fn a_failed_del_is_tried_again_after_a_pause_whatever_the_clock_does() {
-    let failures = |count, last_unix_ms| DelFailures { count, last_unix_ms, ..DelFailures::default() };
+    let failures = |count, last_unix_ms| DelFailures {
+        count,
+        last_unix_ms,
+        ..DelFailures::default()
+    };
     for (count, last, now, due) in [
         (0, 0, 0, true),
         (1, 5_000, 14_999, false),
@@ -14,7 +18,11 @@ fn a_failed_del_is_tried_again_after_a_pause_whatever_the_clock_does() {
         (1, 900_000_000, 5_000, true),
     ] {
         let failures = failures(count, last);
-        assert_eq!(is_due(&failures, Duration::from_secs(10), now), due, "{failures:?} at {now}");
+        assert_eq!(
+            is_due(&failures, Duration::from_secs(10), now),
+            due,
+            "{failures:?} at {now}"
+        );
     }
 }
 
@@ -22,8 +30,11 @@ fn a_failed_del_is_tried_again_after_a_pause_whatever_the_clock_does() {
 fn what_the_look_before_found_is_no_news() {
     let mut told = Told::default();
     let mut look = |found: &[&str]| {
-        let news: Vec<_> =
-            found.iter().filter(|text| told.is_news((**text).to_owned())).map(|text| (*text).to_owned()).collect();
+        let news: Vec<_> = found
+            .iter()
+            .filter(|text| told.is_news((**text).to_owned()))
+            .map(|text| (*text).to_owned())
+            .collect();
         told.turn();
         news
     };

@@ -118,28 +118,53 @@ impl Reason {
 
     /// Whether another line of the log says it anyway: that of the call, or that of the installation.
     fn has_log_line(self) -> bool {
-        let others =
-            [Self::CapabilityMissing, Self::InterfaceNameIgnored, Self::DetachOrphaned, Self::NetworkStatusRefused];
+        let others = [
+            Self::CapabilityMissing,
+            Self::InterfaceNameIgnored,
+            Self::DetachOrphaned,
+            Self::NetworkStatusRefused,
+        ];
         !others.contains(&self)
     }
 
     /// The reason of a refusal before anything ran, and what to do; none for what passes by itself or is not about the
     /// pod.
     pub fn of_refusal(error: &CniError) -> Option<(Self, &'static str)> {
-        let network = (Self::InvalidNetworkConfig, "correct the configuration of the network");
+        let network = (
+            Self::InvalidNetworkConfig,
+            "correct the configuration of the network",
+        );
         let annotation = (Self::InvalidNetworks, "correct the annotation of the pod");
         let reasons = [
-            (Code::UnknownNetwork, (Self::NoNetworkFound, "create it, or correct the annotation of the pod")),
+            (
+                Code::UnknownNetwork,
+                (
+                    Self::NoNetworkFound,
+                    "create it, or correct the annotation of the pod",
+                ),
+            ),
             (Code::InvalidAnnotation, annotation),
             (Code::InterfaceTaken, annotation),
             (Code::IncompatibleVersion, network),
             (Code::UnsupportedField, network),
             (Code::Decode, network),
             (Code::InvalidConfig, network),
-            (Code::Forbidden, (Self::NetworkForbidden, "select another network, or ask the administrator")),
-            (Code::PluginMissing, (Self::AttachFailed, "install the plugin on the node")),
+            (
+                Code::Forbidden,
+                (
+                    Self::NetworkForbidden,
+                    "select another network, or ask the administrator",
+                ),
+            ),
+            (
+                Code::PluginMissing,
+                (Self::AttachFailed, "install the plugin on the node"),
+            ),
         ];
-        reasons.into_iter().find(|(code, _)| error.is(*code)).map(|(_, reason)| reason)
+        reasons
+            .into_iter()
+            .find(|(code, _)| error.is(*code))
+            .map(|(_, reason)| reason)
     }
 }
 
@@ -155,7 +180,12 @@ impl From<WarningKind> for Reason {
 /// As Multus words it: `Add net1 [10.1.1.5/24 fd00::5/64] from default/lan`.
 pub(super) fn added_interface(attachment: &Attachment, result: &CniResult) -> String {
     let ips: Vec<_> = result.ips.iter().map(|ip| ip.address.to_string()).collect();
-    format!("Add {} [{}] from {}", attachment.ifname, ips.join(" "), attachment.network)
+    format!(
+        "Add {} [{}] from {}",
+        attachment.ifname,
+        ips.join(" "),
+        attachment.network
+    )
 }
 
 /// Takes events and tells of them; clones are the same.
@@ -168,19 +198,29 @@ pub struct Events {
 impl Events {
     /// Events that only go to the log.
     pub(super) fn logged() -> Self {
-        Self { queue: None, dropped: Arc::default() }
+        Self {
+            queue: None,
+            dropped: Arc::default(),
+        }
     }
 
     /// Events that go to the log and to an API server, on behalf of `node`.
     pub(super) fn sent(connection: Arc<Connection>, node: &str, dropped: Arc<AtomicU64>) -> Self {
         let (queue, events) = mpsc::channel(QUEUE);
         tokio::spawn(Sender::new(connection, node, dropped.clone()).run(events));
-        Self { queue: Some(queue), dropped }
+        Self {
+            queue: Some(queue),
+            dropped,
+        }
     }
 
     /// Tells of an event. Never waits.
     pub fn emit(&self, event: Event) {
-        let Event { subject, reason, message } = &event;
+        let Event {
+            subject,
+            reason,
+            message,
+        } = &event;
         let pod = match subject {
             Subject::Pod(pod) => Some(tracing::field::display(pod)),
             Subject::Node => None,

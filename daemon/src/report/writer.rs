@@ -89,15 +89,31 @@ impl Writer {
             events,
             pending: Mutex::default(),
             overdue: AtomicUsize::new(0),
-            again: tokio::sync::Mutex::new(Again { backoff: Backoff::up_to(LONGEST_PAUSE), works: false }),
+            again: tokio::sync::Mutex::new(Again {
+                backoff: Backoff::up_to(LONGEST_PAUSE),
+                works: false,
+            }),
             landed: Notify::new(),
         };
-        Self { inner: Arc::new(inner), closed: CancellationToken::new() }
+        Self {
+            inner: Arc::new(inner),
+            closed: CancellationToken::new(),
+        }
     }
 
     /// Begins to write `text` for a sandbox if it is the newest of its pod: another write for the pod is given up.
-    pub fn write(&self, sandbox: Sandbox, text: String, patience: Duration, is_newest: impl FnOnce() -> bool) -> Write {
-        let entry = Arc::new(Entry { sandbox, cancel: CancellationToken::new(), ended: CancellationToken::new() });
+    pub fn write(
+        &self,
+        sandbox: Sandbox,
+        text: String,
+        patience: Duration,
+        is_newest: impl FnOnce() -> bool,
+    ) -> Write {
+        let entry = Arc::new(Entry {
+            sandbox,
+            cancel: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        });
         let earlier = {
             let mut pending = self.inner.pending();
             // Under the lock: the write of a newer one is begun before it, and was asked about, or takes its place.
@@ -138,7 +154,10 @@ impl Writer {
     /// Ends the write of this sandbox after its present request.
     pub fn cancel(&self, sandbox: &Sandbox) {
         let pending = self.inner.pending();
-        if let Some(entry) = pending.get(&key(&sandbox.pod)).filter(|entry| entry.sandbox.is(sandbox)) {
+        if let Some(entry) = pending
+            .get(&key(&sandbox.pod))
+            .filter(|entry| entry.sandbox.is(sandbox))
+        {
             entry.cancel.cancel();
         }
     }
@@ -165,7 +184,10 @@ impl Inner {
         entry.cancel.cancel();
         let mut pending = self.pending();
         let key = key(&entry.sandbox.pod);
-        if pending.get(&key).is_some_and(|latest| Arc::ptr_eq(latest, entry)) {
+        if pending
+            .get(&key)
+            .is_some_and(|latest| Arc::ptr_eq(latest, entry))
+        {
             pending.remove(&key);
         }
     }
@@ -173,7 +195,10 @@ impl Inner {
     /// Writes until nothing is left to do.
     async fn deliver(&self, entry: &Entry, text: &str, patience: Duration, teller: &Teller) {
         let pod = &entry.sandbox.pod;
-        if ![&pod.namespace, &pod.name].into_iter().all(|name| is_name(name)) {
+        if ![&pod.namespace, &pod.name]
+            .into_iter()
+            .all(|name| is_name(name))
+        {
             return tracing::warn!(%pod, "network-status is not written: no pod can have this name");
         }
         let mut refused = None;
@@ -185,7 +210,9 @@ impl Inner {
             };
             match self.send(entry, &uid, text, patience, teller).await {
                 Sent::Landed => return tracing::debug!(%pod, "network-status is written"),
-                Sent::Cancelled => return tracing::debug!(%pod, "network-status is not wanted any more"),
+                Sent::Cancelled => {
+                    return tracing::debug!(%pod, "network-status is not wanted any more");
+                }
                 // The mirror of a static pod comes and goes with the API server; the pod stays (decision 19).
                 Sent::Refused(refusal) if pod.is_static => {
                     tracing::debug!(%pod, %refusal, "network-status waits for the mirror of the static pod");
@@ -197,7 +224,14 @@ impl Inner {
     }
 
     /// Sends until there is an answer that counts.
-    async fn send(&self, entry: &Entry, uid: &str, text: &str, patience: Duration, teller: &Teller) -> Sent {
+    async fn send(
+        &self,
+        entry: &Entry,
+        uid: &str,
+        text: &str,
+        patience: Duration,
+        teller: &Teller,
+    ) -> Sent {
         let mut turn = None;
         let mut overdue = None;
         loop {
@@ -281,7 +315,11 @@ impl Inner {
             return tracing::info!(%pod, %refusal, "network-status is not written: the pod is gone");
         }
         let message = format!("network-status is not written: {refusal}");
-        self.events.emit(Event { subject: Subject::Pod(pod.clone()), reason: Reason::NetworkStatusRefused, message });
+        self.events.emit(Event {
+            subject: Subject::Pod(pod.clone()),
+            reason: Reason::NetworkStatusRefused,
+            message,
+        });
     }
 }
 

@@ -35,22 +35,37 @@ pub async fn get(socket: &Path, path: &str) -> io::Result<Reply> {
 /// # Errors
 /// Those of [`get`].
 pub async fn post(socket: &Path, path: &str, body: Vec<u8>) -> io::Result<Reply> {
-    exchange(socket, Request::post(path).header(header::CONTENT_TYPE, "application/json"), body).await
+    exchange(
+        socket,
+        Request::post(path).header(header::CONTENT_TYPE, "application/json"),
+        body,
+    )
+    .await
 }
 
 async fn exchange(socket: &Path, request: Builder, body: Vec<u8>) -> io::Result<Reply> {
     let stream = UnixStream::connect(socket).await?;
     // 0 is a process of another PID namespace.
-    let server = stream.peer_cred().ok().and_then(|server| server.pid()).filter(|pid| *pid != 0);
+    let server = stream
+        .peer_cred()
+        .ok()
+        .and_then(|server| server.pid())
+        .filter(|pid| *pid != 0);
     let exchange = async {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // It ends with the sender.
         tokio::spawn(connection);
-        let request = request.header(header::HOST, "plexusd").body(Full::new(Bytes::from(body)))?;
+        let request = request
+            .header(header::HOST, "plexusd")
+            .body(Full::new(Bytes::from(body)))?;
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Reply { status, body, server })
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Reply {
+            status,
+            body,
+            server,
+        })
     };
     exchange.await.map_err(io::Error::other)
 }

@@ -70,7 +70,10 @@ impl Shared {
     async fn waits_for(&self) -> String {
         let state_dir = self.state_dir.clone();
         let holder = tokio::task::spawn_blocking(move || Ledger::waits_for(&state_dir)).await;
-        holder.map_or_else(|panic| panic.to_string(), |holder| format!("plexusd waits for the ledger: {holder}\n"))
+        holder.map_or_else(
+            |panic| panic.to_string(),
+            |holder| format!("plexusd waits for the ledger: {holder}\n"),
+        )
     }
 }
 
@@ -103,8 +106,14 @@ async fn count_as_multus(State(shared): State<Shared>, request: Request, next: N
     let response = next.run(request).await;
     let code = response.status();
     // Anyone can ask for any path; those that are not there count as one.
-    let handler = if code == StatusCode::NOT_FOUND { "NotFound" } else { &path };
-    shared.metrics.multus_request(handler, code.as_u16(), method.as_str());
+    let handler = if code == StatusCode::NOT_FOUND {
+        "NotFound"
+    } else {
+        &path
+    };
+    shared
+        .metrics
+        .multus_request(handler, code.as_u16(), method.as_str());
     response
 }
 
@@ -130,13 +139,23 @@ async fn ready(State(shared): State<Shared>) -> Response {
     if problems.is_empty() {
         StatusCode::OK.into_response()
     } else {
-        (StatusCode::INTERNAL_SERVER_ERROR, problems.join("\n") + "\n").into_response()
+        (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            problems.join("\n") + "\n",
+        )
+            .into_response()
     }
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {
-    let Some(verbs) = shared.verbs().await else { return elsewhere() };
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], verbs.metrics().await).into_response()
+    let Some(verbs) = shared.verbs().await else {
+        return elsewhere();
+    };
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+        verbs.metrics().await,
+    )
+        .into_response()
 }
 
 /// Changes the log level until the daemon ends. The body is a level's name.
@@ -167,21 +186,33 @@ async fn cni(
     let request: wire::Request = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(error) => {
-            return unreadable(&CniError::new(Code::Decode, format!("the request is not JSON of /cni: {error}")));
+            return unreadable(&CniError::new(
+                Code::Decode,
+                format!("the request is not JSON of /cni: {error}"),
+            ));
         }
     };
     drop(body);
     let gone = CancellationToken::new();
     // Dropped with this future when the caller goes away, and after the answer, when nobody listens any more.
     let _guard = gone.clone().drop_guard();
-    let is_status = request.env.get("CNI_COMMAND").is_some_and(|verb| verb == Verb::Status.as_str());
+    let is_status = request
+        .env
+        .get("CNI_COMMAND")
+        .is_some_and(|verb| verb == Verb::Status.as_str());
     let verbs = if is_status {
         None
     } else {
-        let Some(verbs) = shared.verbs().await else { return elsewhere() };
+        let Some(verbs) = shared.verbs().await else {
+            return elsewhere();
+        };
         Some(verbs)
     };
-    let (call, metrics, tasks) = (Call::new(&request), shared.metrics.clone(), shared.tasks.clone());
+    let (call, metrics, tasks) = (
+        Call::new(&request),
+        shared.metrics.clone(),
+        shared.tasks.clone(),
+    );
     // Boxed: it is large, and each layer around it would copy it.
     let serve = Box::pin(async move {
         let host = shared.hosts.of(&caller)?;
@@ -190,12 +221,18 @@ async fn cni(
             None => shared.availability.serve(&request, host, gone).await,
         }
     });
-    match tasks.spawn(async move { call.observe(&metrics, serve).await }).await {
+    match tasks
+        .spawn(async move { call.observe(&metrics, serve).await })
+        .await
+    {
         Ok(Ok(Some(result))) => answered(result),
         Ok(Ok(None)) => StatusCode::OK.into_response(),
         Ok(Err(error)) => refused(&error),
         // It has not panicked; the daemon ends.
-        Err(_) => refused(&CniError::new(Code::TryAgain, "plexusd stopped in the middle of the call")),
+        Err(_) => refused(&CniError::new(
+            Code::TryAgain,
+            "plexusd stopped in the middle of the call",
+        )),
     }
 }
 
@@ -207,7 +244,9 @@ async fn abandon(State(shared): State<Shared>, body: Bytes) -> Response {
             return refused(&CniError::new(Code::Decode, msg));
         }
     };
-    let Some(verbs) = shared.verbs().await else { return elsewhere() };
+    let Some(verbs) = shared.verbs().await else {
+        return elsewhere();
+    };
     match verbs.ledger.abandon(&which).await {
         Ok(abandoned) => json(&abandoned),
         Err(error) => refused(&error.into()),
@@ -221,14 +260,25 @@ fn answered(result: Box<RawValue>) -> Response {
 fn json(value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(error) => refused(&CniError::new(Code::Internal, format!("the answer cannot be written: {error}"))),
+        Err(error) => refused(&CniError::new(
+            Code::Internal,
+            format!("the answer cannot be written: {error}"),
+        )),
     }
 }
 
 /// Nothing was done, and another daemon is or will be at the socket: the caller asks again.
 fn elsewhere() -> Response {
-    let error = CniError::new(Code::TryAgain, "this plexusd serves no more, another does; nothing was done");
-    (StatusCode::SERVICE_UNAVAILABLE, [(header::CONTENT_TYPE, "application/json")], body(&error)).into_response()
+    let error = CniError::new(
+        Code::TryAgain,
+        "this plexusd serves no more, another does; nothing was done",
+    );
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        [(header::CONTENT_TYPE, "application/json")],
+        body(&error),
+    )
+        .into_response()
 }
 
 /// Refuses a request of which it is not known what call it is.
@@ -238,7 +288,12 @@ fn unreadable(error: &CniError) -> Response {
 }
 
 fn refused(error: &CniError) -> Response {
-    (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "application/json")], body(error)).into_response()
+    (
+        StatusCode::BAD_REQUEST,
+        [(header::CONTENT_TYPE, "application/json")],
+        body(error),
+    )
+        .into_response()
 }
 
 fn body(error: &CniError) -> Vec<u8> {

@@ -60,10 +60,21 @@ impl Listener {
     ///
     /// # Errors
     /// The system's, with the path.
-    pub fn bind(dir: &Path, name: &str, allowed_uid: Option<u32>, hosts: Hosts) -> io::Result<Self> {
-        let at = |error: io::Error, path: &Path| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        let close = || std::fs::set_permissions(own_directory(dir)?, PermissionsExt::from_mode(0o700));
+    pub fn bind(
+        dir: &Path,
+        name: &str,
+        allowed_uid: Option<u32>,
+        hosts: Hosts,
+    ) -> io::Result<Self> {
+        let at = |error: io::Error, path: &Path| {
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        };
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir);
+        let close =
+            || std::fs::set_permissions(own_directory(dir)?, PermissionsExt::from_mode(0o700));
         made.and_then(|()| close()).map_err(|e| at(e, dir))?;
         let path = dir.join(name);
         let fresh = temporary(&path);
@@ -76,8 +87,14 @@ impl Listener {
             // From here on it is noticed when another comes or this one goes. Without that, the socket of a daemon that
             // runs is not taken from it.
             let inotify = Inotify::init().map_err(with_limit)?;
-            let gone = WatchMask::DELETE | WatchMask::MOVED_FROM | WatchMask::DELETE_SELF | WatchMask::MOVE_SELF;
-            inotify.watches().add(dir, WatchMask::MOVED_TO | gone | WatchMask::ONLYDIR).map_err(with_limit)?;
+            let gone = WatchMask::DELETE
+                | WatchMask::MOVED_FROM
+                | WatchMask::DELETE_SELF
+                | WatchMask::MOVE_SELF;
+            inotify
+                .watches()
+                .add(dir, WatchMask::MOVED_TO | gone | WatchMask::ONLYDIR)
+                .map_err(with_limit)?;
             let changes = inotify.into_event_stream(vec![0; 4096])?;
             let socket = UnixListener::bind(&fresh)?;
             std::fs::set_permissions(&fresh, PermissionsExt::from_mode(0o600))?;
@@ -86,7 +103,14 @@ impl Listener {
             Ok((socket, identity, changes))
         };
         let (socket, identity, changes) = bind().map_err(|error| at(error, &path))?;
-        Ok(Self { socket, path, allowed_uid, hosts, identity, changes })
+        Ok(Self {
+            socket,
+            path,
+            allowed_uid,
+            hosts,
+            identity,
+            changes,
+        })
     }
 
     /// Binds it again, where it has been taken off its path. Who has come to it already is served.
@@ -140,11 +164,18 @@ impl Listener {
     /// Admits all who have come.
     async fn drain(self, router: &Router, connections: &TaskTracker) {
         // Asked of the kernel and not of the runtime, which may not have heard yet of who has come.
-        let Self { socket, allowed_uid, hosts, .. } = self;
+        let Self {
+            socket,
+            allowed_uid,
+            hosts,
+            ..
+        } = self;
         match socket.into_std() {
             Ok(socket) => {
                 while let Ok((stream, _)) = socket.accept() {
-                    let stream = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream));
+                    let stream = stream
+                        .set_nonblocking(true)
+                        .and_then(|()| UnixStream::from_std(stream));
                     admit(stream, allowed_uid, &hosts, router, connections).await;
                 }
             }
@@ -168,7 +199,12 @@ impl Listener {
     fn place(&self) -> Place {
         match identity(&self.path) {
             Ok(there) if there != self.identity => Place::AnotherDaemons,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
                 Place::Nothing
             }
             // What cannot be looked at is not known to have changed.
@@ -197,7 +233,11 @@ fn sweep(dir: &Path, prefix: &str) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
         let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(prefix)).filter(|_| is_socket) else {
+        let Some(pid) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(prefix))
+            .filter(|_| is_socket)
+        else {
             continue;
         };
         if pid.bytes().all(|byte| byte.is_ascii_digit()) && Path::new("/proc").join(pid).exists() {
@@ -217,7 +257,10 @@ fn own_directory(dir: &Path) -> io::Result<PathBuf> {
     if dir.ancestors().count() > 2 {
         return Ok(dir);
     }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket needs a directory of its own, as /run/plexus"))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "the socket needs a directory of its own, as /run/plexus",
+    ))
 }
 
 async fn admit(
@@ -231,10 +274,12 @@ async fn admit(
         Ok(stream) if is_allowed(&stream, allowed_uid) => {
             // Now, while the caller waits and cannot have gone.
             let caller = hosts.caller(stream.peer_cred().ok().and_then(|peer| peer.pid()));
-            let service = router.clone().map_request(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(caller.clone());
-                request
-            });
+            let service = router
+                .clone()
+                .map_request(move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(caller.clone());
+                    request
+                });
             let service = TowerToHyperService::new(service);
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -262,7 +307,11 @@ fn is_allowed(stream: &UnixStream, allowed_uid: Option<u32>) -> bool {
     match stream.peer_cred() {
         Ok(peer) if peer.uid() == 0 || Some(peer.uid()) == allowed_uid => true,
         Ok(peer) => {
-            tracing::warn!(uid = peer.uid(), pid = peer.pid(), "refused a caller that is not root");
+            tracing::warn!(
+                uid = peer.uid(),
+                pid = peer.pid(),
+                "refused a caller that is not root"
+            );
             false
         }
         Err(error) => {

@@ -67,7 +67,10 @@ impl MetricsListener {
                         .timer(TokioTimer::new())
                         .header_read_timeout(PATIENCE)
                         .keep_alive(false)
-                        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+                        .serve_connection(
+                            TokioIo::new(stream),
+                            TowerToHyperService::new(router.clone()),
+                        );
                     let stop = stop.clone();
                     tasks.spawn(async move {
                         let _permit = permit;

@@ -33,7 +33,10 @@ impl<S> Layer<S> for ApiLayer {
     type Service = ApiService<S>;
 
     fn layer(&self, inner: S) -> ApiService<S> {
-        ApiService { inner, metrics: self.0.clone() }
+        ApiService {
+            inner,
+            metrics: self.0.clone(),
+        }
     }
 }
 
@@ -52,7 +55,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let asked = Asked::of(request.method(), request.uri());
-        let mut measured = Measured { metrics: self.metrics.clone(), asked, start: Instant::now(), answered: false };
+        let mut measured = Measured {
+            metrics: self.metrics.clone(),
+            asked,
+            start: Instant::now(),
+            answered: false,
+        };
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
@@ -76,7 +84,12 @@ struct Measured {
 impl Measured {
     fn end(&mut self, code: &str) {
         self.answered = true;
-        self.metrics.api_answered(self.asked.verb, &self.asked.resource, code, self.start.elapsed());
+        self.metrics.api_answered(
+            self.asked.verb,
+            &self.asked.resource,
+            code,
+            self.start.elapsed(),
+        );
     }
 }
 
@@ -102,7 +115,12 @@ impl Asked {
         let skipped = match path.next() {
             Some("api") => 1,
             Some("apis") => 2,
-            _ => return Self { verb: verb(method, uri, true), resource: "other".to_owned() },
+            _ => {
+                return Self {
+                    verb: verb(method, uri, true),
+                    resource: "other".to_owned(),
+                };
+            }
         };
         let parts: Vec<_> = path.skip(skipped).collect();
         let parts = match parts.as_slice() {
@@ -114,12 +132,19 @@ impl Asked {
             [resource, ..] => (*resource).to_owned(),
             [] => "other".to_owned(),
         };
-        Self { verb: verb(method, uri, parts.len() != 1), resource }
+        Self {
+            verb: verb(method, uri, parts.len() != 1),
+            resource,
+        }
     }
 }
 
 fn verb(method: &Method, uri: &Uri, one: bool) -> &'static str {
-    let watch = |query: &str| query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"));
+    let watch = |query: &str| {
+        query
+            .split('&')
+            .any(|pair| matches!(pair, "watch=true" | "watch=1"))
+    };
     match method.as_str() {
         "GET" if uri.query().is_some_and(watch) => "watch",
         "GET" if one => "get",

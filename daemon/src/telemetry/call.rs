@@ -21,7 +21,13 @@ pub struct Call {
 impl Call {
     /// What a request says of itself, whatever else may be wrong with it.
     pub fn new(request: &Request) -> Self {
-        let get = |key: &str| request.env.get(key).map(String::as_str).filter(|text| !text.is_empty());
+        let get = |key: &str| {
+            request
+                .env
+                .get(key)
+                .map(String::as_str)
+                .filter(|text| !text.is_empty())
+        };
         let verb = get("CNI_COMMAND").and_then(|text| Verb::parse(text).ok());
         let args = CniArgs::parse_lossy(get("CNI_ARGS").unwrap_or_default());
         let pod = args.get("K8S_POD_NAMESPACE").zip(args.get("K8S_POD_NAME"));
@@ -58,21 +64,35 @@ impl Call {
         async {
             let start = Instant::now();
             let in_flight = metrics.call_began(name);
-            let outcome = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-                Err(CniError::new(Code::Internal, "plexusd panicked; its log has the place. Please report it"))
-            });
+            let outcome = AssertUnwindSafe(work)
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| {
+                    Err(CniError::new(
+                        Code::Internal,
+                        "plexusd panicked; its log has the place. Please report it",
+                    ))
+                });
             let took = start.elapsed();
             drop(in_flight);
-            metrics.call_ended(name, outcome.as_ref().err().map_or(0, |error| error.code), took);
+            metrics.call_ended(
+                name,
+                outcome.as_ref().err().map_or(0, |error| error.code),
+                took,
+            );
             let duration_ms = (took.as_secs_f64() * 10_000.0).round() / 10.0;
             match &outcome {
                 // A runtime asks for the status every few seconds.
                 Ok(_) if verb == Some(Verb::Status) => tracing::debug!(duration_ms, "done"),
                 Ok(_) => tracing::info!(duration_ms, "done"),
-                Err(CniError { code, msg, details, .. }) if verb == Some(Verb::Status) => {
+                Err(CniError {
+                    code, msg, details, ..
+                }) if verb == Some(Verb::Status) => {
                     tracing::warn!(code, duration_ms, details, "{msg}");
                 }
-                Err(CniError { code, msg, details, .. }) => tracing::error!(code, duration_ms, details, "{msg}"),
+                Err(CniError {
+                    code, msg, details, ..
+                }) => tracing::error!(code, duration_ms, details, "{msg}"),
             }
             outcome
         }

@@ -18,9 +18,17 @@ pub(super) struct RotatingFile {
 impl RotatingFile {
     /// Opens the file to append to it; makes it, for root alone, where it is missing.
     pub(super) fn open(settings: LogFile) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&settings.path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&settings.path)?;
         let size = file.metadata()?.len();
-        let opened = Self { settings, file, size };
+        let opened = Self {
+            settings,
+            file,
+            size,
+        };
         opened.prune();
         Ok(opened)
     }
@@ -50,7 +58,10 @@ impl RotatingFile {
         for number in (1..=self.backups()).rev() {
             let path = self.backup(number);
             let modified = fs::metadata(&path).and_then(|meta| meta.modified());
-            let age = modified.ok().and_then(|time| time.elapsed().ok()).unwrap_or_default();
+            let age = modified
+                .ok()
+                .and_then(|time| time.elapsed().ok())
+                .unwrap_or_default();
             if number <= self.settings.max_backups && age <= self.settings.max_age {
                 break;
             }
@@ -61,7 +72,9 @@ impl RotatingFile {
 
     /// How many files there are that were put aside.
     fn backups(&self) -> usize {
-        (1..usize::MAX).take_while(|number| self.backup(*number).exists()).count()
+        (1..usize::MAX)
+            .take_while(|number| self.backup(*number).exists())
+            .count()
     }
 
     fn backup(&self, number: usize) -> PathBuf {

@@ -33,24 +33,47 @@ impl Logs {
     /// Starts to log. `PLEXUS_LOG` (as `debug` or `plexusd=debug,kube_client=debug`) wins over the configured level.
     /// A log file that cannot be written is replaced by stderr: pods need their networks all the same.
     pub fn start(settings: &LogSettings) -> Self {
-        let by_env = std::env::var("PLEXUS_LOG").ok().and_then(|text| Targets::from_str(&text).ok());
+        let by_env = std::env::var("PLEXUS_LOG")
+            .ok()
+            .and_then(|text| Targets::from_str(&text).ok());
         let configured = settings.level.as_deref().and_then(targets);
-        let (filter, handle) = reload::Layer::new(by_env.or(configured).unwrap_or_else(|| above(LevelFilter::INFO)));
-        let file = settings.file.clone().map(|file| (file.path.clone(), RotatingFile::open(file)));
+        let (filter, handle) = reload::Layer::new(
+            by_env
+                .or(configured)
+                .unwrap_or_else(|| above(LevelFilter::INFO)),
+        );
+        let file = settings
+            .file
+            .clone()
+            .map(|file| (file.path.clone(), RotatingFile::open(file)));
         let (file, problem) = match file {
             None => (None, None),
             Some((_, Ok(file))) => (Some(file), None),
             Some((path, Err(error))) => (None, Some((path, error))),
         };
-        let output = Output { stderr: settings.stderr || problem.is_some(), file };
-        let lines = fmt::layer().with_writer(Mutex::new(output)).with_target(false).with_ansi(false);
+        let output = Output {
+            stderr: settings.stderr || problem.is_some(),
+            file,
+        };
+        let lines = fmt::layer()
+            .with_writer(Mutex::new(output))
+            .with_target(false)
+            .with_ansi(false);
         let lines = if settings.json {
             // The fields of the call are in `span`, and stay in one place.
-            lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+            lines
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .with_span_list(false)
+                .boxed()
         } else {
             lines.boxed()
         };
-        tracing_subscriber::registry().with(filter).with(lines).init();
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(lines)
+            .init();
         if let Some((path, error)) = problem {
             tracing::error!(path = %path.display(), %error, "the log file cannot be written; logging to stderr");
         }
@@ -71,14 +94,19 @@ impl Logs {
 }
 
 fn targets(name: &str) -> Option<Targets> {
-    LEVELS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, level)| above(*level))
+    LEVELS
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, level)| above(*level))
 }
 
 /// Our own lines from `level` on; of the libraries, whose lines may hold what is not ours to show, only warnings.
 fn above(level: LevelFilter) -> Targets {
     let libraries = Targets::new().with_default(level.min(LevelFilter::WARN));
     // The daemon tells itself what matters of its requests to the API server.
-    libraries.with_target("kube_client", LevelFilter::OFF).with_target("plexusd", level)
+    libraries
+        .with_target("kube_client", LevelFilter::OFF)
+        .with_target("plexusd", level)
 }
 
 /// Where the lines go.
@@ -91,7 +119,11 @@ struct Output {
 impl Write for Output {
     /// One call is one line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let to_stderr = if self.stderr { io::stderr().write_all(line) } else { Ok(()) };
+        let to_stderr = if self.stderr {
+            io::stderr().write_all(line)
+        } else {
+            Ok(())
+        };
         if let Some(file) = &mut self.file {
             file.write_line(line)?;
         }

@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 use labels::Labels;
 
 /// From a DEL of what is deleted already to an ADD at the end of its time.
-const BUCKETS: [f64; 16] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
+const BUCKETS: [f64; 16] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
+];
 
 /// How many plugins have series of their own. Whoever writes definitions can make a plugin be run under any name that
 /// is in the bin directories.
@@ -230,11 +231,18 @@ impl Metrics {
             }),
             registry: new.0.clone(),
         };
-        let start = new.seconds("process_start_time_seconds", "When the daemon started, in seconds since 1970.");
+        let start = new.seconds(
+            "process_start_time_seconds",
+            "When the daemon started, in seconds since 1970.",
+        );
         start.set(process::now());
-        new.gauges("plexus_build_info", "1; the version is in the label.", &["version"])
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
-            .set(1);
+        new.gauges(
+            "plexus_build_info",
+            "1; the version is in the label.",
+            &["version"],
+        )
+        .with_label_values(&[env!("CARGO_PKG_VERSION")])
+        .set(1);
         metrics.begin_at_zero();
         metrics
     }
@@ -263,22 +271,32 @@ impl Metrics {
     /// A call has been answered with this code, 0 for success.
     pub(super) fn call_ended(&self, verb: &str, code: u32, took: Duration) {
         let code = code.to_string();
-        self.codes.bound(&code, |code| self.requests.with_label_values(&[verb, code]).inc());
-        self.request_durations.with_label_values(&[verb]).observe(took.as_secs_f64());
+        self.codes.bound(&code, |code| {
+            self.requests.with_label_values(&[verb, code]).inc()
+        });
+        self.request_durations
+            .with_label_values(&[verb])
+            .observe(took.as_secs_f64());
     }
 
     /// A plugin has run, and whether its run can be used.
     pub fn plugin_ran(&self, plugin: &str, verb: &str, took: Duration, succeeded: bool) {
         self.plugins.bound(plugin, |plugin| {
-            self.plugin_durations.with_label_values(&[plugin, verb]).observe(took.as_secs_f64());
-            self.plugin_failures.with_label_values(&[plugin, verb]).inc_by(u64::from(!succeeded));
+            self.plugin_durations
+                .with_label_values(&[plugin, verb])
+                .observe(took.as_secs_f64());
+            self.plugin_failures
+                .with_label_values(&[plugin, verb])
+                .inc_by(u64::from(!succeeded));
         });
     }
 
     /// Recovery has dealt with one sandbox, or one DEL of the spool: `reason` is one of those that `begin_at_zero`
     /// has.
     pub fn cleaned_up(&self, reason: &str, succeeded: bool) {
-        self.cleanups.with_label_values(&[reason, if succeeded { "done" } else { "failed" }]).inc();
+        self.cleanups
+            .with_label_values(&[reason, if succeeded { "done" } else { "failed" }])
+            .inc();
     }
 
     /// So many sandboxes look gone, and are not believed to be.
@@ -288,24 +306,36 @@ impl Metrics {
 
     /// The API server has begun to answer a request, or has not (`code` is then a word).
     pub(super) fn api_answered(&self, verb: &str, resource: &str, code: &str, took: Duration) {
-        self.api_requests.with_label_values(&[verb, resource, code]).inc();
-        self.api_durations.with_label_values(&[verb, resource]).observe(took.as_secs_f64());
+        self.api_requests
+            .with_label_values(&[verb, resource, code])
+            .inc();
+        self.api_durations
+            .with_label_values(&[verb, resource])
+            .observe(took.as_secs_f64());
     }
 
     /// A request on the socket has been answered, as Multus counts it.
     pub fn multus_request(&self, handler: &str, code: u16, method: &str) {
         if let Some(requests) = &self.multus_requests {
-            requests.with_label_values(&[handler, &code.to_string(), &method.to_ascii_lowercase()]).inc();
+            requests
+                .with_label_values(&[handler, &code.to_string(), &method.to_ascii_lowercase()])
+                .inc();
         }
     }
 
     /// What the slots are now.
     pub fn set_slots(&self, reading: SlotsReading) {
-        let SlotsReading { all, used, waiting: [del, add, recovery] } = reading;
+        let SlotsReading {
+            all,
+            used,
+            waiting: [del, add, recovery],
+        } = reading;
         self.slots.set(count(all));
         self.slots_used.set(count(used));
         for (priority, waiting) in [("del", del), ("add", add), ("recovery", recovery)] {
-            self.slots_waiting.with_label_values(&[priority]).set(count(waiting));
+            self.slots_waiting
+                .with_label_values(&[priority])
+                .set(count(waiting));
         }
     }
 
@@ -320,25 +350,38 @@ impl Metrics {
             ("orphaned", reading.orphaned),
             ("unreadable", reading.unreadable),
         ] {
-            self.ledger_records.with_label_values(&[state]).set(count(records));
+            self.ledger_records
+                .with_label_values(&[state])
+                .set(count(records));
         }
         self.status_pending.set(count(reading.status_pending));
-        self.oldest_cleanup.set(reading.oldest_cleanup.as_secs_f64());
+        self.oldest_cleanup
+            .set(reading.oldest_cleanup.as_secs_f64());
         self.quarantined.set(count(reading.quarantined));
         self.spooled.set(count(reading.spooled));
     }
 
     /// What the store is now.
     pub fn set_cache(&self, reading: CacheReading) {
-        self.cache_objects.with_label_values(&["pods"]).set(count(reading.pods));
-        self.cache_objects.with_label_values(&["definitions"]).set(count(reading.definitions));
+        self.cache_objects
+            .with_label_values(&["pods"])
+            .set(count(reading.pods));
+        self.cache_objects
+            .with_label_values(&["definitions"])
+            .set(count(reading.definitions));
         self.cache_synced.set(i64::from(reading.synced));
-        for (kind, age) in [("pods", reading.pods_age), ("definitions", reading.definitions_age)] {
+        for (kind, age) in [
+            ("pods", reading.pods_age),
+            ("definitions", reading.definitions_age),
+        ] {
             if let Some(age) = age {
-                self.cache_age.with_label_values(&[kind]).set(age.as_secs_f64());
+                self.cache_age
+                    .with_label_values(&[kind])
+                    .set(age.as_secs_f64());
             }
         }
-        self.snapshot_age.set(reading.snapshot_age.unwrap_or_default().as_secs_f64());
+        self.snapshot_age
+            .set(reading.snapshot_age.unwrap_or_default().as_secs_f64());
     }
 
     /// Whether a write of network-status has not been answered in time, as it is now.
@@ -358,12 +401,15 @@ impl Metrics {
 
     /// How many events were given up since the start, as it is now.
     pub fn set_events_dropped(&self, total: u64) {
-        self.events_dropped.inc_by(total.saturating_sub(self.events_dropped.get()));
+        self.events_dropped
+            .inc_by(total.saturating_sub(self.events_dropped.get()));
     }
 
     /// Whether there is such a problem with the installation, as it is now.
     pub fn set_installation_problem(&self, problem: &str, is_there: bool) {
-        self.installation_problems.with_label_values(&[problem]).set(i64::from(is_there));
+        self.installation_problems
+            .with_label_values(&[problem])
+            .set(i64::from(is_there));
     }
 
     /// The runtime's configuration was put back so many times.
@@ -394,7 +440,9 @@ impl Definitions {
     /// Names and labels are constants here, and a test makes all of them: none is invalid, none is there twice.
     fn add<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
         let collector = made.expect("name and labels are valid");
-        self.0.register(Box::new(collector.clone())).expect("the name is the only one of its kind");
+        self.0
+            .register(Box::new(collector.clone()))
+            .expect("the name is the only one of its kind");
         collector
     }
 
@@ -423,7 +471,10 @@ impl Definitions {
     }
 
     fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
-        self.add(HistogramVec::new(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()), labels))
+        self.add(HistogramVec::new(
+            HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()),
+            labels,
+        ))
     }
 }
 

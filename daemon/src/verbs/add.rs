@@ -26,18 +26,32 @@ use crate::telemetry;
 
 impl Verbs {
     /// Attaches a sandbox to its networks and answers with the default network's result (decision 9).
-    pub(super) async fn add(&self, incoming: &Incoming, gone: CancellationToken) -> Result<Box<RawValue>, CniError> {
-        self.try_add(incoming, gone).await.map_err(|error| error.context(incoming.subject()))
+    pub(super) async fn add(
+        &self,
+        incoming: &Incoming,
+        gone: CancellationToken,
+    ) -> Result<Box<RawValue>, CniError> {
+        self.try_add(incoming, gone)
+            .await
+            .map_err(|error| error.context(incoming.subject()))
     }
 
-    async fn try_add(&self, incoming: &Incoming, gone: CancellationToken) -> Result<Box<RawValue>, CniError> {
+    async fn try_add(
+        &self,
+        incoming: &Incoming,
+        gone: CancellationToken,
+    ) -> Result<Box<RawValue>, CniError> {
         if incoming.config.raw("prevResult").is_some() {
             // Running behind another plugin would need its interfaces in our answer (P-082).
-            let msg = "the configuration has prevResult; Plexus must be the first plugin of its list";
+            let msg =
+                "the configuration has prevResult; Plexus must be the first plugin of its list";
             return Err(CniError::new(Code::InvalidConfig, msg));
         }
         let env = &incoming.env;
-        let lane = self.ledger.begin_add(&env.container_id, &env.ifname).await?;
+        let lane = self
+            .ledger
+            .begin_add(&env.container_id, &env.ifname)
+            .await?;
         let is_first = refuse_second(&lane, &env.ifname)?;
         let call = incoming.delegate_call(incoming.settings.add_timeout, gone);
         let prepared = self.prepare(incoming, &call).await.inspect_err(|_| {
@@ -49,11 +63,26 @@ impl Verbs {
         let (netns, planned) = prepared?;
         let record = lane.plan(planned).await?;
         let subject = incoming.subject();
-        let turn = Some(self.delegates.turn(Priority::Add, &subject, &record.planned.attachments).await);
-        let mut adding = Adding { verbs: self, incoming, call, netns, lane: &lane, record, results: Vec::new(), turn };
+        let turn = Some(
+            self.delegates
+                .turn(Priority::Add, &subject, &record.planned.attachments)
+                .await,
+        );
+        let mut adding = Adding {
+            verbs: self,
+            incoming,
+            call,
+            netns,
+            lane: &lane,
+            record,
+            results: Vec::new(),
+            turn,
+        };
         let outcome = caught(adding.run()).await;
         let Err(error) = outcome else { return outcome };
-        let Adding { call, record, turn, .. } = adding;
+        let Adding {
+            call, record, turn, ..
+        } = adding;
         if !call.cancel.is_cancelled() {
             self.reporter.event(
                 &record.planned.pod,
@@ -63,23 +92,41 @@ impl Verbs {
         }
         let _turn = match turn {
             Some(turn) => turn,
-            None => self.delegates.turn(Priority::Del, &subject, &record.planned.attachments).await,
+            None => {
+                self.delegates
+                    .turn(Priority::Del, &subject, &record.planned.attachments)
+                    .await
+            }
         };
         let nothing_made = record.attachments.iter().all(|state| state.added.is_none());
-        let undo = Undo { host: call.host, netns: env.netns.clone(), path: call.path, env: call.env };
-        let undone = self.undo(&lane, record, undo, incoming.settings.del_timeout).await;
+        let undo = Undo {
+            host: call.host,
+            netns: env.netns.clone(),
+            path: call.path,
+            env: call.env,
+        };
+        let undone = self
+            .undo(&lane, record, undo, incoming.settings.del_timeout)
+            .await;
         if let Err(failures) = &undone {
             tracing::warn!(pod = %incoming.pod, %failures, "rollback is not complete; it will be tried again");
         }
         // Code 3 tells the runtime that there is nothing to clean up (P-041, decision 24).
         if error.is(Code::UnknownContainer) && !(nothing_made && undone.is_ok()) {
-            return Err(CniError { code: Code::PluginFailed as u32, ..error });
+            return Err(CniError {
+                code: Code::PluginFailed as u32,
+                ..error
+            });
         }
         Err(error)
     }
 
     /// What to attach, of which every plugin is there; nothing has run. Tells the pod where it is refused.
-    async fn prepare(&self, incoming: &Incoming, call: &Call) -> Result<(Netns, Planned), CniError> {
+    async fn prepare(
+        &self,
+        incoming: &Incoming,
+        call: &Call,
+    ) -> Result<(Netns, Planned), CniError> {
         let path = Path::new(incoming.env.netns.as_deref().unwrap_or_default());
         let mut netns = Netns::open(path, &incoming.host).await?;
         let planned = self.plan(incoming, call, &mut netns).await;
@@ -93,8 +140,18 @@ impl Verbs {
         Ok((netns, planned))
     }
 
-    async fn plan(&self, incoming: &Incoming, call: &Call, netns: &mut Netns) -> Result<Planned, CniError> {
-        let links = netns.links().await?.into_iter().map(|link| link.name).collect();
+    async fn plan(
+        &self,
+        incoming: &Incoming,
+        call: &Call,
+        netns: &mut Netns,
+    ) -> Result<Planned, CniError> {
+        let links = netns
+            .links()
+            .await?
+            .into_iter()
+            .map(|link| link.name)
+            .collect();
         let asked = incoming.asked()?;
         let (store, live) = (&self.store, self.live.as_deref());
         let snapshot = tokio::select! {
@@ -125,7 +182,8 @@ impl Verbs {
     /// Tells the pod why nothing is attached, where that is about the pod.
     fn tell_refusal(&self, incoming: &Incoming, error: &CniError) {
         if let Some((reason, remedy)) = Reason::of_refusal(error) {
-            self.reporter.event(&incoming.pod, reason, format!("{}; {remedy}", error.msg));
+            self.reporter
+                .event(&incoming.pod, reason, format!("{}; {remedy}", error.msg));
         }
     }
 }
@@ -157,14 +215,19 @@ impl Adding<'_> {
             return Err(caller_gone());
         }
         let planned = &self.record.planned;
-        self.verbs.reporter.attached(&planned.pod, &planned.attachments, &self.results);
+        self.verbs
+            .reporter
+            .attached(&planned.pod, &planned.attachments, &self.results);
         Ok(answer)
     }
 
     /// The default network's result on the wire. One that the runtime's version cannot express is refused while it can
     /// still be undone.
     fn answer(&self) -> Result<Box<RawValue>, CniError> {
-        let default = self.results.first().ok_or_else(|| CniError::new(Code::Internal, "a plan without a network"))?;
+        let default = self
+            .results
+            .first()
+            .ok_or_else(|| CniError::new(Code::Internal, "a plan without a network"))?;
         default.to_version(self.incoming.version)?;
         Ok(default.to_version(Version::LATEST)?.raw().to_owned())
     }
@@ -180,18 +243,26 @@ impl Adding<'_> {
             let msg = "the sandbox has a link of this name already";
             return Err(CniError::new(Code::InterfaceTaken, msg).context(context));
         }
-        self.lane.append(&mut self.record, Line::Started { index })?;
+        self.lane
+            .append(&mut self.record, Line::Started { index })?;
         let result = match self.verbs.delegates.add(&self.call, &attachment).await {
             Ok(result) => result,
             Err(AddError { error, ran }) => {
                 if !ran {
                     // Its DEL would fail as its ADD did, for ever.
-                    self.lane.append(&mut self.record, Line::Deleted { index })?;
+                    self.lane
+                        .append(&mut self.record, Line::Deleted { index })?;
                 }
                 return Err(error.context(context));
             }
         };
-        self.lane.append(&mut self.record, Line::Added { index, result: result.raw().to_owned() })?;
+        self.lane.append(
+            &mut self.record,
+            Line::Added {
+                index,
+                result: result.raw().to_owned(),
+            },
+        )?;
         self.results.push(result);
         Ok(())
     }
@@ -200,11 +271,17 @@ impl Adding<'_> {
     /// what the kernel does (K-042).
     async fn move_default_routes(&mut self) -> Result<(), CniError> {
         let planned = &self.record.planned;
-        let changed =
-            routes::apply(&mut self.netns, &planned.attachments, planned.default_routes, &mut self.results).await?;
+        let changed = routes::apply(
+            &mut self.netns,
+            &planned.attachments,
+            planned.default_routes,
+            &mut self.results,
+        )
+        .await?;
         for index in changed {
             let result = self.results[index].raw().to_owned();
-            self.lane.append(&mut self.record, Line::Added { index, result })?;
+            self.lane
+                .append(&mut self.record, Line::Added { index, result })?;
         }
         Ok(())
     }
@@ -213,20 +290,35 @@ impl Adding<'_> {
     async fn report(&mut self) -> Result<(), CniError> {
         // The plugins have run. Whoever waits for a turn need not wait for the API server as well.
         self.turn = None;
-        let Settings { status_required, status_wait, .. } = self.incoming.settings;
+        let Settings {
+            status_required,
+            status_wait,
+            ..
+        } = self.incoming.settings;
         let reporter = &self.verbs.reporter;
         let planned = &self.record.planned;
         let is_overdue = reporter.is_overdue() && !status_required;
-        let limit = if is_overdue { Duration::ZERO } else { status_wait };
+        let limit = if is_overdue {
+            Duration::ZERO
+        } else {
+            status_wait
+        };
         let sandbox = sandbox(planned);
         let ledger = &self.verbs.ledger;
         let is_newest = || ledger.is_newest(planned, &self.verbs.boot_id);
-        let write = reporter.network_status(sandbox, &planned.attachments, &self.results, status_wait, is_newest);
+        let write = reporter.network_status(
+            sandbox,
+            &planned.attachments,
+            &self.results,
+            status_wait,
+            is_newest,
+        );
         let mut write = write.await;
         match write.done_within(limit, status_required).await {
             Ok(()) => Ok(self.lane.append(&mut self.record, Line::StatusWritten)?),
             Err(error) if status_required && error != NotYet::NoMirror => {
-                let msg = format!("network-status cannot be written, and statusRequired is set: {error}");
+                let msg =
+                    format!("network-status cannot be written, and statusRequired is set: {error}");
                 Err(CniError::new(Code::TryAgain, msg))
             }
             Err(error) => {
@@ -245,9 +337,15 @@ impl Adding<'_> {
 /// What `work` comes to; a panic is an error as any other, and is undone as any other (P-046).
 async fn caught<T>(work: impl Future<Output = Result<T, CniError>>) -> Result<T, CniError> {
     // What the panic interrupted is looked at no more, but for the record, which says what was begun.
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-        Err(CniError::new(Code::Internal, "plexusd panicked; its log has the place. Please report it"))
-    })
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            Err(CniError::new(
+                Code::Internal,
+                "plexusd panicked; its log has the place. Please report it",
+            ))
+        })
 }
 
 /// A (container, interface) that is recorded is attached, and stays so (P-081). A record that cannot be read is out of
@@ -256,8 +354,15 @@ fn refuse_second(lane: &AddLane, ifname: &str) -> Result<bool, LedgerError> {
     match lane.load(ifname) {
         Ok(None) => Ok(true),
         Ok(Some(record)) => {
-            let Planned { container_id, ifname, .. } = record.planned;
-            Err(LedgerError::AlreadyAttached { container_id, ifname })
+            let Planned {
+                container_id,
+                ifname,
+                ..
+            } = record.planned;
+            Err(LedgerError::AlreadyAttached {
+                container_id,
+                ifname,
+            })
         }
         Err(error) if error.is_quarantined() => {
             tracing::error!(%error, "the record of an earlier ADD cannot be read");
@@ -268,7 +373,10 @@ fn refuse_second(lane: &AddLane, ifname: &str) -> Result<bool, LedgerError> {
 }
 
 fn caller_gone() -> CniError {
-    CniError::new(Code::TryAgain, "the runtime went away in the middle of the call")
+    CniError::new(
+        Code::TryAgain,
+        "the runtime went away in the middle of the call",
+    )
 }
 
 #[cfg(test)]
@@ -285,9 +393,15 @@ mod tests {
             panic!("as a defect would")
         });
         let error = outcome.await.expect_err("it panicked");
-        assert!(error.code >= 100 && error.msg.contains("panicked"), "{error}");
+        assert!(
+            error.code >= 100 && error.msg.contains("panicked"),
+            "{error}"
+        );
         assert_eq!(caught(async { Ok(7) }).await, Ok(7));
         let refused = CniError::new(Code::TryAgain, "later");
-        assert_eq!(caught::<u8>(async { Err(refused.clone()) }).await, Err(refused));
+        assert_eq!(
+            caught::<u8>(async { Err(refused.clone()) }).await,
+            Err(refused)
+        );
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use plexus_api::cni::{
-    CniArgs, CniEnv, CniError, Code, RawMap, Verb, Version, validate_network_name, validate_pod_argument,
+    CniArgs, CniEnv, CniError, Code, RawMap, Verb, Version, validate_network_name,
+    validate_pod_argument,
 };
 use plexus_api::json::{MAX_CONFIG, check_limits};
 use plexus_api::wire::{Moment, Request};
@@ -57,8 +58,12 @@ impl Incoming {
         let text = std::str::from_utf8(&request.config)
             .map_err(|_| CniError::new(Code::Decode, "the configuration on stdin is not UTF-8"))?;
         check_limits(text.as_bytes(), MAX_CONFIG)?;
-        let config = Fields::parse(text)
-            .map_err(|error| CniError::new(Code::Decode, format!("the configuration on stdin is {error}")))?;
+        let config = Fields::parse(text).map_err(|error| {
+            CniError::new(
+                Code::Decode,
+                format!("the configuration on stdin is {error}"),
+            )
+        })?;
         validate_network_name(&config.text("name").ok().flatten().unwrap_or_default())?;
         let version = Version::from_key(config.text("cniVersion").ok().flatten().as_deref())?;
         let oldest = match env.verb {
@@ -67,7 +72,10 @@ impl Incoming {
             Verb::Add | Verb::Del | Verb::Version => Version::V0_1_0,
         };
         if version < oldest {
-            let msg = format!("{} needs cniVersion {oldest}, the configuration has {version}", env.verb);
+            let msg = format!(
+                "{} needs cniVersion {oldest}, the configuration has {version}",
+                env.verb
+            );
             return Err(CniError::new(Code::IncompatibleVersion, msg));
         }
         let settings = match Settings::read(&config.clone().overlaid_by(file)) {
@@ -104,8 +112,13 @@ impl Incoming {
             let msg = "ADD needs K8S_POD_NAMESPACE and K8S_POD_NAME in CNI_ARGS";
             return Err(CniError::new(Code::InvalidEnvironment, msg));
         }
-        let pass_on = request.env.iter().filter(|(key, _)| PASSED_ON.contains(&key.as_str()));
-        let pass_on = pass_on.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let pass_on = request
+            .env
+            .iter()
+            .filter(|(key, _)| PASSED_ON.contains(&key.as_str()));
+        let pass_on = pass_on
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         Ok(Self {
             host,
             env,
@@ -127,8 +140,12 @@ impl Incoming {
     pub fn asked(&self) -> Result<Asked, CniError> {
         let runtime_config = match self.config.raw("runtimeConfig") {
             None => RawMap::new(),
-            Some(raw) => serde_json::from_str(raw.get())
-                .map_err(|_| CniError::new(Code::InvalidConfig, "\"runtimeConfig\" on stdin must be an object"))?,
+            Some(raw) => serde_json::from_str(raw.get()).map_err(|_| {
+                CniError::new(
+                    Code::InvalidConfig,
+                    "\"runtimeConfig\" on stdin must be an object",
+                )
+            })?,
         };
         Ok(Asked {
             ifname: self.env.ifname.clone(),
@@ -154,7 +171,9 @@ impl Incoming {
     /// The words that an error begins with: which pod, or which container where the pod is not known.
     pub fn subject(&self) -> String {
         if self.pod.name.is_empty() {
-            format!("{} {}", self.env.verb, self.env.container_id).trim_end().to_owned()
+            format!("{} {}", self.env.verb, self.env.container_id)
+                .trim_end()
+                .to_owned()
         } else {
             format!("{} pod {}", self.env.verb, self.pod)
         }

@@ -13,7 +13,9 @@ use crate::telemetry;
 impl Verbs {
     /// Detaches a sandbox. Succeeds where there is nothing to detach (P-087).
     pub(super) async fn del(&self, incoming: &Incoming) -> Result<(), CniError> {
-        self.try_del(incoming).await.map_err(|error| error.context(incoming.subject()).for_del())
+        self.try_del(incoming)
+            .await
+            .map_err(|error| error.context(incoming.subject()).for_del())
     }
 
     async fn try_del(&self, incoming: &Incoming) -> Result<(), CniError> {
@@ -45,7 +47,14 @@ impl Verbs {
             return Ok(());
         };
         telemetry::Call::record_networks(&record.planned.networks());
-        let _turn = self.delegates.turn(Priority::Del, &incoming.subject(), &record.planned.attachments).await;
+        let _turn = self
+            .delegates
+            .turn(
+                Priority::Del,
+                &incoming.subject(),
+                &record.planned.attachments,
+            )
+            .await;
         let undo = Undo {
             host: incoming.host.clone(),
             // The runtime's value, even where it is empty: a recorded path may be another sandbox's by now.
@@ -53,7 +62,10 @@ impl Verbs {
             path: env.path.clone(),
             env: incoming.pass_on.clone(),
         };
-        match self.undo(&lane, record, undo, incoming.settings.del_timeout).await {
+        match self
+            .undo(&lane, record, undo, incoming.settings.del_timeout)
+            .await
+        {
             Ok(()) => Ok(()),
             Err(failures) => self.show_or_orphan(incoming, &lane, failures),
         }
@@ -61,11 +73,25 @@ impl Verbs {
 
     /// Decision 12: a runtime that tries again sees the first failures; then the pod is let go, and recovery goes on
     /// with its record.
-    fn show_or_orphan(&self, incoming: &Incoming, lane: &Lane, failures: Failures) -> Result<(), CniError> {
-        let Some(mut record) = lane.load(&incoming.env.ifname)? else { return Err(failures.into()) };
+    fn show_or_orphan(
+        &self,
+        incoming: &Incoming,
+        lane: &Lane,
+        failures: Failures,
+    ) -> Result<(), CniError> {
+        let Some(mut record) = lane.load(&incoming.env.ifname)? else {
+            return Err(failures.into());
+        };
         let pod = record.planned.pod.clone();
-        if !record.del_failures.exhausted(incoming.settings.orphan_after) {
-            self.reporter.event(&pod, Reason::DetachFailed, format!("{failures}; the runtime will try again"));
+        if !record
+            .del_failures
+            .exhausted(incoming.settings.orphan_after)
+        {
+            self.reporter.event(
+                &pod,
+                Reason::DetachFailed,
+                format!("{failures}; the runtime will try again"),
+            );
             return Err(failures.into());
         }
         if !record.orphaned {

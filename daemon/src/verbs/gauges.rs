@@ -52,7 +52,11 @@ fn read_ledger(dir: &Path) -> Result<LedgerReading, LedgerError> {
                 reading.status_pending += usize::from(!record.status_written);
             }
             phase @ (Phase::Deleting | Phase::Orphaned) => {
-                let records = if phase == Phase::Orphaned { &mut reading.orphaned } else { &mut reading.deleting };
+                let records = if phase == Phase::Orphaned {
+                    &mut reading.orphaned
+                } else {
+                    &mut reading.deleting
+                };
                 *records += 1;
                 let failures = &record.del_failures;
                 if failures.count > 0 {

@@ -33,10 +33,19 @@ impl Verbs {
         let list = valid_attachments(incoming)?;
         let (stale, mut errors) = self.stale(&list).await?;
         for (key, created_unix_ms) in &stale {
-            errors.extend(self.delete_stale(incoming, key, *created_unix_ms).await.err().unwrap_or_default());
+            errors.extend(
+                self.delete_stale(incoming, key, *created_unix_ms)
+                    .await
+                    .err()
+                    .unwrap_or_default(),
+            );
         }
         errors.extend(self.ask_plugins(incoming, &Valid { list, stale }).await);
-        if errors.is_empty() { Ok(()) } else { Err(CniError::from(Failures(errors)).context("GC")) }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(CniError::from(Failures(errors)).context("GC"))
+        }
     }
 
     /// The sandboxes that are not on the list. An ADD in flight cannot be on it, and is not to be deleted for that.
@@ -51,7 +60,14 @@ impl Verbs {
                 }
                 Err(LedgerError::Corrupt { .. }) => {
                     // In its lane, a damaged one is moved out of the way.
-                    errors.extend(self.ledger.lane(&key.0).await.load(&key.1).err().map(CniError::from));
+                    errors.extend(
+                        self.ledger
+                            .lane(&key.0)
+                            .await
+                            .load(&key.1)
+                            .err()
+                            .map(CniError::from),
+                    );
                 }
                 // It is met again before the plugins are asked.
                 Err(_) => {}
@@ -69,21 +85,34 @@ impl Verbs {
     ) -> Result<(), Vec<CniError>> {
         let lane = self.ledger.lane(container_id).await;
         let record = lane.load(ifname).map_err(|error| vec![error.into()])?;
-        let Some(record) = record.filter(|record| record.planned.created_unix_ms == created_unix_ms) else {
+        let Some(record) =
+            record.filter(|record| record.planned.created_unix_ms == created_unix_ms)
+        else {
             return Ok(());
         };
         tracing::info!(container_id, ifname, pod = %record.planned.pod, "GC: not listed by the runtime");
         let pod = format!("pod {}", record.planned.pod);
         let call = format!("GC of {pod}");
-        let _turn = self.delegates.turn(Priority::Del, &call, &record.planned.attachments).await;
+        let _turn = self
+            .delegates
+            .turn(Priority::Del, &call, &record.planned.attachments)
+            .await;
         let undo = Undo {
             host: incoming.host.clone(),
             netns: self.recorded_netns(&record, &incoming.host).await,
             path: incoming.env.path.clone(),
             env: incoming.pass_on.clone(),
         };
-        let undone = self.undo(&lane, record, undo, incoming.settings.del_timeout).await;
-        undone.map_err(|failures| failures.0.into_iter().map(|error| error.context(&pod)).collect())
+        let undone = self
+            .undo(&lane, record, undo, incoming.settings.del_timeout)
+            .await;
+        undone.map_err(|failures| {
+            failures
+                .0
+                .into_iter()
+                .map(|error| error.context(&pod))
+                .collect()
+        })
     }
 
     /// GC of the default networks and of those that anything lives on, side by side: one that waits does not keep the
@@ -92,18 +121,26 @@ impl Verbs {
         let one = self.delegates.one_gc().await;
         let mut networks = Networks::default();
         match gather::default_networks(&self.store, &self.primary, &incoming.settings).await {
-            Ok(found) => found.iter().for_each(|network| networks.add(&network.config)),
+            Ok(found) => found
+                .iter()
+                .for_each(|network| networks.add(&network.config)),
             Err(error) => tracing::warn!(%error, "GC: the default networks are left out"),
         }
         let all = self.for_each_living(valid, |planned| {
-            planned.attachments.iter().for_each(|attachment| networks.add(&attachment.config));
+            planned
+                .attachments
+                .iter()
+                .for_each(|attachment| networks.add(&attachment.config));
         });
         match all {
             Ok(true) => {}
             Ok(false) => return Vec::new(),
             Err(error) => return vec![error.into()],
         }
-        let asked = networks.0.iter().map(|(name, configs)| self.ask_plugins_of(&one, incoming, name, configs, valid));
+        let asked = networks
+            .0
+            .iter()
+            .map(|(name, configs)| self.ask_plugins_of(&one, incoming, name, configs, valid));
         join_all(asked).await.into_iter().flatten().collect()
     }
 
@@ -121,7 +158,10 @@ impl Verbs {
         };
         let mut living = Vec::new();
         let all = self.for_each_living(valid, |planned| {
-            let here = planned.attachments.into_iter().filter(|attachment| attachment.config.name == name);
+            let here = planned
+                .attachments
+                .into_iter()
+                .filter(|attachment| attachment.config.name == name);
             living.extend(here.map(|attachment| ValidAttachment {
                 container_id: planned.container_id.clone(),
                 ifname: attachment.ifname,
@@ -135,31 +175,53 @@ impl Verbs {
         let call = incoming.delegate_call(incoming.settings.add_timeout, CancellationToken::new());
         let mut errors = Vec::new();
         for network in configs.values() {
-            errors.extend(self.delegates.gc(&call, network, &living).await.err().unwrap_or_default());
+            errors.extend(
+                self.delegates
+                    .gc(&call, network, &living)
+                    .await
+                    .err()
+                    .unwrap_or_default(),
+            );
         }
         errors
     }
 
     /// Looks at all sandboxes but those that GC was to delete. False where another is on the list of the runtime: it was
     /// attached by another, or its record is damaged, and plugins would delete it, because we cannot list it.
-    fn for_each_living(&self, valid: &Valid, mut each: impl FnMut(Planned)) -> Result<bool, LedgerError> {
+    fn for_each_living(
+        &self,
+        valid: &Valid,
+        mut each: impl FnMut(Planned),
+    ) -> Result<bool, LedgerError> {
         let (keys, adds) = self.ledger.keys_and_adds()?;
-        let mut unknown: BTreeSet<_> = valid.list.difference(&adds.into_iter().collect()).cloned().collect();
+        let mut unknown: BTreeSet<_> = valid
+            .list
+            .difference(&adds.into_iter().collect())
+            .cloned()
+            .collect();
         for key in keys {
             let record = self.ledger.read(&key.0, &key.1)?;
-            let living = |record: &Record| valid.stale.get(&key) != Some(&record.planned.created_unix_ms);
+            let living =
+                |record: &Record| valid.stale.get(&key) != Some(&record.planned.created_unix_ms);
             if let Some(record) = record.filter(living) {
                 unknown.remove(&key);
                 each(record.planned);
             }
         }
-        unknown.retain(|(container_id, ifname)| !self.ledger.recently_deleted(container_id, ifname));
+        unknown
+            .retain(|(container_id, ifname)| !self.ledger.recently_deleted(container_id, ifname));
         if unknown.is_empty() {
             return Ok(true);
         }
-        let unknown: Vec<_> = unknown.iter().map(|(container_id, ifname)| format!("{container_id}/{ifname}")).collect();
+        let unknown: Vec<_> = unknown
+            .iter()
+            .map(|(container_id, ifname)| format!("{container_id}/{ifname}"))
+            .collect();
         let unknown = unknown.join(", ");
-        tracing::warn!(unknown, "GC: the plugins are not asked, their attachments are not all known");
+        tracing::warn!(
+            unknown,
+            "GC: the plugins are not asked, their attachments are not all known"
+        );
         Ok(false)
     }
 }
@@ -192,7 +254,10 @@ impl Networks {
             }
         }
         let text = serde_json::to_string(&config).unwrap_or_default();
-        self.0.entry(config.name.clone()).or_default().insert(text, config);
+        self.0
+            .entry(config.name.clone())
+            .or_default()
+            .insert(text, config);
     }
 }
 
@@ -201,9 +266,18 @@ impl Networks {
 fn valid_attachments(incoming: &Incoming) -> Result<BTreeSet<Key>, CniError> {
     let keys = ["cni.dev/valid-attachments", "cni.dev/attachments"];
     let Some(key) = keys.into_iter().find(|key| incoming.config.has(key)) else {
-        let msg = format!("GC: the configuration has neither {:?} nor {:?}", keys[0], keys[1]);
+        let msg = format!(
+            "GC: the configuration has neither {:?} nor {:?}",
+            keys[0], keys[1]
+        );
         return Err(CniError::new(Code::InvalidConfig, msg));
     };
-    let listed: Option<Vec<Listed>> = incoming.config.get(key, "a list of objects with containerID and ifname")?;
-    Ok(listed.unwrap_or_default().into_iter().map(|listed| (listed.container_id, listed.ifname)).collect())
+    let listed: Option<Vec<Listed>> = incoming
+        .config
+        .get(key, "a list of objects with containerID and ifname")?;
+    Ok(listed
+        .unwrap_or_default()
+        .into_iter()
+        .map(|listed| (listed.container_id, listed.ifname))
+        .collect())
 }

@@ -35,7 +35,11 @@ impl Verbs {
         let reason = match problem.kind {
             Kind::Shadowed => Reason::CNIConfigShadowed,
             Kind::Contested => Reason::CNIConfigContested,
-            Kind::Pending | Kind::DefaultNetwork | Kind::Shim | Kind::Unpublished | Kind::Leaving => return,
+            Kind::Pending
+            | Kind::DefaultNetwork
+            | Kind::Shim
+            | Kind::Unpublished
+            | Kind::Leaving => return,
         };
         self.reporter.node_event(reason, &problem.text);
     }

@@ -30,11 +30,17 @@ impl Verbs {
                 return;
             }
         };
-        let _turn = self.delegates.turn(Priority::Del, &incoming.subject(), &attachments).await;
+        let _turn = self
+            .delegates
+            .turn(Priority::Del, &incoming.subject(), &attachments)
+            .await;
         let mut shares = Shares::of(incoming.settings.del_timeout, attachments.len());
         for attachment in attachments.iter().rev() {
             let Some(deadline) = shares.next() else {
-                tracing::warn!(network = attachment.network, "DEL of an unknown container: no time is left");
+                tracing::warn!(
+                    network = attachment.network,
+                    "DEL of an unknown container: no time is left"
+                );
                 continue;
             };
             let call = incoming.delegate_call(deadline - Instant::now(), CancellationToken::new());
@@ -47,23 +53,45 @@ impl Verbs {
     /// The interfaces that the records of a container have: its ADD under another name made them, and they stay.
     fn recorded_interfaces(&self, lane: &Lane) -> BTreeSet<String> {
         let ifnames = lane.interfaces().unwrap_or_default();
-        let records = ifnames.iter().filter_map(|ifname| self.ledger.read(lane.container_id(), ifname).ok()?);
-        records.flat_map(|record| record.planned.attachments).map(|attachment| attachment.ifname).collect()
+        let records = ifnames
+            .iter()
+            .filter_map(|ifname| self.ledger.read(lane.container_id(), ifname).ok()?);
+        records
+            .flat_map(|record| record.planned.attachments)
+            .map(|attachment| attachment.ifname)
+            .collect()
     }
 
     async fn rebuild(&self, incoming: &Incoming) -> Result<Vec<Attachment>, CniError> {
         let mut asked = incoming.asked()?;
-        let PodRef { namespace, name, uid, .. } = &incoming.pod;
+        let PodRef {
+            namespace,
+            name,
+            uid,
+            ..
+        } = &incoming.pod;
         // Without a UID in the call, a pod that has one may be another.
         let same = |pod: &Pod| pod.answers_to(uid) && (pod.uid.is_empty() || !uid.is_empty());
-        if !asked.has_annotations() && !self.store.pod(namespace, name).is_some_and(|pod| same(&pod)) {
+        if !asked.has_annotations()
+            && !self
+                .store
+                .pod(namespace, name)
+                .is_some_and(|pod| same(&pod))
+        {
             // Another pod of that name, or none: its annotations are not this sandbox's (P-019).
             asked = asked.without_annotations();
         }
         let now = Instant::now();
-        let snapshot =
-            gather::snapshot(&self.store, None, &self.primary, &incoming.settings, &asked, BTreeSet::new(), now)
-                .await?;
+        let snapshot = gather::snapshot(
+            &self.store,
+            None,
+            &self.primary,
+            &incoming.settings,
+            &asked,
+            BTreeSet::new(),
+            now,
+        )
+        .await?;
         Ok(plan(&snapshot)?.attachments)
     }
 }

@@ -54,7 +54,11 @@ impl Leftover {
     pub fn new(record: &Record, reason: Reason) -> Self {
         let planned = &record.planned;
         let key = (planned.container_id.clone(), planned.ifname.clone());
-        Self { key, created_unix_ms: planned.created_unix_ms, reason }
+        Self {
+            key,
+            created_unix_ms: planned.created_unix_ms,
+            reason,
+        }
     }
 
     /// Whether `record` is still what was seen: an ADD that was in flight may have finished since, and a key can come
@@ -88,15 +92,31 @@ impl Verbs {
         }
         let pod = record.planned.pod.clone();
         let call = format!("recovery of pod {pod}");
-        let _turn = self.delegates.turn(Priority::Recovery, &call, &record.planned.attachments).await;
-        let netns = if reason == Reason::Dead { None } else { self.recorded_netns(&record, &host).await };
-        let undo = Undo { host, netns, path: Vec::new(), env: BTreeMap::new() };
-        let undone = self.undo(&lane, record, undo, self.settings.del_timeout).await;
+        let _turn = self
+            .delegates
+            .turn(Priority::Recovery, &call, &record.planned.attachments)
+            .await;
+        let netns = if reason == Reason::Dead {
+            None
+        } else {
+            self.recorded_netns(&record, &host).await
+        };
+        let undo = Undo {
+            host,
+            netns,
+            path: Vec::new(),
+            env: BTreeMap::new(),
+        };
+        let undone = self
+            .undo(&lane, record, undo, self.settings.del_timeout)
+            .await;
         self.metrics.cleaned_up(reason.as_str(), undone.is_ok());
         match undone {
             Ok(()) => tracing::info!(%pod, container_id, ifname, ?reason, "recovery: cleaned up"),
             // The next look tells of it, with all that fail for the same cause.
-            Err(failures) => tracing::debug!(%pod, container_id, ifname, ?reason, %failures, "recovery: not yet"),
+            Err(failures) => {
+                tracing::debug!(%pod, container_id, ifname, ?reason, %failures, "recovery: not yet")
+            }
         }
     }
 
@@ -104,9 +124,13 @@ impl Verbs {
     /// by now.
     pub(super) async fn recorded_netns(&self, record: &Record, host: &Host) -> Option<String> {
         let planned = &record.planned;
-        let path = Some(&planned.netns).filter(|path| !path.is_empty() && planned.boot_id == self.boot_id)?;
+        let path = Some(&planned.netns)
+            .filter(|path| !path.is_empty() && planned.boot_id == self.boot_id)?;
         let netns = Netns::open(Path::new(path), host).await.ok()?;
-        planned.netns_id.is_some_and(|id| id.may_be(netns.id())).then(|| path.clone())
+        planned
+            .netns_id
+            .is_some_and(|id| id.may_be(netns.id()))
+            .then(|| path.clone())
     }
 
     /// Clears away a file of the ledger that is no record (P-090): a plan whose writer died before anything ran is
@@ -130,7 +154,10 @@ impl Verbs {
         };
         self.confirm_netns(&mut request, &host).await;
         let (call, metrics) = (Call::new(&request), self.metrics.clone());
-        let served = self.serve(request, host, CancellationToken::new()).instrument(call.span().clone()).await;
+        let served = self
+            .serve(request, host, CancellationToken::new())
+            .instrument(call.span().clone())
+            .await;
         metrics.cleaned_up("spooled", served.is_ok());
         match served {
             Ok(_) => {
@@ -139,14 +166,18 @@ impl Verbs {
                     tracing::error!(%error, "a DEL that is done stays in the spool");
                 }
             }
-            Err(error) => tracing::warn!(%error, "a DEL from the spool failed; it will be tried again"),
+            Err(error) => {
+                tracing::warn!(%error, "a DEL from the spool failed; it will be tried again")
+            }
         }
     }
 
     /// Takes the path of the namespace from an old request unless it leads where it did.
     async fn confirm_netns(&self, request: &mut Request, host: &Host) {
         let variable = |key: &str| request.env.get(key).map(String::as_str).unwrap_or_default();
-        let record = self.ledger.read(variable("CNI_CONTAINERID"), variable("CNI_IFNAME"));
+        let record = self
+            .ledger
+            .read(variable("CNI_CONTAINERID"), variable("CNI_IFNAME"));
         let netns = match record {
             Ok(Some(record)) => self.recorded_netns(&record, host).await,
             _ => None,

@@ -38,12 +38,19 @@ impl Verbs {
             host: self.hosts.for_cleanup()?,
             container_id: String::new(),
             netns: None,
-            path: self.settings.shim_dir.iter().map(|dir| self.seen_from_elsewhere(dir)).collect(),
+            path: self
+                .settings
+                .shim_dir
+                .iter()
+                .map(|dir| self.seen_from_elsewhere(dir))
+                .collect(),
             env: BTreeMap::new(),
             deadline: Instant::now() + TIME,
             cancel: CancellationToken::new(),
         };
-        self.delegates.status(&call, &install::published(&self.settings).await?).await
+        self.delegates
+            .status(&call, &install::published(&self.settings).await?)
+            .await
     }
 
     /// A directory as this process sees it, by a path that leads there from other mount namespaces, too: the node may
@@ -52,6 +59,7 @@ impl Verbs {
         if self.hosts.is_own() {
             return dir.to_owned();
         }
-        PathBuf::from(format!("/proc/{}/root", std::process::id())).join(dir.strip_prefix("/").unwrap_or(dir))
+        PathBuf::from(format!("/proc/{}/root", std::process::id()))
+            .join(dir.strip_prefix("/").unwrap_or(dir))
     }
 }

@@ -19,8 +19,12 @@ pub(super) async fn apply(
     let mut changed = BTreeSet::new();
     for (family, owner) in [(Family::V4, owners.v4), (Family::V6, owners.v6)] {
         let Some(owner) = owner else { continue };
-        let Some(attachment) = attachments.get(owner.attachment) else { continue };
-        let moved = netns.move_default_route(family, &attachment.ifname, owner.gateway).await;
+        let Some(attachment) = attachments.get(owner.attachment) else {
+            continue;
+        };
+        let moved = netns
+            .move_default_route(family, &attachment.ifname, owner.gateway)
+            .await;
         moved.map_err(|error| error.context(attachment.place()))?;
         if owner.gateway.is_none() && !netns.owns_default(family, &attachment.ifname).await? {
             // It has none to keep, so the others keep theirs (decision 3).
@@ -50,9 +54,14 @@ fn correct(
     }
     let mut corrected = result.result().clone();
     let is_of = |route: &Route| matches!(route.dst, IpNet::V4(_)) == (family == Family::V4);
-    corrected.routes.retain(|route| !(route.is_default() && is_of(route) && in_main_table(route)));
+    corrected
+        .routes
+        .retain(|route| !(route.is_default() && is_of(route) && in_main_table(route)));
     if let Some(gateway) = owner.gateway.filter(|_| owns) {
-        corrected.routes.push(Route { gw: Some(gateway), ..Route::new(default_destination(family)) });
+        corrected.routes.push(Route {
+            gw: Some(gateway),
+            ..Route::new(default_destination(family))
+        });
     }
     if corrected == *result.result() {
         return Ok(None);

@@ -63,7 +63,9 @@ impl Availability {
         gone: CancellationToken,
     ) -> Result<Option<Box<RawValue>>, CniError> {
         let incoming = Incoming::read(request, host, &self.file)?;
-        self.status(&incoming, gone).await.map_err(|error| error.context("STATUS"))?;
+        self.status(&incoming, gone)
+            .await
+            .map_err(|error| error.context("STATUS"))?;
         Ok(None)
     }
 
@@ -74,8 +76,12 @@ impl Availability {
             let msg = "the pods and definitions of this node are not known yet";
             return Err(CniError::new(Code::NotAvailable, msg));
         }
-        let networks = gather::default_networks(&self.store, &self.primary, &incoming.settings).await;
-        let networks = networks.map_err(|error| CniError { code: Code::NotAvailable as u32, ..error })?;
+        let networks =
+            gather::default_networks(&self.store, &self.primary, &incoming.settings).await;
+        let networks = networks.map_err(|error| CniError {
+            code: Code::NotAvailable as u32,
+            ..error
+        })?;
         let left = end.saturating_duration_since(Instant::now());
         let call = incoming.delegate_call(left.min(incoming.settings.plugin_timeout), gone);
         for network in networks {
@@ -84,7 +90,9 @@ impl Availability {
                 Ok(()) => self.delegates.status(&call, &network.config).await,
                 Err(missing) => Err(missing),
             };
-            ready.map_err(|error| not_available(error).context(format!("network {:?}", network.name)))?;
+            ready.map_err(|error| {
+                not_available(error).context(format!("network {:?}", network.name))
+            })?;
         }
         Ok(())
     }
@@ -93,7 +101,10 @@ impl Availability {
 /// A plugin that is missing or takes too long is one that cannot serve ADD now.
 fn not_available(error: CniError) -> CniError {
     if error.is(Code::PluginMissing) || error.is(Code::TryAgain) {
-        return CniError { code: Code::NotAvailable as u32, ..error };
+        return CniError {
+            code: Code::NotAvailable as u32,
+            ..error
+        };
     }
     error
 }

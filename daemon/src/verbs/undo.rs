@@ -46,9 +46,18 @@ impl From<Failures> for CniError {
         if failures.len() == 1 {
             return failures.remove(0);
         }
-        let text = failures.iter().map(|error| error.msg.as_str()).collect::<Vec<_>>().join("; ");
-        let code = failures.first().map_or(Code::Internal as u32, |error| error.code);
-        Self { code, ..Self::new(Code::Internal, text) }
+        let text = failures
+            .iter()
+            .map(|error| error.msg.as_str())
+            .collect::<Vec<_>>()
+            .join("; ");
+        let code = failures
+            .first()
+            .map_or(Code::Internal as u32, |error| error.code);
+        Self {
+            code,
+            ..Self::new(Code::Internal, text)
+        }
     }
 }
 
@@ -66,9 +75,22 @@ impl Verbs {
     ) -> Result<(), Failures> {
         let mut failures = Vec::new();
         let attachments = &record.planned.attachments;
-        let results: Vec<_> = (0..attachments.len()).map_while(|index| record.result_for_del(index)).collect();
-        self.reporter.withdraw(sandbox(&record.planned), attachments, &results, record.status_written).await;
-        let path = if undo.path.is_empty() { record.planned.cni_path.clone() } else { undo.path };
+        let results: Vec<_> = (0..attachments.len())
+            .map_while(|index| record.result_for_del(index))
+            .collect();
+        self.reporter
+            .withdraw(
+                sandbox(&record.planned),
+                attachments,
+                &results,
+                record.status_written,
+            )
+            .await;
+        let path = if undo.path.is_empty() {
+            record.planned.cni_path.clone()
+        } else {
+            undo.path
+        };
         let indexes = record.to_undo(&self.boot_id);
         if !indexes.is_empty() && !record.deleting {
             note(lane, &mut record, Line::Deleting);
@@ -77,7 +99,9 @@ impl Verbs {
         for index in indexes {
             let attachment = record.planned.attachments[index].clone();
             let Some(deadline) = shares.next() else {
-                let msg = format!("the others have taken all of the {time:?} that a DEL may take (delTimeout)");
+                let msg = format!(
+                    "the others have taken all of the {time:?} that a DEL may take (delTimeout)"
+                );
                 failures.push(CniError::new(Code::TryAgain, msg).context(attachment.place()));
                 continue;
             };
@@ -92,7 +116,11 @@ impl Verbs {
                 cancel: CancellationToken::new(),
             };
             let previous = record.result_for_del(index);
-            match self.delegates.del(&call, &attachment, previous.as_ref()).await {
+            match self
+                .delegates
+                .del(&call, &attachment, previous.as_ref())
+                .await
+            {
                 Ok(()) => note(lane, &mut record, Line::Deleted { index }),
                 Err(error) => {
                     failures.push(error.context(attachment.place()));
@@ -100,10 +128,18 @@ impl Verbs {
             }
         }
         if failures.is_empty() {
-            lane.remove(record).map_err(|error| Failures(vec![error.into()]))
+            lane.remove(record)
+                .map_err(|error| Failures(vec![error.into()]))
         } else {
             let error = Failures(failures);
-            note(lane, &mut record, Line::DelFailed { unix_ms: unix_ms(), error: error.to_string() });
+            note(
+                lane,
+                &mut record,
+                Line::DelFailed {
+                    unix_ms: unix_ms(),
+                    error: error.to_string(),
+                },
+            );
             Err(error)
         }
     }

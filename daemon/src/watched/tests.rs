@@ -9,7 +9,10 @@ use tokio::time::timeout;
 use super::{Watched, with_limit};
 
 async fn change(watched: &mut Watched) {
-    timeout(Duration::from_secs(20), watched.changed()).await.expect("a change is told").expect("inotify works");
+    timeout(Duration::from_secs(20), watched.changed())
+        .await
+        .expect("a change is told")
+        .expect("inotify works");
 }
 
 #[tokio::test]
@@ -17,7 +20,10 @@ async fn a_directory_is_followed_from_the_moment_it_appears_and_again_after_it_w
     let root = tempfile::tempdir().expect("directory");
     let dir = root.path().join("a/b");
     let mut watched = Watched::new().expect("inotify");
-    assert!(watched.set(vec![dir.clone()]).expect("set"), "something is watched");
+    assert!(
+        watched.set(vec![dir.clone()]).expect("set"),
+        "something is watched"
+    );
     for _ in 0..2 {
         fs::create_dir(root.path().join("a")).expect("a");
         change(&mut watched).await;
@@ -39,7 +45,12 @@ async fn a_set_that_grows_says_so() {
     let sub = root.path().join("sub");
     let mut watched = Watched::new().expect("inotify");
     assert!(watched.set(vec![root.path().to_owned()]).expect("set"));
-    assert!(!watched.set(vec![root.path().to_owned(), sub.clone()]).expect("set"), "it is not there yet");
+    assert!(
+        !watched
+            .set(vec![root.path().to_owned(), sub.clone()])
+            .expect("set"),
+        "it is not there yet"
+    );
     fs::create_dir(&sub).expect("sub");
     assert!(watched.set(vec![root.path().to_owned(), sub]).expect("set"));
 }
@@ -57,9 +68,18 @@ async fn a_file_that_cannot_be_executed_any_more_is_a_change() {
 
 #[test]
 fn a_limit_that_is_reached_is_named() {
-    for (errno, limit) in [(Errno::EMFILE, "max_user_instances"), (Errno::ENOSPC, "max_user_watches")] {
+    for (errno, limit) in [
+        (Errno::EMFILE, "max_user_instances"),
+        (Errno::ENOSPC, "max_user_watches"),
+    ] {
         let text = with_limit(errno.into()).to_string();
-        assert!(text.contains(limit) && text.contains(errno.desc()), "{text}");
+        assert!(
+            text.contains(limit) && text.contains(errno.desc()),
+            "{text}"
+        );
     }
-    assert_eq!(with_limit(Errno::EACCES.into()).raw_os_error(), Some(Errno::EACCES as i32));
+    assert_eq!(
+        with_limit(Errno::EACCES.into()).raw_os_error(),
+        Some(Errno::EACCES as i32)
+    );
 }

@@ -51,7 +51,11 @@ impl Access {
 
     /// A token of this user.
     pub fn token(&mut self, user: &str) -> String {
-        let known = self.tokens.iter().find(|(_, owner)| *owner == user).map(|(token, _)| token.clone());
+        let known = self
+            .tokens
+            .iter()
+            .find(|(_, owner)| *owner == user)
+            .map(|(token, _)| token.clone());
         known.unwrap_or_else(|| self.issue(user))
     }
 
@@ -70,19 +74,34 @@ impl Access {
     /// # Errors
     /// 401 for a token that nobody has.
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<String, Refusal> {
-        let Some(header) = headers.get(AUTHORIZATION) else { return Ok(ANONYMOUS.into()) };
-        let token = header.to_str().ok().and_then(|header| header.strip_prefix("Bearer "));
-        token.and_then(|token| self.tokens.get(token.trim())).cloned().ok_or_else(Refusal::unauthorized)
+        let Some(header) = headers.get(AUTHORIZATION) else {
+            return Ok(ANONYMOUS.into());
+        };
+        let token = header
+            .to_str()
+            .ok()
+            .and_then(|header| header.strip_prefix("Bearer "));
+        token
+            .and_then(|token| self.tokens.get(token.trim()))
+            .cloned()
+            .ok_or_else(Refusal::unauthorized)
     }
 
     /// Whether a user may do this with a resource. `name` is the object's name, also where a field selector says it.
-    pub fn authorize(&self, user: &str, verb: &str, path: &Path, name: &str) -> Result<(), Refusal> {
+    pub fn authorize(
+        &self,
+        user: &str,
+        verb: &str,
+        path: &Path,
+        name: &str,
+    ) -> Result<(), Refusal> {
         let resource = path.resource_and_subresource();
         let allowed = |rule: &Rule| {
             has(&rule.api_groups, &path.group)
                 && has(&rule.resources, &resource)
                 && has(&rule.verbs, verb)
-                && (rule.resource_names.is_empty() || rule.resource_names.iter().any(|one| one == name))
+                && (rule.resource_names.is_empty()
+                    || rule.resource_names.iter().any(|one| one == name))
         };
         if self.allows(user, allowed) {
             return Ok(());
@@ -91,21 +110,38 @@ impl Access {
             "" => "at the cluster scope".to_owned(),
             namespace => format!("in the namespace \"{namespace}\""),
         };
-        let why =
-            format!("User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{}\" {scope}", path.group);
-        Err(Refusal::forbidden(&path.group, &path.resource, &path.name, &why))
+        let why = format!(
+            "User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{}\" {scope}",
+            path.group
+        );
+        Err(Refusal::forbidden(
+            &path.group,
+            &path.resource,
+            &path.name,
+            &why,
+        ))
     }
 
     /// Whether a user may see a path that is no resource. Everybody may see the health and the version, and whoever has
     /// a token the discovery.
     pub fn authorize_path(&self, user: &str, verb: &str, path: &str) -> Result<(), Refusal> {
-        let public = matches!(path, "/healthz" | "/livez" | "/readyz" | "/version" | "/version/");
-        let discovery = ["/api", "/apis", "/openapi"].iter().any(|start| path.starts_with(start));
+        let public = matches!(
+            path,
+            "/healthz" | "/livez" | "/readyz" | "/version" | "/version/"
+        );
+        let discovery = ["/api", "/apis", "/openapi"]
+            .iter()
+            .any(|start| path.starts_with(start));
         let allowed = |rule: &Rule| has(&rule.non_resource_urls, path) && has(&rule.verbs, verb);
         if public || (discovery && user != ANONYMOUS) || self.allows(user, allowed) {
             return Ok(());
         }
-        Err(Refusal::forbidden("", "", "", &format!("User \"{user}\" cannot {verb} path \"{path}\"")))
+        Err(Refusal::forbidden(
+            "",
+            "",
+            "",
+            &format!("User \"{user}\" cannot {verb} path \"{path}\""),
+        ))
     }
 
     fn allows(&self, user: &str, allowed: impl Fn(&Rule) -> bool) -> bool {

@@ -62,7 +62,11 @@ pub async fn answer(shared: Arc<Shared>, connection: Connection, request: Reques
     let (parts, body) = request.into_parts();
     let user = shared.access().authenticate(&parts.headers);
     let call = Call::new(&parts, read(body).await);
-    let ticket = Arc::new(shared.audit.begin(call.entry(user.as_deref().unwrap_or_default())));
+    let ticket = Arc::new(
+        shared
+            .audit
+            .begin(call.entry(user.as_deref().unwrap_or_default())),
+    );
     let (outcome, effects) = match user {
         Err(refusal) => (Err(refusal), Vec::new()),
         Ok(user) => {
@@ -75,12 +79,21 @@ pub async fn answer(shared: Arc<Shared>, connection: Connection, request: Reques
             (outcome, effects)
         }
     };
-    if effects.iter().any(|effect| matches!(effect, Effect::LoseAnswer)) {
+    if effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::LoseAnswer))
+    {
         lose(&connection).await;
     }
     let response = outcome.map_or_else(refused, respond);
     ticket.answered(response.status().as_u16());
-    match effects.iter().find_map(|effect| if let Effect::SlowBody(time) = effect { Some(*time) } else { None }) {
+    match effects.iter().find_map(|effect| {
+        if let Effect::SlowBody(time) = effect {
+            Some(*time)
+        } else {
+            None
+        }
+    }) {
         Some(time) => slowed(response, time, ticket).await,
         None => response,
     }
@@ -93,7 +106,9 @@ async fn read(mut body: Body) -> Option<Bytes> {
     let mut good = true;
     while let Some(frame) = body.frame().await {
         match frame.ok().and_then(|frame| frame.into_data().ok()) {
-            Some(data) if good && read.len() + data.len() <= BODY_LIMIT => read.extend_from_slice(&data),
+            Some(data) if good && read.len() + data.len() <= BODY_LIMIT => {
+                read.extend_from_slice(&data)
+            }
             _ => good = false,
         }
     }
@@ -102,8 +117,14 @@ async fn read(mut body: Body) -> Option<Bytes> {
 
 impl Call {
     fn new(parts: &Parts, body: Option<Bytes>) -> Self {
-        let header =
-            |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let header = |name| {
+            parts
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+                .to_owned()
+        };
         let path = Path::parse(parts.uri.path());
         let query = Query::parse(parts.uri.query());
         let media_type = header(CONTENT_TYPE);
@@ -116,7 +137,12 @@ impl Call {
             path,
             query,
             accept: header(ACCEPT),
-            media_type: media_type.split(';').next().unwrap_or_default().trim().to_owned(),
+            media_type: media_type
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
             too_large: body.is_none(),
             body: body.unwrap_or_default(),
             uri: parts.uri.clone(),
@@ -139,8 +165,15 @@ impl Call {
     }
 
     fn befallen(&self, user: String) -> Befallen {
-        let resource = self.path.as_ref().map_or_else(|| self.uri.path().to_owned(), Path::resource_and_subresource);
-        Befallen { verb: self.verb.to_owned(), resource, user }
+        let resource = self.path.as_ref().map_or_else(
+            || self.uri.path().to_owned(),
+            Path::resource_and_subresource,
+        );
+        Befallen {
+            verb: self.verb.to_owned(),
+            resource,
+            user,
+        }
     }
 }
 
@@ -162,7 +195,14 @@ fn perform(
                 Effect::CutAfter(events) => Some(*events),
                 _ => None,
             });
-            resource(shared, call, path, befallen, cut_after, (connection, ticket))
+            resource(
+                shared,
+                call,
+                path,
+                befallen,
+                cut_after,
+                (connection, ticket),
+            )
         }
     }
 }
@@ -205,7 +245,9 @@ fn page(shared: &Shared, call: &Call, user: &str) -> Result<Done, Refusal> {
 
 fn respond(done: Done) -> Response {
     match done {
-        Done::Document(status, document) => reply(status.as_u16(), "application/json", document.to_string()),
+        Done::Document(status, document) => {
+            reply(status.as_u16(), "application/json", document.to_string())
+        }
         Done::Text(text) => reply(200, "text/plain; charset=utf-8", text),
         Done::Stream(watch) => reply(200, "application/json", watch.into_body()),
     }
@@ -213,7 +255,9 @@ fn respond(done: Done) -> Response {
 
 fn refused(refusal: Refusal) -> Response {
     let mut response = match refusal.body {
-        refusal::Body::Status(status) => reply(refusal.code, "application/json", status.to_string()),
+        refusal::Body::Status(status) => {
+            reply(refusal.code, "application/json", status.to_string())
+        }
         refusal::Body::Text(text) => reply(refusal.code, "text/plain; charset=utf-8", text),
     };
     if let Some(seconds) = refusal.retry_after {
@@ -224,9 +268,14 @@ fn refused(refusal: Refusal) -> Response {
 
 fn reply(code: u16, media_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
-    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    *response.status_mut() =
+        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+        .headers_mut()
+        .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 

@@ -37,7 +37,8 @@ impl Entry {
 
     /// Whether it is a request of this verb for this resource, such as `pods` or `pods/status`; `*` is any.
     pub fn is(&self, verb: &str, resource: &str) -> bool {
-        (verb == "*" || verb == self.verb) && (resource == "*" || resource == self.path.resource_and_subresource())
+        (verb == "*" || verb == self.verb)
+            && (resource == "*" || resource == self.path.resource_and_subresource())
     }
 }
 
@@ -54,7 +55,10 @@ impl Audit {
         let mut entries = self.lock();
         entries.push(entry);
         self.changed.notify_all();
-        Ticket { audit: self.clone(), index: entries.len() - 1 }
+        Ticket {
+            audit: self.clone(),
+            index: entries.len() - 1,
+        }
     }
 
     /// All requests so far, in the order in which they came.
@@ -63,10 +67,16 @@ impl Audit {
     }
 
     /// Waits until the requests are as `enough` wants them, and gives them. `None` after `patience`.
-    pub fn wait(&self, patience: Duration, mut enough: impl FnMut(&[Entry]) -> bool) -> Option<Vec<Entry>> {
+    pub fn wait(
+        &self,
+        patience: Duration,
+        mut enough: impl FnMut(&[Entry]) -> bool,
+    ) -> Option<Vec<Entry>> {
         let unmet = |entries: &mut Vec<Entry>| !enough(entries);
-        let (entries, timeout) =
-            self.changed.wait_timeout_while(self.lock(), patience, unmet).unwrap_or_else(PoisonError::into_inner);
+        let (entries, timeout) = self
+            .changed
+            .wait_timeout_while(self.lock(), patience, unmet)
+            .unwrap_or_else(PoisonError::into_inner);
         (!timeout.timed_out()).then(|| entries.clone())
     }
 
@@ -90,12 +100,14 @@ pub struct Ticket {
 impl Ticket {
     /// The answer begins with this status.
     pub fn answered(&self, code: u16) {
-        self.audit.amend(self.index, |entry| entry.code = Some(code));
+        self.audit
+            .amend(self.index, |entry| entry.code = Some(code));
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.audit.amend(self.index, |entry| entry.finished = Some(Instant::now()));
+        self.audit
+            .amend(self.index, |entry| entry.finished = Some(Instant::now()));
     }
 }

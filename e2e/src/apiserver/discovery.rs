@@ -24,7 +24,10 @@ pub fn answer(kinds: &Kinds, path: &str, address: &str) -> Option<Value> {
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
         })),
         ["apis"] => {
-            let groups: Vec<_> = groups(kinds).iter().map(|(name, versions)| group(name, versions)).collect();
+            let groups: Vec<_> = groups(kinds)
+                .iter()
+                .map(|(name, versions)| group(name, versions))
+                .collect();
             Some(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
         }
         ["apis", name] => {
@@ -65,8 +68,16 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
     let of = |kind: &&std::sync::Arc<super::kinds::Kind>| {
         kind.group == group && kind.versions.iter().any(|served| served == version)
     };
-    let resources: Vec<_> = kinds.iter().filter(of).flat_map(|kind| kind.resources()).collect();
-    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    let resources: Vec<_> = kinds
+        .iter()
+        .filter(of)
+        .flat_map(|kind| kind.resources())
+        .collect();
+    let group_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
     let list = json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources,
     });

@@ -31,8 +31,13 @@ pub fn to_new(event: &Value) -> Value {
     event
 }
 
-fn rename(event: &mut Value, direction: impl Fn((&'static str, &'static str)) -> (&'static str, &'static str)) {
-    let Some(members) = event.as_object_mut() else { return };
+fn rename(
+    event: &mut Value,
+    direction: impl Fn((&'static str, &'static str)) -> (&'static str, &'static str),
+) {
+    let Some(members) = event.as_object_mut() else {
+        return;
+    };
     for (from, to) in RENAMED.map(direction) {
         if let Some(value) = members.remove(from) {
             members.insert(to.into(), value);
@@ -43,12 +48,28 @@ fn rename(event: &mut Value, direction: impl Fn((&'static str, &'static str)) ->
 /// What is wrong with an event in its stored form that came through the API group `group`.
 pub fn problems(group: &str, event: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let involved = event["involvedObject"]["namespace"].as_str().unwrap_or_default();
-    let field = if group.is_empty() { "involvedObject.namespace" } else { "regarding.namespace" };
+    let involved = event["involvedObject"]["namespace"]
+        .as_str()
+        .unwrap_or_default();
+    let field = if group.is_empty() {
+        "involvedObject.namespace"
+    } else {
+        "regarding.namespace"
+    };
     // What has no namespace has its events in `default`.
-    let home = if involved.is_empty() { "default" } else { involved };
-    if home != object::namespace(event) && !(involved.is_empty() && object::namespace(event) == "kube-system") {
-        causes.push(Cause::invalid(field, &json!(involved), "does not match event.namespace"));
+    let home = if involved.is_empty() {
+        "default"
+    } else {
+        involved
+    };
+    if home != object::namespace(event)
+        && !(involved.is_empty() && object::namespace(event) == "kube-system")
+    {
+        causes.push(Cause::invalid(
+            field,
+            &json!(involved),
+            "does not match event.namespace",
+        ));
     }
     if group.is_empty() {
         return causes;
@@ -67,15 +88,27 @@ pub fn problems(group: &str, event: &Value) -> Vec<Cause> {
         if text.is_empty() {
             causes.push(Cause::required(field, ""));
         } else if text.len() > 128 {
-            causes.push(Cause::invalid(field, &json!(text), "can have at most 128 characters"));
+            causes.push(Cause::invalid(
+                field,
+                &json!(text),
+                "can have at most 128 characters",
+            ));
         }
     }
     let text = event["message"].as_str().unwrap_or_default();
     if text.len() > 1024 {
-        causes.push(Cause::invalid("note", &json!(text), "can have at most 1024 characters"));
+        causes.push(Cause::invalid(
+            "note",
+            &json!(text),
+            "can have at most 1024 characters",
+        ));
     }
     if !matches!(event["type"].as_str(), Some("Normal" | "Warning")) {
-        causes.push(Cause::invalid("type", &event["type"], "has invalid value: "));
+        causes.push(Cause::invalid(
+            "type",
+            &event["type"],
+            "has invalid value: ",
+        ));
     }
     causes
 }

@@ -45,7 +45,13 @@ impl Fault {
     /// Befalls every request of this verb for this resource, such as `pods` or `pods/status`, until it is cleared. `*`
     /// is any.
     pub fn new(verb: &str, resource: &str, effect: Effect) -> Self {
-        Self { verb: verb.into(), resource: resource.into(), user: None, times: None, effect }
+        Self {
+            verb: verb.into(),
+            resource: resource.into(),
+            user: None,
+            times: None,
+            effect,
+        }
     }
 
     /// The same, so many times only.
@@ -102,7 +108,8 @@ impl Faults {
 
     /// Turns one off, or all.
     pub fn clear(&self, id: Option<FaultId>) {
-        self.lock().retain(|(one, _)| id.is_some_and(|id| id != *one));
+        self.lock()
+            .retain(|(one, _)| id.is_some_and(|id| id != *one));
         self.changed.send_modify(|_| {});
     }
 
@@ -122,7 +129,9 @@ impl Faults {
 
     /// Whether the watch of this request is stalled now.
     pub fn stalls(&self, request: &Befallen) -> bool {
-        self.lock().iter().any(|(_, fault)| matches!(fault.effect, Effect::Stall) && fault.befalls(request))
+        self.lock()
+            .iter()
+            .any(|(_, fault)| matches!(fault.effect, Effect::Stall) && fault.befalls(request))
     }
 
     /// Tells of every change.

@@ -26,7 +26,14 @@ pub struct Kind {
 }
 
 impl Kind {
-    fn built_in(group: &str, version: &str, plural: &str, kind: &str, short: &[&str], namespaced: bool) -> Self {
+    fn built_in(
+        group: &str,
+        version: &str,
+        plural: &str,
+        kind: &str,
+        short: &[&str],
+        namespaced: bool,
+    ) -> Self {
         Self {
             group: group.into(),
             versions: vec![version.into()],
@@ -34,7 +41,10 @@ impl Kind {
             name: kind.into(),
             short_names: short.iter().map(ToString::to_string).collect(),
             namespaced,
-            status: matches!(plural, "pods" | "nodes" | "namespaces" | "customresourcedefinitions"),
+            status: matches!(
+                plural,
+                "pods" | "nodes" | "namespaces" | "customresourcedefinitions"
+            ),
             custom: false,
         }
     }
@@ -46,12 +56,20 @@ impl Kind {
 
     /// Under which name its objects are stored. The two APIs of events show the same objects.
     pub fn storage(&self) -> String {
-        if self.plural == "events" { "events".into() } else { self.qualified() }
+        if self.plural == "events" {
+            "events".into()
+        } else {
+            self.qualified()
+        }
     }
 
     /// `version` or `group/version`.
     pub fn api_version(&self, version: &str) -> String {
-        if self.group.is_empty() { version.to_owned() } else { format!("{}/{version}", self.group) }
+        if self.group.is_empty() {
+            version.to_owned()
+        } else {
+            format!("{}/{version}", self.group)
+        }
     }
 
     /// The kind of its lists.
@@ -82,7 +100,11 @@ impl Kind {
 
 /// `plural` or `plural.group`.
 pub fn qualified(group: &str, plural: &str) -> String {
-    if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
+    if group.is_empty() {
+        plural.to_owned()
+    } else {
+        format!("{plural}.{group}")
+    }
 }
 
 /// All resources that are served now.
@@ -122,14 +144,19 @@ impl Kinds {
     /// The one that is served under this path.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Kind>> {
         let served = |kind: &&Arc<Kind>| {
-            kind.group == group && kind.plural == plural && kind.versions.iter().any(|served| served == version)
+            kind.group == group
+                && kind.plural == plural
+                && kind.versions.iter().any(|served| served == version)
         };
         self.0.iter().find(served).cloned()
     }
 
     /// The one with this name, `plural` or `plural.group`.
     pub fn named(&self, qualified: &str) -> Option<Arc<Kind>> {
-        self.0.iter().find(|kind| kind.qualified() == qualified).cloned()
+        self.0
+            .iter()
+            .find(|kind| kind.qualified() == qualified)
+            .cloned()
     }
 
     /// The one of an object.
@@ -137,21 +164,26 @@ impl Kinds {
         let api_version = object["apiVersion"].as_str()?;
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
         let kind = self.0.iter().find(|kind| {
-            kind.group == group && kind.name == object["kind"] && kind.versions.iter().any(|served| served == version)
+            kind.group == group
+                && kind.name == object["kind"]
+                && kind.versions.iter().any(|served| served == version)
         })?;
         Some((kind.clone(), version.to_owned()))
     }
 
     /// Serves what a `CustomResourceDefinition` says, in the place of what it said before.
     pub fn define(&mut self, definition: &Value) {
-        let Some(kind) = custom(definition) else { return };
+        let Some(kind) = custom(definition) else {
+            return;
+        };
         self.withdraw(&kind.group, &kind.plural);
         self.0.push(Arc::new(kind));
     }
 
     /// Ends serving a custom resource.
     pub fn withdraw(&mut self, group: &str, plural: &str) {
-        self.0.retain(|kind| !(kind.custom && kind.group == group && kind.plural == plural));
+        self.0
+            .retain(|kind| !(kind.custom && kind.group == group && kind.plural == plural));
     }
 }
 
@@ -161,15 +193,21 @@ pub fn custom(definition: &Value) -> Option<Kind> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let versions = spec["versions"].as_array()?;
     let served = versions.iter().filter(|version| version["served"] == true);
-    let short_names = spec["names"]["shortNames"].as_array().map(|names| names.iter().filter_map(text).collect());
+    let short_names = spec["names"]["shortNames"]
+        .as_array()
+        .map(|names| names.iter().filter_map(text).collect());
     Some(Kind {
         group: text(&spec["group"])?,
-        versions: served.filter_map(|version| text(&version["name"])).collect(),
+        versions: served
+            .filter_map(|version| text(&version["name"]))
+            .collect(),
         plural: text(&spec["names"]["plural"])?,
         name: text(&spec["names"]["kind"])?,
         short_names: short_names.unwrap_or_default(),
         namespaced: spec["scope"] == "Namespaced",
-        status: versions.iter().any(|version| version["subresources"]["status"].is_object()),
+        status: versions
+            .iter()
+            .any(|version| version["subresources"]["status"].is_object()),
         custom: true,
     })
 }

@@ -27,23 +27,41 @@ struct Place {
 }
 
 /// The objects of a target that a selector selects, in a page or all, in the form of `view`.
-pub fn list(store: &Store, target: &Target, selector: &Selector, query: &Query, view: &View) -> Result<Value, Refusal> {
+pub fn list(
+    store: &Store,
+    target: &Target,
+    selector: &Selector,
+    query: &Query,
+    view: &View,
+) -> Result<Value, Refusal> {
     validate(query)?;
     let given = query.text("resourceVersion");
     let asked = revision(given)?;
-    let (limit, continued) = (query.number("limit").unwrap_or_default(), query.text("continue"));
+    let (limit, continued) = (
+        query.number("limit").unwrap_or_default(),
+        query.text("continue"),
+    );
     let exact = query.text("resourceVersionMatch") == "Exact"
         || (limit > 0 && asked > 0 && query.text("resourceVersionMatch").is_empty());
     // A list that may be old comes from the cache of the API server, which does not cut it into pages.
-    let limit = if given == "0" { 0 } else { usize::try_from(limit).unwrap_or(usize::MAX) };
+    let limit = if given == "0" {
+        0
+    } else {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    };
     let current = store.revision();
     if asked > current {
         return Err(Refusal::too_large_resource_version(asked, current));
     }
     let place = if continued.is_empty() {
-        Place { revision: exact.then_some(asked), after: String::new() }
+        Place {
+            revision: exact.then_some(asked),
+            after: String::new(),
+        }
     } else if !given.is_empty() && given != "0" {
-        return Err(Refusal::bad_request("specifying resource version is not allowed when using continue"));
+        return Err(Refusal::bad_request(
+            "specifying resource version is not allowed when using continue",
+        ));
     } else {
         Place::parse(continued).ok_or_else(|| Refusal::bad_request("continue key is not valid"))?
     };
@@ -51,15 +69,27 @@ pub fn list(store: &Store, target: &Target, selector: &Selector, query: &Query, 
     if at < store.oldest() {
         return Err(match continued {
             "" => Refusal::expired("The resourceVersion for the provided list is too old."),
-            _ => {
-                Refusal::expired(CONTINUE_EXPIRED).with_continue(&Place { revision: None, after: place.after }.token())
-            }
+            _ => Refusal::expired(CONTINUE_EXPIRED).with_continue(
+                &Place {
+                    revision: None,
+                    after: place.after,
+                }
+                .token(),
+            ),
         });
     }
     let namespace = (!target.namespace.is_empty()).then_some(target.namespace.as_str());
-    let table = if at == current { store.table(&target.storage()) } else { store.table_at(&target.storage(), at) };
-    let selected = |object: &Arc<Value>| in_namespace(object, namespace) && selector.matches(object);
-    let mut rest = table.iter().filter(|(key, object)| **key > place.after && selected(object)).peekable();
+    let table = if at == current {
+        store.table(&target.storage())
+    } else {
+        store.table_at(&target.storage(), at)
+    };
+    let selected =
+        |object: &Arc<Value>| in_namespace(object, namespace) && selector.matches(object);
+    let mut rest = table
+        .iter()
+        .filter(|(key, object)| **key > place.after && selected(object))
+        .peekable();
     let (mut items, mut last) = (Vec::new(), "");
     while let Some((key, object)) = rest.next_if(|_| limit == 0 || items.len() < limit) {
         items.push(view.show_item(target, object));
@@ -68,7 +98,12 @@ pub fn list(store: &Store, target: &Target, selector: &Selector, query: &Query, 
     let mut metadata = json!({"resourceVersion": at.to_string()});
     let left = rest.count();
     if left > 0 {
-        metadata["continue"] = Place { revision: Some(at), after: last.into() }.token().into();
+        metadata["continue"] = Place {
+            revision: Some(at),
+            after: last.into(),
+        }
+        .token()
+        .into();
         if selector.is_empty() {
             metadata["remainingItemCount"] = left.into();
         }
@@ -82,7 +117,9 @@ pub fn revision(text: &str) -> Result<u64, Refusal> {
         return Ok(0);
     }
     text.parse().map_err(|error| {
-        Refusal::bad_request(&format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: {error}"))
+        Refusal::bad_request(&format!(
+            "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: {error}"
+        ))
     })
 }
 
@@ -93,14 +130,23 @@ fn validate(query: &Query) -> Result<(), Refusal> {
     let field = "resourceVersionMatch";
     if !wanted.is_empty() {
         if query.text("resourceVersion").is_empty() {
-            causes
-                .push(Cause::forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+            causes.push(Cause::forbidden(
+                field,
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ));
         }
         if !query.text("continue").is_empty() {
-            causes.push(Cause::forbidden(field, "resourceVersionMatch is forbidden when continue is provided"));
+            causes.push(Cause::forbidden(
+                field,
+                "resourceVersionMatch is forbidden when continue is provided",
+            ));
         }
         if !matches!(wanted, "Exact" | "NotOlderThan") {
-            causes.push(Cause::not_supported(field, wanted, "\"Exact\", \"NotOlderThan\", \"\""));
+            causes.push(Cause::not_supported(
+                field,
+                wanted,
+                "\"Exact\", \"NotOlderThan\", \"\"",
+            ));
         }
         if wanted == "Exact" && query.text("resourceVersion") == "0" {
             let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
@@ -108,9 +154,16 @@ fn validate(query: &Query) -> Result<(), Refusal> {
         }
     }
     if query.flag("sendInitialEvents").is_some() {
-        causes.push(Cause::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+        causes.push(Cause::forbidden(
+            "sendInitialEvents",
+            "sendInitialEvents is forbidden for list",
+        ));
     }
-    if causes.is_empty() { Ok(()) } else { Err(Refusal::invalid("meta.k8s.io", "ListOptions", "", &causes)) }
+    if causes.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::invalid("meta.k8s.io", "ListOptions", "", &causes))
+    }
 }
 
 impl Place {
@@ -129,6 +182,7 @@ impl Place {
     fn token(&self) -> String {
         let revision = self.revision.map_or(json!(-1), Into::into);
         let start = format!("{}\0", self.after);
-        URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}).to_string())
+        URL_SAFE_NO_PAD
+            .encode(json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}).to_string())
     }
 }

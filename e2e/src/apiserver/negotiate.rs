@@ -29,7 +29,10 @@ impl View {
         let mut tables = false;
         for choice in accept.split(',') {
             let mut parts = choice.split(';').map(str::trim);
-            if !matches!(parts.next(), Some("application/json" | "application/*" | "*/*")) {
+            if !matches!(
+                parts.next(),
+                Some("application/json" | "application/*" | "*/*")
+            ) {
                 continue;
             }
             let (mut form, mut group, mut version) = ("", "", "");
@@ -41,11 +44,18 @@ impl View {
                     _ => {}
                 }
             }
-            let wanted = if list { "PartialObjectMetadataList" } else { "PartialObjectMetadata" };
+            let wanted = if list {
+                "PartialObjectMetadataList"
+            } else {
+                "PartialObjectMetadata"
+            };
             match form {
                 "" => return Ok(Self::Full),
                 "Table" => tables = true,
-                form if form == wanted && group == "meta.k8s.io" && matches!(version, "v1" | "v1beta1") => {
+                form if form == wanted
+                    && group == "meta.k8s.io"
+                    && matches!(version, "v1" | "v1beta1") =>
+                {
                     return Ok(Self::Metadata(version.to_owned()));
                 }
                 _ => {}
@@ -86,8 +96,14 @@ impl View {
     /// A list in this form.
     pub fn show_list(&self, target: &Target, metadata: &Value, items: Vec<Value>) -> Value {
         let (kind, api_version) = match self {
-            Self::Full => (target.kind.list_kind(), target.kind.api_version(&target.version)),
-            Self::Metadata(version) => ("PartialObjectMetadataList".into(), format!("meta.k8s.io/{version}")),
+            Self::Full => (
+                target.kind.list_kind(),
+                target.kind.api_version(&target.version),
+            ),
+            Self::Metadata(version) => (
+                "PartialObjectMetadataList".into(),
+                format!("meta.k8s.io/{version}"),
+            ),
         };
         // The items move: a list may be large.
         let mut list = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});

@@ -46,7 +46,9 @@ pub fn section<'a>(object: &'a mut Value, key: &str) -> &'a mut Map<String, Valu
 
 /// Puts the member `key` of `from` into `to`, or takes it away where `from` has none.
 pub fn keep(to: &mut Value, from: &Value, key: &str) {
-    let Some(members) = to.as_object_mut() else { return };
+    let Some(members) = to.as_object_mut() else {
+        return;
+    };
     match from.get(key) {
         Some(value) => members.insert(key.into(), value.clone()),
         None => members.remove(key),
@@ -69,11 +71,18 @@ pub fn new_uid() -> String {
 /// What is appended to `generateName`: five characters out of those that form no words.
 pub fn random_suffix() -> String {
     const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-    let bits = u128::from_str_radix(&new_uid().replace('-', ""), 16).expect("a UUID is hexadecimal");
-    (0..5).map(|place| char::from(ALPHABET[usize::try_from((bits >> (place * 8)) & 0xff).unwrap_or(0) % 27])).collect()
+    let bits =
+        u128::from_str_radix(&new_uid().replace('-', ""), 16).expect("a UUID is hexadecimal");
+    (0..5)
+        .map(|place| {
+            char::from(ALPHABET[usize::try_from((bits >> (place * 8)) & 0xff).unwrap_or(0) % 27])
+        })
+        .collect()
 }
 
 /// The time as Kubernetes writes it, in whole seconds.
 pub fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
 }

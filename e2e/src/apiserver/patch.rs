@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::refusal::Refusal;
 
-const CUSTOM: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+const CUSTOM: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 const BUILT_IN: &str = "application/json-patch+json, application/merge-patch+json, \
                         application/strategic-merge-patch+json, application/apply-patch+yaml";
 
@@ -13,7 +14,12 @@ const BUILT_IN: &str = "application/json-patch+json, application/merge-patch+jso
 /// # Errors
 /// 415 for server-side apply, for a strategic merge that merges lists, and for anything else; 400 for what is no
 /// patch, 422 for one that cannot be applied.
-pub fn apply(media_type: &str, custom: bool, body: &[u8], object: &mut Value) -> Result<(), Refusal> {
+pub fn apply(
+    media_type: &str,
+    custom: bool,
+    body: &[u8],
+    object: &mut Value,
+) -> Result<(), Refusal> {
     let unsupported = || Refusal::unsupported_media_type(if custom { CUSTOM } else { BUILT_IN });
     match media_type {
         "application/merge-patch+json" => merge(&parse(body)?, object),
@@ -34,12 +40,15 @@ pub fn apply(media_type: &str, custom: bool, body: &[u8], object: &mut Value) ->
 }
 
 fn parse(body: &[u8]) -> Result<Value, Refusal> {
-    serde_json::from_slice(body).map_err(|error| Refusal::bad_request(&format!("error decoding patch: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::bad_request(&format!("error decoding patch: {error}")))
 }
 
 fn merge(patch: &Value, object: &mut Value) -> Result<(), Refusal> {
     if !patch.is_object() {
-        return Err(Refusal::bad_request("error decoding patch: it is no JSON object"));
+        return Err(Refusal::bad_request(
+            "error decoding patch: it is no JSON object",
+        ));
     }
     json_patch::merge(object, patch);
     Ok(())
@@ -49,7 +58,9 @@ fn merge(patch: &Value, object: &mut Value) -> Result<(), Refusal> {
 fn merges_lists(patch: &Value) -> bool {
     match patch {
         Value::Array(_) => true,
-        Value::Object(members) => members.iter().any(|(key, value)| key.starts_with('$') || merges_lists(value)),
+        Value::Object(members) => members
+            .iter()
+            .any(|(key, value)| key.starts_with('$') || merges_lists(value)),
         _ => false,
     }
 }

@@ -38,7 +38,9 @@ impl Path {
         let own = |text: &str| text.to_owned();
         // A namespace is an object too, with subresources of its own.
         let (namespace, rest) = match rest.as_slice() {
-            ["namespaces", _, "status" | "finalize"] | ["namespaces"] | ["namespaces", _] => ("", rest.as_slice()),
+            ["namespaces", _, "status" | "finalize"] | ["namespaces"] | ["namespaces", _] => {
+                ("", rest.as_slice())
+            }
             ["namespaces", namespace, rest @ ..] => (*namespace, rest),
             rest => ("", rest),
         };
@@ -77,7 +79,9 @@ impl Query {
     pub fn parse(query: Option<&str>) -> Self {
         let mut parameters = BTreeMap::new();
         for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            parameters.entry(key.into_owned()).or_insert_with(|| value.into_owned());
+            parameters
+                .entry(key.into_owned())
+                .or_insert_with(|| value.into_owned());
         }
         Self(parameters)
     }
@@ -89,7 +93,9 @@ impl Query {
 
     /// A parameter that is a truth value; `None` where it is not given.
     pub fn flag(&self, key: &str) -> Option<bool> {
-        self.0.get(key).map(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0"))
+        self.0
+            .get(key)
+            .map(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0"))
     }
 
     /// A parameter that is a number.

@@ -35,30 +35,54 @@ pub struct Cause {
 impl Cause {
     /// A value that may not be.
     pub fn invalid(field: &str, value: &Value, why: &str) -> Self {
-        Self { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {value}: {why}") }
+        Self {
+            reason: "FieldValueInvalid",
+            field: field.into(),
+            message: format!("Invalid value: {value}: {why}"),
+        }
     }
 
     /// A value that is missing.
     pub fn required(field: &str, why: &str) -> Self {
-        let message = if why.is_empty() { "Required value".into() } else { format!("Required value: {why}") };
-        Self { reason: "FieldValueRequired", field: field.into(), message }
+        let message = if why.is_empty() {
+            "Required value".into()
+        } else {
+            format!("Required value: {why}")
+        };
+        Self {
+            reason: "FieldValueRequired",
+            field: field.into(),
+            message,
+        }
     }
 
     /// A value that may not be given, or not be changed.
     pub fn forbidden(field: &str, why: &str) -> Self {
-        Self { reason: "FieldValueForbidden", field: field.into(), message: format!("Forbidden: {why}") }
+        Self {
+            reason: "FieldValueForbidden",
+            field: field.into(),
+            message: format!("Forbidden: {why}"),
+        }
     }
 
     /// A value that is too large.
     pub fn too_long(field: &str, limit: usize) -> Self {
         let message = format!("Too long: may not be more than {limit} bytes");
-        Self { reason: "FieldValueTooLong", field: field.into(), message }
+        Self {
+            reason: "FieldValueTooLong",
+            field: field.into(),
+            message,
+        }
     }
 
     /// A value that is none of those that may be.
     pub fn not_supported(field: &str, value: &str, supported: &str) -> Self {
         let message = format!("Unsupported value: \"{value}\": supported values: {supported}");
-        Self { reason: "FieldValueNotSupported", field: field.into(), message }
+        Self {
+            reason: "FieldValueNotSupported",
+            field: field.into(),
+            message,
+        }
     }
 }
 
@@ -73,12 +97,21 @@ impl Refusal {
         if let Some(details) = details {
             status["details"] = details;
         }
-        Self { code, retry_after: None, body: Body::Status(status) }
+        Self {
+            code,
+            retry_after: None,
+            body: Body::Status(status),
+        }
     }
 
     fn about(code: u16, reason: &str, kind: &Kind, name: &str, message: &str) -> Self {
         let message = format!("{} \"{name}\" {message}", kind.qualified());
-        Self::status(code, reason, message.trim_start(), Some(details(&kind.group, &kind.plural, name)))
+        Self::status(
+            code,
+            reason,
+            message.trim_start(),
+            Some(details(&kind.group, &kind.plural, name)),
+        )
     }
 
     /// The object is not there.
@@ -88,7 +121,11 @@ impl Refusal {
 
     /// Nobody serves the path.
     pub fn no_such_page() -> Self {
-        Self { code: 404, retry_after: None, body: Body::Text("404 page not found\n".into()) }
+        Self {
+            code: 404,
+            retry_after: None,
+            body: Body::Text("404 page not found\n".into()),
+        }
     }
 
     /// The object is there already.
@@ -98,8 +135,16 @@ impl Refusal {
 
     /// A resource version or a precondition does not fit.
     pub fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
-        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified());
-        Self::status(409, "Conflict", &message, Some(details(&kind.group, &kind.plural, name)))
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": {why}",
+            kind.qualified()
+        );
+        Self::status(
+            409,
+            "Conflict",
+            &message,
+            Some(details(&kind.group, &kind.plural, name)),
+        )
     }
 
     /// The object was changed since it was read.
@@ -110,23 +155,40 @@ impl Refusal {
 
     /// The object does not hold what it must.
     pub fn invalid(group: &str, kind: &str, name: &str, causes: &[Cause]) -> Self {
-        let texts: Vec<_> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let texts: Vec<_> = causes
+            .iter()
+            .map(|cause| format!("{}: {}", cause.field, cause.message))
+            .collect();
         let why = match texts.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+        let qualified = if group.is_empty() {
+            kind.to_owned()
+        } else {
+            format!("{kind}.{group}")
+        };
         let mut details = details(group, kind, name);
         let causes = causes.iter();
         details["causes"] = causes
             .map(|cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field}))
             .collect();
-        Self::status(422, "Invalid", &format!("{qualified} \"{name}\" is invalid: {why}"), Some(details))
+        Self::status(
+            422,
+            "Invalid",
+            &format!("{qualified} \"{name}\" is invalid: {why}"),
+            Some(details),
+        )
     }
 
     /// A JSON patch cannot be applied, as where its test fails. Kubernetes does not say why.
     pub fn unprocessable() -> Self {
-        Self::status(422, "Invalid", "the server rejected our request due to an error in our request", Some(json!({})))
+        Self::status(
+            422,
+            "Invalid",
+            "the server rejected our request due to an error in our request",
+            Some(json!({})),
+        )
     }
 
     /// The request makes no sense.
@@ -141,10 +203,23 @@ impl Refusal {
 
     /// The user may not do this.
     pub fn forbidden(group: &str, resource: &str, name: &str, why: &str) -> Self {
-        let qualified = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
-        let quoted = if name.is_empty() { String::new() } else { format!(" \"{name}\"") };
+        let qualified = if group.is_empty() {
+            resource.to_owned()
+        } else {
+            format!("{resource}.{group}")
+        };
+        let quoted = if name.is_empty() {
+            String::new()
+        } else {
+            format!(" \"{name}\"")
+        };
         let message = format!("{qualified}{quoted} is forbidden: {why}");
-        Self::status(403, "Forbidden", message.trim_start(), Some(details(group, resource, name)))
+        Self::status(
+            403,
+            "Forbidden",
+            message.trim_start(),
+            Some(details(group, resource, name)),
+        )
     }
 
     /// The resource version is older than what the server remembers.
@@ -159,14 +234,23 @@ impl Refusal {
             "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
             "retryAfterSeconds": 1,
         });
-        let refusal = Self::status(504, "Timeout", &format!("Timeout: {message}"), Some(details));
-        Self { retry_after: Some(1), ..refusal }
+        let refusal = Self::status(
+            504,
+            "Timeout",
+            &format!("Timeout: {message}"),
+            Some(details),
+        );
+        Self {
+            retry_after: Some(1),
+            ..refusal
+        }
     }
 
     /// The body has a type that the server does not take.
     pub fn unsupported_media_type(accepted: &str) -> Self {
-        let message =
-            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {accepted}"
+        );
         Self::status(415, "UnsupportedMediaType", &message, None)
     }
 
@@ -190,9 +274,18 @@ impl Refusal {
     /// The server failed; also what a fault looks like.
     pub fn server_error(code: u16) -> Self {
         let (reason, message) = match code {
-            503 => ("ServiceUnavailable", "the server is currently unable to handle the request"),
-            504 => ("Timeout", "Timeout: request did not complete within the allotted timeout"),
-            _ => ("InternalError", "Internal error occurred: a fault was asked for"),
+            503 => (
+                "ServiceUnavailable",
+                "the server is currently unable to handle the request",
+            ),
+            504 => (
+                "Timeout",
+                "Timeout: request did not complete within the allotted timeout",
+            ),
+            _ => (
+                "InternalError",
+                "Internal error occurred: a fault was asked for",
+            ),
         };
         Self::status(code, reason, message, None)
     }
@@ -205,7 +298,11 @@ impl Refusal {
     /// The server is overloaded, in the words of its priority and fairness filter.
     pub fn too_many_requests(retry_after: u32) -> Self {
         let text = "Too many requests, please try again later.\n".into();
-        Self { code: 429, retry_after: Some(retry_after), body: Body::Text(text) }
+        Self {
+            code: 429,
+            retry_after: Some(retry_after),
+            body: Body::Text(text),
+        }
     }
 
     /// The `Status`, where it is one.
@@ -238,7 +335,10 @@ fn details(group: &str, kind: &str, name: &str) -> Value {
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let message = self.as_status().and_then(|status| status["message"].as_str()).unwrap_or("no such resource");
+        let message = self
+            .as_status()
+            .and_then(|status| status["message"].as_str())
+            .unwrap_or("no such resource");
         write!(f, "{} {message}", self.code)
     }
 }

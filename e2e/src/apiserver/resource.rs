@@ -30,9 +30,19 @@ pub fn resource(
     cut_after: Option<usize>,
     (connection, ticket): (&Connection, &Arc<Ticket>),
 ) -> Result<Done, Refusal> {
-    let selected = call.query.text("fieldSelector").split(',').find_map(|term| term.strip_prefix("metadata.name="));
-    let name = if path.name.is_empty() { selected.unwrap_or_default() } else { &path.name };
-    shared.access().authorize(&befallen.user, call.verb, path, name)?;
+    let selected = call
+        .query
+        .text("fieldSelector")
+        .split(',')
+        .find_map(|term| term.strip_prefix("metadata.name="));
+    let name = if path.name.is_empty() {
+        selected.unwrap_or_default()
+    } else {
+        &path.name
+    };
+    shared
+        .access()
+        .authorize(&befallen.user, call.verb, path, name)?;
     let target = Target::find(&shared.store(), path)?;
     let view = View::negotiate(&call.accept, call.verb == "list")?;
     if call.verb != "watch" {
@@ -43,8 +53,20 @@ pub fn resource(
         fields = format!("{fields},metadata.name={}", path.name);
     }
     let selector = Selector::new(&target.kind, call.query.text("labelSelector"), &fields)?;
-    let request = watch::Request { target, selector, view, befallen, cut_after };
-    let watch = Watch::start(shared, request, &call.query, connection.clone(), ticket.clone())?;
+    let request = watch::Request {
+        target,
+        selector,
+        view,
+        befallen,
+        cut_after,
+    };
+    let watch = Watch::start(
+        shared,
+        request,
+        &call.query,
+        connection.clone(),
+        ticket.clone(),
+    )?;
     Ok(Done::Stream(Box::new(watch)))
 }
 
@@ -54,13 +76,22 @@ fn perform(store: &mut Store, call: &Call, target: &Target, view: &View) -> Resu
     if !matches!(call.verb, "get" | "list") && !call.query.text("dryRun").is_empty() {
         return Err(Refusal::bad_request("dryRun is not served here"));
     }
-    match (call.verb, target.name.is_empty(), target.subresource.as_str()) {
+    match (
+        call.verb,
+        target.name.is_empty(),
+        target.subresource.as_str(),
+    ) {
         ("get", false, _) => {
-            let (asked, current) = (revision(call.query.text("resourceVersion"))?, store.revision());
+            let (asked, current) = (
+                revision(call.query.text("resourceVersion"))?,
+                store.revision(),
+            );
             if asked > current {
                 return Err(Refusal::too_large_resource_version(asked, current));
             }
-            ok(store.get(&target.storage(), &target.key()).ok_or_else(|| target.not_found())?)
+            ok(store
+                .get(&target.storage(), &target.key())
+                .ok_or_else(|| target.not_found())?)
         }
         ("list", ..) => {
             let selector = selector(call, target)?;
@@ -69,7 +100,10 @@ fn perform(store: &mut Store, call: &Call, target: &Target, view: &View) -> Resu
         }
         ("create", true, _) if in_scope => {
             let object = write::create(store, target, document(call)?)?;
-            Ok(Done::Document(StatusCode::CREATED, view.show(target, &object)))
+            Ok(Done::Document(
+                StatusCode::CREATED,
+                view.show(target, &object),
+            ))
         }
         ("update", false, _) => ok(&*write::update(store, target, document(call)?)?),
         ("patch", false, _) => ok(&*write::patch(store, target, &call.media_type, &call.body)?),
@@ -88,7 +122,10 @@ fn perform(store: &mut Store, call: &Call, target: &Target, view: &View) -> Resu
             let namespace = (!target.namespace.is_empty()).then_some(target.namespace.as_str());
             for object in store.table(&target.storage()).values() {
                 if in_namespace(object, namespace) && selector.matches(object) {
-                    let one = Target { name: object::name(object).to_owned(), ..target.clone() };
+                    let one = Target {
+                        name: object::name(object).to_owned(),
+                        ..target.clone()
+                    };
                     write::delete(store, &one, &options)?;
                 }
             }
@@ -99,19 +136,28 @@ fn perform(store: &mut Store, call: &Call, target: &Target, view: &View) -> Resu
 }
 
 fn selector(call: &Call, target: &Target) -> Result<Selector, Refusal> {
-    Selector::new(&target.kind, call.query.text("labelSelector"), call.query.text("fieldSelector"))
+    Selector::new(
+        &target.kind,
+        call.query.text("labelSelector"),
+        call.query.text("fieldSelector"),
+    )
 }
 
 fn document(call: &Call) -> Result<Value, Refusal> {
     if !matches!(call.media_type.as_str(), "" | "application/json") {
         return Err(Refusal::unsupported_media_type("application/json"));
     }
-    serde_json::from_slice(&call.body)
-        .map_err(|error| Refusal::bad_request(&format!("the object provided is unrecognized: {error}")))
+    serde_json::from_slice(&call.body).map_err(|error| {
+        Refusal::bad_request(&format!("the object provided is unrecognized: {error}"))
+    })
 }
 
 fn delete_options(call: &Call) -> Result<Value, Refusal> {
-    let mut options = if call.body.is_empty() { json!({}) } else { document(call)? };
+    let mut options = if call.body.is_empty() {
+        json!({})
+    } else {
+        document(call)?
+    };
     if let Some(seconds) = call.query.number("gracePeriodSeconds") {
         options["gracePeriodSeconds"] = seconds.into();
     }
@@ -119,7 +165,8 @@ fn delete_options(call: &Call) -> Result<Value, Refusal> {
 }
 
 fn deleted(target: &Target, last: &Value) -> Value {
-    let mut details = json!({"name": target.name, "kind": target.kind.plural, "uid": object::meta(last, "uid")});
+    let mut details =
+        json!({"name": target.name, "kind": target.kind.plural, "uid": object::meta(last, "uid")});
     if !target.kind.group.is_empty() {
         details["group"] = target.kind.group.clone().into();
     }

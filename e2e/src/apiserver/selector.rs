@@ -42,11 +42,20 @@ impl Selector {
     /// # Errors
     /// 400 where it cannot be read, or where the resource has no such field label.
     pub fn new(kind: &Kind, labels: &str, fields: &str) -> Result<Self, Refusal> {
-        let label_error = |why: String| Refusal::bad_request(&format!("unable to parse requirement: {why}"));
+        let label_error =
+            |why: String| Refusal::bad_request(&format!("unable to parse requirement: {why}"));
         let labels = split_outside_brackets(labels);
-        let labels = labels.map(|text| requirement(text).map_err(label_error)).collect::<Result<_, _>>()?;
-        let fields = fields.split(',').filter(|term| !term.is_empty()).map(|text| term(kind, text));
-        Ok(Self { labels, fields: fields.collect::<Result<_, _>>()? })
+        let labels = labels
+            .map(|text| requirement(text).map_err(label_error))
+            .collect::<Result<_, _>>()?;
+        let fields = fields
+            .split(',')
+            .filter(|term| !term.is_empty())
+            .map(|text| term(kind, text));
+        Ok(Self {
+            labels,
+            fields: fields.collect::<Result<_, _>>()?,
+        })
     }
 
     /// Whether it selects everything.
@@ -56,7 +65,8 @@ impl Selector {
 
     /// Whether it selects `object`.
     pub fn matches(&self, object: &Value) -> bool {
-        self.fields.iter().all(|term| term.matches(object)) && self.labels.iter().all(|one| one.matches(object))
+        self.fields.iter().all(|term| term.matches(object))
+            && self.labels.iter().all(|one| one.matches(object))
     }
 }
 
@@ -74,11 +84,17 @@ impl Term {
 
 impl Requirement {
     fn matches(&self, object: &Value) -> bool {
-        let label = object["metadata"]["labels"].get(&self.key).and_then(Value::as_str);
+        let label = object["metadata"]["labels"]
+            .get(&self.key)
+            .and_then(Value::as_str);
         let number = || label.and_then(|label| label.parse::<i64>().ok());
         match &self.test {
-            Test::In(values) => label.is_some_and(|label| values.iter().any(|value| value == label)),
-            Test::NotIn(values) => label.is_none_or(|label| values.iter().all(|value| value != label)),
+            Test::In(values) => {
+                label.is_some_and(|label| values.iter().any(|value| value == label))
+            }
+            Test::NotIn(values) => {
+                label.is_none_or(|label| values.iter().all(|value| value != label))
+            }
             Test::Exists => label.is_some(),
             Test::Absent => label.is_none(),
             Test::Greater(bound) => number().is_some_and(|number| number > *bound),
@@ -93,18 +109,26 @@ fn term(kind: &Kind, text: &str) -> Result<Term, Refusal> {
         .filter_map(|(operator, equal)| Some((text.split_once(operator)?, equal)))
         .min_by_key(|((label, _), _)| label.len());
     let Some(((label, value), equal)) = split else {
-        return Err(Refusal::bad_request(&format!("invalid selector: '{text}'; can't understand '{text}'")));
+        return Err(Refusal::bad_request(&format!(
+            "invalid selector: '{text}'; can't understand '{text}'"
+        )));
     };
     let (label, value) = (label.trim(), value.trim());
     let Some(path) = field_path(kind, label) else {
         let message = if kind.group.is_empty() || kind.custom {
             format!("field label not supported: {label}")
         } else {
-            format!("{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+            format!(
+                "{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            )
         };
         return Err(Refusal::bad_request(&message));
     };
-    Ok(Term { path, equal, value: value.to_owned() })
+    Ok(Term {
+        path,
+        equal,
+        value: value.to_owned(),
+    })
 }
 
 /// The field that a label of a field selector means.
@@ -126,7 +150,10 @@ fn field_path(kind: &Kind, label: &str) -> Option<&'static str> {
         ("events", "reportingComponent" | "reportingController") => "/reportingComponent",
         ("events", "source") => "/source/component",
         ("events", label) => {
-            match label.strip_prefix("involvedObject.").or_else(|| label.strip_prefix("regarding."))? {
+            match label
+                .strip_prefix("involvedObject.")
+                .or_else(|| label.strip_prefix("regarding."))?
+            {
                 "kind" => "/involvedObject/kind",
                 "namespace" => "/involvedObject/namespace",
                 "name" => "/involvedObject/name",
@@ -150,14 +177,22 @@ fn requirement(text: &str) -> Result<Requirement, String> {
         if key.is_empty() || !key.chars().all(letters) {
             return Err(format!("invalid label key {key:?}"));
         }
-        Ok(Requirement { key: key.to_owned(), test })
+        Ok(Requirement {
+            key: key.to_owned(),
+            test,
+        })
     };
     if let Some(key) = text.strip_prefix('!') {
         return of(key, Test::Absent);
     }
     if let Some((head, list)) = text.split_once('(') {
-        let list = list.strip_suffix(')').ok_or_else(|| format!("found '{text}', expected: ',' or ')'"))?;
-        let values = list.split(',').map(|value| value.trim().to_owned()).collect();
+        let list = list
+            .strip_suffix(')')
+            .ok_or_else(|| format!("found '{text}', expected: ',' or ')'"))?;
+        let values = list
+            .split(',')
+            .map(|value| value.trim().to_owned())
+            .collect();
         return match head.split_whitespace().collect::<Vec<_>>()[..] {
             [key, "in"] => of(key, Test::In(values)),
             [key, "notin"] => of(key, Test::NotIn(values)),
@@ -172,8 +207,18 @@ fn requirement(text: &str) -> Result<Requirement, String> {
     }
     for (operator, greater) in [('>', true), ('<', false)] {
         if let Some((key, bound)) = text.split_once(operator) {
-            let bound = bound.trim().parse().map_err(|_| format!("values[0][{key}]: Invalid value: {bound:?}"))?;
-            return of(key, if greater { Test::Greater(bound) } else { Test::Less(bound) });
+            let bound = bound
+                .trim()
+                .parse()
+                .map_err(|_| format!("values[0][{key}]: Invalid value: {bound:?}"))?;
+            return of(
+                key,
+                if greater {
+                    Test::Greater(bound)
+                } else {
+                    Test::Less(bound)
+                },
+            );
         }
     }
     of(text, Test::Exists)

@@ -52,14 +52,23 @@ impl Connection {
 /// Stops or begins anew to listen on `listener`. The socket itself stays, so that its port stays the server's; while it
 /// does not listen the kernel refuses.
 pub fn set_listening(listener: &TcpListener, on: bool) {
-    let outcome = if on { listen(listener, Backlog::MAXCONN) } else { shutdown(listener.as_raw_fd(), Shutdown::Read) };
+    let outcome = if on {
+        listen(listener, Backlog::MAXCONN)
+    } else {
+        shutdown(listener.as_raw_fd(), Shutdown::Read)
+    };
     outcome.expect("a listening socket can stop to listen and begin anew");
 }
 
 /// Serves what connects to `listener` until the server ends, on `runtime`.
 ///
 /// This thread does nothing else: a socket that stops to listen and begins anew leaves a reactor with stale news of it.
-pub fn serve(listener: &TcpListener, tls: Arc<ServerConfig>, shared: &Arc<Shared>, runtime: &Handle) {
+pub fn serve(
+    listener: &TcpListener,
+    tls: Arc<ServerConfig>,
+    shared: &Arc<Shared>,
+    runtime: &Handle,
+) {
     let acceptor = TlsAcceptor::from(tls);
     let mut link = shared.link.subscribe();
     loop {
@@ -67,14 +76,21 @@ pub fn serve(listener: &TcpListener, tls: Arc<ServerConfig>, shared: &Arc<Shared
             let connection = Connection(shared.outage().child_token());
             let job = converse(stream, acceptor.clone(), shared.clone(), connection.clone());
             runtime.spawn(while_linked(shared.link.subscribe(), connection, job));
-        } else if runtime.block_on(link.wait_for(|link| *link != Link::Down)).is_ok_and(|link| *link == Link::Ended) {
+        } else if runtime
+            .block_on(link.wait_for(|link| *link != Link::Down))
+            .is_ok_and(|link| *link == Link::Ended)
+        {
             return;
         }
     }
 }
 
 /// Runs a connection as the network allows, until it is cut.
-async fn while_linked(mut link: watch::Receiver<Link>, connection: Connection, job: impl Future<Output = ()>) {
+async fn while_linked(
+    mut link: watch::Receiver<Link>,
+    connection: Connection,
+    job: impl Future<Output = ()>,
+) {
     let mut job = pin!(job);
     loop {
         let silent = *link.borrow_and_update() == Link::Silent;
@@ -87,14 +103,32 @@ async fn while_linked(mut link: watch::Receiver<Link>, connection: Connection, j
     }
 }
 
-async fn converse(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>, connection: Connection) {
-    let ready = stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true));
-    let Ok(stream) = ready.and_then(|()| tokio::net::TcpStream::from_std(stream)) else { return };
-    let Ok(stream) = acceptor.accept(stream).await else { return };
+async fn converse(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    shared: Arc<Shared>,
+    connection: Connection,
+) {
+    let ready = stream
+        .set_nodelay(true)
+        .and_then(|()| stream.set_nonblocking(true));
+    let Ok(stream) = ready.and_then(|()| tokio::net::TcpStream::from_std(stream)) else {
+        return;
+    };
+    let Ok(stream) = acceptor.accept(stream).await else {
+        return;
+    };
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let (shared, connection) = (shared.clone(), connection.clone());
-        async move { Ok::<_, Infallible>(answer(shared, connection, request.map(axum::body::Body::new)).await) }
+        async move {
+            Ok::<_, Infallible>(
+                answer(shared, connection, request.map(axum::body::Body::new)).await,
+            )
+        }
     });
     // A client that goes away in the middle is none of the server's trouble.
-    let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }

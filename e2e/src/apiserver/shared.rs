@@ -66,13 +66,19 @@ impl Shared {
         let mut watches = self.watches();
         let id = watches.last_key_value().map_or(0, |(id, _)| id + 1);
         watches.insert(id, (resource.to_owned(), connection.clone()));
-        Running { shared: self.clone(), id, connection }
+        Running {
+            shared: self.clone(),
+            id,
+            connection,
+        }
     }
 
     /// The connections of the watches of a resource that run.
     pub fn watches_of(&self, resource: &str) -> Vec<Connection> {
         let watches = self.watches();
-        let of = watches.values().filter(|(watched, _)| resource == "*" || watched == resource);
+        let of = watches
+            .values()
+            .filter(|(watched, _)| resource == "*" || watched == resource);
         of.map(|(_, connection)| connection.clone()).collect()
     }
 
@@ -89,7 +95,9 @@ impl Shared {
         let before = *self.link.borrow();
         let listens = |link| !matches!(link, Link::Down | Link::Ended);
         if listens(before) != listens(link) {
-            listeners.iter().for_each(|listener| set_listening(listener, listens(link)));
+            listeners
+                .iter()
+                .for_each(|listener| set_listening(listener, listens(link)));
             let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
             if listens(link) {
                 *outage = CancellationToken::new();
@@ -102,11 +110,16 @@ impl Shared {
 
     /// What cuts all connections when the server goes away.
     pub fn outage(&self) -> CancellationToken {
-        self.outage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.outage
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn listeners(&self) -> MutexGuard<'_, Vec<TcpListener>> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn watches(&self) -> MutexGuard<'_, BTreeMap<u64, (String, Connection)>> {

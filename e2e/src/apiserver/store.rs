@@ -94,7 +94,12 @@ impl Store {
     /// The objects of a resource as they were at `revision`, which is not before [`oldest`](Self::oldest).
     pub fn table_at(&self, storage: &str, revision: u64) -> Table {
         let mut table = self.table(storage);
-        for change in self.history.iter().rev().take_while(|change| change.revision > revision) {
+        for change in self
+            .history
+            .iter()
+            .rev()
+            .take_while(|change| change.revision > revision)
+        {
             if &*change.storage == storage {
                 match &change.before {
                     Some(before) => table.insert(change.key.clone(), before.clone()),
@@ -109,16 +114,25 @@ impl Store {
     pub fn keys_below(&self, prefix: &str) -> Vec<(String, String)> {
         let mut found = Vec::new();
         for (storage, table) in &self.tables {
-            let keys = table.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)).map(|(key, _)| key);
-            found.extend(keys.take_while(|key| key.starts_with(prefix)).map(|key| (storage.clone(), key.clone())));
+            let keys = table
+                .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+                .map(|(key, _)| key);
+            found.extend(
+                keys.take_while(|key| key.starts_with(prefix))
+                    .map(|key| (storage.clone(), key.clone())),
+            );
         }
         found
     }
 
     /// The changes of a resource after `revision`.
     pub fn changes_since(&self, storage: &str, revision: u64) -> impl Iterator<Item = &Change> {
-        let start = self.history.partition_point(|change| change.revision <= revision);
-        self.history.range(start..).filter(move |change| &*change.storage == storage)
+        let start = self
+            .history
+            .partition_point(|change| change.revision <= revision);
+        self.history
+            .range(start..)
+            .filter(move |change| &*change.storage == storage)
     }
 
     /// Puts an object in place. The answer is what it now is, resource version included.
@@ -149,8 +163,20 @@ impl Store {
         self.announce.send_replace(self.revision);
     }
 
-    fn remember(&mut self, storage: &str, key: &str, before: Option<Arc<Value>>, after: Option<Arc<Value>>) {
-        let change = Change { revision: self.revision, storage: storage.into(), key: key.into(), before, after };
+    fn remember(
+        &mut self,
+        storage: &str,
+        key: &str,
+        before: Option<Arc<Value>>,
+        after: Option<Arc<Value>>,
+    ) {
+        let change = Change {
+            revision: self.revision,
+            storage: storage.into(),
+            key: key.into(),
+            before,
+            after,
+        };
         self.history.push_back(change);
         if self.history.len() > HISTORY
             && let Some(forgotten) = self.history.pop_front()

@@ -29,14 +29,17 @@ pub fn prepare_create(kind: &Kind, object: &mut Value) {
         }
         "namespaces" => {
             let name = object::name(object).to_owned();
-            let labels = object::metadata(object).entry("labels").or_insert_with(|| json!({}));
+            let labels = object::metadata(object)
+                .entry("labels")
+                .or_insert_with(|| json!({}));
             labels["kubernetes.io/metadata.name"] = name.into();
             object["spec"]["finalizers"] = json!(["kubernetes"]);
             object["status"] = json!({"phase": "Active"});
         }
         "customresourcedefinitions" => {
             let now = object::now();
-            let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now});
+            let condition =
+                |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now});
             object["status"] = json!({
                 "acceptedNames": object["spec"]["names"],
                 "conditions": [condition("NamesAccepted"), condition("Established")],
@@ -81,7 +84,11 @@ pub fn prepare_update(kind: &Kind, subresource: &str, old: &Value, new: &mut Val
 
 /// A node whose last taint is removed has none.
 fn drop_empty_taints(kind: &Kind, object: &mut Value) {
-    if kind.qualified() == "nodes" && object["spec"]["taints"].as_array().is_some_and(Vec::is_empty) {
+    if kind.qualified() == "nodes"
+        && object["spec"]["taints"]
+            .as_array()
+            .is_some_and(Vec::is_empty)
+    {
         object::section(object, "spec").remove("taints");
     }
 }
@@ -115,7 +122,11 @@ pub fn validate(kind: &Kind, old: Option<&Value>, new: &Value) -> Result<(), Ref
         "customresourcedefinitions" => causes.extend(definition_problems(new)),
         _ => {}
     }
-    if causes.is_empty() { Ok(()) } else { Err(Refusal::invalid(&kind.group, &kind.name, name, &causes)) }
+    if causes.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::invalid(&kind.group, &kind.name, name, &causes))
+    }
 }
 
 fn pod_problems(old: Option<&Value>, new: &Value) -> Vec<Cause> {
@@ -125,16 +136,26 @@ fn pod_problems(old: Option<&Value>, new: &Value) -> Vec<Cause> {
                    existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was \
                    previously negative)";
         let changed = fixed_part(&old["spec"]) != fixed_part(&new["spec"]);
-        return if changed { vec![Cause::forbidden("spec", why)] } else { Vec::new() };
+        return if changed {
+            vec![Cause::forbidden("spec", why)]
+        } else {
+            Vec::new()
+        };
     }
-    let Some(containers) = new["spec"]["containers"].as_array().filter(|containers| !containers.is_empty()) else {
+    let Some(containers) = new["spec"]["containers"]
+        .as_array()
+        .filter(|containers| !containers.is_empty())
+    else {
         return vec![Cause::required("spec.containers", "")];
     };
     let mut causes = Vec::new();
     for (index, container) in containers.iter().enumerate() {
         for field in ["name", "image"] {
             if container[field].as_str().unwrap_or_default().is_empty() {
-                causes.push(Cause::required(&format!("spec.containers[{index}].{field}"), ""));
+                causes.push(Cause::required(
+                    &format!("spec.containers[{index}].{field}"),
+                    "",
+                ));
             }
         }
     }
@@ -144,11 +165,20 @@ fn pod_problems(old: Option<&Value>, new: &Value) -> Vec<Cause> {
 /// What of a pod's spec may not change.
 fn fixed_part(spec: &Value) -> Value {
     let mut spec = spec.clone();
-    for field in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"] {
+    for field in [
+        "activeDeadlineSeconds",
+        "tolerations",
+        "terminationGracePeriodSeconds",
+    ] {
         object::keep(&mut spec, &json!({}), field);
     }
     for list in ["containers", "initContainers"] {
-        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+        for container in spec
+            .get_mut(list)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             object::keep(container, &json!({}), "image");
         }
     }
@@ -157,7 +187,10 @@ fn fixed_part(spec: &Value) -> Value {
 
 fn definition_problems(definition: &Value) -> Vec<Cause> {
     let Some(kind) = kinds::custom(definition) else {
-        return vec![Cause::required("spec", "group, names, scope and versions are needed")];
+        return vec![Cause::required(
+            "spec",
+            "group, names, scope and versions are needed",
+        )];
     };
     if object::name(definition) == kind.qualified() {
         return Vec::new();
@@ -174,7 +207,9 @@ fn has_generation(kind: &Kind) -> bool {
 }
 
 fn default(object: &mut Value, section: &str, key: &str, value: &Value) {
-    object::section(object, section).entry(key).or_insert_with(|| value.clone());
+    object::section(object, section)
+        .entry(key)
+        .or_insert_with(|| value.clone());
 }
 
 /// The first entry of a map that is no text, with the JSON type of its value.
@@ -194,13 +229,17 @@ fn not_text(map: &Value) -> Option<(&str, &'static str)> {
 
 fn size(map: &Value) -> usize {
     let entries = map.as_object().into_iter().flatten();
-    entries.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum()
+    entries
+        .map(|(key, value)| key.len() + value.as_str().map_or(0, str::len))
+        .sum()
 }
 
 fn is_name(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     name.len() <= 253
-        && name
-            .split('.')
-            .all(|part| part.starts_with(inner) && part.ends_with(inner) && part.chars().all(|c| inner(c) || c == '-'))
+        && name.split('.').all(|part| {
+            part.starts_with(inner)
+                && part.ends_with(inner)
+                && part.chars().all(|c| inner(c) || c == '-')
+        })
 }

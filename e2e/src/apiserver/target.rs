@@ -63,7 +63,11 @@ impl Target {
 
     /// The key of its object `name`.
     pub fn key_of(&self, name: &str) -> String {
-        if self.namespace.is_empty() { name.to_owned() } else { format!("{}/{name}", self.namespace) }
+        if self.namespace.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}/{name}", self.namespace)
+        }
     }
 
     /// The key of its object.
@@ -77,13 +81,16 @@ impl Target {
     /// 400 where it is of another kind or version.
     pub fn inward(&self, mut object: Value) -> Result<Value, Refusal> {
         if !object.is_object() {
-            return Err(Refusal::bad_request("the object provided is unrecognized: it is no JSON object"));
+            return Err(Refusal::bad_request(
+                "the object provided is unrecognized: it is no JSON object",
+            ));
         }
         let expected = self.kind.api_version(&self.version);
         let given = object["apiVersion"].as_str().unwrap_or(&expected);
         if given != expected {
-            let why =
-                format!("the API version in the data ({given}) does not match the expected API version ({expected})");
+            let why = format!(
+                "the API version in the data ({given}) does not match the expected API version ({expected})"
+            );
             return Err(Refusal::bad_request(&why));
         }
         let given = object["kind"].as_str().unwrap_or(&self.kind.name);
@@ -104,7 +111,11 @@ impl Target {
 
     /// An object as this version shows it.
     pub fn outward(&self, object: &Value) -> Value {
-        let mut object = if self.kind.group == "events.k8s.io" { events::to_new(object) } else { object.clone() };
+        let mut object = if self.kind.group == "events.k8s.io" {
+            events::to_new(object)
+        } else {
+            object.clone()
+        };
         object["kind"] = self.kind.name.clone().into();
         object["apiVersion"] = self.kind.api_version(&self.version).into();
         object

@@ -6,13 +6,20 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::string::Ia5String;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ServerConfig, pki_types::PrivatePkcs8KeyDer};
 
 /// The names of the API server as pods know it, and of the loopback.
-const NAMES: [&str; 4] = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+const NAMES: [&str; 4] = [
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+];
 
 /// What the server shows, and the authority's certificate as PEM.
 pub fn identity() -> (Arc<ServerConfig>, String) {
@@ -21,19 +28,31 @@ pub fn identity() -> (Arc<ServerConfig>, String) {
 
 fn make() -> Result<(Arc<ServerConfig>, String), Box<dyn std::error::Error>> {
     let mut authority = CertificateParams::default();
-    authority.distinguished_name.push(DnType::CommonName, "kubernetes");
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "kubernetes");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    authority.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
     let authority_key = KeyPair::generate()?;
     let authority_certificate = authority.self_signed(&authority_key)?;
 
     let mut server = CertificateParams::default();
-    server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
-    for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+    server
+        .distinguished_name
+        .push(DnType::CommonName, "kube-apiserver");
+    for address in [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ] {
         server.subject_alt_names.push(SanType::IpAddress(address));
     }
     for name in NAMES {
-        server.subject_alt_names.push(SanType::DnsName(Ia5String::try_from(name)?));
+        server
+            .subject_alt_names
+            .push(SanType::DnsName(Ia5String::try_from(name)?));
     }
     let key = KeyPair::generate()?;
     let certificate = server.signed_by(&key, &Issuer::new(authority, authority_key))?;
@@ -48,6 +67,13 @@ fn make() -> Result<(Arc<ServerConfig>, String), Box<dyn std::error::Error>> {
 
 fn pem(der: &[u8]) -> String {
     let text = STANDARD.encode(der);
-    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    let lines: Vec<_> = text
+        .as_bytes()
+        .chunks(64)
+        .map(String::from_utf8_lossy)
+        .collect();
+    format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        lines.join("\n")
+    )
 }

@@ -77,7 +77,9 @@ impl Watch {
         let from = revision(given)?;
         let initial = query.flag("sendInitialEvents");
         let bookmarks = query.flag("allowWatchBookmarks") == Some(true);
-        let timeout = query.number("timeoutSeconds").filter(|seconds| *seconds > 0);
+        let timeout = query
+            .number("timeoutSeconds")
+            .filter(|seconds| *seconds > 0);
         let now = Instant::now();
         let end = now + timeout.map_or(DEFAULT_TIMEOUT, Duration::from_secs);
         let store = shared.store();
@@ -92,7 +94,11 @@ impl Watch {
             link: shared.link.subscribe(),
             nudges: shared.nudges.subscribe(),
             bookmarks,
-            next_bookmark: (now + BOOKMARKS).min(end.checked_sub(LAST_BOOKMARK).filter(|at| *at > now).unwrap_or(end)),
+            next_bookmark: (now + BOOKMARKS).min(
+                end.checked_sub(LAST_BOOKMARK)
+                    .filter(|at| *at > now)
+                    .unwrap_or(end),
+            ),
             end,
             ended: false,
             sent: 0,
@@ -106,7 +112,10 @@ impl Watch {
         } else if from > 0 {
             watch.cursor = from;
             if from < store.oldest() {
-                watch.expire(&format!("too old resource version: {from} ({})", store.oldest()));
+                watch.expire(&format!(
+                    "too old resource version: {from} ({})",
+                    store.oldest()
+                ));
             }
         }
         drop(store);
@@ -207,7 +216,11 @@ impl Watch {
         self.revisions.mark_unchanged();
         let target = &self.request.target;
         if self.cursor < store.forgotten() {
-            let why = format!("too old resource version: {} ({})", self.cursor, store.oldest());
+            let why = format!(
+                "too old resource version: {} ({})",
+                self.cursor,
+                store.oldest()
+            );
             drop(store);
             self.expire(&why);
             return;
@@ -216,7 +229,11 @@ impl Watch {
         let mut events = Vec::new();
         for change in store.changes_since(&target.storage(), self.cursor) {
             let within = |object: &Value| in_namespace(object, namespace.as_deref());
-            let seen = self.request.selector.see(change.before.as_deref(), change.after.as_deref(), within);
+            let seen = self.request.selector.see(
+                change.before.as_deref(),
+                change.after.as_deref(),
+                within,
+            );
             let Some((seen, object)) = seen else { continue };
             let kind = match seen {
                 Seen::Added => "ADDED",
@@ -243,7 +260,10 @@ impl Watch {
         if !initial_end {
             self.read_changes();
         }
-        let object = self.request.view.bookmark(&self.request.target, self.cursor, initial_end);
+        let object = self
+            .request
+            .view
+            .bookmark(&self.request.target, self.cursor, initial_end);
         self.push("BOOKMARK", &object);
     }
 
@@ -255,7 +275,10 @@ impl Watch {
     }
 
     fn push(&mut self, kind: &str, object: &Value) {
-        self.lines.push_back(Bytes::from(format!("{}\n", json!({"type": kind, "object": object}))));
+        self.lines.push_back(Bytes::from(format!(
+            "{}\n",
+            json!({"type": kind, "object": object})
+        )));
     }
 }
 
@@ -266,19 +289,30 @@ fn validate(query: &Query) -> Result<(), Refusal> {
     let field = "resourceVersionMatch";
     let mut causes = Vec::new();
     if initial && wanted != "NotOlderThan" {
-        causes.push(Cause::forbidden(field, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+        causes.push(Cause::forbidden(
+            field,
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ));
     }
     if !wanted.is_empty() {
         if !initial {
-            let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            let why =
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
             causes.push(Cause::forbidden(field, why));
         }
         if wanted != "NotOlderThan" {
             causes.push(Cause::not_supported(field, wanted, "\"NotOlderThan\""));
         }
         if !query.text("continue").is_empty() {
-            causes.push(Cause::forbidden(field, "resourceVersionMatch is forbidden when continue is provided"));
+            causes.push(Cause::forbidden(
+                field,
+                "resourceVersionMatch is forbidden when continue is provided",
+            ));
         }
     }
-    if causes.is_empty() { Ok(()) } else { Err(Refusal::invalid("meta.k8s.io", "ListOptions", "", &causes)) }
+    if causes.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::invalid("meta.k8s.io", "ListOptions", "", &causes))
+    }
 }

@@ -19,7 +19,9 @@ pub fn create(store: &mut Store, target: &Target, body: Value) -> Result<Arc<Val
         return Err(Refusal::not_found(&namespaces, &target.namespace));
     }
     if object::revision(&object) != 0 {
-        return Err(Refusal::internal("resourceVersion should not be set on objects to be created"));
+        return Err(Refusal::internal(
+            "resourceVersion should not be set on objects to be created",
+        ));
     }
     if object::name(&object).is_empty() {
         let prefix = object::meta(&object, "generateName").to_owned();
@@ -27,10 +29,20 @@ pub fn create(store: &mut Store, target: &Target, body: Value) -> Result<Arc<Val
             let cause = Cause::required("metadata.name", "name or generateName is required");
             return Err(Refusal::invalid(&kind.group, &kind.name, "", &[cause]));
         }
-        object::set_meta(&mut object, "name", format!("{prefix}{}", object::random_suffix()));
+        object::set_meta(
+            &mut object,
+            "name",
+            format!("{prefix}{}", object::random_suffix()),
+        );
     }
     let metadata = object::metadata(&mut object);
-    for key in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "resourceVersion"] {
+    for key in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "managedFields",
+        "resourceVersion",
+    ] {
         metadata.remove(key);
     }
     metadata.insert("uid".into(), object::new_uid().into());
@@ -53,27 +65,50 @@ pub fn create(store: &mut Store, target: &Target, body: Value) -> Result<Arc<Val
 pub fn update(store: &mut Store, target: &Target, body: Value) -> Result<Arc<Value>, Refusal> {
     let mut new = target.inward(body)?;
     adopt_namespace(target, &mut new)?;
-    let old = store.get(&target.storage(), &target.key()).cloned().ok_or_else(|| target.not_found())?;
+    let old = store
+        .get(&target.storage(), &target.key())
+        .cloned()
+        .ok_or_else(|| target.not_found())?;
     let (given, is) = (object::meta(&new, "uid"), object::meta(&old, "uid"));
     if !given.is_empty() && given != is {
-        let why = format!("Precondition failed: UID in precondition: {given}, UID in object meta: {is}");
+        let why =
+            format!("Precondition failed: UID in precondition: {given}, UID in object meta: {is}");
         return Err(Refusal::conflict(&target.kind, &target.name, &why));
     }
     if target.kind.custom && object::meta(&new, "resourceVersion").is_empty() {
-        let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
-        return Err(Refusal::invalid(&target.kind.group, &target.kind.name, &target.name, &[cause]));
+        let cause = Cause::invalid(
+            "metadata.resourceVersion",
+            &json!(0),
+            "must be specified for an update",
+        );
+        return Err(Refusal::invalid(
+            &target.kind.group,
+            &target.kind.name,
+            &target.name,
+            &[cause],
+        ));
     }
     replace(store, target, &old, new)
 }
 
 /// Patches an object with `body`, which is a patch of this type.
-pub fn patch(store: &mut Store, target: &Target, media_type: &str, body: &[u8]) -> Result<Arc<Value>, Refusal> {
+pub fn patch(
+    store: &mut Store,
+    target: &Target,
+    media_type: &str,
+    body: &[u8],
+) -> Result<Arc<Value>, Refusal> {
     // The type counts even where there is no object: a patch of a wrong type is answered 415.
-    patch::apply(media_type, target.kind.custom, b"{}", &mut json!({})).or_else(|refusal| match refusal.code {
-        415 => Err(refusal),
-        _ => Ok(()),
+    patch::apply(media_type, target.kind.custom, b"{}", &mut json!({})).or_else(|refusal| {
+        match refusal.code {
+            415 => Err(refusal),
+            _ => Ok(()),
+        }
     })?;
-    let old = store.get(&target.storage(), &target.key()).cloned().ok_or_else(|| target.not_found())?;
+    let old = store
+        .get(&target.storage(), &target.key())
+        .cloned()
+        .ok_or_else(|| target.not_found())?;
     let mut new = target.outward(&old);
     patch::apply(media_type, target.kind.custom, body, &mut new)?;
     let mut new = target.inward(new)?;
@@ -81,11 +116,19 @@ pub fn patch(store: &mut Store, target: &Target, media_type: &str, body: &[u8]) 
     replace(store, target, &old, new)
 }
 
-fn replace(store: &mut Store, target: &Target, old: &Arc<Value>, mut new: Value) -> Result<Arc<Value>, Refusal> {
+fn replace(
+    store: &mut Store,
+    target: &Target,
+    old: &Arc<Value>,
+    mut new: Value,
+) -> Result<Arc<Value>, Refusal> {
     let kind = &target.kind;
     let name = object::name(&new);
     if name != target.name {
-        let why = format!("the name of the object ({name}) does not match the name on the URL ({})", target.name);
+        let why = format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            target.name
+        );
         return Err(Refusal::bad_request(&why));
     }
     let given = object::meta(&new, "resourceVersion");
@@ -93,16 +136,30 @@ fn replace(store: &mut Store, target: &Target, old: &Arc<Value>, mut new: Value)
         return Err(Refusal::modified(kind, &target.name));
     }
     let mut causes = Vec::new();
-    for key in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for key in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
         let given = new["metadata"][key].clone();
         if given.is_null() || given == "" {
             object::keep(&mut new["metadata"], &old["metadata"], key);
         } else if given != old["metadata"][key] {
-            causes.push(Cause::invalid(&format!("metadata.{key}"), &given, "field is immutable"));
+            causes.push(Cause::invalid(
+                &format!("metadata.{key}"),
+                &given,
+                "field is immutable",
+            ));
         }
     }
     if !causes.is_empty() {
-        return Err(Refusal::invalid(&kind.group, &kind.name, &target.name, &causes));
+        return Err(Refusal::invalid(
+            &kind.group,
+            &kind.name,
+            &target.name,
+            &causes,
+        ));
     }
     drop_nulls(&mut new);
     for key in ["resourceVersion", "managedFields", "selfLink"] {
@@ -125,13 +182,23 @@ fn replace(store: &mut Store, target: &Target, old: &Arc<Value>, mut new: Value)
 }
 
 /// Deletes an object. The answer is the object while it still ends, else what it last was, and whether it is gone.
-pub fn delete(store: &mut Store, target: &Target, options: &Value) -> Result<(Arc<Value>, bool), Refusal> {
+pub fn delete(
+    store: &mut Store,
+    target: &Target,
+    options: &Value,
+) -> Result<(Arc<Value>, bool), Refusal> {
     let key = target.key();
-    let old = store.get(&target.storage(), &key).cloned().ok_or_else(|| target.not_found())?;
-    for (precondition, field, what) in
-        [("uid", "uid", "UID"), ("resourceVersion", "resourceVersion", "ResourceVersion")]
-    {
-        let wanted = options["preconditions"][precondition].as_str().unwrap_or_default();
+    let old = store
+        .get(&target.storage(), &key)
+        .cloned()
+        .ok_or_else(|| target.not_found())?;
+    for (precondition, field, what) in [
+        ("uid", "uid", "UID"),
+        ("resourceVersion", "resourceVersion", "ResourceVersion"),
+    ] {
+        let wanted = options["preconditions"][precondition]
+            .as_str()
+            .unwrap_or_default();
         let is = object::meta(&old, field);
         if !wanted.is_empty() && wanted != is {
             let why = format!(
@@ -142,11 +209,15 @@ pub fn delete(store: &mut Store, target: &Target, options: &Value) -> Result<(Ar
         }
     }
     let grace = grace(target, &old, options);
-    let held = old["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty());
+    let held = old["metadata"]["finalizers"]
+        .as_array()
+        .is_some_and(|finalizers| !finalizers.is_empty());
     if grace == 0 && !held {
         return end(store, target, &key).map(|last| (last, true));
     }
-    let pending = old["metadata"]["deletionGracePeriodSeconds"].as_u64().filter(|_| is_ending(&old));
+    let pending = old["metadata"]["deletionGracePeriodSeconds"]
+        .as_u64()
+        .filter(|_| is_ending(&old));
     if pending.is_some_and(|pending| pending <= grace) {
         return Ok((old, false));
     }
@@ -160,13 +231,21 @@ pub fn delete(store: &mut Store, target: &Target, options: &Value) -> Result<(Ar
 
 /// How long an object may take to end: pods that kubelet runs are only marked.
 fn grace(target: &Target, object: &Value, options: &Value) -> u64 {
-    let ran = matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-    let bound = object["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
+    let ran = matches!(
+        object["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    );
+    let bound = object["spec"]["nodeName"]
+        .as_str()
+        .is_some_and(|node| !node.is_empty());
     if target.kind.qualified() != "pods" || ran || !bound {
         return 0;
     }
     let own = &object["spec"]["terminationGracePeriodSeconds"];
-    options["gracePeriodSeconds"].as_u64().or(own.as_u64()).unwrap_or(30)
+    options["gracePeriodSeconds"]
+        .as_u64()
+        .or(own.as_u64())
+        .unwrap_or(30)
 }
 
 fn is_ending(object: &Value) -> bool {
@@ -175,8 +254,12 @@ fn is_ending(object: &Value) -> bool {
 
 /// Whether nothing holds an object that is being deleted.
 fn is_finished(object: &Value) -> bool {
-    let held = object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty());
-    let waits = object["metadata"]["deletionGracePeriodSeconds"].as_u64().is_some_and(|grace| grace > 0);
+    let held = object["metadata"]["finalizers"]
+        .as_array()
+        .is_some_and(|finalizers| !finalizers.is_empty());
+    let waits = object["metadata"]["deletionGracePeriodSeconds"]
+        .as_u64()
+        .is_some_and(|grace| grace > 0);
     is_ending(object) && !held && !waits
 }
 
@@ -193,7 +276,9 @@ fn end(store: &mut Store, target: &Target, key: &str) -> Result<Arc<Value>, Refu
         }
         _ => {}
     }
-    store.remove(&storage, key).ok_or_else(|| target.not_found())
+    store
+        .remove(&storage, key)
+        .ok_or_else(|| target.not_found())
 }
 
 fn remove_all(store: &mut Store, prefix: &str, only: Option<&str>) {
@@ -210,7 +295,8 @@ fn adopt_namespace(target: &Target, object: &mut Value) -> Result<(), Refusal> {
     if given.is_empty() && target.kind.namespaced {
         object::set_meta(object, "namespace", target.namespace.clone());
     } else if given != target.namespace {
-        let why = "the namespace of the provided object does not match the namespace sent on the request";
+        let why =
+            "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Refusal::bad_request(why));
     }
     Ok(())

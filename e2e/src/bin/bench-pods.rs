@@ -31,7 +31,14 @@ fn main() -> ExitCode {
             "type": "bridge", "bridge": "cni0", "isGateway": true, "ipam": addresses("10.4.0.0/16"),
         }],
     });
-    plain.run(|| fs::write(Path::new(NET_D).join("10-pods.conflist"), bridge.to_string())).expect("a file");
+    plain
+        .run(|| {
+            fs::write(
+                Path::new(NET_D).join("10-pods.conflist"),
+                bridge.to_string(),
+            )
+        })
+        .expect("a file");
     let network = ours.scratch().join("pods.conflist");
     fs::write(&network, bridge.to_string()).expect("a file");
     let manifests = Manifests::new(ours.scratch().join("manifests"));
@@ -39,15 +46,23 @@ fn main() -> ExitCode {
     manifests.definition("lan", &lan);
     let storage = json!({"type": "bridge", "bridge": "br1", "cniVersion": "1.0.0", "ipam": addresses("10.6.0.0/16")});
     manifests.definition("storage", &storage);
-    let config = json!({"clusterNetwork": network, "cniConfigDir": NET_D, "shimDir": ours.bin_dir()});
+    let config =
+        json!({"clusterNetwork": network, "cniConfigDir": NET_D, "shimDir": ours.bin_dir()});
     let _daemon = Daemon::start(&ours, &config, manifests.dir());
-    let containerds = [Containerd::start_for_pods(&plain), Containerd::start_for_pods(&ours)];
+    let containerds = [
+        Containerd::start_for_pods(&plain),
+        Containerd::start_for_pods(&ours),
+    ];
     let [plain, ours] = containerds.each_ref().map(Containerd::cri);
 
     let kinds = [
         ("the bridge alone", &plain, Pod::new("web")),
         ("Plexus, the same bridge", &ours, Pod::new("web")),
-        ("Plexus, two networks more", &ours, Pod::new("web").with_networks("lan, storage")),
+        (
+            "Plexus, two networks more",
+            &ours,
+            Pod::new("web").with_networks("lan, storage"),
+        ),
     ];
     let mut times = kinds.each_ref().map(|_| (Vec::new(), Vec::new()));
     for _ in 0..PODS {

@@ -17,7 +17,10 @@ const PLUGINS: [&str; 3] = ["pods", "lan", "storage"];
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let pods = match (arguments.next().as_deref(), arguments.next().and_then(|text| text.parse().ok())) {
+    let pods = match (
+        arguments.next().as_deref(),
+        arguments.next().and_then(|text| text.parse().ok()),
+    ) {
         (None, None) => 200,
         (Some("--pods"), Some(pods)) => pods,
         _ => panic!("bench [--pods NUMBER]"),
@@ -25,13 +28,20 @@ fn main() {
     let node = Node::new().expect("a node");
     let result = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.1.2.3/24"}]});
     for plugin in PLUGINS {
-        node.plugin(plugin, &Script::new().on("ADD", [Step::Result(result.clone())]));
+        node.plugin(
+            plugin,
+            &Script::new().on("ADD", [Step::Result(result.clone())]),
+        );
     }
     let manifests = Manifests::new(node.scratch().join("manifests"));
     for plugin in &PLUGINS[1..] {
         manifests.definition(plugin, &json!({"cniVersion": "1.0.0", "type": plugin}));
     }
-    let network = write(&node, "default.conf", &json!({"cniVersion": "1.0.0", "name": "pods", "type": "pods"}));
+    let network = write(
+        &node,
+        "default.conf",
+        &json!({"cniVersion": "1.0.0", "name": "pods", "type": "pods"}),
+    );
     let config = json!({"binDir": node.bin_dir(), "clusterNetwork": network});
     let _daemon = Daemon::start(&node, &config, manifests.dir());
     let capabilities = json!({"io.kubernetes.cri.pod-annotations": true});
@@ -39,7 +49,12 @@ fn main() {
     let plexus = Runtime::new(&node, Flavour::Containerd, binary("plexus"), conf);
     let alone = PLUGINS.map(|plugin| {
         let config = json!({"cniVersion": "1.0.0", "name": plugin, "type": plugin});
-        Runtime::new(&node, Flavour::Containerd, node.bin_dir().join(plugin), config)
+        Runtime::new(
+            &node,
+            Flavour::Containerd,
+            node.bin_dir().join(plugin),
+            config,
+        )
     });
 
     let (mut adds, mut dels) = (Vec::new(), Vec::new());
@@ -48,18 +63,44 @@ fn main() {
         let sandbox = node.sandbox(&pod.name);
         let target = Target::new(&sandbox, "eth0", &pod);
         let through = timed(|| assert!(plexus.add(&target).ok()));
-        adds.push((timed(|| alone.iter().for_each(|runtime| assert!(runtime.add(&target).ok()))), through));
+        adds.push((
+            timed(|| {
+                alone
+                    .iter()
+                    .for_each(|runtime| assert!(runtime.add(&target).ok()))
+            }),
+            through,
+        ));
         let through = timed(|| plexus.del(&target).expect_silence());
-        dels.push((timed(|| alone.iter().for_each(|runtime| runtime.del(&target).expect_silence())), through));
+        dels.push((
+            timed(|| {
+                alone
+                    .iter()
+                    .for_each(|runtime| runtime.del(&target).expect_silence())
+            }),
+            through,
+        ));
         sandbox.remove();
     }
-    println!("{pods} pods, {} networks each; medians in ms", PLUGINS.len());
+    println!(
+        "{pods} pods, {} networks each; medians in ms",
+        PLUGINS.len()
+    );
     println!("       plugins alone   through Plexus   added");
     for (verb, times) in [("ADD", adds), ("DEL", dels)] {
         let alone = median(times.iter().map(|(alone, _)| *alone));
         let through = median(times.iter().map(|(_, through)| *through));
-        let added = median(times.iter().map(|(alone, through)| through.saturating_sub(*alone)));
-        println!("{verb}    {:13.2}   {:14.2}   {:5.2}", ms(alone), ms(through), ms(added));
+        let added = median(
+            times
+                .iter()
+                .map(|(alone, through)| through.saturating_sub(*alone)),
+        );
+        println!(
+            "{verb}    {:13.2}   {:14.2}   {:5.2}",
+            ms(alone),
+            ms(through),
+            ms(added)
+        );
     }
 }
 

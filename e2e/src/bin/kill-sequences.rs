@@ -34,7 +34,13 @@ fn play() -> Result<bool, String> {
     }
     let plugins = plugin_dir(&PLUGINS)?;
     let begin = Instant::now();
-    let outcome = Sequences { plugins, first, count }.play().map_err(|error| match error {
+    let outcome = Sequences {
+        plugins,
+        first,
+        count,
+    }
+    .play()
+    .map_err(|error| match error {
         NodeError::Unable(reason) => reason,
         NodeError::Failed(error) => error.to_string(),
     })?;

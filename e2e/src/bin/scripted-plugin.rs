@@ -34,20 +34,33 @@ fn main() {
         let _ = io::stdin().read_to_end(&mut stdin);
     }
     let call = Call {
-        plugin: program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        plugin: program
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
         verb,
-        env: std::env::vars_os().map(|(k, v)| (k.to_string_lossy().into(), v.to_string_lossy().into())).collect(),
+        env: std::env::vars_os()
+            .map(|(k, v)| (k.to_string_lossy().into(), v.to_string_lossy().into()))
+            .collect(),
         stdin: String::from_utf8_lossy(&stdin).into_owned(),
         start,
         end: None,
         pid: std::process::id(),
         netns: fs::metadata("/proc/self/ns/net").map_or(0, |meta| meta.ino()),
         fds,
-        cwd: fs::read_link("/proc/self/cwd").unwrap_or_default().to_string_lossy().into_owned(),
+        cwd: fs::read_link("/proc/self/cwd")
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
         umask: process_status("Umask:"),
         blocked_signals: process_status("SigBlk:"),
     };
-    let mut plugin = Plugin { log: &file.log, call, printed: false };
+    let mut plugin = Plugin {
+        log: &file.log,
+        call,
+        printed: false,
+    };
     plugin.note(&Entry::Start(Box::new(plugin.call.clone())));
     for step in steps {
         plugin.take(step);
@@ -87,12 +100,24 @@ impl Plugin<'_> {
             Step::HoldOutput => {
                 let program = std::env::current_exe().unwrap_or_else(|error| fail(&error));
                 #[expect(clippy::zombie_processes, reason = "it is meant to outlive the plugin")]
-                Command::new(program).arg(HOLD).stdin(Stdio::null()).spawn().unwrap_or_else(|error| fail(&error));
+                Command::new(program)
+                    .arg(HOLD)
+                    .stdin(Stdio::null())
+                    .spawn()
+                    .unwrap_or_else(|error| fail(&error));
             }
             Step::IgnoreStdin => {}
             Step::Run(command) => self.expect(run(command)),
             Step::Link(kind) => {
-                let command = ["ip", "link", "add", self.call.env("CNI_IFNAME"), "type", kind].map(str::to_owned);
+                let command = [
+                    "ip",
+                    "link",
+                    "add",
+                    self.call.env("CNI_IFNAME"),
+                    "type",
+                    kind,
+                ]
+                .map(str::to_owned);
                 self.expect(self.in_netns(|| run(&command)));
             }
             Step::Unlink => {
@@ -123,7 +148,8 @@ impl Plugin<'_> {
             setns(namespace, CloneFlags::CLONE_NEWNET).unwrap_or_else(|error| fail(&error));
             job()
         };
-        thread::scope(|scope| scope.spawn(in_thread).join()).unwrap_or_else(|_| fail(&"a thread panicked"))
+        thread::scope(|scope| scope.spawn(in_thread).join())
+            .unwrap_or_else(|_| fail(&"a thread panicked"))
     }
 
     fn print(&mut self, text: &str) {
@@ -142,7 +168,8 @@ impl Plugin<'_> {
         line.push(b'\n');
         // One write each: lines of plugins that run at the same time do not mix.
         let log = OpenOptions::new().create(true).append(true).open(self.log);
-        log.and_then(|mut log| log.write_all(&line)).unwrap_or_else(|error| fail(&error));
+        log.and_then(|mut log| log.write_all(&line))
+            .unwrap_or_else(|error| fail(&error));
     }
 
     fn config(&self) -> Value {
@@ -150,12 +177,17 @@ impl Plugin<'_> {
     }
 
     fn version(&self) -> String {
-        self.config()["cniVersion"].as_str().unwrap_or("0.1.0").to_owned()
+        self.config()["cniVersion"]
+            .as_str()
+            .unwrap_or("0.1.0")
+            .to_owned()
     }
 
     fn filled(&self, value: &Value) -> String {
         let text = value.to_string().replace("$CNIVERSION", &self.version());
-        let text = text.replace("$IFNAME", self.call.env("CNI_IFNAME")).replace("$NETNS", self.call.env("CNI_NETNS"));
+        let text = text
+            .replace("$IFNAME", self.call.env("CNI_IFNAME"))
+            .replace("$NETNS", self.call.env("CNI_NETNS"));
         text.replace("$CONTAINERID", self.call.env("CNI_CONTAINERID"))
     }
 
@@ -163,7 +195,9 @@ impl Plugin<'_> {
         let version = self.version();
         match self.call.verb.as_str() {
             "VERSION" => {
-                let versions = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+                let versions = [
+                    "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0",
+                ];
                 json!({"cniVersion": version, "supportedVersions": versions}).to_string()
             }
             "ADD" => {
@@ -189,24 +223,46 @@ impl Plugin<'_> {
 }
 
 fn run(command: &[String]) -> Result<(), String> {
-    let output = Command::new(&command[0]).args(&command[1..]).stdin(Stdio::null()).output();
+    let output = Command::new(&command[0])
+        .args(&command[1..])
+        .stdin(Stdio::null())
+        .output();
     let output = output.map_err(|error| format!("{command:?}: {error}"))?;
     let stderr = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}: {stderr}", output.status)) }
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{command:?}: {}: {stderr}", output.status))
+    }
 }
 
 fn open_files() -> BTreeMap<String, String> {
-    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return BTreeMap::new() };
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
+        return BTreeMap::new();
+    };
     let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
     // The listing itself was open while it was read, and is closed now.
-    let target = |name: &std::ffi::OsString| fs::read_link(Path::new("/proc/self/fd").join(name)).ok();
+    let target =
+        |name: &std::ffi::OsString| fs::read_link(Path::new("/proc/self/fd").join(name)).ok();
     let named = names.iter().filter_map(|name| Some((name, target(name)?)));
-    named.map(|(name, target)| (name.to_string_lossy().into(), target.to_string_lossy().into())).collect()
+    named
+        .map(|(name, target)| {
+            (
+                name.to_string_lossy().into(),
+                target.to_string_lossy().into(),
+            )
+        })
+        .collect()
 }
 
 fn process_status(key: &str) -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim().to_owned()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(key))
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 fn flood(stream: Stream, bytes: u64) {
@@ -232,7 +288,9 @@ fn hang() -> ! {
 }
 
 fn now() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -77,7 +77,12 @@ impl Answered {
 
     /// The document, where the answer is a success.
     pub fn success(&self) -> Result<Value> {
-        anyhow::ensure!((200..300).contains(&self.code), "{} {}", self.code, self.text);
+        anyhow::ensure!(
+            (200..300).contains(&self.code),
+            "{} {}",
+            self.code,
+            self.text
+        );
         Ok(serde_json::from_str(&self.text)?)
     }
 }
@@ -96,14 +101,20 @@ impl Client {
         let tls = match &config.identity {
             None => builder.with_no_client_auth(),
             Some((certificates, key)) => {
-                let certificates = CertificateDer::pem_slice_iter(certificates).collect::<Result<_, _>>();
+                let certificates =
+                    CertificateDer::pem_slice_iter(certificates).collect::<Result<_, _>>();
                 let key = PrivateKeyDer::from_pem_slice(key).context("client-key")?;
                 builder.with_client_auth_cert(certificates.context("client-certificate")?, key)?
             }
         };
         let server_name = config.server_name.as_deref().unwrap_or(host).to_owned();
         Ok(Self {
-            runtime: Arc::new(runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?),
+            runtime: Arc::new(
+                runtime::Builder::new_multi_thread()
+                    .worker_threads(1)
+                    .enable_all()
+                    .build()?,
+            ),
             tls: Arc::new(tls),
             host: host.to_owned(),
             port,
@@ -133,9 +144,15 @@ impl Client {
                 let (parts, body) = response.into_parts();
                 let body = body.collect().await?.to_bytes();
                 let text = String::from_utf8_lossy(&body).into_owned();
-                Ok(Answered { code: parts.status.as_u16(), headers: parts.headers, text })
+                Ok(Answered {
+                    code: parts.status.as_u16(),
+                    headers: parts.headers,
+                    text,
+                })
             };
-            tokio::time::timeout(PATIENCE, exchange).await.context("no answer in time")?
+            tokio::time::timeout(PATIENCE, exchange)
+                .await
+                .context("no answer in time")?
         })
     }
 
@@ -146,17 +163,32 @@ impl Client {
 
     /// `POST` of a JSON document.
     pub fn post(&self, path: &str, document: &Value) -> Result<Answered> {
-        self.send("POST", path, &[], Some(("application/json", document.to_string().as_bytes())))
+        self.send(
+            "POST",
+            path,
+            &[],
+            Some(("application/json", document.to_string().as_bytes())),
+        )
     }
 
     /// `PUT` of a JSON document.
     pub fn put(&self, path: &str, document: &Value) -> Result<Answered> {
-        self.send("PUT", path, &[], Some(("application/json", document.to_string().as_bytes())))
+        self.send(
+            "PUT",
+            path,
+            &[],
+            Some(("application/json", document.to_string().as_bytes())),
+        )
     }
 
     /// `PATCH` with a JSON merge patch.
     pub fn merge(&self, path: &str, patch: &Value) -> Result<Answered> {
-        self.send("PATCH", path, &[], Some(("application/merge-patch+json", patch.to_string().as_bytes())))
+        self.send(
+            "PATCH",
+            path,
+            &[],
+            Some(("application/merge-patch+json", patch.to_string().as_bytes())),
+        )
     }
 
     /// `DELETE`.
@@ -166,10 +198,16 @@ impl Client {
 
     /// `GET` of an answer that comes line by line.
     pub fn lines(&self, path: &str, headers: &[(&str, &str)]) -> Result<Lines> {
-        let open = async { tokio::time::timeout(PATIENCE, self.open("GET", path, headers, None)).await };
+        let open =
+            async { tokio::time::timeout(PATIENCE, self.open("GET", path, headers, None)).await };
         let response = self.runtime.block_on(open).context("no answer in time")??;
         let code = response.status().as_u16();
-        Ok(Lines { runtime: self.runtime.clone(), body: response.into_body(), buffer: Vec::new(), code })
+        Ok(Lines {
+            runtime: self.runtime.clone(),
+            body: response.into_body(),
+            buffer: Vec::new(),
+            code,
+        })
     }
 
     async fn open(
@@ -180,14 +218,23 @@ impl Client {
         body: Option<(&str, &[u8])>,
     ) -> Result<Response<Incoming>> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        let stream = TlsConnector::from(self.tls.clone()).connect(self.server_name.clone(), stream).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let stream = TlsConnector::from(self.tls.clone())
+            .connect(self.server_name.clone(), stream)
+            .await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(path).header(HOST, &self.host);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, &self.host);
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("accept")) {
+        if !headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("accept"))
+        {
             request = request.header(ACCEPT, "application/json");
         }
         for (name, value) in headers {
@@ -209,7 +256,9 @@ impl Lines {
             if let Some(at) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<_> = self.buffer.drain(..=at).collect();
                 let text = String::from_utf8_lossy(&line);
-                return Line::Document(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")));
+                return Line::Document(
+                    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")),
+                );
             }
             let left = end.saturating_duration_since(Instant::now());
             let frame = async { tokio::time::timeout(left, self.body.frame()).await };
@@ -217,7 +266,9 @@ impl Lines {
                 Err(_) => return Line::Nothing,
                 Ok(None) => return Line::End,
                 Ok(Some(Err(_))) => return Line::Broken,
-                Ok(Some(Ok(frame))) => self.buffer.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
+                Ok(Some(Ok(frame))) => self
+                    .buffer
+                    .extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
             }
         }
     }

@@ -14,7 +14,9 @@ impl Forward {
         let host = host.to_owned();
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
-                let Ok(far) = TcpStream::connect((host.as_str(), port)) else { continue };
+                let Ok(far) = TcpStream::connect((host.as_str(), port)) else {
+                    continue;
+                };
                 if let (Ok(near_too), Ok(far_too)) = (near.try_clone(), far.try_clone()) {
                     thread::spawn(move || pass(near, far));
                     thread::spawn(move || pass(far_too, near_too));

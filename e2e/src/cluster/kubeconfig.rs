@@ -27,13 +27,17 @@ impl Kubeconfig {
     /// Reads one. What needs a program to get its credentials is refused.
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let file: Value = serde_saphyr::from_str(&text).with_context(|| path.display().to_string())?;
+        let file: Value =
+            serde_saphyr::from_str(&text).with_context(|| path.display().to_string())?;
         let dir = path.parent().unwrap_or(Path::new("."));
         let context = named(&file, "contexts", "context", &file["current-context"])?;
         let cluster = named(&file, "clusters", "cluster", &context["cluster"])?;
         let user = named(&file, "users", "user", &context["user"])?;
         if !user["exec"].is_null() || !user["auth-provider"].is_null() {
-            bail!("{}: the user's credentials come from a program; a token or a certificate is needed", path.display());
+            bail!(
+                "{}: the user's credentials come from a program; a token or a certificate is needed",
+                path.display()
+            );
         }
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let token = match (text(&user["token"]), text(&user["tokenFile"])) {
@@ -44,7 +48,8 @@ impl Kubeconfig {
         Ok(Self {
             server: text(&cluster["server"]).context("the cluster has no server")?,
             server_name: text(&cluster["tls-server-name"]),
-            ca: data(dir, cluster, "certificate-authority")?.context("the cluster has no certificate-authority")?,
+            ca: data(dir, cluster, "certificate-authority")?
+                .context("the cluster has no certificate-authority")?,
             token,
             identity,
         })
@@ -52,17 +57,23 @@ impl Kubeconfig {
 
     /// Host and port of the server.
     pub fn host_and_port(&self) -> Result<(&str, u16)> {
-        let authority = self.server.strip_prefix("https://").context("the server's address is not https://…")?;
+        let authority = self
+            .server
+            .strip_prefix("https://")
+            .context("the server's address is not https://…")?;
         let authority = authority.split('/').next().unwrap_or_default();
         match authority.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => Ok((host.trim_matches(['[', ']']), port.parse()?)),
+            Some((host, port)) if !port.contains(']') => {
+                Ok((host.trim_matches(['[', ']']), port.parse()?))
+            }
             _ => Ok((authority, 443)),
         }
     }
 
     /// Writes it into `dir`.
     pub fn write(&self, dir: &Path) -> PathBuf {
-        let mut cluster = json!({"server": self.server, "certificate-authority-data": STANDARD.encode(&self.ca)});
+        let mut cluster =
+            json!({"server": self.server, "certificate-authority-data": STANDARD.encode(&self.ca)});
         if let Some(name) = &self.server_name {
             cluster["tls-server-name"] = name.clone().into();
         }
@@ -92,14 +103,24 @@ impl Kubeconfig {
 fn named<'a>(file: &'a Value, list: &str, member: &str, name: &Value) -> Result<&'a Value> {
     let entries = file[list].as_array().into_iter().flatten();
     let entry = entries.into_iter().find(|entry| entry["name"] == *name);
-    entry.map(|entry| &entry[member]).with_context(|| format!("{list} has no entry {name}"))
+    entry
+        .map(|entry| &entry[member])
+        .with_context(|| format!("{list} has no entry {name}"))
 }
 
 /// `KEY-data` in base64, or the file that `KEY` names.
 fn data(dir: &Path, section: &Value, key: &str) -> Result<Option<Vec<u8>>> {
     if let Some(text) = section[format!("{key}-data")].as_str() {
-        return Ok(Some(STANDARD.decode(text).with_context(|| format!("{key}-data"))?));
+        return Ok(Some(
+            STANDARD
+                .decode(text)
+                .with_context(|| format!("{key}-data"))?,
+        ));
     }
-    let Some(file) = section[key].as_str() else { return Ok(None) };
-    Ok(Some(fs::read(dir.join(file)).with_context(|| format!("{key}: {file}"))?))
+    let Some(file) = section[key].as_str() else {
+        return Ok(None);
+    };
+    Ok(Some(
+        fs::read(dir.join(file)).with_context(|| format!("{key}: {file}"))?,
+    ))
 }

@@ -37,8 +37,15 @@ pub fn archive(dir: &Path) -> PathBuf {
 
 fn run(dir: &Path, command: &str) -> String {
     let words: Vec<_> = command.split(' ').collect();
-    let output = Command::new(words[0]).args(&words[1..]).current_dir(dir).output();
+    let output = Command::new(words[0])
+        .args(&words[1..])
+        .current_dir(dir)
+        .output();
     let output = output.unwrap_or_else(|error| panic!("{command}: {error}"));
-    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

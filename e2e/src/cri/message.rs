@@ -16,7 +16,9 @@ pub struct Of {
 
 impl Of {
     pub fn new(id: &str) -> Self {
-        Self { pod_sandbox_id: id.to_owned() }
+        Self {
+            pod_sandbox_id: id.to_owned(),
+        }
     }
 }
 

@@ -67,7 +67,13 @@ pub enum When {
 
 impl When {
     /// An instant of a call `verb` to `networks` that usually takes `usual`. To be chosen before the call begins.
-    pub fn choose(random: &mut Random, node: &Node, verb: &str, networks: &[&str], usual: Duration) -> Self {
+    pub fn choose(
+        random: &mut Random,
+        node: &Node,
+        verb: &str,
+        networks: &[&str],
+        usual: Duration,
+    ) -> Self {
         match random.below(10) {
             0..5 => {
                 let usual = u64::try_from(usual.as_micros()).unwrap_or(u64::MAX).max(1);
@@ -76,7 +82,11 @@ impl When {
             // The most lines that a call writes: plan, two for each network, two at the end.
             5..8 => Self::Lines(1 + random.below(3 + 2 * networks.len() as u64), watch(node)),
             _ => {
-                let plugin = format!("{}-{}", random.pick(networks), random.pick(&["before", "after"]));
+                let plugin = format!(
+                    "{}-{}",
+                    random.pick(networks),
+                    random.pick(&["before", "after"])
+                );
                 let gate = node.gate(&format!("gate{}", random.below(u64::MAX)));
                 node.plugin(&plugin, &Script::new().on(verb, [gate.step()]));
                 Self::Inside(plugin, gate)
@@ -89,7 +99,9 @@ impl When {
         match self {
             // The instant is what the test is about; nothing waits for it.
             Self::After(delay) => thread::sleep(*delay),
-            Self::Lines(count, watch) => wait_lines(watch, *count, 2 * usual + Duration::from_millis(100)),
+            Self::Lines(count, watch) => {
+                wait_lines(watch, *count, 2 * usual + Duration::from_millis(100))
+            }
             Self::Inside(_, gate) => return Some(gate.wait()),
         }
         None
@@ -106,8 +118,11 @@ impl When {
 fn watch(node: &Node) -> Inotify {
     node.run(|| {
         let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).expect("inotify");
-        let changes = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DELETE;
-        watch.add_watch(Path::new(LEDGER), changes).expect("the ledger can be watched");
+        let changes =
+            AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DELETE;
+        watch
+            .add_watch(Path::new(LEDGER), changes)
+            .expect("the ledger can be watched");
         watch
     })
 }
@@ -122,7 +137,11 @@ fn wait_lines(watch: &Inotify, count: u64, patience: Duration) {
             return;
         }
         let timeout = PollTimeout::try_from(left).expect("it is short");
-        poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], timeout).expect("poll");
+        poll(
+            &mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)],
+            timeout,
+        )
+        .expect("poll");
         seen += watch.read_events().map_or(0, |events| events.len() as u64);
     }
 }

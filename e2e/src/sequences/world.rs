@@ -16,7 +16,9 @@ use super::random::Random;
 use super::runtime::Steps;
 use crate::left::{Expected, LEASES, LEDGER, SPOOL};
 use crate::plexus::{runtime_of, write};
-use crate::{Changes, Daemon, Flavour, Held, Manifests, Node, Pod, Runtime, Sandbox, Script, Target, ip};
+use crate::{
+    Changes, Daemon, Flavour, Held, Manifests, Node, Pod, Runtime, Sandbox, Script, Target, ip,
+};
 
 /// The default network, and those that a pod may ask for besides it.
 const DEFAULT: &str = "pods";
@@ -55,15 +57,29 @@ impl<'n> World<'n> {
         let mut random = Random::new(seed);
         node.uplink("uplink0");
         node.real_plugins(plugins, &PLUGINS);
-        let default =
-            network(node, DEFAULT, &json!({"type": "bridge", "bridge": "cni0", "isGateway": true}), "10.5.0.0/16");
+        let default = network(
+            node,
+            DEFAULT,
+            &json!({"type": "bridge", "bridge": "cni0", "isGateway": true}),
+            "10.5.0.0/16",
+        );
         let file = write(node, "pods.conflist", &default);
         let manifests = Manifests::new(node.scratch().join("manifests"));
-        let lan = network(node, "lan", &json!({"type": "macvlan", "master": "uplink0"}), "10.6.0.0/16");
+        let lan = network(
+            node,
+            "lan",
+            &json!({"type": "macvlan", "master": "uplink0"}),
+            "10.6.0.0/16",
+        );
         manifests.definition("lan", &lan);
         manifests.definition(
             "storage",
-            &network(node, "storage", &json!({"type": "bridge", "bridge": "br1", "isGateway": true}), "10.7.0.0/16"),
+            &network(
+                node,
+                "storage",
+                &json!({"type": "bridge", "bridge": "br1", "isGateway": true}),
+                "10.7.0.0/16",
+            ),
         );
         let config = json!({
             "binDir": node.bin_dir(), "clusterNetwork": file, "recoveryInterval": "30ms", "goneGap": "60ms",
@@ -76,7 +92,10 @@ impl<'n> World<'n> {
         let flavour = random.pick(&[Flavour::Containerd, Flavour::Crio]);
         Self {
             node,
-            story: format!("sequence {seed}: {flavour:?}, {} for a DEL\n", runtime["daemonWaitDel"]),
+            story: format!(
+                "sequence {seed}: {flavour:?}, {} for a DEL\n",
+                runtime["daemonWaitDel"]
+            ),
             random,
             flavour,
             runtime: runtime_of(node, flavour, runtime),
@@ -97,7 +116,10 @@ impl<'n> World<'n> {
         for _ in 0..=self.random.below(3) {
             let start = Instant::now();
             let member = self.member();
-            assert!(self.steps(&member).begin(), "a pod cannot begin undisturbed");
+            assert!(
+                self.steps(&member).begin(),
+                "a pod cannot begin undisturbed"
+            );
             self.usual = start.elapsed();
             self.lives(member);
         }
@@ -119,28 +141,57 @@ impl<'n> World<'n> {
     fn round(&mut self) {
         if self.random.one_in(8) && !self.pods.is_empty() {
             let member = self.take();
-            let _ = writeln!(self.story, "the sandbox of {} is removed without a DEL", member.pod.name);
+            let _ = writeln!(
+                self.story,
+                "the sandbox of {} is removed without a DEL",
+                member.pod.name
+            );
             member.sandbox.remove();
             return;
         }
         let begins = self.pods.is_empty() || self.random.one_in(2);
-        let (hit, verb) = if begins { (self.member(), "ADD") } else { (self.take(), "DEL") };
+        let (hit, verb) = if begins {
+            (self.member(), "ADD")
+        } else {
+            (self.take(), "DEL")
+        };
         let when = When::choose(&mut self.random, self.node, verb, &hit.networks, self.usual);
         let blow = Blow::choose(&mut self.random);
         // At a gate there is room for one.
-        let beside = (!matches!(when, When::Inside(..)) && self.random.one_in(3)).then(|| self.member());
+        let beside =
+            (!matches!(when, When::Inside(..)) && self.random.one_in(3)).then(|| self.member());
         let at_once = self.random.one_in(2);
         let jitter = Duration::from_micros(self.random.below(50_000));
-        let _ = writeln!(self.story, "{verb} of {} on {:?}: {blow:?} {when:?}", hit.pod.name, hit.networks);
+        let _ = writeln!(
+            self.story,
+            "{verb} of {} on {:?}: {blow:?} {when:?}",
+            hit.pod.name, hit.networks
+        );
         if let Some(beside) = &beside {
-            let _ = writeln!(self.story, "  and ADD of {} on {:?}", beside.pod.name, beside.networks);
+            let _ = writeln!(
+                self.story,
+                "  and ADD of {} on {:?}",
+                beside.pod.name, beside.networks
+            );
         }
         let (runtime, flavour) = (&self.runtime, self.flavour);
         let (sender, shims) = mpsc::channel();
-        let steps = Steps { runtime, flavour, sandbox: &hit.sandbox, target: target(&hit), shims: sender };
+        let steps = Steps {
+            runtime,
+            flavour,
+            sandbox: &hit.sandbox,
+            target: target(&hit),
+            shims: sender,
+        };
         let (mut kills, mut successor) = (0, None);
         let (done, beside_lives) = thread::scope(|scope| {
-            let call = scope.spawn(move || if begins { steps.begin() } else { steps.end().ok() });
+            let call = scope.spawn(move || {
+                if begins {
+                    steps.begin()
+                } else {
+                    steps.end().ok()
+                }
+            });
             let other = beside.as_ref().map(|member| {
                 let steps = Steps {
                     runtime,
@@ -152,8 +203,14 @@ impl<'n> World<'n> {
                 scope.spawn(move || steps.begin())
             });
             let held = when.wait(self.usual);
-            let mut strike =
-                Strike { node: self.node, daemon: &mut self.daemon, when: &when, held, at_once, kills: &mut kills };
+            let mut strike = Strike {
+                node: self.node,
+                daemon: &mut self.daemon,
+                when: &when,
+                held,
+                at_once,
+                kills: &mut kills,
+            };
             match blow {
                 Blow::Daemon => strike.daemon(true),
                 Blow::DaemonForLong => strike.daemon(false),
@@ -171,7 +228,10 @@ impl<'n> World<'n> {
                 }
             }
             let done = call.join().expect("a runtime does not panic");
-            (done, other.map(|other| other.join().expect("a runtime does not panic")))
+            (
+                done,
+                other.map(|other| other.join().expect("a runtime does not panic")),
+            )
         });
         self.kills += kills;
         if let Some(Some(second)) = successor {
@@ -181,10 +241,17 @@ impl<'n> World<'n> {
             self.daemon.launch();
         }
         self.daemon.wait_ready();
-        let _ = writeln!(self.story, "  which {}", if done { "succeeded" } else { "failed" });
+        let _ = writeln!(
+            self.story,
+            "  which {}",
+            if done { "succeeded" } else { "failed" }
+        );
         match (begins, done) {
             (true, true) => self.lives(hit),
-            (false, false) if flavour == Flavour::Containerd => self.pods.push(Member { stopping: true, ..hit }),
+            (false, false) if flavour == Flavour::Containerd => self.pods.push(Member {
+                stopping: true,
+                ..hit
+            }),
             _ => {}
         }
         if let (Some(beside), Some(true)) = (beside, beside_lives) {
@@ -194,21 +261,40 @@ impl<'n> World<'n> {
 
     /// Waits until nothing is left but what the living pods have, and looks whether they have it.
     fn settle(&mut self) {
-        for index in (0..self.pods.len()).rev().filter(|index| self.pods[*index].stopping).collect::<Vec<_>>() {
+        for index in (0..self.pods.len())
+            .rev()
+            .filter(|index| self.pods[*index].stopping)
+            .collect::<Vec<_>>()
+        {
             let member = self.pods.remove(index);
-            let answers: Vec<_> = (0..5).map(|_| self.steps(&member).end()).take_while(|answer| !answer.ok()).collect();
-            assert!(answers.len() < 5, "{} cannot be stopped: {answers:?}", member.pod.name);
+            let answers: Vec<_> = (0..5)
+                .map(|_| self.steps(&member).end())
+                .take_while(|answer| !answer.ok())
+                .collect();
+            assert!(
+                answers.len() < 5,
+                "{} cannot be stopped: {answers:?}",
+                member.pod.name
+            );
         }
         let expected = self.expected();
         let networks = [DEFAULT, OTHERS[0], OTHERS[1]].map(|network| format!("{LEASES}/{network}"));
-        let dirs: Vec<_> =
-            [LEDGER, SPOOL].into_iter().chain(networks.iter().map(String::as_str)).map(Path::new).collect();
+        let dirs: Vec<_> = [LEDGER, SPOOL]
+            .into_iter()
+            .chain(networks.iter().map(String::as_str))
+            .map(Path::new)
+            .collect();
         let changes = Changes::watch(self.node, &dirs);
         changes.until_none(|| self.node.run(|| expected.problem()));
         for member in &self.pods {
             let answer = self.runtime.check(&target(member));
             assert!(answer.ok(), "{} is hurt: {answer:?}", member.pod.name);
-            assert_eq!(member.sandbox.links(), member.links, "{} is hurt", member.pod.name);
+            assert_eq!(
+                member.sandbox.links(),
+                member.links,
+                "{} is hurt",
+                member.pod.name
+            );
         }
     }
 
@@ -217,9 +303,15 @@ impl<'n> World<'n> {
         for member in &self.pods {
             expected.containers.insert(member.sandbox.id().to_owned());
             for network in &member.networks {
-                expected.leases.insert(((*network).to_owned(), member.sandbox.id().to_owned()));
+                expected
+                    .leases
+                    .insert(((*network).to_owned(), member.sandbox.id().to_owned()));
             }
-            expected.veths += member.networks.iter().filter(|network| **network != "lan").count();
+            expected.veths += member
+                .networks
+                .iter()
+                .filter(|network| **network != "lan")
+                .count();
         }
         expected
     }
@@ -238,7 +330,13 @@ impl<'n> World<'n> {
             pod = pod.with_networks(others.join(","));
         }
         let networks = [DEFAULT].into_iter().chain(others).collect();
-        Member { sandbox: self.node.sandbox(&name), pod, networks, links: Vec::new(), stopping: false }
+        Member {
+            sandbox: self.node.sandbox(&name),
+            pod,
+            networks,
+            links: Vec::new(),
+            stopping: false,
+        }
     }
 
     /// A pod that lives, which is no longer one of them.
@@ -249,13 +347,24 @@ impl<'n> World<'n> {
 
     fn lives(&mut self, member: Member<'n>) {
         let links = member.sandbox.links();
-        assert_eq!(links.len(), member.networks.len() + 1, "{} lacks an interface: {links:?}", member.pod.name);
+        assert_eq!(
+            links.len(),
+            member.networks.len() + 1,
+            "{} lacks an interface: {links:?}",
+            member.pod.name
+        );
         self.pods.push(Member { links, ..member });
     }
 
     fn steps<'a>(&'a self, member: &'a Member<'n>) -> Steps<'a, 'n> {
         let (runtime, flavour) = (&self.runtime, self.flavour);
-        Steps { runtime, flavour, sandbox: &member.sandbox, target: target(member), shims: mpsc::channel().0 }
+        Steps {
+            runtime,
+            flavour,
+            sandbox: &member.sandbox,
+            target: target(member),
+            shims: mpsc::channel().0,
+        }
     }
 }
 
@@ -298,9 +407,14 @@ impl<'n> Strike<'_, 'n> {
     fn shim(&mut self, shims: &Receiver<u32>) {
         // There is one at least: the call has begun, or is about to.
         let first = shims.recv().ok();
-        let Some(pid) = shims.try_iter().last().or(first) else { return };
+        let Some(pid) = shims.try_iter().last().or(first) else {
+            return;
+        };
         // It may have ended.
-        let _ = kill(Pid::from_raw(i32::try_from(pid).expect("a process ID")), Signal::SIGKILL);
+        let _ = kill(
+            Pid::from_raw(i32::try_from(pid).expect("a process ID")),
+            Signal::SIGKILL,
+        );
         *self.kills += 1;
         self.when.disarm(self.node);
         self.held = None;

@@ -8,21 +8,44 @@ use crate::support::{PATIENCE, PODS, client, pod_on, server};
 #[test]
 fn a_token_counts_until_it_is_revoked() {
     let (server, admin) = server();
-    let status = admin.with_token(Some("wrong")).get(PODS).expect("an answer");
-    assert_eq!((status.code, &status.json()["reason"]), (401, &json!("Unauthorized")));
+    let status = admin
+        .with_token(Some("wrong"))
+        .get(PODS)
+        .expect("an answer");
+    assert_eq!(
+        (status.code, &status.json()["reason"]),
+        (401, &json!("Unauthorized"))
+    );
     let old = server.token("node");
     assert_eq!(server.token("node"), old);
     let new = server.new_token("node");
     for token in [&old, &new] {
-        assert_eq!(client(&server, "x").with_token(Some(token)).get(PODS).expect("an answer").code, 200);
+        assert_eq!(
+            client(&server, "x")
+                .with_token(Some(token))
+                .get(PODS)
+                .expect("an answer")
+                .code,
+            200
+        );
     }
     server.revoke(&old);
-    assert_eq!(client(&server, "x").with_token(Some(&old)).get(PODS).expect("an answer").code, 401);
+    assert_eq!(
+        client(&server, "x")
+            .with_token(Some(&old))
+            .get(PODS)
+            .expect("an answer")
+            .code,
+        401
+    );
     assert_eq!(server.token("node"), new);
     let dir = tempfile::tempdir().expect("a directory");
     server.service_account_dir(dir.path(), "node", "kube-system");
     let read = |file: &str| std::fs::read_to_string(dir.path().join(file)).expect("it is there");
-    assert_eq!((read("token"), read("namespace"), read("ca.crt")), (new, "kube-system".into(), server.ca_pem().into()));
+    assert_eq!(
+        (read("token"), read("namespace"), read("ca.crt")),
+        (new, "kube-system".into(), server.ca_pem().into())
+    );
 }
 
 #[test]
@@ -35,7 +58,10 @@ fn without_a_token_only_health_and_version_are_seen() {
     let refused = nobody().get(PODS).expect("an answer");
     let message = "pods is forbidden: User \"system:anonymous\" cannot list resource \"pods\" in API group \"\" in the \
                    namespace \"default\"";
-    assert_eq!((refused.code, &refused.json()["message"]), (403, &json!(message)));
+    assert_eq!(
+        (refused.code, &refused.json()["message"]),
+        (403, &json!(message))
+    );
     assert_eq!(nobody().get("/apis").expect("an answer").code, 403);
 }
 
@@ -58,29 +84,61 @@ fn rules_bound_what_a_user_may_do() {
     assert_eq!(code("/api/v1/namespaces/default/configmaps/two"), 403);
     assert_eq!(code("/apis"), 200);
     let annotate = json!({"metadata": {"annotations": {"a": "b"}}});
-    assert_eq!(node.merge(&format!("{PODS}/a/status"), &annotate).expect("an answer").code, 200);
-    let refused = node.merge(&format!("{PODS}/a"), &annotate).expect("an answer");
+    assert_eq!(
+        node.merge(&format!("{PODS}/a/status"), &annotate)
+            .expect("an answer")
+            .code,
+        200
+    );
+    let refused = node
+        .merge(&format!("{PODS}/a"), &annotate)
+        .expect("an answer");
     let status = refused.json();
     let message = "pods \"a\" is forbidden: User \"node\" cannot patch resource \"pods\" in API group \"\" in the \
                    namespace \"default\"";
-    assert_eq!((&status["code"], &status["reason"]), (&json!(403), &json!("Forbidden")));
-    assert_eq!((&status["message"], &status["details"]), (&json!(message), &json!({"name": "a", "kind": "pods"})));
+    assert_eq!(
+        (&status["code"], &status["reason"]),
+        (&json!(403), &json!("Forbidden"))
+    );
+    assert_eq!(
+        (&status["message"], &status["details"]),
+        (&json!(message), &json!({"name": "a", "kind": "pods"}))
+    );
 }
 
 #[test]
 fn every_request_is_written_down() {
     let (server, admin) = server();
     server.create(&pod_on("a", "n1"));
-    let lines =
-        admin.lines(&format!("{PODS}?watch=true&fieldSelector=spec.nodeName%3Dn1"), &[("user-agent", "agent/1")]);
+    let lines = admin.lines(
+        &format!("{PODS}?watch=true&fieldSelector=spec.nodeName%3Dn1"),
+        &[("user-agent", "agent/1")],
+    );
     let lines = lines.expect("an answer");
-    admin.merge(&format!("{PODS}/a/status"), &json!({"status": {"phase": "Running"}})).expect("an answer");
+    admin
+        .merge(
+            &format!("{PODS}/a/status"),
+            &json!({"status": {"phase": "Running"}}),
+        )
+        .expect("an answer");
     admin.get("/api/v1/nodes/none").expect("an answer");
     admin.get("/version").expect("an answer");
-    admin.with_token(Some("wrong")).get(PODS).expect("an answer");
-    let entries =
-        server.wait(PATIENCE, |entries| entries.len() == 5 && entries.iter().all(|entry| entry.code.is_some()));
-    let shown = |entry: &Entry| format!("{} {} {} {:?}", entry.summary(), entry.path.name, entry.user, entry.code);
+    admin
+        .with_token(Some("wrong"))
+        .get(PODS)
+        .expect("an answer");
+    let entries = server.wait(PATIENCE, |entries| {
+        entries.len() == 5 && entries.iter().all(|entry| entry.code.is_some())
+    });
+    let shown = |entry: &Entry| {
+        format!(
+            "{} {} {} {:?}",
+            entry.summary(),
+            entry.path.name,
+            entry.user,
+            entry.code
+        )
+    };
     assert_eq!(
         entries.iter().map(shown).collect::<Vec<_>>(),
         [
@@ -92,11 +150,31 @@ fn every_request_is_written_down() {
         ]
     );
     let watch = &entries[0];
-    assert_eq!((watch.user_agent.as_str(), watch.path.namespace.as_str()), ("agent/1", "default"));
-    assert!(watch.uri.ends_with("?watch=true&fieldSelector=spec.nodeName%3Dn1"), "{}", watch.uri);
+    assert_eq!(
+        (watch.user_agent.as_str(), watch.path.namespace.as_str()),
+        ("agent/1", "default")
+    );
+    assert!(
+        watch
+            .uri
+            .ends_with("?watch=true&fieldSelector=spec.nodeName%3Dn1"),
+        "{}",
+        watch.uri
+    );
     assert_eq!(entries[1].body, "{\"status\":{\"phase\":\"Running\"}}");
-    assert!(entries[1].finished.is_some_and(|end| end >= entries[1].started));
-    assert_eq!((watch.finished, server.watches("pods"), server.count("patch", "*")), (None, 1, 1));
+    assert!(
+        entries[1]
+            .finished
+            .is_some_and(|end| end >= entries[1].started)
+    );
+    assert_eq!(
+        (
+            watch.finished,
+            server.watches("pods"),
+            server.count("patch", "*")
+        ),
+        (None, 1, 1)
+    );
     drop(lines);
     server.wait(PATIENCE, |entries| entries[0].finished.is_some());
     assert_eq!(server.watches("*"), 0);

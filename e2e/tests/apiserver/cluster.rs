@@ -11,10 +11,16 @@ fn a_pod_lives_in_a_namespace_of_its_own() {
     let namespace = cluster.namespace();
     namespace.definition("net", &json!({"cniVersion": "1.0.0", "type": "bridge"}));
     let pod = namespace.pod(&Pod::new("p").with_networks("net"), &node);
-    assert_eq!((pod.namespace.as_str(), pod.uid.len()), (namespace.name(), 36));
+    assert_eq!(
+        (pod.namespace.as_str(), pod.uid.len()),
+        (namespace.name(), 36)
+    );
     let found = namespace.get_pod("p").expect("it was made");
     assert_eq!(found["spec"]["nodeName"], node);
-    assert_eq!(found["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"], "net");
+    assert_eq!(
+        found["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"],
+        "net"
+    );
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| namespace.wait_for_annotation("p", "answer"));
         namespace.annotate_pod("p", &json!({"answer": "42"}));
@@ -25,8 +31,18 @@ fn a_pod_lives_in_a_namespace_of_its_own() {
         "involvedObject": {"kind": "Pod", "namespace": namespace.name(), "name": "p", "uid": pod.uid},
     });
     let path = format!("/api/v1/namespaces/{}/events", namespace.name());
-    assert_eq!(cluster.client().post(&path, &event).expect("an answer").code, 201);
-    assert_eq!(namespace.wait_for_event("p", |event| event["reason"] == "Any")["metadata"]["name"], "e");
+    assert_eq!(
+        cluster
+            .client()
+            .post(&path, &event)
+            .expect("an answer")
+            .code,
+        201
+    );
+    assert_eq!(
+        namespace.wait_for_event("p", |event| event["reason"] == "Any")["metadata"]["name"],
+        "e"
+    );
     assert_eq!(namespace.events("p").len(), 1);
     namespace.remove_definition("net");
     namespace.remove_pod("p");
@@ -40,10 +56,21 @@ fn a_namespace_leaves_nothing_behind() {
     let name = namespace.name().to_owned();
     namespace.pod(&Pod::new("p"), &Cluster::made_up_node());
     drop(namespace);
-    let pods = cluster.client().get(&format!("/api/v1/namespaces/{name}/pods")).expect("an answer").json();
+    let pods = cluster
+        .client()
+        .get(&format!("/api/v1/namespaces/{name}/pods"))
+        .expect("an answer")
+        .json();
     assert_eq!(pods["items"], json!([]));
-    let left = cluster.client().get(&format!("/api/v1/namespaces/{name}")).expect("an answer");
-    assert!(left.code == 404 || left.json()["metadata"]["deletionTimestamp"].is_string(), "{}", left.text);
+    let left = cluster
+        .client()
+        .get(&format!("/api/v1/namespaces/{name}"))
+        .expect("an answer");
+    assert!(
+        left.code == 404 || left.json()["metadata"]["deletionTimestamp"].is_string(),
+        "{}",
+        left.text
+    );
 }
 
 #[test]
@@ -52,6 +79,10 @@ fn a_node_reaches_the_cluster() {
     let cluster = Cluster::new();
     let path = cluster.kubeconfig(&node);
     let config = Kubeconfig::read(&path).expect("it was written");
-    let answer = node.run(|| Client::new(&config).expect("the credentials are good").get("/api/v1/nodes"));
+    let answer = node.run(|| {
+        Client::new(&config)
+            .expect("the credentials are good")
+            .get("/api/v1/nodes")
+    });
     assert_eq!(answer.expect("an answer").code, 200);
 }

@@ -16,12 +16,18 @@ fn overload_and_errors_come_as_often_as_was_asked() {
     server.fault(Fault::new("list", "pods", Effect::TooManyRequests(7)).times(2));
     for _ in 0..2 {
         let answer = client.get(PODS).expect("an answer");
-        assert_eq!((answer.code, answer.headers["retry-after"].as_bytes()), (429, &b"7"[..]));
+        assert_eq!(
+            (answer.code, answer.headers["retry-after"].as_bytes()),
+            (429, &b"7"[..])
+        );
     }
     assert_eq!(client.get(PODS).expect("an answer").code, 200);
     let fault = server.fault(Fault::new("*", "*", Effect::Error(503)));
     let answer = client.get("/api/v1/nodes").expect("an answer");
-    assert_eq!((answer.code, &answer.json()["reason"]), (503, &json!("ServiceUnavailable")));
+    assert_eq!(
+        (answer.code, &answer.json()["reason"]),
+        (503, &json!("ServiceUnavailable"))
+    );
     assert_eq!(client.get("/version").expect("an answer").code, 503);
     server.clear(fault);
     assert_eq!(client.get("/api/v1/nodes").expect("an answer").code, 200);
@@ -34,7 +40,9 @@ fn faults_befall_whom_they_are_meant_for() {
     server.create(&pod("a"));
     server.fault(Fault::new("patch", "pods/status", Effect::Error(500)).of_user("node"));
     let patch = json!({"metadata": {"annotations": {"a": "b"}}});
-    let code = |client: &plexus_e2e::cluster::Client, path: &str| client.merge(path, &patch).expect("an answer").code;
+    let code = |client: &plexus_e2e::cluster::Client, path: &str| {
+        client.merge(path, &patch).expect("an answer").code
+    };
     assert_eq!(code(&node, &format!("{PODS}/a/status")), 500);
     assert_eq!(code(&node, &format!("{PODS}/a")), 200);
     assert_eq!(code(&admin, &format!("{PODS}/a/status")), 200);
@@ -49,7 +57,10 @@ fn answers_can_be_late_slow_or_lost() {
     for effect in [Effect::Delay(delay), Effect::SlowBody(delay)] {
         server.fault(Fault::new("list", "pods", effect.clone()).times(1));
         let begin = Instant::now();
-        assert_eq!(client.get(PODS).expect("an answer").json()["kind"], "PodList");
+        assert_eq!(
+            client.get(PODS).expect("an answer").json()["kind"],
+            "PodList"
+        );
         assert!(begin.elapsed() >= delay, "{effect:?}");
     }
     server.fault(Fault::new("create", "pods", Effect::Disconnect).times(1));
@@ -63,15 +74,22 @@ fn answers_can_be_late_slow_or_lost() {
 #[test]
 fn a_stalled_watch_says_nothing_until_it_may() {
     let (server, client) = server();
-    let mut running = client.lines(&format!("{PODS}?watch=true"), &[]).expect("an answer");
+    let mut running = client
+        .lines(&format!("{PODS}?watch=true"), &[])
+        .expect("an answer");
     let fault = server.fault(Fault::new("watch", "pods", Effect::Stall));
-    let mut begun = client.lines(&format!("{PODS}?watch=true&allowWatchBookmarks=true"), &[]).expect("an answer");
+    let mut begun = client
+        .lines(&format!("{PODS}?watch=true&allowWatchBookmarks=true"), &[])
+        .expect("an answer");
     server.create(&pod("a"));
     server.bookmark();
     expect_silence(&mut running);
     expect_silence(&mut begun);
     server.clear(fault);
-    assert_eq!([event(&mut running), event(&mut begun)], ["ADDED a", "ADDED a"]);
+    assert_eq!(
+        [event(&mut running), event(&mut begun)],
+        ["ADDED a", "ADDED a"]
+    );
 }
 
 #[test]
@@ -80,13 +98,22 @@ fn a_watch_can_break_in_the_middle() {
     server.create(&pod("a"));
     server.create(&pod("b"));
     server.fault(Fault::new("watch", "pods", Effect::CutAfter(1)).times(1));
-    let mut cut = client.lines(&format!("{PODS}?watch=true"), &[]).expect("an answer");
+    let mut cut = client
+        .lines(&format!("{PODS}?watch=true"), &[])
+        .expect("an answer");
     assert_eq!(event(&mut cut), "ADDED a");
     assert_eq!(cut.next(PATIENCE), Line::Broken);
     assert!(cut.has_part_of_a_line());
-    let mut dropped = client.lines(&format!("{PODS}?watch=true"), &[]).expect("an answer");
-    let mut other = client.lines("/api/v1/nodes?watch=true", &[]).expect("an answer");
-    assert_eq!([event(&mut dropped), event(&mut dropped)], ["ADDED a", "ADDED b"]);
+    let mut dropped = client
+        .lines(&format!("{PODS}?watch=true"), &[])
+        .expect("an answer");
+    let mut other = client
+        .lines("/api/v1/nodes?watch=true", &[])
+        .expect("an answer");
+    assert_eq!(
+        [event(&mut dropped), event(&mut dropped)],
+        ["ADDED a", "ADDED b"]
+    );
     server.drop_watches("pods");
     assert_eq!(dropped.next(PATIENCE), Line::Broken);
     expect_silence(&mut other);
@@ -96,7 +123,9 @@ fn a_watch_can_break_in_the_middle() {
 fn a_server_that_is_away_refuses_and_comes_back_where_it_was() {
     let (server, client) = server();
     server.create(&pod("a"));
-    let mut lines = client.lines(&format!("{PODS}?watch=true"), &[]).expect("an answer");
+    let mut lines = client
+        .lines(&format!("{PODS}?watch=true"), &[])
+        .expect("an answer");
     assert_eq!(event(&mut lines), "ADDED a");
     for _ in 0..2 {
         server.stop();
@@ -104,7 +133,9 @@ fn a_server_that_is_away_refuses_and_comes_back_where_it_was() {
         let refused = TcpStream::connect(server.address()).map_err(|error| error.kind());
         assert_eq!(refused.err(), Some(io::ErrorKind::ConnectionRefused));
         server.resume();
-        lines = client.lines(&format!("{PODS}?watch=true"), &[]).expect("an answer");
+        lines = client
+            .lines(&format!("{PODS}?watch=true"), &[])
+            .expect("an answer");
         assert_eq!(event(&mut lines), "ADDED a");
     }
 }
@@ -112,8 +143,12 @@ fn a_server_that_is_away_refuses_and_comes_back_where_it_was() {
 #[test]
 fn nothing_comes_through_a_partition() {
     let (server, client) = server();
-    let mut lines = client.lines(&format!("{PODS}?watch=true"), &[]).expect("an answer");
-    server.wait(PATIENCE, |entries| entries.iter().any(|entry| entry.code.is_some()));
+    let mut lines = client
+        .lines(&format!("{PODS}?watch=true"), &[])
+        .expect("an answer");
+    server.wait(PATIENCE, |entries| {
+        entries.iter().any(|entry| entry.code.is_some())
+    });
     server.partition();
     server.create(&pod("a"));
     expect_silence(&mut lines);
@@ -124,7 +159,10 @@ fn nothing_comes_through_a_partition() {
         assert!(!waiting.is_finished());
         assert_eq!(server.count("list", "pods"), 0);
         server.resume();
-        assert_eq!(waiting.join().expect("no panic").expect("an answer").code, 200);
+        assert_eq!(
+            waiting.join().expect("no panic").expect("an answer").code,
+            200
+        );
     });
     assert_eq!(event(&mut lines), "ADDED a");
 }

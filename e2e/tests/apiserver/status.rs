@@ -17,12 +17,28 @@ fn annotations_can_be_merged_through_the_status() {
     let answer = client.merge(&path, &patch).expect("an answer");
     assert_eq!(answer.code, 200);
     let pod = answer.json();
-    assert_eq!(pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"], "[]");
+    assert_eq!(
+        pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"],
+        "[]"
+    );
     assert_eq!(pod["status"]["phase"], "Running");
-    assert_eq!((&pod["spec"]["nodeName"], &pod["spec"]["hostname"]), (&json!("n1"), &Value::Null), "the spec stays");
-    assert_eq!(pod["metadata"]["resourceVersion"], server.resource_version().to_string());
+    assert_eq!(
+        (&pod["spec"]["nodeName"], &pod["spec"]["hostname"]),
+        (&json!("n1"), &Value::Null),
+        "the spec stays"
+    );
+    assert_eq!(
+        pod["metadata"]["resourceVersion"],
+        server.resource_version().to_string()
+    );
     // And the other way round.
-    let pod = client.merge(&format!("{PODS}/a"), &json!({"status": {"phase": "Failed"}})).expect("an answer").json();
+    let pod = client
+        .merge(
+            &format!("{PODS}/a"),
+            &json!({"status": {"phase": "Failed"}}),
+        )
+        .expect("an answer")
+        .json();
     assert_eq!(pod["status"]["phase"], "Running");
 }
 
@@ -32,7 +48,9 @@ fn the_status_of_another_pod_of_that_name_is_refused() {
     server.create(&pod_on("a", "n1"));
     let before = server.resource_version();
     let patch = json!({"metadata": {"uid": "other", "annotations": {"a": "b"}}});
-    let answer = client.merge(&format!("{PODS}/a/status"), &patch).expect("an answer");
+    let answer = client
+        .merge(&format!("{PODS}/a/status"), &patch)
+        .expect("an answer");
     assert_eq!(
         (answer.code, answer.json()),
         (
@@ -49,7 +67,9 @@ fn the_status_of_another_pod_of_that_name_is_refused() {
         )
     );
     assert_eq!(server.resource_version(), before, "nothing was written");
-    let answer = client.merge(&format!("{PODS}/none/status"), &patch).expect("an answer");
+    let answer = client
+        .merge(&format!("{PODS}/none/status"), &patch)
+        .expect("an answer");
     assert_eq!(
         (answer.code, answer.json()),
         (
@@ -67,7 +87,13 @@ fn a_custom_resource_has_a_status_only_where_its_definition_says_so() {
     let (server, client) = server();
     with_definitions(&server);
     server.create(&definition("n"));
-    assert_eq!(client.get(&format!("{DEFINITIONS}/n/status")).expect("an answer").code, 404);
+    assert_eq!(
+        client
+            .get(&format!("{DEFINITIONS}/n/status"))
+            .expect("an answer")
+            .code,
+        404
+    );
     server.create(&json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "things.example.com"},
@@ -78,11 +104,24 @@ fn a_custom_resource_has_a_status_only_where_its_definition_says_so() {
     }));
     server
         .create(&json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": {"a": 1}}));
-    let patch = json!({"metadata": {"annotations": {"x": "y"}}, "spec": {"a": 2}, "status": {"b": 3}});
-    let thing = client.merge("/apis/example.com/v1/things/t/status", &patch).expect("an answer").json();
+    let patch =
+        json!({"metadata": {"annotations": {"x": "y"}}, "spec": {"a": 2}, "status": {"b": 3}});
+    let thing = client
+        .merge("/apis/example.com/v1/things/t/status", &patch)
+        .expect("an answer")
+        .json();
     // Of a custom resource nothing but the status is written there.
-    assert_eq!((&thing["status"]["b"], &thing["spec"]["a"]), (&json!(3), &json!(1)));
+    assert_eq!(
+        (&thing["status"]["b"], &thing["spec"]["a"]),
+        (&json!(3), &json!(1))
+    );
     assert_eq!(thing["metadata"].get("annotations"), None);
-    let thing = client.merge("/apis/example.com/v1/things/t", &patch).expect("an answer").json();
-    assert_eq!((&thing["spec"]["a"], &thing["metadata"]["annotations"]["x"]), (&json!(2), &json!("y")));
+    let thing = client
+        .merge("/apis/example.com/v1/things/t", &patch)
+        .expect("an answer")
+        .json();
+    assert_eq!(
+        (&thing["spec"]["a"], &thing["metadata"]["annotations"]["x"]),
+        (&json!(2), &json!("y"))
+    );
 }

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 /// The pods of the namespace `default`.
 pub const PODS: &str = "/api/v1/namespaces/default/pods";
 /// The definitions of the namespace `default`.
-pub const DEFINITIONS: &str = "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions";
+pub const DEFINITIONS: &str =
+    "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions";
 /// How long a failing test waits.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -63,8 +64,12 @@ pub fn with_definitions(server: &ApiServer) {
 /// `ADDED name` of the next event of a watch.
 pub fn event(lines: &mut Lines) -> String {
     let event = lines.document();
-    let what = event["object"]["metadata"]["name"].as_str().unwrap_or_default();
-    format!("{} {what}", event["type"].as_str().unwrap_or_default()).trim_end().to_owned()
+    let what = event["object"]["metadata"]["name"]
+        .as_str()
+        .unwrap_or_default();
+    format!("{} {what}", event["type"].as_str().unwrap_or_default())
+        .trim_end()
+        .to_owned()
 }
 
 /// That the watch says nothing for as long as a change would take.
@@ -75,7 +80,10 @@ pub fn expect_silence(lines: &mut Lines) {
 /// The names of a list.
 pub fn names(list: &Value) -> Vec<&str> {
     let items = list["items"].as_array().expect("a list has items");
-    items.iter().filter_map(|item| item["metadata"]["name"].as_str()).collect()
+    items
+        .iter()
+        .filter_map(|item| item["metadata"]["name"].as_str())
+        .collect()
 }
 
 /// A text as it stands in a query.

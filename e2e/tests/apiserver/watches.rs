@@ -6,12 +6,14 @@ use plexus_e2e::cluster::{Client, Line, Lines};
 use serde_json::json;
 
 use crate::support::{
-    DEFINITIONS, PATIENCE, PODS, definition, encoded, event, expect_silence, labelled, pod, pod_on, server,
-    with_definitions,
+    DEFINITIONS, PATIENCE, PODS, definition, encoded, event, expect_silence, labelled, pod, pod_on,
+    server, with_definitions,
 };
 
 fn watch(client: &Client, query: &str) -> Lines {
-    let lines = client.lines(&format!("/api/v1/pods?watch=true&{query}"), &[]).expect("an answer");
+    let lines = client
+        .lines(&format!("/api/v1/pods?watch=true&{query}"), &[])
+        .expect("an answer");
     assert_eq!(lines.code, 200);
     lines
 }
@@ -22,17 +24,42 @@ fn changes_are_told_in_order_from_a_resource_version_on() {
     server.create(&pod("before"));
     let from = server.resource_version();
     server.create(&pod("a"));
-    server.patch("pods", "default", "a", &json!({"metadata": {"labels": {"x": "1"}}})).expect("it is there");
+    server
+        .patch(
+            "pods",
+            "default",
+            "a",
+            &json!({"metadata": {"labels": {"x": "1"}}}),
+        )
+        .expect("it is there");
     let mut lines = watch(&client, &format!("resourceVersion={from}"));
     assert_eq!(event(&mut lines), "ADDED a");
     let modified = lines.document();
-    assert_eq!((&modified["type"], &modified["object"]["metadata"]["labels"]["x"]), (&json!("MODIFIED"), &json!("1")));
-    assert_eq!((&modified["object"]["kind"], &modified["object"]["apiVersion"]), (&json!("Pod"), &json!("v1")));
+    assert_eq!(
+        (
+            &modified["type"],
+            &modified["object"]["metadata"]["labels"]["x"]
+        ),
+        (&json!("MODIFIED"), &json!("1"))
+    );
+    assert_eq!(
+        (
+            &modified["object"]["kind"],
+            &modified["object"]["apiVersion"]
+        ),
+        (&json!("Pod"), &json!("v1"))
+    );
     server.delete("pods", "default", "a");
     let deleted = lines.document();
     assert_eq!(deleted["type"], "DELETED");
-    assert_eq!(deleted["object"]["metadata"]["resourceVersion"], server.resource_version().to_string());
-    assert_eq!(deleted["object"]["metadata"]["uid"], modified["object"]["metadata"]["uid"]);
+    assert_eq!(
+        deleted["object"]["metadata"]["resourceVersion"],
+        server.resource_version().to_string()
+    );
+    assert_eq!(
+        deleted["object"]["metadata"]["uid"],
+        modified["object"]["metadata"]["uid"]
+    );
     // What other resources do is none of its business.
     server.create(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}));
     expect_silence(&mut lines);
@@ -45,10 +72,16 @@ fn a_watch_from_nowhere_begins_with_what_is_there() {
     server.create(&pod("b"));
     for query in ["", "resourceVersion=0"] {
         let mut lines = watch(&client, query);
-        assert_eq!([event(&mut lines), event(&mut lines)], ["ADDED a", "ADDED b"], "{query}");
+        assert_eq!(
+            [event(&mut lines), event(&mut lines)],
+            ["ADDED a", "ADDED b"],
+            "{query}"
+        );
         expect_silence(&mut lines);
     }
-    let mut one = client.lines(&format!("{PODS}/b?watch=1"), &[]).expect("an answer");
+    let mut one = client
+        .lines(&format!("{PODS}/b?watch=1"), &[])
+        .expect("an answer");
     assert_eq!(event(&mut one), "ADDED b");
     server.delete("pods", "default", "a");
     server.delete("pods", "default", "b");
@@ -61,17 +94,39 @@ fn an_object_comes_and_goes_with_the_selection() {
     server.create(&labelled("a", &json!({"app": "web"})));
     server.create(&labelled("b", &json!({"app": "db"})));
     let from = server.resource_version();
-    let mut labels = watch(&client, &format!("resourceVersion={from}&labelSelector={}", encoded("app in (web)")));
-    let mut fields = watch(&client, &format!("resourceVersion={from}&fieldSelector=status.phase%3DRunning"));
+    let mut labels = watch(
+        &client,
+        &format!(
+            "resourceVersion={from}&labelSelector={}",
+            encoded("app in (web)")
+        ),
+    );
+    let mut fields = watch(
+        &client,
+        &format!("resourceVersion={from}&fieldSelector=status.phase%3DRunning"),
+    );
     let label = |name: &str, app: &str| {
-        server.patch("pods", "default", name, &json!({"metadata": {"labels": {"app": app}}})).expect("it is there");
+        server
+            .patch(
+                "pods",
+                "default",
+                name,
+                &json!({"metadata": {"labels": {"app": app}}}),
+            )
+            .expect("it is there");
     };
     label("a", "db");
     let gone = labels.document();
-    assert_eq!((&gone["type"], &gone["object"]["metadata"]["name"]), (&json!("DELETED"), &json!("a")));
+    assert_eq!(
+        (&gone["type"], &gone["object"]["metadata"]["name"]),
+        (&json!("DELETED"), &json!("a"))
+    );
     // The last state that was selected, with the resource version of the change.
     assert_eq!(gone["object"]["metadata"]["labels"]["app"], "web");
-    assert_eq!(gone["object"]["metadata"]["resourceVersion"], server.resource_version().to_string());
+    assert_eq!(
+        gone["object"]["metadata"]["resourceVersion"],
+        server.resource_version().to_string()
+    );
     label("b", "web");
     assert_eq!(event(&mut labels), "ADDED b");
     server.delete("pods", "default", "a");
@@ -82,11 +137,16 @@ fn an_object_comes_and_goes_with_the_selection() {
     server.create(&pod_on("c", "n1"));
     let phase = |phase: &str| {
         let status = json!({"status": {"phase": phase}});
-        server.patch("pods/status", "default", "c", &status).expect("it is there");
+        server
+            .patch("pods/status", "default", "c", &status)
+            .expect("it is there");
     };
     phase("Running");
     phase("Succeeded");
-    assert_eq!([event(&mut fields), event(&mut fields)], ["ADDED c", "DELETED c"]);
+    assert_eq!(
+        [event(&mut fields), event(&mut fields)],
+        ["ADDED c", "DELETED c"]
+    );
 }
 
 #[test]
@@ -104,30 +164,52 @@ fn a_resource_version_of_a_forgotten_past_is_told_as_an_event() {
         (&status["kind"], &status["code"], &status["reason"]),
         (&json!("Status"), &json!(410), &json!("Expired"))
     );
-    assert!(status["message"].as_str().is_some_and(|text| text.starts_with("too old resource version: ")), "{status}");
+    assert!(
+        status["message"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("too old resource version: ")),
+        "{status}"
+    );
     assert_eq!(late.next(PATIENCE), Line::End);
     // Who watched all the time misses nothing.
     server.create(&pod("b"));
-    assert_eq!([event(&mut running), event(&mut running)], ["ADDED a", "ADDED b"]);
+    assert_eq!(
+        [event(&mut running), event(&mut running)],
+        ["ADDED a", "ADDED b"]
+    );
 }
 
 #[test]
 fn bookmarks_come_to_who_wants_them() {
     let (server, client) = server();
     let from = server.resource_version();
-    let mut with = watch(&client, &format!("resourceVersion={from}&allowWatchBookmarks=true"));
+    let mut with = watch(
+        &client,
+        &format!("resourceVersion={from}&allowWatchBookmarks=true"),
+    );
     let mut without = watch(&client, &format!("resourceVersion={from}"));
     server.create(&pod("a"));
-    assert_eq!([event(&mut with), event(&mut without)], ["ADDED a", "ADDED a"]);
+    assert_eq!(
+        [event(&mut with), event(&mut without)],
+        ["ADDED a", "ADDED a"]
+    );
     server.compact();
     server.bookmark();
     let bookmark = with.document();
-    assert_eq!((&bookmark["type"], &bookmark["object"]["kind"]), (&json!("BOOKMARK"), &json!("Pod")));
-    let version = bookmark["object"]["metadata"]["resourceVersion"].as_str().expect("a resource version");
+    assert_eq!(
+        (&bookmark["type"], &bookmark["object"]["kind"]),
+        (&json!("BOOKMARK"), &json!("Pod"))
+    );
+    let version = bookmark["object"]["metadata"]["resourceVersion"]
+        .as_str()
+        .expect("a resource version");
     expect_silence(&mut without);
     // It was worth it: from there the past is not forgotten.
     server.create(&pod("b"));
-    assert_eq!(event(&mut watch(&client, &format!("resourceVersion={version}"))), "ADDED b");
+    assert_eq!(
+        event(&mut watch(&client, &format!("resourceVersion={version}"))),
+        "ADDED b"
+    );
 }
 
 #[test]
@@ -136,12 +218,21 @@ fn a_watch_can_begin_with_a_list() {
     server.create(&pod_on("a", "n1"));
     server.create(&pod_on("b", "n2"));
     let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
-    let mut lines = watch(&client, &format!("{query}&fieldSelector=spec.nodeName%3Dn1"));
+    let mut lines = watch(
+        &client,
+        &format!("{query}&fieldSelector=spec.nodeName%3Dn1"),
+    );
     assert_eq!(event(&mut lines), "ADDED a");
     let bookmark = lines.document();
     assert_eq!(bookmark["type"], "BOOKMARK");
-    assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
-    assert_eq!(bookmark["object"]["metadata"]["resourceVersion"], server.resource_version().to_string());
+    assert_eq!(
+        bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"],
+        "true"
+    );
+    assert_eq!(
+        bookmark["object"]["metadata"]["resourceVersion"],
+        server.resource_version().to_string()
+    );
     server.create(&pod_on("c", "n1"));
     assert_eq!(event(&mut lines), "ADDED c");
     for wrong in [
@@ -149,8 +240,15 @@ fn a_watch_can_begin_with_a_list() {
         "resourceVersionMatch=NotOlderThan",
         "sendInitialEvents=true&resourceVersion=1&resourceVersionMatch=Exact",
     ] {
-        let refused = client.get(&format!("/api/v1/pods?watch=true&{wrong}")).expect("an answer");
-        assert_eq!((refused.code, &refused.json()["reason"]), (422, &json!("Invalid")), "{wrong}: {}", refused.text);
+        let refused = client
+            .get(&format!("/api/v1/pods?watch=true&{wrong}"))
+            .expect("an answer");
+        assert_eq!(
+            (refused.code, &refused.json()["reason"]),
+            (422, &json!("Invalid")),
+            "{wrong}: {}",
+            refused.text
+        );
     }
 }
 
@@ -158,7 +256,10 @@ fn a_watch_can_begin_with_a_list() {
 fn a_watch_ends_in_its_time() {
     let (_server, client) = server();
     let begin = Instant::now();
-    let mut lines = watch(&client, "timeoutSeconds=1&resourceVersion=1&allowWatchBookmarks=true");
+    let mut lines = watch(
+        &client,
+        "timeoutSeconds=1&resourceVersion=1&allowWatchBookmarks=true",
+    );
     loop {
         match lines.next(PATIENCE) {
             Line::Document(_) => {}
@@ -174,25 +275,53 @@ fn metadata_alone_can_be_watched_and_listed() {
     server.create(&pod("a"));
     let form = |kind: &str| format!("application/json;as={kind};g=meta.k8s.io;v=v1");
     let accept = form("PartialObjectMetadata");
-    let mut lines = client.lines("/api/v1/pods?watch=true&allowWatchBookmarks=true", &[("accept", &accept)]);
+    let mut lines = client.lines(
+        "/api/v1/pods?watch=true&allowWatchBookmarks=true",
+        &[("accept", &accept)],
+    );
     let lines = lines.as_mut().expect("an answer");
     let added = lines.document();
     server.bookmark();
     let bookmark = lines.document();
-    assert_eq!((&added["type"], &bookmark["type"]), (&json!("ADDED"), &json!("BOOKMARK")));
-    let list = client.send("GET", "/api/v1/pods", &[("accept", &form("PartialObjectMetadataList"))], None);
+    assert_eq!(
+        (&added["type"], &bookmark["type"]),
+        (&json!("ADDED"), &json!("BOOKMARK"))
+    );
+    let list = client.send(
+        "GET",
+        "/api/v1/pods",
+        &[("accept", &form("PartialObjectMetadataList"))],
+        None,
+    );
     let list = list.expect("an answer").json();
     assert_eq!(list["kind"], "PartialObjectMetadataList");
-    let one = client.send("GET", &format!("{PODS}/a"), &[("accept", &accept)], None).expect("an answer").json();
-    for object in [&added["object"], &bookmark["object"], &list["items"][0], &one] {
+    let one = client
+        .send("GET", &format!("{PODS}/a"), &[("accept", &accept)], None)
+        .expect("an answer")
+        .json();
+    for object in [
+        &added["object"],
+        &bookmark["object"],
+        &list["items"][0],
+        &one,
+    ] {
         assert_eq!(
             (&object["kind"], &object["apiVersion"]),
             (&json!("PartialObjectMetadata"), &json!("meta.k8s.io/v1"))
         );
-        assert!(object.get("spec").is_none() && object["metadata"]["resourceVersion"].is_string(), "{object}");
+        assert!(
+            object.get("spec").is_none() && object["metadata"]["resourceVersion"].is_string(),
+            "{object}"
+        );
     }
     // A list is no object.
-    assert_eq!(client.send("GET", PODS, &[("accept", &accept)], None).expect("an answer").code, 406);
+    assert_eq!(
+        client
+            .send("GET", PODS, &[("accept", &accept)], None)
+            .expect("an answer")
+            .code,
+        406
+    );
 }
 
 #[test]

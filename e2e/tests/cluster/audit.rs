@@ -30,7 +30,10 @@ fn pod(
     });
     let made = cluster.client().post(&path, &body).expect("an answer");
     assert_eq!(made.code, 201, "{}", made.text);
-    let patched = cluster.client().merge(&format!("{path}/{name}/status"), &json!({"status": {"phase": phase}}));
+    let patched = cluster.client().merge(
+        &format!("{path}/{name}/status"),
+        &json!({"status": {"phase": phase}}),
+    );
     assert_eq!(patched.expect("an answer").code, 200);
     format!("/api/v1/namespaces/{}/pods/{name}", bench.namespace.name())
 }
@@ -56,20 +59,39 @@ fn a_pod_that_started_without_us_is_told_once_and_others_are_not() {
     // When the daemon has asked for all of them, and for those that may still start twice.
     server.wait(PATIENCE, |entries| {
         let asked = |name: &str| {
-            let get = entries.iter().filter(|one| one.user == USER && one.is("get", "pods") && one.finished.is_some());
-            get.filter(|one| one.uri.ends_with(&format!("/{name}"))).count()
+            let get = entries
+                .iter()
+                .filter(|one| one.user == USER && one.is("get", "pods") && one.finished.is_some());
+            get.filter(|one| one.uri.ends_with(&format!("/{name}")))
+                .count()
         };
-        ["without", "in-host", "by-multus"].iter().all(|name| asked(name) >= 1)
+        ["without", "in-host", "by-multus"]
+            .iter()
+            .all(|name| asked(name) >= 1)
             && ["waits", "ended"].iter().all(|name| asked(name) >= 2)
     });
     // Then one is told.
-    let event = bench.namespace.wait_for_event("without", |event| event["reason"] == "NetworksMissing");
-    assert_eq!((&event["type"], &event["count"]), (&json!("Warning"), &json!(1)));
+    let event = bench
+        .namespace
+        .wait_for_event("without", |event| event["reason"] == "NetworksMissing");
+    assert_eq!(
+        (&event["type"], &event["count"]),
+        (&json!("Warning"), &json!(1))
+    );
     for name in ["in-host", "waits", "ended", "by-multus", "attached"] {
         let events = bench.namespace.events(name);
-        assert!(events.iter().all(|event| event["reason"] != "NetworksMissing"), "{name}: {events:#?}");
+        assert!(
+            events
+                .iter()
+                .all(|event| event["reason"] != "NetworksMissing"),
+            "{name}: {events:#?}"
+        );
     }
     assert_eq!(bench.namespace.events("without").len(), 1);
     let metrics = || bench.daemon.get("/metrics").expect("an answer").body;
-    assert!(metrics().contains("plexus_pods_without_networks 1\n"), "{}", metrics());
+    assert!(
+        metrics().contains("plexus_pods_without_networks 1\n"),
+        "{}",
+        metrics()
+    );
 }

@@ -65,8 +65,13 @@ impl<'n> Bench<'n> {
     /// With a daemon that does not run yet.
     pub fn new(node: &'n Node, cluster: &'n Cluster, keys: &Value) -> Self {
         node.plugin(MAIN, &attaches());
-        let default = write(node, "default.conf", &json!({"cniVersion": "1.0.0", "name": "pods", "type": MAIN}));
-        let config = json!({"binDir": node.bin_dir(), "clusterNetwork": default, "lookupWait": "15s"});
+        let default = write(
+            node,
+            "default.conf",
+            &json!({"cniVersion": "1.0.0", "name": "pods", "type": MAIN}),
+        );
+        let config =
+            json!({"binDir": node.bin_dir(), "clusterNetwork": default, "lookupWait": "15s"});
         let config = with_keys(config, keys.clone());
         let kubeconfig = cluster.kubeconfig(node);
         if let Some(server) = cluster.server() {
@@ -74,14 +79,28 @@ impl<'n> Bench<'n> {
         }
         let name = Cluster::made_up_node();
         let daemon = Daemon::of_cluster(node, &config, &kubeconfig, &name);
-        let (containerd, older) = (runtime(node, json!({})), runtime(node, json!({"capabilities": null})));
-        Self { node, cluster, namespace: cluster.namespace(), name, config, kubeconfig, daemon, containerd, older }
+        let (containerd, older) = (
+            runtime(node, json!({})),
+            runtime(node, json!({"capabilities": null})),
+        );
+        Self {
+            node,
+            cluster,
+            namespace: cluster.namespace(),
+            name,
+            config,
+            kubeconfig,
+            daemon,
+            containerd,
+            older,
+        }
     }
 
     /// Makes a definition whose plugin is a scripted one of that name.
     pub fn define(&self, name: &str) {
         self.node.plugin(name, &attaches());
-        self.namespace.definition(name, &json!({"cniVersion": "1.0.0", "type": name}));
+        self.namespace
+            .definition(name, &json!({"cniVersion": "1.0.0", "type": name}));
     }
 
     /// A definition of this namespace, for the server itself.
@@ -100,7 +119,10 @@ impl<'n> Bench<'n> {
 
     /// A pod of this namespace that the cluster does not have.
     pub fn unknown_pod(&self, pod: Pod) -> Pod {
-        Pod { namespace: self.namespace.name().to_owned(), ..pod }
+        Pod {
+            namespace: self.namespace.name().to_owned(),
+            ..pod
+        }
     }
 
     /// ADD of `pod` in a sandbox of its own, and what the plugins were asked for it.
@@ -117,26 +139,43 @@ impl<'n> Bench<'n> {
         static CALLS: AtomicUsize = AtomicUsize::new(0);
         let call = CALLS.fetch_add(1, Ordering::Relaxed);
         let sandbox = self.node.sandbox(&format!("{}-{verb}-{call}", pod.name));
-        let answer = runtime.start(verb, &Target::new(&sandbox, "eth0", pod)).wait();
+        let answer = runtime
+            .start(verb, &Target::new(&sandbox, "eth0", pod))
+            .wait();
         let calls = self.node.calls();
-        let ours = calls.iter().filter(|call| call.env("CNI_CONTAINERID") == sandbox.id());
+        let ours = calls
+            .iter()
+            .filter(|call| call.env("CNI_CONTAINERID") == sandbox.id());
         (answer, ours.map(Call::summary).collect())
     }
 
     /// What plexusd has asked the server in memory so far; of a real one nothing is known.
     pub fn requests(&self) -> Vec<Entry> {
-        let entries = self.cluster.server().map(ApiServer::audit).unwrap_or_default();
-        entries.into_iter().filter(|entry| entry.user == USER).collect()
+        let entries = self
+            .cluster
+            .server()
+            .map(ApiServer::audit)
+            .unwrap_or_default();
+        entries
+            .into_iter()
+            .filter(|entry| entry.user == USER)
+            .collect()
     }
 
     /// How many requests of this verb for this resource there were.
     pub fn count(&self, verb: &str, resource: &str) -> usize {
-        self.requests().iter().filter(|entry| entry.is(verb, resource)).count()
+        self.requests()
+            .iter()
+            .filter(|entry| entry.is(verb, resource))
+            .count()
     }
 
     /// What of it read something, the watches left out.
     pub fn reads(&self) -> Vec<String> {
-        let reads = self.requests().into_iter().filter(|entry| ["get", "list"].contains(&entry.verb.as_str()));
+        let reads = self
+            .requests()
+            .into_iter()
+            .filter(|entry| ["get", "list"].contains(&entry.verb.as_str()));
         reads.map(|entry| entry.summary()).collect()
     }
 
@@ -144,18 +183,28 @@ impl<'n> Bench<'n> {
     pub fn wait_snapshot(&self, name: &str) {
         let changes = Changes::watch(self.node, &[Path::new("/var/lib/plexus")]);
         changes.until_none(|| {
-            let text = self.node.run(|| fs::read_to_string(SNAPSHOT)).unwrap_or_default();
-            (!text.contains(&format!("{name:?}"))).then(|| format!("the snapshot has no {name}: {text}"))
+            let text = self
+                .node
+                .run(|| fs::read_to_string(SNAPSHOT))
+                .unwrap_or_default();
+            (!text.contains(&format!("{name:?}")))
+                .then(|| format!("the snapshot has no {name}: {text}"))
         });
     }
 
     /// Waits until both watches run, where that can be seen.
     pub fn wait_watches(&self) {
-        let Some(server) = self.cluster.server() else { return };
+        let Some(server) = self.cluster.server() else {
+            return;
+        };
         for resource in ["pods", DEFINITIONS] {
             server.wait(PATIENCE, |entries| {
-                let watches = entries.iter().filter(|one| one.user == USER && one.is("watch", resource));
-                watches.into_iter().any(|one| one.code == Some(200) && one.finished.is_none())
+                let watches = entries
+                    .iter()
+                    .filter(|one| one.user == USER && one.is("watch", resource));
+                watches
+                    .into_iter()
+                    .any(|one| one.code == Some(200) && one.finished.is_none())
             });
         }
     }
@@ -165,14 +214,21 @@ impl<'n> Bench<'n> {
         let server = self.cluster.server().expect("it is in memory");
         server.stop();
         let watches = |entry: &&Entry| entry.verb == "watch" && entry.user == USER;
-        server.wait(PATIENCE, |entries| entries.iter().filter(watches).all(|one| one.finished.is_some()));
+        server.wait(PATIENCE, |entries| {
+            entries
+                .iter()
+                .filter(watches)
+                .all(|one| one.finished.is_some())
+        });
     }
 
     /// Host and port of the API server, for who is on the node.
     pub fn address(&self) -> (String, String) {
         let text = fs::read_to_string(&self.kubeconfig).expect("it can be read");
         let (_, rest) = text.split_once("https://").expect("an address");
-        let end = rest.find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit()).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let (host, port) = rest[..end].split_once(':').expect("a port");
         (host.to_owned(), port.to_owned())
     }

@@ -27,15 +27,25 @@ fn many_sandboxes_may_go_at_once_where_their_pods_are_deleted() {
         sandbox.remove();
     }
     bench.daemon.launch();
-    bench.daemon.wait_log("5 of 6 sandboxes of this boot look gone at once");
+    bench
+        .daemon
+        .wait_log("5 of 6 sandboxes of this boot look gone at once");
     let deleted = |target: &Target| {
         let calls = node.calls();
         calls
             .iter()
-            .filter(|call| call.env("CNI_CONTAINERID") == target.container && call.summary().starts_with("DEL "))
+            .filter(|call| {
+                call.env("CNI_CONTAINERID") == target.container
+                    && call.summary().starts_with("DEL ")
+            })
             .count()
     };
-    assert_eq!(pods.iter().map(|(_, _, target)| deleted(target)).sum::<usize>(), 0);
+    assert_eq!(
+        pods.iter()
+            .map(|(_, _, target)| deleted(target))
+            .sum::<usize>(),
+        0
+    );
     // When the pods are deleted.
     for (pod, _, _) in &pods[1..] {
         bench.namespace.remove_pod(&pod.name);

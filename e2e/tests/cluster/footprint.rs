@@ -47,18 +47,34 @@ fn a_large_cluster_costs_little() {
     assert!((2..=10).contains(&pages), "{pages} pages");
 
     let asked = bench.requests().len();
-    assert_eq!(asked, 1 + pages + 2, "a list of each kind and a watch of each");
-    let idle = std::env::var("PLEXUS_IDLE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(IDLE);
+    assert_eq!(
+        asked,
+        1 + pages + 2,
+        "a list of each kind and a watch of each"
+    );
+    let idle = std::env::var("PLEXUS_IDLE_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(IDLE);
     // This is what is measured: that time goes by without a request.
     thread::sleep(Duration::from_secs(idle));
     let entries = bench.requests();
     let beyond: Vec<_> = entries[asked..].iter().map(|entry| &entry.uri).collect();
-    assert!(beyond.len() <= usize::try_from(idle / 100 * 2).expect("it is short"), "not idle: {beyond:#?}");
+    assert!(
+        beyond.len() <= usize::try_from(idle / 100 * 2).expect("it is short"),
+        "not idle: {beyond:#?}"
+    );
 
     let (resident, anonymous) = memory(bench.daemon.pid());
-    println!("plexusd with {DEFINED} definitions and {PODS} pods: {resident} KiB resident, {anonymous} KiB anonymous");
+    println!(
+        "plexusd with {DEFINED} definitions and {PODS} pods: {resident} KiB resident, {anonymous} KiB anonymous"
+    );
     // Unoptimised code is several times as large as what ships, and counts as resident.
-    let (most, most_anonymous) = if cfg!(debug_assertions) { (64 << 10, 16 << 10) } else { (18 << 10, 6 << 10) };
+    let (most, most_anonymous) = if cfg!(debug_assertions) {
+        (64 << 10, 16 << 10)
+    } else {
+        (18 << 10, 6 << 10)
+    };
     assert!(resident <= most, "{resident} KiB resident");
     assert!(anonymous <= most_anonymous, "{anonymous} KiB anonymous");
 
@@ -67,9 +83,16 @@ fn a_large_cluster_costs_little() {
         let pod = bench.pod(&Pod::new(&format!("round-{round}")).with_networks("net-1"));
         bench.namespace.remove_pod(&pod.name);
     }
-    bench.add(&bench.older, &bench.pod(&Pod::new("last"))).0.result();
+    bench
+        .add(&bench.older, &bench.pod(&Pod::new("last")))
+        .0
+        .result();
     let after = bench.requests().split_off(entries.len());
-    let after: Vec<_> = after.iter().map(Entry::summary).filter(|summary| !summary.ends_with(" events")).collect();
+    let after: Vec<_> = after
+        .iter()
+        .map(Entry::summary)
+        .filter(|summary| !summary.ends_with(" events"))
+        .collect();
     assert_eq!(after, ["patch pods/status"], "an ADD reads nothing");
 }
 
@@ -77,8 +100,14 @@ fn a_large_cluster_costs_little() {
 fn memory(pid: u32) -> (usize, usize) {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("it runs");
     let field = |name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name)).expect("the kernel tells");
-        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(name))
+            .expect("the kernel tells");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|number| number.parse().ok())
+            .expect("a number")
     };
     (field("Rss:"), field("Anonymous:"))
 }

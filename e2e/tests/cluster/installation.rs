@@ -32,7 +32,11 @@ impl<'n> Stage<'n> {
         fs::create_dir(&net_d).expect("a directory");
         server.restrict(USER, rules());
         let keys = json!({"cniConfigDir": net_d, "metricsAddress": ""});
-        Self { bench: Bench::configured(node, cluster, &keys), cluster, net_d }
+        Self {
+            bench: Bench::configured(node, cluster, &keys),
+            cluster,
+            net_d,
+        }
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -43,24 +47,37 @@ impl<'n> Stage<'n> {
     fn wait_event(&self, reason: &str, count: u64) -> Value {
         let name = &self.bench.name;
         // What it asks for: kubelets give the node's name for its UID.
-        let [about, kind, uid] = ["name", "kind", "uid"].map(|field| format!("involvedObject.{field}%3D"));
-        let path = format!("/api/v1/events?watch=true&fieldSelector={about}{name},{kind}Node,{uid}{name}");
-        let mut lines = self.cluster.client().lines(&path, &[]).expect("the API server answers");
+        let [about, kind, uid] =
+            ["name", "kind", "uid"].map(|field| format!("involvedObject.{field}%3D"));
+        let path =
+            format!("/api/v1/events?watch=true&fieldSelector={about}{name},{kind}Node,{uid}{name}");
+        let mut lines = self
+            .cluster
+            .client()
+            .lines(&path, &[])
+            .expect("the API server answers");
         let end = Instant::now() + PATIENCE;
         loop {
             match lines.next(end.saturating_duration_since(Instant::now())) {
-                Line::Document(event) if event["object"]["reason"] == reason && event["object"]["count"] == count => {
+                Line::Document(event)
+                    if event["object"]["reason"] == reason && event["object"]["count"] == count =>
+                {
                     return event["object"].clone();
                 }
                 Line::Document(_) => {}
-                other => panic!("no {reason} for the {count}. time, but {other:?}\n{}", self.bench.daemon.log()),
+                other => panic!(
+                    "no {reason} for the {count}. time, but {other:?}\n{}",
+                    self.bench.daemon.log()
+                ),
             }
         }
     }
 
     fn value(&self, series: &str) -> u64 {
         let scrape = self.bench.daemon.get("/metrics").expect("an answer").body;
-        let value = scrape.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
+        let value = scrape
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
         value.unwrap_or_else(|| panic!("no {series} in\n{scrape}"))
     }
 
@@ -81,7 +98,9 @@ impl<'n> Stage<'n> {
     fn fight(&self, times: usize) {
         let changes = Changes::watch(self.bench.node, &[&self.net_d]);
         for _ in 0..times {
-            changes.until_none(|| fs::rename(self.at(OURS), self.at(&format!("{OURS}.cilium_bak"))).err());
+            changes.until_none(|| {
+                fs::rename(self.at(OURS), self.at(&format!("{OURS}.cilium_bak"))).err()
+            });
         }
         changes.until_none(|| (!self.at(OURS).exists()).then_some("it is not put back"));
     }
@@ -90,7 +109,10 @@ impl<'n> Stage<'n> {
 /// What a daemon may do in a cluster.
 fn rules() -> Vec<Rule> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(ACCESS).expect("YAML");
-    let role = documents.into_iter().find(|document| document["kind"] == "ClusterRole").expect("a role");
+    let role = documents
+        .into_iter()
+        .find(|document| document["kind"] == "ClusterRole")
+        .expect("a role");
     serde_json::from_value(role["rules"].clone()).expect("rules")
 }
 
@@ -108,17 +130,39 @@ fn a_file_before_ours_is_told_on_the_node_until_it_is_gone() {
     for count in 1..=2 {
         fs::write(stage.at("00-aaa.conflist"), "{}").expect("a file");
         let event = stage.wait_event("CNIConfigShadowed", count);
-        assert_eq!((&event["type"], &event["metadata"]["namespace"]), (&json!("Warning"), &json!("default")));
-        assert_eq!(event["source"], json!({"component": "plexus", "host": stage.bench.name}));
-        assert!(["00-aaa.conflist", OURS, "remove or rename it"].iter().all(|part| message(&event).contains(part)));
+        assert_eq!(
+            (&event["type"], &event["metadata"]["namespace"]),
+            (&json!("Warning"), &json!("default"))
+        );
+        assert_eq!(
+            event["source"],
+            json!({"component": "plexus", "host": stage.bench.name})
+        );
+        assert!(
+            ["00-aaa.conflist", OURS, "remove or rename it"]
+                .iter()
+                .all(|part| message(&event).contains(part))
+        );
         assert_eq!(stage.value(SHADOWED), 1);
-        assert_eq!(stage.bench.daemon.get("/readyz").expect("an answer").status, 500);
+        assert_eq!(
+            stage.bench.daemon.get("/readyz").expect("an answer").status,
+            500
+        );
         fs::remove_file(stage.at("00-aaa.conflist")).expect("the file");
         stage.bench.daemon.wait_ready();
         assert_eq!(stage.value(SHADOWED), 0);
     }
-    assert_eq!(server.list("events").len(), 1, "it counts up: {:#?}", server.list("events"));
-    assert_eq!(stage.bench.count("*", "nodes"), 0, "it has no right to read nodes");
+    assert_eq!(
+        server.list("events").len(),
+        1,
+        "it counts up: {:#?}",
+        server.list("events")
+    );
+    assert_eq!(
+        stage.bench.count("*", "nodes"),
+        0,
+        "it has no right to read nodes"
+    );
 }
 
 #[test]
@@ -133,13 +177,25 @@ fn a_quarrel_about_our_file_is_told_on_the_node_with_what_to_change() {
     let event = stage.wait_event("CNIConfigContested", 1);
     assert_eq!(event["type"], "Warning");
     let parts = [OURS, "again and again", "Cilium", "cni.exclusive to false"];
-    assert!(parts.iter().all(|part| message(&event).contains(part)), "{event}");
+    assert!(
+        parts.iter().all(|part| message(&event).contains(part)),
+        "{event}"
+    );
     assert_eq!((stage.value(CONTESTED), stage.value(RESTORATIONS)), (1, 5));
-    assert_eq!(stage.bench.daemon.get("/readyz").expect("an answer").status, 200, "it is there each time");
+    assert_eq!(
+        stage.bench.daemon.get("/readyz").expect("an answer").status,
+        200,
+        "it is there each time"
+    );
     stage.fight(1);
     stage.wait_event("CNIConfigContested", 2);
     assert_eq!(stage.value(RESTORATIONS), 6);
-    assert_eq!(server.list("events").len(), 1, "it counts up: {:#?}", server.list("events"));
+    assert_eq!(
+        server.list("events").len(),
+        1,
+        "it counts up: {:#?}",
+        server.list("events")
+    );
 }
 
 #[test]
@@ -160,10 +216,17 @@ fn nothing_waits_for_an_event_that_cannot_be_sent() {
     let pod = stage.bench.unknown_pod(Pod::new("during"));
     stage.bench.add(&stage.bench.containerd, &pod).0.result();
     // A request that is not answered is given up after 10 s.
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
     server.resume();
     let event = stage.wait_event("CNIConfigShadowed", 1);
     assert!(message(&event).contains("00-aaa.conflist"), "{event}");
     // With the node's own, the events of what came after it do not get lost.
-    stage.bench.namespace.wait_for_event("during", |event| event["reason"] == "AddedInterface");
+    stage
+        .bench
+        .namespace
+        .wait_for_event("during", |event| event["reason"] == "AddedInterface");
 }

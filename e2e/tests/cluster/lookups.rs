@@ -21,7 +21,9 @@ fn what_comes_during_add_is_waited_for() {
     let stalled = server.fault(Fault::new("watch", "*", Effect::Stall).of_user(USER));
     let pod = bench.pod(&Pod::new("p").with_networks("late"));
     let sandbox = node.sandbox("p");
-    let running = bench.older.start("ADD", &Target::new(&sandbox, "eth0", &pod));
+    let running = bench
+        .older
+        .start("ADD", &Target::new(&sandbox, "eth0", &pod));
     bench.define("late");
     server.clear(stalled);
     running.wait().result();
@@ -60,7 +62,12 @@ fn what_is_not_there_is_told_from_what_cannot_be_known() {
     answer.expect_error(104, &["/nothing"]);
     assert!(calls.is_empty(), "{calls:?}");
     let server = server!(cluster);
-    for effect in [Effect::Error(503), Effect::TooManyRequests(30), Effect::Error(500), Effect::Disconnect] {
+    for effect in [
+        Effect::Error(503),
+        Effect::TooManyRequests(30),
+        Effect::Error(500),
+        Effect::Disconnect,
+    ] {
         let fault = server.fault(Fault::new("get", "*", effect.clone()).of_user(USER));
         bench.add(&bench.older, &nobody).0.expect_code(11);
         bench.add(&bench.containerd, &with).0.expect_code(11);
@@ -78,18 +85,34 @@ fn a_pod_of_another_uid_is_another_pod() {
     let bench = Bench::configured(&node, &cluster, &json!({"lookupWait": "100ms"}));
     bench.define("a");
     let current = bench.pod(&Pod::new("web-0").with_networks("a"));
-    let former = Pod { uid: "former".into(), ..current.clone() };
+    let former = Pod {
+        uid: "former".into(),
+        ..current.clone()
+    };
     let (answer, calls) = bench.add(&bench.older, &former);
     answer.expect_error(11, &["former", &current.uid]);
     assert!(calls.is_empty(), "{calls:?}");
     let (answer, calls) = bench.del(&bench.older, &former);
     answer.expect_silence();
-    assert_eq!(calls, ["DEL main eth0"], "the networks of the pod that is there now are not its own");
+    assert_eq!(
+        calls,
+        ["DEL main eth0"],
+        "the networks of the pod that is there now are not its own"
+    );
     let (answer, calls) = bench.del(&bench.older, &current);
     answer.expect_silence();
     assert_eq!(calls, ["DEL a net1", "DEL main eth0"]);
     // A runtime that does not say the UID.
-    bench.add(&bench.older, &Pod { uid: String::new(), ..current.clone() }).0.result();
+    bench
+        .add(
+            &bench.older,
+            &Pod {
+                uid: String::new(),
+                ..current.clone()
+            },
+        )
+        .0
+        .result();
     // What came with the call is the pod's own, whatever the cluster has.
     let (answer, calls) = bench.add(&bench.containerd, &former);
     answer.result();
@@ -125,8 +148,15 @@ fn the_mirror_of_a_static_pod_has_another_uid() {
     let bench = Bench::configured(&node, &cluster, &json!({"lookupWait": "100ms"}));
     bench.define("a");
     for (source, is_static) in [("file", true), ("http", true), ("api", false)] {
-        let mirror = bench.pod(&Pod::new(source).with_networks("a").annotated(SOURCE, source));
-        let runtimes_own = Pod { uid: "0123456789abcdef".into(), ..mirror };
+        let mirror = bench.pod(
+            &Pod::new(source)
+                .with_networks("a")
+                .annotated(SOURCE, source),
+        );
+        let runtimes_own = Pod {
+            uid: "0123456789abcdef".into(),
+            ..mirror
+        };
         let (answer, calls) = bench.add(&bench.older, &runtimes_own);
         if is_static {
             answer.result();
@@ -152,10 +182,16 @@ fn del_and_check_ask_nobody() {
     bench.older.add(&target).result();
     let before = bench.reads();
     bench.namespace.remove_pod("p");
-    let anonymous = Target { pod: None, ..target };
+    let anonymous = Target {
+        pod: None,
+        ..target
+    };
     bench.older.check(&anonymous).expect_silence();
     bench.older.del(&anonymous).expect_silence();
     // Never seen: what is known is enough.
-    bench.del(&bench.older, &bench.unknown_pod(Pod::new("never"))).0.expect_silence();
+    bench
+        .del(&bench.older, &bench.unknown_pod(Pod::new("never")))
+        .0
+        .expect_silence();
     assert_eq!(bench.reads(), before);
 }

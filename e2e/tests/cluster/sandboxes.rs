@@ -23,7 +23,10 @@ fn of_two_sandboxes_of_a_pod_the_newest_counts() {
     server.resume();
     wait_patch(server, &pod, 200);
     wait_recorded(&bench, 2);
-    assert_eq!(status(&bench, &pod).expect("a status")[0]["ips"], json!(["10.1.0.2"]));
+    assert_eq!(
+        status(&bench, &pod).expect("a status")[0]["ips"],
+        json!(["10.1.0.2"])
+    );
     assert_eq!(patches(&bench, &pod).len(), 1);
 }
 
@@ -39,7 +42,10 @@ fn the_newest_counts_whatever_the_clock_did_in_between() {
     bench.stop_server();
     for (sandbox, address) in sandboxes.iter().zip(["10.1.0.1/24", "10.1.0.2/24"]) {
         default_with(&bench, address, "");
-        bench.containerd.add(&Target::new(sandbox, "eth0", &pod)).result();
+        bench
+            .containerd
+            .add(&Target::new(sandbox, "eth0", &pod))
+            .result();
     }
     bench.daemon.kill9();
     // given that both are still to be written, and a clock that was ahead until after the first ADD
@@ -57,7 +63,10 @@ fn the_newest_counts_whatever_the_clock_did_in_between() {
     server.resume();
     wait_patch(server, &pod, 200);
     wait_recorded(&bench, 2);
-    assert_eq!(status(&bench, &pod).expect("a status")[0]["ips"], json!(["10.1.0.2"]));
+    assert_eq!(
+        status(&bench, &pod).expect("a status")[0]["ips"],
+        json!(["10.1.0.2"])
+    );
     assert_eq!(patches(&bench, &pod).len(), 1);
 }
 
@@ -68,16 +77,24 @@ fn an_add_that_ends_late_leaves_the_status_of_a_newer_sandbox() {
     let bench = Bench::start(&node, &cluster);
     let pod = bench.pod(&Pod::new("p"));
     let gate = node.gate("late");
-    node.plugin(MAIN, &Script::new().on("ADD", [gate.step(), Step::result("10.1.0.1/24", "")]));
+    node.plugin(
+        MAIN,
+        &Script::new().on("ADD", [gate.step(), Step::result("10.1.0.1/24", "")]),
+    );
     let older = node.sandbox("older");
-    let running = bench.containerd.start("ADD", &Target::new(&older, "eth0", &pod));
+    let running = bench
+        .containerd
+        .start("ADD", &Target::new(&older, "eth0", &pod));
     let held = gate.wait();
     default_with(&bench, "10.1.0.2/24", "");
     bench.add(&bench.containerd, &pod).0.result();
     held.release();
     running.wait().result();
     wait_recorded(&bench, 2);
-    assert_eq!(status(&bench, &pod).expect("a status")[0]["ips"], json!(["10.1.0.2"]));
+    assert_eq!(
+        status(&bench, &pod).expect("a status")[0]["ips"],
+        json!(["10.1.0.2"])
+    );
     assert_eq!(patches(&bench, &pod).len(), 1);
 }
 
@@ -86,15 +103,32 @@ fn of_two_interfaces_of_the_runtime_the_last_one_counts() {
     let (node, cluster) = (node!(), Cluster::new());
     let bench = Bench::start(&node, &cluster);
     bench.define("a");
-    let (plain, selects) = (bench.pod(&Pod::new("plain")), bench.pod(&Pod::new("selects").with_networks("a")));
+    let (plain, selects) = (
+        bench.pod(&Pod::new("plain")),
+        bench.pod(&Pod::new("selects").with_networks("a")),
+    );
     let sandboxes = ["plain", "selects"].map(|name| node.sandbox(name));
     for ifname in ["eth0", "eth1"] {
-        bench.containerd.add(&Target::new(&sandboxes[0], ifname, &plain)).result();
+        bench
+            .containerd
+            .add(&Target::new(&sandboxes[0], ifname, &plain))
+            .result();
         let shown = status(&bench, &plain).expect("a status");
-        assert_eq!((shown.as_array().map(Vec::len), &shown[0]["interface"]), (Some(1), &json!(ifname)));
+        assert_eq!(
+            (shown.as_array().map(Vec::len), &shown[0]["interface"]),
+            (Some(1), &json!(ifname))
+        );
     }
-    bench.containerd.add(&Target::new(&sandboxes[1], "eth0", &selects)).result();
-    let answer = bench.containerd.add(&Target::new(&sandboxes[1], "eth1", &selects));
+    bench
+        .containerd
+        .add(&Target::new(&sandboxes[1], "eth0", &selects))
+        .result();
+    let answer = bench
+        .containerd
+        .add(&Target::new(&sandboxes[1], "eth1", &selects));
     let msg = answer.expect_code(103);
-    assert!(msg.contains("\"net1\": the name is taken by a link in the sandbox"), "{msg}");
+    assert!(
+        msg.contains("\"net1\": the name is taken by a link in the sandbox"),
+        "{msg}"
+    );
 }

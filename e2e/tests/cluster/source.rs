@@ -30,11 +30,20 @@ fn pods_and_definitions_come_by_watch() {
 
     // A change comes before what is made after it.
     bench.namespace.remove_definition("a");
-    bench.namespace.definition("a", &json!({"cniVersion": "1.0.0", "type": "a", "edited": true}));
+    bench.namespace.definition(
+        "a",
+        &json!({"cniVersion": "1.0.0", "type": "a", "edited": true}),
+    );
     bench.define("b");
-    let (answer, _) = bench.add(&bench.older, &bench.pod(&Pod::new("q").with_networks("b,a")));
+    let (answer, _) = bench.add(
+        &bench.older,
+        &bench.pod(&Pod::new("q").with_networks("b,a")),
+    );
     answer.result();
-    assert_eq!(node.calls().last().expect("a call").config()["edited"], true);
+    assert_eq!(
+        node.calls().last().expect("a call").config()["edited"],
+        true
+    );
     assert_eq!(bench.reads(), before);
 }
 
@@ -44,7 +53,11 @@ fn only_pods_of_this_node_are_watched() {
     let bench = Bench::start(&node, &cluster);
     bench.wait_watches();
     let selector = format!("fieldSelector=spec.nodeName%3D{}", bench.name);
-    for entry in bench.requests().iter().filter(|entry| entry.path.resource == "pods") {
+    for entry in bench
+        .requests()
+        .iter()
+        .filter(|entry| entry.path.resource == "pods")
+    {
         assert!(entry.uri.contains(&selector), "{}", entry.uri);
     }
 }
@@ -56,22 +69,45 @@ fn a_watch_that_breaks_goes_on() {
     let bench = Bench::start(&node, &cluster);
     bench.wait_watches();
     bench.define("gone");
-    let lists = || (bench.count("list", "pods"), bench.count("list", DEFINITIONS));
+    let lists = || {
+        (
+            bench.count("list", "pods"),
+            bench.count("list", DEFINITIONS),
+        )
+    };
     let before = lists();
 
     server.drop_watches("*");
     bench.define("dropped");
-    let (answer, calls) = bench.add(&bench.older, &bench.pod(&Pod::new("dropped").with_networks("dropped")));
+    let (answer, calls) = bench.add(
+        &bench.older,
+        &bench.pod(&Pod::new("dropped").with_networks("dropped")),
+    );
     answer.result();
     assert_eq!(calls, ["ADD main eth0", "ADD dropped net1"]);
 
-    server.fault(Fault::new("watch", "*", Effect::CutAfter(0)).of_user(USER).times(2));
-    server.fault(Fault::new("watch", "*", Effect::Error(503)).of_user(USER).times(2));
+    server.fault(
+        Fault::new("watch", "*", Effect::CutAfter(0))
+            .of_user(USER)
+            .times(2),
+    );
+    server.fault(
+        Fault::new("watch", "*", Effect::Error(503))
+            .of_user(USER)
+            .times(2),
+    );
     server.drop_watches("*");
     bench.define("refused");
-    let (answer, _) = bench.add(&bench.older, &bench.pod(&Pod::new("refused").with_networks("refused")));
+    let (answer, _) = bench.add(
+        &bench.older,
+        &bench.pod(&Pod::new("refused").with_networks("refused")),
+    );
     answer.result();
-    assert_eq!(lists(), before, "nothing was missed, so nothing is listed again");
+    assert_eq!(
+        lists(),
+        before,
+        "nothing was missed, so nothing is listed again"
+    );
 
     // What it knows is too old for the server, and meanwhile something went.
     bench.stop_server();
@@ -80,13 +116,25 @@ fn a_watch_that_breaks_goes_on() {
     server.create(&bench.definition("new", &json!(r#"{"cniVersion":"1.0.0","type":"main"}"#)));
     server.compact();
     server.resume();
-    let (answer, _) = bench.add(&bench.older, &bench.pod(&Pod::new("new").with_networks("new")));
+    let (answer, _) = bench.add(
+        &bench.older,
+        &bench.pod(&Pod::new("new").with_networks("new")),
+    );
     answer.result();
     let after = lists();
-    assert!(after.0 > before.0 && after.1 > before.1, "{before:?} {after:?}");
-    let (answer, _) = bench.del(&bench.containerd, &bench.unknown_pod(Pod::new("gone").with_networks("gone")));
+    assert!(
+        after.0 > before.0 && after.1 > before.1,
+        "{before:?} {after:?}"
+    );
+    let (answer, _) = bench.del(
+        &bench.containerd,
+        &bench.unknown_pod(Pod::new("gone").with_networks("gone")),
+    );
     answer.expect_silence();
-    assert!(!node.calls().iter().any(|call| call.plugin == "gone"), "it is not known any more");
+    assert!(
+        !node.calls().iter().any(|call| call.plugin == "gone"),
+        "it is not known any more"
+    );
 }
 
 #[test]
@@ -98,9 +146,15 @@ fn one_malformed_definition_does_not_hide_the_others() {
     server.create(&bench.definition("broken", &json!(5)));
     bench.define("a");
     bench.daemon.restart();
-    let (answer, _) = bench.add(&bench.containerd, &bench.unknown_pod(Pod::new("p").with_networks("a")));
+    let (answer, _) = bench.add(
+        &bench.containerd,
+        &bench.unknown_pod(Pod::new("p").with_networks("a")),
+    );
     answer.result();
-    let (answer, _) = bench.add(&bench.containerd, &bench.unknown_pod(Pod::new("q").with_networks("broken")));
+    let (answer, _) = bench.add(
+        &bench.containerd,
+        &bench.unknown_pod(Pod::new("q").with_networks("broken")),
+    );
     answer.expect_error(7, &[&format!("{}/broken", bench.namespace.name())]);
 }
 
@@ -115,13 +169,19 @@ fn pods_are_served_where_the_definitions_kind_is_not_installed() {
     let (answer, calls) = bench.add(&bench.older, &bench.pod(&Pod::new("p")));
     answer.result();
     assert_eq!(calls, ["ADD main eth0"]);
-    let (answer, _) = bench.add(&bench.containerd, &bench.unknown_pod(Pod::new("q").with_networks("a")));
+    let (answer, _) = bench.add(
+        &bench.containerd,
+        &bench.unknown_pod(Pod::new("q").with_networks("a")),
+    );
     answer.expect_code(104);
     assert!(bench.daemon.log().contains("CRD is not installed"));
     server.create(&kind);
     bench.define("a");
     bench.wait_watches();
-    let (answer, _) = bench.add(&bench.containerd, &bench.unknown_pod(Pod::new("r").with_networks("a")));
+    let (answer, _) = bench.add(
+        &bench.containerd,
+        &bench.unknown_pod(Pod::new("r").with_networks("a")),
+    );
     answer.result();
 }
 
@@ -136,7 +196,10 @@ fn credentials_may_change_while_it_runs() {
     server.drop_watches("*");
     server.wait(PATIENCE, |entries| {
         let new = &entries[count..];
-        let runs = |kind| new.iter().any(|one| one.is("watch", kind) && one.code == Some(200));
+        let runs = |kind| {
+            new.iter()
+                .any(|one| one.is("watch", kind) && one.code == Some(200))
+        };
         new.iter().any(|one| one.code == Some(401)) && runs("pods") && runs(DEFINITIONS)
     });
     // The client that looks for a single object was made with the second token, and has to have the third.
@@ -147,8 +210,14 @@ fn credentials_may_change_while_it_runs() {
         bench.rotate_token();
     }
     // Who asked with the second token then is not known.
-    let gets = server.audit().into_iter().filter(|entry| entry.is("get", "pods"));
-    assert_eq!(gets.map(|entry| entry.code).collect::<Vec<_>>(), [Some(200), Some(401), Some(200)]);
+    let gets = server
+        .audit()
+        .into_iter()
+        .filter(|entry| entry.is("get", "pods"));
+    assert_eq!(
+        gets.map(|entry| entry.code).collect::<Vec<_>>(),
+        [Some(200), Some(401), Some(200)]
+    );
     server.clear(stalled);
 }
 
@@ -162,12 +231,20 @@ fn in_a_cluster_it_is_found_by_environment_and_service_account() {
     node.run(|| {
         // A link to /run, which is the node's own.
         let dir = Path::new("/var/run/secrets/kubernetes.io/serviceaccount");
-        assert_eq!(fs::canonicalize("/var/run").expect("it is there"), Path::new("/run"));
+        assert_eq!(
+            fs::canonicalize("/var/run").expect("it is there"),
+            Path::new("/run")
+        );
         server.service_account_dir(dir, USER, "kube-system");
     });
     let (host, port) = bench.address();
-    let env = [("KUBERNETES_SERVICE_HOST", host), ("KUBERNETES_SERVICE_PORT", port)];
-    let env = env.into_iter().chain([("MULTUS_NODE_NAME", bench.name.clone())]);
+    let env = [
+        ("KUBERNETES_SERVICE_HOST", host),
+        ("KUBERNETES_SERVICE_PORT", port),
+    ];
+    let env = env
+        .into_iter()
+        .chain([("MULTUS_NODE_NAME", bench.name.clone())]);
     let mut daemon = Daemon::in_cluster(&node, &bench.config, env);
     daemon.restart();
     let (answer, calls) = bench.add(&bench.older, &pod);
@@ -180,20 +257,34 @@ fn what_is_missing_to_reach_a_cluster_is_said() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = dir.path().join("config.json");
     let state = dir.path().join("state");
-    fs::write(&config, json!({"stateDir": state, "daemonSocketDir": dir.path()}).to_string())
-        .expect("it can be written");
+    fs::write(
+        &config,
+        json!({"stateDir": state, "daemonSocketDir": dir.path()}).to_string(),
+    )
+    .expect("it can be written");
     let missing = dir.path().join("kubeconfig");
     let missing = missing.to_str().expect("UTF-8");
     for (args, says) in [
         (vec!["--node-name", "n"], "KUBERNETES_SERVICE_HOST"),
         (vec!["--kubeconfig", missing], "NODE_NAME"),
         (vec!["--kubeconfig", missing, "--node-name", "n"], missing),
-        (vec!["--kubeconfig", missing, "--manifests", "."], "cannot be used with"),
+        (
+            vec!["--kubeconfig", missing, "--manifests", "."],
+            "cannot be used with",
+        ),
     ] {
         let mut command = Command::new(binary("plexusd"));
-        command.env_clear().arg("serve").arg("--config").arg(&config).args(&args);
+        command
+            .env_clear()
+            .arg("serve")
+            .arg("--config")
+            .arg(&config)
+            .args(&args);
         let output = command.output().expect("it can be executed");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && stderr.contains(says), "{args:?}: {stderr}");
+        assert!(
+            !output.status.success() && stderr.contains(says),
+            "{args:?}: {stderr}"
+        );
     }
 }

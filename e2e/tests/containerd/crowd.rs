@@ -19,8 +19,13 @@ fn many_pods_come_and_go_at_once() {
     let all = |job: &(dyn Fn(usize) -> String + Sync)| -> Vec<String> {
         let begin = Instant::now();
         let done = thread::scope(|scope| {
-            let threads: Vec<_> = (0..PODS).map(|number| scope.spawn(move || job(number))).collect();
-            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+            let threads: Vec<_> = (0..PODS)
+                .map(|number| scope.spawn(move || job(number)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("no panic"))
+                .collect()
         });
         println!("{PODS} pods in {:.1?}", begin.elapsed());
         done

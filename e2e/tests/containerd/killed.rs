@@ -18,7 +18,12 @@ fn a_pod_whose_start_is_cut_short_leaves_nothing() {
         stage.manifests.definition(name, &config);
         gate
     };
-    let gates = ["soon", "late"].map(|name| (name, held(name, json!({"cniVersion": "1.0.0", "type": name}))));
+    let gates = ["soon", "late"].map(|name| {
+        (
+            name,
+            held(name, json!({"cniVersion": "1.0.0", "type": name})),
+        )
+    });
     for (name, gate) in gates {
         let cri = stage.cri.clone();
         let pod = Pod::new("web").with_networks(format!("lan, {name}"));
@@ -45,7 +50,10 @@ fn a_pod_whose_start_is_cut_short_leaves_nothing() {
         stage.expect_nothing_left();
     }
     let id = stage.run(&Pod::new("web").with_networks("lan, storage"));
-    assert_eq!(stage.pods(), [["eth0 10.4.0.4/16", "net1 10.5.0.4/16", "net2 10.6.0.2/16"]]);
+    assert_eq!(
+        stage.pods(),
+        [["eth0 10.4.0.4/16", "net1 10.5.0.4/16", "net2 10.6.0.2/16"]]
+    );
     stage.end(&id);
     stage.expect_nothing_left();
 }
@@ -56,7 +64,9 @@ fn a_pods_end_goes_on_where_it_was_cut_short() {
     let mut stage = stage!(node, json!({"daemonWaitDel": "20s"}));
     let gate = node.gate("held");
     node.plugin("held", &Script::new().on("DEL", [gate.step()]));
-    stage.manifests.definition("held", &json!({"cniVersion": "1.0.0", "type": "held"}));
+    stage
+        .manifests
+        .definition("held", &json!({"cniVersion": "1.0.0", "type": "held"}));
     let id = stage.run(&Pod::new("web").with_networks("lan, held"));
     let (cri, of) = (stage.cri.clone(), id.clone());
     let stop = thread::spawn(move || cri.stop(&of));

@@ -21,7 +21,8 @@ fn a_node_is_ready_while_the_configuration_is_there() {
     let mut stage = stage!(node, json!({"daemonWaitStatus": "50ms"}));
     assert!(stage.cri.network_ready().expect("a condition").status);
     stage.daemon.stop();
-    node.run(|| fs::remove_file(PUBLISHED)).expect("it is there");
+    node.run(|| fs::remove_file(PUBLISHED))
+        .expect("it is there");
     stage.wait_network_ready(false);
     stage.daemon.launch();
     stage.wait_network_ready(true);
@@ -46,7 +47,12 @@ fn another_daemon_and_a_restart_keep_the_node_ready() {
         take_over(&mut stage);
         stage.daemon.restart();
         drop(stop);
-        assert!(watcher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) > 0);
+        assert!(
+            watcher
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                > 0
+        );
     });
 }
 
@@ -54,7 +60,11 @@ fn another_daemon_and_a_restart_keep_the_node_ready() {
 fn take_over(stage: &mut Stage) {
     let mut new = Daemon::new(stage.node, &stage.config, stage.manifests.dir());
     let socket = new.socket().to_owned();
-    let inode = || stage.node.run(|| fs::metadata(&socket).map(|socket| socket.ino()).ok());
+    let inode = || {
+        stage
+            .node
+            .run(|| fs::metadata(&socket).map(|socket| socket.ino()).ok())
+    };
     let before = inode();
     let changes = Changes::watch(stage.node, &[socket.parent().expect("a directory")]);
     new.launch();
@@ -71,7 +81,10 @@ fn a_daemon_that_stays_away_makes_the_node_unready_where_the_runtime_asks() {
     stage.daemon.stop();
     let condition = stage.cri.network_ready().expect("a condition");
     assert_eq!(condition.status, !stage.asks_status(), "{condition:?}");
-    assert!(condition.status || condition.message.contains("plexusd cannot be reached"), "{condition:?}");
+    assert!(
+        condition.status || condition.message.contains("plexusd cannot be reached"),
+        "{condition:?}"
+    );
     stage.daemon.restart();
     assert!(stage.cri.network_ready().expect("a condition").status);
 }

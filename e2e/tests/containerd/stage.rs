@@ -61,7 +61,8 @@ impl<'n> Stage<'n> {
     pub fn set(node: &'n Node, plugins: &Path, keys: &Value) -> Self {
         node.real_plugins(plugins, &PLUGINS);
         node.uplink("uplink0");
-        node.run(|| fs::create_dir("/etc/cni/net.d")).expect("it can be made");
+        node.run(|| fs::create_dir("/etc/cni/net.d"))
+            .expect("it can be made");
         let network = node.scratch().join("pods.conflist");
         let pods = json!({
             "cniVersion": "1.0.0", "name": "pods", "plugins": [{
@@ -80,22 +81,38 @@ impl<'n> Stage<'n> {
             "clusterNetwork": network, "cniConfigDir": "/etc/cni/net.d", "shimDir": node.bin_dir(),
             "recoveryInterval": "100ms", "logLevel": "debug",
         });
-        config.as_object_mut().expect("an object").extend(keys.as_object().cloned().expect("keys"));
+        config
+            .as_object_mut()
+            .expect("an object")
+            .extend(keys.as_object().cloned().expect("keys"));
         let daemon = Daemon::start(node, &config, manifests.dir());
         let containerd = Containerd::start_for_pods(node);
         let cri = containerd.cri();
-        Self { node, config, manifests, daemon, containerd, cri }
+        Self {
+            node,
+            config,
+            manifests,
+            daemon,
+            containerd,
+            cri,
+        }
     }
 
     /// Stops a sandbox and removes it.
     pub fn end(&self, id: &str) {
-        self.cri.stop(id).unwrap_or_else(|error| panic!("StopPodSandbox: {error}"));
-        self.cri.remove(id).unwrap_or_else(|error| panic!("RemovePodSandbox: {error}"));
+        self.cri
+            .stop(id)
+            .unwrap_or_else(|error| panic!("StopPodSandbox: {error}"));
+        self.cri
+            .remove(id)
+            .unwrap_or_else(|error| panic!("RemovePodSandbox: {error}"));
     }
 
     /// Runs a pod.
     pub fn run(&self, pod: &Pod) -> String {
-        self.cri.run(pod).unwrap_or_else(|error| panic!("RunPodSandbox: {error}"))
+        self.cri
+            .run(pod)
+            .unwrap_or_else(|error| panic!("RunPodSandbox: {error}"))
     }
 
     /// Runs a pod and expects it to fail: why it did.
@@ -105,7 +122,10 @@ impl<'n> Stage<'n> {
 
     /// Name and address of each link of each pod.
     pub fn pods(&self) -> Vec<Vec<String>> {
-        self.names(SANDBOXES).into_iter().map(|name| self.links_of(&name)).collect()
+        self.names(SANDBOXES)
+            .into_iter()
+            .map(|name| self.links_of(&name))
+            .collect()
     }
 
     fn links_of(&self, sandbox: &str) -> Vec<String> {
@@ -115,7 +135,9 @@ impl<'n> Stage<'n> {
             ip::links()
         });
         let links = links.iter().filter(|link| link.name != "lo");
-        links.map(|link| format!("{} {}", link.name, link.addresses.join(" "))).collect()
+        links
+            .map(|link| format!("{} {}", link.name, link.addresses.join(" ")))
+            .collect()
     }
 
     /// Waits until the runtime takes the node's network for ready, or for not ready.
@@ -143,7 +165,10 @@ impl<'n> Stage<'n> {
         assert_eq!(self.cri.list().expect("a list"), []);
         let dirs = [LEDGER, SPOOL, SANDBOXES, RESULTS].map(Path::new).to_vec();
         let leases = ["pods", "lan", "storage"].map(|network| Path::new(LEASES).join(network));
-        let dirs: Vec<_> = dirs.into_iter().chain(leases.iter().map(PathBuf::as_path)).collect();
+        let dirs: Vec<_> = dirs
+            .into_iter()
+            .chain(leases.iter().map(PathBuf::as_path))
+            .collect();
         Changes::watch(self.node, &dirs).until_none(|| self.left());
     }
 
@@ -153,12 +178,17 @@ impl<'n> Stage<'n> {
             return Some(problem);
         }
         let (sandboxes, results) = (self.names(SANDBOXES), self.names(RESULTS));
-        (!sandboxes.is_empty() || !results.is_empty()).then(|| format!("{sandboxes:?}, {results:?}"))
+        (!sandboxes.is_empty() || !results.is_empty())
+            .then(|| format!("{sandboxes:?}, {results:?}"))
     }
 
     /// The names in a directory of the node.
     pub fn names(&self, dir: &str) -> BTreeSet<String> {
         let entries = || fs::read_dir(dir).into_iter().flatten().flatten();
-        self.node.run(|| entries().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        self.node.run(|| {
+            entries()
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .collect()
+        })
     }
 }

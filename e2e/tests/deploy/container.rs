@@ -15,7 +15,9 @@ use crate::objects::{Objects, root};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("{value} is no text"))
 }
 
 /// Starts a container of the DaemonSet with `verb` for its first argument. `bin` takes the place of /opt/cni/bin, as on
@@ -32,35 +34,66 @@ fn start(containerd: &Containerd, node: &Node, id: &str, verb: &str, bin: &Path)
             name => objects.host_path(name).into(),
         };
         // As the runtime does for a pod.
-        node.run(|| fs::create_dir_all(&source)).expect("it can be made");
+        node.run(|| fs::create_dir_all(&source))
+            .expect("it can be made");
         mounts.push((
             source,
             text(&mount["mountPath"]).to_owned(),
-            if mount["readOnly"] == true { "ro" } else { "rw" },
+            if mount["readOnly"] == true {
+                "ro"
+            } else {
+                "rw"
+            },
         ));
     }
     fs::create_dir_all(manifests).expect("it can be made");
     let mount = |(from, to, how): (std::path::PathBuf, String, &str)| {
-        ["--mount".to_owned(), format!("type=bind,src={},dst={to},options=rbind:{how}", from.display())]
+        [
+            "--mount".to_owned(),
+            format!(
+                "type=bind,src={},dst={to},options=rbind:{how}",
+                from.display()
+            ),
+        ]
     };
     let mut options: Vec<String> = mounts.into_iter().flat_map(mount).collect();
     assert_eq!(pod["hostNetwork"], true);
     options.push("--net-host".into());
     assert_eq!(pod["hostPID"], true);
-    options.extend(["--with-ns".into(), format!("pid:/proc/{}/ns/pid", std::process::id())]);
+    options.extend([
+        "--with-ns".into(),
+        format!("pid:/proc/{}/ns/pid", std::process::id()),
+    ]);
     let security = &container["securityContext"];
-    assert_eq!((&security["privileged"], &security["readOnlyRootFilesystem"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&security["privileged"], &security["readOnlyRootFilesystem"]),
+        (&json!(true), &json!(true))
+    );
     options.extend(["--privileged".into(), "--read-only".into()]);
     let mut command = vec![text(&container["command"][0]), verb];
-    command.extend(container["args"].as_array().expect("arguments").iter().skip(1).map(text));
+    command.extend(
+        container["args"]
+            .as_array()
+            .expect("arguments")
+            .iter()
+            .skip(1)
+            .map(text),
+    );
     command.extend(["--manifests", "/manifests"]);
-    start_container(containerd, id, &options.iter().map(String::as_str).collect::<Vec<_>>(), &command);
+    start_container(
+        containerd,
+        id,
+        &options.iter().map(String::as_str).collect::<Vec<_>>(),
+        &command,
+    );
 }
 
 /// Whether the container's readiness probe succeeds, and what it says.
 fn ready(containerd: &Containerd, id: &str) -> (bool, String) {
     let objects = Objects::of_node();
-    let probe = objects.container()["readinessProbe"]["exec"]["command"].as_array().expect("a command");
+    let probe = objects.container()["readinessProbe"]["exec"]["command"]
+        .as_array()
+        .expect("a command");
     let probe: Vec<_> = probe.iter().map(text).collect();
     containerd.try_ctr(&[&["task", "exec", "--exec-id", "probe", id], &probe[..]].concat())
 }
@@ -87,7 +120,12 @@ fn a_pod_of_the_daemon_set_serves_and_uninstalls() {
     let bin = node.scratch().join("cni-bin");
     let net_d = Path::new("/etc/cni/net.d");
     let published = || node.run(|| net_d.join("00-plexus.conflist").exists());
-    node.plugin("main", &Script::new().on("ADD", [Step::Link("bridge".into())]).on("DEL", [Step::Unlink]));
+    node.plugin(
+        "main",
+        &Script::new()
+            .on("ADD", [Step::Link("bridge".into())])
+            .on("DEL", [Step::Unlink]),
+    );
     let network = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "main"}]});
     node.run(|| {
         fs::create_dir_all(net_d)?;
@@ -100,7 +138,9 @@ fn a_pod_of_the_daemon_set_serves_and_uninstalls() {
     wait(&containerd, "serve", None);
     assert!(published() && bin.join("plexus").exists());
     // The runtime executes the shim on the node; sandbox and plugin are there, not in the container.
-    let list = node.run(|| fs::read(net_d.join("00-plexus.conflist"))).expect("it can be read");
+    let list = node
+        .run(|| fs::read(net_d.join("00-plexus.conflist")))
+        .expect("it can be read");
     let list: Value = serde_json::from_slice(&list).expect("JSON");
     let mut config = list["plugins"][0].clone();
     (config["cniVersion"], config["name"]) = (list["cniVersion"].clone(), list["name"].clone());

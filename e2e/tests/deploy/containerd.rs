@@ -19,25 +19,36 @@ pub fn missing() -> Option<String> {
         let Ok(built) = fs::metadata(root(program)).and_then(|meta| meta.modified()) else {
             return Some(format!("{program} is missing: make build"));
         };
-        if ["api/src", "daemon/src", "shim/src"].iter().any(|dir| newest(&root(dir)) > built) {
+        if ["api/src", "daemon/src", "shim/src"]
+            .iter()
+            .any(|dir| newest(&root(dir)) > built)
+        {
             return Some(format!("{program} is older than its sources: make build"));
         }
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let has = |program: &&str| std::env::split_paths(&path).any(|dir| dir.join(program).exists());
-    if let Some(program) = ["make", "buildah"].into_iter().find(|program| !has(program)) {
+    if let Some(program) = ["make", "buildah"]
+        .into_iter()
+        .find(|program| !has(program))
+    {
         return Some(format!("{program} is missing"));
     }
     Containerd::missing()
 }
 
 fn newest(dir: &Path) -> SystemTime {
-    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())).flatten();
+    let entries = fs::read_dir(dir)
+        .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
+        .flatten();
     let age = |entry: fs::DirEntry| {
         if entry.path().is_dir() {
             newest(&entry.path())
         } else {
-            entry.metadata().and_then(|meta| meta.modified()).expect("a time")
+            entry
+                .metadata()
+                .and_then(|meta| meta.modified())
+                .expect("a time")
         }
     };
     entries.map(age).max().unwrap_or(SystemTime::UNIX_EPOCH)
@@ -45,8 +56,13 @@ fn newest(dir: &Path) -> SystemTime {
 
 /// Its stdout. Panics if it fails.
 pub fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success(), "{command:?}: {stdout}{stderr}");
     stdout.into_owned()
 }
@@ -55,7 +71,10 @@ pub fn run(command: &mut Command) -> String {
 pub fn archive() -> &'static Path {
     static ARCHIVE: LazyLock<PathBuf> = LazyLock::new(|| {
         let target = plexus_e2e::binaries::target_dir();
-        run(Command::new("make").args(["-o", "build", "image"]).current_dir(root("")).env("CARGO_TARGET_DIR", target));
+        run(Command::new("make")
+            .args(["-o", "build", "image"])
+            .current_dir(root(""))
+            .env("CARGO_TARGET_DIR", target));
         root("dist/plexus-image.tar")
     });
     &ARCHIVE
@@ -70,7 +89,15 @@ pub fn start(node: &Node) -> Containerd<'_> {
 
 /// Runs a container of the image until it ends; what it says.
 pub fn run_container(containerd: &Containerd, id: &str, command: &[&str]) -> String {
-    let args = ["run", "--rm", "--read-only", "--snapshotter", "native", IMAGE, id];
+    let args = [
+        "run",
+        "--rm",
+        "--read-only",
+        "--snapshotter",
+        "native",
+        IMAGE,
+        id,
+    ];
     containerd.ctr(&[&args[..], command].concat())
 }
 

@@ -19,13 +19,28 @@ fn containerd_runs_the_image_and_there_is_nothing_but_the_programs_in_it() {
         command
     };
     let json = |name: &str| -> Value { serde_json::from_str(&run(&mut blob(name))).expect("JSON") };
-    let path = |digest: &Value| format!("blobs/{}", digest.as_str().expect("a digest").replace(':', "/"));
+    let path = |digest: &Value| {
+        format!(
+            "blobs/{}",
+            digest.as_str().expect("a digest").replace(':', "/")
+        )
+    };
     let manifest = json(&path(&json("index.json")["manifests"][0]["digest"]));
-    let [layer] = &manifest["layers"].as_array().expect("layers")[..] else { panic!("{manifest:#}") };
-    let mut layer = blob(&path(&layer["digest"])).stdout(Stdio::piped()).spawn().expect("tar can be executed");
-    let files = run(Command::new("tar").arg("-tz").stdin(layer.stdout.take().expect("it is piped")));
+    let [layer] = &manifest["layers"].as_array().expect("layers")[..] else {
+        panic!("{manifest:#}")
+    };
+    let mut layer = blob(&path(&layer["digest"]))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("tar can be executed");
+    let files = run(Command::new("tar")
+        .arg("-tz")
+        .stdin(layer.stdout.take().expect("it is piped")));
     layer.wait().expect("tar ends");
-    assert_eq!(files.lines().collect::<BTreeSet<_>>(), ["plexus", "plexusd"].into());
+    assert_eq!(
+        files.lines().collect::<BTreeSet<_>>(),
+        ["plexus", "plexusd"].into()
+    );
     let config = json(&path(&manifest["config"]["digest"]));
     assert_eq!(config["config"]["Entrypoint"], json!(["/plexusd"]));
 
@@ -36,5 +51,8 @@ fn containerd_runs_the_image_and_there_is_nothing_but_the_programs_in_it() {
         concat!("plexusd ", env!("CARGO_PKG_VERSION"))
     );
     // The shim that the daemon installs is beside it, and static as well.
-    assert!(run_container(&containerd, "shim", &["/plexus", "--version"]).contains(env!("CARGO_PKG_VERSION")));
+    assert!(
+        run_container(&containerd, "shim", &["/plexus", "--version"])
+            .contains(env!("CARGO_PKG_VERSION"))
+    );
 }

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
@@ -14,7 +16,10 @@ use serde_json::Value;
 
 /// A path from the root of the repository.
 pub fn root(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace is above")
+        .join(path)
 }
 
 /// The text of a file of the repository.
@@ -34,13 +39,17 @@ pub struct Objects(pub Vec<Value>);
 impl Objects {
     /// Those of `deploy/node`, as they are written.
     pub fn of_node() -> Self {
-        let files = ["access", "admission-policy", "daemon-set"].map(|name| read(&format!("deploy/node/{name}.yaml")));
+        let files = ["access", "admission-policy", "daemon-set"]
+            .map(|name| read(&format!("deploy/node/{name}.yaml")));
         Self(files.iter().flat_map(|text| documents(text)).collect())
     }
 
     /// Those of a kind.
     pub fn all(&self, kind: &str) -> Vec<&Value> {
-        self.0.iter().filter(|object| object["kind"] == kind).collect()
+        self.0
+            .iter()
+            .filter(|object| object["kind"] == kind)
+            .collect()
     }
 
     /// The only one of a kind.
@@ -53,7 +62,10 @@ impl Objects {
 
     /// The one of a kind and a name.
     pub fn named(&self, kind: &str, name: &str) -> &Value {
-        let found = self.all(kind).into_iter().find(|object| object["metadata"]["name"] == name);
+        let found = self
+            .all(kind)
+            .into_iter()
+            .find(|object| object["metadata"]["name"] == name);
         found.unwrap_or_else(|| panic!("no {kind} {name}"))
     }
 
@@ -61,7 +73,8 @@ impl Objects {
     pub fn host_path(&self, volume: &str) -> &str {
         let volumes = self.pod_spec()["volumes"].as_array().expect("volumes");
         let found = volumes.iter().find(|other| other["name"] == volume);
-        let path = found.unwrap_or_else(|| panic!("no volume {volume}"))["hostPath"]["path"].as_str();
+        let path =
+            found.unwrap_or_else(|| panic!("no volume {volume}"))["hostPath"]["path"].as_str();
         path.unwrap_or_else(|| panic!("{volume} has no path"))
     }
 
@@ -72,7 +85,10 @@ impl Objects {
 
     /// The only container.
     pub fn container(&self) -> &Value {
-        match &self.pod_spec()["containers"].as_array().expect("containers")[..] {
+        match &self.pod_spec()["containers"]
+            .as_array()
+            .expect("containers")[..]
+        {
             [container] => container,
             other => panic!("{} containers", other.len()),
         }
@@ -89,18 +105,25 @@ pub fn check_schema(object: &Value) {
         "DaemonSet" => round_trip::<DaemonSet>(object),
         "ServiceAccount" => round_trip::<ServiceAccount>(object),
         "ValidatingAdmissionPolicy" => round_trip::<ValidatingAdmissionPolicy>(object),
-        "ValidatingAdmissionPolicyBinding" => round_trip::<ValidatingAdmissionPolicyBinding>(object),
+        "ValidatingAdmissionPolicyBinding" => {
+            round_trip::<ValidatingAdmissionPolicyBinding>(object)
+        }
         other => panic!("a bare cluster does not know the kind {other}"),
     }
 }
 
 /// What is lost on the way through the type is not in the schema.
 fn round_trip<T: DeserializeOwned + Serialize>(object: &Value) {
-    let typed: T = serde_json::from_value(object.clone()).unwrap_or_else(|error| panic!("{error}: {object:#}"));
+    let typed: T = serde_json::from_value(object.clone())
+        .unwrap_or_else(|error| panic!("{error}: {object:#}"));
     let known = serde_json::to_value(&typed).expect("it can be written");
     let mut lost = Vec::new();
     compare(object, &known, "", &mut lost);
-    assert!(lost.is_empty(), "not in the schema of {}: {lost:?}", object["kind"]);
+    assert!(
+        lost.is_empty(),
+        "not in the schema of {}: {lost:?}",
+        object["kind"]
+    );
 }
 
 fn compare(written: &Value, known: &Value, path: &str, lost: &mut Vec<String>) {

@@ -19,8 +19,11 @@ pub enum Verdict {
 }
 
 fn evaluate(expression: &str, context: &Context) -> Cel {
-    let program = Program::compile(expression).unwrap_or_else(|error| panic!("{expression}: {error}"));
-    program.execute(context).unwrap_or_else(|error| panic!("{expression}: {error}"))
+    let program =
+        Program::compile(expression).unwrap_or_else(|error| panic!("{expression}: {error}"));
+    program
+        .execute(context)
+        .unwrap_or_else(|error| panic!("{expression}: {error}"))
 }
 
 /// What `policy` says of a request.
@@ -28,27 +31,46 @@ pub fn judge(policy: &Value, request: &Value, old: &Value, new: &Value) -> Verdi
     let list = |key: &str| policy["spec"][key].as_array().cloned().unwrap_or_default();
     let mut context = Context::default();
     for (name, value) in [("request", request), ("oldObject", old), ("object", new)] {
-        context.add_variable(name, value.clone()).expect("JSON is a value");
+        context
+            .add_variable(name, value.clone())
+            .expect("JSON is a value");
     }
-    let expression = |item: &Value| item["expression"].as_str().expect("an expression").to_owned();
-    if list("matchConditions").iter().any(|condition| evaluate(&expression(condition), &context) != Cel::Bool(true)) {
+    let expression = |item: &Value| {
+        item["expression"]
+            .as_str()
+            .expect("an expression")
+            .to_owned()
+    };
+    if list("matchConditions")
+        .iter()
+        .any(|condition| evaluate(&expression(condition), &context) != Cel::Bool(true))
+    {
         return Verdict::NotOurs;
     }
     let mut variables = Map::new();
     for variable in list("variables") {
-        let value = evaluate(&expression(&variable), &context).json().expect("it can be JSON");
+        let value = evaluate(&expression(&variable), &context)
+            .json()
+            .expect("it can be JSON");
         variables.insert(variable["name"].as_str().expect("a name").to_owned(), value);
     }
-    context.add_variable("variables", Value::Object(variables)).expect("JSON is a value");
-    let refused = list("validations").into_iter().find(|rule| evaluate(&expression(rule), &context) != Cel::Bool(true));
-    refused.map_or(Verdict::Allowed, |rule| Verdict::Refused(rule["message"].as_str().unwrap_or_default().to_owned()))
+    context
+        .add_variable("variables", Value::Object(variables))
+        .expect("JSON is a value");
+    let refused = list("validations")
+        .into_iter()
+        .find(|rule| evaluate(&expression(rule), &context) != Cel::Bool(true));
+    refused.map_or(Verdict::Allowed, |rule| {
+        Verdict::Refused(rule["message"].as_str().unwrap_or_default().to_owned())
+    })
 }
 
 /// Who asks: a pod's service account, with the claim of its node.
 pub fn account(user: &str, node: Option<&str>) -> Value {
     let mut info = json!({"username": user, "groups": ["system:serviceaccounts"]});
     if let Some(node) = node {
-        info["extra"] = json!({NODE_CLAIM: [node], "authentication.kubernetes.io/pod-name": ["plexus-x"]});
+        info["extra"] =
+            json!({NODE_CLAIM: [node], "authentication.kubernetes.io/pod-name": ["plexus-x"]});
     }
     json!({"userInfo": info, "operation": "UPDATE", "resource": {"resource": "pods"}, "subResource": "status"})
 }
@@ -78,7 +100,10 @@ pub fn with(object: &Value, pointer: &str, value: Option<Value>) -> Value {
     let mut object = object.clone();
     let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
     let key = key.replace("~1", "/");
-    let parent = object.pointer_mut(parent).and_then(Value::as_object_mut).expect("it is there");
+    let parent = object
+        .pointer_mut(parent)
+        .and_then(Value::as_object_mut)
+        .expect("it is there");
     match value {
         Some(value) => parent.insert(key, value),
         None => parent.remove(&key),
@@ -87,7 +112,10 @@ pub fn with(object: &Value, pointer: &str, value: Option<Value>) -> Value {
 }
 
 fn status_at() -> String {
-    format!("/metadata/annotations/{}", NETWORK_STATUS.replace('/', "~1"))
+    format!(
+        "/metadata/annotations/{}",
+        NETWORK_STATUS.replace('/', "~1")
+    )
 }
 
 #[test]
@@ -96,11 +124,28 @@ fn network_status_of_a_pod_of_the_own_node_may_be_written() {
     let fresh = pod();
     let written = with(&fresh, &status_at(), Some(json!("[]")));
     let bare = with(&fresh, "/metadata/annotations", None);
-    let only = with(&with(&bare, "/metadata/annotations", Some(json!({}))), &status_at(), Some(json!("[]")));
-    for (old, new) in [(&fresh, &written), (&written, &fresh), (&written, &written), (&bare, &only)] {
+    let only = with(
+        &with(&bare, "/metadata/annotations", Some(json!({}))),
+        &status_at(),
+        Some(json!("[]")),
+    );
+    for (old, new) in [
+        (&fresh, &written),
+        (&written, &fresh),
+        (&written, &written),
+        (&bare, &only),
+    ] {
         // The API server keeps account of who wrote what.
-        let new = with(new, "/metadata/managedFields", Some(json!([{"manager": "plexusd"}])));
-        assert_eq!(judge(&policy, &request, old, &new), Verdict::Allowed, "{old} -> {new}");
+        let new = with(
+            new,
+            "/metadata/managedFields",
+            Some(json!([{"manager": "plexusd"}])),
+        );
+        assert_eq!(
+            judge(&policy, &request, old, &new),
+            Verdict::Allowed,
+            "{old} -> {new}"
+        );
     }
 }
 
@@ -117,19 +162,28 @@ fn pods_of_other_nodes_and_tokens_of_no_node_are_refused() {
         (None, unscheduled(&old), unscheduled(&new)),
     ] {
         let verdict = judge(&policy, &account(OURS, node), &old, &new);
-        let Verdict::Refused(message) = &verdict else { panic!("{node:?}: {verdict:?}") };
+        let Verdict::Refused(message) = &verdict else {
+            panic!("{node:?}: {verdict:?}")
+        };
         assert!(message.contains("own node"), "{message}");
     }
     // A token of another kind has claims, but not that one.
     let mut request = account(OURS, Some("node-1"));
     request["userInfo"]["extra"] = json!({"authentication.kubernetes.io/credential-id": ["x"]});
-    assert!(matches!(judge(&policy, &request, &old, &new), Verdict::Refused(_)));
+    assert!(matches!(
+        judge(&policy, &request, &old, &new),
+        Verdict::Refused(_)
+    ));
 }
 
 #[test]
 fn nothing_but_network_status_may_differ() {
     let (policy, request) = (policy(), account(OURS, Some("node-1")));
-    let old = with(&pod(), "/metadata/finalizers", Some(json!(["example.com/wait"])));
+    let old = with(
+        &pod(),
+        "/metadata/finalizers",
+        Some(json!(["example.com/wait"])),
+    );
     let selection = "/metadata/annotations/k8s.v1.cni.cncf.io~1networks";
     for (pointer, value) in [
         (selection, Some(json!("other"))),
@@ -149,7 +203,9 @@ fn nothing_but_network_status_may_differ() {
         let new = with(&old, pointer, value);
         // Beside what is allowed, too, where that can be written.
         let verdict = judge(&policy, &request, &old, &new);
-        let Verdict::Refused(message) = &verdict else { panic!("{pointer}: {verdict:?}") };
+        let Verdict::Refused(message) = &verdict else {
+            panic!("{pointer}: {verdict:?}")
+        };
         assert!(!message.contains("own node"), "{pointer}: {message}");
     }
 }
@@ -160,23 +216,37 @@ fn everybody_else_goes_on_updating_status() {
     let new = with(&old, "/status/phase", Some(json!("Running")));
     for (user, node) in [
         ("system:node:node-1", None),
-        ("system:serviceaccount:kube-system:plexus-other", Some("node-1")),
-        ("system:serviceaccount:kube-system:not-plexus", Some("node-1")),
+        (
+            "system:serviceaccount:kube-system:plexus-other",
+            Some("node-1"),
+        ),
+        (
+            "system:serviceaccount:kube-system:not-plexus",
+            Some("node-1"),
+        ),
         ("system:kube-controller-manager", None),
         ("plexus", None),
     ] {
-        assert_eq!(judge(&policy, &account(user, node), &old, &new), Verdict::NotOurs, "{user}");
+        assert_eq!(
+            judge(&policy, &account(user, node), &old, &new),
+            Verdict::NotOurs,
+            "{user}"
+        );
     }
 }
 
 #[test]
 fn status_of_pods_is_what_the_policy_sees_and_errors_refuse() {
     let policy = policy();
-    let rules =
-        json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["pods/status"]}]);
+    let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["pods/status"]}]);
     assert_eq!(policy["spec"]["matchConstraints"]["resourceRules"], rules);
     assert_eq!(policy["spec"]["failurePolicy"], "Fail");
-    let binding = Objects::of_node().one("ValidatingAdmissionPolicyBinding").clone();
+    let binding = Objects::of_node()
+        .one("ValidatingAdmissionPolicyBinding")
+        .clone();
     let name = &policy["metadata"]["name"];
-    assert_eq!(binding["spec"], json!({"policyName": name, "validationActions": ["Deny"]}));
+    assert_eq!(
+        binding["spec"],
+        json!({"policyName": name, "validationActions": ["Deny"]})
+    );
 }

@@ -31,13 +31,24 @@ fn pods_start_once_the_default_network_has_come_and_wait_while_it_is_away() {
     assert!(!stage.exists(OURS));
     node.run(|| fs::create_dir(NET_D)).expect("the directory");
     let changes = stage.changes();
-    stage.write("/etc/cni/net.d/87-podman-bridge.conflist", r#"{"name":"podman","plugins":[{"type":"bridge"}]}"#);
+    stage.write(
+        "/etc/cni/net.d/87-podman-bridge.conflist",
+        r#"{"name":"podman","plugins":[{"type":"bridge"}]}"#,
+    );
     stage.write(PRIMARY, "");
     stage.primary();
-    changes.until_none(|| stage.published().is_none().then_some("nothing is published"));
+    changes.until_none(|| {
+        stage
+            .published()
+            .is_none()
+            .then_some("nothing is published")
+    });
     daemon.wait_ready();
     let capabilities = &stage.published().expect("published")["plugins"][0]["capabilities"];
-    assert_eq!(*capabilities, json!({"io.kubernetes.cri.pod-annotations": true, "portMappings": true}));
+    assert_eq!(
+        *capabilities,
+        json!({"io.kubernetes.cri.pod-annotations": true, "portMappings": true})
+    );
 
     let runtime = stage.runtime(stage.bin.join("plexus"));
     let target = |name: &str| {
@@ -53,7 +64,10 @@ fn pods_start_once_the_default_network_has_come_and_wait_while_it_is_away() {
     until_not_ready(&daemon, "no default network");
     let refused = runtime.add(&target("second"));
     let msg = refused.expect_code(11);
-    assert!(msg.contains("no default network") && msg.contains("multusAutoconfigDir"), "{msg}");
+    assert!(
+        msg.contains("no default network") && msg.contains("multusAutoconfigDir"),
+        "{msg}"
+    );
     runtime.status().expect_code(50);
     assert_eq!(stage.stamp(), stamp, "ours stays");
     stage.primary();
@@ -71,7 +85,11 @@ fn restarts_upgrades_and_crashes_leave_the_published_file_alone() {
     stage.primary();
     let mut daemon = stage.daemon(&stage.config());
     daemon.restart();
-    let shim = || fs::metadata(stage.bin.join("plexus")).expect("the shim").ino();
+    let shim = || {
+        fs::metadata(stage.bin.join("plexus"))
+            .expect("the shim")
+            .ino()
+    };
     let before = (stage.stamp(), shim());
     daemon.kill9();
     assert!(stage.exists(OURS));
@@ -96,16 +114,28 @@ fn a_file_before_ours_is_told_of_and_a_rename_is_undone() {
     stage.primary();
     let mut daemon = stage.daemon(&stage.config());
     daemon.restart();
-    stage.write("/etc/cni/net.d/00-multus.conf", r#"{"name":"m","type":"multus-shim"}"#);
+    stage.write(
+        "/etc/cni/net.d/00-multus.conf",
+        r#"{"name":"m","type":"multus-shim"}"#,
+    );
     until_not_ready(&daemon, "00-multus.conf sorts before");
-    assert!(daemon.log().contains("00-multus.conf sorts before"), "{}", daemon.log());
+    assert!(
+        daemon.log().contains("00-multus.conf sorts before"),
+        "{}",
+        daemon.log()
+    );
     // Without a cluster there are no events; the metrics are the same.
     let metrics = daemon.get("/metrics").expect("an answer").body;
-    assert!(metrics.contains("plexus_installation_problems{problem=\"shadowed\"} 1\n"), "{metrics}");
-    node.run(|| fs::remove_file("/etc/cni/net.d/00-multus.conf")).expect("the file");
+    assert!(
+        metrics.contains("plexus_installation_problems{problem=\"shadowed\"} 1\n"),
+        "{metrics}"
+    );
+    node.run(|| fs::remove_file("/etc/cni/net.d/00-multus.conf"))
+        .expect("the file");
     daemon.wait_ready();
     let changes = stage.changes();
-    node.run(|| fs::rename(OURS, format!("{OURS}.cilium_bak"))).expect("a rename");
+    node.run(|| fs::rename(OURS, format!("{OURS}.cilium_bak")))
+        .expect("a rename");
     changes.until_none(|| stage.published().is_none().then_some("not put back"));
 }
 
@@ -118,15 +148,22 @@ fn the_configuration_of_multus_works_unedited() {
     let text = include_str!("../multus-daemon-config.json");
     let mut daemon = stage.daemon(&json!({}));
     fs::write(node.scratch().join("daemon-config.json"), text).expect("the configuration");
-    node.run(|| fs::create_dir_all("/run/multus").and_then(|()| fs::write("/run/multus/keep", ""))).expect("a file");
+    node.run(|| fs::create_dir_all("/run/multus").and_then(|()| fs::write("/run/multus/keep", "")))
+        .expect("a file");
     daemon.restart();
     let log = daemon.log();
     assert!(!log.contains("unknown key"), "{log}");
     for key in ["cniConfigDir", "multusAutoconfigDir", "socketDir"] {
-        assert!(log.contains(&format!("{key}: nothing is mounted at /host/")), "{key}: {log}");
+        assert!(
+            log.contains(&format!("{key}: nothing is mounted at /host/")),
+            "{key}: {log}"
+        );
     }
     let list = stage.published().expect("it is published");
-    assert_eq!((&list["cniVersion"], &list["name"]), (&json!("1.0.0"), &json!("plexus")));
+    assert_eq!(
+        (&list["cniVersion"], &list["name"]),
+        (&json!("1.0.0"), &json!("plexus"))
+    );
     let sandbox = node.sandbox("web");
     let runtime = stage.runtime(binary("plexus"));
     let target = Target::new(&sandbox, "eth0", &Pod::new("web"));
@@ -135,10 +172,14 @@ fn the_configuration_of_multus_works_unedited() {
     // Clients of Multus find its socket, which only root may open.
     let modes = node.run(|| {
         UnixStream::connect("/run/multus/multus.sock").expect("somebody listens");
-        ["/run/multus", "/run/multus/multus.sock"].map(|path| fs::metadata(path).expect(path).mode() & 0o777)
+        ["/run/multus", "/run/multus/multus.sock"]
+            .map(|path| fs::metadata(path).expect(path).mode() & 0o777)
     });
     assert_eq!(modes, [0o700, 0o600]);
-    assert!(stage.exists("/run/multus/keep"), "the directory is left as it was");
+    assert!(
+        stage.exists("/run/multus/keep"),
+        "the directory is left as it was"
+    );
     daemon.stop();
     assert!(!stage.exists("/run/multus/multus.sock") && stage.exists(OURS));
 }
@@ -183,7 +224,9 @@ fn leaving_a_node_withdraws_first_and_removes_the_shim_last() {
     let mut daemon = stage.daemon(&stage.config());
     daemon.restart();
     let sandboxes = ["web", "db"].map(|name| (node.sandbox(name), Pod::new(name)));
-    let [target, other] = sandboxes.each_ref().map(|(sandbox, pod)| Target::new(sandbox, "eth0", pod));
+    let [target, other] = sandboxes
+        .each_ref()
+        .map(|(sandbox, pod)| Target::new(sandbox, "eth0", pod));
     let runtime = stage.runtime(stage.bin.join("plexus"));
     for target in [&target, &other] {
         runtime.add(target).result();
@@ -191,7 +234,9 @@ fn leaving_a_node_withdraws_first_and_removes_the_shim_last() {
     daemon.stop();
 
     // Without another configuration the node would be left without a network.
-    let primary = node.run(|| fs::read_to_string(PRIMARY)).expect("the primary");
+    let primary = node
+        .run(|| fs::read_to_string(PRIMARY))
+        .expect("the primary");
     node.run(|| fs::remove_file(PRIMARY)).expect("the primary");
     daemon.launch_to("uninstall");
     until_not_ready(&daemon, "until the runtime has another configuration");
@@ -201,7 +246,10 @@ fn leaving_a_node_withdraws_first_and_removes_the_shim_last() {
     runtime.del(&other).expect_silence();
     until_not_ready(&daemon, "1 interfaces are attached by Plexus");
     assert!(!stage.exists(OURS));
-    assert!(stage.bin.join("plexus").exists(), "the pod that runs can be deleted yet");
+    assert!(
+        stage.bin.join("plexus").exists(),
+        "the pod that runs can be deleted yet"
+    );
     assert!(!stage.exists("/var/lib/plexus/uninstalled"));
 
     runtime.del(&target).expect_silence();
@@ -212,12 +260,23 @@ fn leaving_a_node_withdraws_first_and_removes_the_shim_last() {
     daemon.stop();
     // All that was as expected, and is told of once.
     let log = daemon.log();
-    let leaving: Vec<_> = log.lines().filter(|line| line.contains("are attached by Plexus")).collect();
-    assert!(leaving.len() == 1 && leaving[0].contains(" INFO leaving the node: 2 "), "{leaving:#?}");
+    let leaving: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("are attached by Plexus"))
+        .collect();
+    assert!(
+        leaving.len() == 1 && leaving[0].contains(" INFO leaving the node: 2 "),
+        "{leaving:#?}"
+    );
     assert!(!log.contains(" ERROR "), "{log}");
 
     // A shim that somebody still has knows that nothing is left.
-    let late = Runtime::new(&node, Flavour::Crio, binary("plexus"), json!({"cniVersion": "1.0.0", "name": "plexus"}));
+    let late = Runtime::new(
+        &node,
+        Flavour::Crio,
+        binary("plexus"),
+        json!({"cniVersion": "1.0.0", "name": "plexus"}),
+    );
     late.del(&target).expect_silence();
     // The node is taken into use again.
     daemon.restart();
@@ -233,16 +292,25 @@ fn a_node_goes_from_multus_to_plexus_and_back_under_its_pods() {
     let node = node!();
     let stage = Stage::set(&node);
     stage.primary();
-    let multus = json!({"cniVersion": "1.0.0", "name": "multus-cni-network", "type": "multus-shim"}).to_string();
+    let multus =
+        json!({"cniVersion": "1.0.0", "name": "multus-cni-network", "type": "multus-shim"})
+            .to_string();
     stage.write(MULTUS, &multus);
     // Given pods that Multus attached, and Plexus installed beside Multus.
-    let (ends, stays, new) = (node.sandbox("ends"), node.sandbox("stays"), node.sandbox("web"));
+    let (ends, stays, new) = (
+        node.sandbox("ends"),
+        node.sandbox("stays"),
+        node.sandbox("web"),
+    );
     let attached = STANDARD.encode(node.run(|| fs::read(PRIMARY)).expect("the primary"));
     let of = |sandbox: &Sandbox<'_>| format!("{CACHE}/{}", sandbox.id());
     node.run(|| fs::create_dir_all(CACHE)).expect("a directory");
     for sandbox in [&ends, &stays] {
         sandbox.ip("link add eth0 type bridge");
-        stage.write(&of(sandbox), &json!([{"Name": "ovn", "Bytes": attached}]).to_string());
+        stage.write(
+            &of(sandbox),
+            &json!([{"Name": "ovn", "Bytes": attached}]).to_string(),
+        );
     }
     let mut config = stage.config();
     config["recoveryInterval"] = json!("50ms");
@@ -253,9 +321,13 @@ fn a_node_goes_from_multus_to_plexus_and_back_under_its_pods() {
     node.run(|| fs::remove_file(MULTUS)).expect("the file");
     daemon.wait_ready();
     let runtime = stage.runtime(stage.bin.join("plexus"));
-    runtime.del(&Target::new(&ends, "eth0", &Pod::new("ends"))).expect_silence();
+    runtime
+        .del(&Target::new(&ends, "eth0", &Pod::new("ends")))
+        .expect_silence();
     assert!(ends.link("eth0").is_none() && !stage.exists(&of(&ends)));
-    runtime.add(&Target::new(&new, "eth0", &Pod::new("web"))).result();
+    runtime
+        .add(&Target::new(&new, "eth0", &Pod::new("web")))
+        .result();
     // When Multus is back and Plexus goes, then the runtime asks Multus, and what Plexus attached is not forgotten.
     daemon.stop();
     stage.write(MULTUS, &multus);
@@ -265,7 +337,10 @@ fn a_node_goes_from_multus_to_plexus_and_back_under_its_pods() {
     new.remove();
     daemon.wait_ready();
     assert!(!stage.bin.join("plexus").exists());
-    assert!(stage.exists(MULTUS) && stage.exists(&of(&stays)), "what Multus has to go on with");
+    assert!(
+        stage.exists(MULTUS) && stage.exists(&of(&stays)),
+        "what Multus has to go on with"
+    );
     let calls: Vec<_> = node.calls().iter().map(Call::summary).collect();
     assert_eq!(calls, ["DEL ovn eth0", "ADD ovn eth0", "DEL ovn eth0"]);
 }

@@ -20,12 +20,22 @@ pub struct Stage<'n> {
 
 impl<'n> Stage<'n> {
     pub fn set(node: &'n Node) -> Self {
-        let add = [Step::Link("bridge".into()), Step::result("10.4.0.2/24", "10.4.0.1")];
-        node.plugin("ovn", &Script::new().on("ADD", add).on("DEL", [Step::Unlink]));
+        let add = [
+            Step::Link("bridge".into()),
+            Step::result("10.4.0.2/24", "10.4.0.1"),
+        ];
+        node.plugin(
+            "ovn",
+            &Script::new().on("ADD", add).on("DEL", [Step::Unlink]),
+        );
         node.run(|| fs::create_dir_all(NET_D)).expect("a directory");
         let manifests = Manifests::new(node.scratch().join("manifests"));
         manifests.pod(&Pod::new("web"));
-        Self { node, manifests, bin: node.bin_dir() }
+        Self {
+            node,
+            manifests,
+            bin: node.bin_dir(),
+        }
     }
 
     /// What the daemons of a cluster would have.
@@ -38,12 +48,13 @@ impl<'n> Stage<'n> {
     }
 
     pub fn write(&self, path: &str, text: &str) {
-        self.node.run(|| fs::write(path, text)).expect("a file can be written");
+        self.node
+            .run(|| fs::write(path, text))
+            .expect("a file can be written");
     }
 
     pub fn primary(&self) {
-        let config =
-            json!({"cniVersion": "1.0.0", "name": "ovn", "type": "ovn", "capabilities": {"portMappings": true}});
+        let config = json!({"cniVersion": "1.0.0", "name": "ovn", "type": "ovn", "capabilities": {"portMappings": true}});
         self.write(PRIMARY, &config.to_string());
     }
 
@@ -52,7 +63,10 @@ impl<'n> Stage<'n> {
     }
 
     pub fn changes(&self) -> Changes {
-        Changes::watch(self.node, &[Path::new("/etc/cni"), Path::new(NET_D), &self.bin])
+        Changes::watch(
+            self.node,
+            &[Path::new("/etc/cni"), Path::new(NET_D), &self.bin],
+        )
     }
 
     pub fn published(&self) -> Option<Value> {
@@ -71,13 +85,18 @@ impl<'n> Stage<'n> {
 
     /// Which file the runtime would read, and when it was written.
     pub fn stamp(&self) -> (u64, i64, i64) {
-        let meta = self.node.run(|| fs::metadata(OURS)).expect("it is published");
+        let meta = self
+            .node
+            .run(|| fs::metadata(OURS))
+            .expect("it is published");
         (meta.ino(), meta.mtime(), meta.mtime_nsec())
     }
 }
 
 pub fn until_not_ready(daemon: &Daemon<'_>, text: &str) {
-    until(daemon, text, |status, body| status == 500 && body.contains(text));
+    until(daemon, text, |status, body| {
+        status == 500 && body.contains(text)
+    });
 }
 
 /// Asks `/readyz`, which sends no event, until it answers so.
@@ -85,7 +104,10 @@ pub fn until(daemon: &Daemon<'_>, what: &str, wanted: impl Fn(u16, &str) -> bool
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
     loop {
         let reply = daemon.get("/readyz");
-        if reply.as_ref().is_ok_and(|reply| wanted(reply.status, &reply.body)) {
+        if reply
+            .as_ref()
+            .is_ok_and(|reply| wanted(reply.status, &reply.body))
+        {
             return;
         }
         assert!(std::time::Instant::now() < end, "never: {what}: {reply:?}");

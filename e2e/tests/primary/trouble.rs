@@ -13,7 +13,10 @@ use crate::stage::{NET_D, PRIMARY, Stage, until_not_ready};
 
 /// Mounts something on the node by `mount ARGUMENTS`, which are separated by blanks.
 fn mount(stage: &Stage<'_>, arguments: &str) {
-    let status = stage.node.run(|| Command::new("mount").args(arguments.split(' ')).status()).expect("mount");
+    let status = stage
+        .node
+        .run(|| Command::new("mount").args(arguments.split(' ')).status())
+        .expect("mount");
     assert!(status.success(), "mount {arguments}");
 }
 
@@ -35,7 +38,10 @@ fn directories_that_become_writable_are_tried_again() {
     let mut daemon = stage.daemon(&config);
     daemon.launch();
     // Nobody tells the daemon when a file system becomes writable.
-    until_not_ready(&daemon, "the shim is not installed: /run/shims/plexus: Read-only");
+    until_not_ready(
+        &daemon,
+        "the shim is not installed: /run/shims/plexus: Read-only",
+    );
     mount(&stage, &format!("-o remount,rw {shims}"));
     until_not_ready(&daemon, "00-plexus.conflist: Read-only");
     mount(&stage, &format!("-o remount,rw {NET_D}"));
@@ -44,7 +50,10 @@ fn directories_that_become_writable_are_tried_again() {
 
     mount(&stage, &format!("-o remount,ro {NET_D}"));
     daemon.launch_to("uninstall");
-    until_not_ready(&daemon, "Plexus cannot leave this node: /etc/cni/net.d/00-plexus.conflist: Read-only");
+    until_not_ready(
+        &daemon,
+        "Plexus cannot leave this node: /etc/cni/net.d/00-plexus.conflist: Read-only",
+    );
     mount(&stage, &format!("-o remount,rw {NET_D}"));
     daemon.wait_ready();
 }
@@ -60,7 +69,10 @@ fn an_uninstall_leaves_no_file_and_is_not_done_while_a_pod_is_attached() {
     let runtime = stage.runtime(binary("plexus"));
     daemon.kill9();
     // What a daemon that was killed while it wrote leaves.
-    let parts = [Path::new(NET_D).join(".00-plexus.conflist.tmp"), stage.bin.join(".plexus.tmp")];
+    let parts = [
+        Path::new(NET_D).join(".00-plexus.conflist.tmp"),
+        stage.bin.join(".plexus.tmp"),
+    ];
     for part in &parts {
         node.run(|| fs::write(part, "{")).expect("a file");
     }

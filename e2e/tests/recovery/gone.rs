@@ -25,7 +25,9 @@ fn a_sandbox_that_is_gone_is_deleted_and_a_living_one_is_not() {
     for target in [&first_target, &second_target] {
         assert_eq!(stage.calls(target, 2), ["DEL second net1", "DEL main eth0"]);
         assert!(
-            stage.calls_about(target)[2..].iter().all(|call| call.env("CNI_NETNS").is_empty()),
+            stage.calls_about(target)[2..]
+                .iter()
+                .all(|call| call.env("CNI_NETNS").is_empty()),
             "a path proves nothing"
         );
     }
@@ -39,7 +41,9 @@ fn a_namespace_that_a_process_is_in_is_not_gone() {
     let node = node!();
     let stage = Stage::start(&node);
     let (kept, kept_target) = stage.attached("kept");
-    let mut process = kept.run(|| Command::new("cat").stdin(Stdio::piped()).spawn()).expect("cat");
+    let mut process = kept
+        .run(|| Command::new("cat").stdin(Stdio::piped()).spawn())
+        .expect("cat");
     let (gone, gone_target) = stage.attached("gone");
     kept.remove();
     gone.remove();
@@ -67,25 +71,39 @@ fn after_a_reboot_all_is_deleted_whatever_the_lines_say() {
     stage.write_record(&target, &[plan]);
     stage.daemon.launch();
     stage.wait_records(&[]);
-    assert_eq!(stage.calls(&target, 2), ["DEL second net1", "DEL main eth0"]);
+    assert_eq!(
+        stage.calls(&target, 2),
+        ["DEL second net1", "DEL main eth0"]
+    );
     // Its path leads to a namespace of the same number, but that is another one's by now.
-    assert!(stage.calls_about(&target)[2..].iter().all(|call| call.env("CNI_NETNS").is_empty()));
+    assert!(
+        stage.calls_about(&target)[2..]
+            .iter()
+            .all(|call| call.env("CNI_NETNS").is_empty())
+    );
 }
 
 #[test]
 fn too_many_at_once_are_not_believed() {
     let node = node!();
     let mut stage = Stage::start(&node);
-    let pods: Vec<_> = (0..6).map(|index| stage.attached(&format!("pod{index}"))).collect();
+    let pods: Vec<_> = (0..6)
+        .map(|index| stage.attached(&format!("pod{index}")))
+        .collect();
     stage.daemon.kill9();
     for (sandbox, _) in &pods[1..] {
         sandbox.remove();
     }
     stage.daemon.launch();
-    stage.daemon.wait_log("5 of 6 sandboxes of this boot look gone at once");
+    stage
+        .daemon
+        .wait_log("5 of 6 sandboxes of this boot look gone at once");
     stage.daemon.wait_ready();
     // What the runtime asks for is done all the same; with fewer missing, the rest is believed.
-    stage.runtime.del(&pods[1].1.without_netns()).expect_silence();
+    stage
+        .runtime
+        .del(&pods[1].1.without_netns())
+        .expect_silence();
     stage.wait_records(&[&pods[0].1]);
     for (_, target) in &pods[1..] {
         assert_eq!(stage.calls(target, 2), ["DEL second net1", "DEL main eth0"]);
@@ -97,7 +115,9 @@ fn too_many_at_once_are_not_believed() {
 fn too_many_at_once_stay_as_they_are() {
     let node = node!();
     let mut stage = Stage::configured(&node, json!({"goneGap": "0"}));
-    let pods: Vec<_> = (0..6).map(|index| stage.attached(&format!("pod{index}"))).collect();
+    let pods: Vec<_> = (0..6)
+        .map(|index| stage.attached(&format!("pod{index}")))
+        .collect();
     stage.daemon.stop();
     for (sandbox, _) in &pods[1..] {
         sandbox.remove();
@@ -106,7 +126,9 @@ fn too_many_at_once_stay_as_they_are() {
     stage.daemon.launch();
     for _ in 0..3 {
         // Each start looks once at least.
-        stage.daemon.wait_log("5 of 6 sandboxes of this boot look gone at once");
+        stage
+            .daemon
+            .wait_log("5 of 6 sandboxes of this boot look gone at once");
         stage.daemon.restart();
     }
     assert_eq!((stage.records().len(), node.calls().len()), (6, before));

@@ -13,7 +13,12 @@ fn an_add_is_undone_whatever_was_the_last_line_before_the_kill() {
     rows!("R-067", "R-084", "R-085");
     let dels = ["DEL second net1", "DEL main eth0"];
     // lines that are left, what is called then
-    for (last, expected) in [("planned", &[][..]), ("torn", &[]), ("added", &dels), ("statusWritten", &dels)] {
+    for (last, expected) in [
+        ("planned", &[][..]),
+        ("torn", &[]),
+        ("added", &dels),
+        ("statusWritten", &dels),
+    ] {
         let node = node!();
         let mut stage = Stage::start(&node);
         let (living, living_target) = stage.attached("living");
@@ -21,12 +26,28 @@ fn an_add_is_undone_whatever_was_the_last_line_before_the_kill() {
         stage.daemon.kill9();
         let lines = stage.record(&target);
         let kinds: Vec<_> = lines.iter().map(|line| kind(line)).collect();
-        assert_eq!(kinds, ["planned", "started", "added", "started", "added", "statusWritten", "completed"]);
-        let end = kinds.iter().rposition(|kind| *kind == last).unwrap_or_default();
+        assert_eq!(
+            kinds,
+            [
+                "planned",
+                "started",
+                "added",
+                "started",
+                "added",
+                "statusWritten",
+                "completed"
+            ]
+        );
+        let end = kinds
+            .iter()
+            .rposition(|kind| *kind == last)
+            .unwrap_or_default();
         stage.write_record(&target, &lines[..=end]);
         if last == "torn" {
             let half = &lines[0][..lines[0].len() / 2];
-            node.run(|| std::fs::write(crate::stage::record_path(&target), half).expect("it can be written"));
+            node.run(|| {
+                std::fs::write(crate::stage::record_path(&target), half).expect("it can be written")
+            });
         }
         stage.daemon.restart();
         stage.wait_records(&[&living_target]);
@@ -34,9 +55,16 @@ fn an_add_is_undone_whatever_was_the_last_line_before_the_kill() {
         if !expected.is_empty() {
             assert!(sandbox.link("eth0").is_none() && sandbox.link("net1").is_none());
             let previous = |call: &Call| call.config().get("prevResult").is_some();
-            assert!(stage.calls_about(&target)[2..].iter().all(previous), "each has what its ADD answered");
+            assert!(
+                stage.calls_about(&target)[2..].iter().all(previous),
+                "each has what its ADD answered"
+            );
         }
-        assert_eq!(stage.calls(&living_target, 0).len(), 2, "the living one is left alone");
+        assert_eq!(
+            stage.calls(&living_target, 0).len(),
+            2,
+            "the living one is left alone"
+        );
         assert!(living.link("eth0").is_some() && living.link("net1").is_some());
         stage.runtime.check(&living_target).expect_silence();
     }
@@ -49,14 +77,23 @@ fn a_plugin_that_outlives_its_daemon_is_waited_for() {
     let mut stage = Stage::start(&node);
     // given an ADD that is in its second plugin, which makes its link late
     let gate = node.gate("second");
-    node.plugin(SECOND, &attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]));
+    node.plugin(
+        SECOND,
+        &attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]),
+    );
     let (sandbox, target) = stage.sandbox("killed");
     let running = stage.runtime.start("ADD", &target);
     let held = gate.wait();
     // when the daemon is killed and the plugin is not
     stage.kill_and_restart();
-    assert_eq!(running.wait().code(), Some(11), "the shim does not send an ADD twice");
-    stage.daemon.wait_log("a plugin of an earlier plexusd still runs");
+    assert_eq!(
+        running.wait().code(),
+        Some(11),
+        "the shim does not send an ADD twice"
+    );
+    stage
+        .daemon
+        .wait_log("a plugin of an earlier plexusd still runs");
     // then neither recovery nor the runtime's DEL runs ahead of it
     let del = stage.runtime.start("DEL", &target);
     held.release();
@@ -64,9 +101,24 @@ fn a_plugin_that_outlives_its_daemon_is_waited_for() {
     stage.wait_records(&[]);
     let calls = stage.calls_about(&target);
     let summaries: Vec<_> = calls.iter().map(Call::summary).collect();
-    assert_eq!(summaries, ["ADD main eth0", "ADD second net1", "DEL second net1", "DEL main eth0"]);
-    assert!(calls[1].end.expect("it ended by itself") <= calls[2].start, "{calls:?}");
-    assert!(sandbox.link("eth0").is_none() && sandbox.link("net1").is_none(), "{:?}", sandbox.links());
+    assert_eq!(
+        summaries,
+        [
+            "ADD main eth0",
+            "ADD second net1",
+            "DEL second net1",
+            "DEL main eth0"
+        ]
+    );
+    assert!(
+        calls[1].end.expect("it ended by itself") <= calls[2].start,
+        "{calls:?}"
+    );
+    assert!(
+        sandbox.link("eth0").is_none() && sandbox.link("net1").is_none(),
+        "{:?}",
+        sandbox.links()
+    );
 }
 
 #[test]
@@ -85,7 +137,9 @@ fn a_rollback_that_outlasts_the_grace_is_ended_by_the_next_daemon_and_done_again
     rows!("R-067");
     let node = node!();
     let gate = node.gate("main");
-    let script = Script::new().fails("ADD", 120, "full").on("DEL", [gate.step()]);
+    let script = Script::new()
+        .fails("ADD", 120, "full")
+        .on("DEL", [gate.step()]);
     let verbs = interrupted(&node, &script, &gate, |daemon| {
         daemon.stop();
         // What the next daemon calls does not wait.
@@ -96,7 +150,12 @@ fn a_rollback_that_outlasts_the_grace_is_ended_by_the_next_daemon_and_done_again
 
 /// Starts an ADD whose first plugin does `script`, ends the daemon when the plugin is at the gate, and starts another, until
 /// nothing is left. What the plugins were asked.
-fn interrupted<'n>(node: &'n Node, script: &Script, gate: &Gate, end: impl FnOnce(&mut Daemon<'n>)) -> Vec<String> {
+fn interrupted<'n>(
+    node: &'n Node,
+    script: &Script,
+    gate: &Gate,
+    end: impl FnOnce(&mut Daemon<'n>),
+) -> Vec<String> {
     let mut stage = Stage::configured(node, json!({"shutdownGrace": "100ms"}));
     node.plugin(MAIN, script);
     let (sandbox, target) = stage.sandbox("interrupted");
@@ -106,7 +165,10 @@ fn interrupted<'n>(node: &'n Node, script: &Script, gate: &Gate, end: impl FnOnc
     assert!(!adding.wait().ok());
     assert_eq!(node.processes().len(), 1, "only the plugin runs");
     // Only the new daemon is impatient: the old one is not to end the plugin by its time limit.
-    stage.daemon.configure(&with_keys(stage.config.clone(), json!({"pluginTimeout": "1s"})));
+    stage.daemon.configure(&with_keys(
+        stage.config.clone(),
+        json!({"pluginTimeout": "1s"}),
+    ));
     stage.daemon.restart();
     stage.wait_records(&[]);
     // It was killed, not let go: opening the gate now makes nothing.
@@ -121,7 +183,10 @@ fn a_daemon_that_waits_for_an_earlier_gc_can_be_stopped() {
     let node = node!();
     let default = json!({"cniVersion": "1.1.0", "name": "pods", "plugins": [{"type": MAIN}]});
     let default = write(&node, "newest.conflist", &default);
-    let mut stage = Stage::configured(&node, json!({"clusterNetwork": default, "pluginTimeout": "10m"}));
+    let mut stage = Stage::configured(
+        &node,
+        json!({"clusterNetwork": default, "pluginTimeout": "10m"}),
+    );
     let gate = node.gate("gc");
     node.plugin(MAIN, &Script::new().on("GC", [gate.step()]));
     let gc = json!({"cniVersion": "1.1.0", "name": "plexus", "type": "plexus", "cni.dev/valid-attachments": []});
@@ -130,7 +195,9 @@ fn a_daemon_that_waits_for_an_earlier_gc_can_be_stopped() {
     stage.daemon.kill9();
     running.kill();
     stage.daemon.launch();
-    stage.daemon.wait_log("a plugin of an earlier plexusd still runs");
+    stage
+        .daemon
+        .wait_log("a plugin of an earlier plexusd still runs");
     stage.daemon.terminate();
     assert!(stage.daemon.wait_end().success());
     held.release();
@@ -140,12 +207,19 @@ fn a_daemon_that_waits_for_an_earlier_gc_can_be_stopped() {
 fn what_a_plugin_leaves_running_on_purpose_is_left_alone() {
     let node = node!();
     let mut stage = Stage::configured(&node, json!({"pluginTimeout": "300ms"}));
-    node.plugin(MAIN, &attaches().on("ADD", [Step::Link("bridge".into()), Step::HoldOutput]));
+    node.plugin(
+        MAIN,
+        &attaches().on("ADD", [Step::Link("bridge".into()), Step::HoldOutput]),
+    );
     let (_sandbox, target) = stage.attached("helped");
     let helper = node.processes();
     stage.kill_and_restart();
     stage.runtime.check(&target).expect_silence();
-    assert_eq!(node.processes().len(), helper.len(), "plexusd and the helper");
+    assert_eq!(
+        node.processes().len(),
+        helper.len(),
+        "plexusd and the helper"
+    );
 }
 
 #[test]
@@ -169,11 +243,21 @@ fn a_del_that_was_begun_is_finished() {
         stage.daemon.restart();
         // then it is finished, from the plugin on in which it was
         stage.wait_records(&[&living_target]);
-        assert!(sandbox.link("eth0").is_none() && sandbox.link("net1").is_none(), "{:?}", sandbox.links());
+        assert!(
+            sandbox.link("eth0").is_none() && sandbox.link("net1").is_none(),
+            "{:?}",
+            sandbox.links()
+        );
         let calls = stage.calls(&target, 0);
         match inside {
-            SECOND => assert_eq!(calls[2..], ["DEL second net1", "DEL second net1", "DEL main eth0"]),
-            _ => assert_eq!(calls[7..], ["DEL second net1", "DEL main eth0", "DEL main eth0"]),
+            SECOND => assert_eq!(
+                calls[2..],
+                ["DEL second net1", "DEL second net1", "DEL main eth0"]
+            ),
+            _ => assert_eq!(
+                calls[7..],
+                ["DEL second net1", "DEL main eth0", "DEL main eth0"]
+            ),
         }
         stage.runtime.del(&target).expect_silence();
         if inside == SECOND {
@@ -193,15 +277,24 @@ fn what_add_answered_is_there_for_del_after_a_restart() {
     stage.runtime.check(&target).expect_silence();
     stage.runtime.del(&target).expect_silence();
     let calls = stage.calls_about(&target);
-    let results: Vec<_> =
-        calls[2..].iter().map(|call| call.config()["prevResult"]["interfaces"][0]["name"].clone()).collect();
-    assert_eq!(results, ["eth0", "net1", "net1", "eth0"], "CHECK and then DEL");
+    let results: Vec<_> = calls[2..]
+        .iter()
+        .map(|call| call.config()["prevResult"]["interfaces"][0]["name"].clone())
+        .collect();
+    assert_eq!(
+        results,
+        ["eth0", "net1", "net1", "eth0"],
+        "CHECK and then DEL"
+    );
 }
 
 fn kind(line: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
     match &value {
         serde_json::Value::String(kind) => kind.clone(),
-        value => value.as_object().and_then(|map| map.keys().next().cloned()).unwrap_or_default(),
+        value => value
+            .as_object()
+            .and_then(|map| map.keys().next().cloned())
+            .unwrap_or_default(),
     }
 }

@@ -60,28 +60,41 @@ impl<'n> Stage<'n> {
 
     /// The lines of a record.
     pub fn record(&self, target: &Target) -> Vec<String> {
-        let text = self.node.run(|| fs::read_to_string(record_path(target)).expect("there is a record"));
+        let text = self
+            .node
+            .run(|| fs::read_to_string(record_path(target)).expect("there is a record"));
         text.lines().map(str::to_owned).collect()
     }
 
     /// Gives a record these lines, as if nothing had been written since. The daemon must not run.
     pub fn write_record(&self, target: &Target, lines: &[String]) {
         let text = lines.join("\n") + "\n";
-        self.node.run(|| fs::write(record_path(target), text).expect("a record can be written"));
+        self.node
+            .run(|| fs::write(record_path(target), text).expect("a record can be written"));
     }
 
     /// What the plugins were asked about a container from call number `from` on: `verb plugin ifname` each.
     pub fn calls(&self, target: &Target, from: usize) -> Vec<String> {
-        self.calls_about(target)[from..].iter().map(Call::summary).collect()
+        self.calls_about(target)[from..]
+            .iter()
+            .map(Call::summary)
+            .collect()
     }
 
     /// The calls about a container.
     pub fn calls_about(&self, target: &Target) -> Vec<Call> {
-        self.node.calls().into_iter().filter(|call| call.env("CNI_CONTAINERID") == target.container).collect()
+        self.node
+            .calls()
+            .into_iter()
+            .filter(|call| call.env("CNI_CONTAINERID") == target.container)
+            .collect()
     }
 }
 
 /// The file of a record.
 pub fn record_path(target: &Target) -> String {
-    format!("/var/lib/plexus/ledger/{}:{}.jsonl", target.container, target.ifname)
+    format!(
+        "/var/lib/plexus/ledger/{}:{}.jsonl",
+        target.container, target.ifname
+    )
 }

@@ -21,7 +21,14 @@ fn no_pod_fails_for_good_and_nothing_is_left() {
         Err(reason) => skip!("{reason}"),
     };
     let (node, cluster) = (node!(), Cluster::new());
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
-    let (count, seed) = (number("PLEXUS_ROLLOUTS").unwrap_or(20), number("PLEXUS_SEED").unwrap_or(1));
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse().expect("a number"))
+    };
+    let (count, seed) = (
+        number("PLEXUS_ROLLOUTS").unwrap_or(20),
+        number("PLEXUS_SEED").unwrap_or(1),
+    );
     World::new(&node, &cluster, &plugins, seed).play(count);
 }

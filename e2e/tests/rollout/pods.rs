@@ -42,15 +42,27 @@ fn live(stage: &Stage<'_, '_>, random: &mut Random, name: &str) -> Result<(), St
     let pod = stage.namespace.pod(&pod, &stage.name);
     let networks: Vec<_> = [DEFAULT].into_iter().chain(others).collect();
     // With the annotations in the call, or without: then the daemon has to know the pod.
-    let runtime = if random.one_in(2) { &stage.capable } else { &stage.plain };
+    let runtime = if random.one_in(2) {
+        &stage.capable
+    } else {
+        &stage.plain
+    };
     let sandbox = (1..=TRIES).find_map(|_| begin(stage, runtime, &pod, &networks).transpose());
-    let Some(sandbox) = sandbox else { return Err(format!("it did not begin in {TRIES} tries")) };
+    let Some(sandbox) = sandbox else {
+        return Err(format!("it did not begin in {TRIES} tries"));
+    };
     let sandbox = sandbox?;
     let target = Target::new(&sandbox, "eth0", &pod);
     let mut checks = (0..TRIES).map(|_| stage.call(runtime, "CHECK", &target));
-    let checked = checks.find_map(|answer| answer.map(|answer| answer.ok().then_some(())).transpose()).transpose()?;
+    let checked = checks
+        .find_map(|answer| answer.map(|answer| answer.ok().then_some(())).transpose())
+        .transpose()?;
     checked.ok_or_else(|| format!("it had no successful CHECK in {TRIES} tries"))?;
-    status_is_right(&stage.namespace.wait_for_annotation(name, STATUS), &networks, stage.namespace.name())?;
+    status_is_right(
+        &stage.namespace.wait_for_annotation(name, STATUS),
+        &networks,
+        stage.namespace.name(),
+    )?;
     for _ in 0..TRIES {
         if !stage.call(runtime, "DEL", &target)?.ok() {
             continue;
@@ -80,7 +92,10 @@ fn begin<'n>(
     }
     let links: BTreeSet<_> = sandbox.links().into_iter().map(|link| link.name).collect();
     let numbered = (1..networks.len()).map(|number| format!("net{number}"));
-    let wanted: BTreeSet<_> = ["lo".to_owned(), "eth0".to_owned()].into_iter().chain(numbered).collect();
+    let wanted: BTreeSet<_> = ["lo".to_owned(), "eth0".to_owned()]
+        .into_iter()
+        .chain(numbered)
+        .collect();
     if links != wanted {
         return Err(format!("ADD succeeded with {links:?} for {networks:?}"));
     }
@@ -93,18 +108,31 @@ fn status_is_right(text: &str, networks: &[&str], namespace: &str) -> Result<(),
     let status: Vec<Value> = serde_json::from_str(text).map_err(|_| wrong())?;
     let interfaces = ["eth0", "net1", "net2"];
     let right = status.len() == networks.len()
-        && status.iter().zip(networks).zip(interfaces).all(|((status, network), interface)| {
-            let name = if *network == DEFAULT { (*network).to_owned() } else { format!("{namespace}/{network}") };
-            status["name"] == name
-                && status["interface"] == interface
-                && status["ips"].as_array().is_some_and(|ips| ips.len() == 1)
-        });
+        && status
+            .iter()
+            .zip(networks)
+            .zip(interfaces)
+            .all(|((status, network), interface)| {
+                let name = if *network == DEFAULT {
+                    (*network).to_owned()
+                } else {
+                    format!("{namespace}/{network}")
+                };
+                status["name"] == name
+                    && status["interface"] == interface
+                    && status["ips"].as_array().is_some_and(|ips| ips.len() == 1)
+            });
     if right { Ok(()) } else { Err(wrong()) }
 }
 
 impl<'n> Stage<'n, '_> {
     /// Makes a call: an error where it failed and may not.
-    fn call(&self, runtime: &plexus_e2e::Runtime<'n>, verb: &str, target: &Target) -> Result<Answer, String> {
+    fn call(
+        &self,
+        runtime: &plexus_e2e::Runtime<'n>,
+        verb: &str,
+        target: &Target,
+    ) -> Result<Answer, String> {
         let during = Instant::now();
         let answer = match verb {
             "ADD" => runtime.add(target),
@@ -115,7 +143,9 @@ impl<'n> Stage<'n, '_> {
         if answer.ok() || phases.iter().any(|phase| phase.excuses(verb)) {
             return Ok(answer);
         }
-        Err(format!("{verb} failed during {phases:?}, which it may not: {answer:?}"))
+        Err(format!(
+            "{verb} failed during {phases:?}, which it may not: {answer:?}"
+        ))
     }
 }
 

@@ -47,10 +47,16 @@ impl Clock {
     pub fn end(&self, verb: &str, start: Instant) -> Vec<Phase> {
         let took = start.elapsed();
         let mut times = self.0.lock().expect("nobody panics with it");
-        let during = times.phases.iter().filter(|(_, end)| end.is_none_or(|end| end >= start));
+        let during = times
+            .phases
+            .iter()
+            .filter(|(_, end)| end.is_none_or(|end| end >= start));
         let during: Vec<_> = during.map(|(phase, _)| *phase).collect();
         // What was begun first has kept it waiting.
-        let cause = during.iter().find(|phase| **phase != Phase::Quiet).unwrap_or(&Phase::Quiet);
+        let cause = during
+            .iter()
+            .find(|phase| **phase != Phase::Quiet)
+            .unwrap_or(&Phase::Quiet);
         let longest = times.longest.entry((*cause, verb.to_owned())).or_default();
         *longest = took.max(*longest);
         during
@@ -59,15 +65,22 @@ impl Clock {
     /// The longest of a verb while that was done.
     pub fn longest(&self, phase: Phase, verb: &str) -> Duration {
         let times = self.0.lock().expect("nobody panics with it");
-        times.longest.get(&(phase, verb.to_owned())).copied().unwrap_or_default()
+        times
+            .longest
+            .get(&(phase, verb.to_owned()))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// All of it, for people.
     pub fn report(&self) -> String {
         let times = self.0.lock().expect("nobody panics with it");
-        times.longest.iter().fold(String::new(), |mut text, ((phase, verb), longest)| {
-            let _ = writeln!(text, "longest {verb} during {phase:?}: {longest:.1?}");
-            text
-        })
+        times
+            .longest
+            .iter()
+            .fold(String::new(), |mut text, ((phase, verb), longest)| {
+                let _ = writeln!(text, "longest {verb} during {phase:?}: {longest:.1?}");
+                text
+            })
     }
 }

@@ -75,7 +75,10 @@ impl<'n> Stage<'n, '_> {
 
     /// A sandbox with a name of its own.
     pub fn sandbox(&self) -> Sandbox<'n> {
-        self.node.sandbox(&format!("sandbox{}", self.sandboxes.fetch_add(1, Ordering::Relaxed)))
+        self.node.sandbox(&format!(
+            "sandbox{}",
+            self.sandboxes.fetch_add(1, Ordering::Relaxed)
+        ))
     }
 
     fn fail(&self, why: String) {
@@ -91,8 +94,12 @@ impl<'n> Stage<'n, '_> {
     fn wait_lived(&self, more: u64) {
         let lived = self.lived.lock().expect("nobody panics with it");
         let end = lived.as_ref().map_or(0, |count| count + more);
-        let unmet = |lived: &mut Result<u64, String>| lived.as_ref().is_ok_and(|count| *count < end);
-        let (lived, timeout) = self.changed.wait_timeout_while(lived, PATIENCE, unmet).expect("nobody panics with it");
+        let unmet =
+            |lived: &mut Result<u64, String>| lived.as_ref().is_ok_and(|count| *count < end);
+        let (lived, timeout) = self
+            .changed
+            .wait_timeout_while(lived, PATIENCE, unmet)
+            .expect("nobody panics with it");
         let failed = lived.as_ref().err().cloned();
         drop(lived);
         assert!(failed.is_none(), "{}", failed.unwrap_or_default());
@@ -102,7 +109,10 @@ impl<'n> Stage<'n, '_> {
     /// Asks for STATUS until the end; each must succeed.
     fn ask_for_status(&self, stop: &mpsc::Receiver<()>) {
         // The pause keeps the machine free for others; nothing waits for it.
-        while matches!(stop.recv_timeout(STATUS_PAUSE), Err(mpsc::RecvTimeoutError::Timeout)) {
+        while matches!(
+            stop.recv_timeout(STATUS_PAUSE),
+            Err(mpsc::RecvTimeoutError::Timeout)
+        ) {
             let start = Instant::now();
             let answer = self.plain.status();
             let phases = self.clock.end("STATUS", start);
@@ -119,7 +129,9 @@ impl<'n, 'c> World<'n, 'c> {
         node.uplink("uplink0");
         // With addresses of their own: those that the kernel gives change with the ports, which CHECK complains of.
         for (number, bridge) in ["cni0", "br1"].iter().enumerate() {
-            node.ip(&format!("link add {bridge} address 02:00:00:00:00:0{number} type bridge"));
+            node.ip(&format!(
+                "link add {bridge} address 02:00:00:00:00:0{number} type bridge"
+            ));
         }
         node.real_plugins(plugins, &PLUGINS);
         let namespace = cluster.namespace();
@@ -130,7 +142,11 @@ impl<'n, 'c> World<'n, 'c> {
         };
         let bridge = |name: &str| json!({"type": "bridge", "bridge": name, "isGateway": true});
         let file = node.scratch().join("pods.conflist");
-        fs::write(&file, network(DEFAULT, bridge("cni0"), "10.5.0.0/16").to_string()).expect("it can be written");
+        fs::write(
+            &file,
+            network(DEFAULT, bridge("cni0"), "10.5.0.0/16").to_string(),
+        )
+        .expect("it can be written");
         let macvlan = json!({"type": "macvlan", "master": "uplink0"});
         namespace.definition("lan", &network("lan", macvlan, "10.6.0.0/16"));
         namespace.definition("storage", &network("storage", bridge("br1"), "10.7.0.0/16"));
@@ -143,7 +159,8 @@ impl<'n, 'c> World<'n, 'c> {
         let plain = json!({"cniVersion": "1.1.0", "name": "plexus", "type": "plexus"});
         let mut capable = plain.clone();
         capable["capabilities"] = json!({"io.kubernetes.cri.pod-annotations": true});
-        let runtime = |config: Value| Runtime::new(node, Flavour::Containerd, binary("plexus"), config);
+        let runtime =
+            |config: Value| Runtime::new(node, Flavour::Containerd, binary("plexus"), config);
         let (name, kubeconfig) = (Cluster::made_up_node(), cluster.kubeconfig(node));
         let daemon = Daemon::of_cluster(node, &config, &kubeconfig, &name);
         let stage = Stage {
@@ -158,7 +175,15 @@ impl<'n, 'c> World<'n, 'c> {
             lived: Mutex::new(Ok(0)),
             changed: Condvar::new(),
         };
-        Self { stage, config, kubeconfig, daemon, random: Random::new(seed), seed, story: String::new() }
+        Self {
+            stage,
+            config,
+            kubeconfig,
+            daemon,
+            random: Random::new(seed),
+            seed,
+            story: String::new(),
+        }
     }
 
     /// Replaces plexusd `count` times. Panics where a pod fails for good, where a STATUS fails, or where anything is left.
@@ -167,15 +192,31 @@ impl<'n, 'c> World<'n, 'c> {
         self.stage.clock.enter(Phase::Quiet);
         let (stop, stopped) = mpsc::channel();
         thread::scope(|scope| {
-            let Self { stage, config, kubeconfig, daemon, random, seed, story } = &mut self;
+            let Self {
+                stage,
+                config,
+                kubeconfig,
+                daemon,
+                random,
+                seed,
+                story,
+            } = &mut self;
             let (stage, seed) = (&*stage, *seed);
             // However this ends, the threads do.
             let _over = Over(&stage.over, stop);
             scope.spawn(move || stage.ask_for_status(&stopped));
             for number in 0..PODS {
-                scope.spawn(move || come_and_go(stage, number, seed).unwrap_or_else(|why| stage.fail(why)));
+                scope.spawn(move || {
+                    come_and_go(stage, number, seed).unwrap_or_else(|why| stage.fail(why))
+                });
             }
-            let mut rollouts = Rollouts { stage, config, kubeconfig, daemon, random };
+            let mut rollouts = Rollouts {
+                stage,
+                config,
+                kubeconfig,
+                daemon,
+                random,
+            };
             for step in 0..count {
                 stage.wait_lived(BETWEEN);
                 let phase = rollouts.choose(step);
@@ -192,26 +233,49 @@ impl<'n, 'c> World<'n, 'c> {
 
     /// Nothing is left, with the daemon running and after its end.
     fn finish(&mut self) {
-        let (node, lived) = (self.stage.node, self.stage.lived.lock().expect("nobody panics with it").clone());
+        let (node, lived) = (
+            self.stage.node,
+            self.stage
+                .lived
+                .lock()
+                .expect("nobody panics with it")
+                .clone(),
+        );
         let lived = lived.unwrap_or_else(|why| panic!("{why}"));
-        let dirs = ["/var/lib/plexus/ledger", "/var/lib/plexus/spool", "/run/netns"]
-            .map(PathBuf::from)
-            .into_iter()
-            .chain([DEFAULT, OTHERS[0], OTHERS[1]].map(|name| Path::new("/var/lib/cni/networks").join(name)));
+        let dirs = [
+            "/var/lib/plexus/ledger",
+            "/var/lib/plexus/spool",
+            "/run/netns",
+        ]
+        .map(PathBuf::from)
+        .into_iter()
+        .chain(
+            [DEFAULT, OTHERS[0], OTHERS[1]]
+                .map(|name| Path::new("/var/lib/cni/networks").join(name)),
+        );
         let dirs: Vec<_> = dirs.collect();
         let changes = Changes::watch(node, &dirs.iter().map(PathBuf::as_path).collect::<Vec<_>>());
         changes.until_none(|| node.run(|| Expected::default().problem()));
         assert_eq!(names(node, "/run/netns"), [""; 0], "sandboxes are left");
         assert_eq!(names(node, "/run/plexus"), ["plexus.sock"]);
         self.daemon.stop();
-        assert_eq!(names(node, "/run/plexus"), [""; 0], "of the socket something is left");
+        assert_eq!(
+            names(node, "/run/plexus"),
+            [""; 0],
+            "of the socket something is left"
+        );
         let state: BTreeSet<_> = names(node, "/var/lib/plexus").into_iter().collect();
-        let known = ["definitions.json", "ledger", "lock", "spool"].map(str::to_owned).into();
+        let known = ["definitions.json", "ledger", "lock", "spool"]
+            .map(str::to_owned)
+            .into();
         assert!(state.is_subset(&known), "in the state directory: {state:?}");
         let net_dir = node.scratch().join("net.d");
         assert_eq!(names(node, &net_dir), ["00-plexus.conflist"]);
         let programs = names(node, node.bin_dir());
-        assert!(!programs.iter().any(|name| name.starts_with('.')), "{programs:?}");
+        assert!(
+            !programs.iter().any(|name| name.starts_with('.')),
+            "{programs:?}"
+        );
         assert_eq!(node.processes(), BTreeSet::new(), "processes are left");
         self.assert_prompt();
         println!("{lived} pods lived\n{}", self.stage.clock.report());
@@ -227,7 +291,10 @@ impl World<'_, '_> {
         for (verb, longest) in [("STATUS", 5), ("ADD", 10), ("DEL", 10), ("CHECK", 10)] {
             for phase in [Surge, Gap, Killed, KilledAfterTakeover, Race] {
                 let took = self.stage.clock.longest(phase, verb);
-                assert!(took < Duration::from_secs(longest), "{verb} took {took:?} during {phase:?}");
+                assert!(
+                    took < Duration::from_secs(longest),
+                    "{verb} took {took:?} during {phase:?}"
+                );
             }
         }
     }
@@ -236,7 +303,12 @@ impl World<'_, '_> {
 impl Drop for World<'_, '_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("seed {} (PLEXUS_SEED)\n{}{}", self.seed, self.story, self.stage.clock.report());
+            eprintln!(
+                "seed {} (PLEXUS_SEED)\n{}{}",
+                self.seed,
+                self.story,
+                self.stage.clock.report()
+            );
         }
     }
 }
@@ -269,7 +341,10 @@ impl<'n> Rollouts<'_, 'n, '_> {
         usize::try_from(step)
             .ok()
             .and_then(|step| all.get(step).copied())
-            .unwrap_or_else(|| self.random.pick(&[Surge, Surge, Surge, Gap, Gap, Killed, all[3], Race]))
+            .unwrap_or_else(|| {
+                self.random
+                    .pick(&[Surge, Surge, Surge, Gap, Gap, Killed, all[3], Race])
+            })
     }
 
     fn replace(&mut self, phase: Phase) {
@@ -300,7 +375,11 @@ impl<'n> Rollouts<'_, 'n, '_> {
                 other.launch();
                 one.wait_ready();
                 other.wait_ready();
-                let (stays, goes) = if self.random.one_in(2) { (one, &mut other) } else { (other, &mut one) };
+                let (stays, goes) = if self.random.one_in(2) {
+                    (one, &mut other)
+                } else {
+                    (other, &mut one)
+                };
                 self.pause(50);
                 goes.stop();
                 self.take_over(stays);
@@ -315,7 +394,12 @@ impl<'n> Rollouts<'_, 'n, '_> {
     }
 
     fn new_daemon(&self) -> Daemon<'n> {
-        Daemon::of_cluster(self.stage.node, self.config, self.kubeconfig, &self.stage.name)
+        Daemon::of_cluster(
+            self.stage.node,
+            self.config,
+            self.kubeconfig,
+            &self.stage.name,
+        )
     }
 
     /// A daemon that has put its socket in the place of the one that runs.
@@ -337,8 +421,17 @@ impl<'n> Rollouts<'_, 'n, '_> {
 }
 
 fn names(node: &Node, dir: impl AsRef<Path> + Send) -> Vec<String> {
-    let entries = node.run(|| fs::read_dir(dir).into_iter().flatten().flatten().collect::<Vec<_>>());
-    let mut names: Vec<_> = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let entries = node.run(|| {
+        fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .collect::<Vec<_>>()
+    });
+    let mut names: Vec<_> = entries
+        .iter()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }

@@ -15,7 +15,10 @@ use crate::scrape::scrape;
 const ADDED: [&str; 3] = ["instance", "job", "le"];
 
 fn read(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above").join(path);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace is above")
+        .join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -25,42 +28,66 @@ fn yaml(path: &str) -> Value {
 
 /// The labels of each metric that `docs/metrics.md` lists.
 fn documented() -> BTreeMap<String, BTreeSet<String>> {
-    let between = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let between = |text: &str| {
+        text.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     let page = read("docs/metrics.md");
-    let rows = page.lines().filter(|line| line.starts_with("| `") && line.split('|').count() == 6);
+    let rows = page
+        .lines()
+        .filter(|line| line.starts_with("| `") && line.split('|').count() == 6);
     let cells = rows.map(|row| row.split('|').map(between).collect::<Vec<_>>());
-    cells.map(|cells| (cells[1][0].clone(), cells[3].iter().cloned().collect())).collect()
+    cells
+        .map(|cells| (cells[1][0].clone(), cells[3].iter().cloned().collect()))
+        .collect()
 }
 
 /// The names of the metrics that a daemon has with an API server.
 fn scraped_in_cluster(node: &Node) -> BTreeSet<String> {
     let server = ApiServer::start_in(node);
-    let mut daemon = Daemon::of_cluster(node, &json!({}), &server.kubeconfig(node.scratch(), "plexusd"), "node-1");
+    let mut daemon = Daemon::of_cluster(
+        node,
+        &json!({}),
+        &server.kubeconfig(node.scratch(), "plexusd"),
+        "node-1",
+    );
     daemon.restart();
     let scrape = daemon.get("/metrics").expect("an answer").body;
-    let lists = scrape.lines().find(|line| line.starts_with(r#"plexus_api_requests_total{code="200",resource="pods""#));
+    let lists = scrape
+        .lines()
+        .find(|line| line.starts_with(r#"plexus_api_requests_total{code="200",resource="pods""#));
     assert!(lists.is_some(), "{scrape}");
     names(&scrape)
 }
 
 /// The names of the metrics in a scrape.
 fn names(scrape: &str) -> BTreeSet<String> {
-    let types = scrape.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    types.filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
+    let types = scrape
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    types
+        .filter_map(|line| Some(line.split_once(' ')?.0.to_owned()))
+        .collect()
 }
 
 /// The names of the metrics that a daemon has after calls of every kind.
 fn scraped(plexus: &Plexus<'_>) -> BTreeSet<String> {
     plexus.network("lan", &attaches());
     let (_, target) = plexus.attached("web", "lan");
-    plexus.node.plugin("lan", &Script::new().fails("DEL", 123, "no"));
+    plexus
+        .node
+        .plugin("lan", &Script::new().fails("DEL", 123, "no"));
     plexus.runtime.del(&target).expect_code(123);
     names(&scrape(plexus))
 }
 
 /// The expressions of the dashboard and of the alerts.
 fn expressions() -> Vec<String> {
-    let dashboard: Value = serde_json::from_str(&read("deploy/observability/grafana-dashboard.json")).expect("JSON");
+    let dashboard: Value =
+        serde_json::from_str(&read("deploy/observability/grafana-dashboard.json")).expect("JSON");
     let mut found = Vec::new();
     let mut left = vec![dashboard, yaml("deploy/observability/alerts.yaml")];
     while let Some(value) = left.pop() {
@@ -91,12 +118,23 @@ fn named(expression: &str) -> Vec<(String, Vec<String>)> {
             }
             let rest = &expression[at..];
             let end = rest.find(|c| !word(c)).unwrap_or(rest.len());
-            let matchers =
-                rest[end..].strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or("", |parts| parts.0);
-            let labels = matchers.split(',').filter_map(|matcher| matcher.split_once(['=', '!'])).map(|pair| pair.0);
+            let matchers = rest[end..]
+                .strip_prefix('{')
+                .and_then(|rest| rest.split_once('}'))
+                .map_or("", |parts| parts.0);
+            let labels = matchers
+                .split(',')
+                .filter_map(|matcher| matcher.split_once(['=', '!']))
+                .map(|pair| pair.0);
             let name = &rest[..end];
-            let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-            found.push((name.to_owned(), labels.map(|label| label.trim().to_owned()).collect()));
+            let name = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| name.strip_suffix(end))
+                .unwrap_or(name);
+            found.push((
+                name.to_owned(),
+                labels.map(|label| label.trim().to_owned()).collect(),
+            ));
         }
     }
     found
@@ -104,8 +142,12 @@ fn named(expression: &str) -> Vec<(String, Vec<String>)> {
 
 /// The labels that an expression keeps.
 fn kept(expression: &str) -> Vec<String> {
-    let lists = expression.match_indices("by (").filter_map(|(at, by)| expression[at + by.len()..].split_once(')'));
-    lists.flat_map(|(list, _)| list.split(',').map(|label| label.trim().to_owned())).collect()
+    let lists = expression
+        .match_indices("by (")
+        .filter_map(|(at, by)| expression[at + by.len()..].split_once(')'));
+    lists
+        .flat_map(|(list, _)| list.split(',').map(|label| label.trim().to_owned()))
+        .collect()
 }
 
 #[test]
@@ -126,8 +168,10 @@ fn dashboard_and_alerts_name_what_is_there() {
             }
         }
         for label in kept {
-            let known =
-                ADDED.contains(&label.as_str()) || metrics.iter().all(|(name, _)| documented[name].contains(&label));
+            let known = ADDED.contains(&label.as_str())
+                || metrics
+                    .iter()
+                    .all(|(name, _)| documented[name].contains(&label));
             assert!(known, "no label {label}: {expression}");
         }
     }
@@ -135,17 +179,29 @@ fn dashboard_and_alerts_name_what_is_there() {
 
 #[test]
 fn problems_of_the_installation_are_explained_and_alerts_name_those_that_there_are() {
-    let known: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.name().to_owned()).collect();
+    let known: BTreeSet<_> = Kind::ALL
+        .iter()
+        .map(|kind| kind.name().to_owned())
+        .collect();
     assert_eq!(known.len(), Kind::ALL.len());
     let page = read("docs/metrics.md");
-    let (_, told) = page.split_once("- `problem`: ").expect("the label is explained");
+    let (_, told) = page
+        .split_once("- `problem`: ")
+        .expect("the label is explained");
     let told = told.split("\n\n").next().unwrap_or_default();
     for name in &known {
-        assert!(told.contains(&format!("`{name}`")), "docs/metrics.md does not have {name}");
+        assert!(
+            told.contains(&format!("`{name}`")),
+            "docs/metrics.md does not have {name}"
+        );
     }
     let expressions = expressions();
-    let named = expressions.iter().flat_map(|text| text.split(r#"problem=""#).skip(1));
-    let named: BTreeSet<_> = named.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect();
+    let named = expressions
+        .iter()
+        .flat_map(|text| text.split(r#"problem=""#).skip(1));
+    let named: BTreeSet<_> = named
+        .filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
+        .collect();
     assert!(!named.is_empty() && named.is_subset(&known), "{named:?}");
 }
 
@@ -155,7 +211,10 @@ fn every_metric_of_a_daemon_is_documented() {
     let plexus = Plexus::configured(&node, json!({"metricsPort": 9464}));
     let documented = documented();
     for name in scraped(&plexus) {
-        assert!(documented.contains_key(&name), "docs/metrics.md does not have {name}");
+        assert!(
+            documented.contains_key(&name),
+            "docs/metrics.md does not have {name}"
+        );
     }
 }
 
@@ -166,17 +225,27 @@ fn both_forms_of_the_alerts_are_the_same() {
     assert_eq!(rule["kind"], "PrometheusRule");
     assert_eq!(rule["spec"], plain);
     for alert in plain["groups"][0]["rules"].as_array().expect("rules") {
-        let texts =
-            [&alert["labels"]["severity"], &alert["annotations"]["summary"], &alert["annotations"]["description"]];
+        let texts = [
+            &alert["labels"]["severity"],
+            &alert["annotations"]["summary"],
+            &alert["annotations"]["description"],
+        ];
         assert!(texts.iter().all(|text| text.is_string()), "{alert}");
     }
 }
 
 #[test]
 fn names_and_labels_are_found_in_expressions() {
-    let found = named(r#"sum by (a) (rate(plexus_x_bucket{a="1",b!~"2"}[5m])) / on (a) plexus_y and not_plexus_z"#);
+    let found = named(
+        r#"sum by (a) (rate(plexus_x_bucket{a="1",b!~"2"}[5m])) / on (a) plexus_y and not_plexus_z"#,
+    );
     let expected = [("plexus_x", vec!["a", "b"]), ("plexus_y", vec![])];
-    let expected = expected.map(|(name, labels)| (name.to_owned(), labels.into_iter().map(str::to_owned).collect()));
+    let expected = expected.map(|(name, labels)| {
+        (
+            name.to_owned(),
+            labels.into_iter().map(str::to_owned).collect(),
+        )
+    });
     assert_eq!(found, expected);
     assert_eq!(kept("sum by (a, b) (x) / max by (c) (y)"), ["a", "b", "c"]);
 }

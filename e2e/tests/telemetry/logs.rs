@@ -17,13 +17,26 @@ fn a_call_is_one_line_that_says_all() {
     plexus.runtime.status().expect_silence();
     plexus.runtime.del(&target).expect_silence();
     let log = plexus.daemon.log();
-    let about = format!("cni{{verb=\"ADD\" pod=\"default/web\" container_id=\"{}\" ifname=\"eth0\"", target.container);
+    let about = format!(
+        "cni{{verb=\"ADD\" pod=\"default/web\" container_id=\"{}\" ifname=\"eth0\"",
+        target.container
+    );
     let adds: Vec<_> = log.lines().filter(|line| line.contains(&about)).collect();
     assert_eq!(adds.len(), 1, "{log}");
-    for part in [" INFO ", "networks=\"eth0=pods,net1=default/lan\"", "done duration_ms="] {
+    for part in [
+        " INFO ",
+        "networks=\"eth0=pods,net1=default/lan\"",
+        "done duration_ms=",
+    ] {
         assert!(adds[0].contains(part), "{part} in {}", adds[0]);
     }
-    assert_eq!(log.lines().filter(|line| line.contains("verb=\"DEL\"")).count(), 1, "{log}");
+    assert_eq!(
+        log.lines()
+            .filter(|line| line.contains("verb=\"DEL\""))
+            .count(),
+        1,
+        "{log}"
+    );
     assert!(!log.contains("STATUS"), "{log}");
 }
 
@@ -32,11 +45,20 @@ fn a_failed_call_is_one_line_too() {
     let node = node!();
     let plexus = Plexus::configured(&node, json!({"logLevel": "error"}));
     node.plugin("main", &Script::new().fails("ADD", 123, "out of luck"));
-    plexus.runtime.add(&plexus.target(&Pod::new("web"))).expect_code(123);
+    plexus
+        .runtime
+        .add(&plexus.target(&Pod::new("web")))
+        .expect_code(123);
     let log = plexus.daemon.log();
     let lines: Vec<_> = log.lines().collect();
     assert_eq!(lines.len(), 1, "{log}");
-    for part in ["ERROR", "pod=\"default/web\"", "networks=\"eth0=pods\"", "code=123", "out of luck"] {
+    for part in [
+        "ERROR",
+        "pod=\"default/web\"",
+        "networks=\"eth0=pods\"",
+        "code=123",
+        "out of luck",
+    ] {
         assert!(lines[0].contains(part), "{part} in {log}");
     }
 }
@@ -47,16 +69,26 @@ fn secrets_stay_out_of_the_log_at_the_debug_level() {
     let plexus = Plexus::configured(&node, json!({"logLevel": "debug"}));
     plexus.network("lan", &attaches());
     // In what a definition, the runtime, and the pod hand to a plugin, which works, fails, and answers nonsense.
-    plexus.manifests.definition("secret", &json!({"cniVersion": "1.0.0", "type": "lan", "token": SECRET}));
+    plexus.manifests.definition(
+        "secret",
+        &json!({"cniVersion": "1.0.0", "type": "lan", "token": SECRET}),
+    );
     let pod = Pod::new("web").annotated(
         "k8s.v1.cni.cncf.io/networks",
         json!([{"name": "secret", "cni-args": {"password": SECRET}}]).to_string(),
     );
-    let target = plexus.target(&pod).with_arg("KEY", SECRET).with_env("PLUGIN_TOKEN", Some(SECRET));
+    let target = plexus
+        .target(&pod)
+        .with_arg("KEY", SECRET)
+        .with_env("PLUGIN_TOKEN", Some(SECRET));
     plexus.runtime.add(&target).result();
     plexus.runtime.check(&target).expect_silence();
     plexus.runtime.del(&target).expect_silence();
-    for step in [Step::error(123, "no"), Step::Stdout("nonsense".into()), Step::Exit(3)] {
+    for step in [
+        Step::error(123, "no"),
+        Step::Stdout("nonsense".into()),
+        Step::Exit(3),
+    ] {
         node.plugin("lan", &Script::new().on("ADD", [step]));
         assert!(!plexus.runtime.add(&target).ok());
     }
@@ -67,11 +99,20 @@ fn secrets_stay_out_of_the_log_at_the_debug_level() {
     ];
     for (number, config) in broken.iter().enumerate() {
         let name = format!("broken{number}");
-        plexus.manifests.definition_in("default", &name, Some(config));
-        let answer = plexus.runtime.add(&plexus.target(&Pod::new(&name).with_networks(&*name)));
+        plexus
+            .manifests
+            .definition_in("default", &name, Some(config));
+        let answer = plexus
+            .runtime
+            .add(&plexus.target(&Pod::new(&name).with_networks(&*name)));
         assert!(!answer.ok(), "{answer:?}");
     }
-    assert!(node.calls().iter().any(|call| call.config()["token"] == SECRET), "the plugin got it");
+    assert!(
+        node.calls()
+            .iter()
+            .any(|call| call.config()["token"] == SECRET),
+        "the plugin got it"
+    );
     let log = plexus.daemon.log();
     assert!(log.contains(" ERROR "), "{log}");
     assert!(!log.contains(SECRET), "{log}");
@@ -84,13 +125,19 @@ fn the_level_changes_while_it_runs() {
     let (_, target) = plexus.attached("web", "");
     assert_eq!(plexus.daemon.log(), "");
     for (level, status) in [("loud", 400), ("", 400), ("debug\n", 200)] {
-        let reply = plexus.daemon.put("/loglevel", level.as_bytes()).expect("an answer");
+        let reply = plexus
+            .daemon
+            .put("/loglevel", level.as_bytes())
+            .expect("an answer");
         assert_eq!(reply.status, status, "{level:?}: {reply:?}");
         assert_eq!(reply.body.contains("verbose"), status == 400, "{reply:?}");
     }
     plexus.runtime.status().expect_silence();
     let log = plexus.daemon.log();
-    assert!(log.contains("verb=\"STATUS\"") && log.contains(" DEBUG "), "{log}");
+    assert!(
+        log.contains("verb=\"STATUS\"") && log.contains(" DEBUG "),
+        "{log}"
+    );
     plexus.daemon.put("/loglevel", b"panic").expect("an answer");
     plexus.runtime.del(&target).expect_silence();
     assert_eq!(plexus.daemon.log(), log);
@@ -105,17 +152,35 @@ fn json_goes_to_a_file() {
     plexus.attached("web", "");
     assert_eq!(plexus.daemon.log(), "");
     let text = fs::read_to_string(&file).expect("it is there");
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    let done = lines.iter().find(|line| line["message"] == "done").expect("a line for the call");
-    assert_eq!((&done["span"]["pod"], &done["span"]["networks"]), (&json!("default/web"), &json!("eth0=pods")));
-    assert!(done["duration_ms"].is_number() && done["timestamp"].is_string(), "{done}");
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let done = lines
+        .iter()
+        .find(|line| line["message"] == "done")
+        .expect("a line for the call");
+    assert_eq!(
+        (&done["span"]["pod"], &done["span"]["networks"]),
+        (&json!("default/web"), &json!("eth0=pods"))
+    );
+    assert!(
+        done["duration_ms"].is_number() && done["timestamp"].is_string(),
+        "{done}"
+    );
 }
 
 #[test]
 fn a_log_file_that_cannot_be_written_stops_nothing() {
     let node = node!();
-    let plexus = Plexus::configured(&node, json!({"logFile": "/no/such/directory/x.log", "logToStderr": false}));
+    let plexus = Plexus::configured(
+        &node,
+        json!({"logFile": "/no/such/directory/x.log", "logToStderr": false}),
+    );
     plexus.attached("web", "");
     let log = plexus.daemon.log();
-    assert!(log.contains("/no/such/directory/x.log") && log.contains("done"), "{log}");
+    assert!(
+        log.contains("/no/such/directory/x.log") && log.contains("done"),
+        "{log}"
+    );
 }

@@ -20,8 +20,14 @@ fn calls_and_plugins_are_measured() {
         (r#"plexus_requests_total{code="0",verb="ADD"}"#, 1.0),
         (r#"plexus_request_duration_seconds_count{verb="ADD"}"#, 1.0),
         (r#"plexus_requests_in_flight{verb="ADD"}"#, 0.0),
-        (r#"plexus_plugin_duration_seconds_count{plugin="lan",verb="ADD"}"#, 1.0),
-        (r#"plexus_plugin_failures_total{plugin="lan",verb="ADD"}"#, 0.0),
+        (
+            r#"plexus_plugin_duration_seconds_count{plugin="lan",verb="ADD"}"#,
+            1.0,
+        ),
+        (
+            r#"plexus_plugin_failures_total{plugin="lan",verb="ADD"}"#,
+            0.0,
+        ),
         (r#"plexus_ledger_records{state="attached"}"#, 1.0),
         ("plexus_status_writes_pending", 0.0),
         (r#"plexus_cache_objects{kind="definitions"}"#, 1.0),
@@ -30,15 +36,29 @@ fn calls_and_plugins_are_measured() {
     ];
     assert_values(&plexus, &attached);
 
-    node.plugin("lan", &Script::new().fails("ADD", 123, "no").fails("DEL", 124, "never"));
-    plexus.runtime.add(&plexus.sandbox("bad", "lan").1).expect_code(123);
+    node.plugin(
+        "lan",
+        &Script::new()
+            .fails("ADD", 123, "no")
+            .fails("DEL", 124, "never"),
+    );
+    plexus
+        .runtime
+        .add(&plexus.sandbox("bad", "lan").1)
+        .expect_code(123);
     plexus.runtime.del(&target).expect_code(124);
     let failed = [
         (r#"plexus_requests_total{code="123",verb="ADD"}"#, 1.0),
         (r#"plexus_requests_total{code="124",verb="DEL"}"#, 1.0),
-        (r#"plexus_plugin_failures_total{plugin="lan",verb="ADD"}"#, 1.0),
+        (
+            r#"plexus_plugin_failures_total{plugin="lan",verb="ADD"}"#,
+            1.0,
+        ),
         // The rollback of the one, the DEL of the other.
-        (r#"plexus_plugin_failures_total{plugin="lan",verb="DEL"}"#, 2.0),
+        (
+            r#"plexus_plugin_failures_total{plugin="lan",verb="DEL"}"#,
+            2.0,
+        ),
         (r#"plexus_ledger_records{state="attached"}"#, 0.0),
         (r#"plexus_ledger_records{state="deleting"}"#, 2.0),
     ];
@@ -51,10 +71,17 @@ fn what_runs_and_what_waits_is_seen_while_it_does() {
     let node = node!();
     let plexus = Plexus::configured(&node, json!({"maxPluginRuns": 1}));
     let gate = node.gate("add");
-    node.plugin("main", &attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]));
-    let first = plexus.runtime.start("ADD", &plexus.target(&Pod::new("first")));
+    node.plugin(
+        "main",
+        &attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]),
+    );
+    let first = plexus
+        .runtime
+        .start("ADD", &plexus.target(&Pod::new("first")));
     let held = gate.wait();
-    let second = plexus.runtime.start("ADD", &plexus.target(&Pod::new("second")));
+    let second = plexus
+        .runtime
+        .start("ADD", &plexus.target(&Pod::new("second")));
     // Nothing tells that a call has begun to wait but the metrics themselves.
     let end = Instant::now() + Duration::from_secs(20);
     while value(&plexus, r#"plexus_plugin_slots_waiting{priority="add"}"#) < 1.0 {
@@ -70,7 +97,10 @@ fn what_runs_and_what_waits_is_seen_while_it_does() {
     first.wait().result();
     gate.wait().release();
     second.wait().result();
-    let after = [(r#"plexus_requests_in_flight{verb="ADD"}"#, 0.0), ("plexus_plugin_slots_used", 0.0)];
+    let after = [
+        (r#"plexus_requests_in_flight{verb="ADD"}"#, 0.0),
+        ("plexus_plugin_slots_used", 0.0),
+    ];
     assert_values(&plexus, &after);
 }
 
@@ -79,9 +109,14 @@ fn the_port_answers_scrapes_and_probes_and_nothing_else() {
     let node = node!();
     let plexus = Plexus::start(&node);
     let address: SocketAddr = DEFAULT.parse().expect("an address");
-    for (path, status) in
-        [("/metrics", 200), ("/healthz", 200), ("/readyz", 200), ("/cni", 404), ("/loglevel", 404), ("/", 404)]
-    {
+    for (path, status) in [
+        ("/metrics", 200),
+        ("/healthz", 200),
+        ("/readyz", 200),
+        ("/cni", 404),
+        ("/loglevel", 404),
+        ("/", 404),
+    ] {
         let reply = plexus.daemon.get_tcp(address, path).expect("an answer");
         assert_eq!(reply.status, status, "{path}");
     }
@@ -95,18 +130,32 @@ fn multus_key_means_all_addresses_and_its_metric() {
     let node = node!();
     let plexus = Plexus::configured(&node, json!({"metricsPort": 9091}));
     node.ip("addr add 192.0.2.1/32 dev lo");
-    plexus.runtime.add(&plexus.target(&Pod::new("pod"))).result();
+    plexus
+        .runtime
+        .add(&plexus.target(&Pod::new("pod")))
+        .result();
     plexus.daemon.get("/no/such/path").expect("an answer");
     for address in ["127.0.0.1:9091", "192.0.2.1:9091"] {
-        let reply = plexus.daemon.get_tcp(address.parse().expect("an address"), "/metrics").expect("an answer");
+        let reply = plexus
+            .daemon
+            .get_tcp(address.parse().expect("an address"), "/metrics")
+            .expect("an answer");
         for series in [
             r#"multus_server_request_total{code="200",handler="/cni",method="post"} 1"#,
             r#"multus_server_request_total{code="404",handler="NotFound",method="get"} 1"#,
         ] {
-            assert!(reply.body.lines().any(|line| line == series), "{series} in\n{}", reply.body);
+            assert!(
+                reply.body.lines().any(|line| line == series),
+                "{series} in\n{}",
+                reply.body
+            );
         }
     }
-    assert!(plexus.daemon.log().contains("all addresses"), "{}", plexus.daemon.log());
+    assert!(
+        plexus.daemon.log().contains("all addresses"),
+        "{}",
+        plexus.daemon.log()
+    );
 }
 
 #[test]
@@ -115,27 +164,50 @@ fn pods_are_served_without_the_port() {
     // Another program has the port.
     let _taken = node.run(|| TcpListener::bind(DEFAULT)).expect("it is free");
     let mut plexus = Plexus::start(&node);
-    plexus.runtime.add(&plexus.target(&Pod::new("one"))).result();
-    assert!(plexus.daemon.log().contains("metricsAddress"), "{}", plexus.daemon.log());
+    plexus
+        .runtime
+        .add(&plexus.target(&Pod::new("one")))
+        .result();
+    assert!(
+        plexus.daemon.log().contains("metricsAddress"),
+        "{}",
+        plexus.daemon.log()
+    );
 
-    plexus.daemon.configure(&with_keys(plexus.config.clone(), json!({"metricsAddress": ""})));
+    plexus.daemon.configure(&with_keys(
+        plexus.config.clone(),
+        json!({"metricsAddress": ""}),
+    ));
     plexus.daemon.restart();
-    plexus.runtime.add(&plexus.target(&Pod::new("two"))).result();
-    assert_eq!(plexus.daemon.get("/metrics").expect("an answer").status, 200);
+    plexus
+        .runtime
+        .add(&plexus.target(&Pod::new("two")))
+        .result();
+    assert_eq!(
+        plexus.daemon.get("/metrics").expect("an answer").status,
+        200
+    );
 }
 
 #[test]
 fn clients_that_hang_on_the_port_keep_no_call_waiting() {
     let node = node!();
     let mut plexus = Plexus::start(&node);
-    let mut hanging: Vec<_> =
-        (0..40).map(|_| node.run(|| TcpStream::connect(DEFAULT)).expect("it is accepted")).collect();
+    let mut hanging: Vec<_> = (0..40)
+        .map(|_| {
+            node.run(|| TcpStream::connect(DEFAULT))
+                .expect("it is accepted")
+        })
+        .collect();
     let target = plexus.target(&Pod::new("pod"));
     plexus.runtime.add(&target).result();
     plexus.runtime.del(&target).expect_silence();
     // They end with the daemon, and do not keep it.
     plexus.daemon.stop();
     for stream in &mut hanging {
-        assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)), "it is closed");
+        assert!(
+            matches!(stream.read(&mut [0]), Ok(0) | Err(_)),
+            "it is closed"
+        );
     }
 }

@@ -31,12 +31,42 @@ fn definitions_that_cannot_be_used() {
         ("broken", "{\"cniVersion\": \"1.0.0\", \"type\"", 6, "JSON"),
         ("list", "[]", 6, "object"),
         ("typeless", "{\"cniVersion\": \"1.0.0\"}", 7, "no plugin"),
-        ("empty", "{\"cniVersion\": \"1.0.0\", \"plugins\": []}", 7, "plugins"),
-        ("path", "{\"cniVersion\": \"1.0.0\", \"type\": \"../../bin/sh\"}", 7, "../../bin/sh"),
-        ("named", "{\"cniVersion\": \"1.0.0\", \"name\": \"../x\", \"type\": \"a\"}", 7, "../x"),
-        ("future", "{\"cniVersion\": \"2.0.0\", \"type\": \"a\"}", 1, "2.0.0"),
-        ("us", "{\"cniVersion\": \"1.0.0\", \"type\": \"plexus\"}", 7, "plexus"),
-        ("them", "{\"cniVersion\": \"1.0.0\", \"type\": \"multus\"}", 7, "multus"),
+        (
+            "empty",
+            "{\"cniVersion\": \"1.0.0\", \"plugins\": []}",
+            7,
+            "plugins",
+        ),
+        (
+            "path",
+            "{\"cniVersion\": \"1.0.0\", \"type\": \"../../bin/sh\"}",
+            7,
+            "../../bin/sh",
+        ),
+        (
+            "named",
+            "{\"cniVersion\": \"1.0.0\", \"name\": \"../x\", \"type\": \"a\"}",
+            7,
+            "../x",
+        ),
+        (
+            "future",
+            "{\"cniVersion\": \"2.0.0\", \"type\": \"a\"}",
+            1,
+            "2.0.0",
+        ),
+        (
+            "us",
+            "{\"cniVersion\": \"1.0.0\", \"type\": \"plexus\"}",
+            7,
+            "plexus",
+        ),
+        (
+            "them",
+            "{\"cniVersion\": \"1.0.0\", \"type\": \"multus\"}",
+            7,
+            "multus",
+        ),
         (
             "shim",
             "{\"cniVersion\": \"1.0.0\", \"plugins\": [{\"type\": \"a\"}, {\"type\": \"multus-shim\"}]}",
@@ -55,28 +85,58 @@ fn definitions_that_cannot_be_used() {
         match name {
             "unknown" => {}
             "absent" => {
-                plexus.manifests.definition(name, &json!({"cniVersion": "1.0.0", "type": "absent-plugin"}));
+                plexus.manifests.definition(
+                    name,
+                    &json!({"cniVersion": "1.0.0", "type": "absent-plugin"}),
+                );
             }
-            _ => plexus.manifests.definition_in("default", name, Some(config)),
+            _ => plexus
+                .manifests
+                .definition_in("default", name, Some(config)),
         }
         let runtime = &plexus.runtime;
-        let answer = runtime.add(&target(&sandbox, &Pod::new("p").with_networks(format!("{name}@if-{name}"))));
+        let answer = runtime.add(&target(
+            &sandbox,
+            &Pod::new("p").with_networks(format!("{name}@if-{name}")),
+        ));
         let (network, ifname) = (format!("\"default/{name}\""), format!("\"if-{name}\""));
-        expect(&answer, code, &["ADD pod default/p", &network, &ifname, cause]);
+        expect(
+            &answer,
+            code,
+            &["ADD pod default/p", &network, &ifname, cause],
+        );
         assert_eq!(plexus.calls(), [""; 0], "{name}: no plugin has run");
         plexus.assert_nothing_left(&sandbox);
     }
 }
 
 /// That an ADD whose second network does this fails with `code`, and leaves nothing.
-fn misbehave(plexus: &Plexus<'_>, sandbox: &Sandbox<'_>, steps: Vec<Step>, code: u64, cause: &str) -> Answer {
+fn misbehave(
+    plexus: &Plexus<'_>,
+    sandbox: &Sandbox<'_>,
+    steps: Vec<Step>,
+    code: u64,
+    cause: &str,
+) -> Answer {
     let steps = [vec![Step::Link("bridge".into())], steps].concat();
     plexus.network("a", &attaches().on("ADD", steps));
     plexus.node.forget_calls();
-    let answer = plexus.runtime.add(&target(sandbox, &Pod::new("p").with_networks("a")));
-    let parts = ["ADD pod default/p", "network \"default/a\"", "interface \"net1\"", "plugin \"a\"", cause];
+    let answer = plexus
+        .runtime
+        .add(&target(sandbox, &Pod::new("p").with_networks("a")));
+    let parts = [
+        "ADD pod default/p",
+        "network \"default/a\"",
+        "interface \"net1\"",
+        "plugin \"a\"",
+        cause,
+    ];
     expect(&answer, code, &parts);
-    assert_eq!(plexus.calls()[2..], ["DEL a net1", "DEL main eth0"], "{cause}");
+    assert_eq!(
+        plexus.calls()[2..],
+        ["DEL a net1", "DEL main eth0"],
+        "{cause}"
+    );
     plexus.assert_nothing_left(sandbox);
     answer
 }
@@ -91,18 +151,35 @@ fn plugins_that_fail() {
     let print = |text: &str| Step::Stdout(text.into());
     for (steps, code, cause) in [
         (vec![print("garbage"), Step::Exit(3)], 101, "exit status 3"),
-        (vec![Step::Stderr("boom".into()), Step::Exit(1)], 101, "boom"),
+        (
+            vec![Step::Stderr("boom".into()), Step::Exit(1)],
+            101,
+            "boom",
+        ),
         (vec![Step::Exit(1)], 101, "exit status 1"),
         (vec![Step::Exit(0)], 6, "no result"),
         (vec![print("{\"cniVersion\": \"9.9.9\"}")], 1, "9.9.9"),
-        (vec![print("{\"ips\": [{\"address\": \"10.0.0.300/24\"}]}")], 6, "10.0.0.300"),
+        (
+            vec![print("{\"ips\": [{\"address\": \"10.0.0.300/24\"}]}")],
+            6,
+            "10.0.0.300",
+        ),
         (vec![Step::Signal(9)], 101, "SIGKILL"),
         (vec![Step::Signal(15)], 101, "SIGTERM"),
     ] {
         misbehave(&plexus, &sandbox, steps, code, cause);
     }
-    let answer = misbehave(&plexus, &sandbox, vec![print("garbage")], 6, "the result cannot be read");
-    assert!(answer.stdout.contains("it printed \\\"garbage\\\""), "{answer:?}");
+    let answer = misbehave(
+        &plexus,
+        &sandbox,
+        vec![print("garbage")],
+        6,
+        "the result cannot be read",
+    );
+    assert!(
+        answer.stdout.contains("it printed \\\"garbage\\\""),
+        "{answer:?}"
+    );
 }
 
 #[test]
@@ -120,7 +197,13 @@ fn a_plugin_that_hangs_with_its_child() {
     let node = node!();
     let plexus = Plexus::configured(&node, json!({"pluginTimeout": "800ms"}));
     let sandbox = node.sandbox("pod");
-    misbehave(&plexus, &sandbox, vec![Step::HoldOutput, Step::Hang], 11, "longer than");
+    misbehave(
+        &plexus,
+        &sandbox,
+        vec![Step::HoldOutput, Step::Hang],
+        11,
+        "longer than",
+    );
 }
 
 #[test]
@@ -138,7 +221,10 @@ fn a_plugin_that_leaves_a_child_behind_does_not_block() {
     rows!("R-049");
     let node = node!();
     let plexus = Plexus::start(&node);
-    plexus.network("a", &attaches().on("ADD", [Step::Link("bridge".into()), Step::HoldOutput]));
+    plexus.network(
+        "a",
+        &attaches().on("ADD", [Step::Link("bridge".into()), Step::HoldOutput]),
+    );
     let (_, target) = plexus.attached("p", "a");
     plexus.runtime.del(&target).expect_silence();
 }
@@ -151,15 +237,28 @@ fn plugins_that_cannot_be_executed() {
     plexus.network("a", &attaches());
     let (sandbox, target) = plexus.sandbox("p", "a");
     let plugin = node.bin_dir().join("a");
-    let parts = ["ADD pod default/p", "network \"default/a\"", "interface \"net1\"", "plugin \"a\""];
-    for (content, mode, ran) in [("x", 0o644, false), ("not a program", 0o755, true), ("#!/not/there\n", 0o755, true)] {
+    let parts = [
+        "ADD pod default/p",
+        "network \"default/a\"",
+        "interface \"net1\"",
+        "plugin \"a\"",
+    ];
+    for (content, mode, ran) in [
+        ("x", 0o644, false),
+        ("not a program", 0o755, true),
+        ("#!/not/there\n", 0o755, true),
+    ] {
         let _ = fs::remove_file(&plugin);
         fs::write(&plugin, content).expect("it can be written");
         fs::set_permissions(&plugin, fs::Permissions::from_mode(mode)).expect("it is ours");
         node.forget_calls();
         expect(&plexus.runtime.add(&target), 102, &parts);
         // What could not be started needs no DEL, and gets none.
-        let expected: &[&str] = if ran { &["ADD main eth0", "DEL main eth0"] } else { &[] };
+        let expected: &[&str] = if ran {
+            &["ADD main eth0", "DEL main eth0"]
+        } else {
+            &[]
+        };
         assert_eq!(plexus.calls(), expected, "{content}");
         plexus.assert_nothing_left(&sandbox);
     }
@@ -181,10 +280,19 @@ fn annotations_that_cannot_be_read() {
         ("a,,b", vec!["empty"]),
         ("a,", vec!["empty"]),
         ("a@sixteen-bytes-xx", vec!["15 bytes"]),
-        ("[{\"name\": \"a\"}, {\"name\": \"a\", \"interface\": \"sixteen-bytes-xx\"}]", vec!["15 bytes"]),
-        ("[{\"name\": \"a\"}, {\"name\": \"a\", \"mac\": \"zz:00\"}]", vec!["\"mac\"", "zz:00"]),
+        (
+            "[{\"name\": \"a\"}, {\"name\": \"a\", \"interface\": \"sixteen-bytes-xx\"}]",
+            vec!["15 bytes"],
+        ),
+        (
+            "[{\"name\": \"a\"}, {\"name\": \"a\", \"mac\": \"zz:00\"}]",
+            vec!["\"mac\"", "zz:00"],
+        ),
         ("[{\"name\": \"a\"}, {\"name\": 5}]", vec!["\"name\""]),
-        ("[{\"name\": \"a\", \"default-route\": [\"gateway.example\"]}]", vec!["default-route", "gateway.example"]),
+        (
+            "[{\"name\": \"a\", \"default-route\": [\"gateway.example\"]}]",
+            vec!["default-route", "gateway.example"],
+        ),
         ("{\"name\": \"a\"}", vec!["list"]),
         ("[{\"name\": \"a\"", vec!["JSON"]),
     ]
@@ -211,11 +319,26 @@ fn names_that_are_taken() {
     plexus.networks(&["a", "b"]);
     let sandbox = node.sandbox("pod");
     sandbox.ip("link add there type bridge");
-    for (annotation, ifname) in
-        [("a@eth0", "eth0"), ("a@lo", "lo"), ("a@x0,b@x0", "x0"), ("a@net2,b", "net2"), ("a@there", "there")]
-    {
-        let answer = plexus.runtime.add(&target(&sandbox, &Pod::new("p").with_networks(annotation)));
-        expect(&answer, 103, &["ADD pod default/p", " interface ", &format!("{ifname:?}"), "taken"]);
+    for (annotation, ifname) in [
+        ("a@eth0", "eth0"),
+        ("a@lo", "lo"),
+        ("a@x0,b@x0", "x0"),
+        ("a@net2,b", "net2"),
+        ("a@there", "there"),
+    ] {
+        let answer = plexus
+            .runtime
+            .add(&target(&sandbox, &Pod::new("p").with_networks(annotation)));
+        expect(
+            &answer,
+            103,
+            &[
+                "ADD pod default/p",
+                " interface ",
+                &format!("{ifname:?}"),
+                "taken",
+            ],
+        );
         assert_eq!(plexus.calls(), [""; 0], "{annotation}");
     }
     sandbox.ip("link del there");
@@ -235,12 +358,21 @@ fn sandboxes_that_are_none() {
     let target = target(&sandbox, &Pod::new("p"));
     for netns in [&file, &dangling, &node.scratch().to_owned()] {
         let netns = netns.to_str().expect("it is text");
-        let answer = plexus.runtime.add(&target.clone().with_env("CNI_NETNS", Some(netns)));
+        let answer = plexus
+            .runtime
+            .add(&target.clone().with_env("CNI_NETNS", Some(netns)));
         expect(&answer, 4, &["ADD pod default/p", "CNI_NETNS", netns]);
     }
     for (own, code) in [(None, 4), (Some("yes"), 4), (Some("0"), 4)] {
-        let own = target.clone().with_env("CNI_NETNS", Some("/proc/self/ns/net")).with_env("CNI_NETNS_OVERRIDE", own);
-        expect(&plexus.runtime.add(&own), code, &["CNI_NETNS", "/proc/self/ns/net"]);
+        let own = target
+            .clone()
+            .with_env("CNI_NETNS", Some("/proc/self/ns/net"))
+            .with_env("CNI_NETNS_OVERRIDE", own);
+        expect(
+            &plexus.runtime.add(&own),
+            code,
+            &["CNI_NETNS", "/proc/self/ns/net"],
+        );
     }
     assert_eq!(plexus.calls(), [""; 0]);
     plexus.assert_nothing_left(&sandbox);
@@ -248,7 +380,9 @@ fn sandboxes_that_are_none() {
 
 #[test]
 fn calls_that_are_none() {
-    rows!("P-001", "P-003", "P-006", "P-008", "P-016", "P-018", "P-030", "P-032", "P-034", "P-063");
+    rows!(
+        "P-001", "P-003", "P-006", "P-008", "P-016", "P-018", "P-030", "P-032", "P-034", "P-063"
+    );
     let node = node!();
     let plexus = Plexus::start(&node);
     let (sandbox, good) = plexus.sandbox("p", "");
@@ -259,11 +393,23 @@ fn calls_that_are_none() {
         (with("CNI_CONTAINERID", Some("..")), "\"..\""),
         (with("CNI_CONTAINERID", Some("../x")), "\"../x\""),
         (with("CNI_NETNS", Some("")), "CNI_NETNS"),
-        (with("CNI_IFNAME", Some("sixteen-bytes-xx")), "\"sixteen-bytes-xx\""),
+        (
+            with("CNI_IFNAME", Some("sixteen-bytes-xx")),
+            "\"sixteen-bytes-xx\"",
+        ),
         (with("CNI_IFNAME", Some("a/b")), "\"a/b\""),
         (with("CNI_ARGS", Some("nonsense")), "\"nonsense\""),
-        (Target { pod: None, ..good.clone() }, "K8S_POD_NAME"),
-        (with("CNI_ARGS", Some("K8S_POD_NAME=p")), "K8S_POD_NAMESPACE"),
+        (
+            Target {
+                pod: None,
+                ..good.clone()
+            },
+            "K8S_POD_NAME",
+        ),
+        (
+            with("CNI_ARGS", Some("K8S_POD_NAME=p")),
+            "K8S_POD_NAMESPACE",
+        ),
     ] {
         let answer = plexus.runtime.add(&target);
         let msg = answer.expect_code(4);
@@ -275,23 +421,41 @@ fn calls_that_are_none() {
         ("CNI_IFNAME", "eth0"),
         ("CNI_ARGS", "K8S_POD_NAMESPACE=default;K8S_POD_NAME=p"),
     ];
-    let env = env.map(|(key, value)| (key.to_owned(), Some(value.to_owned()))).into();
+    let env = env
+        .map(|(key, value)| (key.to_owned(), Some(value.to_owned())))
+        .into();
     for (stdin, code, part) in [
         ("{", 6, "JSON"),
         ("", 6, "JSON"),
         ("[]", 6, "JSON"),
         ("{\"cniVersion\": \"1.1.0\"}", 7, "name"),
         ("{\"cniVersion\": \"1.1.0\", \"name\": \"a/b\"}", 7, "a/b"),
-        ("{\"cniVersion\": \"1.2.0\", \"name\": \"plexus\"}", 1, "1.2.0"),
-        ("{\"cniVersion\": \"1.1.0\", \"name\": \"plexus\", \"addTimeout\": \"soon\"}", 2, "addTimeout"),
-        ("{\"cniVersion\": \"1.1.0\", \"name\": \"plexus\", \"runtimeConfig\": 5}", 7, "runtimeConfig"),
+        (
+            "{\"cniVersion\": \"1.2.0\", \"name\": \"plexus\"}",
+            1,
+            "1.2.0",
+        ),
+        (
+            "{\"cniVersion\": \"1.1.0\", \"name\": \"plexus\", \"addTimeout\": \"soon\"}",
+            2,
+            "addTimeout",
+        ),
+        (
+            "{\"cniVersion\": \"1.1.0\", \"name\": \"plexus\", \"runtimeConfig\": 5}",
+            7,
+            "runtimeConfig",
+        ),
     ] {
         let answer = plexus.runtime.execute_raw("ADD", &env, stdin.into()).wait();
         let msg = answer.expect_code(code);
         assert!(msg.contains(part) && !msg.contains('\n'), "{part}: {msg}");
     }
     let large = json!({"cniVersion": "1.1.0", "name": "plexus", "note": "x".repeat(4 << 20)});
-    plexus.runtime.execute("ADD", &env, &large).wait().expect_code(6);
+    plexus
+        .runtime
+        .execute("ADD", &env, &large)
+        .wait()
+        .expect_code(6);
     assert_eq!(plexus.calls(), [""; 0]);
     plexus.assert_nothing_left(&sandbox);
 }
@@ -327,7 +491,10 @@ fn a_pod_that_cannot_be_called_so() {
         plexus.assert_nothing_left(&sandbox);
     }
     let log = plexus.daemon.log();
-    assert!(!log.lines().any(|line| line.starts_with("ERROR forged")) && log.contains("forged"), "{log}");
+    assert!(
+        !log.lines().any(|line| line.starts_with("ERROR forged")) && log.contains("forged"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -337,7 +504,11 @@ fn a_pod_that_is_not_known() {
     let plexus = Plexus::configured(&node, json!({"lookupWait": "10ms"}));
     let runtime = runtime(&node, json!({"capabilities": null}));
     let (sandbox, target) = plexus.sandbox("p", "");
-    expect(&runtime.add(&target), 11, &["ADD pod default/p", "not known"]);
+    expect(
+        &runtime.add(&target),
+        11,
+        &["ADD pod default/p", "not known"],
+    );
     plexus.assert_nothing_left(&sandbox);
 }
 
@@ -349,13 +520,30 @@ fn secrets_are_not_told() {
     plexus.network("a", &Script::new());
     for (name, config) in [
         ("broken", "{\"token\": \"s3cret\", \"type\": \"a\",,}"),
-        ("wrong", "{\"token\": \"s3cret\", \"cniVersion\": \"1.0.0\", \"type\": 5}"),
-        ("missing", "{\"token\": \"s3cret\", \"cniVersion\": \"1.0.0\", \"type\": \"not-there\"}"),
+        (
+            "wrong",
+            "{\"token\": \"s3cret\", \"cniVersion\": \"1.0.0\", \"type\": 5}",
+        ),
+        (
+            "missing",
+            "{\"token\": \"s3cret\", \"cniVersion\": \"1.0.0\", \"type\": \"not-there\"}",
+        ),
     ] {
-        plexus.manifests.definition_in("default", name, Some(config));
+        plexus
+            .manifests
+            .definition_in("default", name, Some(config));
         let sandbox = node.sandbox(name);
-        let answer = plexus.runtime.add(&target(&sandbox, &Pod::new("p").with_networks(name)));
-        assert!(!answer.ok() && !answer.stdout.contains("s3cret") && !answer.stderr.contains("s3cret"), "{answer:?}");
+        let answer = plexus
+            .runtime
+            .add(&target(&sandbox, &Pod::new("p").with_networks(name)));
+        assert!(
+            !answer.ok() && !answer.stdout.contains("s3cret") && !answer.stderr.contains("s3cret"),
+            "{answer:?}"
+        );
     }
-    assert!(!plexus.daemon.log().contains("s3cret"), "{}", plexus.daemon.log());
+    assert!(
+        !plexus.daemon.log().contains("s3cret"),
+        "{}",
+        plexus.daemon.log()
+    );
 }

@@ -22,9 +22,15 @@ fn every_attachment_is_asked_with_what_it_was_added_with() {
     let calls = node.calls();
     let summaries: Vec<_> = calls.iter().map(Call::summary).collect();
     let order = ["main eth0", "a net1", "a x0"];
-    let expected = [("ADD", order), ("CHECK", order), ("DEL", ["a x0", "a net1", "main eth0"])];
-    let expected: Vec<_> =
-        expected.iter().flat_map(|(verb, order)| order.iter().map(move |of| format!("{verb} {of}"))).collect();
+    let expected = [
+        ("ADD", order),
+        ("CHECK", order),
+        ("DEL", ["a x0", "a net1", "main eth0"]),
+    ];
+    let expected: Vec<_> = expected
+        .iter()
+        .flat_map(|(verb, order)| order.iter().map(move |of| format!("{verb} {of}")))
+        .collect();
     assert_eq!(summaries, expected);
     for (index, add) in calls[..3].iter().enumerate() {
         for call in [&calls[3 + index], &calls[8 - index]] {
@@ -35,7 +41,10 @@ fn every_attachment_is_asked_with_what_it_was_added_with() {
             };
             assert_eq!(without_verb(call), without_verb(add), "{}", call.summary());
             let mut config = call.config();
-            let result = config.as_object_mut().and_then(|config| config.remove("prevResult")).expect("prevResult");
+            let result = config
+                .as_object_mut()
+                .and_then(|config| config.remove("prevResult"))
+                .expect("prevResult");
             assert_eq!(result["interfaces"][0]["name"], add.env("CNI_IFNAME"));
             assert_eq!(config, add.config(), "{}", call.summary());
         }
@@ -49,11 +58,13 @@ fn the_first_that_fails_is_the_answer() {
     let plexus = Plexus::start(&node);
     plexus.networks(&["a", "b"]);
     let (_, target) = plexus.attached("p", "a,b");
-    node.plugin("a", &attaches().fails("CHECK", 120, "the lease is another's"));
+    node.plugin(
+        "a",
+        &attaches().fails("CHECK", 120, "the lease is another's"),
+    );
     node.forget_calls();
     let answer = plexus.runtime.check(&target);
-    let expected =
-        "CHECK pod default/p: network \"default/a\" interface \"net1\": plugin \"a\": the lease is another's";
+    let expected = "CHECK pod default/p: network \"default/a\" interface \"net1\": plugin \"a\": the lease is another's";
     assert_eq!(answer.expect_code(120), expected);
     assert_eq!(plexus.calls(), ["CHECK main eth0", "CHECK a net1"]);
 }
@@ -66,7 +77,10 @@ fn what_is_gone_is_missed_whatever_the_plugins_say() {
     plexus.network("a", &attaches());
     let (sandbox, target) = plexus.attached("p", "a");
     sandbox.ip("link del net1");
-    plexus.runtime.check(&target).expect_error(108, &["net1", "default/a", "default/p"]);
+    plexus
+        .runtime
+        .check(&target)
+        .expect_error(108, &["net1", "default/a", "default/p"]);
 }
 
 #[test]
@@ -76,7 +90,10 @@ fn a_network_may_be_left_out() {
     let plexus = Plexus::start(&node);
     for (name, config) in [
         ("old", json!({"cniVersion": "0.3.1", "type": "old"})),
-        ("blind", json!({"cniVersion": "1.0.0", "disableCheck": true, "plugins": [{"type": "blind"}]})),
+        (
+            "blind",
+            json!({"cniVersion": "1.0.0", "disableCheck": true, "plugins": [{"type": "blind"}]}),
+        ),
         ("new", json!({"cniVersion": "1.0.0", "type": "new"})),
     ] {
         node.plugin(name, &attaches());
@@ -97,7 +114,10 @@ fn what_is_not_attached_fails_without_a_plugin() {
     let node = node!();
     let plexus = Plexus::start(&node);
     let (_, target) = plexus.sandbox("p", "");
-    plexus.runtime.check(&target).expect_error(108, &["default/p", "eth0"]);
+    plexus
+        .runtime
+        .check(&target)
+        .expect_error(108, &["default/p", "eth0"]);
     plexus.runtime.add(&target).result();
     plexus.runtime.del(&target).expect_silence();
     node.forget_calls();
@@ -111,7 +131,9 @@ fn a_result_in_an_older_version_serves() {
     let node = node!();
     let plexus = Plexus::start(&node);
     node.plugin("a", &attaches());
-    plexus.manifests.definition("a", &json!({"cniVersion": "0.4.0", "type": "a"}));
+    plexus
+        .manifests
+        .definition("a", &json!({"cniVersion": "0.4.0", "type": "a"}));
     let runtime = runtime(&node, json!({"cniVersion": "0.4.0"}));
     let (_, target) = plexus.sandbox("p", "a");
     runtime.add(&target).result();

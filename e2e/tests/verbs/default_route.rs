@@ -13,11 +13,18 @@ use crate::plexus::{Plexus, attaches, target, write};
 
 /// The default routes as `family gateway interface`.
 fn defaults(sandbox: &Sandbox<'_>) -> BTreeSet<String> {
-    let routes = sandbox.routes().into_iter().filter(|route| route.dst == "default");
+    let routes = sandbox
+        .routes()
+        .into_iter()
+        .filter(|route| route.dst == "default");
     routes
         .map(|route| {
             let gateway = route.gateway.unwrap_or_default();
-            format!("{} {gateway} {}", if gateway.contains(':') { 6 } else { 4 }, route.dev.unwrap_or_default())
+            format!(
+                "{} {gateway} {}",
+                if gateway.contains(':') { 6 } else { 4 },
+                route.dev.unwrap_or_default()
+            )
         })
         .collect()
 }
@@ -25,9 +32,15 @@ fn defaults(sandbox: &Sandbox<'_>) -> BTreeSet<String> {
 /// The gateways of the default routes of a result, or of an entry of network-status.
 fn gateways(result: &Value) -> BTreeSet<String> {
     let routes = result["routes"].as_array().cloned().unwrap_or_default();
-    let defaults = routes.iter().filter(|route| route["dst"] == "0.0.0.0/0" || route["dst"] == "::/0");
+    let defaults = routes
+        .iter()
+        .filter(|route| route["dst"] == "0.0.0.0/0" || route["dst"] == "::/0");
     let of_routes = defaults.filter_map(|route| route["gw"].as_str());
-    let of_status = result["gateway"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let of_status = result["gateway"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
     of_routes.chain(of_status).map(str::to_owned).collect()
 }
 
@@ -48,7 +61,10 @@ fn dual_stack<'n>(node: &'n Node, dir: &Path, plugins: &[&str], second: &Value) 
         },
     });
     let default = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge]});
-    let plexus = Plexus::configured(node, json!({"clusterNetwork": write(node, "pods.conflist", &default)}));
+    let plexus = Plexus::configured(
+        node,
+        json!({"clusterNetwork": write(node, "pods.conflist", &default)}),
+    );
     plexus.manifests.definition("second", second);
     plexus
 }
@@ -74,16 +90,38 @@ fn expect(plexus: &Plexus<'_>, pod: &Pod, expected: &[&str]) {
     answer.result();
     assert_eq!(defaults(&sandbox), set(expected), "{}", pod.name);
     let of = |ifname: &str| -> BTreeSet<String> {
-        let own = expected.iter().filter(|route| route.ends_with(&format!(" {ifname}")));
-        own.filter_map(|route| route.split(' ').nth(1)).map(str::to_owned).collect()
+        let own = expected
+            .iter()
+            .filter(|route| route.ends_with(&format!(" {ifname}")));
+        own.filter_map(|route| route.split(' ').nth(1))
+            .map(str::to_owned)
+            .collect()
     };
-    assert_eq!(gateways(answer.result()), of("eth0"), "{}: {answer:?}", pod.name);
-    for entry in plexus.status(pod).expect("status").as_array().expect("a list") {
-        assert_eq!(gateways(entry), of(entry["interface"].as_str().expect("a name")), "{}: {entry}", pod.name);
+    assert_eq!(
+        gateways(answer.result()),
+        of("eth0"),
+        "{}: {answer:?}",
+        pod.name
+    );
+    for entry in plexus
+        .status(pod)
+        .expect("status")
+        .as_array()
+        .expect("a list")
+    {
+        assert_eq!(
+            gateways(entry),
+            of(entry["interface"].as_str().expect("a name")),
+            "{}: {entry}",
+            pod.name
+        );
     }
     // Each result once, and once more where its routes have changed.
     let record = plexus.record();
-    let mut results: Vec<_> = record.lines().filter(|line| line.starts_with("{\"added\"")).collect();
+    let mut results: Vec<_> = record
+        .lines()
+        .filter(|line| line.starts_with("{\"added\""))
+        .collect();
     let written = results.len();
     results.sort_unstable();
     results.dedup();
@@ -109,8 +147,16 @@ fn the_default_route_of_a_family_moves_to_who_asks() {
     rows!("K-041", "K-042");
     let dir = or_skip!(plugin_dir(&MACVLAN));
     let pods = [
-        ("v4", r#"[{"name": "second", "default-route": ["10.8.0.9"]}]"#, ["4 10.8.0.9 net1", "6 fd07::1 eth0"]),
-        ("v6", r#"[{"name": "second", "default-route": ["fd08::9"]}]"#, ["4 10.7.0.1 eth0", "6 fd08::9 net1"]),
+        (
+            "v4",
+            r#"[{"name": "second", "default-route": ["10.8.0.9"]}]"#,
+            ["4 10.8.0.9 net1", "6 fd07::1 eth0"],
+        ),
+        (
+            "v6",
+            r#"[{"name": "second", "default-route": ["fd08::9"]}]"#,
+            ["4 10.7.0.1 eth0", "6 fd08::9 net1"],
+        ),
     ];
     with_macvlan(&node!(), &dir, &pods);
 }
@@ -119,12 +165,19 @@ fn the_default_route_of_a_family_moves_to_who_asks() {
 fn both_default_routes_may_move() {
     rows!("K-041", "K-042");
     let dir = or_skip!(plugin_dir(&MACVLAN));
-    let (v4, v6) = (r#""default-route": ["10.8.0.9"]"#, r#""default-route": ["fd08::9"]"#);
+    let (v4, v6) = (
+        r#""default-route": ["10.8.0.9"]"#,
+        r#""default-route": ["fd08::9"]"#,
+    );
     let split = format!(r#"[{{"name": "second", {v6}}}, {{"name": "second", {v4}}}]"#);
     let one = r#"[{"name": "second", "default-route": ["fd08::9", "10.8.0.9"]}]"#;
     let pods = [
         ("one", one, ["4 10.8.0.9 net1", "6 fd08::9 net1"]),
-        ("split", split.as_str(), ["4 10.8.0.9 net2", "6 fd08::9 net1"]),
+        (
+            "split",
+            split.as_str(),
+            ["4 10.8.0.9 net2", "6 fd08::9 net1"],
+        ),
     ];
     with_macvlan(&node!(), &dir, &pods);
 }
@@ -137,7 +190,11 @@ fn nobody_asks_and_nothing_moves() {
     let pods = [
         ("none", r#"[{"name": "second"}]"#, stay),
         // It has no default route to keep, so the others keep theirs.
-        ("empty", r#"[{"name": "second", "default-route": []}]"#, stay),
+        (
+            "empty",
+            r#"[{"name": "second", "default-route": []}]"#,
+            stay,
+        ),
     ];
     with_macvlan(&node!(), &dir, &pods);
 }
@@ -165,7 +222,10 @@ fn other_tables_and_halves_of_the_address_space_stay() {
     let plexus = Plexus::start(&node);
     // What a plugin does by hand, which its result may tell or not.
     let run = |command: &str| {
-        let words: Vec<_> = format!("ip -n pod {command}").split(' ').map(str::to_owned).collect();
+        let words: Vec<_> = format!("ip -n pod {command}")
+            .split(' ')
+            .map(str::to_owned)
+            .collect();
         Step::Run(words)
     };
     let result = json!({
@@ -188,7 +248,11 @@ fn other_tables_and_halves_of_the_address_space_stay() {
         Step::Result(result),
     ];
     node.plugin("main", &attaches().on("ADD", main));
-    let second = [Step::Link("bridge".into()), run("addr add 10.8.0.2/24 dev net1"), run("link set net1 up")];
+    let second = [
+        Step::Link("bridge".into()),
+        run("addr add 10.8.0.2/24 dev net1"),
+        run("link set net1 up"),
+    ];
     plexus.network("a", &attaches().on("ADD", second));
     let sandbox = node.sandbox("pod");
     let pod = Pod::new("p").with_networks(r#"[{"name": "a", "default-route": ["10.8.0.1"]}]"#);
@@ -200,15 +264,28 @@ fn other_tables_and_halves_of_the_address_space_stay() {
     ]);
     assert_eq!(answer.result()["routes"], expected);
     assert_eq!(defaults(&sandbox), set(&["4 10.8.0.1 net1"]));
-    assert!(sandbox.routes().iter().any(|route| route.dst == "0.0.0.0/1" && route.dev.as_deref() == Some("eth0")));
-    let table = sandbox.run(|| ip::command("route show table 100").output()).expect("ip runs");
+    assert!(
+        sandbox
+            .routes()
+            .iter()
+            .any(|route| route.dst == "0.0.0.0/1" && route.dev.as_deref() == Some("eth0"))
+    );
+    let table = sandbox
+        .run(|| ip::command("route show table 100").output())
+        .expect("ip runs");
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     assert!(table.contains("default via 10.7.0.1 dev eth0"), "{table}");
-    assert_eq!(plexus.status(&pod).expect("status")[1]["gateway"], json!(["10.8.0.1"]));
+    assert_eq!(
+        plexus.status(&pod).expect("status")[1]["gateway"],
+        json!(["10.8.0.1"])
+    );
 
     plexus.runtime.check(&target).expect_silence();
     sandbox.ip("route del default");
-    plexus.runtime.check(&target).expect_error(108, &["net1", "default route"]);
+    plexus
+        .runtime
+        .check(&target)
+        .expect_error(108, &["net1", "default route"]);
 }
 
 #[test]

@@ -20,7 +20,11 @@ fn del_may_be_repeated() {
     plexus.assert_nothing_left(&sandbox);
     plexus.runtime.del(&target).expect_silence();
     plexus.runtime.del(&target.without_netns()).expect_silence();
-    assert_eq!(plexus.calls()[2..], ["DEL a net1", "DEL main eth0"], "the others find nothing to do");
+    assert_eq!(
+        plexus.calls()[2..],
+        ["DEL a net1", "DEL main eth0"],
+        "the others find nothing to do"
+    );
 }
 
 #[test]
@@ -33,15 +37,26 @@ fn any_netns_will_do() {
     node.plugin("main", &attaches().on("DEL", []));
     let file = node.scratch().join("file");
     fs::write(&file, "").expect("it can be written");
-    for (name, netns) in
-        [("unset", None), ("empty", Some("")), ("gone", Some("/run/netns/was-here")), ("file", file.to_str())]
-    {
+    for (name, netns) in [
+        ("unset", None),
+        ("empty", Some("")),
+        ("gone", Some("/run/netns/was-here")),
+        ("file", file.to_str()),
+    ] {
         let (_, target) = plexus.attached(name, "a");
         node.forget_calls();
-        plexus.runtime.del(&target.with_env("CNI_NETNS", netns)).expect_silence();
+        plexus
+            .runtime
+            .del(&target.with_env("CNI_NETNS", netns))
+            .expect_silence();
         let calls = node.calls();
         assert_eq!(plexus.calls(), ["DEL a net1", "DEL main eth0"], "{name}");
-        assert!(calls.iter().all(|call| call.env("CNI_NETNS") == netns.unwrap_or_default()), "{name}");
+        assert!(
+            calls
+                .iter()
+                .all(|call| call.env("CNI_NETNS") == netns.unwrap_or_default()),
+            "{name}"
+        );
     }
     assert_eq!(plexus.records(), [""; 0]);
 }
@@ -55,22 +70,51 @@ fn nothing_but_the_ledger_is_needed() {
     let (sandbox, target) = plexus.attached("p", "a");
     let before = plexus.calls_of("ADD");
     // Another pod of that name, another definition, none at all; and a daemon that has just started.
-    plexus.manifests.pod(&Pod { uid: "another".into(), ..Pod::new("p").with_networks("b,b") });
-    plexus.manifests.definition("a", &json!({"cniVersion": "1.0.0", "type": "a", "edited": true}));
+    plexus.manifests.pod(&Pod {
+        uid: "another".into(),
+        ..Pod::new("p").with_networks("b,b")
+    });
+    plexus.manifests.definition(
+        "a",
+        &json!({"cniVersion": "1.0.0", "type": "a", "edited": true}),
+    );
     plexus.daemon.restart();
     plexus.runtime.check(&target).expect_silence();
     plexus.manifests.remove_definition("a");
     plexus.daemon.restart();
-    let anonymous = Target { pod: None, ..target.clone() };
+    let anonymous = Target {
+        pod: None,
+        ..target.clone()
+    };
     plexus.runtime.del(&anonymous).expect_silence();
-    for call in plexus.calls_of("CHECK").iter().chain(&plexus.calls_of("DEL")) {
-        let add = before.iter().find(|add| add.plugin == call.plugin).expect("it was added");
+    for call in plexus
+        .calls_of("CHECK")
+        .iter()
+        .chain(&plexus.calls_of("DEL"))
+    {
+        let add = before
+            .iter()
+            .find(|add| add.plugin == call.plugin)
+            .expect("it was added");
         let mut config = call.config();
         let result = config["prevResult"].take();
-        assert_eq!(result["interfaces"][0]["name"], call.env("CNI_IFNAME"), "{}", call.summary());
-        config.as_object_mut().expect("an object").remove("prevResult");
+        assert_eq!(
+            result["interfaces"][0]["name"],
+            call.env("CNI_IFNAME"),
+            "{}",
+            call.summary()
+        );
+        config
+            .as_object_mut()
+            .expect("an object")
+            .remove("prevResult");
         assert_eq!(config, add.config(), "{}", call.summary());
-        assert_eq!(call.env("CNI_ARGS"), add.env("CNI_ARGS"), "{}", call.summary());
+        assert_eq!(
+            call.env("CNI_ARGS"),
+            add.env("CNI_ARGS"),
+            "{}",
+            call.summary()
+        );
     }
     assert_eq!(plexus.calls()[4..], ["DEL a net1", "DEL main eth0"]);
     plexus.assert_nothing_left(&sandbox);
@@ -90,7 +134,11 @@ fn del_of_a_refused_interface_spares_the_others_of_the_container() {
     // As a runtime does after an ADD that failed. The daemon may not remember that it has refused it.
     plexus.daemon.restart();
     plexus.runtime.del(&second).expect_silence();
-    assert_eq!(plexus.calls()[2..], ["DEL main eth1"], "net1 is the first one's");
+    assert_eq!(
+        plexus.calls()[2..],
+        ["DEL main eth1"],
+        "net1 is the first one's"
+    );
     plexus.runtime.check(&first).expect_silence();
     plexus.runtime.del(&first).expect_silence();
     assert_eq!(plexus.records(), [""; 0]);
@@ -106,7 +154,11 @@ fn del_of_what_was_refused_leaves_another_s_link_alone() {
     plexus.runtime.add(&target).expect_code(103);
     plexus.runtime.del(&target).expect_silence();
     assert!(sandbox.link("net1").is_some());
-    assert_eq!(plexus.calls(), [""; 0], "nothing has run that could be undone");
+    assert_eq!(
+        plexus.calls(),
+        [""; 0],
+        "nothing has run that could be undone"
+    );
 }
 
 #[test]
@@ -127,7 +179,10 @@ fn the_status_of_a_newer_sandbox_stays() {
     let plexus = Plexus::start(&node);
     let pod = Pod::new("p");
     let [old, new] = ["10.1.0.2", "10.1.0.3"].map(|address| {
-        let add = [Step::Link("bridge".into()), Step::result(&format!("{address}/24"), "")];
+        let add = [
+            Step::Link("bridge".into()),
+            Step::result(&format!("{address}/24"), ""),
+        ];
         node.plugin("main", &attaches().on("ADD", add));
         let target = target(&node.sandbox(address), &pod);
         plexus.runtime.add(&target).result();
@@ -135,7 +190,10 @@ fn the_status_of_a_newer_sandbox_stays() {
     });
     // The pod's sandbox was made anew before the old one was gone.
     plexus.runtime.del(&old).expect_silence();
-    assert_eq!(plexus.status(&pod).expect("it stays")[0]["ips"][0], "10.1.0.3");
+    assert_eq!(
+        plexus.status(&pod).expect("it stays")[0]["ips"][0],
+        "10.1.0.3"
+    );
     plexus.runtime.del(&new).expect_silence();
     assert_eq!(plexus.status(&pod), None);
 }
@@ -147,22 +205,31 @@ fn all_are_tried_and_what_failed_is_kept() {
     let plexus = Plexus::start(&node);
     plexus.networks(&["a", "b"]);
     let (sandbox, target) = plexus.attached("p", "a,b");
-    node.plugin("a", &attaches().fails("DEL", 120, "the switch does not answer"));
+    node.plugin(
+        "a",
+        &attaches().fails("DEL", 120, "the switch does not answer"),
+    );
     for _ in 0..2 {
         node.forget_calls();
         let answer = plexus.runtime.del(&target);
-        let expected =
-            "DEL pod default/p: network \"default/a\" interface \"net1\": plugin \"a\": the switch does not answer";
+        let expected = "DEL pod default/p: network \"default/a\" interface \"net1\": plugin \"a\": the switch does not answer";
         assert_eq!(answer.expect_code(120), expected);
         assert_eq!(plexus.records().len(), 1);
     }
-    assert_eq!(plexus.calls(), ["DEL a net1"], "the second time only what is left");
+    assert_eq!(
+        plexus.calls(),
+        ["DEL a net1"],
+        "the second time only what is left"
+    );
     node.plugin("a", &attaches());
     node.forget_calls();
     plexus.runtime.del(&target).expect_silence();
     let calls = node.calls();
     assert_eq!(plexus.calls(), ["DEL a net1"]);
-    assert_eq!(calls[0].config()["prevResult"]["interfaces"][0]["name"], "net1");
+    assert_eq!(
+        calls[0].config()["prevResult"]["interfaces"][0]["name"],
+        "net1"
+    );
     plexus.assert_nothing_left(&sandbox);
 }
 
@@ -180,7 +247,10 @@ fn several_failures_are_told_together() {
     let expected = "DEL pod default/p: network \"default/a\" interface \"net1\": plugin \"a\": no switch; \
                     network \"pods\" interface \"eth0\": plugin \"main\": no time";
     assert_eq!(answer.expect_code(120), expected);
-    assert_eq!(plexus.calls(), ["DEL b net2", "DEL a net1", "DEL main eth0"]);
+    assert_eq!(
+        plexus.calls(),
+        ["DEL b net2", "DEL a net1", "DEL main eth0"]
+    );
 }
 
 #[test]
@@ -192,7 +262,10 @@ fn a_plugin_that_is_missing_blocks_its_own_attachment_alone() {
     let (sandbox, target) = plexus.attached("p", "a");
     let (plugin, away) = (node.bin_dir().join("a"), node.scratch().join("a"));
     fs::rename(&plugin, &away).expect("it can be moved");
-    plexus.runtime.del(&target).expect_error(102, &["\"a\"", "net1"]);
+    plexus
+        .runtime
+        .del(&target)
+        .expect_error(102, &["\"a\"", "net1"]);
     assert!(sandbox.link("eth0").is_none() && sandbox.link("net1").is_some());
     fs::rename(&away, &plugin).expect("it can be moved");
     plexus.runtime.del(&target).expect_silence();
@@ -209,15 +282,26 @@ fn no_error_reads_like_success() {
     let answer = plexus.runtime.del(&target);
     answer.expect_code(120);
     let text = answer.stdout.to_lowercase();
-    assert!(!text.contains("not found") && !text.contains("no such file"), "{text}");
+    assert!(
+        !text.contains("not found") && !text.contains("no such file"),
+        "{text}"
+    );
     // Whoever talks to the socket without our shim sees the same.
     let config = json!({"cniVersion": "1.1.0", "name": "plexus", "type": "plexus"}).to_string();
     let env = json!({"CNI_COMMAND": "DEL", "CNI_CONTAINERID": sandbox.id(), "CNI_IFNAME": "eth0"});
     let env = serde_json::from_value(env).expect("strings");
-    let body = serde_json::to_vec(&Request { env, config: config.into(), at: None }).expect("a request is JSON");
+    let body = serde_json::to_vec(&Request {
+        env,
+        config: config.into(),
+        at: None,
+    })
+    .expect("a request is JSON");
     let reply = plexus.daemon.post("/cni", &body).expect("an answer");
     let text = reply.body.to_lowercase();
-    assert!(reply.status == 400 && !text.contains("not found") && !text.contains("no such file"), "{reply:?}");
+    assert!(
+        reply.status == 400 && !text.contains("not found") && !text.contains("no such file"),
+        "{reply:?}"
+    );
 }
 
 #[test]
@@ -228,14 +312,20 @@ fn a_record_without_a_result_is_deleted_without_it() {
     let (sandbox, target) = plexus.attached("p", "");
     plexus.daemon.stop();
     let record = plexus.record();
-    let kept: Vec<_> = record.lines().filter(|line| !line.starts_with("{\"added\"")).collect();
+    let kept: Vec<_> = record
+        .lines()
+        .filter(|line| !line.starts_with("{\"added\""))
+        .collect();
     assert!(kept.len() < record.lines().count(), "{record}");
     plexus.write_record(&(kept.join("\n") + "\n"));
     plexus.daemon.restart();
     plexus.runtime.check(&target).expect_error(108, &["result"]);
     plexus.runtime.del(&target).expect_silence();
     let calls = plexus.calls_of("DEL");
-    assert_eq!((calls.len(), calls[0].config().get("prevResult")), (1, None));
+    assert_eq!(
+        (calls.len(), calls[0].config().get("prevResult")),
+        (1, None)
+    );
     plexus.assert_nothing_left(&sandbox);
 }
 
@@ -244,9 +334,12 @@ fn a_damaged_record_does_not_block() {
     rows!("P-090", "R-086");
     let node = node!();
     let mut plexus = Plexus::start(&node);
-    for (name, damage) in
-        [("cut", "{\"planned\": {\"format\": 1, \"cont\n"), ("other", "[]\n"), ("empty", ""), ("zeros", "\0\0\0\0\n")]
-    {
+    for (name, damage) in [
+        ("cut", "{\"planned\": {\"format\": 1, \"cont\n"),
+        ("other", "[]\n"),
+        ("empty", ""),
+        ("zeros", "\0\0\0\0\n"),
+    ] {
         let (_, target) = plexus.attached(name, "");
         plexus.daemon.stop();
         plexus.write_record(damage);
@@ -255,7 +348,11 @@ fn a_damaged_record_does_not_block() {
         assert!(!answer.ok(), "{name}: {answer:?}");
         node.forget_calls();
         plexus.runtime.del(&target).expect_silence();
-        assert_eq!(plexus.calls(), ["DEL main eth0"], "{name}: the default network is known all the same");
+        assert_eq!(
+            plexus.calls(),
+            ["DEL main eth0"],
+            "{name}: the default network is known all the same"
+        );
         assert_eq!(plexus.records(), [""; 0], "{name}");
     }
 }
@@ -287,7 +384,10 @@ fn an_unknown_container_is_deleted_as_far_as_it_is_known() {
     let mut plexus = Plexus::start(&node);
     plexus.network("a", &attaches());
     plexus.manifests.pod(&Pod::new("known").with_networks("a"));
-    plexus.manifests.pod(&Pod { uid: "another".into(), ..Pod::new("replaced").with_networks("a") });
+    plexus.manifests.pod(&Pod {
+        uid: "another".into(),
+        ..Pod::new("replaced").with_networks("a")
+    });
     plexus.daemon.restart();
     let runtime = runtime(&node, json!({"capabilities": null}));
     for (name, expected) in [
@@ -296,21 +396,31 @@ fn an_unknown_container_is_deleted_as_far_as_it_is_known() {
         ("unknown", vec!["DEL main eth0"]),
     ] {
         node.forget_calls();
-        runtime.del(&plexus.target(&Pod::new(name))).expect_silence();
+        runtime
+            .del(&plexus.target(&Pod::new(name)))
+            .expect_silence();
         assert_eq!(plexus.calls(), expected, "{name}");
     }
     // A plugin that cannot do it is no reason to hold the pod.
     node.plugin("main", &Script::new().fails("DEL", 7, "what is this?"));
-    runtime.del(&plexus.target(&Pod::new("hopeless"))).expect_silence();
+    runtime
+        .del(&plexus.target(&Pod::new("hopeless")))
+        .expect_silence();
 }
 
 #[test]
 fn a_del_that_keeps_failing_lets_the_pod_go() {
     rows!("R-090", "R-067");
     let node = node!();
-    let plexus = Plexus::configured(&node, json!({"orphanAfter": "1ms", "recoveryInterval": "20ms"}));
+    let plexus = Plexus::configured(
+        &node,
+        json!({"orphanAfter": "1ms", "recoveryInterval": "20ms"}),
+    );
     let (sandbox, target) = plexus.attached("p", "");
-    node.plugin("main", &attaches().fails("DEL", 120, "the switch does not answer"));
+    node.plugin(
+        "main",
+        &attaches().fails("DEL", 120, "the switch does not answer"),
+    );
     // Recovery tries as well, so the third failure may be its own.
     let mut failures = 0;
     while !plexus.runtime.del(&target).ok() {
@@ -330,9 +440,15 @@ fn a_del_that_keeps_failing_lets_the_pod_go() {
 #[test]
 fn the_first_failures_are_shown_to_the_runtime() {
     let node = node!();
-    let plexus = Plexus::configured(&node, json!({"orphanAfter": "1h", "recoveryInterval": "1h"}));
+    let plexus = Plexus::configured(
+        &node,
+        json!({"orphanAfter": "1h", "recoveryInterval": "1h"}),
+    );
     let (_, target) = plexus.attached("p", "");
-    node.plugin("main", &attaches().fails("DEL", 120, "the switch does not answer"));
+    node.plugin(
+        "main",
+        &attaches().fails("DEL", 120, "the switch does not answer"),
+    );
     for _ in 0..5 {
         plexus.runtime.del(&target).expect_code(120);
     }
@@ -367,7 +483,10 @@ fn a_del_that_hangs_does_not_starve_the_others() {
     node.plugin("b", &attaches().on("DEL", [Step::Hang]));
     node.forget_calls();
     plexus.runtime.del(&target).expect_error(11, &["net2"]);
-    assert_eq!(plexus.calls(), ["DEL b net2", "DEL a net1", "DEL main eth0"]);
+    assert_eq!(
+        plexus.calls(),
+        ["DEL b net2", "DEL a net1", "DEL main eth0"]
+    );
     let left: Vec<_> = sandbox.links().into_iter().map(|link| link.name).collect();
     assert_eq!(left, ["lo", "net2"]);
 }

@@ -18,9 +18,16 @@ fn remember(id: &str) {
     let main = json!({"cniVersion": "1.0.0", "name": "pods", "type": MAIN});
     let cached = json!({"kind": "cniCacheV1", "containerId": id, "config": encoded(&main)});
     fs::create_dir_all(format!("{MULTUS}/results")).expect("a directory");
-    fs::write(format!("{MULTUS}/{id}"), json!([{"Name": "pods", "Bytes": encoded(&main)}]).to_string())
-        .expect("a file");
-    fs::write(format!("{MULTUS}/results/pods-{id}-eth0"), cached.to_string()).expect("a file");
+    fs::write(
+        format!("{MULTUS}/{id}"),
+        json!([{"Name": "pods", "Bytes": encoded(&main)}]).to_string(),
+    )
+    .expect("a file");
+    fs::write(
+        format!("{MULTUS}/results/pods-{id}-eth0"),
+        cached.to_string(),
+    )
+    .expect("a file");
 }
 
 fn encoded(value: &Value) -> String {
@@ -58,27 +65,49 @@ fn a_pod_that_multus_attached_is_checked_and_deleted_with_what_it_was_added_with
     });
     let target = target(&sandbox, &pod);
     plexus.runtime.check(&target).expect_silence();
-    assert_eq!(plexus.calls(), [format!("CHECK {MAIN} eth0"), "CHECK lan net1".to_owned()]);
-    assert!(node.run(|| fs::exists(format!("{MULTUS}/{id}")).is_ok_and(|there| there)), "CHECK changes nothing");
+    assert_eq!(
+        plexus.calls(),
+        [format!("CHECK {MAIN} eth0"), "CHECK lan net1".to_owned()]
+    );
+    assert!(
+        node.run(|| fs::exists(format!("{MULTUS}/{id}")).is_ok_and(|there| there)),
+        "CHECK changes nothing"
+    );
     assert!(plexus.records().is_empty());
 
     // A DEL that fails is tried again, from the ledger.
     node.forget_calls();
     node.plugin("lan", &Script::new().fails("DEL", 120, "not now"));
     plexus.runtime.del(&target).expect_code(120);
-    assert_eq!(plexus.calls(), ["DEL lan net1".to_owned(), format!("DEL {MAIN} eth0")]);
-    assert!(node.run(|| fs::read_dir(MULTUS).is_ok_and(|files| files.count() == 1)), "results/ is left");
+    assert_eq!(
+        plexus.calls(),
+        ["DEL lan net1".to_owned(), format!("DEL {MAIN} eth0")]
+    );
+    assert!(
+        node.run(|| fs::read_dir(MULTUS).is_ok_and(|files| files.count() == 1)),
+        "results/ is left"
+    );
     assert_eq!(plexus.records().len(), 1);
     node.plugin("lan", &Script::new().on("DEL", Vec::<Step>::new()));
     plexus.runtime.del(&target).expect_silence();
     plexus.runtime.del(&target.without_netns()).expect_silence();
     let calls = node.calls();
     let summaries: Vec<_> = calls.iter().map(Call::summary).collect();
-    assert_eq!(summaries, ["DEL lan net1".to_owned(), format!("DEL {MAIN} eth0"), "DEL lan net1".to_owned()]);
+    assert_eq!(
+        summaries,
+        [
+            "DEL lan net1".to_owned(),
+            format!("DEL {MAIN} eth0"),
+            "DEL lan net1".to_owned()
+        ]
+    );
     let config = calls[1].config();
     assert_eq!(config["own"], json!({"a": 1}));
     assert_eq!(config["prevResult"]["ips"][0]["address"], "10.1.0.2/24");
-    assert_eq!(calls[2].env("CNI_ARGS"), "IgnoreUnknown=true;K8S_POD_NAME=web");
+    assert_eq!(
+        calls[2].env("CNI_ARGS"),
+        "IgnoreUnknown=true;K8S_POD_NAME=web"
+    );
     assert!(plexus.records().is_empty());
 }
 
@@ -96,7 +125,14 @@ fn files_of_multus_that_cannot_be_removed_cost_a_second_del_and_are_told_of() {
     node.run(|| {
         remember(sandbox.id());
         for path in [&list, &result] {
-            mount(Some(path.as_str()), path.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("a mount");
+            mount(
+                Some(path.as_str()),
+                path.as_str(),
+                None::<&str>,
+                MsFlags::MS_BIND,
+                None::<&str>,
+            )
+            .expect("a mount");
         }
     });
     for times in 1..=2 {
@@ -106,7 +142,9 @@ fn files_of_multus_that_cannot_be_removed_cost_a_second_del_and_are_told_of() {
     }
     let log = plexus.daemon.log();
     for path in [&list, &result] {
-        let told = log.lines().any(|line| line.contains(path.as_str()) && line.contains("remove it by hand"));
+        let told = log
+            .lines()
+            .any(|line| line.contains(path.as_str()) && line.contains("remove it by hand"));
         assert!(told, "{path}: {log}");
     }
     // One that stays does not keep the others.

@@ -13,21 +13,38 @@ fn judge(node: &Node, keys: &Value, cases: &[(&str, &str, bool)]) {
     let plexus = Plexus::configured(node, keys.clone());
     node.plugin("a", &attaches());
     for namespace in ["default", "ns", "global", "kube-system"] {
-        let config = json!({"cniVersion": "1.0.0", "type": "a", "ipam": {"type": "pool"}}).to_string();
-        plexus.manifests.definition_in(namespace, "n", Some(&config));
+        let config =
+            json!({"cniVersion": "1.0.0", "type": "a", "ipam": {"type": "pool"}}).to_string();
+        plexus
+            .manifests
+            .definition_in(namespace, "n", Some(&config));
     }
     for (number, (annotation, text, allowed)) in cases.iter().enumerate() {
-        let key = if *annotation == "default" { DEFAULT } else { NETWORKS };
-        let pod = Pod { namespace: "ns".into(), ..Pod::new(&format!("p{number}")).annotated(key, *text) };
+        let key = if *annotation == "default" {
+            DEFAULT
+        } else {
+            NETWORKS
+        };
+        let pod = Pod {
+            namespace: "ns".into(),
+            ..Pod::new(&format!("p{number}")).annotated(key, *text)
+        };
         let sandbox = node.sandbox(&pod.name);
         node.forget_calls();
         let answer = plexus.runtime.add(&target(&sandbox, &pod));
-        assert_eq!(answer.ok(), *allowed, "{keys} {annotation} {text}: {answer:?}");
+        assert_eq!(
+            answer.ok(),
+            *allowed,
+            "{keys} {annotation} {text}: {answer:?}"
+        );
         if *allowed {
             plexus.runtime.del(&target(&sandbox, &pod)).expect_silence();
         } else {
             let msg = answer.expect_code(106);
-            assert!(msg.starts_with(&format!("ADD pod ns/{}: network \"", pod.name)), "{msg}");
+            assert!(
+                msg.starts_with(&format!("ADD pod ns/{}: network \"", pod.name)),
+                "{msg}"
+            );
             assert!(msg.contains(" interface \""), "{msg}");
             assert_eq!(plexus.calls(), [""; 0], "the whole pod fails");
             plexus.assert_nothing_left(&sandbox);
@@ -38,7 +55,11 @@ fn judge(node: &Node, keys: &Value, cases: &[(&str, &str, bool)]) {
 #[test]
 fn without_a_word_all_is_allowed() {
     rows!("K-012");
-    let cases = [("networks", "default/n", true), ("networks", "global/n", true), ("default", "default/n", true)];
+    let cases = [
+        ("networks", "default/n", true),
+        ("networks", "global/n", true),
+        ("default", "default/n", true),
+    ];
     judge(&node!(), &json!({}), &cases);
 }
 
@@ -74,14 +95,30 @@ fn a_list_of_global_namespaces_replaces_the_usual_one() {
 #[test]
 fn few_definitions_may_replace_the_default_network() {
     let keys = json!({"defaultNetworkNamespaces": ["kube-system"]});
-    let cases = [("default", "n", true), ("default", "ns/n", false), ("networks", "ns/n", true)];
+    let cases = [
+        ("default", "n", true),
+        ("default", "ns/n", false),
+        ("networks", "ns/n", true),
+    ];
     judge(&node!(), &keys, &cases);
 }
 
 #[test]
 fn plugin_types_may_be_limited() {
     rows!("K-010");
-    judge(&node!(), &json!({"allowedPluginTypes": ["a", "pool"]}), &[("networks", "n", true)]);
-    judge(&node!(), &json!({"allowedPluginTypes": ["a"]}), &[("networks", "n", false), ("default", "n", false)]);
-    judge(&node!(), &json!({"allowedPluginTypes": ["pool"]}), &[("networks", "n", false)]);
+    judge(
+        &node!(),
+        &json!({"allowedPluginTypes": ["a", "pool"]}),
+        &[("networks", "n", true)],
+    );
+    judge(
+        &node!(),
+        &json!({"allowedPluginTypes": ["a"]}),
+        &[("networks", "n", false), ("default", "n", false)],
+    );
+    judge(
+        &node!(),
+        &json!({"allowedPluginTypes": ["pool"]}),
+        &[("networks", "n", false)],
+    );
 }

@@ -19,7 +19,10 @@ fn a_pod_may_have_64_networks_and_no_more() {
     let too_many = target(&sandbox, &Pod::new("p").with_networks(networks(65)));
     let answer = plexus.runtime.add(&too_many);
     let msg = answer.expect_code(105);
-    assert!(msg.contains("pod default/p") && msg.contains("65") && msg.contains("64"), "{msg}");
+    assert!(
+        msg.contains("pod default/p") && msg.contains("65") && msg.contains("64"),
+        "{msg}"
+    );
     assert_eq!(plexus.calls(), [] as [&str; 0], "before anything runs");
     let target = target(&sandbox, &Pod::new("p").with_networks(networks(64)));
     plexus.runtime.add(&target).result();
@@ -40,7 +43,10 @@ fn a_del_ends_in_its_time_whatever_hangs_and_names_what_had_no_turn() {
     node.forget_calls();
     let answer = plexus.runtime.del(&target);
     let msg = answer.expect_code(11);
-    assert!(msg.contains("interface \"eth0\": the others have taken all of the 1s"), "{msg}");
+    assert!(
+        msg.contains("interface \"eth0\": the others have taken all of the 1s"),
+        "{msg}"
+    );
     assert_eq!(plexus.calls(), ["DEL a net1"], "{msg}");
     node.plugin("a", &attaches());
     plexus.runtime.del(&target).expect_silence();

@@ -12,15 +12,31 @@ fn all_that_was_tried_is_deleted_in_reverse_order() {
     rows!("P-037", "P-084", "P-085", "K-060", "R-067");
     let node = node!();
     let plexus = Plexus::start(&node);
-    let fails = attaches().on("ADD", [Step::Link("bridge".into()), Step::error(120, "no address left")]);
+    let fails = attaches().on(
+        "ADD",
+        [
+            Step::Link("bridge".into()),
+            Step::error(120, "no address left"),
+        ],
+    );
     plexus.network("a", &attaches());
     plexus.network("b", &fails.fails("DEL", 7, "nor can this"));
     plexus.network("c", &attaches());
     let (sandbox, target) = plexus.sandbox("p", "a,b,c");
     let answer = plexus.runtime.add(&target);
     let msg = answer.expect_code(120);
-    assert_eq!(msg, "ADD pod default/p: network \"default/b\" interface \"net2\": plugin \"b\": no address left");
-    let expected = ["ADD main eth0", "ADD a net1", "ADD b net2", "DEL b net2", "DEL a net1", "DEL main eth0"];
+    assert_eq!(
+        msg,
+        "ADD pod default/p: network \"default/b\" interface \"net2\": plugin \"b\": no address left"
+    );
+    let expected = [
+        "ADD main eth0",
+        "ADD a net1",
+        "ADD b net2",
+        "DEL b net2",
+        "DEL a net1",
+        "DEL main eth0",
+    ];
     assert_eq!(plexus.calls(), expected);
     // What could not be deleted is kept, and deleted when the runtime comes for it.
     node.plugin("b", &attaches());
@@ -41,7 +57,10 @@ fn the_default_network_that_fails_ends_it() {
         node.forget_calls();
         let answer = plexus.runtime.add(&target);
         let msg = answer.expect_code(code.into());
-        assert_eq!(msg, "ADD pod default/p: network \"pods\" interface \"eth0\": plugin \"main\": busy");
+        assert_eq!(
+            msg,
+            "ADD pod default/p: network \"pods\" interface \"eth0\": plugin \"main\": busy"
+        );
         assert_eq!(plexus.calls(), ["ADD main eth0", "DEL main eth0"]);
         plexus.assert_nothing_left(&sandbox);
     }
@@ -54,10 +73,18 @@ fn code_3_is_not_told_where_something_was_made() {
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches().fails("ADD", 3, "what container?"));
     let (sandbox, target) = plexus.sandbox("p", "a");
-    plexus.runtime.add(&target).expect_error(101, &["what container?"]);
+    plexus
+        .runtime
+        .add(&target)
+        .expect_error(101, &["what container?"]);
     plexus.assert_nothing_left(&sandbox);
     // Nor where the clean-up has failed.
-    node.plugin("main", &Script::new().fails("ADD", 3, "what container?").fails("DEL", 7, "broken"));
+    node.plugin(
+        "main",
+        &Script::new()
+            .fails("ADD", 3, "what container?")
+            .fails("DEL", 7, "broken"),
+    );
     plexus.runtime.add(&target).expect_code(101);
 }
 
@@ -66,11 +93,20 @@ fn an_interface_that_an_earlier_plugin_made_stays() {
     rows!("P-080");
     let node = node!();
     let plexus = Plexus::start(&node);
-    let words = "ip -n p link add net1 type bridge".split(' ').map(str::to_owned).collect();
-    node.plugin("main", &attaches().on("ADD", [Step::Run(words), Step::Link("bridge".into())]));
+    let words = "ip -n p link add net1 type bridge"
+        .split(' ')
+        .map(str::to_owned)
+        .collect();
+    node.plugin(
+        "main",
+        &attaches().on("ADD", [Step::Run(words), Step::Link("bridge".into())]),
+    );
     plexus.network("a", &attaches());
     let (sandbox, target) = plexus.sandbox("p", "a");
-    plexus.runtime.add(&target).expect_error(103, &["net1", "default/a", "default/p"]);
+    plexus
+        .runtime
+        .add(&target)
+        .expect_error(103, &["net1", "default/a", "default/p"]);
     assert_eq!(plexus.calls(), ["ADD main eth0", "DEL main eth0"]);
     assert!(sandbox.link("net1").is_some() && sandbox.link("eth0").is_none());
 }
@@ -84,7 +120,10 @@ fn an_interface_that_was_there_stays() {
     let (sandbox, target) = plexus.sandbox("p", "a");
     sandbox.ip("link add net1 type bridge");
     let before = sandbox.link("net1");
-    plexus.runtime.add(&target).expect_error(103, &["net1", "default/a", "default/p"]);
+    plexus
+        .runtime
+        .add(&target)
+        .expect_error(103, &["net1", "default/a", "default/p"]);
     assert_eq!(plexus.calls(), [""; 0]);
     assert_eq!(sandbox.link("net1"), before);
     sandbox.ip("link del net1");
@@ -101,7 +140,10 @@ fn a_status_that_must_be_written_and_cannot_be() {
     let in_the_way = plexus.manifests.dir().join("default.p.network-status.json");
     fs::create_dir_all(in_the_way.join("x")).expect("it can be made");
     let sandbox = node.sandbox("pod");
-    plexus.runtime.add(&target(&sandbox, &pod)).expect_error(11, &["network-status"]);
+    plexus
+        .runtime
+        .add(&target(&sandbox, &pod))
+        .expect_error(11, &["network-status"]);
     fs::remove_dir_all(in_the_way).expect("it can be removed");
     assert_eq!(plexus.calls()[2..], ["DEL a net1", "DEL main eth0"]);
     plexus.assert_nothing_left(&sandbox);
@@ -121,7 +163,10 @@ fn a_status_that_cannot_be_written_is_written_later() {
     fs::remove_dir_all(in_the_way).expect("it can be removed");
     Changes::watch(&node, &[plexus.manifests.dir()])
         .until_none(|| plexus.status(&pod).is_none().then_some("no status"));
-    assert_eq!(plexus.status(&pod).expect("it was written")[0]["name"], "pods");
+    assert_eq!(
+        plexus.status(&pod).expect("it was written")[0]["name"],
+        "pods"
+    );
     plexus.runtime.del(&target).expect_silence();
     plexus.assert_nothing_left(&sandbox);
 }
@@ -134,7 +179,10 @@ fn a_default_route_that_cannot_be_set() {
     plexus.network("a", &attaches());
     let sandbox = node.sandbox("pod");
     let pod = Pod::new("p").with_networks(r#"[{"name": "a", "default-route": ["192.0.2.1"]}]"#);
-    plexus.runtime.add(&target(&sandbox, &pod)).expect_error(109, &["default/a", "net1", "192.0.2.1"]);
+    plexus
+        .runtime
+        .add(&target(&sandbox, &pod))
+        .expect_error(109, &["default/a", "net1", "192.0.2.1"]);
     assert_eq!(plexus.calls()[2..], ["DEL a net1", "DEL main eth0"]);
     plexus.assert_nothing_left(&sandbox);
 }
@@ -144,7 +192,10 @@ fn a_result_that_the_runtime_cannot_be_told() {
     rows!("P-086");
     let node = node!();
     let plexus = Plexus::start(&node);
-    node.plugin("main", &attaches().on("ADD", [Step::Result(json!({"cniVersion": "1.0.0"}))]));
+    node.plugin(
+        "main",
+        &attaches().on("ADD", [Step::Result(json!({"cniVersion": "1.0.0"}))]),
+    );
     let runtime = crate::plexus::runtime(&node, json!({"cniVersion": "0.2.0"}));
     let (sandbox, target) = plexus.sandbox("p", "");
     let answer = runtime.add(&target);
@@ -160,7 +211,10 @@ fn a_ledger_that_cannot_be_written_stops_it_before_a_plugin_runs() {
     let (sandbox, target) = plexus.sandbox("p", "");
     let in_the_way = format!("/var/lib/plexus/ledger/{}:eth0.jsonl", sandbox.id());
     node.run(|| fs::create_dir(&in_the_way).expect("it can be made"));
-    plexus.runtime.add(&target).expect_error(110, &["default/p"]);
+    plexus
+        .runtime
+        .add(&target)
+        .expect_error(110, &["default/p"]);
     assert_eq!(plexus.calls(), [""; 0]);
     node.run(|| fs::remove_dir(&in_the_way).expect("it can be removed"));
     plexus.assert_nothing_left(&sandbox);
@@ -172,8 +226,14 @@ fn an_add_whose_caller_is_gone_is_undone() {
     let node = node!();
     let plexus = Plexus::start(&node);
     let (adding, deleted) = (node.gate("adding"), node.gate("deleted"));
-    node.plugin("main", &attaches().on("DEL", [Step::Unlink, deleted.step()]));
-    plexus.network("a", &attaches().on("ADD", [Step::Link("bridge".into()), adding.step()]));
+    node.plugin(
+        "main",
+        &attaches().on("DEL", [Step::Unlink, deleted.step()]),
+    );
+    plexus.network(
+        "a",
+        &attaches().on("ADD", [Step::Link("bridge".into()), adding.step()]),
+    );
     plexus.network("b", &attaches());
     let (sandbox, target) = plexus.sandbox("p", "a,b");
     let running = plexus.runtime.start("ADD", &target);
@@ -182,6 +242,9 @@ fn an_add_whose_caller_is_gone_is_undone() {
     deleted.wait().release();
     // It waits for its turn behind the undo, and finds nothing more to do.
     plexus.runtime.del(&target).expect_silence();
-    assert_eq!(plexus.calls(), ["ADD main eth0", "ADD a net1", "DEL a net1", "DEL main eth0"]);
+    assert_eq!(
+        plexus.calls(),
+        ["ADD main eth0", "ADD a net1", "DEL a net1", "DEL main eth0"]
+    );
     plexus.assert_nothing_left(&sandbox);
 }

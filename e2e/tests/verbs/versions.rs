@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use crate::plexus::{Plexus, attaches, runtime, write};
 
-const ALL: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+const ALL: [&str; 7] = [
+    "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0",
+];
 
 #[test]
 fn verbs_have_their_first_version() {
@@ -47,7 +49,10 @@ fn the_answer_is_in_the_runtimes_version() {
         "dns": {"nameservers": ["10.1.2.53"]},
     });
     let plexus = Plexus::start(&node);
-    node.plugin("main", &attaches().on("ADD", [Step::Link("bridge".into()), Step::Result(made)]));
+    node.plugin(
+        "main",
+        &attaches().on("ADD", [Step::Link("bridge".into()), Step::Result(made)]),
+    );
     let dns = json!({"nameservers": ["10.1.2.53"]});
     let old = |version: &str| {
         json!({
@@ -76,7 +81,10 @@ fn the_answer_is_in_the_runtimes_version() {
         }
         result
     };
-    let versions = ALL.iter().map(|version| (json!(version), *version)).chain([(Value::Null, "0.1.0")]);
+    let versions = ALL
+        .iter()
+        .map(|version| (json!(version), *version))
+        .chain([(Value::Null, "0.1.0")]);
     for (number, (asked, version)) in versions.enumerate() {
         let expected = match version {
             "0.1.0" | "0.2.0" => old(version),
@@ -97,10 +105,16 @@ fn each_network_runs_in_its_own_version() {
     rows!("P-067", "K-009", "K-072", "R-020");
     let node = node!();
     let default = json!({"cniVersion": "0.3.1", "name": "pods", "plugins": [{"type": "main"}]});
-    let plexus = Plexus::configured(&node, json!({"clusterNetwork": write(&node, "old.conflist", &default)}));
+    let plexus = Plexus::configured(
+        &node,
+        json!({"clusterNetwork": write(&node, "old.conflist", &default)}),
+    );
     for (name, config) in [
         ("a", json!({"cniVersion": "1.1.0", "type": "a"})),
-        ("b", json!({"cniVersion": "0.4.0", "cniVersions": ["0.3.1", "1.0.0", "9.9.9"], "plugins": [{"type": "b"}]})),
+        (
+            "b",
+            json!({"cniVersion": "0.4.0", "cniVersions": ["0.3.1", "1.0.0", "9.9.9"], "plugins": [{"type": "b"}]}),
+        ),
         ("c", json!({"type": "c"})),
     ] {
         node.plugin(name, &attaches());
@@ -110,9 +124,16 @@ fn each_network_runs_in_its_own_version() {
     let (_, target) = plexus.sandbox("p", "a,b,c");
     let answer = runtime.add(&target);
     assert_eq!(answer.result()["cniVersion"], "1.0.0");
-    assert_eq!(answer.result()["ips"], json!([{"address": "10.1.2.3/24", "interface": 0}]));
+    assert_eq!(
+        answer.result()["ips"],
+        json!([{"address": "10.1.2.3/24", "interface": 0}])
+    );
     let version = |verb: &str| -> Vec<_> {
-        plexus.calls_of(verb).iter().map(|call| call.config()["cniVersion"].clone()).collect()
+        plexus
+            .calls_of(verb)
+            .iter()
+            .map(|call| call.config()["cniVersion"].clone())
+            .collect()
     };
     assert_eq!(version("ADD"), ["0.3.1", "1.1.0", "1.0.0", "1.0.0"]);
     runtime.check(&target).expect_silence();

@@ -18,21 +18,50 @@ fn the_socket_is_roots_alone() {
     let node = node!();
     let plexus = Plexus::start(&node);
     let socket = plexus.daemon.socket().to_owned();
-    let mode =
-        |path: &std::path::Path| node.run(|| fs::metadata(path).expect("it is there").permissions().mode() & 0o777);
-    assert_eq!((mode(&socket), mode(socket.parent().expect("a directory"))), (0o600, 0o700));
+    let mode = |path: &std::path::Path| {
+        node.run(|| {
+            fs::metadata(path)
+                .expect("it is there")
+                .permissions()
+                .mode()
+                & 0o777
+        })
+    };
+    assert_eq!(
+        (mode(&socket), mode(socket.parent().expect("a directory"))),
+        (0o600, 0o700)
+    );
 }
 
 #[test]
 fn a_directory_of_the_machine_is_not_closed() {
     let node = node!();
-    node.run(|| fs::set_permissions("/run", fs::Permissions::from_mode(0o755)).expect("it is the node's"));
+    node.run(|| {
+        fs::set_permissions("/run", fs::Permissions::from_mode(0o755)).expect("it is the node's")
+    });
     let manifests = Manifests::new(node.scratch().join("manifests"));
-    let mut daemon = Daemon::new(&node, &json!({"daemonSocketDir": "/run", "delegates": [{}]}), manifests.dir());
+    let mut daemon = Daemon::new(
+        &node,
+        &json!({"daemonSocketDir": "/run", "delegates": [{}]}),
+        manifests.dir(),
+    );
     daemon.launch();
     assert!(!daemon.wait_end().success());
-    assert!(daemon.log().contains("/run: the socket needs a directory of its own"), "{}", daemon.log());
-    assert_eq!(node.run(|| fs::metadata("/run").expect("it is there").permissions().mode() & 0o777), 0o755);
+    assert!(
+        daemon
+            .log()
+            .contains("/run: the socket needs a directory of its own"),
+        "{}",
+        daemon.log()
+    );
+    assert_eq!(
+        node.run(|| fs::metadata("/run")
+            .expect("it is there")
+            .permissions()
+            .mode()
+            & 0o777),
+        0o755
+    );
 }
 
 #[test]
@@ -42,12 +71,21 @@ fn another_user_is_not_answered() {
     // Somebody has opened the way; the peer's credentials still count.
     let socket = plexus.daemon.socket().to_owned();
     node.run(|| {
-        let open = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
-        open(socket.parent().expect("a directory"), 0o755).and_then(|()| open(&socket, 0o666)).expect("they are ours");
+        let open = |path: &std::path::Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        };
+        open(socket.parent().expect("a directory"), 0o755)
+            .and_then(|()| open(&socket, 0o666))
+            .expect("they are ours");
     });
     let mut shim = Command::new(binary("plexus"));
-    shim.env_clear().env("CNI_COMMAND", "STATUS").env("CNI_PATH", "/bin").uid(65534);
-    shim.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    shim.env_clear()
+        .env("CNI_COMMAND", "STATUS")
+        .env("CNI_PATH", "/bin")
+        .uid(65534);
+    shim.stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = match node.spawn(&mut shim) {
         Ok(child) => child,
         Err(error) => skip!("no process can be another user's here: {error}"),
@@ -56,7 +94,11 @@ fn another_user_is_not_answered() {
     serde_json::to_writer(child.stdin.take().expect("it is piped"), &config).expect("it reads");
     let answer: plexus_e2e::Answer = child.wait_with_output().expect("it ends").into();
     answer.expect_error(50, &["refuse this user"]);
-    assert!(plexus.daemon.log().contains("65534"), "{}", plexus.daemon.log());
+    assert!(
+        plexus.daemon.log().contains("65534"),
+        "{}",
+        plexus.daemon.log()
+    );
     plexus.runtime.status().expect_silence();
 }
 
@@ -65,9 +107,20 @@ fn health_and_readiness_are_told_in_both_ways() {
     let node = node!();
     let plexus = Plexus::start(&node);
     for path in ["/healthz", "/readyz"] {
-        assert_eq!(plexus.daemon.get(path).expect("an answer").status, 200, "{path}");
+        assert_eq!(
+            plexus.daemon.get(path).expect("an answer").status,
+            200,
+            "{path}"
+        );
     }
-    assert_eq!(plexus.daemon.post("/healthz", b"null").expect("an answer").status, 200);
+    assert_eq!(
+        plexus
+            .daemon
+            .post("/healthz", b"null")
+            .expect("an answer")
+            .status,
+        200
+    );
     assert_eq!(plexus.daemon.get("/cni").expect("an answer").status, 405);
     assert_eq!(plexus.daemon.get("/").expect("an answer").status, 404);
 }
@@ -80,7 +133,12 @@ fn requests_that_are_none_are_refused_and_do_no_harm() {
     let config = json!({"cniVersion": "1.1.0", "name": "plexus"}).to_string();
     let request = |command: &str, config: &str| {
         let env = [("CNI_COMMAND".to_owned(), command.to_owned())].into();
-        serde_json::to_vec(&Request { env, config: config.into(), at: None }).expect("a request is JSON")
+        serde_json::to_vec(&Request {
+            env,
+            config: config.into(),
+            at: None,
+        })
+        .expect("a request is JSON")
     };
     let note = "x".repeat(MAX_REQUEST);
     for (body, code, part) in [
@@ -91,12 +149,29 @@ fn requests_that_are_none_are_refused_and_do_no_harm() {
         (request("STATUS", "{"), 6, "JSON"),
         (request("STATUS", "{}"), 7, "name"),
         (request("ADD", &config), 4, "CNI_CONTAINERID"),
-        (request("STATUS", &json!({"cniVersion": "1.1.0", "name": "plexus", "note": note}).to_string()), 6, "4194304"),
+        (
+            request(
+                "STATUS",
+                &json!({"cniVersion": "1.1.0", "name": "plexus", "note": note}).to_string(),
+            ),
+            6,
+            "4194304",
+        ),
     ] {
         let reply = plexus.daemon.post("/cni", &body).expect("an answer");
-        let error: Value = serde_json::from_str(&reply.body).unwrap_or_else(|_| panic!("{reply:?}"));
-        assert_eq!((reply.status, &error["code"]), (400, &json!(code)), "{reply:?}");
-        assert!(error["msg"].as_str().is_some_and(|msg| msg.contains(part) && !msg.contains('\n')), "{reply:?}");
+        let error: Value =
+            serde_json::from_str(&reply.body).unwrap_or_else(|_| panic!("{reply:?}"));
+        assert_eq!(
+            (reply.status, &error["code"]),
+            (400, &json!(code)),
+            "{reply:?}"
+        );
+        assert!(
+            error["msg"]
+                .as_str()
+                .is_some_and(|msg| msg.contains(part) && !msg.contains('\n')),
+            "{reply:?}"
+        );
     }
     assert_eq!(plexus.calls(), [""; 0]);
     plexus.runtime.status().expect_silence();
@@ -113,7 +188,9 @@ fn add_waits_for_a_daemon_that_starts() {
     running.wait().result();
     plexus.daemon.stop();
     let impatient = runtime(&node, json!({"daemonWaitAdd": "10ms"}));
-    impatient.add(&target).expect_error(11, &["plexusd", "/run/plexus/plexus.sock"]);
+    impatient
+        .add(&target)
+        .expect_error(11, &["plexusd", "/run/plexus/plexus.sock"]);
 }
 
 #[test]
@@ -125,7 +202,10 @@ fn a_del_while_the_daemon_is_away_is_done_when_it_is_back() {
     for (name, policy) in [("strict", "retry"), ("lenient", "spool")] {
         let (sandbox, target) = plexus.attached(name, "a");
         plexus.daemon.stop();
-        let runtime = runtime(&node, json!({"daemonWaitDel": "10ms", "delWhenDown": policy}));
+        let runtime = runtime(
+            &node,
+            json!({"daemonWaitDel": "10ms", "delWhenDown": policy}),
+        );
         let answer = runtime.del(&target);
         if policy == "retry" {
             answer.expect_error(11, &["plexusd"]);

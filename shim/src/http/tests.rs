@@ -17,7 +17,9 @@ fn listener() -> (TempDir, std::path::PathBuf, UnixListener) {
 }
 
 fn assert_late(failure: Result<Answer, Failure>) {
-    let Err(Failure::NoAnswer(error)) = failure else { panic!("{failure:?}") };
+    let Err(Failure::NoAnswer(error)) = failure else {
+        panic!("{failure:?}")
+    };
     assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
     assert!(error.to_string().contains("0.050s"), "{error}");
 }
@@ -55,6 +57,8 @@ fn a_daemon_with_too_many_callers_does_not_block() {
     socket::listen(&listener, Backlog::new(0).expect("backlog")).expect("listen");
     let _waiting = UnixStream::connect(&path).expect("connect");
     let failure = Request::post_cni(b"{}").send(&path, NEVER);
-    let Err(Failure::Connect(error)) = failure else { panic!("{failure:?}") };
+    let Err(Failure::Connect(error)) = failure else {
+        panic!("{failure:?}")
+    };
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
 }

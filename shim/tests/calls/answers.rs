@@ -13,7 +13,10 @@ fn success_prints_a_result_for_add_and_nothing_for_the_others() {
         let _daemon = node.daemon([added()]);
         let finished = node.shim(verb).run();
         if verb == "ADD" {
-            assert_eq!(finished.result(), json!({"cniVersion": "1.1.0", "interfaces": [{"name": "eth0"}]}));
+            assert_eq!(
+                finished.result(),
+                json!({"cniVersion": "1.1.0", "interfaces": [{"name": "eth0"}]})
+            );
         } else {
             finished.assert_silent();
         }
@@ -37,14 +40,28 @@ fn an_error_keeps_its_code_and_gets_the_version_of_the_configuration() {
             let body = json!({"code": code, "msg": "busy", "details": "very"});
             let _daemon = node.daemon([answer(400, body.to_string())]);
             let error = node.shim(verb).run().error();
-            assert_eq!((error.code, error.version.as_str()), (code, "1.1.0"), "{verb}");
-            assert_eq!((error.msg.as_str(), error.details.as_str()), ("busy", "very"));
+            assert_eq!(
+                (error.code, error.version.as_str()),
+                (code, "1.1.0"),
+                "{verb}"
+            );
+            assert_eq!(
+                (error.msg.as_str(), error.details.as_str()),
+                ("busy", "very")
+            );
         }
     }
     let node = Node::new();
     let _daemon = node.daemon([answer(500, r#"{"code":7,"msg":"two\nlines"}"#)]);
-    let error = node.shim("ADD").stdin(node.config(json!({"cniVersion": "0.4.0"}))).run().error();
-    assert_eq!((error.version.as_str(), error.msg.as_str()), ("0.4.0", "two lines"));
+    let error = node
+        .shim("ADD")
+        .stdin(node.config(json!({"cniVersion": "0.4.0"})))
+        .run()
+        .error();
+    assert_eq!(
+        (error.version.as_str(), error.msg.as_str()),
+        ("0.4.0", "two lines")
+    );
 }
 
 #[test]
@@ -80,12 +97,22 @@ fn a_success_without_a_result_is_an_error_of_add() {
 fn every_framing_of_an_answer_is_understood() {
     let body = r#"{"Result":{"cniVersion":"1.1.0"}}"#;
     let (first, second) = body.split_at(5);
-    let chunks = format!("5\r\n{first}\r\n{:X};ext=1\r\n{second}\r\n0\r\ntrailer: x\r\n\r\n", second.len());
+    let chunks = format!(
+        "5\r\n{first}\r\n{:X};ext=1\r\n{second}\r\n0\r\ntrailer: x\r\n\r\n",
+        second.len()
+    );
     for raw in [
-        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}ignored", body.len()),
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}ignored",
+            body.len()
+        ),
         format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"),
-        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n{chunks}"),
-        format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\ntransfer-encoding: Chunked\r\n\r\n{chunks}"),
+        format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n{chunks}"
+        ),
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\ntransfer-encoding: Chunked\r\n\r\n{chunks}"
+        ),
         format!("HTTP/1.1 200\r\n\r\n{body}"),
         format!("HTTP/1.0 200 OK\nX: y\n\n{body}"),
         format!("HTTP/1.1 100 Continue\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\n\r\n{body}"),
@@ -145,7 +172,10 @@ fn an_error_of_del_never_reads_like_a_success() {
     });
     let _daemon = node.daemon([answer(400, body.to_string()), answer(400, "ä: NOT found")]);
     let error = node.shim("DEL").run().error();
-    assert_eq!(error.msg, "link eth0 missing, missing; open x: does not exist");
+    assert_eq!(
+        error.msg,
+        "link eth0 missing, missing; open x: does not exist"
+    );
     assert_eq!((error.code, error.details.as_str()), (7, "ENTRY missing"));
     assert_eq!(node.shim("DEL").run().error().msg, "ä: missing");
 }
@@ -166,6 +196,9 @@ fn no_error_repeats_the_configuration() {
     for _ in 0..3 {
         let finished = node.shim("ADD").stdin(config.clone()).run();
         let text: Value = serde_json::from_str(&finished.stdout).expect("JSON");
-        assert!(!text.to_string().contains("my-token") && !finished.stderr.contains("my-token"), "{finished:?}");
+        assert!(
+            !text.to_string().contains("my-token") && !finished.stderr.contains("my-token"),
+            "{finished:?}"
+        );
     }
 }

@@ -45,10 +45,16 @@ fn every_verb_of_the_specification_reaches_the_daemon() {
 #[test]
 fn without_a_command_it_says_what_it_is() {
     rows!("P-002", "P-005");
-    for shim in [Node::new().shim("").without("CNI_COMMAND"), Node::new().shim(""), Node::new().shim("").arg("help")] {
+    for shim in [
+        Node::new().shim("").without("CNI_COMMAND"),
+        Node::new().shim(""),
+        Node::new().shim("").arg("help"),
+    ] {
         let finished = shim.run();
         finished.assert_silent();
-        for version in ["plexus", "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
+        for version in [
+            "plexus", "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0",
+        ] {
             assert!(finished.stderr.contains(version), "{finished:?}");
         }
     }
@@ -63,7 +69,11 @@ fn a_variable_is_missed_only_where_it_is_needed() {
                 let node = Node::new();
                 let daemon = node.daemon([added()]);
                 let shim = node.shim(verb);
-                let shim = if empty { shim.env(variable, "") } else { shim.without(variable) };
+                let shim = if empty {
+                    shim.env(variable, "")
+                } else {
+                    shim.without(variable)
+                };
                 let finished = shim.run();
                 if required.contains(&variable) {
                     let error = finished.error();
@@ -71,9 +81,16 @@ fn a_variable_is_missed_only_where_it_is_needed() {
                     assert!(error.msg.contains(variable), "{error:?}");
                     assert!(daemon.calls().is_empty());
                 } else {
-                    assert_eq!(finished.code, Some(0), "{verb} without {variable}: {finished:?}");
+                    assert_eq!(
+                        finished.code,
+                        Some(0),
+                        "{verb} without {variable}: {finished:?}"
+                    );
                     let expected = empty.then(String::new);
-                    assert_eq!(daemon.only_call().request().env.get(variable), expected.as_ref());
+                    assert_eq!(
+                        daemon.only_call().request().env.get(variable),
+                        expected.as_ref()
+                    );
                 }
             }
         }
@@ -84,8 +101,16 @@ fn a_variable_is_missed_only_where_it_is_needed() {
 fn all_missing_variables_are_named_at_once() {
     rows!("P-004");
     let node = Node::new();
-    let error = node.shim("ADD").without("CNI_NETNS").without("CNI_IFNAME").run().error();
-    assert!(error.msg.contains("CNI_NETNS") && error.msg.contains("CNI_IFNAME"), "{error:?}");
+    let error = node
+        .shim("ADD")
+        .without("CNI_NETNS")
+        .without("CNI_IFNAME")
+        .run()
+        .error();
+    assert!(
+        error.msg.contains("CNI_NETNS") && error.msg.contains("CNI_IFNAME"),
+        "{error:?}"
+    );
     assert!(!error.msg.contains("CNI_CONTAINERID"), "{error:?}");
 }
 
@@ -93,7 +118,13 @@ fn all_missing_variables_are_named_at_once() {
 fn a_container_id_has_a_form() {
     rows!("P-006");
     for verb in ["ADD", "CHECK", "DEL"] {
-        for (id, fits) in [("abc_1.2-x", true), ("a..b", true), ("../x", false), ("a\n", false), ("ä", false)] {
+        for (id, fits) in [
+            ("abc_1.2-x", true),
+            ("a..b", true),
+            ("../x", false),
+            ("a\n", false),
+            ("ä", false),
+        ] {
             let node = Node::new();
             let daemon = node.daemon([added()]);
             let finished = node.shim(verb).env("CNI_CONTAINERID", id).run();
@@ -140,13 +171,20 @@ fn the_callers_own_network_namespace_is_refused_before_anything_is_done() {
     rows!("P-012", "P-013");
     let own = "/proc/self/ns/net";
     for verb in ["ADD", "DEL"] {
-        for (allow, allowed) in
-            [(None, false), (Some("yes"), false), (Some("0"), false), (Some("1"), true), (Some("TRUE"), true)]
-        {
+        for (allow, allowed) in [
+            (None, false),
+            (Some("yes"), false),
+            (Some("0"), false),
+            (Some("1"), true),
+            (Some("TRUE"), true),
+        ] {
             let node = Node::new();
             let daemon = node.daemon([added()]);
             let shim = node.shim(verb).env("CNI_NETNS", own);
-            let finished = allow.into_iter().fold(shim, |shim, value| shim.env("CNI_NETNS_OVERRIDE", value)).run();
+            let finished = allow
+                .into_iter()
+                .fold(shim, |shim, value| shim.env("CNI_NETNS_OVERRIDE", value))
+                .run();
             if allowed {
                 assert_eq!(finished.code, Some(0), "{verb} {allow:?}: {finished:?}");
                 assert_eq!(daemon.only_call().request().env["CNI_NETNS"], own);
@@ -167,10 +205,17 @@ fn del_gets_through_with_a_netns_that_is_none() {
     let file = node.path("file");
     std::fs::write(&file, "").expect("write");
     let gone = node.path("gone");
-    for netns in [file.to_str().expect("UTF-8"), gone.to_str().expect("UTF-8"), ""] {
+    for netns in [
+        file.to_str().expect("UTF-8"),
+        gone.to_str().expect("UTF-8"),
+        "",
+    ] {
         let node = Node::new();
         let daemon = node.daemon([answer(200, "")]);
-        node.shim("DEL").env("CNI_NETNS", netns).run().assert_silent();
+        node.shim("DEL")
+            .env("CNI_NETNS", netns)
+            .run()
+            .assert_silent();
         assert_eq!(daemon.only_call().request().env["CNI_NETNS"], netns);
     }
 }
@@ -178,7 +223,13 @@ fn del_gets_through_with_a_netns_that_is_none() {
 #[test]
 fn cni_args_are_not_the_shims_to_judge() {
     rows!("P-015", "P-016", "P-017");
-    for args in ["x", "A=b=c;", "", "IgnoreUnknown=maybe", "IgnoreUnknown=1;FOO=bar;K8S_POD_NAME=p"] {
+    for args in [
+        "x",
+        "A=b=c;",
+        "",
+        "IgnoreUnknown=maybe",
+        "IgnoreUnknown=1;FOO=bar;K8S_POD_NAME=p",
+    ] {
         let node = Node::new();
         let daemon = node.daemon([answer(200, "")]);
         node.shim("DEL").env("CNI_ARGS", args).run().assert_silent();
@@ -191,7 +242,10 @@ fn a_variable_that_is_not_utf8_does_not_stop_del() {
     use std::os::unix::ffi::OsStrExt as _;
     let node = Node::new();
     let daemon = node.daemon([answer(200, "")]);
-    node.shim("DEL").env("CNI_ARGS", std::ffi::OsStr::from_bytes(b"A=\xff")).run().assert_silent();
+    node.shim("DEL")
+        .env("CNI_ARGS", std::ffi::OsStr::from_bytes(b"A=\xff"))
+        .run()
+        .assert_silent();
     assert_eq!(daemon.only_call().request().env["CNI_ARGS"], "A=\u{fffd}");
 }
 
@@ -208,6 +262,10 @@ fn status_comes_with_the_empty_variables_of_libcni() {
         ("CNI_ARGS", ""),
         ("CNI_PATH", "/opt/cni/bin"),
     ]);
-    node.shim("STATUS").envs(&env).stdin(node.config(json!({}))).run().assert_silent();
+    node.shim("STATUS")
+        .envs(&env)
+        .stdin(node.config(json!({})))
+        .run()
+        .assert_silent();
     assert_eq!(daemon.calls().len(), 1);
 }

@@ -21,9 +21,15 @@ fn the_call_is_a_post_with_environment_and_configuration() {
     for header in ["Content-Type: application/json", "Connection: close"] {
         assert!(call.head.iter().any(|line| line == header), "{call:?}");
     }
-    assert!(call.head.iter().any(|line| line.starts_with("Host: ")), "{call:?}");
+    assert!(
+        call.head.iter().any(|line| line.starts_with("Host: ")),
+        "{call:?}"
+    );
     let body: Value = serde_json::from_slice(&call.body).expect("JSON");
-    assert_eq!(body.as_object().expect("object").keys().collect::<Vec<_>>(), ["config", "env"]);
+    assert_eq!(
+        body.as_object().expect("object").keys().collect::<Vec<_>>(),
+        ["config", "env"]
+    );
     let request = call.request();
     assert_eq!(request.config, config.as_bytes());
     assert_eq!(request.env["CNI_CONTAINERID"], "box1");
@@ -35,12 +41,31 @@ fn of_the_environment_only_the_call_and_the_trace_are_forwarded() {
     rows!("P-021");
     let node = Node::new();
     let daemon = node.daemon([added()]);
-    let shim = node.shim("ADD").env("TOKEN", "secret").env("PATH", "/bin").env("CNI_FUTURE", "yes");
-    shim.env("TRACEPARENT", "x").env("TRACESTATE", "y").env("BAGGAGE", "z").run().result();
+    let shim = node
+        .shim("ADD")
+        .env("TOKEN", "secret")
+        .env("PATH", "/bin")
+        .env("CNI_FUTURE", "yes");
+    shim.env("TRACEPARENT", "x")
+        .env("TRACESTATE", "y")
+        .env("BAGGAGE", "z")
+        .run()
+        .result();
     let request = daemon.only_call().request();
     let keys: Vec<_> = request.env.keys().map(String::as_str).collect();
-    let cni = ["CNI_ARGS", "CNI_COMMAND", "CNI_CONTAINERID", "CNI_FUTURE", "CNI_IFNAME", "CNI_NETNS", "CNI_PATH"];
-    assert_eq!(keys, [&["BAGGAGE"], &cni[..], &["TRACEPARENT", "TRACESTATE"]].concat());
+    let cni = [
+        "CNI_ARGS",
+        "CNI_COMMAND",
+        "CNI_CONTAINERID",
+        "CNI_FUTURE",
+        "CNI_IFNAME",
+        "CNI_NETNS",
+        "CNI_PATH",
+    ];
+    assert_eq!(
+        keys,
+        [&["BAGGAGE"], &cni[..], &["TRACEPARENT", "TRACESTATE"]].concat()
+    );
     assert_eq!(request.env["TRACEPARENT"], "x");
 }
 
@@ -52,7 +77,9 @@ fn the_connection_stays_open_in_both_directions_until_the_answer() {
     let (mut stream, _) = listener.accept().expect("accept");
     receive(&stream);
     // The shim has begun to wait for the answer, or does within this time; a half-close would end the read.
-    stream.set_read_timeout(Some(Duration::from_millis(100))).expect("timeout");
+    stream
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .expect("timeout");
     let error = stream.read(&mut [0]).expect_err("the shim closed its side");
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
     stream.write_all(&added()).expect("answer");
@@ -68,7 +95,9 @@ fn an_answer_before_the_request_is_read_counts() {
     let daemon = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("accept");
         // With its length: closing a connection with unread data resets it, which is no proper end of an answer.
-        stream.write_all(&answer(413, r#"{"code":6,"msg":"too large"}"#)).expect("answer");
+        stream
+            .write_all(&answer(413, r#"{"code":6,"msg":"too large"}"#))
+            .expect("answer");
     });
     let config = node.config(json!({"padding": "x".repeat(1 << 20)}));
     let error = node.shim("ADD").stdin(config).run().error();

@@ -11,13 +11,18 @@ use crate::support::{ErrorObject, Node, answer, no_answer};
 
 fn spooled(node: &Node) -> Vec<PathBuf> {
     let dir = node.state().join("spool");
-    fs::read_dir(dir).map(|dir| dir.map(|entry| entry.expect("entry").path()).collect()).unwrap_or_default()
+    fs::read_dir(dir)
+        .map(|dir| dir.map(|entry| entry.expect("entry").path()).collect())
+        .unwrap_or_default()
 }
 
 fn assert_honest(error: &ErrorObject) {
     assert_eq!(error.code, 11, "{error:?}");
     let text = format!("{} {}", error.msg, error.details).to_lowercase();
-    assert!(!text.contains("not found") && !text.contains("no such file or directory"), "{error:?}");
+    assert!(
+        !text.contains("not found") && !text.contains("no such file or directory"),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -25,17 +30,38 @@ fn del_is_spooled_and_the_runtime_shall_try_again() {
     rows!("P-094");
     let node = Node::new();
     let config = node.config(json!({}));
-    let error = node.shim("DEL").stdin(config.clone()).env("TRACEPARENT", "x").run().error();
+    let error = node
+        .shim("DEL")
+        .stdin(config.clone())
+        .env("TRACEPARENT", "x")
+        .run()
+        .error();
     assert_honest(&error);
-    assert!(error.msg.contains("plexusd") && error.msg.contains(node.socket().to_str().expect("UTF-8")), "{error:?}");
+    assert!(
+        error.msg.contains("plexusd") && error.msg.contains(node.socket().to_str().expect("UTF-8")),
+        "{error:?}"
+    );
     let path = node.state().join("spool/box1:eth0.json");
-    assert!(error.msg.contains(path.to_str().expect("UTF-8")), "{error:?}");
+    assert!(
+        error.msg.contains(path.to_str().expect("UTF-8")),
+        "{error:?}"
+    );
     assert_eq!(spooled(&node), std::slice::from_ref(&path));
     let mode = |path: PathBuf| fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
-    assert_eq!((mode(path.clone()), mode(node.state().join("spool"))), (0o600, 0o700));
-    let request: wire::Request = serde_json::from_slice(&fs::read(path).expect("read")).expect("request");
+    assert_eq!(
+        (mode(path.clone()), mode(node.state().join("spool"))),
+        (0o600, 0o700)
+    );
+    let request: wire::Request =
+        serde_json::from_slice(&fs::read(path).expect("read")).expect("request");
     assert_eq!(request.config, config.as_bytes());
-    assert_eq!((request.env["CNI_COMMAND"].as_str(), request.env["TRACEPARENT"].as_str()), ("DEL", "x"));
+    assert_eq!(
+        (
+            request.env["CNI_COMMAND"].as_str(),
+            request.env["TRACEPARENT"].as_str()
+        ),
+        ("DEL", "x")
+    );
 }
 
 #[test]
@@ -44,7 +70,10 @@ fn what_is_spooled_is_what_the_daemon_would_have_got_and_when() {
     let node = Node::new();
     let uptime = || {
         let text = fs::read_to_string("/proc/uptime").expect("read");
-        text.split('.').next().and_then(|seconds| seconds.parse::<u64>().ok()).expect("seconds")
+        text.split('.')
+            .next()
+            .and_then(|seconds| seconds.parse::<u64>().ok())
+            .expect("seconds")
     };
     let before = uptime();
     node.shim("DEL").run().error();
@@ -55,7 +84,10 @@ fn what_is_spooled_is_what_the_daemon_would_have_got_and_when() {
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("read");
     assert_eq!(at.boot_id, boot_id.trim());
     let seconds = at.boottime_ns / 1_000_000_000;
-    assert!((before..=after).contains(&seconds), "{before} {at:?} {after}");
+    assert!(
+        (before..=after).contains(&seconds),
+        "{before} {at:?} {after}"
+    );
     let daemon = node.daemon([answer(200, "")]);
     node.shim("DEL").run().assert_silent();
     let asked = daemon.only_call();
@@ -66,7 +98,10 @@ fn what_is_spooled_is_what_the_daemon_would_have_got_and_when() {
 fn a_spooled_del_can_be_a_success() {
     rows!("P-094");
     let node = Node::new();
-    let finished = node.shim("DEL").stdin(node.config(json!({"delWhenDown": "spool"}))).run();
+    let finished = node
+        .shim("DEL")
+        .stdin(node.config(json!({"delWhenDown": "spool"})))
+        .run();
     finished.assert_silent();
     assert!(finished.stderr.contains("spool"), "{finished:?}");
     assert_eq!(spooled(&node).len(), 1);
@@ -81,7 +116,8 @@ fn a_later_del_takes_the_place_of_the_earlier_one() {
     let mut paths = spooled(&node);
     paths.sort();
     assert_eq!(paths.len(), 2);
-    let request: wire::Request = serde_json::from_slice(&fs::read(&paths[0]).expect("read")).expect("request");
+    let request: wire::Request =
+        serde_json::from_slice(&fs::read(&paths[0]).expect("read")).expect("request");
     assert_eq!(request.env["CNI_NETNS"], "");
 }
 
@@ -90,9 +126,20 @@ fn the_longest_names_can_be_spooled() {
     rows!("P-007");
     let node = Node::new();
     let (id, ifname) = ("x".repeat(200), "y".repeat(15));
-    assert_honest(&node.shim("DEL").env("CNI_CONTAINERID", &id).env("CNI_IFNAME", &ifname).run().error());
+    assert_honest(
+        &node
+            .shim("DEL")
+            .env("CNI_CONTAINERID", &id)
+            .env("CNI_IFNAME", &ifname)
+            .run()
+            .error(),
+    );
     assert_eq!(spooled(&node).len(), 1);
-    let longer = node.shim("DEL").env("CNI_CONTAINERID", "x".repeat(201)).run().error();
+    let longer = node
+        .shim("DEL")
+        .env("CNI_CONTAINERID", "x".repeat(201))
+        .run()
+        .error();
     assert_eq!(longer.code, 4);
 }
 
@@ -101,7 +148,13 @@ fn a_del_without_an_answer_is_spooled() {
     for wait in ["0", "30ms"] {
         let node = Node::new();
         let daemon = node.daemon([no_answer()]);
-        assert_honest(&node.shim("DEL").stdin(node.config(json!({"daemonWaitDel": wait}))).run().error());
+        assert_honest(
+            &node
+                .shim("DEL")
+                .stdin(node.config(json!({"daemonWaitDel": wait})))
+                .run()
+                .error(),
+        );
         assert_eq!(daemon.calls().len(), 1);
         assert_eq!(spooled(&node).len(), 1);
     }
@@ -113,7 +166,11 @@ fn a_del_that_cannot_be_spooled_is_never_a_success() {
     for mode in ["retry", "spool"] {
         let node = Node::new();
         fs::write(node.state(), "not a directory").expect("write");
-        let error = node.shim("DEL").stdin(node.config(json!({"delWhenDown": mode}))).run().error();
+        let error = node
+            .shim("DEL")
+            .stdin(node.config(json!({"delWhenDown": mode})))
+            .run()
+            .error();
         assert_honest(&error);
         assert!(error.msg.contains("cannot be kept"), "{error:?}");
     }
@@ -146,7 +203,10 @@ fn after_an_uninstall_del_succeeds_at_once() {
         if ledger {
             fs::create_dir(node.state().join("ledger")).expect("create");
         }
-        let finished = node.shim("DEL").stdin(node.config(json!({"daemonWaitDel": "20s"}))).run();
+        let finished = node
+            .shim("DEL")
+            .stdin(node.config(json!({"daemonWaitDel": "20s"})))
+            .run();
         finished.assert_silent();
         assert!(spooled(&node).is_empty());
     }

@@ -11,12 +11,24 @@ use crate::support::{Node, added, answer};
 #[test]
 fn what_is_not_an_object_is_undecodable() {
     rows!("P-030", "P-039", "P-047");
-    for stdin in [&b"{"[..], b"", b"[]", b"null", b"\"my-token\"", b"{} {}", b"{\"name\":\"\xff\"}"] {
+    for stdin in [
+        &b"{"[..],
+        b"",
+        b"[]",
+        b"null",
+        b"\"my-token\"",
+        b"{} {}",
+        b"{\"name\":\"\xff\"}",
+    ] {
         for verb in ["ADD", "DEL"] {
             let node = Node::new();
             let daemon = node.bystander();
             let error = node.shim(verb).stdin(stdin).run().error();
-            assert_eq!((error.code, error.version.as_str()), (6, "1.1.0"), "{verb} {stdin:?}");
+            assert_eq!(
+                (error.code, error.version.as_str()),
+                (6, "1.1.0"),
+                "{verb} {stdin:?}"
+            );
             assert!(!error.msg.contains("my-token"), "{error:?}");
             daemon.assert_untouched();
         }
@@ -27,7 +39,14 @@ fn what_is_not_an_object_is_undecodable() {
 fn what_cannot_be_read_is_an_io_error() {
     rows!("P-031");
     let directory = File::open("/").expect("open");
-    assert_eq!(Node::new().shim("ADD").run_with(Stdio::from(directory)).error().code, 5);
+    assert_eq!(
+        Node::new()
+            .shim("ADD")
+            .run_with(Stdio::from(directory))
+            .error()
+            .code,
+        5
+    );
 }
 
 #[test]
@@ -36,13 +55,20 @@ fn a_network_has_a_name() {
     for verb in ["ADD", "DEL", "CHECK", "GC", "STATUS"] {
         for name in [json!(""), json!("-x"), json!("a/b"), json!(null), json!(7)] {
             let node = Node::new();
-            let error = node.shim(verb).stdin(node.config(json!({"name": name}))).run().error();
+            let error = node
+                .shim(verb)
+                .stdin(node.config(json!({"name": name})))
+                .run()
+                .error();
             assert_eq!(error.code, 7, "{verb} {name}");
         }
     }
     let node = Node::new();
     let _daemon = node.daemon([added()]);
-    node.shim("ADD").stdin(node.config(json!({"name": "a.b_c-1"}))).run().result();
+    node.shim("ADD")
+        .stdin(node.config(json!({"name": "a.b_c-1"})))
+        .run()
+        .result();
 }
 
 #[test]
@@ -71,10 +97,19 @@ fn a_wrong_setting_is_named_with_its_value() {
     ] {
         for verb in ["ADD", "CHECK", "GC", "STATUS"] {
             let node = Node::new();
-            let error = node.shim(verb).stdin(node.config(json!({key: value}))).run().error();
+            let error = node
+                .shim(verb)
+                .stdin(node.config(json!({key: value})))
+                .run()
+                .error();
             assert_eq!(error.code, 2, "{verb} {key}");
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            assert!(error.msg.contains(key) && error.msg.contains(&value), "{error:?}");
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            assert!(
+                error.msg.contains(key) && error.msg.contains(&value),
+                "{error:?}"
+            );
         }
     }
 }
@@ -86,7 +121,10 @@ fn a_wrong_setting_does_not_stop_del() {
     let config = node.config(json!({"daemonWaitDel": "soon", "delWhenDown": 1}));
     let finished = node.shim("DEL").stdin(config).run();
     finished.assert_silent();
-    assert!(finished.stderr.contains("daemonWaitDel") && finished.stderr.contains("delWhenDown"), "{finished:?}");
+    assert!(
+        finished.stderr.contains("daemonWaitDel") && finished.stderr.contains("delWhenDown"),
+        "{finished:?}"
+    );
     assert_eq!(daemon.calls().len(), 1);
 }
 
@@ -107,18 +145,28 @@ fn annotations_may_be_as_large_as_kubernetes_lets_them() {
     let node = Node::new();
     let daemon = node.daemon([added()]);
     let annotations = "\\u003c".repeat(256 << 10);
-    let config = node.config(json!({"runtimeConfig": "@"})).replace('@', &annotations);
+    let config = node
+        .config(json!({"runtimeConfig": "@"}))
+        .replace('@', &annotations);
     node.shim("ADD").stdin(config.clone()).run().result();
     assert_eq!(daemon.only_call().request().config, config.as_bytes());
 }
 
 #[test]
 fn what_no_request_can_hold_is_refused() {
-    for size in [wire::MAX_REQUEST / 4 * 3, wire::MAX_REQUEST + 1, wire::MAX_REQUEST * 2] {
+    for size in [
+        wire::MAX_REQUEST / 4 * 3,
+        wire::MAX_REQUEST + 1,
+        wire::MAX_REQUEST * 2,
+    ] {
         let node = Node::new();
         let daemon = node.bystander();
         let config = node.config(json!({"padding": "x".repeat(size)}));
-        assert_eq!(node.shim("ADD").stdin(config).run().error().code, 6, "{size}");
+        assert_eq!(
+            node.shim("ADD").stdin(config).run().error().code,
+            6,
+            "{size}"
+        );
         daemon.assert_untouched();
     }
 }

@@ -14,9 +14,17 @@ fn a_panic_is_one_error() {
         let node = Node::new();
         let daemon = node.bystander();
         let config = node.config(json!({"cniVersion": "1.0.0"}));
-        let error = node.shim(verb).stdin(config).env("PLEXUS_FAILPOINT", "1").run().error();
+        let error = node
+            .shim(verb)
+            .stdin(config)
+            .env("PLEXUS_FAILPOINT", "1")
+            .run()
+            .error();
         assert_eq!((error.code, error.version.as_str()), (100, "1.0.0"));
-        assert!(error.msg.contains("failpoint") && !error.msg.contains("not found"), "{error:?}");
+        assert!(
+            error.msg.contains("failpoint") && !error.msg.contains("not found"),
+            "{error:?}"
+        );
         daemon.assert_untouched();
     }
     let node = Node::new();
@@ -36,14 +44,20 @@ fn a_stdout_that_nobody_reads_fails_the_call_without_a_panic() {
     std::io::Write::write_all(&mut stream, &added()).expect("answer");
     let finished = crate::support::Finished::from(shim.wait_with_output().expect("output"));
     assert_eq!(finished.code, Some(1));
-    assert!(finished.stderr.contains("stdout") && !finished.stderr.contains("panicked"), "{finished:?}");
+    assert!(
+        finished.stderr.contains("stdout") && !finished.stderr.contains("panicked"),
+        "{finished:?}"
+    );
 }
 
 #[test]
 fn a_stderr_that_nobody_reads_changes_nothing() {
     rows!("P-044");
     let node = Node::new();
-    let mut shim = node.shim("DEL").stdin(node.config(json!({"delWhenDown": "spool"}))).start();
+    let mut shim = node
+        .shim("DEL")
+        .stdin(node.config(json!({"delWhenDown": "spool"})))
+        .start();
     drop(shim.stderr.take());
     let finished = crate::support::Finished::from(shim.wait_with_output().expect("output"));
     finished.assert_silent();

@@ -19,7 +19,9 @@ pub struct Node {
 
 impl Node {
     pub fn new() -> Self {
-        Self { dir: TempDir::new().expect("temporary directory") }
+        Self {
+            dir: TempDir::new().expect("temporary directory"),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -41,11 +43,16 @@ impl Node {
             "daemonSocketDir": self.dir.path(), "stateDir": self.state(),
             "daemonWaitAdd": "0", "daemonWaitDel": "0", "daemonWaitStatus": "0",
         });
-        let Value::Object(changes) = changes else { panic!("changes are an object") };
+        let Value::Object(changes) = changes else {
+            panic!("changes are an object")
+        };
         for (key, value) in changes {
             config[&key] = value;
         }
-        config.as_object_mut().expect("object").retain(|_, value| !value.is_null());
+        config
+            .as_object_mut()
+            .expect("object")
+            .retain(|_, value| !value.is_null());
         config.to_string()
     }
 
@@ -53,9 +60,17 @@ impl Node {
     pub fn shim(&self, verb: &str) -> Shim {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plexus"));
         command.env_clear().env("CNI_COMMAND", verb);
-        command.env("CNI_CONTAINERID", "box1").env("CNI_NETNS", "/run/netns/box1").env("CNI_IFNAME", "eth0");
-        command.env("CNI_ARGS", "K8S_POD_NAME=p;K8S_POD_NAMESPACE=n").env("CNI_PATH", "/opt/cni/bin");
-        Shim { command, stdin: self.config(json!({})).into_bytes() }
+        command
+            .env("CNI_CONTAINERID", "box1")
+            .env("CNI_NETNS", "/run/netns/box1")
+            .env("CNI_IFNAME", "eth0");
+        command
+            .env("CNI_ARGS", "K8S_POD_NAME=p;K8S_POD_NAMESPACE=n")
+            .env("CNI_PATH", "/opt/cni/bin");
+        Shim {
+            command,
+            stdin: self.config(json!({})).into_bytes(),
+        }
     }
 
     /// A daemon that nobody may call.
@@ -134,7 +149,10 @@ pub fn receive(stream: &UnixStream) -> Call {
         }
         head.push(line.to_owned());
     }
-    let length = head.iter().find_map(|line| line.strip_prefix("Content-Length: ")).expect("Content-Length");
+    let length = head
+        .iter()
+        .find_map(|line| line.strip_prefix("Content-Length: "))
+        .expect("Content-Length");
     let mut body = vec![0; length.parse().expect("length")];
     reader.read_exact(&mut body).expect("body");
     Call { head, body }
@@ -143,13 +161,19 @@ pub fn receive(stream: &UnixStream) -> Call {
 /// An HTTP answer with a length.
 pub fn answer(status: u16, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
-    let head = format!("HTTP/1.1 {status} Whatever\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status} Whatever\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
     [head.as_bytes(), body].concat()
 }
 
 /// A success of ADD, in 1.1.0 as on every wire.
 pub fn added() -> Vec<u8> {
-    answer(200, json!({"Result": {"cniVersion": "1.1.0", "interfaces": [{"name": "eth0"}]}}).to_string())
+    answer(
+        200,
+        json!({"Result": {"cniVersion": "1.1.0", "interfaces": [{"name": "eth0"}]}}).to_string(),
+    )
 }
 
 /// The daemon closes the connection without a word.
@@ -190,7 +214,12 @@ impl Shim {
 
     /// Starts it with a pipe on each stream, which the test holds.
     pub fn spawn(&mut self) -> Child {
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawn")
+        self.command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("spawn")
     }
 
     /// Runs it to its end with what the runtime writes on stdin.
@@ -229,7 +258,11 @@ pub struct Finished {
 impl From<std::process::Output> for Finished {
     fn from(output: std::process::Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 }
 
@@ -250,16 +283,29 @@ impl Finished {
         assert_eq!(self.code, Some(1), "{self:?}");
         let object: Value = serde_json::from_str(&self.stdout).expect("one JSON document");
         let map = object.as_object().expect("object");
-        assert!(map.keys().all(|key| ["cniVersion", "code", "details", "msg"].contains(&key.as_str())), "{object}");
-        let text = |key: &str| map.get(key).map(|value| value.as_str().expect("text").to_owned());
+        assert!(
+            map.keys()
+                .all(|key| ["cniVersion", "code", "details", "msg"].contains(&key.as_str())),
+            "{object}"
+        );
+        let text = |key: &str| {
+            map.get(key)
+                .map(|value| value.as_str().expect("text").to_owned())
+        };
         let error = ErrorObject {
             version: text("cniVersion").expect("cniVersion"),
             code: map["code"].as_u64().expect("code"),
             msg: text("msg").expect("msg"),
             details: text("details").unwrap_or_default(),
         };
-        assert!(!error.msg.trim().is_empty() && !error.msg.contains('\n'), "{object}");
-        assert!(text("details").is_none_or(|details| !details.is_empty()), "{object}");
+        assert!(
+            !error.msg.trim().is_empty() && !error.msg.contains('\n'),
+            "{object}"
+        );
+        assert!(
+            text("details").is_none_or(|details| !details.is_empty()),
+            "{object}"
+        );
         error
     }
 }

@@ -8,7 +8,9 @@ use serde_json::json;
 
 use crate::support::{Node, added, answer};
 
-const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+const VERSIONS: [&str; 7] = [
+    "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0",
+];
 
 #[test]
 fn version_needs_only_its_command() {
@@ -23,8 +25,17 @@ fn version_needs_only_its_command() {
     ];
     for (stdin, echoed) in cases {
         let env = [("CNI_COMMAND", "VERSION")].into();
-        let answer = Node::new().shim("VERSION").envs(&env).stdin(stdin).run().result();
-        assert_eq!(answer, json!({"cniVersion": echoed, "supportedVersions": VERSIONS}), "{stdin}");
+        let answer = Node::new()
+            .shim("VERSION")
+            .envs(&env)
+            .stdin(stdin)
+            .run()
+            .result();
+        assert_eq!(
+            answer,
+            json!({"cniVersion": echoed, "supportedVersions": VERSIONS}),
+            "{stdin}"
+        );
     }
 }
 
@@ -36,7 +47,12 @@ fn version_does_not_wait_for_stdin() {
         let started = Instant::now();
         let mut child = Node::new().shim("VERSION").spawn();
         let mut stdout = String::new();
-        child.stdout.take().expect("stdout").read_to_string(&mut stdout).expect("read");
+        child
+            .stdout
+            .take()
+            .expect("stdout")
+            .read_to_string(&mut stdout)
+            .expect("read");
         let elapsed = started.elapsed();
         assert!(stdout.contains("supportedVersions"), "{stdout}");
         // Its stdin was open until here.
@@ -50,7 +66,10 @@ fn version_does_not_wait_for_stdin() {
 fn an_administrator_can_ask_for_the_version() {
     for flag in ["-v", "-version", "--version"] {
         let finished = Node::new().shim("").arg(flag).run();
-        assert_eq!(finished.stdout, format!("plexus {}\n", env!("CARGO_PKG_VERSION")));
+        assert_eq!(
+            finished.stdout,
+            format!("plexus {}\n", env!("CARGO_PKG_VERSION"))
+        );
         assert_eq!(finished.code, Some(0));
     }
 }
@@ -62,9 +81,20 @@ fn only_a_listed_version_is_supported() {
         for verb in ["ADD", "DEL"] {
             let node = Node::new();
             let daemon = node.bystander();
-            let error = node.shim(verb).stdin(node.config(json!({"cniVersion": version}))).run().error();
-            assert_eq!((error.code, error.version.as_str()), (1, "1.1.0"), "{verb} {version}");
-            assert!(error.details.contains(version) && error.details.contains("0.3.1"), "{error:?}");
+            let error = node
+                .shim(verb)
+                .stdin(node.config(json!({"cniVersion": version})))
+                .run()
+                .error();
+            assert_eq!(
+                (error.code, error.version.as_str()),
+                (1, "1.1.0"),
+                "{verb} {version}"
+            );
+            assert!(
+                error.details.contains(version) && error.details.contains("0.3.1"),
+                "{error:?}"
+            );
             daemon.assert_untouched();
         }
     }
@@ -73,21 +103,37 @@ fn only_a_listed_version_is_supported() {
 #[test]
 fn a_verb_needs_the_version_that_brought_it() {
     rows!("P-065", "P-066");
-    for (verb, since) in [("ADD", "0.1.0"), ("DEL", "0.1.0"), ("CHECK", "0.4.0"), ("GC", "1.1.0"), ("STATUS", "1.1.0")]
-    {
+    for (verb, since) in [
+        ("ADD", "0.1.0"),
+        ("DEL", "0.1.0"),
+        ("CHECK", "0.4.0"),
+        ("GC", "1.1.0"),
+        ("STATUS", "1.1.0"),
+    ] {
         for version in VERSIONS {
             let node = Node::new();
             let daemon = node.daemon([ipv4_added()]);
-            let finished = node.shim(verb).stdin(node.config(json!({"cniVersion": version}))).run();
+            let finished = node
+                .shim(verb)
+                .stdin(node.config(json!({"cniVersion": version})))
+                .run();
             let handled = version >= since;
             if handled {
                 assert_eq!(finished.code, Some(0), "{verb} {version}: {finished:?}");
             } else {
                 let error = finished.error();
-                assert_eq!((error.code, error.version.as_str()), (1, version), "{verb} {version}");
+                assert_eq!(
+                    (error.code, error.version.as_str()),
+                    (1, version),
+                    "{verb} {version}"
+                );
                 assert!(error.msg.contains(verb), "{error:?}");
             }
-            assert_eq!(daemon.calls().len(), usize::from(handled), "{verb} {version}");
+            assert_eq!(
+                daemon.calls().len(),
+                usize::from(handled),
+                "{verb} {version}"
+            );
         }
     }
 }
@@ -95,19 +141,44 @@ fn a_verb_needs_the_version_that_brought_it() {
 #[test]
 fn a_result_is_printed_in_the_version_of_the_configuration() {
     rows!("P-064", "P-067");
-    for version in VERSIONS.map(|version| json!(version)).into_iter().chain([json!(""), json!(null)]) {
+    for version in VERSIONS
+        .map(|version| json!(version))
+        .into_iter()
+        .chain([json!(""), json!(null)])
+    {
         let node = Node::new();
         let _daemon = node.daemon([ipv4_added()]);
-        let result = node.shim("ADD").stdin(node.config(json!({"cniVersion": version}))).run().result();
-        let version = version.as_str().filter(|version| !version.is_empty()).unwrap_or("0.1.0");
+        let result = node
+            .shim("ADD")
+            .stdin(node.config(json!({"cniVersion": version})))
+            .run()
+            .result();
+        let version = version
+            .as_str()
+            .filter(|version| !version.is_empty())
+            .unwrap_or("0.1.0");
         assert_eq!(result["cniVersion"], version);
         if version < "0.3.0" {
             assert_eq!(result["ip4"]["ip"], "10.1.2.3/24", "{version}: {result}");
-            assert!(result.get("ips").is_none() && result.get("interfaces").is_none(), "{version}: {result}");
+            assert!(
+                result.get("ips").is_none() && result.get("interfaces").is_none(),
+                "{version}: {result}"
+            );
         } else {
-            assert_eq!(result["ips"][0]["address"], "10.1.2.3/24", "{version}: {result}");
-            assert_eq!(result["ips"][0].get("version").is_some(), version < "1.0.0", "{version}: {result}");
-            assert_eq!(result["interfaces"][0].get("mtu").is_some(), version >= "1.0.0", "{version}: {result}");
+            assert_eq!(
+                result["ips"][0]["address"], "10.1.2.3/24",
+                "{version}: {result}"
+            );
+            assert_eq!(
+                result["ips"][0].get("version").is_some(),
+                version < "1.0.0",
+                "{version}: {result}"
+            );
+            assert_eq!(
+                result["interfaces"][0].get("mtu").is_some(),
+                version >= "1.0.0",
+                "{version}: {result}"
+            );
         }
     }
 }
@@ -117,12 +188,20 @@ fn a_result_that_the_version_cannot_express_is_an_error() {
     rows!("P-067");
     let node = Node::new();
     let _daemon = node.daemon([added()]);
-    let error = node.shim("ADD").stdin(node.config(json!({"cniVersion": "0.2.0"}))).run().error();
+    let error = node
+        .shim("ADD")
+        .stdin(node.config(json!({"cniVersion": "0.2.0"})))
+        .run()
+        .error();
     assert_eq!((error.code, error.version.as_str()), (1, "0.2.0"));
 }
 
 fn ipv4_added() -> Vec<u8> {
     let interface = json!({"name": "eth0", "mtu": 1400, "sandbox": "/run/netns/box1"});
     let ip = json!({"address": "10.1.2.3/24", "interface": 0});
-    answer(200, json!({"Result": {"cniVersion": "1.1.0", "interfaces": [interface], "ips": [ip]}}).to_string())
+    answer(
+        200,
+        json!({"Result": {"cniVersion": "1.1.0", "interfaces": [interface], "ips": [ip]}})
+            .to_string(),
+    )
 }

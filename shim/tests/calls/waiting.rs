@@ -15,7 +15,9 @@ use crate::support::{Finished, Node, added, answer, no_answer, receive};
 /// Blocks until the shim says that it waits: it has found no daemon by then.
 fn see_it_wait(shim: &mut Child) {
     let mut line = String::new();
-    BufReader::new(shim.stderr.as_mut().expect("stderr")).read_line(&mut line).expect("read");
+    BufReader::new(shim.stderr.as_mut().expect("stderr"))
+        .read_line(&mut line)
+        .expect("read");
     assert!(line.contains("waits"), "{line}");
 }
 
@@ -30,7 +32,10 @@ fn every_verb_waits_for_a_daemon_that_starts() {
         ("STATUS", "daemonWaitStatus", "20s"),
     ] {
         let node = Node::new();
-        let mut shim = node.shim(verb).stdin(node.config(json!({key: wait}))).start();
+        let mut shim = node
+            .shim(verb)
+            .stdin(node.config(json!({key: wait})))
+            .start();
         see_it_wait(&mut shim);
         let daemon = node.daemon([added()]);
         let finished = Finished::from(shim.wait_with_output().expect("output"));
@@ -43,7 +48,10 @@ fn every_verb_waits_for_a_daemon_that_starts() {
 fn a_socket_that_a_dead_daemon_left_is_no_daemon() {
     let node = Node::new();
     drop(UnixListener::bind(node.socket()).expect("bind"));
-    let mut shim = node.shim("ADD").stdin(node.config(json!({"daemonWaitAdd": "20s"}))).start();
+    let mut shim = node
+        .shim("ADD")
+        .stdin(node.config(json!({"daemonWaitAdd": "20s"})))
+        .start();
     see_it_wait(&mut shim);
     std::fs::remove_file(node.socket()).expect("remove");
     let _daemon = node.daemon([added()]);
@@ -57,7 +65,9 @@ fn the_defaults_wait() {
         let unset = json!({"daemonWaitAdd": null, "daemonWaitDel": "", "daemonWaitStatus": null});
         let mut shim = node.shim(verb).stdin(node.config(unset)).start();
         let mut line = String::new();
-        BufReader::new(shim.stderr.as_mut().expect("stderr")).read_line(&mut line).expect("read");
+        BufReader::new(shim.stderr.as_mut().expect("stderr"))
+            .read_line(&mut line)
+            .expect("read");
         assert!(line.contains(&format!("waits up to {wait} ")), "{line}");
         let _daemon = node.daemon([added()]);
         assert!(shim.wait().expect("wait").success(), "{verb}");
@@ -73,7 +83,11 @@ fn after_the_wait_the_error_names_socket_and_daemon() {
             let error = node.shim(verb).stdin(node.config(waits)).run().error();
             assert_eq!(error.code, code, "{verb}");
             let socket = node.socket();
-            assert!(error.msg.contains("plexusd") && error.msg.contains(socket.to_str().expect("UTF-8")), "{error:?}");
+            assert!(
+                error.msg.contains("plexusd")
+                    && error.msg.contains(socket.to_str().expect("UTF-8")),
+                "{error:?}"
+            );
         }
     }
 }
@@ -97,7 +111,11 @@ fn a_call_that_was_cut_short_is_not_repeated_where_it_may_have_been_begun() {
     for verb in ["ADD", "CHECK", "GC"] {
         let node = Node::new();
         let daemon = node.daemon([no_answer(), added()]);
-        let error = node.shim(verb).stdin(node.config(json!({"daemonWaitAdd": "20s"}))).run().error();
+        let error = node
+            .shim(verb)
+            .stdin(node.config(json!({"daemonWaitAdd": "20s"})))
+            .run()
+            .error();
         assert_eq!(error.code, 11, "{verb}");
         assert!(error.msg.contains("plexusd"), "{error:?}");
         assert_eq!(daemon.calls().len(), 1, "{verb}");
@@ -108,8 +126,12 @@ fn a_call_that_was_cut_short_is_not_repeated_where_it_may_have_been_begun() {
 fn a_call_that_was_not_begun_is_repeated() {
     for verb in ["ADD", "CHECK", "GC", "DEL", "STATUS"] {
         let node = Node::new();
-        let waits = json!({"daemonWaitAdd": "20s", "daemonWaitDel": "20s", "daemonWaitStatus": "20s"});
-        let daemon = node.daemon([answer(503, "{\"code\": 11, \"msg\": \"another does\"}"), added()]);
+        let waits =
+            json!({"daemonWaitAdd": "20s", "daemonWaitDel": "20s", "daemonWaitStatus": "20s"});
+        let daemon = node.daemon([
+            answer(503, "{\"code\": 11, \"msg\": \"another does\"}"),
+            added(),
+        ]);
         let finished = node.shim(verb).stdin(node.config(waits)).run();
         assert_eq!(finished.code, Some(0), "{verb}: {finished:?}");
         assert_eq!(daemon.calls().len(), 2, "{verb}");
@@ -120,7 +142,10 @@ fn a_call_that_was_not_begun_is_repeated() {
 fn the_wait_begins_anew_with_a_hand_over() {
     let node = Node::new();
     let listener = UnixListener::bind(node.socket()).expect("bind");
-    let shim = node.shim("ADD").stdin(node.config(json!({"daemonWaitAdd": "300ms"}))).start();
+    let shim = node
+        .shim("ADD")
+        .stdin(node.config(json!({"daemonWaitAdd": "300ms"})))
+        .start();
     let (stream, _) = listener.accept().expect("accept");
     receive(&stream);
     // Longer than its wait: the daemon has waited itself for the one before it.
@@ -137,7 +162,10 @@ fn a_call_that_a_dying_daemon_had_not_read_is_repeated() {
     for verb in ["ADD", "CHECK", "GC"] {
         let node = Node::new();
         let dying = UnixListener::bind(node.socket()).expect("bind");
-        let mut shim = node.shim(verb).stdin(node.config(json!({"daemonWaitAdd": "20s"}))).start();
+        let mut shim = node
+            .shim(verb)
+            .stdin(node.config(json!({"daemonWaitAdd": "20s"})))
+            .start();
         // One that has come and was not accepted, as the kernel leaves it when the daemon is killed.
         let mut fds = [PollFd::new(dying.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::NONE).expect("poll");
@@ -168,7 +196,10 @@ fn del_and_status_are_repeated() {
         let node = Node::new();
         let daemon = node.daemon([no_answer(), no_answer(), answer(200, "")]);
         let waits = json!({"daemonWaitDel": "20s", "daemonWaitStatus": "20s"});
-        node.shim(verb).stdin(node.config(waits)).run().assert_silent();
+        node.shim(verb)
+            .stdin(node.config(waits))
+            .run()
+            .assert_silent();
         assert_eq!(daemon.calls().len(), 3, "{verb}");
     }
 }

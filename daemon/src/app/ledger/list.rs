@@ -22,7 +22,10 @@ pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()
     }
     records.sort_by_key(|record| record.planned.created_unix_ms);
     let now = unix_ms();
-    let rows: Vec<_> = records.iter().map(|record| row(record, &boot, now)).collect();
+    let rows: Vec<_> = records
+        .iter()
+        .map(|record| row(record, &boot, now))
+        .collect();
     let mut widths = HEAD.map(str::len);
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -30,7 +33,11 @@ pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()
         }
     }
     let line = |cells: [&str; 6]| {
-        let padded: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let padded: Vec<_> = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         padded.join("  ").trim_end().to_owned()
     };
     if !rows.is_empty() {
@@ -41,7 +48,11 @@ pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()
         let failures = &record.del_failures;
         if failures.count > 0 {
             let last = age(now, failures.last_unix_ms);
-            writeln!(out, "  DEL failed {} times, last {last} ago: {}", failures.count, failures.last_error)?;
+            writeln!(
+                out,
+                "  DEL failed {} times, last {last} ago: {}",
+                failures.count, failures.last_error
+            )?;
         }
     }
     for error in unreadable {
@@ -99,7 +110,13 @@ mod tests {
 
     #[test]
     fn an_age_is_short() {
-        for (seconds, text) in [(0, "0s"), (119, "119s"), (120, "2m"), (12_000, "3h20m"), (439_200, "5d2h")] {
+        for (seconds, text) in [
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (12_000, "3h20m"),
+            (439_200, "5d2h"),
+        ] {
             assert_eq!(age(1000 * seconds + 999, 999), text);
         }
         assert_eq!(age(1, 5), "0s", "a clock that was set back");

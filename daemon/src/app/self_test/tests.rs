@@ -15,7 +15,9 @@ fn a_capability_that_is_missing_is_named_with_what_it_is_for() {
         (18, ["CAP_SYS_CHROOT", "mountNamespace"]),
         (12, ["CAP_NET_ADMIN", "default routes"]),
     ] {
-        let error = check(rights(ALL & !(1 << bit)), false).expect_err(parts[0]).to_string();
+        let error = check(rights(ALL & !(1 << bit)), false)
+            .expect_err(parts[0])
+            .to_string();
         assert!(error.starts_with("plexusd needs CAP_"), "{error}");
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
         assert_eq!(error.matches("CAP_").count(), 1, "{error}");
@@ -43,8 +45,20 @@ fn a_refusal_in_spite_of_the_capabilities_says_what_it_may_be() {
 fn a_state_directory_that_cannot_be_written_is_named() {
     let dir = tempfile::tempdir().expect("dir");
     write(&dir.path().join("new/state")).expect("it is made");
-    assert_eq!(fs::read_dir(dir.path().join("new/state")).expect("there").count(), 0, "nothing stays");
+    assert_eq!(
+        fs::read_dir(dir.path().join("new/state"))
+            .expect("there")
+            .count(),
+        0,
+        "nothing stays"
+    );
     fs::write(dir.path().join("file"), "").expect("write");
-    let error = format!("{:#}", write(&dir.path().join("file")).expect_err("no directory"));
-    assert!(error.contains("stateDir") && error.contains("/file"), "{error}");
+    let error = format!(
+        "{:#}",
+        write(&dir.path().join("file")).expect_err("no directory")
+    );
+    assert!(
+        error.contains("stateDir") && error.contains("/file"),
+        "{error}"
+    );
 }

@@ -23,12 +23,17 @@ impl Default for Backoff {
 impl Backoff {
     /// Pauses of at most `longest`.
     pub fn up_to(longest: Duration) -> Self {
-        Self { longest, doublings: 0 }
+        Self {
+            longest,
+            doublings: 0,
+        }
     }
 
     /// The next pause, at least `at_least`: between the half of what it doubles to and all of that.
     pub fn next(&mut self, at_least: Duration) -> Duration {
-        let longest = FIRST.saturating_mul(1 << self.doublings.min(10)).min(self.longest);
+        let longest = FIRST
+            .saturating_mul(1 << self.doublings.min(10))
+            .min(self.longest);
         self.doublings = self.doublings.saturating_add(1);
         at_least + longest / 2 + (longest / 2).mul_f64(random())
     }
@@ -41,7 +46,8 @@ impl Backoff {
 
 /// From 0 to 1. The standard library's hash keys are random enough for jitter.
 pub(super) fn random() -> f64 {
-    f64::from(u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+    f64::from(u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or_default())
+        / f64::from(u32::MAX)
 }
 
 #[cfg(test)]
@@ -54,13 +60,19 @@ mod tests {
         let mut longest = FIRST;
         for _ in 0..100 {
             let pause = backoff.next(Duration::ZERO);
-            assert!(pause >= longest / 2 && pause <= longest, "{pause:?} of {longest:?}");
+            assert!(
+                pause >= longest / 2 && pause <= longest,
+                "{pause:?} of {longest:?}"
+            );
             longest = (longest * 2).min(LONGEST);
         }
         assert_eq!(longest, LONGEST);
         backoff.reset();
         assert!(backoff.next(Duration::ZERO) <= FIRST);
-        assert!(backoff.next(Duration::from_secs(7)) >= Duration::from_secs(7), "what the server asks for");
+        assert!(
+            backoff.next(Duration::from_secs(7)) >= Duration::from_secs(7),
+            "what the server asks for"
+        );
         assert!((0..20).any(|_| random() < 0.5) && (0..20).any(|_| random() > 0.5));
     }
 }

@@ -17,14 +17,19 @@ pub struct KeptClient {
 
 impl fmt::Debug for KeptClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeptClient").field("connection", &self.connection).finish_non_exhaustive()
+        f.debug_struct("KeptClient")
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
     }
 }
 
 impl KeptClient {
     /// For the API server of `connection`.
     pub fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, client: Mutex::default() }
+        Self {
+            connection,
+            client: Mutex::default(),
+        }
     }
 
     /// What `ask` is answered. Only refused credentials are tried a second time, after they were read again.

@@ -47,7 +47,10 @@ impl Connection {
     pub fn new(kubeconfig: Option<PathBuf>, measure: ApiLayer) -> Self {
         // It fails only where it has been done.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { kubeconfig, measure }
+        Self {
+            kubeconfig,
+            measure,
+        }
     }
 
     /// A client with connections of its own and the credentials of this moment. It reads token files again about once
@@ -59,12 +62,22 @@ impl Connection {
         let mut config = match &self.kubeconfig {
             None => Config::incluster()?,
             Some(path) => {
-                let wrong = |source| ConnectionError::Kubeconfig { path: path.display().to_string(), source };
+                let wrong = |source| ConnectionError::Kubeconfig {
+                    path: path.display().to_string(),
+                    source,
+                };
                 let kubeconfig = Kubeconfig::read_from(path).map_err(wrong)?;
-                let proxied = kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref());
-                let proxied = proxied.into_iter().any(|cluster| cluster.proxy_url.is_some());
+                let proxied = kubeconfig
+                    .clusters
+                    .iter()
+                    .filter_map(|named| named.cluster.as_ref());
+                let proxied = proxied
+                    .into_iter()
+                    .any(|cluster| cluster.proxy_url.is_some());
                 let options = KubeConfigOptions::default();
-                let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(wrong)?;
+                let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
+                    .await
+                    .map_err(wrong)?;
                 if !proxied {
                     // A proxy that some environment variable names is for other traffic than a node's own.
                     config.proxy_url = None;
@@ -75,6 +88,8 @@ impl Connection {
         config.connect_timeout = Some(CONNECT);
         // By itself the client would try for minutes, unseen, while a call waits.
         config.default_retry = false;
-        Ok(ClientBuilder::try_from(config)?.with_layer(&self.measure).build())
+        Ok(ClientBuilder::try_from(config)?
+            .with_layer(&self.measure)
+            .build())
     }
 }

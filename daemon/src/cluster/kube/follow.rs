@@ -52,7 +52,16 @@ pub(super) struct Follower<T> {
 
 impl<T: Kind> Follower<T> {
     pub fn new(connection: Arc<Connection>, fields: Option<String>, store: Store) -> Self {
-        Self { connection, fields, store, client: None, version: None, since: None, told: None, kind: PhantomData }
+        Self {
+            connection,
+            fields,
+            store,
+            client: None,
+            version: None,
+            since: None,
+            told: None,
+            kind: PhantomData,
+        }
     }
 
     /// Follows for ever.
@@ -60,7 +69,10 @@ impl<T: Kind> Follower<T> {
         let mut backoff = Backoff::default();
         loop {
             let outcome = self.round().await;
-            let worked = self.since.take().is_some_and(|since| since.elapsed() >= WORKED);
+            let worked = self
+                .since
+                .take()
+                .is_some_and(|since| since.elapsed() >= WORKED);
             if worked {
                 backoff.reset();
             }
@@ -103,7 +115,10 @@ impl<T: Kind> Follower<T> {
 
     /// Replaces what the store has; the answer is the version of the list.
     async fn list(&self, api: &Api<T::Wire>) -> Result<String, Trouble> {
-        let mut params = ListParams { field_selector: self.fields.clone(), ..Default::default() };
+        let mut params = ListParams {
+            field_selector: self.fields.clone(),
+            ..Default::default()
+        };
         if T::FROM_CACHE {
             params.resource_version = Some("0".to_owned());
             params.version_match = Some(VersionMatch::NotOlderThan);
@@ -126,16 +141,26 @@ impl<T: Kind> Follower<T> {
 
     /// Follows the changes from `version` on, until the watch ends.
     async fn watch(&mut self, api: &Api<T::Wire>, version: &str) -> Result<(), Trouble> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and SPREAD")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is between 0 and SPREAD"
+        )]
         let seconds = WATCH + (SPREAD * random()) as u32;
-        let params = WatchParams { field_selector: self.fields.clone(), ..Default::default() }.timeout(seconds);
+        let params = WatchParams {
+            field_selector: self.fields.clone(),
+            ..Default::default()
+        }
+        .timeout(seconds);
         let mut events = pin!(answer(api.watch(&params, version)).await?);
         self.since = Some(Instant::now());
         if self.told.take().is_some() {
             tracing::info!("{} are watched again", T::NAME);
         }
         loop {
-            let Ok(event) = timeout(SILENCE, events.next()).await else { return Ok(()) };
+            let Ok(event) = timeout(SILENCE, events.next()).await else {
+                return Ok(());
+            };
             match event.transpose()? {
                 None => return Ok(()),
                 Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
@@ -144,7 +169,8 @@ impl<T: Kind> Follower<T> {
                 }
                 Some(WatchEvent::Deleted(object)) => {
                     self.advance(object.resource_version())?;
-                    self.store.remove::<T>(&object.namespace().unwrap_or_default(), &object.name_any());
+                    self.store
+                        .remove::<T>(&object.namespace().unwrap_or_default(), &object.name_any());
                 }
                 Some(WatchEvent::Bookmark(bookmark)) => {
                     self.advance(Some(bookmark.metadata.resource_version))?;
@@ -156,7 +182,11 @@ impl<T: Kind> Follower<T> {
     }
 
     fn advance(&mut self, version: Option<String>) -> Result<(), Trouble> {
-        self.version = Some(version.filter(|version| !version.is_empty()).ok_or(Trouble::NoVersion)?);
+        self.version = Some(
+            version
+                .filter(|version| !version.is_empty())
+                .ok_or(Trouble::NoVersion)?,
+        );
         Ok(())
     }
 
@@ -186,14 +216,21 @@ impl<T: Kind> Follower<T> {
 }
 
 async fn answer<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
-    Ok(timeout(ANSWER, request).await.map_err(|_| Trouble::Silent(ANSWER))??)
+    Ok(timeout(ANSWER, request)
+        .await
+        .map_err(|_| Trouble::Silent(ANSWER))??)
 }
 
 /// What is kept of an object; none of one that cannot be read, which is told of.
 fn trim<T: Kind>(object: T::Wire) -> Option<T> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     T::trim(object)
-        .inspect_err(|why| tracing::warn!("{} {namespace}/{name} cannot be read and is left out: {why}", T::NAME))
+        .inspect_err(|why| {
+            tracing::warn!(
+                "{} {namespace}/{name} cannot be read and is left out: {why}",
+                T::NAME
+            )
+        })
         .ok()
 }
 

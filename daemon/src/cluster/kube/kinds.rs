@@ -17,16 +17,31 @@ use super::super::store::{Definition, Object};
 use crate::plan::{CONFIG_SOURCE, Pod};
 
 /// The annotations of a pod that are kept: what it asks for, and what tells a static pod and its mirror.
-const KEPT: [&str; 4] = [NETWORKS, DEFAULT_NETWORK, CONFIG_SOURCE, "kubernetes.io/config.mirror"];
+const KEPT: [&str; 4] = [
+    NETWORKS,
+    DEFAULT_NETWORK,
+    CONFIG_SOURCE,
+    "kubernetes.io/config.mirror",
+];
 
 /// A namespaced kind as the API server has it.
 pub(super) trait Wire:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + 'static
 {
 }
 
 impl<T> Wire for T where
-    T: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static
+    T: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static
 {
 }
 
@@ -56,7 +71,13 @@ impl Kind for Pod {
     const MISSING: Option<&str> = None;
 
     fn trim(wire: Self::Wire) -> Result<Self, String> {
-        let ObjectMeta { name, namespace, uid, annotations, .. } = wire.metadata;
+        let ObjectMeta {
+            name,
+            namespace,
+            uid,
+            annotations,
+            ..
+        } = wire.metadata;
         let mut annotations = annotations.unwrap_or_default();
         annotations.retain(|key, _| KEPT.contains(&key.as_str()));
         Ok(Self {
@@ -78,12 +99,15 @@ impl Kind for Definition {
     );
 
     fn trim(wire: Self::Wire) -> Result<Self, String> {
-        let NetworkAttachmentDefinition { metadata, spec } = wire.0.map_err(|invalid| invalid.error)?;
+        let NetworkAttachmentDefinition { metadata, spec } =
+            wire.0.map_err(|invalid| invalid.error)?;
         Ok(Self {
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
             config: spec.and_then(|spec| spec.config),
-            resource_name: metadata.annotations.and_then(|mut annotations| annotations.remove(RESOURCE_NAME)),
+            resource_name: metadata
+                .annotations
+                .and_then(|mut annotations| annotations.remove(RESOURCE_NAME)),
         })
     }
 }

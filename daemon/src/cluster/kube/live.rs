@@ -35,7 +35,12 @@ impl Live {
     ///
     /// # Errors
     /// [`Code::TryAgain`] without an answer.
-    pub async fn pod(&self, namespace: &str, name: &str, deadline: Instant) -> Result<Option<Pod>, CniError> {
+    pub async fn pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Option<Pod>, CniError> {
         self.get(namespace, name, deadline).await
     }
 
@@ -57,9 +62,16 @@ impl Live {
     /// # Errors
     /// [`Code::TryAgain`] without an answer.
     pub async fn running(&self, namespace: &str, name: &str) -> Result<Option<Running>, CniError> {
-        let asked = timeout_at(Instant::now() + PATIENCE, self.try_get::<v1::Pod>(of(namespace), name)).await;
+        let asked = timeout_at(
+            Instant::now() + PATIENCE,
+            self.try_get::<v1::Pod>(of(namespace), name),
+        )
+        .await;
         let no_answer = |why: &str| {
-            CniError::new(Code::TryAgain, format!("the API server was asked for pod {namespace}/{name}: {why}"))
+            CniError::new(
+                Code::TryAgain,
+                format!("the API server was asked for pod {namespace}/{name}: {why}"),
+            )
         };
         let pod = match asked {
             Err(_) => return Err(no_answer("it did not answer in time")),
@@ -76,20 +88,32 @@ impl Live {
         if !is_name(node) {
             return Ok(None);
         }
-        let asked = timeout_at(Instant::now() + PATIENCE, self.try_get::<v1::Node>(Api::all, node)).await;
+        let asked = timeout_at(
+            Instant::now() + PATIENCE,
+            self.try_get::<v1::Node>(Api::all, node),
+        )
+        .await;
         let node = asked.map_err(|_| Trouble::Silent(PATIENCE))??;
         let taints = |node: v1::Node| node.spec.and_then(|spec| spec.taints).unwrap_or_default();
         Ok(node.map(|node| taints(node).into_iter().map(|taint| taint.key).collect()))
     }
 
-    async fn get<T: Kind>(&self, namespace: &str, name: &str, deadline: Instant) -> Result<Option<T>, CniError> {
+    async fn get<T: Kind>(
+        &self,
+        namespace: &str,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Option<T>, CniError> {
         if ![namespace, name].into_iter().all(is_name) {
             // No object is called so, and the text would be part of a path.
             return Ok(None);
         }
         let patience = deadline.min(Instant::now() + PATIENCE);
         let no_answer = |why: &str| {
-            let msg = format!("the API server was asked for {} {namespace}/{name}: {why}", T::NAME);
+            let msg = format!(
+                "the API server was asked for {} {namespace}/{name}: {why}",
+                T::NAME
+            );
             CniError::new(Code::TryAgain, msg)
         };
         match timeout_at(patience, self.try_get::<T::Wire>(of(namespace), name)).await {
@@ -103,8 +127,16 @@ impl Live {
         }
     }
 
-    async fn try_get<W: Object>(&self, api: impl Fn(Client) -> Api<W>, name: &str) -> Result<Option<W>, Trouble> {
-        match self.0.ask(|client| async { api(client).get(name).await }).await {
+    async fn try_get<W: Object>(
+        &self,
+        api: impl Fn(Client) -> Api<W>,
+        name: &str,
+    ) -> Result<Option<W>, Trouble> {
+        match self
+            .0
+            .ask(|client| async { api(client).get(name).await })
+            .await
+        {
             // Also where the server does not have the kind.
             Err(trouble) if trouble.code() == 404 => Ok(None),
             answer => answer.map(Some),
@@ -135,13 +167,21 @@ pub struct Running {
 }
 
 impl From<v1::Pod> for Running {
-    fn from(v1::Pod { metadata, spec, status }: v1::Pod) -> Self {
+    fn from(
+        v1::Pod {
+            metadata,
+            spec,
+            status,
+        }: v1::Pod,
+    ) -> Self {
         let annotations = metadata.annotations.unwrap_or_default();
         Self {
             uid: metadata.uid.unwrap_or_default(),
             host_network: spec.and_then(|spec| spec.host_network).unwrap_or_default(),
             has_status: annotations.contains_key(NETWORK_STATUS),
-            runs: status.and_then(|status| status.phase).is_some_and(|phase| phase == "Running")
+            runs: status
+                .and_then(|status| status.phase)
+                .is_some_and(|phase| phase == "Running")
                 && metadata.deletion_timestamp.is_none(),
         }
     }
@@ -151,6 +191,8 @@ impl From<v1::Pod> for Running {
 pub fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 253
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
         && !text.starts_with('.')
 }

@@ -48,7 +48,11 @@ impl From<kube::core::request::Error> for Trouble {
 impl Trouble {
     /// The status of a refusal, else 0.
     pub fn code(&self) -> u16 {
-        if let Self::Refused(status) = self { status.code } else { 0 }
+        if let Self::Refused(status) = self {
+            status.code
+        } else {
+            0
+        }
     }
 
     /// Whether the place to watch from is of no use any more: too old (410), or not reached by a server that was
@@ -59,8 +63,13 @@ impl Trouble {
 
     /// How long the server wants to be left alone.
     pub fn retry_after(&self) -> Duration {
-        let Self::Refused(status) = self else { return Duration::ZERO };
-        let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+        let Self::Refused(status) = self else {
+            return Duration::ZERO;
+        };
+        let seconds = status
+            .details
+            .as_ref()
+            .map_or(0, |details| details.retry_after_seconds);
         Duration::from_secs(u64::from(seconds)).min(LONGEST)
     }
 

@@ -14,8 +14,9 @@ use super::trouble::Trouble;
 /// How long the API server has to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The server answers a write with the object; its metadata is the least that it can be asked for.
-const LEAST: HeaderValue =
-    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json");
+const LEAST: HeaderValue = HeaderValue::from_static(
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+);
 
 /// Writes over connections of its own.
 #[derive(Debug)]
@@ -37,6 +38,9 @@ impl Writes {
             let request = request.clone();
             async move { client.request_text(request).await }
         });
-        timeout(PATIENCE, sent).await.map_err(|_| Trouble::Silent(PATIENCE))?.map(drop)
+        timeout(PATIENCE, sent)
+            .await
+            .map_err(|_| Trouble::Silent(PATIENCE))?
+            .map(drop)
     }
 }

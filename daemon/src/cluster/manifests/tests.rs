@@ -13,7 +13,9 @@ use super::{Manifests, parse, remove_status, write_status};
 use crate::cluster::Store;
 
 fn pod(name: &str, note: &str) -> String {
-    format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  annotations:\n    note: '{note}'\n")
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  annotations:\n    note: '{note}'\n"
+    )
 }
 
 /// A directory that is being followed.
@@ -33,7 +35,12 @@ impl Followed {
         let store = Store::default();
         let manifests = Manifests::open(dir.path(), store.clone()).expect("open");
         assert!(store.synced(), "the first read is done");
-        Self { dir, store, task: tokio::spawn(manifests.run()), barriers: 0 }
+        Self {
+            dir,
+            store,
+            task: tokio::spawn(manifests.run()),
+            barriers: 0,
+        }
     }
 
     fn path(&self) -> &Path {
@@ -41,7 +48,9 @@ impl Followed {
     }
 
     fn note(&self, pod: &str) -> Option<String> {
-        self.store.pod("default", pod).map(|pod| pod.annotations["note"].clone())
+        self.store
+            .pod("default", pod)
+            .map(|pod| pod.annotations["note"].clone())
     }
 
     /// Waits until all that was done so far has been seen: events come in order.
@@ -51,7 +60,10 @@ impl Followed {
         fs::write(self.path().join("zz-barrier.yaml"), pod(&name, "x")).expect("barrier");
         let deadline = Instant::now() + Duration::from_secs(20);
         assert!(
-            self.store.wait_pod("default", &name, deadline, |_| true).await.is_some(),
+            self.store
+                .wait_pod("default", &name, deadline, |_| true)
+                .await
+                .is_some(),
             "the directory is not followed"
         );
     }
@@ -94,18 +106,38 @@ spec:
 "#,
     )
     .expect("parses");
-    let [pod] = &objects.pods[..] else { panic!("{:?}", objects.pods) };
-    assert_eq!((&*pod.namespace, &*pod.name, &*pod.uid), ("tenant", "p", "1-2-3"));
-    assert_eq!(pod.annotations["k8s.v1.cni.cncf.io/networks"], r#"[{"name":"a"}]"#);
+    let [pod] = &objects.pods[..] else {
+        panic!("{:?}", objects.pods)
+    };
+    assert_eq!(
+        (&*pod.namespace, &*pod.name, &*pod.uid),
+        ("tenant", "p", "1-2-3")
+    );
+    assert_eq!(
+        pod.annotations["k8s.v1.cni.cncf.io/networks"],
+        r#"[{"name":"a"}]"#
+    );
     let definitions: Vec<_> = objects
         .definitions
         .iter()
-        .map(|d| (&*d.namespace, &*d.name, d.config.as_deref().map(str::trim), d.resource_name.as_deref()))
+        .map(|d| {
+            (
+                &*d.namespace,
+                &*d.name,
+                d.config.as_deref().map(str::trim),
+                d.resource_name.as_deref(),
+            )
+        })
         .collect();
     assert_eq!(
         definitions,
         [
-            ("tenant", "full", Some(r#"{"type": "bridge"}"#), Some("intel.com/sriov")),
+            (
+                "tenant",
+                "full",
+                Some(r#"{"type": "bridge"}"#),
+                Some("intel.com/sriov")
+            ),
             ("default", "n", None, None),
             ("default", "null-spec", None, None),
             ("default", "no-config", None, None),
@@ -117,8 +149,14 @@ spec:
 fn an_error_says_where() {
     for (text, place) in [
         ("kind: Pod\n  name: [x\n", "line 2"),
-        ("a: 1\n---\napiVersion: v1\nkind: Pod\nmetadata: {}\n", "object 2: Pod: missing field `name`"),
-        ("apiVersion: v1\nkind: Pod\nmetadata: {name: p, annotations: {a: 5}}\n", "object 1: Pod: "),
+        (
+            "a: 1\n---\napiVersion: v1\nkind: Pod\nmetadata: {}\n",
+            "object 2: Pod: missing field `name`",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: p, annotations: {a: 5}}\n",
+            "object 1: Pod: ",
+        ),
         (
             "apiVersion: k8s.cni.cncf.io/v1\nkind: NetworkAttachmentDefinition\nmetadata: {name: n}\nspec: {config: {}}\n",
             "default/n: spec.config must be a string",
@@ -131,21 +169,35 @@ fn an_error_says_where() {
 
 #[tokio::test]
 async fn files_that_come_change_and_go_are_followed() {
-    let mut followed = Followed::new(&[("a.yaml", &pod("a", "1")), ("b.yml", &pod("b", "1")), ("c.txt", "{{{")]);
-    assert_eq!((followed.note("a"), followed.note("b")), (Some("1".into()), Some("1".into())));
+    let mut followed = Followed::new(&[
+        ("a.yaml", &pod("a", "1")),
+        ("b.yml", &pod("b", "1")),
+        ("c.txt", "{{{"),
+    ]);
+    assert_eq!(
+        (followed.note("a"), followed.note("b")),
+        (Some("1".into()), Some("1".into()))
+    );
     assert_eq!(followed.store.pod("default", "a").expect("a").uid, "");
 
     fs::write(followed.path().join("a.yaml"), pod("a", "2")).expect("rewrite");
     fs::remove_file(followed.path().join("b.yml")).expect("remove");
     fs::write(followed.path().join("d.yaml"), pod("d", "1")).expect("create");
     followed.settle().await;
-    assert_eq!((followed.note("a"), followed.note("b")), (Some("2".into()), None));
+    assert_eq!(
+        (followed.note("a"), followed.note("b")),
+        (Some("2".into()), None)
+    );
     assert_eq!(followed.note("d").as_deref(), Some("1"));
 
     // An editor writes elsewhere and renames; a rename away is a removal.
     fs::write(followed.path().join("new"), pod("a", "3")).expect("write");
     fs::rename(followed.path().join("new"), followed.path().join("a.yaml")).expect("rename");
-    fs::rename(followed.path().join("d.yaml"), followed.path().join("d.off")).expect("rename");
+    fs::rename(
+        followed.path().join("d.yaml"),
+        followed.path().join("d.off"),
+    )
+    .expect("rename");
     symlink("d.off", followed.path().join("e.yaml")).expect("link");
     followed.settle().await;
     assert_eq!(followed.note("a").as_deref(), Some("3"));
@@ -189,17 +241,24 @@ impl std::io::Write for Log {
 async fn a_broken_file_keeps_its_last_good_content() {
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let mut followed = Followed::new(&[("a.yaml", &pod("a", "1"))]);
     fs::write(followed.path().join("a.yaml"), "kind: Pod\n  name: [x\n").expect("break");
     // A writer that has not finished; reading now would log an error.
     let mut unfinished = fs::File::create(followed.path().join("b.yaml")).expect("create");
-    unfinished.write_all(b"{apiVersion: v1, kind: Pod, meta").expect("write");
+    unfinished
+        .write_all(b"{apiVersion: v1, kind: Pod, meta")
+        .expect("write");
     followed.settle().await;
     assert_eq!(followed.note("a").as_deref(), Some("1"));
-    unfinished.write_all(b"data: {name: b, annotations: {note: '1'}}}").expect("write");
+    unfinished
+        .write_all(b"data: {name: b, annotations: {note: '1'}}}")
+        .expect("write");
     drop(unfinished);
     followed.settle().await;
     assert_eq!(followed.note("b").as_deref(), Some("1"));
@@ -207,7 +266,10 @@ async fn a_broken_file_keeps_its_last_good_content() {
     let log = String::from_utf8(log.0.lock().expect("log").clone()).expect("text");
     let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
     let [error] = errors[..] else { panic!("{log}") };
-    assert!(error.contains("a.yaml") && error.contains("line 2"), "{error}");
+    assert!(
+        error.contains("a.yaml") && error.contains("line 2"),
+        "{error}"
+    );
 
     fs::write(followed.path().join("a.yaml"), pod("a", "2")).expect("mend");
     followed.settle().await;
@@ -222,7 +284,10 @@ async fn status_is_written_whole_and_is_no_manifest() {
     write_status(followed.path(), "default", "a", "[2]").expect("write again");
     let path = followed.path().join("default.a.network-status.json");
     assert_eq!(fs::read_to_string(&path).expect("status"), "[2]");
-    let names: Vec<_> = fs::read_dir(followed.path()).expect("list").map(|e| e.expect("entry").file_name()).collect();
+    let names: Vec<_> = fs::read_dir(followed.path())
+        .expect("list")
+        .map(|e| e.expect("entry").file_name())
+        .collect();
     assert_eq!(names.len(), 2, "{names:?}");
 
     remove_status(followed.path(), "default", "a", Some("[1]")).expect("leave another's");
@@ -240,16 +305,28 @@ async fn status_is_written_whole_and_is_no_manifest() {
     }
 
     // What came before this has been passed over: the store was not filled anew.
-    let Followed { dir, store, task, .. } = followed;
+    let Followed {
+        dir, store, task, ..
+    } = followed;
     fs::rename(dir.path(), dir.path().with_extension("away")).expect("move away");
     let error = task.await.expect("no panic");
     fs::rename(dir.path().with_extension("away"), dir.path()).expect("move back");
-    assert!(error.to_string().contains(&*dir.path().to_string_lossy()), "{error}");
-    assert!(Arc::ptr_eq(&changes, &store.pod("default", "a").expect("a")), "what was known stays");
+    assert!(
+        error.to_string().contains(&*dir.path().to_string_lossy()),
+        "{error}"
+    );
+    assert!(
+        Arc::ptr_eq(&changes, &store.pod("default", "a").expect("a")),
+        "what was known stays"
+    );
 }
 
 #[tokio::test]
 async fn a_directory_that_is_not_there_is_an_error() {
-    let error = Manifests::open(Path::new("/nonexistent/manifests"), Store::default()).expect_err("no directory");
-    assert!(error.to_string().contains("/nonexistent/manifests"), "{error}");
+    let error = Manifests::open(Path::new("/nonexistent/manifests"), Store::default())
+        .expect_err("no directory");
+    assert!(
+        error.to_string().contains("/nonexistent/manifests"),
+        "{error}"
+    );
 }

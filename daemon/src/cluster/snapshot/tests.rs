@@ -5,7 +5,12 @@ use tempfile::TempDir;
 use super::*;
 
 fn definition(name: &str) -> Definition {
-    Definition { namespace: "ns".into(), name: name.into(), config: Some("{}".into()), resource_name: None }
+    Definition {
+        namespace: "ns".into(),
+        name: name.into(),
+        config: Some("{}".into()),
+        resource_name: None,
+    }
 }
 
 /// A store whose definitions are kept in `dir`, and the task that does so.
@@ -13,7 +18,10 @@ fn kept(dir: &TempDir, max_age: Option<Duration>) -> (Store, tokio::task::JoinHa
     let store = Store::default();
     let snapshots = Snapshots::new(dir.path(), max_age, store.clone());
     let task = tokio::spawn(async move {
-        tokio::join!(snapshots.stand_in(), snapshots.keep(CancellationToken::new()));
+        tokio::join!(
+            snapshots.stand_in(),
+            snapshots.keep(CancellationToken::new())
+        );
     });
     (store, task)
 }
@@ -21,7 +29,12 @@ fn kept(dir: &TempDir, max_age: Option<Duration>) -> (Store, tokio::task::JoinHa
 /// A file with the definition `old`, as an earlier daemon left it `age` ago.
 fn left_behind(dir: &TempDir, age: Duration) {
     let taken = SystemTime::now() - age;
-    save(&dir.path().join(FILE), &[Arc::new(definition("old"))], taken).expect("it can be written");
+    save(
+        &dir.path().join(FILE),
+        &[Arc::new(definition("old"))],
+        taken,
+    )
+    .expect("it can be written");
 }
 
 /// Until the file is written. Its time is virtual, its disk is not.
@@ -45,19 +58,36 @@ async fn what_is_known_is_written_for_root_alone_and_loaded_when_nobody_answers(
     store.remove::<Definition>("ns", "a");
     written(&dir, "\"b\"").await;
     task.abort();
-    let mode = fs::metadata(dir.path().join(FILE)).expect("it is there").permissions().mode();
+    let mode = fs::metadata(dir.path().join(FILE))
+        .expect("it is there")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 1, "nothing else is left");
+    assert_eq!(
+        fs::read_dir(dir.path()).expect("a directory").count(),
+        1,
+        "nothing else is left"
+    );
 
     let (store, _task) = kept(&dir, None);
     assert!(!store.synced());
     assert!(store.wait_definitions(Instant::now() + PATIENCE * 2).await);
     assert!(store.synced() && store.snapshot().is_some());
-    assert_eq!(store.definition("ns", "b").as_deref(), Some(&definition("b")));
+    assert_eq!(
+        store.definition("ns", "b").as_deref(),
+        Some(&definition("b"))
+    );
     assert_eq!(store.definition("ns", "a"), None);
     store.replace_all(vec![definition("c")]);
-    assert!(store.snapshot().is_none() && !store.synced(), "the pods are not known");
-    assert_eq!(store.definition("ns", "b"), None, "it serves until the first list");
+    assert!(
+        store.snapshot().is_none() && !store.synced(),
+        "the pods are not known"
+    );
+    assert_eq!(
+        store.definition("ns", "b"),
+        None,
+        "it serves until the first list"
+    );
 }
 
 #[tokio::test]
@@ -70,7 +100,10 @@ async fn it_does_not_serve_while_the_api_server_answers() {
     tokio::time::sleep(PATIENCE * 2).await;
     assert!(store.snapshot().is_none());
     assert_eq!(store.definition("ns", "old"), None);
-    assert!(!store.load_snapshot(vec![definition("old")], SystemTime::now()), "not later either");
+    assert!(
+        !store.load_snapshot(vec![definition("old")], SystemTime::now()),
+        "not later either"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,15 +113,24 @@ async fn what_is_too_old_or_broken_does_not_serve() {
         let dir = TempDir::new().expect("a directory");
         left_behind(&dir, day * 2);
         let (store, _task) = kept(&dir, max_age);
-        assert_eq!(store.wait_definitions(Instant::now() + PATIENCE * 2).await, used, "{max_age:?}");
-        let age = store.snapshot().map(|taken| taken.elapsed().unwrap_or_default().as_secs() / day.as_secs());
+        assert_eq!(
+            store.wait_definitions(Instant::now() + PATIENCE * 2).await,
+            used,
+            "{max_age:?}"
+        );
+        let age = store
+            .snapshot()
+            .map(|taken| taken.elapsed().unwrap_or_default().as_secs() / day.as_secs());
         assert_eq!(age, used.then_some(2), "the age is that of the knowledge");
     }
     for broken in ["", "{", r#"{"format":2,"definitions":[]}"#] {
         let dir = TempDir::new().expect("a directory");
         fs::write(dir.path().join(FILE), broken).expect("it can be written");
         let (store, _task) = kept(&dir, None);
-        assert!(!store.wait_definitions(Instant::now() + PATIENCE * 2).await, "{broken}");
+        assert!(
+            !store.wait_definitions(Instant::now() + PATIENCE * 2).await,
+            "{broken}"
+        );
     }
 }
 
@@ -105,6 +147,8 @@ async fn a_bookmark_keeps_it_young() {
     store.replace_all(vec![definition("a")]);
     let first = store.wait_state(|_| true).await;
     store.confirm::<Definition>();
-    let second = store.wait_state(|state| state.confirmed > first.confirmed).await;
+    let second = store
+        .wait_state(|state| state.confirmed > first.confirmed)
+        .await;
     assert_eq!(first.revision, second.revision, "nothing is to be written");
 }

@@ -7,11 +7,19 @@ use super::{Definition, Store};
 use crate::plan::{Pod, PodRef};
 
 fn pod(name: &str) -> Pod {
-    Pod { namespace: "ns".into(), name: name.into(), ..Pod::default() }
+    Pod {
+        namespace: "ns".into(),
+        name: name.into(),
+        ..Pod::default()
+    }
 }
 
 fn definition(name: &str) -> Definition {
-    Definition { namespace: "ns".into(), name: name.into(), ..Definition::default() }
+    Definition {
+        namespace: "ns".into(),
+        name: name.into(),
+        ..Definition::default()
+    }
 }
 
 fn any(_: &Pod) -> bool {
@@ -26,22 +34,51 @@ fn what_is_not_in_the_latest_content_is_gone() {
     assert!(store.synced());
     assert_eq!(store.pod("ns", "a").as_deref(), Some(&pod("a")));
     assert_eq!(store.pod("other", "a"), None);
-    assert_eq!(store.definition("ns", "n").as_deref(), Some(&definition("n")));
+    assert_eq!(
+        store.definition("ns", "n").as_deref(),
+        Some(&definition("n"))
+    );
     let clone = store.clone();
     clone.replace(vec![pod("b")], Vec::new());
-    assert_eq!((store.pod("ns", "a"), store.definition("ns", "n")), (None, None));
+    assert_eq!(
+        (store.pod("ns", "a"), store.definition("ns", "n")),
+        (None, None)
+    );
     assert!(store.pod("ns", "b").is_some(), "clones are the same store");
 }
 
 #[test]
 fn a_pod_is_lacking_only_once_its_source_has_spoken() {
     let store = Store::default();
-    let asked = |uid: &str, is_static| PodRef { namespace: "ns".into(), name: "a".into(), uid: uid.into(), is_static };
+    let asked = |uid: &str, is_static| PodRef {
+        namespace: "ns".into(),
+        name: "a".into(),
+        uid: uid.into(),
+        is_static,
+    };
     store.load_snapshot(vec![definition("n")], SystemTime::now());
-    assert!(store.synced() && !store.lacks_pod(&asked("1", false)), "a snapshot knows no pods");
-    store.replace(vec![Pod { uid: "1".into(), ..pod("a") }], Vec::new());
-    for (uid, is_static, lacks) in [("1", false, false), ("2", false, true), ("", false, false), ("2", true, false)] {
-        assert_eq!(store.lacks_pod(&asked(uid, is_static)), lacks, "{uid:?} {is_static}");
+    assert!(
+        store.synced() && !store.lacks_pod(&asked("1", false)),
+        "a snapshot knows no pods"
+    );
+    store.replace(
+        vec![Pod {
+            uid: "1".into(),
+            ..pod("a")
+        }],
+        Vec::new(),
+    );
+    for (uid, is_static, lacks) in [
+        ("1", false, false),
+        ("2", false, true),
+        ("", false, false),
+        ("2", true, false),
+    ] {
+        assert_eq!(
+            store.lacks_pod(&asked(uid, is_static)),
+            lacks,
+            "{uid:?} {is_static}"
+        );
     }
     store.remove::<Pod>("ns", "a");
     assert!(store.lacks_pod(&asked("1", false)) && store.lacks_pod(&asked("1", true)));
@@ -51,7 +88,10 @@ fn a_pod_is_lacking_only_once_its_source_has_spoken() {
 fn readers_share_one_value() {
     let store = Store::default();
     store.replace(vec![pod("a")], Vec::new());
-    let (first, second) = (store.pod("ns", "a").expect("first"), store.pod("ns", "a").expect("second"));
+    let (first, second) = (
+        store.pod("ns", "a").expect("first"),
+        store.pod("ns", "a").expect("second"),
+    );
     assert!(Arc::ptr_eq(&first, &second));
 }
 
@@ -59,20 +99,32 @@ fn readers_share_one_value() {
 async fn waiting_ends_when_it_appears_or_at_the_deadline() {
     let store = Store::default();
     let deadline = Instant::now() + Duration::from_secs(10);
-    let (found, also, ()) =
-        tokio::join!(store.wait_pod("ns", "a", deadline, any), store.wait_definition("ns", "n", deadline), async {
+    let (found, also, ()) = tokio::join!(
+        store.wait_pod("ns", "a", deadline, any),
+        store.wait_definition("ns", "n", deadline),
+        async {
             // A change that brings neither does not end the wait.
             store.replace(vec![pod("b")], vec![definition("m")]);
             tokio::task::yield_now().await;
             store.replace(vec![pod("a")], vec![definition("n")]);
-        });
-    assert_eq!((found.as_deref(), also.as_deref()), (Some(&pod("a")), Some(&definition("n"))));
-    assert!(Instant::now() < deadline, "it did not wait for the deadline");
+        }
+    );
+    assert_eq!(
+        (found.as_deref(), also.as_deref()),
+        (Some(&pod("a")), Some(&definition("n")))
+    );
+    assert!(
+        Instant::now() < deadline,
+        "it did not wait for the deadline"
+    );
 
     assert_eq!(store.wait_pod("ns", "never", deadline, any).await, None);
     assert_eq!(Instant::now(), deadline);
     let past = Instant::now();
-    assert!(store.wait_pod("ns", "a", past, any).await.is_some(), "a deadline in the past still looks");
+    assert!(
+        store.wait_pod("ns", "a", past, any).await.is_some(),
+        "a deadline in the past still looks"
+    );
     assert!(store.wait_definition("ns", "never", past).await.is_none());
 }
 
@@ -82,7 +134,11 @@ async fn no_wake_up_is_lost() {
         let store = Store::default();
         let waiter = tokio::spawn({
             let store = store.clone();
-            async move { store.wait_pod("ns", "a", Instant::now() + Duration::from_mins(1), any).await }
+            async move {
+                store
+                    .wait_pod("ns", "a", Instant::now() + Duration::from_mins(1), any)
+                    .await
+            }
         });
         store.replace(vec![pod("a")], Vec::new());
         assert!(waiter.await.expect("no panic").is_some());
@@ -112,7 +168,11 @@ fn one_kind_is_replaced_without_the_other() {
     let store = Store::default();
     store.replace(vec![pod("a")], vec![definition("n")]);
     store.replace_all(vec![pod("b")]);
-    assert!(store.pod("ns", "a").is_none() && store.pod("ns", "b").is_some() && store.definition("ns", "n").is_some());
+    assert!(
+        store.pod("ns", "a").is_none()
+            && store.pod("ns", "b").is_some()
+            && store.definition("ns", "n").is_some()
+    );
     store.replace_all::<Definition>(Vec::new());
     assert!(store.pod("ns", "b").is_some() && store.definition("ns", "n").is_none());
 }
@@ -124,13 +184,26 @@ async fn objects_come_and_go_one_by_one() {
     let waiting = tokio::spawn({
         let store = store.clone();
         let uid = |pod: &Pod| pod.uid == "new";
-        async move { store.wait_pod("ns", "a", Instant::now() + Duration::from_mins(1), uid).await }
+        async move {
+            store
+                .wait_pod("ns", "a", Instant::now() + Duration::from_mins(1), uid)
+                .await
+        }
     });
-    store.apply(Pod { uid: "old".into(), ..pod("a") });
+    store.apply(Pod {
+        uid: "old".into(),
+        ..pod("a")
+    });
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished(), "another pod of that name");
-    store.apply(Pod { uid: "new".into(), ..pod("a") });
-    assert_eq!(waiting.await.expect("no panic").expect("it came").uid, "new");
+    store.apply(Pod {
+        uid: "new".into(),
+        ..pod("a")
+    });
+    assert_eq!(
+        waiting.await.expect("no panic").expect("it came").uid,
+        "new"
+    );
     store.remove::<Pod>("ns", "a");
     store.remove::<Pod>("ns", "never");
     assert_eq!(store.pod("ns", "a"), None);
@@ -146,13 +219,23 @@ async fn what_is_as_it_was_wakes_nobody() {
     store.apply(definition("n"));
     store.remove::<Pod>("ns", "never");
     assert!(!changes.has_changed().expect("the store is there"));
-    store.apply(Definition { config: Some("{}".into()), ..definition("n") });
+    store.apply(Definition {
+        config: Some("{}".into()),
+        ..definition("n")
+    });
     assert!(changes.has_changed().expect("the store is there"));
     changes.mark_unchanged();
     assert!(store.wait_state(|_| true).await.revision > state.revision);
     let state = store.wait_state(|_| true).await;
-    store.replace_all(vec![Definition { config: Some("{}".into()), ..definition("n") }]);
-    assert_eq!(store.wait_state(|_| true).await.revision, state.revision, "a list that brings nothing new");
+    store.replace_all(vec![Definition {
+        config: Some("{}".into()),
+        ..definition("n")
+    }]);
+    assert_eq!(
+        store.wait_state(|_| true).await.revision,
+        state.revision,
+        "a list that brings nothing new"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,6 +250,9 @@ async fn definitions_of_a_snapshot_serve_until_the_first_list() {
     store.none_exist::<Definition>();
     assert!(store.snapshot().is_some(), "only a list says what there is");
     store.replace_all::<Definition>(Vec::new());
-    assert_eq!((store.snapshot(), store.definition("ns", "n")), (None, None));
+    assert_eq!(
+        (store.snapshot(), store.definition("ns", "n")),
+        (None, None)
+    );
     assert!(!store.load_snapshot(vec![definition("n")], SystemTime::UNIX_EPOCH));
 }

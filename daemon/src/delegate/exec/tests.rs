@@ -30,7 +30,13 @@ async fn a_program_that_is_busy_is_tried_again_for_seconds() {
     plexus_api::rows!("R-048");
     let busy = || Err::<(), _>(io::Error::from(Errno::ETXTBSY));
     let start = Instant::now();
-    let freed = retry_busy(|| async { if start.elapsed() < Duration::from_secs(2) { busy() } else { Ok(()) } });
+    let freed = retry_busy(|| async {
+        if start.elapsed() < Duration::from_secs(2) {
+            busy()
+        } else {
+            Ok(())
+        }
+    });
     assert!(freed.await.is_ok(), "held for 2 s");
 
     let tries = Cell::new(0);
@@ -39,7 +45,10 @@ async fn a_program_that_is_busy_is_tried_again_for_seconds() {
         tries.set(tries.get() + 1);
         busy()
     });
-    assert_eq!(held.await.expect_err("held forever").kind(), io::ErrorKind::ExecutableFileBusy);
+    assert_eq!(
+        held.await.expect_err("held forever").kind(),
+        io::ErrorKind::ExecutableFileBusy
+    );
     assert_eq!(tries.get(), 5);
     assert!(start.elapsed() < Duration::from_secs(5));
 
@@ -60,7 +69,9 @@ async fn a_program_starts_once_its_writer_has_closed_it() {
     fs::copy("/bin/true", &program).expect("copy");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
     let host = Host::start(Handle::current(), Place::Own).expect("host");
-    let writer = Cell::new(Some(OpenOptions::new().write(true).open(&program).expect("open")));
+    let writer = Cell::new(Some(
+        OpenOptions::new().write(true).open(&program).expect("open"),
+    ));
     let busy = Cell::new(0);
     let mut child = retry_busy(|| async {
         let spawned = host.spawn(Command::new(&program)).await;
@@ -73,5 +84,8 @@ async fn a_program_starts_once_its_writer_has_closed_it() {
     .await
     .expect("spawned");
     assert!(child.wait().await.expect("exited").success());
-    assert!(busy.get() >= 1, "the kernel refuses to execute what is open for writing");
+    assert!(
+        busy.get() >= 1,
+        "the kernel refuses to execute what is open for writing"
+    );
 }

@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use super::*;
 
 async fn enter(gates: &Gates, call: &str, networks: &[&str]) -> Pass {
-    gates.enter(call, networks.iter().map(ToString::to_string).collect()).await
+    gates
+        .enter(call, networks.iter().map(ToString::to_string).collect())
+        .await
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,13 +62,21 @@ async fn gc_gives_up_and_has_kept_nobody_waiting_for_long() {
             longest
         },
         async {
-            let error = gates.close(&gates.one_gc().await, "a").await.expect_err("one is on it");
+            let error = gates
+                .close(&gates.one_gc().await, "a")
+                .await
+                .expect_err("one is on it");
             assert_eq!(start.elapsed(), POLITE + BARRED);
             error
         }
     );
     assert!(longest > Duration::ZERO && longest <= BARRED, "{longest:?}");
-    assert!(error.is(Code::TryAgain) && error.msg.contains("\"a\"") && error.msg.contains("default/hung"), "{error}");
+    assert!(
+        error.is(Code::TryAgain)
+            && error.msg.contains("\"a\"")
+            && error.msg.contains("default/hung"),
+        "{error}"
+    );
     drop(enter(&gates, "ADD", &["a"]).await);
 }
 
@@ -99,7 +109,11 @@ async fn gc_has_its_turn_among_calls_that_overlap_without_end() {
             }
         }
     }
-    assert!((POLITE..POLITE + BARRED).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert!(
+        (POLITE..POLITE + BARRED).contains(&start.elapsed()),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,12 +132,22 @@ async fn who_gives_up_leaves_no_trace() {
     let one = gates.one_gc().await;
     let hung = enter(&gates, "hung", &["a"]).await;
     for time in [POLITE / 2, POLITE + BARRED / 2] {
-        assert!(timeout(time, gates.close(&one, "a")).await.is_err(), "it waits");
-        drop(enter(&gates, "ADD", &["a"]).now_or_never().expect("the gate is open"));
+        assert!(
+            timeout(time, gates.close(&one, "a")).await.is_err(),
+            "it waits"
+        );
+        drop(
+            enter(&gates, "ADD", &["a"])
+                .now_or_never()
+                .expect("the gate is open"),
+        );
     }
     let closed = gates.close(&one, "b").await.expect("nobody is on it");
     assert!(enter(&gates, "ADD", &["a", "b"]).now_or_never().is_none());
     drop((hung, closed));
     let state = gates.state.borrow();
-    assert!(state.inside.is_empty() && state.closed.is_empty(), "{state:?}");
+    assert!(
+        state.inside.is_empty() && state.closed.is_empty(),
+        "{state:?}"
+    );
 }

@@ -13,7 +13,10 @@ fn program(dir: &Path, name: &str, mode: u32) -> PathBuf {
 #[test]
 fn the_first_regular_file_wins() {
     plexus_api::rows!("R-040");
-    let (one, two) = (tempfile::tempdir().expect("dir"), tempfile::tempdir().expect("dir"));
+    let (one, two) = (
+        tempfile::tempdir().expect("dir"),
+        tempfile::tempdir().expect("dir"),
+    );
     let dirs = [one.path().to_owned(), two.path().to_owned()];
     let first = program(one.path(), "both", 0o755);
     program(two.path(), "both", 0o755);
@@ -21,18 +24,33 @@ fn the_first_regular_file_wins() {
 
     fs::create_dir(one.path().join("dir")).expect("mkdir");
     let file = program(two.path(), "dir", 0o755);
-    assert_eq!(find("dir", &dirs), Ok(file), "a directory of that name is skipped");
+    assert_eq!(
+        find("dir", &dirs),
+        Ok(file),
+        "a directory of that name is skipped"
+    );
 
     symlink(&first, two.path().join("link")).expect("symlink");
-    assert_eq!(find("link", &dirs), Ok(two.path().join("link")), "links are followed");
+    assert_eq!(
+        find("link", &dirs),
+        Ok(two.path().join("link")),
+        "links are followed"
+    );
     symlink("nowhere", two.path().join("dangling")).expect("symlink");
     for missing in ["dangling", "missing"] {
         let error = find(missing, &dirs).expect_err(missing);
         assert!(error.is(Code::PluginMissing), "{error}");
-        for part in [missing, &one.path().display().to_string(), &two.path().display().to_string()] {
+        for part in [
+            missing,
+            &one.path().display().to_string(),
+            &two.path().display().to_string(),
+        ] {
             assert!(error.msg.contains(part), "{error}");
         }
-        assert!(!error.msg.contains("not found"), "a runtime takes that for a finished DEL: {error}");
+        assert!(
+            !error.msg.contains("not found"),
+            "a runtime takes that for a finished DEL: {error}"
+        );
     }
 }
 
@@ -45,7 +63,16 @@ fn a_type_cannot_leave_the_directories() {
     program(root.path(), "outside", 0o755);
     program(&bin.join("sub"), "inside", 0o755);
     let absolute = root.path().join("outside").display().to_string();
-    for kind in ["../outside", "sub/inside", &absolute, "a\\b", "..", ".", "", "a\0b"] {
+    for kind in [
+        "../outside",
+        "sub/inside",
+        &absolute,
+        "a\\b",
+        "..",
+        ".",
+        "",
+        "a\0b",
+    ] {
         let error = find(kind, std::slice::from_ref(&bin)).expect_err(kind);
         assert!(error.is(Code::InvalidConfig), "{kind:?}: {error}");
     }
@@ -57,13 +84,18 @@ fn a_file_that_cannot_be_executed_says_so() {
     let file = program(dir.path(), "plain", 0o644);
     let error = find("plain", &[dir.path().to_owned()]).expect_err("not executable");
     assert!(error.is(Code::PluginMissing), "{error}");
-    assert!(error.msg.contains(&file.display().to_string()) && error.msg.contains("executed"), "{error}");
+    assert!(
+        error.msg.contains(&file.display().to_string()) && error.msg.contains("executed"),
+        "{error}"
+    );
 }
 
 #[test]
 fn configured_directories_come_first_and_only_absolute_ones_count() {
     let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
-    let found =
-        search_path(&paths(&["/opt/cni/bin", "rel", ""]), &paths(&["/usr/lib/cni", ".", "/opt/cni/bin", "/a:/b"]));
+    let found = search_path(
+        &paths(&["/opt/cni/bin", "rel", ""]),
+        &paths(&["/usr/lib/cni", ".", "/opt/cni/bin", "/a:/b"]),
+    );
     assert_eq!(found, paths(&["/opt/cni/bin", "/usr/lib/cni"]));
 }

@@ -12,7 +12,14 @@ use crate::host::{Host, Place};
 
 fn network(version: &str, plugins: &str) -> NetworkConfig {
     let text = format!(r#"{{"name":"net","cniVersion":"{version}","plugins":[{plugins}]}}"#);
-    NetworkConfig::parse(&text, Defaults { name: None, version: Version::LATEST }).expect("a network")
+    NetworkConfig::parse(
+        &text,
+        Defaults {
+            name: None,
+            version: Version::LATEST,
+        },
+    )
+    .expect("a network")
 }
 
 fn args(value: &Value) -> RawMap {
@@ -30,7 +37,10 @@ fn request(network: &NetworkConfig, payload: Payload<'_>) -> RawMap {
 }
 
 fn container<'a>(capability_args: &'a RawMap, previous: Option<&'a PluginResult>) -> Payload<'a> {
-    Payload::Attachment { capability_args, previous }
+    Payload::Attachment {
+        capability_args,
+        previous,
+    }
 }
 
 fn keys(map: &RawMap) -> Vec<&str> {
@@ -40,7 +50,10 @@ fn keys(map: &RawMap) -> Vec<&str> {
 #[test]
 fn name_and_version_are_the_lists() {
     plexus_api::rows!("R-020");
-    let network = network("1.0.0", r#"{"type":"a","name":"mine","cniVersion":"0.2.0"}"#);
+    let network = network(
+        "1.0.0",
+        r#"{"type":"a","name":"mine","cniVersion":"0.2.0"}"#,
+    );
     let none = RawMap::new();
     for payload in [container(&none, None), Payload::Status, Payload::Gc(&[])] {
         let request = request(&network, payload);
@@ -59,16 +72,39 @@ fn what_the_author_wrote_in_reserved_keys_is_removed() {
             "cniversion":"v","Capabilities":{},"CNI.dev/foo":1,"cni.devices":1}"#,
     );
     let none = RawMap::new();
-    assert_eq!(keys(&request(&network, container(&none, None))), ["cni.devices", "cniVersion", "name", "type"]);
+    assert_eq!(
+        keys(&request(&network, container(&none, None))),
+        ["cni.devices", "cniVersion", "name", "type"]
+    );
     let gc = request(&network, Payload::Gc(&[]));
-    assert_eq!(gc["cni.dev/valid-attachments"].get(), "[]", "ours, not the author's");
+    assert_eq!(
+        gc["cni.dev/valid-attachments"].get(),
+        "[]",
+        "ours, not the author's"
+    );
 
     let mac = args(&json!({"mac": "02:00:00:00:00:01"}));
     let previous = previous();
     let request = request(&network, container(&mac, Some(&previous)));
-    assert_eq!(request["runtimeConfig"].get(), r#"{"mac":"02:00:00:00:00:01"}"#);
-    assert_eq!(request["prevResult"].get(), r#"{"cniVersion":"1.0.0","x":1e400}"#);
-    assert_eq!(keys(&request), ["cni.devices", "cniVersion", "name", "prevResult", "runtimeConfig", "type"]);
+    assert_eq!(
+        request["runtimeConfig"].get(),
+        r#"{"mac":"02:00:00:00:00:01"}"#
+    );
+    assert_eq!(
+        request["prevResult"].get(),
+        r#"{"cniVersion":"1.0.0","x":1e400}"#
+    );
+    assert_eq!(
+        keys(&request),
+        [
+            "cni.devices",
+            "cniVersion",
+            "name",
+            "prevResult",
+            "runtimeConfig",
+            "type"
+        ]
+    );
 }
 
 #[test]
@@ -80,19 +116,32 @@ fn each_plugin_gets_the_capability_arguments_that_it_declares() {
     }));
     let cases = [
         (r#"{"mac":true}"#, Some(json!({"mac": "m"}))),
-        (r#"{"portMappings":true,"ips":true}"#, Some(json!({"portMappings": [{"hostPort": 1}]}))),
-        (r#"{"cgroupPath":true,"x-unknown":true}"#, Some(json!({"cgroupPath": "/c", "x-unknown": 1}))),
-        (r#"{"io.kubernetes.cri.pod-annotations":true}"#, Some(json!({"io.kubernetes.cri.pod-annotations": null}))),
+        (
+            r#"{"portMappings":true,"ips":true}"#,
+            Some(json!({"portMappings": [{"hostPort": 1}]})),
+        ),
+        (
+            r#"{"cgroupPath":true,"x-unknown":true}"#,
+            Some(json!({"cgroupPath": "/c", "x-unknown": 1})),
+        ),
+        (
+            r#"{"io.kubernetes.cri.pod-annotations":true}"#,
+            Some(json!({"io.kubernetes.cri.pod-annotations": null})),
+        ),
         (r#"{"mac":false}"#, None),
         (r#"{"ips":true}"#, None),
         ("{}", None),
         ("null", None),
     ];
     for (capabilities, expected) in cases {
-        let network = network("1.0.0", &format!(r#"{{"type":"a","capabilities":{capabilities}}}"#));
+        let network = network(
+            "1.0.0",
+            &format!(r#"{{"type":"a","capabilities":{capabilities}}}"#),
+        );
         let request = request(&network, container(&args, None));
-        let got: Option<Value> =
-            request.get("runtimeConfig").map(|raw| serde_json::from_str(raw.get()).expect("an object"));
+        let got: Option<Value> = request
+            .get("runtimeConfig")
+            .map(|raw| serde_json::from_str(raw.get()).expect("an object"));
         assert_eq!(got, expected, "{capabilities}");
     }
 }
@@ -110,7 +159,10 @@ fn other_keys_pass_to_the_letter() {
         "[ 1 , 2 ]",
     ];
     for value in values {
-        let network = network("1.0.0", &format!(r#"{{"type":"a","x":{value},"ipam":{{"x":{value}}}}}"#));
+        let network = network(
+            "1.0.0",
+            &format!(r#"{{"type":"a","x":{value},"ipam":{{"x":{value}}}}}"#),
+        );
         let none = RawMap::new();
         for payload in [container(&none, None), Payload::Status, Payload::Gc(&[])] {
             let request = request(&network, payload);
@@ -123,37 +175,72 @@ fn other_keys_pass_to_the_letter() {
 #[test]
 fn gc_and_status_carry_no_container() {
     plexus_api::rows!("R-034", "R-101");
-    let network = network("1.1.0", r#"{"type":"a","capabilities":{"mac":true},"prevResult":{},"runtimeConfig":{}}"#);
-    assert_eq!(keys(&request(&network, Payload::Status)), ["cniVersion", "name", "type"]);
+    let network = network(
+        "1.1.0",
+        r#"{"type":"a","capabilities":{"mac":true},"prevResult":{},"runtimeConfig":{}}"#,
+    );
+    assert_eq!(
+        keys(&request(&network, Payload::Status)),
+        ["cniVersion", "name", "type"]
+    );
 
     let two: Vec<_> = [("c1", "eth0"), ("c2", "net1")]
-        .map(|(id, ifname)| ValidAttachment { container_id: id.to_owned(), ifname: ifname.to_owned() })
+        .map(|(id, ifname)| ValidAttachment {
+            container_id: id.to_owned(),
+            ifname: ifname.to_owned(),
+        })
         .into();
-    for (valid, text) in
-        [(Vec::new(), "[]"), (two, r#"[{"containerID":"c1","ifname":"eth0"},{"containerID":"c2","ifname":"net1"}]"#)]
-    {
+    for (valid, text) in [
+        (Vec::new(), "[]"),
+        (
+            two,
+            r#"[{"containerID":"c1","ifname":"eth0"},{"containerID":"c2","ifname":"net1"}]"#,
+        ),
+    ] {
         let gc = request(&network, Payload::Gc(&valid));
-        assert_eq!(keys(&gc), ["cni.dev/attachments", "cni.dev/valid-attachments", "cniVersion", "name", "type"]);
+        assert_eq!(
+            keys(&gc),
+            [
+                "cni.dev/attachments",
+                "cni.dev/valid-attachments",
+                "cniVersion",
+                "name",
+                "type"
+            ]
+        );
         assert_eq!(gc["cni.dev/attachments"].get(), text);
         assert_eq!(gc["cni.dev/valid-attachments"].get(), text);
     }
 
     let plugin = &network.plugins[0];
     for verb in [Verb::Status, Verb::Gc] {
-        let env = environment(&call(&[("CNI_NETNS", "/n"), ("CNI_IFNAME", "eth9")]), verb, None, plugin, &[]);
-        assert_eq!(env.keys().collect::<Vec<_>>(), ["CNI_COMMAND", "CNI_PATH", "PATH"]);
+        let env = environment(
+            &call(&[("CNI_NETNS", "/n"), ("CNI_IFNAME", "eth9")]),
+            verb,
+            None,
+            plugin,
+            &[],
+        );
+        assert_eq!(
+            env.keys().collect::<Vec<_>>(),
+            ["CNI_COMMAND", "CNI_PATH", "PATH"]
+        );
     }
 }
 
 fn call(env: &[(&str, &str)]) -> Call {
     // Nothing runs on it; it may not end within another one.
-    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
+    static RUNTIME: LazyLock<Runtime> =
+        LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
     Call {
         host: Host::start(RUNTIME.handle().clone(), Place::Own).expect("host"),
         container_id: "c1".to_owned(),
         netns: Some("/run/netns/c1".to_owned()),
         path: Vec::new(),
-        env: env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        env: env
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
         deadline: Instant::now(),
         cancel: CancellationToken::new(),
     }
@@ -176,13 +263,21 @@ async fn the_cni_variables_are_ours() {
     let polluted: Vec<_> = ["COMMAND", "CONTAINERID", "NETNS", "IFNAME", "ARGS", "PATH"]
         .map(|name| (format!("CNI_{name}"), "polluted".to_owned()))
         .into();
-    let polluted: Vec<_> = polluted.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    let text =
-        "IgnoreUnknown=1;K8S_POD_NAMESPACE=ns;K8S_POD_NAME=pod;K8S_POD_INFRA_CONTAINER_ID=c1;K8S_POD_UID=u;FOO=1";
+    let polluted: Vec<_> = polluted
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
+    let text = "IgnoreUnknown=1;K8S_POD_NAMESPACE=ns;K8S_POD_NAME=pod;K8S_POD_INFRA_CONTAINER_ID=c1;K8S_POD_UID=u;FOO=1";
     let attachment = attachment(text);
     let dirs = ["/opt/cni/bin".into(), "/usr/lib/cni".into()];
     for verb in [Verb::Add, Verb::Check, Verb::Del] {
-        let env = environment(&call(&polluted), verb, Some(&attachment), &attachment.config.plugins[0], &dirs);
+        let env = environment(
+            &call(&polluted),
+            verb,
+            Some(&attachment),
+            &attachment.config.plugins[0],
+            &dirs,
+        );
         let expected = [
             ("CNI_ARGS", text),
             ("CNI_COMMAND", verb.as_str()),
@@ -192,7 +287,10 @@ async fn the_cni_variables_are_ours() {
             ("CNI_PATH", "/opt/cni/bin:/usr/lib/cni"),
             ("PATH", DEFAULT_PATH),
         ];
-        let got: Vec<_> = env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let got: Vec<_> = env
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
         assert_eq!(got, expected);
     }
 }
@@ -200,8 +298,17 @@ async fn the_cni_variables_are_ours() {
 #[tokio::test]
 async fn a_del_without_netns_gets_an_empty_one() {
     let attachment = attachment("");
-    let call = Call { netns: None, ..call(&[]) };
-    let env = environment(&call, Verb::Del, Some(&attachment), &attachment.config.plugins[0], &[]);
+    let call = Call {
+        netns: None,
+        ..call(&[])
+    };
+    let env = environment(
+        &call,
+        Verb::Del,
+        Some(&attachment),
+        &attachment.config.plugins[0],
+        &[],
+    );
     assert_eq!(env["CNI_NETNS"], "");
 }
 
@@ -226,14 +333,26 @@ async fn the_callers_variables_pass_but_for_its_private_ones() {
     ];
     let attachment = attachment("");
     let call = call(&[&passed[..], &kept_back[..]].concat());
-    let mut env = environment(&call, Verb::Add, Some(&attachment), &attachment.config.plugins[0], &[]);
+    let mut env = environment(
+        &call,
+        Verb::Add,
+        Some(&attachment),
+        &attachment.config.plugins[0],
+        &[],
+    );
     env.retain(|key, _| !key.starts_with("CNI_") || key == "CNI_NETNS_OVERRIDE");
-    let got: Vec<_> = env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let got: Vec<_> = env
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
     assert_eq!(got, passed);
 }
 
 fn sent_args(cni_args: &str, ips: &str) -> String {
-    let network = network("1.0.0", &format!(r#"{{"type":"a","args":{{"cni":{{"ips":{ips}}}}}}}"#));
+    let network = network(
+        "1.0.0",
+        &format!(r#"{{"type":"a","args":{{"cni":{{"ips":{ips}}}}}}}"#),
+    );
     without_contradiction(cni_args, &network.plugins[0])
 }
 
@@ -241,7 +360,11 @@ fn sent_args(cni_args: &str, ips: &str) -> String {
 fn an_ip_argument_that_agrees_stays() {
     plexus_api::rows!("R-033");
     for (cni_args, ips, sent) in [
-        ("A=1;IP=10.0.0.1;B=2", r#"["10.0.0.1/24"]"#, "A=1;IP=10.0.0.1;B=2"),
+        (
+            "A=1;IP=10.0.0.1;B=2",
+            r#"["10.0.0.1/24"]"#,
+            "A=1;IP=10.0.0.1;B=2",
+        ),
         ("A=1;IP=10.0.0.2;B=2", r#"["10.0.0.1/24"]"#, "A=1;B=2"),
         ("IP=10.0.0.2", "[]", "IP=10.0.0.2"),
         ("IP=10.0.0.2", "5", "IP=10.0.0.2"),

@@ -58,7 +58,10 @@ async fn only_so_many_hold_a_slot() {
 
 #[tokio::test]
 async fn del_goes_before_add_before_recovery() {
-    assert_eq!(order(&[Recovery, Add, Del, Recovery, Add, Del]).await, "DDAARR");
+    assert_eq!(
+        order(&[Recovery, Add, Del, Recovery, Add, Del]).await,
+        "DDAARR"
+    );
 }
 
 #[tokio::test]
@@ -71,7 +74,11 @@ async fn nobody_starves() {
     let mut queue = [Del; 20].to_vec();
     queue.extend([Add; 20]);
     queue.push(Recovery);
-    assert_eq!(order(&queue).await.find('R'), Some(15), "even the last class has its turn under full load");
+    assert_eq!(
+        order(&queue).await.find('R'),
+        Some(15),
+        "even the last class has its turn under full load"
+    );
 }
 
 #[tokio::test]
@@ -82,7 +89,9 @@ async fn who_stops_waiting_leaves_no_hole() {
     let mut waiters = waiters(&slots, &[Del, Add]).await;
     drop(waiters.remove(0));
     drop(held);
-    let Poll::Ready(held) = poll!(&mut waiters[0].1) else { panic!("the second has its turn") };
+    let Poll::Ready(held) = poll!(&mut waiters[0].1) else {
+        panic!("the second has its turn")
+    };
 
     // When one gives up after the grant, before it has taken it, then the slot is free again.
     let late = self::waiters(&slots, &[Del]).await;

@@ -16,10 +16,16 @@ async fn a_plugin_need_not_read_its_stdin() {
     let big = "x".repeat(1 << 20);
     // One exits at once, one writes more than a pipe holds before it reads.
     bench.bare("deaf", "echo '{}'");
-    bench.bare("talker", "head -c 1048576 /dev/zero | tr '\\0' ' '; cat > /dev/null; echo '{}'");
+    bench.bare(
+        "talker",
+        "head -c 1048576 /dev/zero | tr '\\0' ' '; cat > /dev/null; echo '{}'",
+    );
     for name in ["deaf", "talker"] {
         let text = format!(r#"{{"name":"net","cniVersion":"1.0.0","type":"{name}","x":"{big}"}}"#);
-        let defaults = Defaults { name: None, version: Version::LATEST };
+        let defaults = Defaults {
+            name: None,
+            version: Version::LATEST,
+        };
         let attachment = attach(NetworkConfig::parse(&text, defaults).expect("a network"));
         let done = timeout(PATIENCE, bench.delegates.add(&call(), &attachment)).await;
         done.expect("no dead-lock").expect("ADD");
@@ -31,14 +37,23 @@ async fn what_a_failed_plugin_says_is_told() {
     plexus_api::rows!("R-046", "P-043");
     let bench = Bench::new();
     for (script, code, parts) in [
-        (r#"echo '{"code":11,"msg":"busy","details":"d"}'; exit 1"#, 11, &["busy"][..]),
+        (
+            r#"echo '{"code":11,"msg":"busy","details":"d"}'; exit 1"#,
+            11,
+            &["busy"][..],
+        ),
         ("echo boom >&2; exit 3", 101, &["boom", "exit status 3"]),
         ("exit 4", 101, &["exit status 4"]),
         ("echo garbage; exit 1", 101, &["garbage", "exit status 1"]),
         ("kill -9 $$", 101, &["SIGKILL"]),
     ] {
         bench.plugin("a", script);
-        let error = bench.delegates.add(&call(), &attachment(&["a"])).await.expect_err(script).error;
+        let error = bench
+            .delegates
+            .add(&call(), &attachment(&["a"]))
+            .await
+            .expect_err(script)
+            .error;
         assert_eq!(error.code, code, "{error}");
         assert!(error.msg.starts_with(r#"plugin "a": "#), "{error}");
         for part in parts {
@@ -59,9 +74,17 @@ async fn what_is_no_result_is_refused() {
         ("head -c 100000000 /dev/zero".to_owned(), "more than"),
     ] {
         bench.plugin("a", &script);
-        let error = bench.delegates.add(&call(), &attachment(&["a"])).await.expect_err(part).error;
+        let error = bench
+            .delegates
+            .add(&call(), &attachment(&["a"]))
+            .await
+            .expect_err(part)
+            .error;
         assert!(error.is(Code::Decode), "{error}");
-        assert!(error.msg.starts_with(r#"plugin "a": "#) && error.msg.contains(part), "{error}");
+        assert!(
+            error.msg.starts_with(r#"plugin "a": "#) && error.msg.contains(part),
+            "{error}"
+        );
         assert!(error.details.len() < 2000, "{}", error.details.len());
     }
 }
@@ -70,8 +93,15 @@ async fn what_is_no_result_is_refused() {
 async fn a_flood_on_stderr_does_no_harm() {
     plexus_api::rows!("P-045", "R-047");
     let bench = Bench::new();
-    bench.plugin("a", &format!("head -c 100000000 /dev/zero >&2; {}", answer("a")));
-    bench.delegates.add(&call(), &attachment(&["a"])).await.expect("ADD");
+    bench.plugin(
+        "a",
+        &format!("head -c 100000000 /dev/zero >&2; {}", answer("a")),
+    );
+    bench
+        .delegates
+        .add(&call(), &attachment(&["a"]))
+        .await
+        .expect("ADD");
 }
 
 #[tokio::test]
@@ -80,12 +110,25 @@ async fn a_process_left_behind_is_not_waited_for() {
     // Given a plugin that leaves a process behind, which holds all three pipes until it is told to end.
     let bench = Bench::new();
     mkfifo(&bench.path("hold"), Mode::S_IRWXU).expect("mkfifo");
-    let hold = OpenOptions::new().read(true).write(true).open(bench.path("hold")).expect("open");
+    let hold = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(bench.path("hold"))
+        .expect("open");
     let mut left = bench.fifo("left");
-    bench.bare("a", "exec 4<&0; { cat $dir/hold; echo alive > $dir/left; } >&2 <&4 & echo '{\"x\":1}'");
+    bench.bare(
+        "a",
+        "exec 4<&0; { cat $dir/hold; echo alive > $dir/left; } >&2 <&4 & echo '{\"x\":1}'",
+    );
     // When it is called, then its answer is had at once.
     let done = timeout(PATIENCE, bench.delegates.add(&call(), &attachment(&["a"]))).await;
-    assert!(done.expect("no wait").expect("ADD").raw().get().contains("\"x\":1"));
+    assert!(
+        done.expect("no wait")
+            .expect("ADD")
+            .raw()
+            .get()
+            .contains("\"x\":1")
+    );
     // And what it has started on purpose goes on.
     drop(hold);
     assert_eq!(wait_for_start(&mut left).await, "alive");
@@ -100,12 +143,24 @@ async fn a_plugin_that_hangs_is_killed_with_all_it_started() {
     let bench = Bench::with_timeout(Duration::from_millis(300));
     let mut started = bench.fifo("started");
     bench.bare("a", HANGS);
-    let error = bench.delegates.add(&call(), &attachment(&["a"])).await.expect_err("hangs").error;
-    assert_eq!((error.code, error.msg.as_str()), (11, r#"plugin "a": was killed: it took longer than 300.0ms"#));
+    let error = bench
+        .delegates
+        .add(&call(), &attachment(&["a"]))
+        .await
+        .expect_err("hangs")
+        .error;
+    assert_eq!(
+        (error.code, error.msg.as_str()),
+        (11, r#"plugin "a": was killed: it took longer than 300.0ms"#)
+    );
     let id = wait_for_start(&mut started).await;
-    assert!(!Path::new("/proc").join(id).exists(), "it is gone before anything follows");
+    assert!(
+        !Path::new("/proc").join(id).exists(),
+        "it is gone before anything follows"
+    );
     let end = timeout(PATIENCE, started.read_to_end(&mut Vec::new())).await;
-    end.expect("every holder of the pipe is dead").expect("read");
+    end.expect("every holder of the pipe is dead")
+        .expect("read");
 }
 
 #[tokio::test]
@@ -113,12 +168,34 @@ async fn the_deadline_of_the_call_counts_too() {
     plexus_api::rows!("R-049");
     let bench = Bench::new();
     bench.bare("a", "exec sleep 60");
-    let soon = Call { deadline: Instant::now() + Duration::from_millis(200), ..call() };
-    let error = bench.delegates.add(&soon, &attachment(&["a"])).await.expect_err("hangs").error;
-    assert!(error.is(Code::TryAgain) && error.msg.contains("longer than"), "{error}");
-    assert!(soon.deadline.elapsed() < PATIENCE / 2, "before the limit for a plugin");
-    let error = bench.delegates.add(&soon, &attachment(&["a"])).await.expect_err("too late").error;
-    assert!(error.is(Code::TryAgain) && error.msg.contains("was not started"), "{error}");
+    let soon = Call {
+        deadline: Instant::now() + Duration::from_millis(200),
+        ..call()
+    };
+    let error = bench
+        .delegates
+        .add(&soon, &attachment(&["a"]))
+        .await
+        .expect_err("hangs")
+        .error;
+    assert!(
+        error.is(Code::TryAgain) && error.msg.contains("longer than"),
+        "{error}"
+    );
+    assert!(
+        soon.deadline.elapsed() < PATIENCE / 2,
+        "before the limit for a plugin"
+    );
+    let error = bench
+        .delegates
+        .add(&soon, &attachment(&["a"]))
+        .await
+        .expect_err("too late")
+        .error;
+    assert!(
+        error.is(Code::TryAgain) && error.msg.contains("was not started"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -126,8 +203,9 @@ async fn endless_output_does_not_hide_the_deadline() {
     plexus_api::rows!("R-049", "T-012");
     let bench = Bench::with_timeout(Duration::from_millis(300));
     bench.bare("a", "yes & yes >&2");
-    let error =
-        timeout(PATIENCE, bench.delegates.add(&call(), &attachment(&["a"]))).await.expect("the deadline counts");
+    let error = timeout(PATIENCE, bench.delegates.add(&call(), &attachment(&["a"])))
+        .await
+        .expect("the deadline counts");
     assert!(error.expect_err("killed").error.is(Code::TryAgain));
 }
 
@@ -149,11 +227,23 @@ async fn a_cancelled_call_kills_what_runs_and_starts_no_more() {
     };
     let (ended, ()) = tokio::join!(bench.delegates.add(&call, &attachment), caller);
     // Then it is killed with all it started, and the third never runs.
-    assert!(ended.expect_err("cancelled").error.msg.contains("cancelled"));
+    assert!(
+        ended
+            .expect_err("cancelled")
+            .error
+            .msg
+            .contains("cancelled")
+    );
     let end = timeout(PATIENCE, started.read_to_end(&mut Vec::new())).await;
-    end.expect("every holder of the pipe is dead").expect("read");
+    end.expect("every holder of the pipe is dead")
+        .expect("read");
     assert_eq!(bench.log(), ["ADD one", "ADD two"]);
-    let error = bench.delegates.add(&call, &attachment).await.expect_err("still cancelled").error;
+    let error = bench
+        .delegates
+        .add(&call, &attachment)
+        .await
+        .expect_err("still cancelled")
+        .error;
     assert!(error.is(Code::TryAgain), "{error}");
     assert_eq!(bench.log().len(), 2);
 }
@@ -169,17 +259,29 @@ async fn a_call_that_is_dropped_leaves_nothing_running() {
         _ = wait_for_start(&mut started) => {}
     }
     let end = timeout(PATIENCE, started.read_to_end(&mut Vec::new())).await;
-    end.expect("every holder of the pipe is dead").expect("read");
+    end.expect("every holder of the pipe is dead")
+        .expect("read");
 }
 
 #[tokio::test]
 async fn what_cannot_be_started_is_named() {
     let bench = Bench::new();
     bench.plugin("text", "");
-    for (content, part) in [("#!/nonexistent/interpreter\n", "interpreter"), ("no program", "no program")] {
+    for (content, part) in [
+        ("#!/nonexistent/interpreter\n", "interpreter"),
+        ("no program", "no program"),
+    ] {
         write_program(&bench.path("text"), content);
-        let error = bench.delegates.del(&call(), &attachment(&["text"]), None).await.expect_err(part);
+        let error = bench
+            .delegates
+            .del(&call(), &attachment(&["text"]), None)
+            .await
+            .expect_err(part);
         assert!(error.is(Code::PluginMissing), "{error}");
-        assert!(error.msg.starts_with(r#"plugin "text": cannot be started"#) && error.msg.contains(part), "{error}");
+        assert!(
+            error.msg.starts_with(r#"plugin "text": cannot be started"#)
+                && error.msg.contains(part),
+            "{error}"
+        );
     }
 }

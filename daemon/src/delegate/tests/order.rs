@@ -10,15 +10,35 @@ async fn a_result_goes_down_the_chain_and_back_up() {
     // Given a chain in which each plugin answers the path so far.
     let bench = Bench::new();
     for (name, tag) in [("a", "a"), ("b", "ab"), ("c", "abc")] {
-        bench.plugin(name, &format!("env | grep ^CNI_ | sort > $dir/env.$me.$CNI_COMMAND\n{}", answer(tag)));
+        bench.plugin(
+            name,
+            &format!(
+                "env | grep ^CNI_ | sort > $dir/env.$me.$CNI_COMMAND\n{}",
+                answer(tag)
+            ),
+        );
     }
     let attachment = attachment(&["a", "b", "c"]);
     // When all three verbs are called.
-    let result = bench.delegates.add(&call(), &attachment).await.expect("ADD");
-    bench.delegates.check(&call(), &attachment, &result).await.expect("CHECK");
-    bench.delegates.del(&call(), &attachment, Some(&result)).await.expect("DEL");
+    let result = bench
+        .delegates
+        .add(&call(), &attachment)
+        .await
+        .expect("ADD");
+    bench
+        .delegates
+        .check(&call(), &attachment, &result)
+        .await
+        .expect("CHECK");
+    bench
+        .delegates
+        .del(&call(), &attachment, Some(&result))
+        .await
+        .expect("DEL");
     // Then ADD and CHECK go down, DEL goes up, and each has its result.
-    let order = ["ADD a", "ADD b", "ADD c", "CHECK a", "CHECK b", "CHECK c", "DEL c", "DEL b", "DEL a"];
+    let order = [
+        "ADD a", "ADD b", "ADD c", "CHECK a", "CHECK b", "CHECK c", "DEL c", "DEL b", "DEL a",
+    ];
     assert_eq!(bench.log(), order);
     for (plugin, verb, tag) in [
         ("a", "ADD", None),
@@ -32,15 +52,28 @@ async fn a_result_goes_down_the_chain_and_back_up() {
         ("c", "DEL", Some("abc")),
     ] {
         let stdin = bench.stdin(plugin, verb);
-        assert_eq!(stdin["prevResult"]["x-tag"].as_str(), tag, "{verb} {plugin}");
+        assert_eq!(
+            stdin["prevResult"]["x-tag"].as_str(),
+            tag,
+            "{verb} {plugin}"
+        );
         // And the network and the environment are the same on every verb.
         assert_eq!(stdin["name"], "net");
         let of_add = bench.read(&format!("env.{plugin}.ADD"));
         let of_verb = bench.read(&format!("env.{plugin}.{verb}"));
-        assert_eq!(of_verb.replace(&format!("CNI_COMMAND={verb}"), "CNI_COMMAND=ADD"), of_add);
-        assert!(of_add.contains("CNI_CONTAINERID=c1\n") && of_add.contains("CNI_IFNAME=net1\n"), "{of_add}");
+        assert_eq!(
+            of_verb.replace(&format!("CNI_COMMAND={verb}"), "CNI_COMMAND=ADD"),
+            of_add
+        );
+        assert!(
+            of_add.contains("CNI_CONTAINERID=c1\n") && of_add.contains("CNI_IFNAME=net1\n"),
+            "{of_add}"
+        );
     }
-    assert!(result.raw().get().contains("abc"), "the last result is the network's");
+    assert!(
+        result.raw().get().contains("abc"),
+        "the last result is the network's"
+    );
 }
 
 #[tokio::test]
@@ -50,8 +83,16 @@ async fn a_failed_add_goes_no_further() {
     bench.plugin("a", &answer("a"));
     bench.plugin("b", r#"echo '{"code":11,"msg":"busy"}'; exit 1"#);
     bench.plugin("c", &answer("c"));
-    let error = bench.delegates.add(&call(), &attachment(&["a", "b", "c"])).await.expect_err("b fails").error;
-    assert_eq!((error.code, error.msg.as_str()), (11, r#"plugin "b": busy"#));
+    let error = bench
+        .delegates
+        .add(&call(), &attachment(&["a", "b", "c"]))
+        .await
+        .expect_err("b fails")
+        .error;
+    assert_eq!(
+        (error.code, error.msg.as_str()),
+        (11, r#"plugin "b": busy"#)
+    );
     assert_eq!(bench.log(), ["ADD a", "ADD b"]);
 }
 
@@ -60,8 +101,16 @@ async fn nothing_runs_when_a_later_plugin_is_missing() {
     plexus_api::rows!("R-040");
     let bench = Bench::new();
     bench.plugin("a", &answer("a"));
-    let error = bench.delegates.add(&call(), &attachment(&["a", "missing"])).await.expect_err("missing").error;
-    assert!(error.is(Code::PluginMissing) && error.msg.contains("missing"), "{error}");
+    let error = bench
+        .delegates
+        .add(&call(), &attachment(&["a", "missing"]))
+        .await
+        .expect_err("missing")
+        .error;
+    assert!(
+        error.is(Code::PluginMissing) && error.msg.contains("missing"),
+        "{error}"
+    );
     assert_eq!(bench.log(), [""; 0]);
 }
 
@@ -72,13 +121,27 @@ async fn a_del_that_failed_starts_again_from_the_end() {
     for name in ["a", "c"] {
         bench.plugin(name, "");
     }
-    bench.plugin("b", r#"[ -e $dir/fixed ] || { echo '{"code":5,"msg":"stuck"}'; exit 1; }"#);
+    bench.plugin(
+        "b",
+        r#"[ -e $dir/fixed ] || { echo '{"code":5,"msg":"stuck"}'; exit 1; }"#,
+    );
     let attachment = attachment(&["a", "b", "c"]);
-    let error = bench.delegates.del(&call(), &attachment, None).await.expect_err("b fails");
-    assert_eq!((error.code, error.msg.as_str()), (5, r#"plugin "b": stuck"#));
+    let error = bench
+        .delegates
+        .del(&call(), &attachment, None)
+        .await
+        .expect_err("b fails");
+    assert_eq!(
+        (error.code, error.msg.as_str()),
+        (5, r#"plugin "b": stuck"#)
+    );
     assert_eq!(bench.log(), ["DEL c", "DEL b"]);
     fs::write(bench.path("fixed"), "").expect("write");
-    bench.delegates.del(&call(), &attachment, None).await.expect("DEL");
+    bench
+        .delegates
+        .del(&call(), &attachment, None)
+        .await
+        .expect("DEL");
     assert_eq!(bench.log(), ["DEL c", "DEL b", "DEL c", "DEL b", "DEL a"]);
 }
 
@@ -97,7 +160,11 @@ async fn del_has_a_result_from_0_4_0_on() {
         ("1.1.0", None, false),
     ] {
         let attachment = attach(list(version, "", &["a"]));
-        bench.delegates.del(&call(), &attachment, previous).await.expect("DEL");
+        bench
+            .delegates
+            .del(&call(), &attachment, previous)
+            .await
+            .expect("DEL");
         let stdin = bench.stdin("a", "DEL");
         assert_eq!(stdin.get("prevResult").is_some(), expected, "{version}");
         if expected {
@@ -111,21 +178,42 @@ async fn results_are_converted_to_the_lists_version() {
     plexus_api::rows!("T-006", "T-003", "R-087");
     // Given a plugin that answers in another version than it was asked for, and one that does not say which.
     let bench = Bench::new();
-    bench.plugin("old", r#"echo '{"cniVersion":"0.3.1","ips":[{"version":"4","address":"10.0.0.1/24"}]}'"#);
+    bench.plugin(
+        "old",
+        r#"echo '{"cniVersion":"0.3.1","ips":[{"version":"4","address":"10.0.0.1/24"}]}'"#,
+    );
     bench.plugin("unsaid", r#"echo '{"ips":[{"address":"10.0.0.2/24"}]}'"#);
-    let result = bench.delegates.add(&call(), &attachment(&["old", "unsaid"])).await.expect("ADD");
+    let result = bench
+        .delegates
+        .add(&call(), &attachment(&["old", "unsaid"]))
+        .await
+        .expect("ADD");
     let previous = &bench.stdin("unsaid", "ADD")["prevResult"];
     assert_eq!(previous["cniVersion"], "1.0.0");
-    assert_eq!(previous["ips"], serde_json::json!([{"address": "10.0.0.1/24"}]));
+    assert_eq!(
+        previous["ips"],
+        serde_json::json!([{"address": "10.0.0.1/24"}])
+    );
     assert_eq!(result.version(), Version::V1_0_0);
     assert_eq!(result.result().ips.len(), 1);
     // When the last of a list does so, then the network's result is converted too.
-    let result = bench.delegates.add(&call(), &attachment(&["old"])).await.expect("ADD");
+    let result = bench
+        .delegates
+        .add(&call(), &attachment(&["old"]))
+        .await
+        .expect("ADD");
     assert_eq!(result.version(), Version::V1_0_0);
     // CHECK gets the recorded result in the list's version as well.
     let attachment = attach(list("0.4.0", "", &["unsaid"]));
-    bench.delegates.check(&call(), &attachment, &result).await.expect("CHECK");
-    assert_eq!(bench.stdin("unsaid", "CHECK")["prevResult"]["cniVersion"], "0.4.0");
+    bench
+        .delegates
+        .check(&call(), &attachment, &result)
+        .await
+        .expect("CHECK");
+    assert_eq!(
+        bench.stdin("unsaid", "CHECK")["prevResult"]["cniVersion"],
+        "0.4.0"
+    );
 }
 
 #[tokio::test]
@@ -136,8 +224,15 @@ async fn a_check_stops_at_the_first_error() {
     bench.plugin("b", r#"echo '{"code":120,"msg":"gone"}'; exit 1"#);
     bench.plugin("c", "");
     let previous = result("{}");
-    let error = bench.delegates.check(&call(), &attachment(&["a", "b", "c"]), &previous).await.expect_err("b fails");
-    assert_eq!((error.code, error.msg.as_str()), (120, r#"plugin "b": gone"#));
+    let error = bench
+        .delegates
+        .check(&call(), &attachment(&["a", "b", "c"]), &previous)
+        .await
+        .expect_err("b fails");
+    assert_eq!(
+        (error.code, error.msg.as_str()),
+        (120, r#"plugin "b": gone"#)
+    );
     assert_eq!(bench.log(), ["CHECK a", "CHECK b"]);
 }
 
@@ -145,11 +240,21 @@ async fn a_check_stops_at_the_first_error() {
 async fn a_status_stops_at_the_first_error() {
     plexus_api::rows!("R-064", "R-034");
     let bench = Bench::new();
-    bench.plugin("a", "env | grep -c 'CNI_\\(CONTAINERID\\|NETNS\\|IFNAME\\|ARGS\\)' > $dir/count; exit 0");
+    bench.plugin(
+        "a",
+        "env | grep -c 'CNI_\\(CONTAINERID\\|NETNS\\|IFNAME\\|ARGS\\)' > $dir/count; exit 0",
+    );
     bench.plugin("b", r#"echo '{"code":50,"msg":"not yet"}'; exit 1"#);
     bench.plugin("c", "");
-    let error = bench.delegates.status(&call(), &list("1.1.0", "", &["a", "b", "c"])).await.expect_err("b fails");
-    assert_eq!((error.code, error.msg.as_str()), (50, r#"plugin "b": not yet"#));
+    let error = bench
+        .delegates
+        .status(&call(), &list("1.1.0", "", &["a", "b", "c"]))
+        .await
+        .expect_err("b fails");
+    assert_eq!(
+        (error.code, error.msg.as_str()),
+        (50, r#"plugin "b": not yet"#)
+    );
     assert_eq!(bench.log(), ["STATUS a", "STATUS b"]);
     assert_eq!(bench.read("count"), "0\n");
 }
@@ -158,14 +263,28 @@ async fn a_status_stops_at_the_first_error() {
 async fn a_gc_goes_on_and_tells_all_errors() {
     plexus_api::rows!("R-063");
     let bench = Bench::new();
-    for (name, script) in [("a", "echo a >&2; exit 1"), ("b", ""), ("c", "echo c >&2; exit 1")] {
+    for (name, script) in [
+        ("a", "echo a >&2; exit 1"),
+        ("b", ""),
+        ("c", "echo c >&2; exit 1"),
+    ] {
         bench.plugin(name, script);
     }
-    let valid = [ValidAttachment { container_id: "c1".to_owned(), ifname: "net1".to_owned() }];
+    let valid = [ValidAttachment {
+        container_id: "c1".to_owned(),
+        ifname: "net1".to_owned(),
+    }];
     let network = list("1.1.0", "", &["a", "missing", "b", "c"]);
-    let errors = bench.delegates.gc(&call(), &network, &valid).await.expect_err("a and c fail");
+    let errors = bench
+        .delegates
+        .gc(&call(), &network, &valid)
+        .await
+        .expect_err("a and c fail");
     assert_eq!(bench.log(), ["GC a", "GC b", "GC c"]);
-    let named: Vec<_> = errors.iter().map(|error| error.msg.split(' ').nth(1).expect("a name")).collect();
+    let named: Vec<_> = errors
+        .iter()
+        .map(|error| error.msg.split(' ').nth(1).expect("a name"))
+        .collect();
     assert_eq!(named, [r#""a":"#, r#""missing""#, r#""c":"#]);
     let kept = serde_json::json!([{"containerID": "c1", "ifname": "net1"}]);
     assert_eq!(bench.stdin("b", "GC")["cni.dev/valid-attachments"], kept);
@@ -187,9 +306,21 @@ async fn verbs_that_a_version_or_a_network_does_not_have_are_not_called() {
         drop(fs::remove_file(bench.path("log")));
         let network = list(version, keys, &["a"]);
         let previous = result("{}");
-        bench.delegates.check(&call(), &attach(network.clone()), &previous).await.expect("CHECK");
-        bench.delegates.status(&call(), &network).await.expect("STATUS");
-        bench.delegates.gc(&call(), &network, &[]).await.expect("GC");
+        bench
+            .delegates
+            .check(&call(), &attach(network.clone()), &previous)
+            .await
+            .expect("CHECK");
+        bench
+            .delegates
+            .status(&call(), &network)
+            .await
+            .expect("STATUS");
+        bench
+            .delegates
+            .gc(&call(), &network, &[])
+            .await
+            .expect("GC");
         assert_eq!(bench.log(), called, "{version} {keys}");
     }
 }
@@ -200,9 +331,19 @@ async fn code_3_means_that_nothing_was_made() {
     let bench = Bench::new();
     bench.plugin("ok", &answer("ok"));
     bench.plugin("unknown", r#"echo '{"code":3,"msg":"unknown"}'; exit 1"#);
-    let error = bench.delegates.add(&call(), &attachment(&["unknown"])).await.expect_err("fails").error;
+    let error = bench
+        .delegates
+        .add(&call(), &attachment(&["unknown"]))
+        .await
+        .expect_err("fails")
+        .error;
     assert_eq!(error.code, 3);
-    let error = bench.delegates.add(&call(), &attachment(&["ok", "unknown"])).await.expect_err("fails").error;
+    let error = bench
+        .delegates
+        .add(&call(), &attachment(&["ok", "unknown"]))
+        .await
+        .expect_err("fails")
+        .error;
     assert!(error.is(Code::PluginFailed), "{error}");
 }
 
@@ -210,7 +351,10 @@ async fn code_3_means_that_nothing_was_made() {
 async fn calls_in_parallel_do_not_mix() {
     plexus_api::rows!("R-052");
     let bench = Bench::new();
-    bench.bare("a", r#"cat > /dev/null; echo "{\"x\":\"$CNI_CONTAINERID $CNI_NETNS $TRACEPARENT\"}""#);
+    bench.bare(
+        "a",
+        r#"cat > /dev/null; echo "{\"x\":\"$CNI_CONTAINERID $CNI_NETNS $TRACEPARENT\"}""#,
+    );
     let attachment = attachment(&["a"]);
     let adds = (0..16).map(|number| {
         let (bench, attachment) = (&bench, &attachment);
@@ -234,16 +378,32 @@ async fn gc_does_not_keep_its_network_waiting_for_a_slot() {
     let bench = Bench::new();
     let slot = bench.delegates.slot(Priority::Add).await;
     let one = bench.delegates.one_gc().await;
-    let error = bench.delegates.alone(&one, "net").await.expect_err("the only slot is taken");
-    assert!(error.is(Code::TryAgain) && error.msg.contains("maxPluginRuns"), "{error}");
+    let error = bench
+        .delegates
+        .alone(&one, "net")
+        .await
+        .expect_err("the only slot is taken");
+    assert!(
+        error.is(Code::TryAgain) && error.msg.contains("maxPluginRuns"),
+        "{error}"
+    );
     drop(slot);
-    let turn = bench.delegates.turn(Priority::Add, "ADD", &[attachment(&["a"])]).await;
+    let turn = bench
+        .delegates
+        .turn(Priority::Add, "ADD", &[attachment(&["a"])])
+        .await;
     let mut alone = Box::pin(bench.delegates.alone(&one, "net"));
-    assert!(futures_util::poll!(&mut alone).is_pending(), "one has its turn on it");
+    assert!(
+        futures_util::poll!(&mut alone).is_pending(),
+        "one has its turn on it"
+    );
     drop(turn);
     let alone = alone.await.expect("nobody is on it");
     let mut slot = Box::pin(bench.delegates.slot(Priority::Del));
-    assert!(futures_util::poll!(&mut slot).is_pending(), "GC holds a slot as others do");
+    assert!(
+        futures_util::poll!(&mut slot).is_pending(),
+        "GC holds a slot as others do"
+    );
     drop(alone);
     slot.await;
 }

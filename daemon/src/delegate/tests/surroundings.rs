@@ -13,7 +13,11 @@ async fn stdin_ends_and_stderr_is_apart() {
     plexus_api::rows!("R-044", "R-047");
     let bench = Bench::new();
     bench.plugin("a", &format!("echo 'error: bla' >&2; {}", answer("a")));
-    let result = bench.delegates.add(&call(), &attachment(&["a"])).await.expect("stdin was read to its end");
+    let result = bench
+        .delegates
+        .add(&call(), &attachment(&["a"]))
+        .await
+        .expect("stdin was read to its end");
     assert!(!result.raw().get().contains("bla"));
 }
 
@@ -23,14 +27,23 @@ async fn a_plugin_finds_its_own_delegate() {
     // Given a plugin in the configured directory, and one for its addresses in the runtime's.
     let bench = Bench::new();
     let runtime = tempfile::tempdir().expect("dir");
-    write_program(&runtime.path().join("addresses"), "#!/bin/sh\ncat > /dev/null; echo '{\"x\":\"leased\"}'\n");
-    let find =
-        r#"IFS=:; for d in $CNI_PATH; do [ -x "$d/addresses" ] && exec "$d/addresses" < "$dir/$me.ADD"; done; exit 1"#;
+    write_program(
+        &runtime.path().join("addresses"),
+        "#!/bin/sh\ncat > /dev/null; echo '{\"x\":\"leased\"}'\n",
+    );
+    let find = r#"IFS=:; for d in $CNI_PATH; do [ -x "$d/addresses" ] && exec "$d/addresses" < "$dir/$me.ADD"; done; exit 1"#;
     bench.plugin("main", find);
     write_program(&runtime.path().join("main"), "#!/bin/sh\nexit 1\n");
     // When it is called, then it is the configured one that runs, and it finds the other in CNI_PATH.
-    let call = Call { path: vec![runtime.path().to_owned()], ..call() };
-    let result = bench.delegates.add(&call, &attachment(&["main"])).await.expect("ADD");
+    let call = Call {
+        path: vec![runtime.path().to_owned()],
+        ..call()
+    };
+    let result = bench
+        .delegates
+        .add(&call, &attachment(&["main"]))
+        .await
+        .expect("ADD");
     assert!(result.raw().get().contains("leased"));
 }
 
@@ -41,11 +54,20 @@ async fn a_plugin_inherits_nothing_but_its_pipes() {
     let bench = Bench::new();
     let _open = fs::File::open("/dev/null").expect("open");
     let mut started = bench.fifo("started");
-    bench.bare("other", "exec 3> $dir/started; echo go >&3; cat > /dev/null; exec sleep 60");
+    bench.bare(
+        "other",
+        "exec 3> $dir/started; echo go >&3; cat > /dev/null; exec sleep 60",
+    );
     let look = "ls /proc/self/fd | tr '\\n' ' '; echo; grep Sig[BI] /proc/self/status; readlink /proc/self/ns/net; env";
-    bench.bare("a", &format!("cat > /dev/null; {{ {look}; }} > $dir/seen; echo '{{}}'"));
+    bench.bare(
+        "a",
+        &format!("cat > /dev/null; {{ {look}; }} > $dir/seen; echo '{{}}'"),
+    );
     let cancel = CancellationToken::new();
-    let other = Call { cancel: cancel.clone(), ..call() };
+    let other = Call {
+        cancel: cancel.clone(),
+        ..call()
+    };
     let (hanging, here) = (attachment(&["other"]), attachment(&["a"]));
     let looking = async {
         wait_for_start(&mut started).await;
@@ -57,20 +79,50 @@ async fn a_plugin_inherits_nothing_but_its_pipes() {
     // When it looks around, then it has the files that any child of this process has.
     let seen = bench.read("seen");
     let mut lines = seen.lines();
-    let plain = Command::new("/bin/sh").args(["-c", "ls /proc/self/fd | tr '\\n' ' '"]).output().expect("sh");
-    assert_eq!(lines.next().map(str::trim), Some(String::from_utf8_lossy(&plain.stdout).trim()));
+    let plain = Command::new("/bin/sh")
+        .args(["-c", "ls /proc/self/fd | tr '\\n' ' '"])
+        .output()
+        .expect("sh");
+    assert_eq!(
+        lines.next().map(str::trim),
+        Some(String::from_utf8_lossy(&plain.stdout).trim())
+    );
     // And no signal blocked, and SIGPIPE, which Rust ignores, as it is by default.
     assert_eq!(lines.next(), Some("SigBlk:\t0000000000000000"));
-    let ignored = lines.next().and_then(|line| line.strip_prefix("SigIgn:\t")).expect("SigIgn");
-    assert_eq!(u64::from_str_radix(ignored, 16).expect("hex") & (1 << 12), 0, "SIGPIPE");
+    let ignored = lines
+        .next()
+        .and_then(|line| line.strip_prefix("SigIgn:\t"))
+        .expect("SigIgn");
+    assert_eq!(
+        u64::from_str_radix(ignored, 16).expect("hex") & (1 << 12),
+        0,
+        "SIGPIPE"
+    );
     // And the daemon's network, and of the environment what was given.
     let netns = fs::read_link("/proc/self/ns/net").expect("netns");
     assert_eq!(lines.next(), netns.to_str());
-    let names: BTreeSet<_> = lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
-    let given =
-        ["CNI_ARGS", "CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS", "CNI_PATH", "PATH", "PLEXUS_MARK"];
+    let names: BTreeSet<_> = lines
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, _)| name)
+        .collect();
+    let given = [
+        "CNI_ARGS",
+        "CNI_COMMAND",
+        "CNI_CONTAINERID",
+        "CNI_IFNAME",
+        "CNI_NETNS",
+        "CNI_PATH",
+        "PATH",
+        "PLEXUS_MARK",
+    ];
     // The shell sets the others by itself.
-    assert_eq!(names.difference(&["PWD", "OLDPWD", "SHLVL", "_"].into()).copied().collect::<Vec<_>>(), given);
+    assert_eq!(
+        names
+            .difference(&["PWD", "OLDPWD", "SHLVL", "_"].into())
+            .copied()
+            .collect::<Vec<_>>(),
+        given
+    );
 }
 
 #[tokio::test]
@@ -88,19 +140,32 @@ async fn stderr_goes_to_the_log() {
         }
     }
     let bench = Bench::new();
-    bench.plugin("a", &format!("printf 'one\\ntwo\\nthree\\n' >&2; {}", answer("a")));
+    bench.plugin(
+        "a",
+        &format!("printf 'one\\ntwo\\nthree\\n' >&2; {}", answer("a")),
+    );
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
     let subscriber = tracing::Dispatch::new(subscriber);
     // Where there is one subscriber alone, tracing asks that of the thread which comes to an event first, and the
     // threads of other tests have none. A second one makes it ask both.
     let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let guard = tracing::dispatcher::set_default(&subscriber);
-    bench.delegates.add(&call(), &attachment(&["a"])).await.expect("ADD");
+    bench
+        .delegates
+        .add(&call(), &attachment(&["a"]))
+        .await
+        .expect("ADD");
     drop(guard);
     let text = String::from_utf8(log.0.lock().expect("log").clone()).expect("text");
-    let lines: Vec<_> = text.lines().filter(|line| line.contains("stderr")).collect();
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| line.contains("stderr"))
+        .collect();
     assert_eq!(lines.len(), 3, "{text}");
     for (line, said) in lines.iter().zip(["one", "two", "three"]) {
         for part in [said, r#"network="net""#, "verb=ADD", r#"plugin="a""#] {
@@ -112,7 +177,10 @@ async fn stderr_goes_to_the_log() {
 /// Waits until a script has opened the pipe, and says what it wrote.
 pub(super) async fn wait_for_start(started: &mut pipe::Receiver) -> String {
     let mut text = [0; 16];
-    let length = tokio::time::timeout(PATIENCE, started.read(&mut text)).await.expect("a start").expect("read");
+    let length = tokio::time::timeout(PATIENCE, started.read(&mut text))
+        .await
+        .expect("a start")
+        .expect("read");
     assert!(length > 0, "it was opened");
     String::from_utf8_lossy(&text[..length]).trim().to_owned()
 }

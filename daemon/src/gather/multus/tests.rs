@@ -37,19 +37,42 @@ fn what_each_version_of_multus_wrote_is_read() {
 
     let args = CniArgs::parse("K8S_POD_NAME=p").expect("args");
     let remembered = remembered(dir.path(), "cid1", "eth0", &args).expect("it is there");
-    let names: Vec<_> = remembered.attachments.iter().map(|(a, _)| (a.network.as_str(), a.ifname.as_str())).collect();
-    assert_eq!(names, [("cbr0", "eth0"), ("ns1/mv", "net1"), ("ns1/mv", "foo0")]);
+    let names: Vec<_> = remembered
+        .attachments
+        .iter()
+        .map(|(a, _)| (a.network.as_str(), a.ifname.as_str()))
+        .collect();
+    assert_eq!(
+        names,
+        [("cbr0", "eth0"), ("ns1/mv", "net1"), ("ns1/mv", "foo0")]
+    );
     assert_eq!(remembered.netns, "/run/netns/a");
     let (default, none) = &remembered.attachments[0];
     assert!(default.default && none.is_none());
-    assert!(default.config.plugins[0].raw("delegate").is_some(), "the list that lacks nothing");
+    assert!(
+        default.config.plugins[0].raw("delegate").is_some(),
+        "the list that lacks nothing"
+    );
     assert_eq!(default.cni_args, "K8S_POD_NAME=p");
     let (added, result) = &remembered.attachments[1];
     assert_eq!(added.cni_args, "IgnoreUnknown=true;MAC=02:00:00:00:00:01");
     assert_eq!(added.capability_args["mac"].get(), "\"m\"");
-    assert_eq!(added.config.plugins[0].get::<String>("deviceID").as_deref(), Some("x"));
-    assert!(result.as_ref().is_some_and(|result| result.get().contains("1.0.0")));
-    assert_eq!(remembered.files, [dir.path().join("results/mv-cid1-net1"), dir.path().join("cid1")]);
+    assert_eq!(
+        added.config.plugins[0].get::<String>("deviceID").as_deref(),
+        Some("x")
+    );
+    assert!(
+        result
+            .as_ref()
+            .is_some_and(|result| result.get().contains("1.0.0"))
+    );
+    assert_eq!(
+        remembered.files,
+        [
+            dir.path().join("results/mv-cid1-net1"),
+            dir.path().join("cid1")
+        ]
+    );
 }
 
 #[test]
@@ -60,7 +83,10 @@ fn what_cannot_be_read_is_nothing() {
     assert!(remembered(dir.path(), "cid1", "eth0", &args).is_none());
     for text in ["", "{", "[]", "[{}]", r#"[{"Bytes": 5}]"#] {
         fs::write(dir.path().join("cid1"), text).expect("a file");
-        assert!(remembered(dir.path(), "cid1", "eth0", &args).is_none(), "{text}");
+        assert!(
+            remembered(dir.path(), "cid1", "eth0", &args).is_none(),
+            "{text}"
+        );
     }
     fs::remove_file(dir.path().join("cid1")).expect("it is there");
     fs::create_dir(dir.path().join("cid1")).expect("a directory");

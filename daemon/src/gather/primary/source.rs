@@ -33,7 +33,11 @@ pub(super) enum Within {
 impl Source {
     /// `clusterNetwork` counts before `multusAutoconfigDir`, and that before `delegates`, as for Multus.
     pub fn of(settings: &Settings) -> Self {
-        match (&settings.cluster_network, &settings.autoconfig_dir, &settings.master_cni) {
+        match (
+            &settings.cluster_network,
+            &settings.autoconfig_dir,
+            &settings.master_cni,
+        ) {
             (Some(path), ..) if path.contains('/') => Self::Within(Within::Pinned(path.into())),
             (Some(name), ..) => Self::Name(name.clone()),
             (None, Some(dir), Some(file)) => Self::Within(Within::Pinned(dir.join(file))),
@@ -46,16 +50,28 @@ impl Source {
     pub fn dirs(&self, settings: &Settings, name: Option<&str>) -> Vec<PathBuf> {
         let mut dirs: Vec<PathBuf> = match self {
             Self::Within(Within::Directory(dir)) => vec![dir.clone()],
-            Self::Within(Within::Pinned(path)) => {
-                path.parent().into_iter().chain([&**path]).map(Path::to_owned).collect()
-            }
+            Self::Within(Within::Pinned(path)) => path
+                .parent()
+                .into_iter()
+                .chain([&**path])
+                .map(Path::to_owned)
+                .collect(),
             Self::Name(_) => vec![settings.conf_dir.clone()],
             Self::Literal => Vec::new(),
         };
         // The further plugins of a list are in the directory of its name beside it.
-        let siblings: Vec<_> = name.into_iter().flat_map(|name| dirs.iter().map(move |dir| dir.join(name))).collect();
+        let siblings: Vec<_> = name
+            .into_iter()
+            .flat_map(|name| dirs.iter().map(move |dir| dir.join(name)))
+            .collect();
         dirs.extend(siblings);
-        dirs.extend(settings.readiness_indicator.as_deref().and_then(Path::parent).map(Path::to_owned));
+        dirs.extend(
+            settings
+                .readiness_indicator
+                .as_deref()
+                .and_then(Path::parent)
+                .map(Path::to_owned),
+        );
         dirs
     }
 }
@@ -73,7 +89,11 @@ impl Within {
                 let read = disk::from_file(file, DEFAULT_VERSION).and_then(not_ours);
                 return match read {
                     Err(error) if error.is(Code::UnknownNetwork) => Err(error),
-                    read => Ok(First { file: file.clone(), read, broken: Vec::new() }),
+                    read => Ok(First {
+                        file: file.clone(),
+                        read,
+                        broken: Vec::new(),
+                    }),
                 };
             }
         };
@@ -93,7 +113,10 @@ fn not_ours(config: NetworkConfig) -> Result<NetworkConfig, CniError> {
     match refers_to_us(&config) {
         None => Ok(config),
         Some(kind) => {
-            let msg = format!("network {:?} leads back to {kind:?}, and would wait for itself", config.name);
+            let msg = format!(
+                "network {:?} leads back to {kind:?}, and would wait for itself",
+                config.name
+            );
             Err(CniError::new(Code::InvalidConfig, msg))
         }
     }

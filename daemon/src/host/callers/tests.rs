@@ -55,11 +55,17 @@ impl Drop for Elsewhere {
 }
 
 fn hosts(stand_in: &str) -> Hosts {
-    Hosts::of_callers(Handle::current(), "/nowhere/runtime".into(), stand_in.into())
+    Hosts::of_callers(
+        Handle::current(),
+        "/nowhere/runtime".into(),
+        stand_in.into(),
+    )
 }
 
 async fn sees(host: &Host) -> bool {
-    host.look(|| Path::new("/mnt/here").exists()).await.expect("the thread lives")
+    host.look(|| Path::new("/mnt/here").exists())
+        .await
+        .expect("the thread lives")
 }
 
 fn same(one: &Host, other: &Host) -> bool {
@@ -68,20 +74,33 @@ fn same(one: &Host, other: &Host) -> bool {
 
 #[tokio::test]
 async fn a_call_is_served_where_its_caller_is() {
-    let (Some(one), Some(two)) = (Elsewhere::new(), Elsewhere::new()) else { return };
+    let (Some(one), Some(two)) = (Elsewhere::new(), Elsewhere::new()) else {
+        return;
+    };
     let hosts = hosts("/nowhere");
     let caller = hosts.caller(Some(one.pid()));
     let host = hosts.of(&caller).expect("entered");
     assert!(sees(&host).await);
     assert!(!Path::new("/mnt/here").exists(), "nobody else is there");
-    assert!(same(&host, &hosts.of(&hosts.caller(Some(one.pid()))).expect("entered")), "one thread");
+    assert!(
+        same(
+            &host,
+            &hosts.of(&hosts.caller(Some(one.pid()))).expect("entered")
+        ),
+        "one thread"
+    );
     let other = hosts.of(&hosts.caller(Some(two.pid()))).expect("entered");
     assert!(!same(&host, &other), "another namespace, another thread");
     // A thread in use is kept, one that is not goes.
     assert!(same(&host, &hosts.of(&caller).expect("entered")));
     drop(other);
     let kept = |hosts: &Hosts| match hosts.0.as_ref() {
-        Kind::Callers(callers) => callers.known().threads.values().filter(|thread| thread.strong_count() > 0).count(),
+        Kind::Callers(callers) => callers
+            .known()
+            .threads
+            .values()
+            .filter(|thread| thread.strong_count() > 0)
+            .count(),
         Kind::Same(_) => unreachable!("they are those of callers"),
     };
     assert_eq!(kept(&hosts), 1);
@@ -103,7 +122,10 @@ async fn cleanup_is_where_the_last_call_came_from() {
     let before = hosts.for_cleanup().expect("the stand-in");
     assert!(!sees(&before).await);
     let caller = hosts.caller(Some(one.pid()));
-    assert!(same(&before, &hosts.for_cleanup().expect("the stand-in")), "to connect is not to call");
+    assert!(
+        same(&before, &hosts.for_cleanup().expect("the stand-in")),
+        "to connect is not to call"
+    );
     hosts.of(&caller).expect("entered");
     drop(one);
     assert!(sees(&hosts.for_cleanup().expect("the last one's")).await);
@@ -114,9 +136,13 @@ async fn a_later_daemon_cleans_up_where_the_runtime_is() {
     // Given a runtime, whose shim says its own number and waits.
     let mut runtime = Command::new("/bin/sh");
     runtime.args(["-c", "sh -c 'echo $$; exec cat <&3' 3<&0; cat"]);
-    let Some(mut runtime) = Elsewhere::with(&mut runtime) else { return };
+    let Some(mut runtime) = Elsewhere::with(&mut runtime) else {
+        return;
+    };
     let mut shim = String::new();
-    BufReader::new(runtime.0.stdout.take().expect("piped")).read_line(&mut shim).expect("it says its number");
+    BufReader::new(runtime.0.stdout.take().expect("piped"))
+        .read_line(&mut shim)
+        .expect("it says its number");
     let dir = tempfile::tempdir().expect("a directory");
     let (file, nowhere) = (dir.path().join(FILE), PathBuf::from("/nowhere"));
     let hosts = || Hosts::of_callers(Handle::current(), file.clone(), nowhere.clone());
@@ -130,7 +156,11 @@ async fn a_later_daemon_cleans_up_where_the_runtime_is() {
     let text = fs::read_to_string(&file).expect("it is written");
     let started = text.replace("\"started\":", "\"started\":1");
     assert_ne!(text, started);
-    for other in [started, text.replace("\"bootId\":\"", "\"bootId\":\"0"), "{".to_owned()] {
+    for other in [
+        started,
+        text.replace("\"bootId\":\"", "\"bootId\":\"0"),
+        "{".to_owned(),
+    ] {
         fs::write(&file, other).expect("it can be written");
         assert!(hosts().for_cleanup().is_err());
     }
@@ -156,9 +186,14 @@ async fn without_a_caller_the_stand_in_serves_or_is_named() {
     assert!(sees(&there.for_cleanup().expect("the stand-in")).await);
     let gone = hosts("/nowhere/ns/mnt");
     let error = gone.for_cleanup().expect_err("not there");
-    assert!(error.is(Code::TryAgain) && error.msg.contains("/nowhere/ns/mnt"), "{error}");
+    assert!(
+        error.is(Code::TryAgain) && error.msg.contains("/nowhere/ns/mnt"),
+        "{error}"
+    );
     // A caller whose namespace cannot be seen is served where the last was, else by the stand-in.
-    let unseen = Caller(Arc::new(Seen::Unknown(io::ErrorKind::PermissionDenied.into())));
+    let unseen = Caller(Arc::new(Seen::Unknown(
+        io::ErrorKind::PermissionDenied.into(),
+    )));
     assert!(sees(&there.of(&unseen).expect("the stand-in")).await);
     assert!(gone.of(&unseen).is_err());
 }
@@ -166,21 +201,45 @@ async fn without_a_caller_the_stand_in_serves_or_is_named() {
 #[tokio::test]
 async fn a_hidden_caller_is_told_what_is_missing() {
     let hosts = hosts("/proc/self/ns/mnt");
-    let error = hosts.of(&hosts.caller(Some(0))).expect_err("it cannot be served in the right place");
-    assert!(error.is(Code::TryAgain) && error.msg.contains("hostPID"), "{error}");
+    let error = hosts
+        .of(&hosts.caller(Some(0)))
+        .expect_err("it cannot be served in the right place");
+    assert!(
+        error.is(Code::TryAgain) && error.msg.contains("hostPID"),
+        "{error}"
+    );
     let own = Hosts::open(&MountNamespace::Own, None, Path::new("/nowhere")).expect("own");
-    assert!(own.of(&own.caller(Some(0))).is_ok(), "where it does not matter, it is served");
+    assert!(
+        own.of(&own.caller(Some(0))).is_ok(),
+        "where it does not matter, it is served"
+    );
 }
 
 #[tokio::test]
 async fn a_path_is_entered_at_start_or_named() {
     let Some(one) = Elsewhere::new() else { return };
-    let hosts = Hosts::open(&MountNamespace::Path(one.namespace()), None, Path::new("/nowhere")).expect("it is there");
+    let hosts = Hosts::open(
+        &MountNamespace::Path(one.namespace()),
+        None,
+        Path::new("/nowhere"),
+    )
+    .expect("it is there");
     assert!(sees(&hosts.for_cleanup().expect("it")).await);
-    for (path, word) in [("/nowhere/mnt", "/nowhere/mnt"), ("/proc/self/ns/net", "Invalid argument")] {
-        let error =
-            Hosts::open(&MountNamespace::Path(path.into()), None, Path::new("/nowhere")).expect_err(path).to_string();
-        assert!(error.contains("mountNamespace") && error.contains(word), "{error}");
+    for (path, word) in [
+        ("/nowhere/mnt", "/nowhere/mnt"),
+        ("/proc/self/ns/net", "Invalid argument"),
+    ] {
+        let error = Hosts::open(
+            &MountNamespace::Path(path.into()),
+            None,
+            Path::new("/nowhere"),
+        )
+        .expect_err(path)
+        .to_string();
+        assert!(
+            error.contains("mountNamespace") && error.contains(word),
+            "{error}"
+        );
     }
 }
 

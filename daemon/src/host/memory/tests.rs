@@ -27,7 +27,11 @@ fn the_least_limit_of_all_groups_counts() {
     write("a/b", "max\n");
     assert_eq!(limit("0::/a/b\n", root), None, "no limit");
     write("a", "1000\n");
-    assert_eq!(limit("9:name=systemd:/x\n0::/a/b\n", root), Some(1000), "the group above");
+    assert_eq!(
+        limit("9:name=systemd:/x\n0::/a/b\n", root),
+        Some(1000),
+        "the group above"
+    );
     write("a/b", "500\n");
     assert_eq!(limit("0::/a/b\n", root), Some(500));
     assert_eq!(limit("4:memory:/a/b\n", root), None, "version 1");

@@ -6,7 +6,14 @@ use super::{others, render, same, shim_keys, usable};
 use crate::config::Fields;
 
 fn network(config: &Value) -> NetworkConfig {
-    NetworkConfig::parse(&config.to_string(), Defaults { name: None, version: Version::V1_0_0 }).expect("a network")
+    NetworkConfig::parse(
+        &config.to_string(),
+        Defaults {
+            name: None,
+            version: Version::V1_0_0,
+        },
+    )
+    .expect("a network")
 }
 
 fn rendered(fields: &Value, primary: &Value, rename: bool) -> Value {
@@ -19,7 +26,10 @@ fn the_list_offers_new_versions_to_those_who_know_them() {
     rows!("P-068");
     let primary = json!({"cniVersion": "0.3.1", "name": "pods", "plugins": [{"type": "a"}]});
     let list = rendered(&json!({"cniVersion": "0.3.1"}), &primary, false);
-    assert_eq!(list["cniVersion"], "1.0.0", "cniVersion of the daemon's file never lowers it");
+    assert_eq!(
+        list["cniVersion"], "1.0.0",
+        "cniVersion of the daemon's file never lowers it"
+    );
     assert_eq!(list["cniVersions"], json!(["1.0.0", "1.1.0"]));
     assert_eq!(list["name"], "plexus");
     assert_eq!(list["plugins"].as_array().map(Vec::len), Some(1));
@@ -35,7 +45,8 @@ fn it_declares_what_the_default_network_can_and_the_annotations() {
         {"type": "b", "capabilities": {"bandwidth": true}},
     ]});
     let list = rendered(&json!({}), &primary, false);
-    let all = json!({"portMappings": true, "bandwidth": true, "io.kubernetes.cri.pod-annotations": true});
+    let all =
+        json!({"portMappings": true, "bandwidth": true, "io.kubernetes.cri.pod-annotations": true});
     assert_eq!(list["plugins"][0]["capabilities"], all);
 }
 
@@ -61,18 +72,28 @@ fn what_others_appended_is_found_and_kept_to_the_letter() {
         {"type":"linkerd-cni","n":1.50},{"type":"x","delegate":{"type":"plexus"}}]}"#;
     let others = others(list).expect("it is ours");
     assert_eq!(
-        others.iter().map(plexus_api::cni::PluginConfig::kind).collect::<Vec<_>>(),
+        others
+            .iter()
+            .map(plexus_api::cni::PluginConfig::kind)
+            .collect::<Vec<_>>(),
         ["istio-cni", "linkerd-cni"]
     );
     let primary = network(&json!({"cniVersion": "1.0.0", "name": "pods", "type": "a"}));
     let text = render(&shim_keys(&Fields::default()), &primary, false, &others);
-    assert!(text.contains("12345678901234567890123") && text.contains("1.50"), "{text}");
+    assert!(
+        text.contains("12345678901234567890123") && text.contains("1.50"),
+        "{text}"
+    );
     let kinds: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(
         kinds["plugins"][0]["type"], "plexus",
         "ours is the first: what comes before it would be its prevResult"
     );
-    for text in [r#"{"cniVersion":"1.0.0","name":"x","plugins":[{"type":"other"}]}"#, "{", ""] {
+    for text in [
+        r#"{"cniVersion":"1.0.0","name":"x","plugins":[{"type":"other"}]}"#,
+        "{",
+        "",
+    ] {
         assert!(super::others(text).is_none(), "{text}");
     }
 }
@@ -87,7 +108,9 @@ fn layout_makes_no_difference_but_words_do() {
 
 #[test]
 fn the_runtime_can_start_pods_by_any_list_but_ours() {
-    let list = |kind: &str| format!(r#"{{"cniVersion":"1.0.0","name":"x","plugins":[{{"type":"{kind}"}}]}}"#);
+    let list = |kind: &str| {
+        format!(r#"{{"cniVersion":"1.0.0","name":"x","plugins":[{{"type":"{kind}"}}]}}"#)
+    };
     usable(&list("calico")).expect("usable");
     usable(&list("multus-shim")).expect("a node goes back to Multus");
     for text in [list("plexus"), String::new(), r#"{"name":"x"}"#.to_owned()] {

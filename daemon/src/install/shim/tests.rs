@@ -32,7 +32,12 @@ impl Bench {
     }
 
     fn bring(&mut self) {
-        assert_eq!(self.shim.bring(Instant::now()).expect("it can be installed"), None);
+        assert_eq!(
+            self.shim
+                .bring(Instant::now())
+                .expect("it can be installed"),
+            None
+        );
     }
 }
 
@@ -45,8 +50,18 @@ fn it_is_installed_executable_and_left_alone_when_it_is_the_same() {
     bench.bring();
     bench.shim.settled = None;
     bench.bring();
-    assert_eq!(fs::metadata(bench.path()).expect("installed").ino(), first.ino(), "the same is not written again");
-    assert_eq!(fs::read_dir(bench.dir.path().join("bin")).expect("directory").count(), 1, "nothing is left beside it");
+    assert_eq!(
+        fs::metadata(bench.path()).expect("installed").ino(),
+        first.ino(),
+        "the same is not written again"
+    );
+    assert_eq!(
+        fs::read_dir(bench.dir.path().join("bin"))
+            .expect("directory")
+            .count(),
+        1,
+        "nothing is left beside it"
+    );
 }
 
 #[test]
@@ -56,15 +71,30 @@ fn it_is_put_back_where_it_is_gone_changed_or_not_executable() {
     let now = Instant::now();
     fs::write(bench.path(), "other").expect("file");
     assert_eq!(bench.shim.bring(now).expect("at once"), None);
-    assert!(fs::read_to_string(bench.path()).expect("installed").contains("one"));
+    assert!(
+        fs::read_to_string(bench.path())
+            .expect("installed")
+            .contains("one")
+    );
     fs::remove_file(bench.path()).expect("file");
-    let later = bench.shim.bring(now).expect("no error").expect("not in a hurry");
+    let later = bench
+        .shim
+        .bring(now)
+        .expect("no error")
+        .expect("not in a hurry");
     assert!(later > now && !bench.path().exists());
     assert_eq!(bench.shim.bring(later).expect("then"), None);
     fs::set_permissions(bench.path(), fs::Permissions::from_mode(0o644)).expect("chmod");
     let much_later = later + std::time::Duration::from_secs(10);
     assert_eq!(bench.shim.bring(much_later).expect("then"), None);
-    assert_eq!(fs::metadata(bench.path()).expect("installed").permissions().mode() & 0o777, 0o755);
+    assert_eq!(
+        fs::metadata(bench.path())
+            .expect("installed")
+            .permissions()
+            .mode()
+            & 0o777,
+        0o755
+    );
 }
 
 #[test]
@@ -73,12 +103,18 @@ fn it_is_replaced_while_it_runs() {
     // A program, not a script: those are never busy.
     fs::copy("/bin/cat", bench.dir.path().join("ours")).expect("a program");
     bench.bring();
-    let mut old = Command::new(bench.path()).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it runs");
+    let mut old = Command::new(bench.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it runs");
     fs::write(bench.path(), "x").expect_err("it is busy");
     bench.ours("#!/bin/sh\necho two\n");
     bench.shim.settled = None;
     bench.bring();
-    let output = Command::new(bench.path()).output().expect("the new one is not busy");
+    let output = Command::new(bench.path())
+        .output()
+        .expect("the new one is not busy");
     assert_eq!(output.stdout, b"two\n");
     drop(old.stdin.take());
     assert!(old.wait().expect("it ends").success());
@@ -88,14 +124,28 @@ fn it_is_replaced_while_it_runs() {
 fn without_our_own_copy_the_error_says_how_to_name_it() {
     let mut bench = Bench::new();
     fs::remove_file(bench.dir.path().join("ours")).expect("file");
-    let error = bench.shim.bring(Instant::now()).expect_err("nothing to install").to_string();
-    assert!(error.contains("--shim") && error.contains("ours"), "{error}");
+    let error = bench
+        .shim
+        .bring(Instant::now())
+        .expect_err("nothing to install")
+        .to_string();
+    assert!(
+        error.contains("--shim") && error.contains("ours"),
+        "{error}"
+    );
 }
 
 #[test]
 fn what_stands_in_its_place_is_named() {
     let mut bench = Bench::new();
     fs::create_dir(bench.path()).expect("a directory");
-    let error = bench.shim.bring(Instant::now()).expect_err("nothing to replace").to_string();
-    assert!(error.contains(bench.path().to_str().expect("UTF-8")), "{error}");
+    let error = bench
+        .shim
+        .bring(Instant::now())
+        .expect_err("nothing to replace")
+        .to_string();
+    assert!(
+        error.contains(bench.path().to_str().expect("UTF-8")),
+        "{error}"
+    );
 }

@@ -19,19 +19,40 @@ fn after_a_torn_write_the_next_line_is_whole() {
     let (_dir, journal) = journal();
     let plan = planned("c1", "eth0", 2);
     let path = journal.path("c1", "eth0").expect("a path");
-    journal.create(planned("c1", "eth0", 2)).expect("a new record");
+    journal
+        .create(planned("c1", "eth0", 2))
+        .expect("a new record");
     let plan_len = fs::metadata(&path).expect("metadata").len();
-    journal.append(&plan, &Line::Started { index: 0 }).expect("append");
-    journal.append(&plan, &Line::Added { index: 0, result: raw("{}") }).expect("append");
+    journal
+        .append(&plan, &Line::Started { index: 0 })
+        .expect("append");
+    journal
+        .append(
+            &plan,
+            &Line::Added {
+                index: 0,
+                result: raw("{}"),
+            },
+        )
+        .expect("append");
     let whole = fs::read(&path).expect("the file");
     for len in usize::try_from(plan_len).expect("small")..=whole.len() {
         fs::write(&path, &whole[..len]).expect("cut");
-        journal.append(&plan, &Line::Started { index: 1 }).expect("append");
-        let record = journal.load("c1", "eth0").expect("readable").expect("there");
+        journal
+            .append(&plan, &Line::Started { index: 1 })
+            .expect("append");
+        let record = journal
+            .load("c1", "eth0")
+            .expect("readable")
+            .expect("there");
         assert!(record.attachments[1].started, "at {len}");
         assert_eq!(record.unreadable, 0, "at {len}");
         let lines = line_breaks(&whole[..len]);
-        assert_eq!(record.to_undo(BOOT), if lines > 1 { vec![1, 0] } else { vec![1] }, "at {len}");
+        assert_eq!(
+            record.to_undo(BOOT),
+            if lines > 1 { vec![1, 0] } else { vec![1] },
+            "at {len}"
+        );
     }
 }
 
@@ -43,13 +64,21 @@ fn a_plan_that_was_not_finished_is_dropped() {
     let whole = planned("c1", "eth0", 1).to_bytes().expect("a line");
     for len in 0..whole.len() {
         fs::write(&path, &whole[..len]).expect("cut");
-        assert!(journal.read("c1", "eth0").expect("readable").is_none(), "at {len}");
+        assert!(
+            journal.read("c1", "eth0").expect("readable").is_none(),
+            "at {len}"
+        );
         assert!(path.exists(), "a reader changes nothing");
-        assert!(journal.load("c1", "eth0").expect("readable").is_none(), "at {len}");
+        assert!(
+            journal.load("c1", "eth0").expect("readable").is_none(),
+            "at {len}"
+        );
         assert!(!path.exists(), "at {len}");
     }
     fs::write(&path, &whole[..9]).expect("cut");
-    journal.create(planned("c1", "eth0", 1)).expect("it is not in the way of an ADD");
+    journal
+        .create(planned("c1", "eth0", 1))
+        .expect("it is not in the way of an ADD");
     assert!(!dir.path().join(QUARANTINE_DIR).exists());
 }
 
@@ -59,21 +88,37 @@ fn a_corrupt_file_is_moved_away_and_is_not_in_the_way_again() {
     let (dir, journal) = journal();
     let mut other = planned("c2", "eth0", 1).to_bytes().expect("a line");
     other.extend_from_slice(b"\"completed\"\n");
-    for bytes in [b"garbage\n".to_vec(), vec![0; 100].into_iter().chain([b'\n']).collect(), b"{}\n".to_vec(), other] {
+    for bytes in [
+        b"garbage\n".to_vec(),
+        vec![0; 100].into_iter().chain([b'\n']).collect(),
+        b"{}\n".to_vec(),
+        other,
+    ] {
         let path = journal.path("c1", "eth0").expect("a path");
         fs::write(&path, &bytes).expect("write");
         let error = journal.read("c1", "eth0").expect_err("it is corrupt");
-        assert!(matches!(error, LedgerError::Corrupt { .. }) && !error.is_quarantined(), "{error}");
+        assert!(
+            matches!(error, LedgerError::Corrupt { .. }) && !error.is_quarantined(),
+            "{error}"
+        );
         assert!(path.exists(), "a reader changes nothing");
         let error = journal.load("c1", "eth0").expect_err("it is corrupt");
         assert!(error.is_quarantined(), "{error}");
-        let LedgerError::Corrupt { moved_to: Some(moved_to), .. } = error else { panic!("{error}") };
+        let LedgerError::Corrupt {
+            moved_to: Some(moved_to),
+            ..
+        } = error
+        else {
+            panic!("{error}")
+        };
         assert!(moved_to.starts_with(dir.path().join(QUARANTINE_DIR)));
         assert_eq!(fs::read(moved_to).expect("kept"), bytes);
         assert!(journal.load("c1", "eth0").expect("readable").is_none());
         assert!(journal.keys().expect("a list").is_empty());
     }
-    journal.create(planned("c1", "eth0", 1)).expect("a new record");
+    journal
+        .create(planned("c1", "eth0", 1))
+        .expect("a new record");
 }
 
 #[test]
@@ -81,9 +126,13 @@ fn a_corrupt_file_stops_an_add_once() {
     rows!("P-081", "P-090");
     let (_dir, journal) = journal();
     fs::write(journal.path("c1", "eth0").expect("a path"), "garbage\n").expect("write");
-    let error = journal.create(planned("c1", "eth0", 1)).expect_err("something may be attached");
+    let error = journal
+        .create(planned("c1", "eth0", 1))
+        .expect_err("something may be attached");
     assert!(matches!(error, LedgerError::Corrupt { .. }), "{error}");
-    journal.create(planned("c1", "eth0", 1)).expect("after its DEL");
+    journal
+        .create(planned("c1", "eth0", 1))
+        .expect("after its DEL");
 }
 
 #[test]
@@ -110,10 +159,18 @@ fn what_a_newer_plexusd_wrote_stays_in_the_file() {
     let (_dir, journal) = journal();
     let path = journal.path("c1", "eth0").expect("a path");
     let mut bytes = planned("c1", "eth0", 1).to_bytes().expect("a line");
-    bytes.splice(bytes.len() - 3.., *b",\"later\":{\"x\":1}}}\n{\"moved\":{}}\n");
+    bytes.splice(
+        bytes.len() - 3..,
+        *b",\"later\":{\"x\":1}}}\n{\"moved\":{}}\n",
+    );
     fs::write(&path, &bytes).expect("write");
-    let record = journal.load("c1", "eth0").expect("readable").expect("there");
-    journal.append(&record.planned, &Line::Started { index: 0 }).expect("append");
+    let record = journal
+        .load("c1", "eth0")
+        .expect("readable")
+        .expect("there");
+    journal
+        .append(&record.planned, &Line::Started { index: 0 })
+        .expect("append");
     let now = fs::read(&path).expect("the file");
     assert!(now.starts_with(&bytes) && now.len() > bytes.len());
 }
@@ -121,13 +178,21 @@ fn what_a_newer_plexusd_wrote_stays_in_the_file() {
 #[test]
 fn nothing_is_appended_to_a_record_that_is_gone() {
     let (_dir, journal) = journal();
-    let record = journal.create(planned("c1", "eth0", 1)).expect("a new record");
+    let record = journal
+        .create(planned("c1", "eth0", 1))
+        .expect("a new record");
     journal.remove(&record.planned).expect("remove");
-    journal.append(&record.planned, &Line::Completed).expect_err("it is gone");
+    journal
+        .append(&record.planned, &Line::Completed)
+        .expect_err("it is gone");
     assert!(journal.keys().expect("a list").is_empty());
-    journal.remove(&record.planned).expect("twice is as good as once");
+    journal
+        .remove(&record.planned)
+        .expect("twice is as good as once");
     fs::create_dir(journal.path("c1", "eth0").expect("a path")).expect("mkdir");
-    journal.remove(&record.planned).expect_err("it is there and cannot be removed");
+    journal
+        .remove(&record.planned)
+        .expect_err("it is there and cannot be removed");
 }
 
 /// A full file system needs one of our own.
@@ -141,30 +206,59 @@ fn a_full_file_system_leaves_no_half_record() {
             eprintln!("skipped: needs root or a user namespace");
             return;
         }
-        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).expect("private");
-        mount(Some("tmpfs"), &state_dir, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).expect("mount");
+        mount(
+            None::<&str>,
+            "/",
+            None::<&str>,
+            MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+            None::<&str>,
+        )
+        .expect("private");
+        mount(
+            Some("tmpfs"),
+            &state_dir,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("size=64k"),
+        )
+        .expect("mount");
         let journal = Journal::at(&state_dir);
         journal.prepare().expect("directories");
-        let record = journal.create(planned("c1", "eth0", 1)).expect("a new record");
+        let record = journal
+            .create(planned("c1", "eth0", 1))
+            .expect("a new record");
         let path = journal.path("c1", "eth0").expect("a path");
         let filler = state_dir.join("filler");
         let mut full = File::create(&filler).expect("a file");
         while full.write_all(&[0; 4096]).is_ok() {}
 
-        let error = journal.create(planned("c2", "eth0", 1)).expect_err("it is full");
+        let error = journal
+            .create(planned("c2", "eth0", 1))
+            .expect_err("it is full");
         assert!(error.to_string().contains("free space"), "{error}");
-        assert_eq!(journal.keys().expect("a list").len(), 1, "no file is left behind");
+        assert_eq!(
+            journal.keys().expect("a list").len(),
+            1,
+            "no file is left behind"
+        );
 
         // It starts in a page that is there and ends in one that is not.
         let before = fs::read(&path).expect("the file");
         let result = raw(&format!("\"{}\"", "x".repeat(8192)));
-        let error = journal.append(&record.planned, &Line::Added { index: 0, result }).expect_err("it is full");
+        let error = journal
+            .append(&record.planned, &Line::Added { index: 0, result })
+            .expect_err("it is full");
         assert!(error.to_string().contains("free space"), "{error}");
-        assert!(fs::read(&path).expect("the file") == before, "nothing of it is left");
+        assert!(
+            fs::read(&path).expect("the file") == before,
+            "nothing of it is left"
+        );
 
         drop(full);
         fs::remove_file(&filler).expect("space");
-        journal.create(planned("c2", "eth0", 1)).expect("a new record");
+        journal
+            .create(planned("c2", "eth0", 1))
+            .expect("a new record");
     };
     std::thread::spawn(run).join().expect("the thread");
 }

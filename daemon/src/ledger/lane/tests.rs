@@ -52,7 +52,9 @@ async fn who_gives_up_waiting_lets_nobody_in() {
 async fn containers_do_not_wait_for_each_other() {
     rows!("P-116");
     let (_dir, ledger) = open();
-    let lanes: Vec<_> = (0..200).map(|id| now(ledger.lane(&format!("c{id}")))).collect();
+    let lanes: Vec<_> = (0..200)
+        .map(|id| now(ledger.lane(&format!("c{id}"))))
+        .collect();
     assert_eq!(lanes.len(), 200);
 }
 
@@ -78,11 +80,20 @@ async fn a_second_add_in_flight_fails_at_once() {
     assert!(matches!(error, LedgerError::InFlight { .. }), "{error}");
     assert!(CniError::from(error).is(Code::AlreadyAttached));
     let mut other = Box::pin(ledger.begin_add("c1", "eth1"));
-    assert!(waits(other.as_mut()), "another interface waits for its turn");
+    assert!(
+        waits(other.as_mut()),
+        "another interface waits for its turn"
+    );
     drop(other);
     drop(holder);
     let first = now(waiting).expect("its turn");
-    assert!(matches!(now(ledger.begin_add("c1", "eth0")), Err(LedgerError::InFlight { .. })), "one runs");
+    assert!(
+        matches!(
+            now(ledger.begin_add("c1", "eth0")),
+            Err(LedgerError::InFlight { .. })
+        ),
+        "one runs"
+    );
     drop(first);
     now(ledger.begin_add("c1", "eth0")).expect("none is left");
 }
@@ -101,7 +112,10 @@ async fn an_add_that_is_given_up_is_not_in_flight() {
 #[tokio::test]
 async fn who_has_the_whole_ledger_waits_for_all_and_all_wait_for_it() {
     let (_dir, ledger) = open();
-    let (add, del) = (ledger.begin_add("c1", "eth0").await.expect("the only ADD"), ledger.lane("c2").await);
+    let (add, del) = (
+        ledger.begin_add("c1", "eth0").await.expect("the only ADD"),
+        ledger.lane("c2").await,
+    );
     let mut whole = pin!(ledger.exclusive());
     assert!(waits(whole.as_mut()));
     let mut late = pin!(ledger.lane("c3"));
@@ -165,7 +179,11 @@ async fn a_plan_that_is_given_up_keeps_the_lane_until_it_is_written() {
     // Waits for the write, so it sees what came of it.
     let lane = ledger.lane("c1").await;
     let record = lane.load("eth0").expect("readable").expect("written");
-    assert_eq!(record.to_undo(BOOT), [] as [usize; 0], "nothing was started");
+    assert_eq!(
+        record.to_undo(BOOT),
+        [] as [usize; 0],
+        "nothing was started"
+    );
 }
 
 #[test]

@@ -12,7 +12,9 @@ fn a_second_writer_is_told_who_has_it() {
     let first = acquire(dir.path(), Duration::ZERO).expect("free");
     for wait in [Duration::ZERO, Duration::from_millis(1)] {
         let error = acquire(dir.path(), wait).expect_err("taken");
-        let LedgerError::Locked { holder, .. } = &error else { panic!("{error}") };
+        let LedgerError::Locked { holder, .. } = &error else {
+            panic!("{error}")
+        };
         assert_eq!(*holder, Some(std::process::id()));
     }
     drop(first);
@@ -54,9 +56,14 @@ fn a_lock_of_another_process_ends_with_it() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("util-linux");
-    BufReader::new(other.stdout.take().expect("stdout")).read_line(&mut String::new()).expect("it has the lock");
+    BufReader::new(other.stdout.take().expect("stdout"))
+        .read_line(&mut String::new())
+        .expect("it has the lock");
     let error = acquire(dir.path(), Duration::ZERO).expect_err("taken");
-    assert!(error.to_string().contains(&format!("pid {}", other.id())), "{error}");
+    assert!(
+        error.to_string().contains(&format!("pid {}", other.id())),
+        "{error}"
+    );
     drop(other.stdin.take());
     other.wait().expect("wait");
     acquire(dir.path(), LONG).expect("it ended");

@@ -9,13 +9,22 @@ use crate::ledger::tests::{BOOT, line_breaks, planned, raw};
 fn lines() -> Vec<Line> {
     vec![
         Line::Started { index: 0 },
-        Line::Added { index: 0, result: raw("{\"ips\":\n[]}") },
+        Line::Added {
+            index: 0,
+            result: raw("{\"ips\":\n[]}"),
+        },
         Line::Started { index: 1 },
-        Line::Added { index: 1, result: raw("{}") },
+        Line::Added {
+            index: 1,
+            result: raw("{}"),
+        },
         Line::Completed,
         Line::StatusWritten,
         Line::Deleted { index: 1 },
-        Line::DelFailed { unix_ms: 7, error: "line\nbreak".to_owned() },
+        Line::DelFailed {
+            unix_ms: 7,
+            error: "line\nbreak".to_owned(),
+        },
         Line::Orphaned,
     ]
 }
@@ -31,13 +40,19 @@ fn bytes(count: usize) -> Vec<u8> {
 
 /// The record after the first `count` lines, made without reading; texts as a file keeps them.
 fn after(count: usize) -> Record {
-    let one_line = |value: Vec<u8>| -> Vec<u8> { value.strip_suffix(b"\n").expect("a line").to_vec() };
-    let First { planned } =
-        serde_json::from_slice(&one_line(planned("c1", "eth0", 3).to_bytes().expect("a line"))).expect("a plan");
+    let one_line =
+        |value: Vec<u8>| -> Vec<u8> { value.strip_suffix(b"\n").expect("a line").to_vec() };
+    let First { planned } = serde_json::from_slice(&one_line(
+        planned("c1", "eth0", 3).to_bytes().expect("a line"),
+    ))
+    .expect("a plan");
     let mut record = Record::new(planned);
     for line in lines().into_iter().take(count) {
         record.apply(match line {
-            Line::Added { index: 0, .. } => Line::Added { index: 0, result: raw("{\"ips\": []}") },
+            Line::Added { index: 0, .. } => Line::Added {
+                index: 0,
+                result: raw("{\"ips\": []}"),
+            },
             line => line,
         });
     }
@@ -57,7 +72,18 @@ fn a_file_cut_anywhere_reads_as_what_was_complete() {
     rows!("R-084", "R-085", "P-090");
     let whole = bytes(lines().len());
     let plan_len = bytes(0).len();
-    let undo: [&[usize]; 10] = [&[], &[0], &[0], &[1, 0], &[1, 0], &[1, 0], &[1, 0], &[0], &[0], &[0]];
+    let undo: [&[usize]; 10] = [
+        &[],
+        &[0],
+        &[0],
+        &[1, 0],
+        &[1, 0],
+        &[1, 0],
+        &[1, 0],
+        &[0],
+        &[0],
+        &[0],
+    ];
     for len in 0..=whole.len() {
         let read = parse(&whole[..len]);
         if len < plan_len {
@@ -69,12 +95,19 @@ fn a_file_cut_anywhere_reads_as_what_was_complete() {
         assert_eq!(text(&read), text(&after(complete)), "at {len}");
         assert_eq!(read.to_undo(BOOT), undo[complete], "at {len}");
     }
-    assert_eq!(line_breaks(&whole), 1 + lines().len(), "no value broke a line");
+    assert_eq!(
+        line_breaks(&whole),
+        1 + lines().len(),
+        "no value broke a line"
+    );
 }
 
 #[test]
 fn a_plan_is_after_a_moment_only_where_that_is_certain() {
-    let moment = |boot_id: &str, boottime_ns| Moment { boot_id: boot_id.to_owned(), boottime_ns };
+    let moment = |boot_id: &str, boottime_ns| Moment {
+        boot_id: boot_id.to_owned(),
+        boottime_ns,
+    };
     let mut planned = planned("c1", "eth0", 1);
     planned.created_boottime_ns = Some(5);
     for (at, now, after) in [
@@ -89,7 +122,9 @@ fn a_plan_is_after_a_moment_only_where_that_is_certain() {
         assert_eq!(planned.is_after(&at, now), after, "{at:?} in {now}");
     }
     planned.created_boottime_ns = None;
-    assert!(!planned.is_after(&moment(BOOT, 4), BOOT) && planned.is_after(&moment("before", 4), BOOT));
+    assert!(
+        !planned.is_after(&moment(BOOT, 4), BOOT) && planned.is_after(&moment("before", 4), BOOT)
+    );
 }
 
 #[test]
@@ -102,7 +137,10 @@ fn lines_that_a_power_loss_left_as_zeros_do_not_hide_what_may_have_run() {
         damaged.push(b'\n');
         let read = parse(&damaged).expect("the plan is whole");
         assert!(read.unreadable > 0, "at {start}");
-        let left: Vec<_> = (0..3).rev().filter(|index| !read.attachments[*index].deleted).collect();
+        let left: Vec<_> = (0..3)
+            .rev()
+            .filter(|index| !read.attachments[*index].deleted)
+            .collect();
         assert_eq!(read.to_undo(BOOT), left, "at {start}");
     }
 }
@@ -128,9 +166,11 @@ fn no_damage_of_a_byte_panics_or_passes_for_a_plan() {
 #[test]
 fn what_is_not_synced_is_not_trusted_after_a_reboot() {
     rows!("R-085");
-    for (count, same_boot, other_boot) in
-        [(0, vec![], vec![2, 1, 0]), (3, vec![1, 0], vec![2, 1, 0]), (7, vec![0], vec![2, 0])]
-    {
+    for (count, same_boot, other_boot) in [
+        (0, vec![], vec![2, 1, 0]),
+        (3, vec![1, 0], vec![2, 1, 0]),
+        (7, vec![0], vec![2, 0]),
+    ] {
         let record = after(count);
         assert_eq!(record.to_undo(BOOT), same_boot, "after {count}");
         assert_eq!(record.to_undo("another"), other_boot, "after {count}");
@@ -140,9 +180,19 @@ fn what_is_not_synced_is_not_trusted_after_a_reboot() {
 #[test]
 fn a_record_is_the_sum_of_its_lines() {
     let record = after(lines().len());
-    let flags: Vec<_> =
-        record.attachments.iter().map(|state| (state.started, state.added.is_some(), state.deleted)).collect();
-    assert_eq!(flags, [(true, true, false), (true, true, true), (false, false, false)]);
+    let flags: Vec<_> = record
+        .attachments
+        .iter()
+        .map(|state| (state.started, state.added.is_some(), state.deleted))
+        .collect();
+    assert_eq!(
+        flags,
+        [
+            (true, true, false),
+            (true, true, true),
+            (false, false, false)
+        ]
+    );
     assert!(record.completed && record.status_written && record.orphaned);
     assert_eq!((record.del_failures.count, record.unreadable), (1, 0));
     let fresh = after(0);
@@ -155,19 +205,30 @@ fn what_a_newer_plexusd_adds_is_passed_over() {
     let mut newer = bytes(0);
     assert_eq!(newer.pop(), Some(b'\n'));
     assert_eq!(newer.split_off(newer.len() - 2), b"}}");
-    newer.extend_from_slice(b",\"invented\":{\"later\":1}}}\n{\"moved\":{\"index\":0}}\n\"paused\"\n");
+    newer.extend_from_slice(
+        b",\"invented\":{\"later\":1}}}\n{\"moved\":{\"index\":0}}\n\"paused\"\n",
+    );
     newer.extend(Line::Completed.to_bytes().expect("a line"));
     let record = parse(&newer).expect("a record");
     assert!(record.completed);
     assert_eq!(record.unreadable, 2);
-    assert_eq!(record.to_undo(BOOT), [2, 1, 0], "a line that cannot be read may have started any of them");
+    assert_eq!(
+        record.to_undo(BOOT),
+        [2, 1, 0],
+        "a line that cannot be read may have started any of them"
+    );
 }
 
 #[test]
 fn an_index_out_of_the_plan_is_not_readable() {
-    for line in
-        [Line::Started { index: 3 }, Line::Added { index: usize::MAX, result: raw("{}") }, Line::Deleted { index: 3 }]
-    {
+    for line in [
+        Line::Started { index: 3 },
+        Line::Added {
+            index: usize::MAX,
+            result: raw("{}"),
+        },
+        Line::Deleted { index: 3 },
+    ] {
         let mut record = after(0);
         record.apply(line);
         assert_eq!(record.unreadable, 1);
@@ -178,16 +239,32 @@ fn an_index_out_of_the_plan_is_not_readable() {
 fn a_newer_format_names_the_plexusd_that_it_needs() {
     let text = "{\"planned\":{\"format\":2,\"plexusd\":\"3.0.0\",\"containerId\":7}}\n";
     let error = Record::parse(text.as_bytes()).expect_err("newer");
-    assert_eq!(error, ParseError::Newer { format: 2, plexusd: "3.0.0".to_owned() });
+    assert_eq!(
+        error,
+        ParseError::Newer {
+            format: 2,
+            plexusd: "3.0.0".to_owned()
+        }
+    );
     assert!(error.to_string().contains("needs plexusd 3.0.0"), "{error}");
 }
 
 #[test]
 fn what_is_no_plan_is_corrupt() {
-    for text in
-        ["\n", "garbage\n", "{}\n", "[]\n", "\"completed\"\n", "{\"planned\":{\"format\":1}}\n", "\0\0\0\n", "\u{1}\n"]
-    {
-        assert!(matches!(Record::parse(text.as_bytes()), Err(ParseError::Corrupt(_))), "{text:?}");
+    for text in [
+        "\n",
+        "garbage\n",
+        "{}\n",
+        "[]\n",
+        "\"completed\"\n",
+        "{\"planned\":{\"format\":1}}\n",
+        "\0\0\0\n",
+        "\u{1}\n",
+    ] {
+        assert!(
+            matches!(Record::parse(text.as_bytes()), Err(ParseError::Corrupt(_))),
+            "{text:?}"
+        );
     }
 }
 
@@ -207,9 +284,16 @@ fn a_del_is_given_up_after_three_failures_over_a_minute() {
     ] {
         let mut record = after(0);
         for time in &times {
-            record.apply(Line::DelFailed { unix_ms: time * 1000, error: String::new() });
+            record.apply(Line::DelFailed {
+                unix_ms: time * 1000,
+                error: String::new(),
+            });
         }
-        assert_eq!(record.del_failures.exhausted(Duration::from_mins(1)), exhausted, "{times:?}");
+        assert_eq!(
+            record.del_failures.exhausted(Duration::from_mins(1)),
+            exhausted,
+            "{times:?}"
+        );
     }
 }
 
@@ -218,7 +302,10 @@ fn answered(version: &str, result: &str) -> Record {
     let mut planned = planned("c1", "eth0", 1);
     planned.attachments[0].config.cni_version = Version::exact(version).expect("a version");
     let mut record = Record::new(planned);
-    record.apply(Line::Added { index: 0, result: raw(result) });
+    record.apply(Line::Added {
+        index: 0,
+        result: raw(result),
+    });
     record
 }
 
@@ -231,7 +318,11 @@ fn the_previous_result_is_in_the_version_of_its_network() {
         for previous in [record.result_for_del(0), record.result_for_check(0).ok()] {
             let previous = previous.expect("a result");
             assert_eq!(previous.version().as_str(), version);
-            assert!(previous.raw().get().contains("10.0.0.2/24"), "{}", previous.raw());
+            assert!(
+                previous.raw().get().contains("10.0.0.2/24"),
+                "{}",
+                previous.raw()
+            );
         }
     }
 }
@@ -242,9 +333,16 @@ fn without_a_usable_result_del_goes_on_and_check_fails() {
     let no_address = answered("0.2.0", r#"{"cniVersion":"1.1.0","ips":[]}"#);
     let no_result = answered("1.0.0", r#"{"cniVersion":"1.0.0","ips":7}"#);
     let started = after(3);
-    for (record, index) in [(no_address, 0), (no_result, 0), (started, 1), (after(0), 99)] {
+    for (record, index) in [
+        (no_address, 0),
+        (no_result, 0),
+        (started, 1),
+        (after(0), 99),
+    ] {
         assert!(record.result_for_del(index).is_none());
-        let error = record.result_for_check(index).expect_err("nothing to check against");
+        let error = record
+            .result_for_check(index)
+            .expect_err("nothing to check against");
         assert!(error.is(Code::CheckFailed), "{error}");
     }
     let error = after(3).result_for_check(1).expect_err("no result");

@@ -4,7 +4,11 @@ use super::*;
 use crate::ledger::tests::{BOOT, open, planned};
 
 /// The plan of a sandbox of the pod `pod`.
-fn sandbox(container_id: &str, pod: &str, (boot_id, boottime_ns, unix_ms): (&str, Option<u64>, u64)) -> Planned {
+fn sandbox(
+    container_id: &str,
+    pod: &str,
+    (boot_id, boottime_ns, unix_ms): (&str, Option<u64>, u64),
+) -> Planned {
     let mut planned = planned(container_id, "eth0", 1);
     pod.clone_into(&mut planned.pod.name);
     boot_id.clone_into(&mut planned.boot_id);
@@ -28,23 +32,41 @@ fn the_newest_is_that_of_the_latest_in_this_boot_whatever_the_calendar_says() {
         sandboxes.insert(&sandbox("c", "other", (BOOT, Some(100), 100)));
         assert!(sandboxes.is_newest(&(&older).into(), BOOT), "it is alone");
         sandboxes.insert(&newer);
-        assert!(!sandboxes.is_newest(&(&older).into(), BOOT), "{older:?} {newer:?}");
-        assert!(sandboxes.is_newest(&(&newer).into(), BOOT), "{older:?} {newer:?}");
+        assert!(
+            !sandboxes.is_newest(&(&older).into(), BOOT),
+            "{older:?} {newer:?}"
+        );
+        assert!(
+            sandboxes.is_newest(&(&newer).into(), BOOT),
+            "{older:?} {newer:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_sandbox_counts_from_its_plan_until_its_record_goes() {
     let (dir, ledger) = open();
-    let (older, newer) = (sandbox("a", "p", (BOOT, Some(1), 1)), sandbox("b", "p", (BOOT, Some(2), 1)));
+    let (older, newer) = (
+        sandbox("a", "p", (BOOT, Some(1), 1)),
+        sandbox("b", "p", (BOOT, Some(2), 1)),
+    );
     ledger.lane("a").await.plan(older).await.expect("a record");
     ledger.lane("b").await.plan(newer).await.expect("a record");
-    let read = |ledger: &Ledger, id: &str| ledger.read(id, "eth0").expect("readable").expect("there").planned;
+    let read = |ledger: &Ledger, id: &str| {
+        ledger
+            .read(id, "eth0")
+            .expect("readable")
+            .expect("there")
+            .planned
+    };
     let (older, newer) = (read(&ledger, "a"), read(&ledger, "b"));
     assert!(!ledger.is_newest(&older, BOOT) && ledger.is_newest(&newer, BOOT));
     drop(ledger);
     let ledger = Ledger::open(dir.path(), Duration::ZERO).expect("the lock is free again");
-    assert!(!ledger.is_newest(&older, BOOT) && ledger.is_newest(&newer, BOOT), "after a restart");
+    assert!(
+        !ledger.is_newest(&older, BOOT) && ledger.is_newest(&newer, BOOT),
+        "after a restart"
+    );
     let lane = ledger.lane("b").await;
     let record = lane.load("eth0").expect("readable").expect("there");
     lane.remove(record).expect("it is removed");
@@ -54,11 +76,21 @@ async fn a_sandbox_counts_from_its_plan_until_its_record_goes() {
 #[tokio::test]
 async fn a_record_that_is_set_aside_does_not_count() {
     let (dir, ledger) = open();
-    let (older, newer) = (sandbox("a", "p", (BOOT, Some(1), 1)), sandbox("b", "p", (BOOT, Some(2), 1)));
-    let older = ledger.lane("a").await.plan(older).await.expect("a record").planned;
+    let (older, newer) = (
+        sandbox("a", "p", (BOOT, Some(1), 1)),
+        sandbox("b", "p", (BOOT, Some(2), 1)),
+    );
+    let older = ledger
+        .lane("a")
+        .await
+        .plan(older)
+        .await
+        .expect("a record")
+        .planned;
     let lane = ledger.lane("b").await;
     lane.plan(newer).await.expect("a record");
-    std::fs::write(crate::ledger::tests::file(&dir, "b", "eth0"), "no plan\n").expect("it can be written");
+    std::fs::write(crate::ledger::tests::file(&dir, "b", "eth0"), "no plan\n")
+        .expect("it can be written");
     assert!(lane.load("eth0").is_err_and(|error| error.is_quarantined()));
     assert!(ledger.is_newest(&older, BOOT));
 }

@@ -10,8 +10,15 @@ fn spool() -> (TempDir, PathBuf) {
 }
 
 fn request(container_id: &str) -> Request {
-    let env = [("CNI_COMMAND".to_owned(), "DEL".to_owned()), ("CNI_CONTAINERID".to_owned(), container_id.to_owned())];
-    Request { env: env.into(), config: b"{\"name\": \"plexus\"}".to_vec(), at: None }
+    let env = [
+        ("CNI_COMMAND".to_owned(), "DEL".to_owned()),
+        ("CNI_CONTAINERID".to_owned(), container_id.to_owned()),
+    ];
+    Request {
+        env: env.into(),
+        config: b"{\"name\": \"plexus\"}".to_vec(),
+        at: None,
+    }
 }
 
 #[test]
@@ -37,11 +44,19 @@ fn requests_are_read_and_removed_one_by_one() {
     let second = found.pop().expect("two");
     let first = found.pop().expect("two");
     assert_eq!(first.read().expect("a request"), request("c1"));
-    assert_eq!(first.read().expect("it stays until it is done"), request("c1"));
+    assert_eq!(
+        first.read().expect("it stays until it is done"),
+        request("c1")
+    );
     first.done().expect("remove");
     assert_eq!(second.read().expect("a request"), request("c2"));
     let left = pending(dir.path()).expect("a list");
-    assert_eq!(left.iter().map(|spooled| spooled.read().expect("a request")).collect::<Vec<_>>(), [request("c2")]);
+    assert_eq!(
+        left.iter()
+            .map(|spooled| spooled.read().expect("a request"))
+            .collect::<Vec<_>>(),
+        [request("c2")]
+    );
 }
 
 #[test]
@@ -50,7 +65,13 @@ fn what_is_no_request_is_kept_aside() {
     fs::write(spool.join("c1:eth0.json"), "{\"env\":").expect("write");
     let found = pending(dir.path()).expect("a list");
     let error = found[0].read().expect_err("not a request");
-    let LedgerError::Corrupt { moved_to: Some(moved_to), .. } = &error else { panic!("{error}") };
+    let LedgerError::Corrupt {
+        moved_to: Some(moved_to),
+        ..
+    } = &error
+    else {
+        panic!("{error}")
+    };
     assert_eq!(fs::read_to_string(moved_to).expect("kept"), "{\"env\":");
     assert!(pending(dir.path()).expect("a list").is_empty());
 }

@@ -11,8 +11,12 @@ use std::path::PathBuf;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use ipnet::IpNet;
 use nix::sched::{CloneFlags, setns, unshare};
-use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteScope, RouteType};
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteScope, RouteType,
+};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
@@ -29,7 +33,10 @@ impl Sandbox {
         let made = std::thread::spawn(move || {
             let _runtime = runtime.enter();
             unshare(CloneFlags::CLONE_NEWNET)?;
-            Ok::<_, io::Error>((File::open("/proc/thread-self/ns/net")?, rtnetlink::new_connection()?))
+            Ok::<_, io::Error>((
+                File::open("/proc/thread-self/ns/net")?,
+                rtnetlink::new_connection()?,
+            ))
         });
         match made.join().expect("no panic") {
             Ok((namespace, (connection, handle, _))) => {
@@ -63,9 +70,19 @@ impl Sandbox {
     /// One end of a pair, whose other end is up.
     pub async fn link(&self, name: &str, up: bool) {
         let peer = format!("p-{name}");
-        self.handle.link().add(LinkVeth::new(name, &peer).build()).execute().await.expect(name);
+        self.handle
+            .link()
+            .add(LinkVeth::new(name, &peer).build())
+            .execute()
+            .await
+            .expect(name);
         for end in [Some(&*peer), up.then_some(name)].into_iter().flatten() {
-            self.handle.link().set(LinkUnspec::new_with_name(end).up().build()).execute().await.expect(end);
+            self.handle
+                .link()
+                .set(LinkUnspec::new_with_name(end).up().build())
+                .execute()
+                .await
+                .expect(end);
         }
     }
 
@@ -75,12 +92,25 @@ impl Sandbox {
         let index = self.index(name).await;
         for address in addresses {
             let net: IpNet = address.parse().expect(address);
-            self.handle.address().add(index, net.addr(), net.prefix_len()).execute().await.expect(address);
+            self.handle
+                .address()
+                .add(index, net.addr(), net.prefix_len())
+                .execute()
+                .await
+                .expect(address);
         }
     }
 
     async fn index(&self, name: &str) -> u32 {
-        let found = self.handle.link().get().match_name(name).execute().try_next().await.expect(name);
+        let found = self
+            .handle
+            .link()
+            .get()
+            .match_name(name)
+            .execute()
+            .try_next()
+            .await
+            .expect(name);
         found.expect(name).header.index
     }
 
@@ -88,7 +118,12 @@ impl Sandbox {
     /// `default` and `default6` have no destination at all.
     pub async fn add(&self, route: &str) {
         let words: Vec<_> = route.split(' ').collect();
-        let value = |key: &str| words.iter().position(|word| *word == key).map(|at| words[at + 1]);
+        let value = |key: &str| {
+            words
+                .iter()
+                .position(|word| *word == key)
+                .map(|at| words[at + 1])
+        };
         let mut message = match words[0] {
             "default" | "default6" => RouteMessageBuilder::<IpAddr>::new().build(),
             net => {
@@ -100,10 +135,18 @@ impl Sandbox {
             }
         };
         let v6 = words[0] == "default6" || words[0].contains(':');
-        message.header.address_family = if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
-        message.attributes.push(RouteAttribute::Oif(self.index(value("dev").expect("dev")).await));
+        message.header.address_family = if v6 {
+            AddressFamily::Inet6
+        } else {
+            AddressFamily::Inet
+        };
+        message.attributes.push(RouteAttribute::Oif(
+            self.index(value("dev").expect("dev")).await,
+        ));
         match value("via") {
-            Some(gateway) => message.attributes.push(RouteAttribute::Gateway(address(gateway))),
+            Some(gateway) => message
+                .attributes
+                .push(RouteAttribute::Gateway(address(gateway))),
             None if value("scope") == Some("global") => {}
             None => message.header.scope = RouteScope::Link,
         }
@@ -111,13 +154,23 @@ impl Sandbox {
             message.header.table = table.parse().expect("table");
         }
         if let Some(metric) = value("metric") {
-            message.attributes.push(RouteAttribute::Priority(metric.parse().expect("metric")));
+            message
+                .attributes
+                .push(RouteAttribute::Priority(metric.parse().expect("metric")));
         }
         let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewRoute(message));
         request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND;
-        let answers: Vec<_> = self.handle.clone().request(request).expect("send").collect().await;
+        let answers: Vec<_> = self
+            .handle
+            .clone()
+            .request(request)
+            .expect("send")
+            .collect()
+            .await;
         assert!(
-            !answers.iter().any(|answer| matches!(answer.payload, NetlinkPayload::Error(_))),
+            !answers
+                .iter()
+                .any(|answer| matches!(answer.payload, NetlinkPayload::Error(_))),
             "{route}: {answers:?}"
         );
     }
@@ -126,16 +179,26 @@ impl Sandbox {
     pub async fn add_multipath(&self, hops: &[(&str, &str)]) {
         let mut message = RouteMessageBuilder::<IpAddr>::new().build();
         let v6 = hops[0].0.contains(':');
-        message.header.address_family = if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        message.header.address_family = if v6 {
+            AddressFamily::Inet6
+        } else {
+            AddressFamily::Inet
+        };
         let mut list = Vec::new();
         for (gateway, link) in hops {
             let mut hop = RouteNextHop::default();
             hop.interface_index = self.index(link).await;
-            hop.attributes.push(RouteAttribute::Gateway(address(gateway)));
+            hop.attributes
+                .push(RouteAttribute::Gateway(address(gateway)));
             list.push(hop);
         }
         message.attributes.push(RouteAttribute::MultiPath(list));
-        self.handle.route().add(message).execute().await.expect("multipath");
+        self.handle
+            .route()
+            .add(message)
+            .execute()
+            .await
+            .expect("multipath");
     }
 
     /// All unicast routes with a prefix length of 0 or 1, in the words of [`Sandbox::add`], in order.
@@ -144,9 +207,18 @@ impl Sandbox {
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut request = RouteMessage::default();
             request.header.address_family = family;
-            let routes: Vec<_> = self.handle.route().get(request).execute().try_collect().await.expect("routes");
+            let routes: Vec<_> = self
+                .handle
+                .route()
+                .get(request)
+                .execute()
+                .try_collect()
+                .await
+                .expect("routes");
             for route in routes {
-                if route.header.destination_prefix_length <= 1 && route.header.kind == RouteType::Unicast {
+                if route.header.destination_prefix_length <= 1
+                    && route.header.kind == RouteType::Unicast
+                {
                     found.push(self.words(&route).await);
                 }
             }
@@ -156,21 +228,43 @@ impl Sandbox {
     }
 
     async fn words(&self, route: &RouteMessage) -> String {
-        let zero = if route.header.address_family == AddressFamily::Inet { "0.0.0.0" } else { "::" };
+        let zero = if route.header.address_family == AddressFamily::Inet {
+            "0.0.0.0"
+        } else {
+            "::"
+        };
         let mut words = format!("{zero}/{}", route.header.destination_prefix_length);
-        let links: Vec<_> = self.handle.link().get().execute().try_collect().await.expect("links");
+        let links: Vec<_> = self
+            .handle
+            .link()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .expect("links");
         let name = |index: u32| {
-            let link = links.iter().find(|link| link.header.index == index).expect("link");
-            link.attributes.iter().find_map(|attribute| match attribute {
-                rtnetlink::packet_route::link::LinkAttribute::IfName(name) => Some(name.clone()),
-                _ => None,
-            })
+            let link = links
+                .iter()
+                .find(|link| link.header.index == index)
+                .expect("link");
+            link.attributes
+                .iter()
+                .find_map(|attribute| match attribute {
+                    rtnetlink::packet_route::link::LinkAttribute::IfName(name) => {
+                        Some(name.clone())
+                    }
+                    _ => None,
+                })
         };
         let (mut via, mut metric) = (String::new(), 0);
         for attribute in &route.attributes {
             match attribute {
-                RouteAttribute::Gateway(RouteAddress::Inet(gateway)) => via = format!(" via {gateway}"),
-                RouteAttribute::Gateway(RouteAddress::Inet6(gateway)) => via = format!(" via {gateway}"),
+                RouteAttribute::Gateway(RouteAddress::Inet(gateway)) => {
+                    via = format!(" via {gateway}")
+                }
+                RouteAttribute::Gateway(RouteAddress::Inet6(gateway)) => {
+                    via = format!(" via {gateway}")
+                }
                 RouteAttribute::Priority(value) => metric = *value,
                 _ => {}
             }
@@ -178,8 +272,12 @@ impl Sandbox {
         words += &via;
         for attribute in &route.attributes {
             match attribute {
-                RouteAttribute::Oif(index) => write!(words, " dev {}", name(*index).expect("name")).expect("a string"),
-                RouteAttribute::MultiPath(hops) => write!(words, " over {} links", hops.len()).expect("a string"),
+                RouteAttribute::Oif(index) => {
+                    write!(words, " dev {}", name(*index).expect("name")).expect("a string")
+                }
+                RouteAttribute::MultiPath(hops) => {
+                    write!(words, " over {} links", hops.len()).expect("a string")
+                }
                 _ => {}
             }
         }

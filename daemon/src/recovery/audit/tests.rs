@@ -7,16 +7,29 @@ fn pod(name: &str, annotations: &[(&str, &str)]) -> Arc<Pod> {
         namespace: "ns".into(),
         name: name.into(),
         uid: format!("uid-{name}"),
-        annotations: annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        annotations: annotations
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
     })
 }
 
 fn running() -> Running {
-    Running { uid: "uid-p".into(), host_network: false, has_status: false, runs: true }
+    Running {
+        uid: "uid-p".into(),
+        host_network: false,
+        has_status: false,
+        runs: true,
+    }
 }
 
 fn whose() -> PodRef {
-    PodRef { namespace: "ns".into(), name: "p".into(), uid: "uid-p".into(), is_static: false }
+    PodRef {
+        namespace: "ns".into(),
+        name: "p".into(),
+        uid: "uid-p".into(),
+        is_static: false,
+    }
 }
 
 #[test]
@@ -24,11 +37,36 @@ fn only_a_pod_that_surely_runs_without_its_networks_is_told() {
     let judge = |running| judge(&whose(), Some(&running));
     assert_eq!(judge(running()), Some(true));
     assert_eq!(super::judge(&whose(), None), Some(false), "gone");
-    assert_eq!(judge(Running { uid: "other".into(), ..running() }), Some(false));
-    assert_eq!(judge(Running { host_network: true, ..running() }), Some(false));
-    assert_eq!(judge(Running { has_status: true, ..running() }), Some(false));
+    assert_eq!(
+        judge(Running {
+            uid: "other".into(),
+            ..running()
+        }),
+        Some(false)
+    );
+    assert_eq!(
+        judge(Running {
+            host_network: true,
+            ..running()
+        }),
+        Some(false)
+    );
+    assert_eq!(
+        judge(Running {
+            has_status: true,
+            ..running()
+        }),
+        Some(false)
+    );
     // This may change.
-    assert_eq!(judge(Running { runs: false, ..running() }), None, "pending, or finished");
+    assert_eq!(
+        judge(Running {
+            runs: false,
+            ..running()
+        }),
+        None,
+        "pending, or finished"
+    );
 }
 
 #[test]

@@ -52,13 +52,24 @@ struct Seen {
 
 impl Limits {
     pub fn new(now: Instant) -> Self {
-        Self { pods: VecDeque::new(), all: Bucket::full(ALL.0, now) }
+        Self {
+            pods: VecDeque::new(),
+            all: Bucket::full(ALL.0, now),
+        }
     }
 
     /// Decides about an event; a new one will be called `name`.
-    pub fn decide(&mut self, event: &Event, name: impl FnOnce() -> String, now: Instant) -> Decision {
-        let known =
-            self.pods.iter().position(|pod| pod.whose == event.subject).and_then(|index| self.pods.remove(index));
+    pub fn decide(
+        &mut self,
+        event: &Event,
+        name: impl FnOnce() -> String,
+        now: Instant,
+    ) -> Decision {
+        let known = self
+            .pods
+            .iter()
+            .position(|pod| pod.whose == event.subject)
+            .and_then(|index| self.pods.remove(index));
         let mut pod = known.unwrap_or_else(|| Pod {
             whose: event.subject.clone(),
             bucket: Bucket::full(POD.0, now),
@@ -79,7 +90,11 @@ impl Limits {
 
     /// The API server does not have the event of this name any more, or never got it.
     pub fn forget(&mut self, event: &Event) {
-        for pod in self.pods.iter_mut().filter(|pod| pod.whose == event.subject) {
+        for pod in self
+            .pods
+            .iter_mut()
+            .filter(|pod| pod.whose == event.subject)
+        {
             pod.seen.retain(|seen| !seen.is(event));
         }
     }
@@ -98,8 +113,15 @@ impl Pod {
         if self.seen.len() == EVENTS {
             self.seen.pop_front();
         }
-        let Event { reason, message, .. } = event.clone();
-        self.seen.push_back(Seen { reason, message, name: name.clone(), count: 1 });
+        let Event {
+            reason, message, ..
+        } = event.clone();
+        self.seen.push_back(Seen {
+            reason,
+            message,
+            name: name.clone(),
+            count: 1,
+        });
         Decision::Create(name)
     }
 }
@@ -120,14 +142,21 @@ struct Bucket {
 
 impl Bucket {
     fn full(tokens: u32, now: Instant) -> Self {
-        Self { tokens, filled: now }
+        Self {
+            tokens,
+            filled: now,
+        }
     }
 
     /// Takes one, or says how long until there is one.
     fn take(&mut self, (size, every): (u32, Duration), now: Instant) -> Result<(), Duration> {
         let since = now.saturating_duration_since(self.filled);
         let new = u32::try_from(since.as_nanos() / every.as_nanos()).unwrap_or(u32::MAX);
-        self.filled = if new >= size { now } else { self.filled + every * new };
+        self.filled = if new >= size {
+            now
+        } else {
+            self.filled + every * new
+        };
         self.tokens = self.tokens.saturating_add(new).min(size);
         match self.tokens.checked_sub(1) {
             Some(left) => {

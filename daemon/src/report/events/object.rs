@@ -24,7 +24,11 @@ pub(super) fn place<'a>(event: &'a Event, node: &'a str) -> (&'a str, &'a str) {
 
 /// The object of an event that happened once, at `time`.
 pub(super) fn created(event: &Event, name: &str, node: &str, time: Timestamp) -> Value {
-    let Event { subject, reason, message } = event;
+    let Event {
+        subject,
+        reason,
+        message,
+    } = event;
     let (namespace, _) = place(event, node);
     let time = seconds(time);
     json!({
@@ -75,7 +79,9 @@ pub(super) fn name(event: &Event, node: &str, number: u128) -> String {
 
 /// Times in events of core/v1 have no fractions.
 fn seconds(time: Timestamp) -> String {
-    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
+    Timestamp::from_second(time.as_second())
+        .unwrap_or(time)
+        .to_string()
 }
 
 fn cut(text: &str, longest: usize) -> &str {

@@ -59,10 +59,15 @@ impl Sender {
         let repeated = match self.limits.decide(event, name, Instant::now()) {
             Decision::Drop => return false,
             Decision::Create(name) => return self.create(event, &name, time).await,
-            Decision::Repeat(name, count) => self.send(|| repeat(namespace, &name, count, time)).await,
+            Decision::Repeat(name, count) => {
+                self.send(|| repeat(namespace, &name, count, time)).await
+            }
         };
         // Events live for an hour.
-        if !repeated.as_ref().is_err_and(|refusal| refusal.code() == 404) {
+        if !repeated
+            .as_ref()
+            .is_err_and(|refusal| refusal.code() == 404)
+        {
             return repeated.is_ok();
         }
         self.limits.forget(event);
@@ -89,7 +94,10 @@ impl Sender {
     }
 
     /// Sends a request until there is an answer that counts, or it has been tried often enough.
-    async fn send(&mut self, request: impl Fn() -> Result<Request<Vec<u8>>, Trouble>) -> Result<(), Trouble> {
+    async fn send(
+        &mut self,
+        request: impl Fn() -> Result<Request<Vec<u8>>, Trouble>,
+    ) -> Result<(), Trouble> {
         let mut left = TRIES;
         loop {
             sleep(self.limits.pace(Instant::now())).await;
@@ -116,12 +124,23 @@ fn passes(refusal: &Trouble) -> bool {
 }
 
 fn create(namespace: &str, object: &serde_json::Value) -> Result<Request<Vec<u8>>, Trouble> {
-    let params = PostParams { field_manager: Some("plexusd".to_owned()), ..PostParams::default() };
+    let params = PostParams {
+        field_manager: Some("plexusd".to_owned()),
+        ..PostParams::default()
+    };
     Ok(events(namespace).create(&params, object.to_string().into_bytes())?)
 }
 
-fn repeat(namespace: &str, name: &str, count: u32, time: Timestamp) -> Result<Request<Vec<u8>>, Trouble> {
-    let params = PatchParams { field_manager: Some("plexusd".to_owned()), ..PatchParams::default() };
+fn repeat(
+    namespace: &str,
+    name: &str,
+    count: u32,
+    time: Timestamp,
+) -> Result<Request<Vec<u8>>, Trouble> {
+    let params = PatchParams {
+        field_manager: Some("plexusd".to_owned()),
+        ..PatchParams::default()
+    };
     Ok(events(namespace).patch(name, &params, &Patch::Merge(object::repeated(count, time)))?)
 }
 
@@ -130,5 +149,8 @@ fn events(namespace: &str) -> kube::core::Request {
 }
 
 fn nanoseconds() -> u128 {
-    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos()
+    SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap_or_default()
+        .as_nanos()
 }

@@ -22,11 +22,23 @@ fn default(json: serde_json::Value) -> Vec<NetworkStatus> {
 
 /// Interface and addresses of each entry, which most rows are about.
 fn shown(entries: &[NetworkStatus]) -> Vec<(&str, Vec<&str>)> {
-    entries.iter().map(|e| (e.interface.as_str(), e.ips.iter().map(String::as_str).collect())).collect()
+    entries
+        .iter()
+        .map(|e| {
+            (
+                e.interface.as_str(),
+                e.ips.iter().map(String::as_str).collect(),
+            )
+        })
+        .collect()
 }
 
 fn defaults(entries: &[NetworkStatus]) -> Vec<&str> {
-    entries.iter().filter(|e| e.default).map(|e| e.interface.as_str()).collect()
+    entries
+        .iter()
+        .filter(|e| e.default)
+        .map(|e| e.interface.as_str())
+        .collect()
 }
 
 #[test]
@@ -51,10 +63,25 @@ fn a_pod_with_three_networks_reads_as_with_multus() {
     };
     // When the status of each is put into one list
     let mut list = default(cbr0);
-    list.extend(entries("ns1/mv", "net1", false, &result(macvlan("net1")), None));
-    list.extend(entries("ns1/lst", "net2", false, &result(macvlan("net2")), None));
+    list.extend(entries(
+        "ns1/mv",
+        "net1",
+        false,
+        &result(macvlan("net1")),
+        None,
+    ));
+    list.extend(entries(
+        "ns1/lst",
+        "net2",
+        false,
+        &result(macvlan("net2")),
+        None,
+    ));
     // Then it is what Multus wrote for the same results
-    assert_eq!(render(&list), include_str!("../../../../api/tests/data/status-three-networks.json"));
+    assert_eq!(
+        render(&list),
+        include_str!("../../../../api/tests/data/status-three-networks.json")
+    );
 }
 
 #[test]
@@ -67,8 +94,14 @@ fn the_entry_is_of_the_first_interface_in_the_sandbox() {
             {"name": "net2", "mac": "aa:aa:aa:aa:aa:03", "sandbox": "/run/netns/a"}
         ]
     }));
-    assert_eq!((list[0].interface.as_str(), list[0].mac.as_str()), ("net1", "aa:aa:aa:aa:aa:02"));
-    assert_eq!((list[1].interface.as_str(), list[1].mac.as_str()), ("net2", "aa:aa:aa:aa:aa:03"));
+    assert_eq!(
+        (list[0].interface.as_str(), list[0].mac.as_str()),
+        ("net1", "aa:aa:aa:aa:aa:02")
+    );
+    assert_eq!(
+        (list[1].interface.as_str(), list[1].mac.as_str()),
+        ("net2", "aa:aa:aa:aa:aa:03")
+    );
     assert_eq!(list.len(), 2);
 
     // A plugin that names the interface otherwise is believed; one of before 0.3.0 names none.
@@ -85,27 +118,56 @@ fn addresses_belong_to_the_interface_that_they_name() {
     let host = json!({"name": "veth1"});
     let net1 = json!({"name": "net1", "sandbox": "/run/netns/a"});
     let net2 = json!({"name": "net2", "sandbox": "/run/netns/a"});
-    let ip =
-        |last: u8, interface: Option<usize>| json!({"address": format!("10.1.2.{last}/24"), "interface": interface});
+    let ip = |last: u8, interface: Option<usize>| json!({"address": format!("10.1.2.{last}/24"), "interface": interface});
     for (interfaces, ips, expected) in [
-        (json!([host, net1]), json!([ip(1, Some(0)), ip(2, Some(1))]), vec![("net1", vec!["10.1.2.2"])]),
+        (
+            json!([host, net1]),
+            json!([ip(1, Some(0)), ip(2, Some(1))]),
+            vec![("net1", vec!["10.1.2.2"])],
+        ),
         // None in the sandbox: those that name no interface, or all where there is at most one to name.
-        (json!([]), json!([ip(1, None), ip(2, Some(7))]), vec![("net1", vec!["10.1.2.1", "10.1.2.2"])]),
-        (json!([host]), json!([ip(1, None), ip(2, Some(0))]), vec![("net1", vec!["10.1.2.1", "10.1.2.2"])]),
-        (json!([host, host]), json!([ip(1, None), ip(2, Some(0))]), vec![("net1", vec!["10.1.2.1"])]),
+        (
+            json!([]),
+            json!([ip(1, None), ip(2, Some(7))]),
+            vec![("net1", vec!["10.1.2.1", "10.1.2.2"])],
+        ),
+        (
+            json!([host]),
+            json!([ip(1, None), ip(2, Some(0))]),
+            vec![("net1", vec!["10.1.2.1", "10.1.2.2"])],
+        ),
+        (
+            json!([host, host]),
+            json!([ip(1, None), ip(2, Some(0))]),
+            vec![("net1", vec!["10.1.2.1"])],
+        ),
         // The only interface has them all.
-        (json!([net1]), json!([ip(1, None), ip(2, Some(7))]), vec![("net1", vec!["10.1.2.1", "10.1.2.2"])]),
+        (
+            json!([net1]),
+            json!([ip(1, None), ip(2, Some(7))]),
+            vec![("net1", vec!["10.1.2.1", "10.1.2.2"])],
+        ),
         // Those without an index are the last one's.
         (
             json!([net1, net2, host]),
-            json!([ip(1, Some(0)), ip(2, None), ip(3, Some(1)), ip(4, Some(2)), ip(5, Some(7))]),
-            vec![("net1", vec!["10.1.2.1"]), ("net2", vec!["10.1.2.2", "10.1.2.3"])],
+            json!([
+                ip(1, Some(0)),
+                ip(2, None),
+                ip(3, Some(1)),
+                ip(4, Some(2)),
+                ip(5, Some(7))
+            ]),
+            vec![
+                ("net1", vec!["10.1.2.1"]),
+                ("net2", vec!["10.1.2.2", "10.1.2.3"]),
+            ],
         ),
     ] {
         let list = secondary(json!({"interfaces": interfaces, "ips": ips}));
         assert_eq!(shown(&list), expected, "{interfaces} {ips}");
     }
-    let list = secondary(json!({"ips": [{"address": "10.1.2.3/24"}, {"address": "2001:db8::5/64"}]}));
+    let list =
+        secondary(json!({"ips": [{"address": "10.1.2.3/24"}, {"address": "2001:db8::5/64"}]}));
     assert_eq!(list[0].ips, ["10.1.2.3", "2001:db8::5"]);
 }
 
@@ -163,8 +225,7 @@ fn exactly_one_entry_of_the_default_network_says_so() {
     let host = json!({"name": "veth1"});
     let eth0 = json!({"name": "eth0", "sandbox": "/run/netns/a"});
     let eth1 = json!({"name": "eth1", "sandbox": "/run/netns/a"});
-    let ip =
-        |interface: Option<usize>| json!({"address": "10.0.0.2/24", "gateway": "10.0.0.1", "interface": interface});
+    let ip = |interface: Option<usize>| json!({"address": "10.0.0.2/24", "gateway": "10.0.0.1", "interface": interface});
     let bare = |interface: usize| json!({"address": "10.0.0.3/24", "interface": interface});
     for (interfaces, ips, expected) in [
         (json!([]), json!([]), "eth0"),
@@ -172,9 +233,17 @@ fn exactly_one_entry_of_the_default_network_says_so() {
         (json!([eth0]), json!([]), "eth0"),
         (json!([eth0, eth1]), json!([]), "eth0"),
         (json!([host, eth0, eth1]), json!([bare(2)]), "eth0"),
-        (json!([host, eth0, eth1]), json!([bare(1), ip(Some(2)), ip(Some(1))]), "eth1"),
+        (
+            json!([host, eth0, eth1]),
+            json!([bare(1), ip(Some(2)), ip(Some(1))]),
+            "eth1",
+        ),
         // An address of the host, one without an index and one that points nowhere decide nothing.
-        (json!([host, eth0, eth1]), json!([ip(Some(0)), ip(None), ip(Some(9)), ip(Some(2))]), "eth1"),
+        (
+            json!([host, eth0, eth1]),
+            json!([ip(Some(0)), ip(None), ip(Some(9)), ip(Some(2))]),
+            "eth1",
+        ),
         (json!([host, eth0, eth1]), json!([ip(Some(0))]), "eth0"),
     ] {
         let json = json!({"interfaces": interfaces, "ips": ips});
@@ -191,7 +260,9 @@ fn an_empty_result_makes_a_minimal_entry() {
         "[{\n    \"name\": \"ns1/n\",\n    \"interface\": \"net1\",\n    \"dns\": {}\n}]"
     );
     // An interface on the host alone is none of the pod's.
-    let host_only = secondary(json!({"interfaces": [{"name": "veth1", "mac": "aa:aa:aa:aa:aa:01", "mtu": 9000}]}));
+    let host_only = secondary(
+        json!({"interfaces": [{"name": "veth1", "mac": "aa:aa:aa:aa:aa:01", "mtu": 9000}]}),
+    );
     assert_eq!(render(&host_only), render(&secondary(json!({}))));
 }
 
@@ -213,7 +284,9 @@ fn gateways_are_those_of_default_routes() {
 fn mtu_shows_where_the_plugin_told_it() {
     rows!("K-089");
     for (mtu, expected) in [(9000, Some(9000)), (1, Some(1)), (0, None)] {
-        let list = secondary(json!({"interfaces": [{"name": "net1", "mtu": mtu, "sandbox": "/run/netns/a"}]}));
+        let list = secondary(
+            json!({"interfaces": [{"name": "net1", "mtu": mtu, "sandbox": "/run/netns/a"}]}),
+        );
         assert_eq!(list[0].mtu, expected);
     }
 }
@@ -223,7 +296,8 @@ fn dns_and_device_stand_in_every_entry() {
     rows!("K-086", "K-090", "K-091");
     let dns = json!({"nameservers": ["10.96.0.10"], "domain": "a", "search": ["b"], "options": ["ndots:5"]});
     let device: Box<RawValue> =
-        to_raw_value(&json!({"type": "pci", "pci": {"pci-address": "0000:03:02.0"}})).expect("JSON");
+        to_raw_value(&json!({"type": "pci", "pci": {"pci-address": "0000:03:02.0"}}))
+            .expect("JSON");
     let interfaces = json!([{"name": "net1", "sandbox": "/a"}, {"name": "net2", "sandbox": "/a"}]);
     for (interfaces, count) in [(interfaces, 2), (json!([]), 1)] {
         let result = result(json!({"interfaces": interfaces, "dns": dns}));
@@ -231,7 +305,10 @@ fn dns_and_device_stand_in_every_entry() {
         assert_eq!(list.len(), count);
         for entry in list {
             assert_eq!(serde_json::to_value(&entry.dns).expect("JSON"), dns);
-            assert_eq!(entry.device_info.map(|raw| raw.get().to_owned()).as_deref(), Some(device.get()));
+            assert_eq!(
+                entry.device_info.map(|raw| raw.get().to_owned()).as_deref(),
+                Some(device.get())
+            );
         }
     }
 }

@@ -52,13 +52,22 @@ impl Write {
     /// A write that goes on elsewhere.
     pub(super) fn begun(on_drop: impl FnOnce() + Send + Sync + 'static) -> (Self, Teller) {
         let (teller, progress) = watch::channel(Progress::Begun);
-        (Self { progress, on_drop: Some(Box::new(on_drop)) }, Teller(teller))
+        (
+            Self {
+                progress,
+                on_drop: Some(Box::new(on_drop)),
+            },
+            Teller(teller),
+        )
     }
 
     /// A write that was tried once and is not tried again.
     pub(crate) fn finished(outcome: Result<(), String>) -> Self {
         let progress = outcome.map_or_else(Progress::Failed, |()| Progress::Done);
-        Self { progress: watch::channel(progress).1, on_drop: None }
+        Self {
+            progress: watch::channel(progress).1,
+            on_drop: None,
+        }
     }
 
     /// Waits until nothing is left to do, for `limit` at most. The first try that fails ends the waiting, unless it is
@@ -84,7 +93,10 @@ impl Write {
 
     /// Waits until nothing is left to do, however long that takes; `false` where it will not be done.
     pub async fn done(&mut self) -> bool {
-        self.progress.wait_for(|progress| *progress == Progress::Done).await.is_ok()
+        self.progress
+            .wait_for(|progress| *progress == Progress::Done)
+            .await
+            .is_ok()
     }
 }
 
@@ -98,6 +110,8 @@ impl Drop for Write {
 
 impl fmt::Debug for Write {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Write").field("progress", &*self.progress.borrow()).finish_non_exhaustive()
+        f.debug_struct("Write")
+            .field("progress", &*self.progress.borrow())
+            .finish_non_exhaustive()
     }
 }

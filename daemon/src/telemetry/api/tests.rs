@@ -8,12 +8,32 @@ use super::*;
 #[test]
 fn requests_are_named_as_the_api_has_them() {
     for (method, uri, verb, resource) in [
-        ("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn&watch=true", "watch", "pods"),
+        (
+            "GET",
+            "/api/v1/pods?fieldSelector=spec.nodeName%3Dn&watch=true",
+            "watch",
+            "pods",
+        ),
         ("GET", "/api/v1/pods?limit=500", "list", "pods"),
-        ("GET", "/api/v1/namespaces/ns/pods?limit=500", "list", "pods"),
+        (
+            "GET",
+            "/api/v1/namespaces/ns/pods?limit=500",
+            "list",
+            "pods",
+        ),
         ("GET", "/api/v1/namespaces/ns/pods/web", "get", "pods"),
-        ("PATCH", "/api/v1/namespaces/ns/pods/web/status", "patch", "pods/status"),
-        ("POST", "/apis/events.k8s.io/v1/namespaces/ns/events", "create", "events"),
+        (
+            "PATCH",
+            "/api/v1/namespaces/ns/pods/web/status",
+            "patch",
+            "pods/status",
+        ),
+        (
+            "POST",
+            "/apis/events.k8s.io/v1/namespaces/ns/events",
+            "create",
+            "events",
+        ),
         (
             "GET",
             "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions?watch=1",
@@ -25,13 +45,25 @@ fn requests_are_named_as_the_api_has_them() {
         ("GET", "/version", "get", "other"),
         ("GET", "/api", "get", "other"),
     ] {
-        let asked = Asked::of(&method.parse().expect("a method"), &uri.parse().expect("a URI"));
-        assert_eq!(asked, Asked { verb, resource: resource.to_owned() }, "{method} {uri}");
+        let asked = Asked::of(
+            &method.parse().expect("a method"),
+            &uri.parse().expect("a URI"),
+        );
+        assert_eq!(
+            asked,
+            Asked {
+                verb,
+                resource: resource.to_owned()
+            },
+            "{method} {uri}"
+        );
     }
 }
 
 fn request() -> Request<()> {
-    Request::patch("/api/v1/namespaces/ns/pods/web/status").body(()).expect("a request")
+    Request::patch("/api/v1/namespaces/ns/pods/web/status")
+        .body(())
+        .expect("a request")
 }
 
 #[tokio::test]
@@ -40,12 +72,21 @@ async fn each_request_counts_once_by_how_it_ended() {
     let layer = ApiLayer::new(metrics.clone());
 
     let refuses = layer.layer(service_fn(|_: Request<()>| {
-        ready(Ok::<_, Infallible>(Response::builder().status(422).body(()).expect("a response")))
+        ready(Ok::<_, Infallible>(
+            Response::builder()
+                .status(422)
+                .body(())
+                .expect("a response"),
+        ))
     }));
     refuses.oneshot(request()).await.expect("an answer");
-    let fails = layer.layer(service_fn(|_: Request<()>| ready(Err::<Response<()>, _>("no route to host"))));
+    let fails = layer.layer(service_fn(|_: Request<()>| {
+        ready(Err::<Response<()>, _>("no route to host"))
+    }));
     fails.oneshot(request()).await.expect_err("no answer");
-    let hangs = layer.layer(service_fn(|_: Request<()>| pending::<Result<Response<()>, Infallible>>()));
+    let hangs = layer.layer(service_fn(|_: Request<()>| {
+        pending::<Result<Response<()>, Infallible>>()
+    }));
     let waiting = tokio::spawn(hangs.oneshot(request()));
     tokio::task::yield_now().await;
     waiting.abort();
@@ -53,8 +94,13 @@ async fn each_request_counts_once_by_how_it_ended() {
 
     let scrape = metrics.encode();
     for code in ["422", "error", "abandoned"] {
-        let series = format!(r#"plexus_api_requests_total{{code="{code}",resource="pods/status",verb="patch"}} 1"#);
-        assert!(scrape.lines().any(|line| line == series), "{series} in\n{scrape}");
+        let series = format!(
+            r#"plexus_api_requests_total{{code="{code}",resource="pods/status",verb="patch"}} 1"#
+        );
+        assert!(
+            scrape.lines().any(|line| line == series),
+            "{series} in\n{scrape}"
+        );
     }
     let all = r#"plexus_api_request_duration_seconds_count{resource="pods/status",verb="patch"} 3"#;
     assert!(scrape.lines().any(|line| line == all), "{scrape}");

@@ -7,7 +7,12 @@ use super::*;
 
 fn settings(dir: &TempDir) -> LogFile {
     let path = dir.path().join("plexusd.log");
-    LogFile { path, max_size: 10, max_backups: 2, max_age: Duration::from_hours(1) }
+    LogFile {
+        path,
+        max_size: 10,
+        max_backups: 2,
+        max_age: Duration::from_hours(1),
+    }
 }
 
 fn contents(dir: &TempDir) -> Vec<(String, String)> {
@@ -27,7 +32,13 @@ fn contents(dir: &TempDir) -> Vec<(String, String)> {
 fn a_full_file_is_put_aside_and_the_oldest_go() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut file = RotatingFile::open(settings(&dir)).expect("it can be opened");
-    for line in ["one\n", "two\n", "three\n", "a line that is longer than the file\n", "five\n"] {
+    for line in [
+        "one\n",
+        "two\n",
+        "three\n",
+        "a line that is longer than the file\n",
+        "five\n",
+    ] {
         file.write_line(line.as_bytes()).expect("it can be written");
     }
     let expected = [
@@ -35,8 +46,14 @@ fn a_full_file_is_put_aside_and_the_oldest_go() {
         ("plexusd.log.1", "a line that is longer than the file\n"),
         ("plexusd.log.2", "three\n"),
     ];
-    assert_eq!(contents(&dir), expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
-    let mode = fs::metadata(dir.path().join("plexusd.log")).expect("it is there").permissions().mode();
+    assert_eq!(
+        contents(&dir),
+        expected.map(|(name, text)| (name.to_owned(), text.to_owned()))
+    );
+    let mode = fs::metadata(dir.path().join("plexusd.log"))
+        .expect("it is there")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
@@ -46,10 +63,14 @@ fn a_file_that_is_there_is_continued_and_old_ones_go() {
     fs::write(dir.path().join("plexusd.log"), "before\n").expect("it can be written");
     for (name, age) in [("plexusd.log.1", 1), ("plexusd.log.2", 7200)] {
         let file = File::create(dir.path().join(name)).expect("it can be made");
-        file.set_modified(SystemTime::now() - Duration::from_secs(age)).expect("its time can be set");
+        file.set_modified(SystemTime::now() - Duration::from_secs(age))
+            .expect("its time can be set");
     }
     let mut file = RotatingFile::open(settings(&dir)).expect("it can be opened");
     file.write_line(b"on\n").expect("it can be written");
     let expected = [("plexusd.log", "before\non\n"), ("plexusd.log.1", "")];
-    assert_eq!(contents(&dir), expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    assert_eq!(
+        contents(&dir),
+        expected.map(|(name, text)| (name.to_owned(), text.to_owned()))
+    );
 }

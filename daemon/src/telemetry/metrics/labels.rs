@@ -15,7 +15,10 @@ pub(super) struct Labels {
 
 impl Labels {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, seen: Mutex::default() }
+        Self {
+            limit,
+            seen: Mutex::default(),
+        }
     }
 
     /// Calls `record` with the value, or with [`OTHER`] where there are too many before it.

@@ -24,32 +24,48 @@ fn all() -> Metrics {
     metrics.set_status_overdue(false);
     metrics.set_events_dropped(0);
     metrics.set_installation_problem("shim", false);
-    metrics.set_cache(CacheReading { pods_age: Some(MS), ..CacheReading::default() });
+    metrics.set_cache(CacheReading {
+        pods_age: Some(MS),
+        ..CacheReading::default()
+    });
     metrics
 }
 
 /// The value of a series, as it stands in the text.
 fn value(metrics: &Metrics, series: &str) -> Option<String> {
     let text = metrics.encode();
-    text.lines().find_map(|line| Some(line.strip_prefix(series)?.strip_prefix(' ')?.to_owned()))
+    text.lines()
+        .find_map(|line| Some(line.strip_prefix(series)?.strip_prefix(' ')?.to_owned()))
 }
 
 #[track_caller]
 fn assert_value(metrics: &Metrics, series: &str, expected: &str) {
-    assert_eq!(value(metrics, series).as_deref(), Some(expected), "{series} in\n{}", metrics.encode());
+    assert_eq!(
+        value(metrics, series).as_deref(),
+        Some(expected),
+        "{series} in\n{}",
+        metrics.encode()
+    );
 }
 
 #[test]
 fn the_page_documents_every_metric() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("docs/metrics.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace")
+        .join("docs/metrics.md");
     let page = fs::read_to_string(&path).expect("the page is there");
     let (before, rest) = page.split_once(TABLE).expect("the page has the table");
     let (table, after) = rest.split_once("\n\n").expect("the table ends");
     let expected = rows(&all().encode());
     if std::env::var_os("PLEXUS_BLESS").is_some() {
-        fs::write(&path, format!("{before}{TABLE}{expected}\n\n{after}")).expect("the page can be written");
+        fs::write(&path, format!("{before}{TABLE}{expected}\n\n{after}"))
+            .expect("the page can be written");
     } else {
-        assert_eq!(table, expected, "docs/metrics.md is not what the code says: run `make metrics` and commit it");
+        assert_eq!(
+            table, expected,
+            "docs/metrics.md is not what the code says: run `make metrics` and commit it"
+        );
     }
 }
 
@@ -65,16 +81,30 @@ fn rows(scrape: &str) -> String {
             _ => {
                 let (name, pairs) = line.split_once('{').unwrap_or((line, ""));
                 let name = name.split(' ').next().unwrap_or_default();
-                let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-                let keys = pairs.split(',').filter_map(|pair| Some(pair.split_once('=')?.0)).filter(|key| *key != "le");
+                let name = ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|end| name.strip_suffix(end))
+                    .unwrap_or(name);
+                let keys = pairs
+                    .split(',')
+                    .filter_map(|pair| Some(pair.split_once('=')?.0))
+                    .filter(|key| *key != "le");
                 labels.entry(name).or_default().extend(keys);
             }
         }
     }
     let mut rows = String::new();
     for (name, kind) in kinds {
-        let labels: Vec<_> = labels[name].iter().map(|label| format!("`{label}`")).collect();
-        let _ = writeln!(rows, "| `{name}` | {kind} | {} | {} |", labels.join(" "), help[name]);
+        let labels: Vec<_> = labels[name]
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        let _ = writeln!(
+            rows,
+            "| `{name}` | {kind} | {} | {} |",
+            labels.join(" "),
+            help[name]
+        );
     }
     rows.trim_end().to_owned()
 }
@@ -87,7 +117,11 @@ fn names_and_units_are_as_prometheus_has_them() {
         let (name, kind) = (words.next().expect("a name"), words.next().expect("a type"));
         let standard = name.starts_with("plexus_") || name.starts_with("process_");
         assert!(standard || name == "multus_server_request_total", "{name}");
-        assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");
+        assert_eq!(
+            name.ends_with("_total"),
+            kind == "counter",
+            "{name} is a {kind}"
+        );
         assert!(kind != "histogram" || name.ends_with("_seconds"), "{name}");
         assert!(!name.contains("_ms") && !name.contains("milli"), "{name}");
     }
@@ -96,16 +130,35 @@ fn names_and_units_are_as_prometheus_has_them() {
 #[test]
 fn calls_count_by_verb_and_code_and_are_in_flight_until_they_end() {
     let metrics = Metrics::new(false);
-    assert_value(&metrics, r#"plexus_requests_total{code="0",verb="DEL"}"#, "0");
+    assert_value(
+        &metrics,
+        r#"plexus_requests_total{code="0",verb="DEL"}"#,
+        "0",
+    );
     let running = (metrics.call_began("ADD"), metrics.call_began("ADD"));
     assert_value(&metrics, r#"plexus_requests_in_flight{verb="ADD"}"#, "2");
     drop(running.0);
     metrics.call_ended("ADD", 11, Duration::from_millis(30));
     assert_value(&metrics, r#"plexus_requests_in_flight{verb="ADD"}"#, "1");
-    assert_value(&metrics, r#"plexus_requests_total{code="11",verb="ADD"}"#, "1");
-    assert_value(&metrics, r#"plexus_request_duration_seconds_bucket{verb="ADD",le="0.025"}"#, "0");
-    assert_value(&metrics, r#"plexus_request_duration_seconds_bucket{verb="ADD",le="0.05"}"#, "1");
-    assert!(!metrics.encode().contains("multus_"), "only where metricsPort asks for it");
+    assert_value(
+        &metrics,
+        r#"plexus_requests_total{code="11",verb="ADD"}"#,
+        "1",
+    );
+    assert_value(
+        &metrics,
+        r#"plexus_request_duration_seconds_bucket{verb="ADD",le="0.025"}"#,
+        "0",
+    );
+    assert_value(
+        &metrics,
+        r#"plexus_request_duration_seconds_bucket{verb="ADD",le="0.05"}"#,
+        "1",
+    );
+    assert!(
+        !metrics.encode().contains("multus_"),
+        "only where metricsPort asks for it"
+    );
 }
 
 #[test]
@@ -117,14 +170,31 @@ fn nobody_can_make_series_without_end() {
     }
     metrics.plugin_ran("plugin3", "ADD", MS, true);
     let scrape = metrics.encode();
-    let count = |prefix: &str| scrape.lines().filter(|line| line.starts_with(prefix)).count();
+    let count = |prefix: &str| {
+        scrape
+            .lines()
+            .filter(|line| line.starts_with(prefix))
+            .count()
+    };
     assert_eq!(count("plexus_plugin_duration_seconds_count{"), PLUGINS + 1);
     // And the codes of the other verbs, which begin at 0.
     assert_eq!(count("plexus_requests_total{"), CODES + 1 + 4);
-    assert_value(&metrics, r#"plexus_plugin_duration_seconds_count{plugin="plugin3",verb="ADD"}"#, "2");
+    assert_value(
+        &metrics,
+        r#"plexus_plugin_duration_seconds_count{plugin="plugin3",verb="ADD"}"#,
+        "2",
+    );
     let others = (1000 - PLUGINS).to_string();
-    assert_value(&metrics, r#"plexus_plugin_duration_seconds_count{plugin="other",verb="ADD"}"#, &others);
-    assert_value(&metrics, r#"plexus_plugin_failures_total{plugin="plugin3",verb="ADD"}"#, "1");
+    assert_value(
+        &metrics,
+        r#"plexus_plugin_duration_seconds_count{plugin="other",verb="ADD"}"#,
+        &others,
+    );
+    assert_value(
+        &metrics,
+        r#"plexus_plugin_failures_total{plugin="plugin3",verb="ADD"}"#,
+        "1",
+    );
 }
 
 #[test]
@@ -135,8 +205,17 @@ fn readings_replace_each_other() {
         oldest_cleanup: Duration::from_millis(1500),
         ..LedgerReading::default()
     }));
-    metrics.set_slots(SlotsReading { all: 4, used: 4, waiting: [1, 2, 3] });
-    metrics.set_cache(CacheReading { pods: 5, pods_age: Some(MS), snapshot_age: Some(MS), ..CacheReading::default() });
+    metrics.set_slots(SlotsReading {
+        all: 4,
+        used: 4,
+        waiting: [1, 2, 3],
+    });
+    metrics.set_cache(CacheReading {
+        pods: 5,
+        pods_age: Some(MS),
+        snapshot_age: Some(MS),
+        ..CacheReading::default()
+    });
     for total in [3, 5, 5] {
         metrics.set_events_dropped(total);
     }
@@ -162,7 +241,11 @@ fn readings_replace_each_other() {
 #[test]
 fn the_process_is_there() {
     let metrics = Metrics::new(false);
-    let number = |series: &str| value(&metrics, series).and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
+    let number = |series: &str| {
+        value(&metrics, series)
+            .and_then(|text| text.parse::<f64>().ok())
+            .unwrap_or_default()
+    };
     assert!(number("process_resident_memory_bytes") > 1e5);
     assert!(number("process_open_fds") >= 3.0);
     assert!(number("process_start_time_seconds") > 1.7e9);

@@ -34,13 +34,19 @@ impl Inventory {
 
     /// Whether the ledger has anything about this container.
     pub fn mentions(&self, container: &str) -> bool {
-        self.state.iter().any(|(path, text)| path.to_string_lossy().contains(container) || text.contains(container))
+        self.state.iter().any(|(path, text)| {
+            path.to_string_lossy().contains(container) || text.contains(container)
+        })
     }
 
     /// A line for each kind of thing.
     pub fn describe(&self) -> String {
         let list = |set: &BTreeSet<String>| {
-            if set.is_empty() { "none".to_owned() } else { set.iter().cloned().collect::<Vec<_>>().join("  ") }
+            if set.is_empty() {
+                "none".to_owned()
+            } else {
+                set.iter().cloned().collect::<Vec<_>>().join("  ")
+            }
         };
         let records = self.state.keys().filter_map(|path| {
             let record = path.file_name()?.to_str()?.strip_suffix(".jsonl")?;
@@ -58,12 +64,27 @@ impl Inventory {
 
     /// Compares with what was there before the pod `container`.
     pub fn check_clean(&self, before: &Self, container: &str) -> Result<()> {
-        let links: Vec<_> =
-            self.links.difference(&before.links).filter(|name| !BRIDGES.contains(&name.as_str())).collect();
+        let links: Vec<_> = self
+            .links
+            .difference(&before.links)
+            .filter(|name| !BRIDGES.contains(&name.as_str()))
+            .collect();
         ensure!(links.is_empty(), "links are left on the node: {links:?}");
-        ensure!(self.leases == before.leases, "leases are left: {:?}", self.leases);
-        ensure!(self.netns == before.netns, "network namespaces are left: {:?}", self.netns);
-        ensure!(!self.mentions(container), "the ledger still has the pod: {:?}", self.state.keys());
+        ensure!(
+            self.leases == before.leases,
+            "leases are left: {:?}",
+            self.leases
+        );
+        ensure!(
+            self.netns == before.netns,
+            "network namespaces are left: {:?}",
+            self.netns
+        );
+        ensure!(
+            !self.mentions(container),
+            "the ledger still has the pod: {:?}",
+            self.state.keys()
+        );
         Ok(())
     }
 }
@@ -72,14 +93,23 @@ fn leases() -> BTreeSet<String> {
     let root = Path::new("/var/lib/cni/networks");
     let networks = names(root).into_iter();
     let of_network = |network: String| {
-        let addresses = names(&root.join(&network)).into_iter().filter(|name| name.parse::<std::net::IpAddr>().is_ok());
-        addresses.map(|address| format!("{network}/{address}")).collect::<Vec<_>>()
+        let addresses = names(&root.join(&network))
+            .into_iter()
+            .filter(|name| name.parse::<std::net::IpAddr>().is_ok());
+        addresses
+            .map(|address| format!("{network}/{address}"))
+            .collect::<Vec<_>>()
     };
     networks.flat_map(of_network).collect()
 }
 
 fn names(dir: &Path) -> BTreeSet<String> {
-    fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name().to_string_lossy().into()).collect()
+    fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into())
+        .collect()
 }
 
 fn files(dir: &Path) -> BTreeMap<PathBuf, String> {
@@ -91,7 +121,9 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, String> {
         } else {
             found.insert(
                 path.clone(),
-                fs::read(&path).map(|text| String::from_utf8_lossy(&text).into()).unwrap_or_default(),
+                fs::read(&path)
+                    .map(|text| String::from_utf8_lossy(&text).into())
+                    .unwrap_or_default(),
             );
         }
     }

@@ -49,13 +49,24 @@ fn pretty(value: &Value, depth: usize) -> String {
     let (inner, outer) = ("  ".repeat(depth + 1), "  ".repeat(depth));
     let (open, items, close) = match value {
         Value::Object(map) if map.values().any(has_children) || value.to_string().len() > 70 => {
-            let items = map.iter().map(|(key, value)| format!("{inner}\"{key}\": {}", pretty(value, depth + 1)));
+            let items = map
+                .iter()
+                .map(|(key, value)| format!("{inner}\"{key}\": {}", pretty(value, depth + 1)));
             ('{', items.collect::<Vec<_>>(), '}')
         }
-        Value::Array(list) if list.iter().any(has_children) => {
-            ('[', list.iter().map(|value| format!("{inner}{}", pretty(value, depth + 1))).collect(), ']')
+        Value::Array(list) if list.iter().any(has_children) => (
+            '[',
+            list.iter()
+                .map(|value| format!("{inner}{}", pretty(value, depth + 1)))
+                .collect(),
+            ']',
+        ),
+        plain => {
+            return plain
+                .to_string()
+                .replace("\":", "\": ")
+                .replace(",\"", ", \"");
         }
-        plain => return plain.to_string().replace("\":", "\": ").replace(",\"", ", \""),
     };
     format!("{open}\n{}\n{outer}{close}", items.join(",\n"))
 }

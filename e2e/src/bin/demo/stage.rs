@@ -72,7 +72,10 @@ impl Stage {
 
     /// The network-status that the daemon has written for the pod.
     pub fn network_status(&self) -> Result<String> {
-        let name = format!("{}.{}.network-status.json", self.pod.namespace, self.pod.name);
+        let name = format!(
+            "{}.{}.network-status.json",
+            self.pod.namespace, self.pod.name
+        );
         let path = self.manifests.join(name);
         fs::read_to_string(&path).with_context(|| path.display().to_string())
     }
@@ -80,8 +83,14 @@ impl Stage {
 
 /// The output of `ip` in the sandbox.
 pub fn run_in(sandbox: &Sandbox<'_>, arguments: &str) -> Result<String> {
-    let output = sandbox.run(|| ip::command(arguments).output()).context("ip")?;
-    ensure!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = sandbox
+        .run(|| ip::command(arguments).output())
+        .context("ip")?;
+    ensure!(
+        output.status.success(),
+        "ip {arguments}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -89,7 +98,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir(to).with_context(|| to.display().to_string())?;
     for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
         let path = entry?.path();
-        fs::copy(&path, to.join(path.file_name().unwrap_or_default())).with_context(|| path.display().to_string())?;
+        fs::copy(&path, to.join(path.file_name().unwrap_or_default()))
+            .with_context(|| path.display().to_string())?;
     }
     Ok(())
 }
@@ -110,9 +120,17 @@ fn read_json(path: &Path) -> Result<Value> {
 /// The pod of the example, as the runtime knows it from kubelet.
 fn pod(manifest: &str) -> Result<Pod> {
     let value = |key: &str| {
-        let line = manifest.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(": "));
-        line.map(str::to_owned).with_context(|| format!("pod.yaml has no {key}"))
+        let line = manifest
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(": "));
+        line.map(str::to_owned)
+            .with_context(|| format!("pod.yaml has no {key}"))
     };
-    let pod = Pod { namespace: value("namespace")?, name: value("name")?, uid: value("uid")?, annotations: [].into() };
+    let pod = Pod {
+        namespace: value("namespace")?,
+        name: value("name")?,
+        uid: value("uid")?,
+        annotations: [].into(),
+    };
     Ok(pod.annotated(selection::NETWORKS, value(selection::NETWORKS)?))
 }

@@ -22,7 +22,10 @@ fn of_a_pod_is_kept_what_it_asks_for_and_where_it_is_from() {
         },
     });
     let pod = Pod::trim(serde_json::from_value(wire).expect("a pod")).expect("valid");
-    assert_eq!((pod.namespace.as_str(), pod.name.as_str(), pod.uid.as_str()), ("ns", "p", "u"));
+    assert_eq!(
+        (pod.namespace.as_str(), pod.name.as_str(), pod.uid.as_str()),
+        ("ns", "p", "u")
+    );
     assert_eq!(pod.annotations.len(), 4, "{:?}", pod.annotations);
     assert_eq!(pod.annotations[NETWORKS], "a");
     assert!(pod.is_static());
@@ -32,9 +35,15 @@ fn of_a_pod_is_kept_what_it_asks_for_and_where_it_is_from() {
 fn the_definitions_resource_is_the_specifications() {
     rows!("K-001");
     type Nad = NetworkAttachmentDefinition;
-    assert_eq!((Nad::group(&()), Nad::version(&())), ("k8s.cni.cncf.io".into(), "v1".into()));
+    assert_eq!(
+        (Nad::group(&()), Nad::version(&())),
+        ("k8s.cni.cncf.io".into(), "v1".into())
+    );
     assert_eq!(Nad::kind(&()), "NetworkAttachmentDefinition");
-    assert_eq!(Nad::url_path(&(), Some("ns")), "/apis/k8s.cni.cncf.io/v1/namespaces/ns/network-attachment-definitions");
+    assert_eq!(
+        Nad::url_path(&(), Some("ns")),
+        "/apis/k8s.cni.cncf.io/v1/namespaces/ns/network-attachment-definitions"
+    );
 }
 
 #[test]
@@ -61,7 +70,8 @@ fn a_definition_may_lack_its_spec_and_one_that_is_broken_spoils_no_list() {
             object("full", json!({"config": "{\"type\":\"bridge\"}", "later": 1})),
         ],
     });
-    let list: ObjectList<<Definition as Kind>::Wire> = serde_json::from_value(list).expect("a list");
+    let list: ObjectList<<Definition as Kind>::Wire> =
+        serde_json::from_value(list).expect("a list");
     let trimmed: Vec<_> = list.items.into_iter().map(Definition::trim).collect();
     let known = |name: &str, config: Option<&str>| Definition {
         namespace: "ns".into(),
@@ -72,7 +82,11 @@ fn a_definition_may_lack_its_spec_and_one_that_is_broken_spoils_no_list() {
     for (index, name) in ["bare", "null", "empty"].into_iter().enumerate() {
         assert_eq!(trimmed[index], Ok(known(name, None)));
     }
-    assert!(trimmed[3].as_ref().is_err_and(|why| why.contains("string")), "{:?}", trimmed[3]);
+    assert!(
+        trimmed[3].as_ref().is_err_and(|why| why.contains("string")),
+        "{:?}",
+        trimmed[3]
+    );
     assert!(trimmed[4].is_err());
     assert_eq!(trimmed[5], Ok(known("full", Some("{\"type\":\"bridge\"}"))));
 }

@@ -2,8 +2,16 @@ use super::*;
 use crate::plan::PodRef;
 
 fn event(pod: &str, message: &str) -> Event {
-    let pod = PodRef { namespace: "ns".to_owned(), name: pod.to_owned(), ..PodRef::default() };
-    Event { subject: Subject::Pod(pod), reason: Reason::AttachFailed, message: message.to_owned() }
+    let pod = PodRef {
+        namespace: "ns".to_owned(),
+        name: pod.to_owned(),
+        ..PodRef::default()
+    };
+    Event {
+        subject: Subject::Pod(pod),
+        reason: Reason::AttachFailed,
+        message: message.to_owned(),
+    }
 }
 
 fn created(name: &str) -> Decision {
@@ -16,14 +24,26 @@ fn the_same_again_counts_up() {
     let mut limits = Limits::new(now);
     let mut decide = |event: &Event, name: &str| limits.decide(event, || name.to_owned(), now);
     assert_eq!(decide(&event("a", "x"), "1"), created("1"));
-    assert_eq!(decide(&event("a", "x"), "2"), Decision::Repeat("1".to_owned(), 2));
+    assert_eq!(
+        decide(&event("a", "x"), "2"),
+        Decision::Repeat("1".to_owned(), 2)
+    );
     assert_eq!(decide(&event("a", "y"), "3"), created("3"));
     assert_eq!(decide(&event("b", "x"), "4"), created("4"));
-    let other = Event { reason: Reason::DetachFailed, ..event("a", "x") };
+    let other = Event {
+        reason: Reason::DetachFailed,
+        ..event("a", "x")
+    };
     assert_eq!(decide(&other, "5"), created("5"));
-    assert_eq!(decide(&event("a", "x"), "6"), Decision::Repeat("1".to_owned(), 3));
+    assert_eq!(
+        decide(&event("a", "x"), "6"),
+        Decision::Repeat("1".to_owned(), 3)
+    );
     limits.forget(&event("a", "x"));
-    assert_eq!(limits.decide(&event("a", "x"), || "7".to_owned(), now), created("7"));
+    assert_eq!(
+        limits.decide(&event("a", "x"), || "7".to_owned(), now),
+        created("7")
+    );
 }
 
 #[test]
@@ -32,13 +52,29 @@ fn a_pod_that_floods_is_cut_off_and_the_others_are_not() {
     let mut limits = Limits::new(now);
     for index in 0..POD.0 {
         let event = event("a", &index.to_string());
-        assert_eq!(limits.decide(&event, || "n".to_owned(), now), created("n"), "{index}");
+        assert_eq!(
+            limits.decide(&event, || "n".to_owned(), now),
+            created("n"),
+            "{index}"
+        );
     }
-    assert_eq!(limits.decide(&event("a", "more"), || "n".to_owned(), now), Decision::Drop);
-    assert_eq!(limits.decide(&event("b", "more"), || "n".to_owned(), now), created("n"));
+    assert_eq!(
+        limits.decide(&event("a", "more"), || "n".to_owned(), now),
+        Decision::Drop
+    );
+    assert_eq!(
+        limits.decide(&event("b", "more"), || "n".to_owned(), now),
+        created("n")
+    );
     let later = now + POD.1;
-    assert_eq!(limits.decide(&event("a", "more"), || "n".to_owned(), later), created("n"));
-    assert_eq!(limits.decide(&event("a", "and more"), || "n".to_owned(), later), Decision::Drop);
+    assert_eq!(
+        limits.decide(&event("a", "more"), || "n".to_owned(), later),
+        created("n")
+    );
+    assert_eq!(
+        limits.decide(&event("a", "and more"), || "n".to_owned(), later),
+        Decision::Drop
+    );
 }
 
 #[test]

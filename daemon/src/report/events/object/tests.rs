@@ -5,8 +5,17 @@ use crate::plan::PodRef;
 use crate::report::events::Reason;
 
 fn event(name: &str, reason: Reason, message: &str) -> Event {
-    let pod = PodRef { namespace: "ns".to_owned(), name: name.to_owned(), uid: "u-1".to_owned(), is_static: false };
-    Event { subject: Subject::Pod(pod), reason, message: message.to_owned() }
+    let pod = PodRef {
+        namespace: "ns".to_owned(),
+        name: name.to_owned(),
+        uid: "u-1".to_owned(),
+        is_static: false,
+    };
+    Event {
+        subject: Subject::Pod(pod),
+        reason,
+        message: message.to_owned(),
+    }
 }
 
 fn time() -> Timestamp {
@@ -15,7 +24,12 @@ fn time() -> Timestamp {
 
 #[test]
 fn an_event_is_what_kubectl_describe_shows() {
-    let object = created(&event("p", Reason::AddedInterface, "Add eth0 [] from pods"), "p.1", "node-1", time());
+    let object = created(
+        &event("p", Reason::AddedInterface, "Add eth0 [] from pods"),
+        "p.1",
+        "node-1",
+        time(),
+    );
     assert_eq!(
         object,
         json!({
@@ -34,18 +48,36 @@ fn an_event_is_what_kubectl_describe_shows() {
             "reportingInstance": "node-1",
         })
     );
-    assert_eq!(repeated(3, time()), json!({"count": 3, "lastTimestamp": "2024-05-06T07:08:09Z"}));
+    assert_eq!(
+        repeated(3, time()),
+        json!({"count": 3, "lastTimestamp": "2024-05-06T07:08:09Z"})
+    );
 }
 
 #[test]
 fn an_event_of_the_node_is_where_kubectl_describe_node_looks() {
     let reason = Reason::CNIConfigShadowed;
-    let event = Event { subject: Subject::Node, reason, message: "x".to_owned() };
-    let object = created(&event, &name(&event, "node-1.example", 0xa), "node-1.example", time());
-    assert_eq!(object["metadata"], json!({"name": "node-1.example.a", "namespace": "default"}));
+    let event = Event {
+        subject: Subject::Node,
+        reason,
+        message: "x".to_owned(),
+    };
+    let object = created(
+        &event,
+        &name(&event, "node-1.example", 0xa),
+        "node-1.example",
+        time(),
+    );
+    assert_eq!(
+        object["metadata"],
+        json!({"name": "node-1.example.a", "namespace": "default"})
+    );
     let node = json!({"apiVersion": "v1", "kind": "Node", "name": "node-1.example", "uid": "node-1.example"});
     assert_eq!(object["involvedObject"], node);
-    assert_eq!((&object["type"], &object["reason"]), (&json!("Warning"), &json!("CNIConfigShadowed")));
+    assert_eq!(
+        (&object["type"], &object["reason"]),
+        (&json!("Warning"), &json!("CNIConfigShadowed"))
+    );
 }
 
 #[test]
@@ -56,15 +88,25 @@ fn a_message_is_cut_between_characters() {
     assert_eq!(object["type"], "Warning");
     let odd = format!("x{long}");
     let object = created(&event("p", Reason::AttachFailed, &odd), "p.1", "n", time());
-    assert_eq!(object["message"].as_str().expect("a text").len(), LONGEST - 1);
+    assert_eq!(
+        object["message"].as_str().expect("a text").len(),
+        LONGEST - 1
+    );
 }
 
 #[test]
 fn names_are_those_that_an_object_can_have() {
-    assert_eq!(name(&event("web-0", Reason::AttachFailed, ""), "n", 0x1234_abcd), "web-0.1234abcd");
+    assert_eq!(
+        name(&event("web-0", Reason::AttachFailed, ""), "n", 0x1234_abcd),
+        "web-0.1234abcd"
+    );
     // 253 characters leave no room; a name does not have a full stop or a dash before another full stop.
     let long = format!("{}-.{}", "a".repeat(240), "b".repeat(11));
-    let name = name(&event(&long, Reason::AttachFailed, ""), "n", 0x1234_abcd_9999);
+    let name = name(
+        &event(&long, Reason::AttachFailed, ""),
+        "n",
+        0x1234_abcd_9999,
+    );
     assert_eq!(name, format!("{}.1234abcd9999", "a".repeat(240)));
     assert!(name.len() <= LONGEST_NAME);
 }
