@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use nix::time::{ClockId, clock_gettime};
 
 /// Milliseconds since 1970; 0 on a machine whose clock is before that.
-pub fn unix_ms() -> u64 {
+pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);
@@ -15,7 +15,7 @@ pub fn unix_ms() -> u64 {
 }
 
 /// Nanoseconds since the machine has booted, its sleep included; none where the kernel does not say.
-pub fn boottime_ns() -> Option<u64> {
+pub(crate) fn boottime_ns() -> Option<u64> {
     let since = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
     u64::try_from(since.as_nanos()).ok()
 }
@@ -24,7 +24,7 @@ pub fn boottime_ns() -> Option<u64> {
 ///
 /// # Errors
 /// As reading `/proc` fails.
-pub fn boot_id() -> io::Result<String> {
+pub(crate) fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?
         .trim()
         .to_owned())

@@ -1,11 +1,11 @@
 //! What a decision needs, read once: the pod, its annotations, the definitions, the default network. From memory and
 //! the node's disk; from the API server only what did not come by itself (decision 4).
 
-pub mod disk;
-pub mod multus;
+pub(crate) mod default_network;
+pub(crate) mod disk;
+pub(crate) mod multus;
 mod networks;
 mod pod;
-pub mod primary;
 mod samples;
 
 use std::collections::BTreeSet;
@@ -18,33 +18,34 @@ use tokio::time::Instant;
 use crate::cluster::Store;
 use crate::cluster::kube::Live;
 use crate::config::Settings;
-use crate::plan::{Network, Pod, PodRef, Policy, Selected, Snapshot, ifname};
-use primary::Primary;
+use crate::model::{Network, Pod, PodRef};
+use crate::plan::{PlanInput, Policy, Selected, ifname};
+use default_network::DefaultNetwork;
 
-pub use networks::default_networks;
+pub(crate) use networks::default_networks;
 
 /// What a runtime says about the sandbox in its call.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub(crate) struct PodRequest {
     /// `CNI_IFNAME`.
-    pub ifname: String,
+    pub(crate) ifname: String,
     /// `CNI_ARGS`.
-    pub cni_args: CniArgs,
+    pub(crate) cni_args: CniArgs,
     /// `runtimeConfig` of its configuration.
-    pub runtime_config: RawMap,
+    pub(crate) runtime_config: RawMap,
     /// The pod, by `CNI_ARGS`.
-    pub pod: PodRef,
+    pub(crate) pod: PodRef,
 }
 
-impl Asked {
+impl PodRequest {
     /// Whether the runtime passed the pod's annotations with the call.
-    pub fn has_annotations(&self) -> bool {
+    pub(crate) fn has_annotations(&self) -> bool {
         self.runtime_config.contains_key(POD_ANNOTATIONS)
     }
 
     /// The same for a pod of which no annotation is known or to be trusted.
     #[must_use]
-    pub fn without_annotations(mut self) -> Self {
+    pub(crate) fn without_annotations(mut self) -> Self {
         self.runtime_config
             .insert(POD_ANNOTATIONS.to_owned(), RawValue::NULL.to_owned());
         self
@@ -77,15 +78,15 @@ impl Deadlines {
 /// # Errors
 /// [`Code::TryAgain`] while the pod is not known or the API server does not answer, [`Code::UnknownNetwork`] for a
 /// definition that does not exist, [`Code::InvalidAnnotation`] for an annotation that cannot be read.
-pub async fn snapshot(
+pub(crate) async fn snapshot(
     store: &Store,
     live: Option<&Live>,
-    primary: &Primary,
+    default_network: &DefaultNetwork,
     settings: &Settings,
-    asked: &Asked,
+    asked: &PodRequest,
     links: BTreeSet<String>,
     deadline: Instant,
-) -> Result<Snapshot, CniError> {
+) -> Result<PlanInput, CniError> {
     let deadlines = Deadlines {
         watch: deadline.min(Instant::now() + settings.lookup_wait),
         call: deadline,
@@ -96,7 +97,7 @@ pub async fn snapshot(
     let lookup = networks::Lookup {
         store,
         live,
-        primary: Some(primary),
+        default_network: Some(default_network),
         settings,
         deadlines,
     };
@@ -116,7 +117,7 @@ pub async fn snapshot(
             .await?;
         selected.push(Selected { selection, network });
     }
-    Ok(Snapshot {
+    Ok(PlanInput {
         ifname: asked.ifname.clone(),
         links,
         pod: pod_ref(&pod, &asked.pod),

@@ -5,8 +5,7 @@
 //! would make the standard library fork the whole daemon, which takes a hundred times as long.
 
 mod callers;
-pub mod memory;
-pub mod rights;
+pub(crate) mod memory;
 mod runtime;
 #[cfg(test)]
 mod tests;
@@ -27,14 +26,14 @@ use tokio::process::Child;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-pub use callers::{Caller, Hosts};
+pub(crate) use callers::{Caller, Hosts};
 
 /// The umask of plugins: what they create is for its owner to write and for all to read.
 const UMASK: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
 
 /// A thread on the host: the spawner of all processes there. It ends with its last clone.
 #[derive(Debug, Clone)]
-pub struct Host(Arc<Thread>);
+pub(crate) struct Host(Arc<Thread>);
 
 #[derive(Debug)]
 struct Thread {
@@ -47,7 +46,7 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// Where a thread of the host is.
 #[derive(Debug)]
-pub enum Place {
+pub(crate) enum Place {
     /// In the daemon's own mount namespace.
     Own,
     /// In this one.
@@ -62,7 +61,7 @@ impl Host {
     /// # Errors
     /// The thread cannot be started, or may not have a file-system context of its own, or may not go to its place; the
     /// text says what that takes.
-    pub fn start(runtime: Handle, place: Place) -> io::Result<Self> {
+    pub(crate) fn start(runtime: Handle, place: Place) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let (ready, started) = mpsc::sync_channel(1);
         let is_own = matches!(place, Place::Own);
@@ -87,7 +86,7 @@ impl Host {
     ///
     /// # Errors
     /// Those of [`Command::spawn`].
-    pub async fn spawn(&self, mut command: Command) -> io::Result<Process> {
+    pub(crate) async fn spawn(&self, mut command: Command) -> io::Result<Process> {
         // Where the caller is gone, the process is dropped.
         let spawn = move || {
             command.process_group(0);
@@ -101,7 +100,7 @@ impl Host {
     ///
     /// # Errors
     /// The thread is gone.
-    pub async fn look<T: Send + 'static>(
+    pub(crate) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
@@ -127,11 +126,11 @@ impl Host {
 
 /// A process that leads its own group. Dropped before it has been waited for, it is killed with all it has started.
 #[derive(Debug)]
-pub struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
     /// Kills the process and all that it has started, unless it has been waited for.
-    pub fn kill_group(&self) {
+    pub(crate) fn kill_group(&self) {
         // There is an id until the process has been waited for; so long nobody else can have it.
         if let Some(id) = self.id().and_then(|id| i32::try_from(id).ok()) {
             // It fails only where the group is already gone.
@@ -175,7 +174,7 @@ fn go_to(place: Place) -> io::Result<()> {
                     "entering the mount namespace, which takes CAP_SYS_ADMIN and CAP_SYS_CHROOT,",
                     errno,
                 )
-            })?
+            })?;
         }
         Place::Chroot(dir) => {
             chroot(&dir).map_err(|errno| {

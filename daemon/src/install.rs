@@ -7,7 +7,6 @@
 mod backoff;
 mod config_file;
 mod document;
-mod place;
 mod shim;
 mod status;
 mod uninstall;
@@ -22,26 +21,28 @@ use plexus_api::wire::UNINSTALLED;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::atomic_file::remove_if_present;
 use crate::cluster::Store;
 use crate::config::{Fields, Settings};
-use crate::gather::primary::Primary;
-use crate::plan::Network;
-use crate::watched::Watched;
+use crate::dir_watcher::DirWatcher;
+use crate::gather::default_network::DefaultNetwork;
+use crate::model::Network;
 use backoff::pause;
 use config_file::{ConfigFile, Written};
 use shim::Shim;
 
-pub use status::{Kind, Problem, State, Status};
-pub use uninstall::Uninstall;
+pub use status::ProblemKind;
+pub(crate) use status::{Problem, Status};
+pub(crate) use uninstall::Uninstall;
 
 /// The file of the shim in `shimDir`; its name is the type in our configuration.
-pub const SHIM: &str = "plexus";
+pub(crate) const SHIM: &str = "plexus";
 
 /// The configuration that is published, as the runtime reads it.
 ///
 /// # Errors
 /// [`Code::NotAvailable`] where there is none, or one that cannot be used.
-pub async fn published(settings: &Settings) -> Result<NetworkConfig, CniError> {
+pub(crate) async fn published(settings: &Settings) -> Result<NetworkConfig, CniError> {
     let not_available = |why: String| {
         CniError::new(
             Code::NotAvailable,
@@ -71,12 +72,12 @@ pub async fn published(settings: &Settings) -> Result<NetworkConfig, CniError> {
 
 /// Keeps shim and configuration in place.
 #[derive(Debug)]
-pub struct Install {
+pub(crate) struct Install {
     file: ConfigFile,
     shim: Option<Shim>,
     state_dir: PathBuf,
     store: Store,
-    primary: Primary,
+    default_network: DefaultNetwork,
     /// The default network that was there last: what we publish outlives it.
     network: Option<Arc<Network>>,
     /// How often in a row something could not be put in place. What hinders it is told of by nobody when it ends.
@@ -87,12 +88,12 @@ pub struct Install {
 impl Install {
     /// What `settings` say is to be installed, if anything; `fields` are the daemon's file, `shim` our own copy of the
     /// shim.
-    pub fn new(
+    pub(crate) fn new(
         settings: &Settings,
         fields: &Fields,
         shim: PathBuf,
         store: &Store,
-        primary: &Primary,
+        default_network: &DefaultNetwork,
         status: &Status,
     ) -> Option<Self> {
         let publish = settings.publish.clone()?;
@@ -101,7 +102,7 @@ impl Install {
             shim: settings.shim_dir.clone().map(|dir| Shim::new(shim, dir)),
             state_dir: settings.state_dir.clone(),
             store: store.clone(),
-            primary: primary.clone(),
+            default_network: default_network.clone(),
             network: None,
             failures: 0,
             status: status.clone(),
@@ -109,7 +110,7 @@ impl Install {
     }
 
     /// Works until `stop`. What it did stays.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut changes = self.store.changes();
         while !self.store.synced() {
             tokio::select! {
@@ -121,7 +122,7 @@ impl Install {
             let text =
                 format!("the runtime's configuration and the shim are not looked after: {error}");
             self.status.set(
-                vec![Problem::new(Kind::Unpublished, text)],
+                vec![Problem::new(ProblemKind::Unpublished, text)],
                 self.file.restored(),
             );
             let pause = pause(self.failures);
@@ -134,7 +135,7 @@ impl Install {
 
     /// Works until `stop`, or as long as the directories can be followed.
     async fn follow(&mut self, stop: &CancellationToken) -> io::Result<()> {
-        let mut watched = Watched::new()?;
+        let mut watched = DirWatcher::new()?;
         let shim_dir = self.shim.as_ref().map(|shim| shim.dir().to_owned());
         watched.set(
             [self.file.dir().to_owned()]
@@ -146,7 +147,7 @@ impl Install {
             let again = tokio::task::block_in_place(|| self.pass());
             tokio::select! {
                 changed = watched.changed() => changed?,
-                () = self.primary.changed() => {}
+                () = self.default_network.changed() => {}
                 () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
                 () = stop.cancelled() => return Ok(()),
             }
@@ -159,7 +160,7 @@ impl Install {
         let mut problems = Vec::new();
         let mut again = Vec::new();
         let mut failed = false;
-        match self.primary.current() {
+        match self.default_network.current() {
             Ok(network) => self.network = Some(network),
             Err(CniError { msg, details, .. }) => {
                 let text = if details.is_empty() {
@@ -167,7 +168,7 @@ impl Install {
                 } else {
                     format!("{msg}; {details}")
                 };
-                problems.push(Problem::new(Kind::DefaultNetwork, text));
+                problems.push(Problem::new(ProblemKind::DefaultNetwork, text));
             }
         }
         if let Some(shim) = &mut self.shim {
@@ -176,7 +177,7 @@ impl Install {
                 Err(error) => {
                     failed = true;
                     problems.push(Problem::new(
-                        Kind::Shim,
+                        ProblemKind::Shim,
                         format!("the shim is not installed: {error}"),
                     ));
                 }
@@ -193,7 +194,7 @@ impl Install {
                 Err(error) => {
                     failed = true;
                     let text = format!("the runtime's configuration is not published: {error}");
-                    problems.push(Problem::new(Kind::Unpublished, text));
+                    problems.push(Problem::new(ProblemKind::Unpublished, text));
                 }
             }
         }
@@ -202,10 +203,10 @@ impl Install {
             let text = format!(
                 "{before} sorts before {ours}, and the runtime takes that one: remove or rename it"
             );
-            problems.push(Problem::new(Kind::Shadowed, text));
+            problems.push(Problem::new(ProblemKind::Shadowed, text));
         }
         if let Some((text, until)) = self.file.contested(now) {
-            problems.push(Problem::new(Kind::Contested, text));
+            problems.push(Problem::new(ProblemKind::Contested, text));
             again.push(until);
         }
         if failed {
@@ -221,7 +222,7 @@ impl Install {
     fn publish(&mut self, network: &Network, now: Instant) -> io::Result<Written> {
         if !self.file.is_published() {
             // Otherwise the shim would take a DEL for done while the daemon is away.
-            place::remove(&self.state_dir.join(UNINSTALLED))?;
+            remove_if_present(&self.state_dir.join(UNINSTALLED))?;
         }
         self.file.bring(&network.config, now)
     }

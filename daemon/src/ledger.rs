@@ -1,49 +1,50 @@
 //! What is attached on this node, on disk: from the moment before the first plugin runs until the last DEL has really
 //! succeeded. A record suffices for DEL without the API server, the pod, or the definitions.
 //!
-//! One file a (container, interface), only ever appended to. One process writes, any can read. A [`Lane`] is both the
+//! One file a (container, interface), only ever appended to. One process writes, any can read. A [`ContainerLock`] is both the
 //! lock of a container and the only way to write its records.
 
 mod abandon;
+mod container_lock;
 mod error;
 mod journal;
-mod lane;
-mod lock;
 mod record;
 mod sandboxes;
 mod spool;
+mod writer_lock;
 
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub use abandon::{Abandon, Abandoned};
-pub use error::LedgerError;
-pub use lane::{AddLane, Exclusive, Lane};
-pub use record::{DelFailures, FORMAT, Line, PLEXUSD, ParseError, Phase, Planned, Record, State};
-pub use spool::Spooled;
+pub(crate) use abandon::{Abandon, Abandoned};
+pub(crate) use container_lock::{AddLock, ContainerLock, LedgerLock};
+pub(crate) use error::LedgerError;
+pub(crate) use record::{DelFailures, FORMAT, Line, PLEXUSD, Phase, Planned, Record};
+pub(crate) use spool::Spooled;
 
+use crate::mutex::lock;
+use container_lock::{ContainerMutexes, GlobalLock};
 use journal::Journal;
-use lane::{GlobalGate, Seats};
-use lock::{LockFile, WriterLock};
 use sandboxes::Sandboxes;
+use writer_lock::{LockFile, WriterLock};
 
 /// Container id and interface name.
-pub type Key = (String, String);
+pub(crate) type Key = (String, String);
 
 /// How many deleted keys are remembered: a few full nodes of pods.
 const REMEMBERED: usize = 1024;
 
 /// The ledger of this node, with the right to write it.
 #[derive(Debug, Clone)]
-pub struct Ledger(Arc<Inner>);
+pub(crate) struct Ledger(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     journal: Journal,
-    gate: GlobalGate,
-    seats: Seats,
+    gate: GlobalLock,
+    seats: ContainerMutexes,
     adds: Mutex<HashSet<Key>>,
     /// Of all records.
     sandboxes: Mutex<Sandboxes>,
@@ -54,17 +55,17 @@ struct Inner {
 
 /// The ledger of this node, before the right to write it is there.
 #[derive(Debug)]
-pub struct Unowned {
+pub(crate) struct UnlockedLedger {
     journal: Journal,
     lock: LockFile,
 }
 
-impl Unowned {
+impl UnlockedLedger {
     /// That under the state directory `dir`. What is missing there is made.
     ///
     /// # Errors
     /// [`LedgerError::Io`].
-    pub fn at(dir: &Path) -> Result<Self, LedgerError> {
+    pub(crate) fn at(dir: &Path) -> Result<Self, LedgerError> {
         let journal = Journal::at(dir);
         journal.prepare()?;
         Ok(Self {
@@ -74,7 +75,7 @@ impl Unowned {
     }
 
     /// See [`Ledger::mark`].
-    pub fn mark(&self) -> &str {
+    pub(crate) fn mark(&self) -> &str {
         self.lock.mark()
     }
 
@@ -82,7 +83,7 @@ impl Unowned {
     ///
     /// # Errors
     /// [`LedgerError::Locked`] names the process that still has it; [`LedgerError::Io`].
-    pub fn own(self, wait: Duration) -> Result<Ledger, LedgerError> {
+    pub(crate) fn own(self, wait: Duration) -> Result<Ledger, LedgerError> {
         let Self { journal, lock } = self;
         let lock = lock.lock(wait)?;
         let mut sandboxes = Sandboxes::default();
@@ -92,8 +93,8 @@ impl Unowned {
             .for_each(|record| sandboxes.insert(&record.planned));
         Ok(Ledger(Arc::new(Inner {
             journal,
-            gate: GlobalGate::default(),
-            seats: Seats::default(),
+            gate: GlobalLock::default(),
+            seats: ContainerMutexes::default(),
             adds: Mutex::default(),
             sandboxes: Mutex::new(sandboxes),
             deleted: Mutex::default(),
@@ -107,21 +108,21 @@ impl Ledger {
     /// `lock_wait` for another process to end. Blocking.
     ///
     /// # Errors
-    /// Those of [`Unowned::at`] and [`Unowned::own`].
-    pub fn open(dir: &Path, lock_wait: Duration) -> Result<Self, LedgerError> {
-        Unowned::at(dir)?.own(lock_wait)
+    /// Those of [`UnlockedLedger::at`] and [`UnlockedLedger::own`].
+    pub(crate) fn open(dir: &Path, lock_wait: Duration) -> Result<Self, LedgerError> {
+        UnlockedLedger::at(dir)?.own(lock_wait)
     }
 
     /// What who waits for the ledger under `dir` is waiting for. Blocking.
-    pub fn waits_for(dir: &Path) -> LedgerError {
-        lock::in_use(dir)
+    pub(crate) fn waits_for(dir: &Path) -> LedgerError {
+        writer_lock::in_use(dir)
     }
 
     /// Reads all records under the state directory `dir`, while another process may be writing. Blocking.
     ///
     /// # Errors
     /// [`LedgerError::Io`] where the directory cannot be read; a record that cannot be read is an error in its place.
-    pub fn read_all(dir: &Path) -> Result<Vec<Result<Record, LedgerError>>, LedgerError> {
+    pub(crate) fn read_all(dir: &Path) -> Result<Vec<Result<Record, LedgerError>>, LedgerError> {
         Ok(Self::read_each(dir)?.collect())
     }
 
@@ -129,7 +130,7 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Ledger::read_all`].
-    pub fn read_each(
+    pub(crate) fn read_each(
         dir: &Path,
     ) -> Result<impl Iterator<Item = Result<Record, LedgerError>>, LedgerError> {
         let journal = Journal::at(dir);
@@ -143,7 +144,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Io`] where the directory is there and cannot be read.
-    pub fn quarantined(dir: &Path) -> Result<usize, LedgerError> {
+    pub(crate) fn quarantined(dir: &Path) -> Result<usize, LedgerError> {
         journal::quarantined(dir)
     }
 
@@ -151,25 +152,25 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Io`] where it is there and cannot be read.
-    pub fn spooled_files(dir: &Path) -> Result<Vec<PathBuf>, LedgerError> {
+    pub(crate) fn spooled_files(dir: &Path) -> Result<Vec<PathBuf>, LedgerError> {
         spool::files(dir)
     }
 
     /// The lane of a container. Waits for who has it now, in the order of arrival.
-    pub async fn lane(&self, container_id: &str) -> Lane {
-        Lane::take(Arc::clone(&self.0), container_id).await
+    pub(crate) async fn lock_container(&self, container_id: &str) -> ContainerLock {
+        ContainerLock::take(Arc::clone(&self.0), container_id).await
     }
 
     /// The lane of a container for an ADD of `ifname`.
     ///
     /// # Errors
     /// [`LedgerError::InFlight`], at once, while another ADD of the same key holds its lane or waits for it.
-    pub async fn begin_add(
+    pub(crate) async fn lock_for_add(
         &self,
         container_id: &str,
         ifname: &str,
-    ) -> Result<AddLane, LedgerError> {
-        AddLane::take(
+    ) -> Result<AddLock, LedgerError> {
+        AddLock::take(
             Arc::clone(&self.0),
             (container_id.to_owned(), ifname.to_owned()),
         )
@@ -177,15 +178,15 @@ impl Ledger {
     }
 
     /// The whole ledger, which keeps all calls waiting. Waits for all lanes; who asks for one meanwhile waits behind.
-    pub async fn exclusive(&self) -> Exclusive {
-        Exclusive::take(Arc::clone(&self.0)).await
+    pub(crate) async fn lock_all(&self) -> LedgerLock {
+        LedgerLock::take(Arc::clone(&self.0)).await
     }
 
     /// The keys of all files. One of them may have no record: when its plan is being written, or was torn.
     ///
     /// # Errors
     /// [`LedgerError::Io`] where the directory cannot be read; never an empty list instead.
-    pub fn keys(&self) -> Result<Vec<Key>, LedgerError> {
+    pub(crate) fn keys(&self) -> Result<Vec<Key>, LedgerError> {
         self.0.journal.keys()
     }
 
@@ -193,17 +194,21 @@ impl Ledger {
     ///
     /// # Errors
     /// Those of [`Ledger::keys`].
-    pub fn keys_and_adds(&self) -> Result<(Vec<Key>, HashSet<Key>), LedgerError> {
+    pub(crate) fn keys_and_adds(&self) -> Result<(Vec<Key>, HashSet<Key>), LedgerError> {
         // Held meanwhile, so that none begins or ends.
-        let adds = locked(&self.0.adds);
+        let adds = lock(&self.0.adds);
         Ok((self.keys()?, adds.clone()))
     }
 
-    /// Reads a record as anybody may, without its lane; see [`Lane::load`]. Blocking.
+    /// Reads a record as anybody may, without its lane; see [`ContainerLock::load`]. Blocking.
     ///
     /// # Errors
     /// [`LedgerError::Corrupt`], [`LedgerError::Newer`], [`LedgerError::Io`]; the file stays as it is.
-    pub fn read(&self, container_id: &str, ifname: &str) -> Result<Option<Record>, LedgerError> {
+    pub(crate) fn read(
+        &self,
+        container_id: &str,
+        ifname: &str,
+    ) -> Result<Option<Record>, LedgerError> {
         self.0.journal.read(container_id, ifname)
     }
 
@@ -212,19 +217,19 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Io`] where the spool is there and cannot be read.
-    pub fn spooled(&self) -> Result<Vec<Spooled>, LedgerError> {
+    pub(crate) fn spooled(&self) -> Result<Vec<Spooled>, LedgerError> {
         spool::pending(self.0.journal.state_dir())
     }
 
     /// A text that no other ledger on this machine has while this one is there.
-    pub fn mark(&self) -> &str {
+    pub(crate) fn mark(&self) -> &str {
         self.0.lock.mark()
     }
 
     /// Whether the record of this key was removed a short while ago by this process, or its ADD refused. Runtimes send
     /// a second DEL, and one after an ADD that failed.
-    pub fn recently_deleted(&self, container_id: &str, ifname: &str) -> bool {
-        locked(&self.0.deleted)
+    pub(crate) fn recently_deleted(&self, container_id: &str, ifname: &str) -> bool {
+        lock(&self.0.deleted)
             .iter()
             .any(|(id, name)| id == container_id && name == ifname)
     }
@@ -232,7 +237,7 @@ impl Ledger {
 
 impl Inner {
     fn remember_deleted(&self, key: Key) {
-        let mut deleted = locked(&self.deleted);
+        let mut deleted = lock(&self.deleted);
         if deleted.len() == REMEMBERED {
             deleted.pop_front();
         }
@@ -240,13 +245,8 @@ impl Inner {
     }
 
     fn forget_deleted(&self, key: &Key) {
-        locked(&self.deleted).retain(|deleted| deleted != key);
+        lock(&self.deleted).retain(|deleted| deleted != key);
     }
-}
-
-/// Nothing that is done under these locks can be left half done by a panic.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,21 +1,34 @@
-//! plexusd, the node daemon: `docs/architecture.md` says what each room does.
+//! plexusd, the node daemon: `docs/architecture.md` describes its modules.
 
-pub mod app;
+#![warn(unreachable_pub)]
+
+mod atomic_file;
+mod backoff;
+mod capabilities;
 pub mod cli;
-pub mod clock;
-pub mod cluster;
+mod clock;
+mod cluster;
+pub mod commands;
 pub mod config;
-pub mod delegate;
-pub mod gather;
-pub mod host;
-pub mod install;
-pub mod ledger;
-pub mod netns;
-pub mod plan;
-pub mod recovery;
-pub mod report;
-pub mod server;
-pub mod startup_taint;
-pub mod telemetry;
-pub mod verbs;
-pub mod watched;
+mod context;
+mod delegate;
+mod dir_watcher;
+mod file_id;
+mod gather;
+mod host;
+mod install;
+mod ledger;
+mod model;
+mod mutex;
+mod netns;
+mod operations;
+mod plan;
+mod recovery;
+mod report;
+pub mod serve;
+mod server;
+mod startup_taint;
+mod telemetry;
+
+pub use install::ProblemKind;
+pub use report::events::EventReason;

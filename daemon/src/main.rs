@@ -3,16 +3,16 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use plexusd::app::Duty;
 use plexusd::cli::{Cli, Command};
+use plexusd::serve::Mode;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve(serve) => plexusd::app::serve(&serve, Duty::Install),
-        Command::Uninstall(serve) => plexusd::app::serve(&serve, Duty::Uninstall),
-        Command::Ledger(ledger) => plexusd::app::ledger(&ledger),
-        Command::Probe(probe) => plexusd::app::probe(&probe),
-        Command::Crd => plexusd::app::crd(&mut std::io::stdout().lock()),
+        Command::Serve(serve) => plexusd::serve::serve(&serve, Mode::Install),
+        Command::Uninstall(serve) => plexusd::serve::serve(&serve, Mode::Uninstall),
+        Command::Ledger(ledger) => plexusd::commands::ledger(&ledger),
+        Command::Probe(probe) => plexusd::commands::probe(&probe),
+        Command::Crd => plexusd::commands::crd(&mut std::io::stdout().lock()),
     };
     let Err(error) = outcome else {
         return ExitCode::SUCCESS;

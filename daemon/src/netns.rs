@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::thread;
@@ -25,16 +25,17 @@ use rtnetlink::proto::Connection;
 use rtnetlink::sys::{AsyncSocket as _, TokioSocket, protocols::NETLINK_ROUTE};
 use tokio::sync::oneshot;
 
+use crate::file_id::FileId;
 use crate::host::Host;
-use crate::plan::NetnsId;
+use crate::model::NetnsId;
 
 mod routes;
 
-pub use routes::{DefaultRoute, Family};
+pub(crate) use routes::Family;
 
 /// An open network namespace. The kernel keeps the namespace for as long as this lives, and not one moment longer
 /// the socket is driven by whoever calls, not by a task that would have to end first.
-pub struct Netns {
+pub(crate) struct Netns {
     path: String,
     id: NetnsId,
     handle: Handle,
@@ -43,15 +44,15 @@ pub struct Netns {
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
+pub(crate) struct Link {
     /// Its index.
-    pub index: u32,
+    pub(crate) index: u32,
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its hardware address, as `02:00:00:00:00:01`; empty where it has none.
-    pub mac: String,
+    pub(crate) mac: String,
     /// Whether it is set up; it need not have a carrier.
-    pub up: bool,
+    pub(crate) up: bool,
 }
 
 impl Netns {
@@ -60,7 +61,7 @@ impl Netns {
     /// # Errors
     /// [`Code::InvalidEnvironment`] where it is not a network namespace that can be opened (P-011); [`Code::Io`] where
     /// the daemon lacks a right or a resource.
-    pub async fn open(path: &Path, host: &Host) -> Result<Self, CniError> {
+    pub(crate) async fn open(path: &Path, host: &Host) -> Result<Self, CniError> {
         let failed = |error: io::Error| {
             let what = format!("CNI_NETNS {}", path.display());
             match error.raw_os_error().map(Errno::from_raw) {
@@ -116,7 +117,7 @@ impl Netns {
     }
 
     /// What identifies the namespace while it exists.
-    pub fn id(&self) -> NetnsId {
+    pub(crate) fn id(&self) -> NetnsId {
         self.id
     }
 
@@ -124,7 +125,7 @@ impl Netns {
     ///
     /// # Errors
     /// [`Code::Io`] with the kernel's reason.
-    pub async fn links(&mut self) -> Result<Vec<Link>, CniError> {
+    pub(crate) async fn links(&mut self) -> Result<Vec<Link>, CniError> {
         let request = self
             .handle
             .link()
@@ -141,7 +142,7 @@ impl Netns {
     ///
     /// # Errors
     /// [`Code::Io`] with the kernel's reason.
-    pub async fn has_link(&mut self, name: &str) -> Result<bool, CniError> {
+    pub(crate) async fn has_link(&mut self, name: &str) -> Result<bool, CniError> {
         let request = self.handle.link().get().match_name(name);
         match self
             .request(request.execute().try_collect::<Vec<_>>())
@@ -181,7 +182,7 @@ fn enter(file: &File) -> io::Result<(NetnsId, TokioSocket)> {
 ///
 /// # Errors
 /// As opening and entering it fail.
-pub fn identify(path: &Path) -> io::Result<NetnsId> {
+pub(crate) fn identify(path: &Path) -> io::Result<NetnsId> {
     identify_file(&open(path)?)
 }
 
@@ -194,15 +195,11 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn identify_file(file: &File) -> io::Result<NetnsId> {
-    let meta = file.metadata()?;
+    let FileId { dev, ino } = FileId::from(&file.metadata()?);
     setns(file, CloneFlags::CLONE_NEWNET)?;
     // Any socket knows where it was made.
     let cookie = getsockopt(&UnixDatagram::unbound()?, NetnsCookie).ok();
-    Ok(NetnsId {
-        dev: meta.dev(),
-        ino: meta.ino(),
-        cookie,
-    })
+    Ok(NetnsId { dev, ino, cookie })
 }
 
 sockopt_impl!(

@@ -2,8 +2,8 @@
 //! the shim left while the daemon was away, statuses that are not written. At start, and periodically.
 
 mod audit;
-pub mod evidence;
-pub mod strays;
+pub(crate) mod evidence;
+pub(crate) mod surviving_plugins;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,10 +14,13 @@ use plexus_api::cni::{CniError, Code};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::doubled;
 use crate::clock::unix_ms;
+use crate::context::Context;
 use crate::ledger::{DelFailures, Key, Ledger, LedgerError, Record, Spooled};
-use crate::plan::NetnsId;
-use crate::verbs::{Leftover, Reason, Verbs};
+use crate::model::NetnsId;
+use crate::operations::{CleanupReason, Leftover};
+use crate::telemetry::ChangeFilter;
 use audit::Audit;
 use evidence::{Sandbox, Suspects, judge, living_netns};
 
@@ -25,19 +28,19 @@ use evidence::{Sandbox, Suspects, judge, living_netns};
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
 /// Looks for leftovers until `stop`; what it has begun by then runs to its end.
-pub async fn run(verbs: Arc<Verbs>, stop: CancellationToken) {
+pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
     let mut recovery = Recovery {
-        verbs,
+        context,
         stop,
         suspects: Suspects::new(),
         audit: Audit::default(),
         running: BTreeMap::new(),
-        told: Told::default(),
+        logged: ChangeFilter::default(),
     };
     while !recovery.stop.is_cancelled() {
         recovery.look().await;
         tokio::select! {
-            () = tokio::time::sleep(recovery.verbs.settings.recovery_interval) => {}
+            () = tokio::time::sleep(recovery.context.settings.recovery_interval) => {}
             () = recovery.stop.cancelled() => {}
         }
     }
@@ -47,33 +50,13 @@ pub async fn run(verbs: Arc<Verbs>, stop: CancellationToken) {
 }
 
 struct Recovery {
-    verbs: Arc<Verbs>,
+    context: Arc<Context>,
     stop: CancellationToken,
     suspects: Suspects,
     audit: Audit,
     /// What has been begun. A job waits for the lane of its container, and one that waits long must not keep the others.
     running: BTreeMap<Job, JoinHandle<()>>,
-    told: Told,
-}
-
-/// What the log has been told. Looks are many, and what they find stays for long: only news is told.
-#[derive(Debug, Default)]
-struct Told {
-    before: BTreeSet<String>,
-    now: BTreeSet<String>,
-}
-
-impl Told {
-    /// Whether the look before did not find this.
-    fn is_news(&mut self, text: String) -> bool {
-        let news = !self.before.contains(&text);
-        self.now.insert(text) && news
-    }
-
-    /// The look is over.
-    fn turn(&mut self) {
-        self.before = std::mem::take(&mut self.now);
-    }
+    logged: ChangeFilter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,7 +80,7 @@ struct Seen {
 impl Recovery {
     async fn look(&mut self) {
         self.running.retain(|_, job| !job.is_finished());
-        let (ledger, boot) = (self.verbs.ledger.clone(), self.verbs.boot_id.clone());
+        let (ledger, boot) = (self.context.ledger.clone(), self.context.boot_id.clone());
         let seen = tokio::task::spawn_blocking(move || see(&ledger, &boot)).await;
         match seen.unwrap_or_else(|panic| {
             Err(CniError::new(
@@ -106,24 +89,24 @@ impl Recovery {
             ))
         }) {
             Ok(seen) => self.act(seen),
-            Err(error) if self.told.is_news(error.to_string()) => {
+            Err(error) if self.logged.is_new(error.to_string()) => {
                 tracing::error!(%error, "recovery cannot look for leftovers");
             }
             Err(_) => {}
         }
-        self.told.turn();
+        self.logged.end_round();
     }
 
     fn act(&mut self, seen: Seen) {
         for error in seen.closed {
-            if self.told.is_news(error.to_string()) {
+            if self.logged.is_new(error.to_string()) {
                 tracing::error!(%error, "recovery leaves a record alone that cannot be read");
             }
         }
         for key in seen.illegible {
-            let verbs = self.verbs.clone();
+            let context = self.context.clone();
             self.begin(Job::Record(key.clone()), async move {
-                verbs.clear_illegible(&key.0, &key.1).await
+                context.clear_illegible(&key.0, &key.1).await;
             });
         }
         self.tell_failures(&seen.records);
@@ -142,19 +125,19 @@ impl Recovery {
                 record.planned.container_id.clone(),
                 record.planned.ifname.clone(),
             );
-            let dead = dead.contains(&key).then_some(Reason::Dead);
+            let dead = dead.contains(&key).then_some(CleanupReason::Dead);
             if let Some(reason) = asked_for(&record).or(dead) {
                 if is_due(
                     &record.del_failures,
-                    self.verbs.settings.recovery_interval,
+                    self.context.settings.recovery_interval,
                     unix_ms(),
                 ) {
                     leftovers.push((key, Leftover::new(&record, reason)));
                 }
             } else if !record.status_written {
-                let verbs = self.verbs.clone();
+                let context = self.context.clone();
                 self.begin(Job::Record(key.clone()), async move {
-                    verbs.resume_status(&key.0, &key.1).await
+                    context.resume_status(&key.0, &key.1).await;
                 });
             }
         }
@@ -167,25 +150,25 @@ impl Recovery {
         if records + dels == 0 {
             return;
         }
-        let host = match self.verbs.hosts.for_cleanup() {
+        let host = match self.context.hosts.for_cleanup() {
             Ok(host) => host,
             Err(error) => {
-                if self.told.is_news(error.to_string()) {
+                if self.logged.is_new(error.to_string()) {
                     tracing::warn!(records, spooled = dels, %error, "recovery: plugins cannot be run yet");
                 }
                 return;
             }
         };
         for spooled in spooled {
-            let (verbs, host) = (self.verbs.clone(), host.clone());
+            let (context, host) = (self.context.clone(), host.clone());
             self.begin(Job::Spooled(spooled.path().to_owned()), async move {
-                verbs.replay(spooled, host).await
+                context.replay(spooled, host).await;
             });
         }
         for (key, leftover) in leftovers {
-            let (verbs, host, stop) = (self.verbs.clone(), host.clone(), self.stop.clone());
+            let (context, host, stop) = (self.context.clone(), host.clone(), self.stop.clone());
             self.begin(Job::Record(key), async move {
-                verbs.recover(leftover, host, &stop).await
+                context.recover(leftover, host, &stop).await;
             });
         }
     }
@@ -194,7 +177,7 @@ impl Recovery {
     /// changes.
     fn tell_failures(&mut self, records: &[Record]) {
         for (cause, records) in by_cause(records) {
-            if self.told.is_news(format!("{records} {cause}")) {
+            if self.logged.is_new(format!("{records} {cause}")) {
                 tracing::warn!(
                     records,
                     "recovery: not yet: {cause}; `plexusd ledger list` shows which"
@@ -205,26 +188,26 @@ impl Recovery {
 
     /// Whether the API server says that the pod of a record is no more. A pod that the manifests lack may well be.
     fn pod_deleted(&self, record: &Record) -> bool {
-        self.verbs.live.is_some() && self.verbs.store.lacks_pod(&record.planned.pod)
+        self.context.live.is_some() && self.context.store.lacks_pod(&record.planned.pod)
     }
 
     /// Looks for pods that run without their networks.
     fn audit(&mut self, records: &[Record]) {
-        let verbs = self.verbs.clone();
+        let context = self.context.clone();
         // Without an API server nobody says which pods run, and before the first list nobody knows them.
-        if verbs.live.is_none() || !verbs.store.synced() {
+        if context.live.is_none() || !context.store.synced() {
             return;
         }
         let (due, unmet) = self.audit.look(
-            &verbs.store.pods(),
+            &context.store.pods(),
             records,
-            verbs.settings.gone_gap,
+            context.settings.gone_gap,
             Instant::now(),
         );
-        verbs.metrics.networks_missing(unmet);
+        context.metrics.networks_missing(unmet);
         if !due.is_empty() {
             let audit = self.audit.clone();
-            self.begin(Job::Audit, audit.ask(verbs, due));
+            self.begin(Job::Audit, audit.ask(context, due));
         }
     }
 
@@ -236,7 +219,7 @@ impl Recovery {
     ) -> BTreeSet<Key> {
         // Without sight of the namespaces, all of them count as living: only proof tears anything down (decision 23).
         let living = living.unwrap_or_else(|error| {
-            if self.told.is_news(error.to_string()) {
+            if self.logged.is_new(error.to_string()) {
                 tracing::error!(%error, "recovery cannot tell which sandboxes are gone");
             }
             sandboxes
@@ -244,23 +227,23 @@ impl Recovery {
                 .filter_map(|sandbox| sandbox.netns)
                 .collect()
         });
-        let gap = self.verbs.settings.gone_gap;
+        let gap = self.context.settings.gone_gap;
         let judgement = judge(
             sandboxes,
-            &self.verbs.boot_id,
+            &self.context.boot_id,
             &living,
             &self.suspects,
             Instant::now(),
             gap,
         );
-        self.verbs.metrics.disbelieved(
+        self.context.metrics.disbelieved(
             judgement
                 .disbelieved
                 .map_or(0, |disbelieved| disbelieved.gone),
         );
         if let Some(disbelieved) = judgement
             .disbelieved
-            .filter(|it| self.told.is_news(it.to_string()))
+            .filter(|it| self.logged.is_new(it.to_string()))
         {
             tracing::error!("recovery: {disbelieved}");
         }
@@ -303,13 +286,13 @@ fn see(ledger: &Ledger, boot: &str) -> Result<Seen, CniError> {
 }
 
 /// Why a record is to go whatever became of its sandbox.
-fn asked_for(record: &Record) -> Option<Reason> {
+fn asked_for(record: &Record) -> Option<CleanupReason> {
     if record.del_failures.count > 0 {
-        Some(Reason::Failed)
+        Some(CleanupReason::Failed)
     } else if record.deleting {
-        Some(Reason::Begun)
+        Some(CleanupReason::Begun)
     } else {
-        (!record.completed).then_some(Reason::Unfinished)
+        (!record.completed).then_some(CleanupReason::Unfinished)
     }
 }
 
@@ -333,9 +316,7 @@ fn is_due(failures: &DelFailures, first: Duration, now_unix_ms: u64) -> bool {
     let Some(doublings) = failures.count.checked_sub(1) else {
         return true;
     };
-    let pause = first
-        .saturating_mul(1 << doublings.min(20))
-        .min(LONGEST_PAUSE);
+    let pause = doubled(first, doublings, LONGEST_PAUSE);
     now_unix_ms
         .checked_sub(failures.last_unix_ms)
         .is_none_or(|since| Duration::from_millis(since) >= pause)

@@ -1,7 +1,7 @@
 //! What the world is told of an attachment: the network-status annotation, and events.
 
-pub mod events;
-pub mod status;
+pub(crate) mod events;
+pub(crate) mod status;
 mod writer;
 
 use std::path::PathBuf;
@@ -15,17 +15,17 @@ use tokio::sync::Mutex;
 
 use crate::cluster::kube::Connection;
 use crate::cluster::{Store, manifests};
-use crate::plan::{Attachment, PodRef};
-use events::{Event, Events, Reason, Subject};
+use crate::model::{Attachment, PodRef};
+use events::{Event, EventReason, Events, Subject};
 use writer::Writer;
-pub use writer::{NotYet, Write};
+pub(crate) use writer::{NotYet, Write};
 
 /// All annotations of a pod may have this many bytes together; a larger value would be refused (K-097).
 const LARGEST: usize = 256 << 10;
 
 /// Tells about pods, beside their manifests or in their cluster.
 #[derive(Debug)]
-pub struct Reporter {
+pub(crate) struct Reporter {
     form: Form,
     events: Events,
 }
@@ -39,18 +39,18 @@ enum Form {
 
 /// Whose status it is: the sandbox of a pod. A pod has one at a time, and a new one when the old one has failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sandbox {
+pub(crate) struct SandboxRef {
     /// The pod.
-    pub pod: PodRef,
+    pub(crate) pod: PodRef,
     /// `CNI_CONTAINERID`.
-    pub container_id: String,
+    pub(crate) container_id: String,
     /// `CNI_IFNAME`.
-    pub ifname: String,
+    pub(crate) ifname: String,
 }
 
 impl Reporter {
     /// For the pods in the directory `manifests`: their status goes beside them, and events go to the log.
-    pub fn beside(manifests: PathBuf) -> Self {
+    pub(crate) fn beside(manifests: PathBuf) -> Self {
         Self {
             form: Form::Manifests(manifests, Mutex::default()),
             events: Events::logged(),
@@ -61,7 +61,7 @@ impl Reporter {
     ///
     /// The status of pods and the events have connections of their own: events never delay a status. `dropped` counts
     /// the events that are given up.
-    pub fn in_cluster(
+    pub(crate) fn in_cluster(
         connection: Arc<Connection>,
         node: &str,
         store: Store,
@@ -79,9 +79,9 @@ impl Reporter {
     ///
     /// There is nothing to write unless `is_newest` says of the sandbox that it is its pod's newest: asked when a newer
     /// one can only come with its own write after this one.
-    pub async fn network_status(
+    pub(crate) async fn network_status(
         &self,
-        sandbox: Sandbox,
+        sandbox: SandboxRef,
         attachments: &[Attachment],
         results: &[PluginResult],
         patience: Duration,
@@ -107,9 +107,9 @@ impl Reporter {
 
     /// The same for a sandbox that has waited for it since before this process began; none where its pod is being
     /// written to already.
-    pub async fn resume_network_status(
+    pub(crate) async fn resume_network_status(
         &self,
-        sandbox: Sandbox,
+        sandbox: SandboxRef,
         attachments: &[Attachment],
         results: &[PluginResult],
         patience: Duration,
@@ -127,16 +127,16 @@ impl Reporter {
     }
 
     /// Whether a write is overdue: another one is likely to take as long (decision 19).
-    pub fn is_overdue(&self) -> bool {
+    pub(crate) fn is_overdue(&self) -> bool {
         matches!(&self.form, Form::Cluster(writer) if writer.is_overdue())
     }
 
     /// A sandbox is being detached: gives up what is still to be written for it, and removes what stands beside the
     /// manifest of its pod where that is of this sandbox: the pod may have a newer one. `results` lacks what is not
     /// known; whether its status was `written` decides then.
-    pub async fn withdraw(
+    pub(crate) async fn withdraw(
         &self,
-        sandbox: Sandbox,
+        sandbox: SandboxRef,
         attachments: &[Attachment],
         results: &[PluginResult],
         written: bool,
@@ -158,7 +158,7 @@ impl Reporter {
     }
 
     /// Tells of something that happened to a pod. Never waits.
-    pub fn event(&self, pod: &PodRef, reason: Reason, message: impl Into<String>) {
+    pub(crate) fn event(&self, pod: &PodRef, reason: EventReason, message: impl Into<String>) {
         self.events.emit(Event {
             subject: Subject::Pod(pod.clone()),
             reason,
@@ -167,7 +167,7 @@ impl Reporter {
     }
 
     /// Tells of something that happened to the node. Never waits.
-    pub fn node_event(&self, reason: Reason, message: impl Into<String>) {
+    pub(crate) fn node_event(&self, reason: EventReason, message: impl Into<String>) {
         self.events.emit(Event {
             subject: Subject::Node,
             reason,
@@ -176,18 +176,23 @@ impl Reporter {
     }
 
     /// Tells which addresses each attachment has got.
-    pub fn attached(&self, pod: &PodRef, attachments: &[Attachment], results: &[PluginResult]) {
+    pub(crate) fn attached(
+        &self,
+        pod: &PodRef,
+        attachments: &[Attachment],
+        results: &[PluginResult],
+    ) {
         for (attachment, result) in attachments.iter().zip(results) {
             self.event(
                 pod,
-                Reason::AddedInterface,
+                EventReason::AddedInterface,
                 events::added_interface(attachment, result.result()),
             );
         }
     }
 
     /// How many events were given up: the API server was away, or there were too many.
-    pub fn events_dropped(&self) -> u64 {
+    pub(crate) fn events_dropped(&self) -> u64 {
         self.events.dropped()
     }
 
@@ -198,7 +203,7 @@ impl Reporter {
                 "network-status is not written: it would have {size} bytes, and the annotations of a pod may have \
                  {LARGEST}; select fewer networks"
             );
-            self.event(pod, Reason::NetworkStatusRefused, message);
+            self.event(pod, EventReason::NetworkStatusRefused, message);
             Write::finished(Ok(()))
         })
     }

@@ -7,8 +7,8 @@ mod listener;
 mod metrics;
 mod successor;
 
-pub use client::{Reply, get, post};
-pub use handlers::{ABANDON, Shared, metrics_router, router};
-pub use listener::{Ended, Listener};
-pub use metrics::MetricsListener;
-pub use successor::outlive;
+pub(crate) use client::{Reply, get, post};
+pub(crate) use handlers::{ABANDON, Shared, metrics_router, router};
+pub(crate) use listener::{Ended, Listener};
+pub(crate) use metrics::MetricsListener;
+pub(crate) use successor::outlive;

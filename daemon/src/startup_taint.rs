@@ -11,15 +11,16 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::kube::{Backoff, Connection, Live, Trouble, Writes};
-use crate::verbs::Verbs;
+use crate::backoff::Backoff;
+use crate::cluster::kube::{Connection, Live, Trouble, Writes};
+use crate::context::Context;
 
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Takes the taint off the node.
 #[derive(Debug)]
-pub struct StartupTaint {
+pub(crate) struct StartupTaint {
     key: String,
     node: String,
     reads: Live,
@@ -61,7 +62,7 @@ impl From<Trouble> for NotYet {
 
 impl StartupTaint {
     /// All taints with this key, on this node of the cluster of `connection`.
-    pub fn new(key: String, node: &str, connection: Arc<Connection>) -> Self {
+    pub(crate) fn new(key: String, node: &str, connection: Arc<Connection>) -> Self {
         let (reads, writes) = (Live::new(connection.clone()), Writes::new(connection));
         Self {
             key,
@@ -72,20 +73,21 @@ impl StartupTaint {
     }
 
     /// Takes it off as soon as Plexus works, and tries until it is gone or `stop`.
-    pub async fn remove(self: Arc<Self>, verbs: Arc<Verbs>, stop: CancellationToken) {
-        verbs.metrics.startup_taint(true);
-        stop.run_until_cancelled(self.try_until_gone(&verbs)).await;
+    pub(crate) async fn remove(self: Arc<Self>, context: Arc<Context>, stop: CancellationToken) {
+        context.metrics.startup_taint(true);
+        stop.run_until_cancelled(self.try_until_gone(&context))
+            .await;
     }
 
-    async fn try_until_gone(&self, verbs: &Verbs) {
+    async fn try_until_gone(&self, context: &Context) {
         let Self { key, node, .. } = self;
         let mut backoff = Backoff::up_to(LONGEST_PAUSE);
         let mut told = String::new();
         loop {
-            verbs.ready().await;
-            let not_yet = match self.try_once(verbs).await {
+            context.ready().await;
+            let not_yet = match self.try_once(context).await {
                 Ok(was_there) => {
-                    verbs.metrics.startup_taint(false);
+                    context.metrics.startup_taint(false);
                     if was_there {
                         tracing::info!(
                             node,
@@ -118,12 +120,12 @@ impl StartupTaint {
     }
 
     /// Whether the taint was there. It is not any more.
-    async fn try_once(&self, verbs: &Verbs) -> Result<bool, NotYet> {
+    async fn try_once(&self, context: &Context) -> Result<bool, NotYet> {
         let taints = self.reads.taints(&self.node).await?.ok_or(NotYet::NoNode)?;
         let Some(patch) = removal(&taints, &self.key) else {
             return Ok(false);
         };
-        verbs.round_trip().await?;
+        context.round_trip().await?;
         let request = Request::patch(format!("/api/v1/nodes/{}?fieldManager=plexusd", self.node))
             .header(CONTENT_TYPE, "application/json-patch+json")
             .body(patch.to_string().into_bytes())

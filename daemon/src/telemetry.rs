@@ -3,12 +3,14 @@
 //! `metrics` is the only file that knows the metrics library, `logs` the only one that knows how logs are written.
 
 mod api;
-mod call;
+mod call_span;
+mod change_filter;
 mod log_file;
 mod logs;
 mod metrics;
 
-pub use api::{ApiLayer, ApiService};
-pub use call::Call;
-pub use logs::Logs;
-pub use metrics::{CacheReading, LedgerReading, Metrics, SlotsReading};
+pub(crate) use api::ApiLayer;
+pub(crate) use call_span::CallSpan;
+pub(crate) use change_filter::ChangeFilter;
+pub(crate) use logs::Logs;
+pub(crate) use metrics::{CacheReading, LedgerReading, Metrics, PermitsReading};

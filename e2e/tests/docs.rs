@@ -10,9 +10,9 @@ use plexus_api::cni::{Code, Defaults, NetworkConfig, Version};
 use plexus_api::selection::{self, DEFAULT_NETWORK, NETWORKS};
 use plexus_api::status::{NetworkStatus, render};
 use plexus_api::wire;
+use plexusd::EventReason;
 use plexusd::cli::Cli;
 use plexusd::config::{Fields, Settings};
-use plexusd::report::events::Reason;
 use serde_json::{Map, Value};
 
 /// Where paths that the documents name may begin.
@@ -85,7 +85,7 @@ impl Document {
                     open = Some(Fence {
                         info: info.to_owned(),
                         body: String::new(),
-                    })
+                    });
                 }
                 (None, Some(mut fence)) => {
                     fence.body.push_str(line);
@@ -223,7 +223,7 @@ fn every_error_code_is_explained() {
 #[test]
 fn every_event_is_explained() {
     let told = Document::read("docs/troubleshooting.md").keys("Events");
-    let known: BTreeSet<_> = Reason::ALL
+    let known: BTreeSet<_> = EventReason::ALL
         .iter()
         .map(|reason| reason.name().to_owned())
         .collect();
@@ -514,7 +514,7 @@ fn what_is_typed_exists() {
             let variables = words.iter().take_while(|word| word.contains('=')).count();
             match words.get(variables..).unwrap_or_default() {
                 ["make", target, ..] => {
-                    assert!(targets.contains(target), "{place}: no such target")
+                    assert!(targets.contains(target), "{place}: no such target");
                 }
                 ["plexusd", first, ..] if first.starts_with(|c: char| c.is_ascii_lowercase()) => {
                     let line = words[variables..]

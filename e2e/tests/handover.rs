@@ -318,7 +318,7 @@ fn a_socket_that_is_removed_is_made_again() {
         |socket| fs::rename(socket, socket.with_extension("moved")).expect("it is there"),
         |socket| {
             fs::rename(socket.parent().expect("a directory"), "/run/elsewhere")
-                .expect("it is there")
+                .expect("it is there");
         },
     ];
     for (turn, remove) in removals.into_iter().enumerate() {
@@ -405,7 +405,7 @@ fn a_stopped_daemon_that_holds_the_ledger_is_named() {
             Pid::from_raw(i32::try_from(pid).expect("a process ID")),
             signal,
         )
-        .expect("it is there")
+        .expect("it is there");
     };
     signal(Signal::SIGSTOP);
     let mut new = stage.successor();

@@ -4,7 +4,6 @@
 //! A daemon without work makes no request but its two watches. The pods are those of this node, without spec and
 //! status, and only what is used of an object is kept; so neither memory nor requests grow with the cluster.
 
-mod backoff;
 mod client;
 mod connection;
 mod follow;
@@ -17,16 +16,15 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use super::store::{Definition, Store};
-use crate::plan::Pod;
-pub use backoff::Backoff;
-pub use connection::{Connection, ConnectionError};
+use crate::model::Pod;
+pub(crate) use connection::Connection;
 use follow::Follower;
-pub use live::{Live, Running, is_name};
-pub use trouble::Trouble;
-pub use writes::Writes;
+pub(crate) use live::{Live, Running, is_name};
+pub(crate) use trouble::Trouble;
+pub(crate) use writes::Writes;
 
 /// Feeds `store` with the pods of `node` and all definitions, for as long as it is polled.
-pub async fn feed(connection: Arc<Connection>, node: &str, store: Store) -> Infallible {
+pub(crate) async fn feed(connection: Arc<Connection>, node: &str, store: Store) -> Infallible {
     let this_node = format!("spec.nodeName={node}");
     let pods = Follower::<Pod>::new(connection.clone(), Some(this_node), store.clone());
     let definitions = Follower::<Definition>::new(connection, None, store);

@@ -16,14 +16,14 @@ use serde::Deserialize;
 use tracing::error;
 
 use super::{Definition, RESOURCE_NAME, Store};
-use crate::plan::Pod;
-use crate::watched::with_limit;
+use crate::dir_watcher::with_limit;
+use crate::model::Pod;
 
 const STATUS_SUFFIX: &str = ".network-status.json";
 
 /// A watched directory of manifests that feeds a store.
 #[derive(Debug)]
-pub struct Manifests {
+pub(crate) struct Manifests {
     dir: PathBuf,
     store: Store,
     events: EventStream<Vec<u8>>,
@@ -43,7 +43,7 @@ impl Manifests {
     ///
     /// # Errors
     /// The directory cannot be watched or listed; the error names it.
-    pub fn open(dir: &Path, store: Store) -> io::Result<Self> {
+    pub(crate) fn open(dir: &Path, store: Store) -> io::Result<Self> {
         let wrong = |error: io::Error| {
             let error = with_limit(error);
             io::Error::new(
@@ -62,7 +62,7 @@ impl Manifests {
             | WatchMask::DELETE_SELF
             | WatchMask::MOVE_SELF
             | WatchMask::ONLYDIR;
-        // Watched before it is read, so that no change falls in between.
+        // DirWatcher before it is read, so that no change falls in between.
         inotify.watches().add(dir, mask).map_err(wrong)?;
         let events = inotify.into_event_stream(vec![0; 4096]).map_err(wrong)?;
         let mut manifests = Self {
@@ -77,13 +77,13 @@ impl Manifests {
     }
 
     /// The directory.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// Follows the directory for as long as it is there, and returns why it cannot any more. The store keeps what it
     /// has. A file that is broken, or written only in part, keeps its last good content.
-    pub async fn run(mut self) -> io::Error {
+    pub(crate) async fn run(mut self) -> io::Error {
         let gone =
             |dir: &Path| io::Error::other(format!("manifests directory {} is gone", dir.display()));
         while let Some(event) = self.events.next().await {
@@ -96,7 +96,7 @@ impl Manifests {
                 Ok(true) => self.publish(),
                 Ok(false) => {}
                 Err(error) => {
-                    error!(directory = %self.dir.display(), "manifests cannot be listed: {error}")
+                    error!(directory = %self.dir.display(), "manifests cannot be listed: {error}");
                 }
             }
         }
@@ -302,7 +302,12 @@ const DEFINITION: (&str, &str) = ("k8s.cni.cncf.io/v1", "NetworkAttachmentDefini
 ///
 /// # Errors
 /// It could not be written, or a name cannot be part of a file name.
-pub fn write_status(dir: &Path, pod_namespace: &str, pod_name: &str, text: &str) -> io::Result<()> {
+pub(crate) fn write_status(
+    dir: &Path,
+    pod_namespace: &str,
+    pod_name: &str,
+    text: &str,
+) -> io::Result<()> {
     static WRITES: AtomicU64 = AtomicU64::new(0);
     let path = status_path(dir, pod_namespace, pod_name)?;
     // Two writers for one pod must not share it.
@@ -322,7 +327,7 @@ pub fn write_status(dir: &Path, pod_namespace: &str, pod_name: &str, text: &str)
 ///
 /// # Errors
 /// It is there and could not be removed, or a name cannot be part of a file name.
-pub fn remove_status(
+pub(crate) fn remove_status(
     dir: &Path,
     pod_namespace: &str,
     pod_name: &str,

@@ -28,7 +28,7 @@ const TOUCH: Duration = Duration::from_mins(1);
 
 /// The snapshot of a store's definitions.
 #[derive(Debug, Clone)]
-pub struct Snapshots {
+pub(crate) struct DefinitionSnapshot {
     path: PathBuf,
     max_age: Option<Duration>,
     store: Store,
@@ -46,9 +46,9 @@ struct ContentRef<'a> {
     definitions: Vec<&'a Definition>,
 }
 
-impl Snapshots {
+impl DefinitionSnapshot {
     /// The snapshot in `state_dir` of the definitions in `store`; one older than `max_age` is not used.
-    pub fn new(state_dir: &Path, max_age: Option<Duration>, store: Store) -> Self {
+    pub(crate) fn new(state_dir: &Path, max_age: Option<Duration>, store: Store) -> Self {
         Self {
             path: state_dir.join(FILE),
             max_age,
@@ -57,14 +57,14 @@ impl Snapshots {
     }
 
     /// Fills the store from the file if the API server does not.
-    pub async fn stand_in(&self) {
+    pub(crate) async fn stand_in(&self) {
         if !self.store.wait_definitions(Instant::now() + PATIENCE).await {
             self.load().await;
         }
     }
 
     /// Keeps the file as the store is, until `stop`. One process at a time may do so.
-    pub async fn keep(&self, stop: CancellationToken) {
+    pub(crate) async fn keep(&self, stop: CancellationToken) {
         let mut written: Option<DefinitionsState> = None;
         loop {
             let Some((state, same)) = stop.run_until_cancelled(self.next_state(written)).await

@@ -9,28 +9,28 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::plan::{Pod, PodRef};
+use crate::model::{Pod, PodRef};
 use crate::telemetry::CacheReading;
 
 /// A network-attachment-definition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Definition {
+pub(crate) struct Definition {
     /// Its namespace.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// `spec.config`; the specification makes both optional (K-002).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config: Option<String>,
+    pub(crate) config: Option<String>,
     /// The device plugin's resource that its annotation `k8s.v1.cni.cncf.io/resourceName` names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource_name: Option<String>,
+    pub(crate) resource_name: Option<String>,
 }
 
 /// The store. Clones are the same store; a read holds its lock for one look-up.
 #[derive(Debug, Clone, Default)]
-pub struct Store(watch::Sender<Tables>);
+pub(crate) struct Store(watch::Sender<Tables>);
 
 /// All that the store holds.
 #[derive(Debug, Default)]
@@ -66,11 +66,11 @@ impl<T> Default for Table<T> {
 
 /// News of a [`Store`].
 #[derive(Debug)]
-pub struct Changes(watch::Receiver<Tables>);
+pub(crate) struct Changes(watch::Receiver<Tables>);
 
 impl Changes {
     /// Waits for a change; one may stand for several. Never ends once the store is gone.
-    pub async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -116,14 +116,14 @@ impl Object for Definition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DefinitionsState {
     /// Grows with each change.
-    pub revision: u64,
+    pub(crate) revision: u64,
     /// When their source last said that this is how they are.
-    pub confirmed: SystemTime,
+    pub(crate) confirmed: SystemTime,
 }
 
 impl Store {
     /// The pod, if it is known.
-    pub fn pod(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
+    pub(crate) fn pod(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
         self.0
             .borrow()
             .pods
@@ -133,7 +133,7 @@ impl Store {
     }
 
     /// Whether the source has said which pods there are, and this one is not among them.
-    pub fn lacks_pod(&self, pod: &PodRef) -> bool {
+    pub(crate) fn lacks_pod(&self, pod: &PodRef) -> bool {
         let tables = self.0.borrow();
         let known = tables.pods.objects.get(&key(&pod.namespace, &pod.name));
         // A static pod is known as its mirror, which has another UID.
@@ -142,12 +142,12 @@ impl Store {
     }
 
     /// All pods, in no order.
-    pub fn pods(&self) -> Vec<Arc<Pod>> {
+    pub(crate) fn pods(&self) -> Vec<Arc<Pod>> {
         self.0.borrow().pods.objects.values().cloned().collect()
     }
 
     /// The definition, if it is known.
-    pub fn definition(&self, namespace: &str, name: &str) -> Option<Arc<Definition>> {
+    pub(crate) fn definition(&self, namespace: &str, name: &str) -> Option<Arc<Definition>> {
         self.0
             .borrow()
             .definitions
@@ -168,7 +168,7 @@ impl Store {
     }
 
     /// The pod, as soon as one is known that `accept` takes; none at `deadline`. A deadline in the past only looks.
-    pub async fn wait_pod(
+    pub(crate) async fn wait_pod(
         &self,
         namespace: &str,
         name: &str,
@@ -188,7 +188,7 @@ impl Store {
     }
 
     /// The definition, as soon as it is known; none at `deadline`. A deadline in the past only looks.
-    pub async fn wait_definition(
+    pub(crate) async fn wait_definition(
         &self,
         namespace: &str,
         name: &str,
@@ -202,19 +202,19 @@ impl Store {
     }
 
     /// Whether ADD can be served from it: both kinds are known, or the definitions are from a snapshot (decision 17).
-    pub fn synced(&self) -> bool {
+    pub(crate) fn synced(&self) -> bool {
         self.0.borrow().synced()
     }
 
     /// Waits until [`Store::synced`]; whether it is so at `deadline`.
-    pub async fn wait_synced(&self, deadline: Instant) -> bool {
+    pub(crate) async fn wait_synced(&self, deadline: Instant) -> bool {
         self.wait(deadline, |tables| tables.synced().then_some(()))
             .await
             .is_some()
     }
 
     /// What the store is now, for the metrics.
-    pub fn reading(&self) -> CacheReading {
+    pub(crate) fn reading(&self) -> CacheReading {
         let tables = self.0.borrow();
         let age = |time: Option<SystemTime>| time.map(|time| time.elapsed().unwrap_or_default());
         CacheReading {
@@ -228,24 +228,25 @@ impl Store {
     }
 
     /// Waits until the definitions are known, be it from a snapshot; whether they are at `deadline`.
-    pub async fn wait_definitions(&self, deadline: Instant) -> bool {
+    pub(crate) async fn wait_definitions(&self, deadline: Instant) -> bool {
         self.wait(deadline, |tables| tables.definitions_known().then_some(()))
             .await
             .is_some()
     }
 
+    #[cfg(test)]
     /// From when the definitions are, while they come from a snapshot.
-    pub fn snapshot(&self) -> Option<SystemTime> {
+    pub(crate) fn snapshot(&self) -> Option<SystemTime> {
         self.0.borrow().snapshot
     }
 
     /// Tells of changes from here on.
-    pub fn changes(&self) -> Changes {
+    pub(crate) fn changes(&self) -> Changes {
         Changes(self.0.subscribe())
     }
 
     /// Replaces all that is known; of two with one name the last counts. The store has synced from here on.
-    pub fn replace(&self, pods: Vec<Pod>, definitions: Vec<Definition>) {
+    pub(crate) fn replace(&self, pods: Vec<Pod>, definitions: Vec<Definition>) {
         self.0.send_modify(|tables| {
             tables.pods.replace(pods);
             tables.definitions.replace(definitions);

@@ -7,17 +7,17 @@ use tokio::time::Instant;
 
 use super::exec::Exec;
 use super::request::{Payload, environment, stdin};
-use super::{AddError, Call, Delegates, ValidAttachment, answer, lookup};
-use crate::plan::Attachment;
+use super::{AddError, Delegates, PluginCall, ValidAttachment, answer, lookup};
+use crate::model::Attachment;
 
 impl Delegates {
     /// The programs of a network's plugins, in order. Runs none of them.
     ///
     /// # Errors
     /// [`Code::PluginMissing`] for the first that is not there or may not be executed.
-    pub async fn find(
+    pub(crate) async fn find(
         &self,
-        call: &Call,
+        call: &PluginCall,
         network: &NetworkConfig,
     ) -> Result<Vec<PathBuf>, CniError> {
         find(
@@ -33,9 +33,9 @@ impl Delegates {
     ///
     /// # Errors
     /// The first plugin's that fails. What has run is for the caller to undo.
-    pub async fn add(
+    pub(crate) async fn add(
         &self,
-        call: &Call,
+        call: &PluginCall,
         attachment: &Attachment,
     ) -> Result<PluginResult, AddError> {
         let network = &attachment.config;
@@ -72,9 +72,9 @@ impl Delegates {
     ///
     /// # Errors
     /// That error.
-    pub async fn del(
+    pub(crate) async fn del(
         &self,
-        call: &Call,
+        call: &PluginCall,
         attachment: &Attachment,
         previous: Option<&PluginResult>,
     ) -> Result<(), CniError> {
@@ -107,9 +107,9 @@ impl Delegates {
     ///
     /// # Errors
     /// That error, or [`Code::IncompatibleVersion`] where the result cannot be had in the network's version.
-    pub async fn check(
+    pub(crate) async fn check(
         &self,
-        call: &Call,
+        call: &PluginCall,
         attachment: &Attachment,
         previous: &PluginResult,
     ) -> Result<(), CniError> {
@@ -139,7 +139,11 @@ impl Delegates {
     ///
     /// # Errors
     /// That error.
-    pub async fn status(&self, call: &Call, network: &NetworkConfig) -> Result<(), CniError> {
+    pub(crate) async fn status(
+        &self,
+        call: &PluginCall,
+        network: &NetworkConfig,
+    ) -> Result<(), CniError> {
         if network.cni_version < Version::V1_1_0 {
             return Ok(());
         }
@@ -161,9 +165,9 @@ impl Delegates {
     ///
     /// # Errors
     /// Those of all plugins that failed, in order.
-    pub async fn gc(
+    pub(crate) async fn gc(
         &self,
-        call: &Call,
+        call: &PluginCall,
         network: &NetworkConfig,
         valid: &[ValidAttachment],
     ) -> Result<(), Vec<CniError>> {
@@ -255,19 +259,19 @@ impl Delegates {
         outcome
     }
 
-    fn dirs(&self, call: &Call) -> Vec<PathBuf> {
+    fn dirs(&self, call: &PluginCall) -> Vec<PathBuf> {
         lookup::search_path(&self.0.bin_dirs, &call.path)
     }
 }
 
 /// Whether GC calls any plugin of this network.
-pub fn wants_gc(network: &NetworkConfig) -> bool {
+pub(crate) fn wants_gc(network: &NetworkConfig) -> bool {
     !network.disable_gc && network.cni_version >= Version::V1_1_0
 }
 
 /// The programs of these types, one each.
 async fn find(
-    call: &Call,
+    call: &PluginCall,
     kinds: Vec<String>,
     dirs: Vec<PathBuf>,
 ) -> Result<Vec<PathBuf>, CniError> {
@@ -281,7 +285,7 @@ async fn find(
 /// One plugin on one verb.
 #[derive(Debug, Clone, Copy)]
 struct Step<'a> {
-    call: &'a Call,
+    call: &'a PluginCall,
     verb: Verb,
     network: &'a NetworkConfig,
     /// Absent for STATUS and GC.

@@ -13,8 +13,8 @@ use plexus_api::cni::{
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Call, ValidAttachment};
-use crate::plan::Attachment;
+use super::{PluginCall, ValidAttachment};
+use crate::model::Attachment;
 
 /// Where plugins find `iptables`, `nft` and the like when the caller does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -106,7 +106,7 @@ fn is_reserved(key: &str) -> bool {
 /// The environment for `plugin`: what the caller had, and the `CNI_*` variables. `attachment` is absent
 /// for STATUS and GC, which belong to no container.
 pub(super) fn environment(
-    call: &Call,
+    call: &PluginCall,
     verb: Verb,
     attachment: Option<&Attachment>,
     plugin: &PluginConfig,

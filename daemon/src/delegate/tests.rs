@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::host::Place;
-use crate::plan::Attachment;
+use crate::model::Attachment;
 
 /// What every script starts with: it logs the call and keeps its stdin. `$dir` is its directory, `$me` its name.
 const PRELUDE: &str = "#!/bin/sh\ndir=${0%/*}; me=${0##*/}\necho \"$CNI_COMMAND $me\" >> $dir/log\ncat > $dir/$me.$CNI_COMMAND\n";
@@ -146,8 +146,8 @@ fn attachment(plugins: &[&str]) -> Attachment {
     attach(list("1.0.0", "", plugins))
 }
 
-fn call() -> Call {
-    Call {
+fn call() -> PluginCall {
+    PluginCall {
         host: Host::start(Handle::current(), Place::Own).expect("host"),
         container_id: "c1".to_owned(),
         netns: Some("/run/netns/c1".to_owned()),

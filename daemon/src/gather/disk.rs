@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::samples::is_sample;
 use crate::cluster::Definition;
-use crate::plan::refers_to_us;
+use crate::model::refers_to_us;
 
 const LIST: &[&str] = &["conflist"];
 const SINGLE: &[&str] = &["conf", "json"];
@@ -27,7 +27,11 @@ const ANY: &[&str] = &["conflist", "conf", "json"];
 ///
 /// # Errors
 /// [`Code::UnknownNetwork`] where there is none, else what is wrong with the file.
-pub fn network(source: &str, conf_dir: &Path, version: Version) -> Result<NetworkConfig, CniError> {
+pub(crate) fn network(
+    source: &str,
+    conf_dir: &Path,
+    version: Version,
+) -> Result<NetworkConfig, CniError> {
     let path = Path::new(source);
     if !source.contains('/') {
         by_name(conf_dir, source, version)
@@ -43,7 +47,11 @@ pub fn network(source: &str, conf_dir: &Path, version: Version) -> Result<Networ
 ///
 /// # Errors
 /// [`Code::UnknownNetwork`] where no file has that name; what is wrong with the plugins beside the one that has it.
-pub fn by_name(conf_dir: &Path, name: &str, version: Version) -> Result<NetworkConfig, CniError> {
+pub(crate) fn by_name(
+    conf_dir: &Path,
+    name: &str,
+    version: Version,
+) -> Result<NetworkConfig, CniError> {
     let mut broken = Broken::default();
     for extensions in [LIST, SINGLE] {
         for path in files(conf_dir, extensions).map_err(|error| unreadable(conf_dir, &error))? {
@@ -63,7 +71,7 @@ pub fn by_name(conf_dir: &Path, name: &str, version: Version) -> Result<NetworkC
 ///
 /// # Errors
 /// [`Code::UnknownNetwork`] where there is none.
-pub fn from_directory(dir: &Path, version: Version) -> Result<NetworkConfig, CniError> {
+pub(crate) fn from_directory(dir: &Path, version: Version) -> Result<NetworkConfig, CniError> {
     let first = first_in(dir, None, version)?;
     for error in first.broken {
         warn!("network configuration passed over: {error}");
@@ -74,11 +82,11 @@ pub fn from_directory(dir: &Path, version: Version) -> Result<NetworkConfig, Cni
 /// The file of a directory that counts.
 pub(super) struct First {
     /// Which it is.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// The network in it, or why it cannot be used now.
-    pub read: Result<NetworkConfig, CniError>,
+    pub(crate) read: Result<NetworkConfig, CniError>,
     /// What is wrong with the files that were passed over for it.
-    pub broken: Vec<String>,
+    pub(crate) broken: Vec<String>,
 }
 
 /// The same with its file. The file `kept` is the one even where it cannot be used now.
@@ -131,7 +139,7 @@ pub(super) fn first_in(
 ///
 /// # Errors
 /// [`Code::UnknownNetwork`] where there is no such file, else what is wrong with it.
-pub fn from_file(path: &Path, version: Version) -> Result<NetworkConfig, CniError> {
+pub(crate) fn from_file(path: &Path, version: Version) -> Result<NetworkConfig, CniError> {
     with_siblings(read(path, version)?, path, version)
 }
 
@@ -140,7 +148,7 @@ pub fn from_file(path: &Path, version: Version) -> Result<NetworkConfig, CniErro
 ///
 /// # Errors
 /// Does not name the definition. A configuration that is there and wrong is an error, whatever is on disk (K-004).
-pub fn definition_network(
+pub(crate) fn definition_network(
     definition: &Definition,
     conf_dir: &Path,
     version: Version,

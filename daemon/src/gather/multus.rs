@@ -10,7 +10,7 @@ use plexus_api::cni::{CniArgs, Defaults, NetworkConfig, RawMap, Version, validat
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::plan::Attachment;
+use crate::model::Attachment;
 
 /// The largest file of Multus that is read, in bytes.
 const MAX_FILE: u64 = 8 << 20;
@@ -18,13 +18,13 @@ const MAX_FILE: u64 = 8 << 20;
 /// The attachments of a sandbox in the order of their ADD, each with its result where there is one, and the files that
 /// said so.
 #[derive(Debug, Default)]
-pub struct Remembered {
+pub(crate) struct Remembered {
     /// The attachments.
-    pub attachments: Vec<(Attachment, Option<Box<RawValue>>)>,
+    pub(crate) attachments: Vec<(Attachment, Option<Box<RawValue>>)>,
     /// The path of the sandbox's namespace at ADD; empty where no result has it.
-    pub netns: String,
+    pub(crate) netns: String,
     /// What is to be removed once all of it is deleted.
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// One element of `CNI_DIR/CONTAINER`.
@@ -66,7 +66,7 @@ struct Cached {
 
 /// Reads what Multus has in `cni_dir` of a container whose interface of the runtime is `ifname`; `cni_args` are for
 /// attachments without a result. None where it has nothing, or nothing that can be read. Blocking.
-pub fn remembered(
+pub(crate) fn remembered(
     cni_dir: &Path,
     container_id: &str,
     ifname: &str,

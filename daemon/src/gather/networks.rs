@@ -5,37 +5,37 @@ use std::sync::Arc;
 use plexus_api::cni::{CniError, Code, Defaults, NetworkConfig, Version};
 use plexus_api::selection::Selection;
 
-use super::primary::Primary;
+use super::default_network::DefaultNetwork;
 use super::{Deadlines, disk};
 use crate::cluster::kube::Live;
 use crate::cluster::{Definition, Store};
 use crate::config::Settings;
-use crate::plan::{Network, place};
+use crate::model::{Network, place};
 
 /// What a definition without a version is executed as.
 pub(super) const DEFAULT_VERSION: Version = Version::V1_0_0;
 
 /// Looks networks up. A definition that is not known yet is waited for, and then asked for once.
 pub(super) struct Lookup<'a> {
-    pub store: &'a Store,
-    pub live: Option<&'a Live>,
+    pub(crate) store: &'a Store,
+    pub(crate) live: Option<&'a Live>,
     /// The default network that is followed; without it, it is looked up.
-    pub primary: Option<&'a Primary>,
-    pub settings: &'a Settings,
-    pub deadlines: Deadlines,
+    pub(crate) default_network: Option<&'a DefaultNetwork>,
+    pub(crate) settings: &'a Settings,
+    pub(crate) deadlines: Deadlines,
 }
 
 /// The networks of every pod outside the system namespaces, the default network first, looked up without waiting: for
 /// STATUS and GC.
-pub async fn default_networks(
+pub(crate) async fn default_networks(
     store: &Store,
-    primary: &Primary,
+    default_network: &DefaultNetwork,
     settings: &Settings,
 ) -> Result<Vec<Network>, CniError> {
     let lookup = Lookup {
         store,
         live: None,
-        primary: Some(primary),
+        default_network: Some(default_network),
         settings,
         deadlines: Deadlines::now(),
     };
@@ -49,7 +49,7 @@ pub(super) async fn look_up(store: &Store, settings: &Settings) -> Result<Networ
     let lookup = Lookup {
         store,
         live: None,
-        primary: None,
+        default_network: None,
         settings,
         deadlines: Deadlines::now(),
     };
@@ -58,8 +58,13 @@ pub(super) async fn look_up(store: &Store, settings: &Settings) -> Result<Networ
 
 impl Lookup<'_> {
     /// The default network, and the further ones that stand beside it in a literal list.
-    pub async fn default_networks(&self) -> Result<(Network, Vec<Network>), CniError> {
-        if let Some(followed) = self.primary.map(Primary::for_call).transpose()?.flatten() {
+    pub(super) async fn default_networks(&self) -> Result<(Network, Vec<Network>), CniError> {
+        if let Some(followed) = self
+            .default_network
+            .map(DefaultNetwork::for_call)
+            .transpose()?
+            .flatten()
+        {
             return Ok((followed, Vec::new()));
         }
         if let Some(name) = &self.settings.cluster_network {
@@ -98,7 +103,7 @@ impl Lookup<'_> {
     }
 
     /// The networks of every pod outside the system namespaces (K-068).
-    pub async fn everywhere(&self) -> Result<Vec<Network>, CniError> {
+    pub(super) async fn everywhere(&self) -> Result<Vec<Network>, CniError> {
         let mut networks = Vec::new();
         for name in &self.settings.default_networks {
             networks.push(
@@ -111,7 +116,11 @@ impl Lookup<'_> {
     }
 
     /// The network that an element of the annotation names, for the interface `ifname`.
-    pub async fn selected(&self, selection: &Selection, ifname: &str) -> Result<Network, CniError> {
+    pub(super) async fn selected(
+        &self,
+        selection: &Selection,
+        ifname: &str,
+    ) -> Result<Network, CniError> {
         let (namespace, name) = (&selection.namespace, &selection.name);
         let found = match self.awaited(namespace, name).await {
             Ok(Some(definition)) => self.by_definition(definition).await,

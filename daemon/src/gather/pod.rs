@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use plexus_api::cni::{CniError, Code};
 use plexus_api::selection::POD_ANNOTATIONS;
 
-use super::{Asked, Deadlines};
+use super::{Deadlines, PodRequest};
 use crate::cluster::Store;
 use crate::cluster::kube::Live;
-use crate::plan::{Pod, PodRef};
+use crate::model::{Pod, PodRef};
 
 /// The pod with its annotations: those that came with the call, where the runtime passes them (decision 5: `null` is
 /// a pod without any), else the pod that the cluster knows, waited for until `deadline` and then asked for once.
 pub(super) async fn find(
     store: &Store,
     live: Option<&Live>,
-    asked: &Asked,
+    asked: &PodRequest,
     deadlines: Deadlines,
 ) -> Result<Pod, CniError> {
     let PodRef {

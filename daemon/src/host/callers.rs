@@ -6,9 +6,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Once, Weak};
 
 use plexus_api::cni::{CniError, Code};
 use tokio::runtime::Handle;
@@ -16,6 +15,8 @@ use tokio::runtime::Handle;
 use super::runtime::Runtime;
 use super::{Host, Place, Thread};
 use crate::config::MountNamespace;
+use crate::file_id::FileId;
+use crate::mutex::lock;
 
 /// Stands in for a runtime that has not called yet.
 const INIT: &str = "/proc/1/ns/mnt";
@@ -24,7 +25,7 @@ const FILE: &str = "runtime.json";
 
 /// Finds the host of each call.
 #[derive(Debug, Clone)]
-pub struct Hosts(Arc<Kind>);
+pub(crate) struct Hosts(Arc<Kind>);
 
 #[derive(Debug)]
 enum Kind {
@@ -47,7 +48,7 @@ struct Callers {
 #[derive(Debug, Default)]
 struct Known {
     /// By device and inode. A number is not used again while a thread is in that namespace.
-    threads: BTreeMap<(u64, u64), Weak<Thread>>,
+    threads: BTreeMap<FileId, Weak<Thread>>,
     last: Option<Host>,
     /// The runtime that is in the file.
     written: Option<Runtime>,
@@ -55,7 +56,7 @@ struct Known {
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
-pub struct Caller(Arc<Seen>);
+pub(crate) struct Caller(Arc<Seen>);
 
 #[derive(Debug)]
 enum Seen {
@@ -75,7 +76,7 @@ impl Hosts {
     ///
     /// # Errors
     /// A place that cannot be entered, with what that takes.
-    pub fn open(
+    pub(crate) fn open(
         mount_namespace: &MountNamespace,
         chroot_dir: Option<&Path>,
         state_dir: &Path,
@@ -125,12 +126,12 @@ impl Hosts {
     }
 
     /// Whether plugins see what the daemon sees.
-    pub fn is_own(&self) -> bool {
+    pub(crate) fn is_own(&self) -> bool {
         matches!(self.0.as_ref(), Kind::Same(host) if host.0.is_own)
     }
 
     /// Remembers who has connected; `pid` as the socket has it. The process must still be there.
-    pub fn caller(&self, pid: Option<i32>) -> Caller {
+    pub(crate) fn caller(&self, pid: Option<i32>) -> Caller {
         static HIDDEN: Once = Once::new();
         if pid == Some(0) {
             HIDDEN.call_once(|| tracing::error!("{}", hidden().msg));
@@ -156,7 +157,7 @@ impl Hosts {
     ///
     /// # Errors
     /// [`Code::TryAgain`] where its mount namespace cannot be seen or entered, and no other can take its place.
-    pub fn of(&self, caller: &Caller) -> Result<Host, CniError> {
+    pub(crate) fn of(&self, caller: &Caller) -> Result<Host, CniError> {
         match (self.0.as_ref(), caller.0.as_ref()) {
             (Kind::Same(host), _) => Ok(host.clone()),
             (Kind::Callers(callers), Seen::In(namespace, runtime)) => {
@@ -178,7 +179,7 @@ impl Hosts {
     ///
     /// # Errors
     /// [`Code::TryAgain`] where that cannot be entered.
-    pub fn for_cleanup(&self) -> Result<Host, CniError> {
+    pub(crate) fn for_cleanup(&self) -> Result<Host, CniError> {
         let callers = match self.0.as_ref() {
             Kind::Same(host) => return Ok(host.clone()),
             Kind::Callers(callers) => callers,
@@ -221,8 +222,7 @@ impl Callers {
 
     /// The thread in that namespace.
     fn enter(&self, namespace: &File) -> io::Result<Host> {
-        let meta = namespace.metadata()?;
-        let id = (meta.dev(), meta.ino());
+        let id = FileId::from(&namespace.metadata()?);
         let mut known = self.known();
         if let Some(thread) = known.threads.get(&id).and_then(Weak::upgrade) {
             return Ok(Host(thread));
@@ -234,8 +234,7 @@ impl Callers {
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        // No code that runs under the lock can leave it half changed.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

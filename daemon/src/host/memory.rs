@@ -16,7 +16,7 @@ const MOST: usize = 32;
 const LEAST: usize = 2;
 
 /// How many calls may run plugins at one time.
-pub fn plugin_runs() -> usize {
+pub(crate) fn plugin_runs() -> usize {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limit = limit(&groups, Path::new("/sys/fs/cgroup"));
     let runs = within(limit);

@@ -3,12 +3,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::boot_id;
+use crate::file_id::FileId;
 
 /// A process that executes the shim, told from any other that ever has its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +31,7 @@ impl Runtime {
         }
         let boot_id = boot_id()?;
         let (_, started) = stat(parent)?;
-        let (its, wanted) = (fs::metadata(namespace_of(parent))?, namespace.metadata()?);
-        let same = (its.dev(), its.ino()) == (wanted.dev(), wanted.ino());
+        let same = FileId::of(namespace_of(parent))? == FileId::from(&namespace.metadata()?);
         Ok(same.then_some(Self {
             boot_id,
             pid: parent,

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::backoff::doubled;
+
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_mins(1);
 /// After this time without another one, it begins anew.
@@ -11,9 +13,7 @@ const QUIET: Duration = Duration::from_mins(10);
 
 /// How long to wait before something is tried again that has failed `count` times in a row before.
 pub(super) fn pause(count: u32) -> Duration {
-    FIRST_PAUSE
-        .saturating_mul(1 << count.min(20))
-        .min(LAST_PAUSE)
+    doubled(FIRST_PAUSE, count, LAST_PAUSE)
 }
 
 /// The first is at once, and each pause twice as long as the one before.
@@ -25,7 +25,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Whether it is time for the next one, which is counted then; else when it is.
-    pub fn next(&mut self, now: Instant) -> Result<u32, Instant> {
+    pub(super) fn next(&mut self, now: Instant) -> Result<u32, Instant> {
         if let Some(last) = self.last {
             let next = last + pause(self.count.saturating_sub(1));
             if now < next {
@@ -41,7 +41,7 @@ impl Backoff {
     }
 
     /// How many there were in a row, and when that is over.
-    pub fn row(&self, now: Instant) -> Option<(u32, Instant)> {
+    pub(super) fn row(&self, now: Instant) -> Option<(u32, Instant)> {
         let quiet = self.last? + QUIET;
         (now < quiet).then_some((self.count, quiet))
     }

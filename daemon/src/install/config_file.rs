@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::document;
-use super::place::{place, remove, temporary};
+use crate::atomic_file::{self, remove_if_present, temporary_path};
 use crate::config::{Fields, Publish};
 
 /// Runtimes load the first file by name (C-14).
@@ -41,13 +41,13 @@ pub(super) struct ConfigFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Written {
     /// The file was written.
-    pub now: bool,
+    pub(crate) now: bool,
     /// It is to be written at this time, so as not to quarrel.
-    pub later: Option<Instant>,
+    pub(crate) later: Option<Instant>,
 }
 
 impl ConfigFile {
-    pub fn new(publish: Publish, fields: &Fields) -> Self {
+    pub(super) fn new(publish: Publish, fields: &Fields) -> Self {
         let path = publish.dir.join(FILE);
         let shim_keys = document::shim_keys(fields);
         let (others, backoff) = (Vec::new(), Backoff::default());
@@ -63,27 +63,27 @@ impl ConfigFile {
         }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub fn dir(&self) -> &Path {
+    pub(super) fn dir(&self) -> &Path {
         &self.publish.dir
     }
 
     /// Whether it has been in order once.
-    pub fn is_published(&self) -> bool {
+    pub(super) fn is_published(&self) -> bool {
         self.settled.is_some()
     }
 
     /// How often it was put back.
-    pub fn restored(&self) -> u64 {
+    pub(super) fn restored(&self) -> u64 {
         self.restored
     }
 
     /// That somebody keeps taking it away, and what to change; and until when that is said, if it is left alone now. The
     /// words are the same each time.
-    pub fn contested(&self, now: Instant) -> Option<(String, Instant)> {
+    pub(super) fn contested(&self, now: Instant) -> Option<(String, Instant)> {
         let (_, until) = self
             .backoff
             .row(now)
@@ -109,14 +109,18 @@ impl ConfigFile {
 
     /// Writes the file for this default network, unless it says the same already (C-16). A file that others have changed
     /// since is put back with pauses that grow.
-    pub fn bring(&mut self, primary: &NetworkConfig, now: Instant) -> io::Result<Written> {
+    pub(super) fn bring(
+        &mut self,
+        default_network: &NetworkConfig,
+        now: Instant,
+    ) -> io::Result<Written> {
         let current = read(&self.path)?;
         if let Some(others) = current.as_deref().and_then(document::others) {
             self.others = others;
         }
         let wanted = document::render(
             &self.shim_keys,
-            primary,
+            default_network,
             self.publish.override_name,
             &self.others,
         );
@@ -152,7 +156,7 @@ impl ConfigFile {
             tracing::warn!(file = %self.path.display(), "the runtime's configuration was {how}; it is put back");
         }
         let mut overtaken = false;
-        let placed = place(&self.path, wanted.as_bytes(), 0o600, |_| {
+        let placed = atomic_file::write(&self.path, wanted.as_bytes(), 0o600, |_| {
             // Who has appended to it meanwhile would lose that.
             overtaken = read(&self.path)? != current;
             if overtaken {
@@ -187,7 +191,7 @@ impl ConfigFile {
     }
 
     /// The first file that the runtime would load in place of ours.
-    pub fn before(&self) -> Option<PathBuf> {
+    pub(super) fn before(&self) -> Option<PathBuf> {
         self.loadable()
             .into_iter()
             .next()
@@ -195,16 +199,16 @@ impl ConfigFile {
     }
 
     /// Removes the file, once the runtime has another one to load; what is missing for that.
-    pub fn withdraw(&self) -> io::Result<Result<(), String>> {
+    pub(super) fn withdraw(&self) -> io::Result<Result<(), String>> {
         if self
             .path
             .symlink_metadata()
             .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
         {
             // Nothing that an interrupted write left stays, nor what Cilium might give back when it goes.
-            return [temporary(&self.path), self.renamed_by_cilium()]
+            return [temporary_path(&self.path), self.renamed_by_cilium()]
                 .iter()
-                .try_for_each(|file| remove(file))
+                .try_for_each(|file| remove_if_present(file))
                 .map(Ok);
         }
         let next = self.loadable().into_iter().find(|path| *path != self.path);
@@ -213,7 +217,7 @@ impl ConfigFile {
             .map(|next| fs::read_to_string(next).map(|text| document::usable(&text)))
         {
             Some(Ok(Ok(()))) => {
-                remove(&self.path)?;
+                remove_if_present(&self.path)?;
                 return self.withdraw();
             }
             Some(Ok(Err(why))) => why,

@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::SHIM;
 use crate::config::{Fields, Settings, on_host};
-use crate::plan::refers_to_us;
+use crate::model::refers_to_us;
 
 /// The name of our list, unless it takes that of the default network.
 const NAME: &str = "plexus";
@@ -45,11 +45,11 @@ pub(super) fn shim_keys(fields: &Fields) -> RawMap {
 /// The text of our list for this default network. It declares what that one does: runtimes pass nothing else (C-06).
 pub(super) fn render(
     shim_keys: &RawMap,
-    primary: &NetworkConfig,
+    default_network: &NetworkConfig,
     rename: bool,
     others: &[PluginConfig],
 ) -> String {
-    let mut capabilities: BTreeMap<String, bool> = primary
+    let mut capabilities: BTreeMap<String, bool> = default_network
         .plugins
         .iter()
         .flat_map(PluginConfig::capabilities)
@@ -62,7 +62,7 @@ pub(super) fn render(
     let list = List {
         cni_version: "1.0.0",
         cni_versions: ["1.0.0", "1.1.0"],
-        name: if rename { &primary.name } else { NAME },
+        name: if rename { &default_network.name } else { NAME },
         plugins: [&plugin]
             .into_iter()
             .chain(others.iter().map(PluginConfig::as_map))

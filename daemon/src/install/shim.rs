@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::SHIM;
 use super::backoff::Backoff;
-use super::place::place;
+use crate::atomic_file;
 
 /// How often a shim that is still open for writing is tried again; each try takes a fraction of a millisecond.
 const TRIES: usize = 2000;
@@ -30,7 +30,7 @@ type Identity = (u64, u64, u64, u32, i64, i64);
 
 impl Shim {
     /// `source` is to be installed in `dir`.
-    pub fn new(source: PathBuf, dir: PathBuf) -> Self {
+    pub(super) fn new(source: PathBuf, dir: PathBuf) -> Self {
         Self {
             source,
             dir,
@@ -39,12 +39,12 @@ impl Shim {
         }
     }
 
-    pub fn dir(&self) -> &Path {
+    pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// Puts our shim in place, unless the one that is there is the same. When to come again, where others quarrel.
-    pub fn bring(&mut self, now: Instant) -> io::Result<Option<Instant>> {
+    pub(super) fn bring(&mut self, now: Instant) -> io::Result<Option<Instant>> {
         let path = self.dir.join(SHIM);
         let there = identity(&path);
         if there.is_some() && there == self.settled {
@@ -62,7 +62,7 @@ impl Shim {
             {
                 return Ok(Some(later));
             }
-            place(&path, &ours, 0o755, until_executable)?;
+            atomic_file::write(&path, &ours, 0o755, until_executable)?;
             tracing::info!(file = %path.display(), "the shim is installed");
         }
         self.settled = identity(&path);
@@ -100,7 +100,7 @@ fn until_executable(path: &Path) -> io::Result<()> {
             .stderr(Stdio::null());
         match command.status() {
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
-                std::thread::yield_now()
+                std::thread::yield_now();
             }
             // A mount that forbids us to execute it does not forbid the runtime.
             _ => return Ok(()),

@@ -4,25 +4,25 @@ use tokio::sync::watch;
 
 /// The state of the installation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct State {
+pub(crate) struct State {
     /// What is wrong.
-    pub problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
     /// How often the published configuration was put back.
-    pub restored: u64,
+    pub(crate) restored: u64,
 }
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// What kind of thing.
-    pub kind: Kind,
+    pub(crate) kind: ProblemKind,
     /// What, with what to do about it; one line.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// The kinds of problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProblemKind {
     /// Nothing was looked at yet.
     Pending,
     /// There is no default network.
@@ -39,7 +39,7 @@ pub enum Kind {
     Leaving,
 }
 
-impl Kind {
+impl ProblemKind {
     /// Every kind.
     pub const ALL: [Self; 7] = [
         Self::Pending,
@@ -66,7 +66,7 @@ impl Kind {
 }
 
 impl Problem {
-    pub(super) fn new(kind: Kind, text: impl Into<String>) -> Self {
+    pub(super) fn new(kind: ProblemKind, text: impl Into<String>) -> Self {
         Self {
             kind,
             text: text.into(),
@@ -74,14 +74,14 @@ impl Problem {
     }
 
     /// Whether the node is not ready for it.
-    pub fn is_fatal(&self) -> bool {
-        self.kind != Kind::Contested
+    pub(crate) fn is_fatal(&self) -> bool {
+        self.kind != ProblemKind::Contested
     }
 }
 
 impl State {
     /// What keeps the node from being ready, one line each.
-    pub fn not_ready(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn not_ready(&self) -> impl Iterator<Item = &str> {
         self.problems
             .iter()
             .filter(|problem| problem.is_fatal())
@@ -89,24 +89,24 @@ impl State {
     }
 
     /// Whether there is such a problem.
-    pub fn has(&self, kind: Kind) -> bool {
+    pub(crate) fn has(&self, kind: ProblemKind) -> bool {
         self.problems.iter().any(|problem| problem.kind == kind)
     }
 }
 
 /// The state of the installation, shared.
 #[derive(Debug, Clone)]
-pub struct Status(watch::Sender<State>);
+pub(crate) struct Status(watch::Sender<State>);
 
 impl Status {
     /// With nothing to install there is nothing missing.
-    pub fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         Self(watch::Sender::default())
     }
 
     /// Before the first look; what has not been done yet.
-    pub fn pending(what: &str) -> Self {
-        let problem = Problem::new(Kind::Pending, what);
+    pub(crate) fn pending(what: &str) -> Self {
+        let problem = Problem::new(ProblemKind::Pending, what);
         Self(watch::Sender::new(State {
             problems: vec![problem],
             restored: 0,
@@ -114,12 +114,12 @@ impl Status {
     }
 
     /// The state now.
-    pub fn get(&self) -> State {
+    pub(crate) fn get(&self) -> State {
         self.0.borrow().clone()
     }
 
     /// News of it from here on.
-    pub fn follow(&self) -> watch::Receiver<State> {
+    pub(crate) fn follow(&self) -> watch::Receiver<State> {
         self.0.subscribe()
     }
 
@@ -127,7 +127,7 @@ impl Status {
         self.0.send_if_modified(|state| {
             // To leave is what was asked for: whoever does it tells of it.
             let told = |problem: &Problem| {
-                problem.kind == Kind::Leaving || state.problems.contains(problem)
+                problem.kind == ProblemKind::Leaving || state.problems.contains(problem)
             };
             for problem in problems.iter().filter(|problem| !told(problem)) {
                 let not_ready = if problem.is_fatal() {

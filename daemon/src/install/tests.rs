@@ -10,11 +10,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::config_file::FILE;
-use super::{Install, Kind, Status};
+use super::{Install, ProblemKind, Status};
 use crate::cluster::Store;
 use crate::config::{Fields, Settings};
-use crate::gather::primary::Primary;
-use crate::watched::Watched;
+use crate::dir_watcher::DirWatcher;
+use crate::gather::default_network::DefaultNetwork;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -56,9 +56,18 @@ impl Node {
             Status::pending("the runtime's configuration is not published yet"),
             CancellationToken::new(),
         );
-        let (primary, follower) = Primary::open(&settings, &store).await.expect("followed");
-        let install = Install::new(&settings, &fields, at("shim"), &store, &primary, &status)
-            .expect("configured");
+        let (default_network, follower) = DefaultNetwork::open(&settings, &store)
+            .await
+            .expect("followed");
+        let install = Install::new(
+            &settings,
+            &fields,
+            at("shim"),
+            &store,
+            &default_network,
+            &status,
+        )
+        .expect("configured");
         let tasks = vec![tokio::spawn(async move { drop(follower.run().await) })];
         (
             Self {
@@ -72,9 +81,9 @@ impl Node {
         )
     }
 
-    async fn with_primary() -> Self {
+    async fn with_default_network() -> Self {
         let node = Self::new().await;
-        node.primary("10-calico.conflist", "calico");
+        node.default_network("10-calico.conflist", "calico");
         node.sync();
         node.until("published", || node.published().is_some()).await;
         node
@@ -88,7 +97,7 @@ impl Node {
         self.root.path().join("net.d").join(name)
     }
 
-    fn primary(&self, name: &str, kind: &str) {
+    fn default_network(&self, name: &str, kind: &str) {
         let capabilities = json!({format!("{kind}-capability"): true});
         let plugins = json!([{"type": kind, "capabilities": capabilities}]);
         let list = json!({"cniVersion": "1.0.0", "name": kind, "plugins": plugins});
@@ -107,7 +116,7 @@ impl Node {
 
     /// Waits until `wanted`, told of changes in the directories and of the status.
     async fn until(&self, what: &str, wanted: impl Fn() -> bool) {
-        let mut watched = Watched::new().expect("inotify");
+        let mut watched = DirWatcher::new().expect("inotify");
         watched
             .set(
                 ["net.d", "bin"]
@@ -164,7 +173,7 @@ async fn shim_and_configuration_come_in_order_and_only_when_they_can_be_used() {
         node.published().is_none(),
         "no configuration before the default network is there"
     );
-    node.primary("10-calico.conflist", "calico");
+    node.default_network("10-calico.conflist", "calico");
     node.until_ready().await;
     assert!(node.capable_of("calico"));
     assert!(
@@ -177,7 +186,7 @@ async fn shim_and_configuration_come_in_order_and_only_when_they_can_be_used() {
 async fn nothing_is_published_before_the_pods_are_known_or_without_the_shim() {
     rows!("K-069");
     let node = Node::new().await;
-    node.primary("10-calico.conflist", "calico");
+    node.default_network("10-calico.conflist", "calico");
     fs::remove_file(node.root.path().join("shim")).expect("shim");
     assert_eq!(
         node.status.get().not_ready().collect::<Vec<_>>(),
@@ -191,13 +200,13 @@ async fn nothing_is_published_before_the_pods_are_known_or_without_the_shim() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_default_network_is_followed_and_its_absence_leaves_our_file() {
     rows!("C-06", "K-070");
-    let node = Node::with_primary().await;
+    let node = Node::with_default_network().await;
     // Calico changes its file, then makes way for flannel, which appears half-written.
-    node.primary("10-calico.conflist", "calico2");
+    node.default_network("10-calico.conflist", "calico2");
     node.until("calico2", || node.capable_of("calico2")).await;
     fs::write(node.at("10-calico.conflist"), "").expect("file");
     fs::write(node.at("05-flannel.conflist"), "{\"cniVersion\"").expect("file");
-    node.primary("05-flannel.conflist", "flannel");
+    node.default_network("05-flannel.conflist", "flannel");
     node.until("flannel", || node.capable_of("flannel")).await;
     let before = fs::read(node.at(FILE)).expect("published");
     fs::remove_file(node.at("10-calico.conflist")).expect("file");
@@ -208,13 +217,13 @@ async fn the_default_network_is_followed_and_its_absence_leaves_our_file() {
     fs::remove_file(node.at(FILE)).expect("file");
     node.until("put back", || node.published().is_some()).await;
     assert_eq!(fs::read(node.at(FILE)).expect("put back"), before);
-    node.primary("10-calico.conflist", "calico");
+    node.default_network("10-calico.conflist", "calico");
     node.until_ready().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_the_daemon_takes_nothing_away() {
-    let mut node = Node::with_primary().await;
+    let mut node = Node::with_default_network().await;
     node.until_ready().await;
     node.stop.cancel();
     let install = node.tasks.pop().expect("the installation");
@@ -227,8 +236,8 @@ async fn the_end_of_the_daemon_takes_nothing_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cilium_that_wants_the_directory_for_itself_is_named() {
-    let node = Node::with_primary().await;
-    node.primary("05-cilium.conflist", "cilium");
+    let node = Node::with_default_network().await;
+    node.default_network("05-cilium.conflist", "cilium");
     node.until("cilium's", || node.capable_of("cilium")).await;
     // As with cni.exclusive: whatever else is there is renamed, each time it appears.
     for _ in 0..5 {
@@ -237,8 +246,10 @@ async fn cilium_that_wants_the_directory_for_itself_is_named() {
             let _ = fs::rename(node.at(name), node.at(&format!("{name}.cilium_bak")));
         }
     }
-    node.until("contested", || node.status.get().has(Kind::Contested))
-        .await;
+    node.until("contested", || {
+        node.status.get().has(ProblemKind::Contested)
+    })
+    .await;
     let state = node.status.get();
     assert!(
         state
@@ -257,9 +268,9 @@ async fn cilium_that_wants_the_directory_for_itself_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quarrel_is_looked_at_again_when_it_may_be_over() {
     let (node, mut install) = Node::prepared().await;
-    node.primary("10-calico.conflist", "calico");
-    while install.primary.current().is_err() {
-        install.primary.changed().await;
+    node.default_network("10-calico.conflist", "calico");
+    while install.default_network.current().is_err() {
+        install.default_network.changed().await;
     }
     assert_eq!(install.pass(), None);
     let mut later = None;
@@ -272,7 +283,7 @@ async fn a_quarrel_is_looked_at_again_when_it_may_be_over() {
             later = install.pass();
         }
     }
-    assert!(node.status.get().has(Kind::Contested));
+    assert!(node.status.get().has(ProblemKind::Contested));
     let left = later.expect("told of a change or not") - Instant::now();
     assert!(
         left > Duration::from_mins(9) && left <= Duration::from_mins(10),
@@ -283,15 +294,15 @@ async fn a_quarrel_is_looked_at_again_when_it_may_be_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kindnet_that_writes_its_file_again_and_again_changes_nothing() {
     rows!("C-16");
-    let node = Node::with_primary().await;
+    let node = Node::with_default_network().await;
     node.until_ready().await;
     let before = fs::metadata(node.at(FILE))
         .and_then(|meta| meta.modified())
         .expect("published");
     for round in 0..20 {
         // In place, and by renaming.
-        node.primary("10-calico.conflist", "calico");
-        node.primary(".10-calico.conflist.tmp", "calico");
+        node.default_network("10-calico.conflist", "calico");
+        node.default_network(".10-calico.conflist.tmp", "calico");
         fs::rename(
             node.at(".10-calico.conflist.tmp"),
             node.at("10-calico.conflist"),
@@ -311,7 +322,7 @@ async fn kindnet_that_writes_its_file_again_and_again_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn istio_and_linkerd_in_our_list_stay_there() {
-    let node = Node::with_primary().await;
+    let node = Node::with_default_network().await;
     for kind in ["istio-cni", "linkerd-cni"] {
         let mut list = node.published().expect("published");
         list["plugins"]
@@ -325,7 +336,7 @@ async fn istio_and_linkerd_in_our_list_stay_there() {
         )
         .expect("file");
     }
-    node.primary("10-calico.conflist", "ovn");
+    node.default_network("10-calico.conflist", "ovn");
     node.until("ovn", || node.capable_of("ovn")).await;
     let kinds = || {
         let list = node.published()?;
@@ -345,7 +356,7 @@ async fn istio_and_linkerd_in_our_list_stay_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shim_is_put_back_too() {
-    let node = Node::with_primary().await;
+    let node = Node::with_default_network().await;
     let shim = node.root.path().join("bin/plexus");
     node.until_ready().await;
     fs::remove_file(&shim).expect("shim");
@@ -355,7 +366,7 @@ async fn the_shim_is_put_back_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_the_runtime_takes_first_is_a_problem_until_it_is_gone() {
     rows!("C-14");
-    let node = Node::with_primary().await;
+    let node = Node::with_default_network().await;
     node.until_ready().await;
     fs::write(node.at("00-broken.conflist"), "{").expect("file");
     node.until_problem("00-broken.conflist sorts before").await;
@@ -370,7 +381,7 @@ async fn what_fails_is_tried_again_without_being_told() {
     let own = node.root.path().join("shim");
     fs::remove_file(&own).expect("our own shim");
     node.sync();
-    node.primary("10-calico.conflist", "calico");
+    node.default_network("10-calico.conflist", "calico");
     let until = node.stop.clone();
     node.tasks
         .push(tokio::spawn(async move { install.run(until).await }));

@@ -18,15 +18,15 @@ use tokio_util::sync::CancellationToken;
 use super::SHIM;
 use super::backoff::pause;
 use super::config_file::ConfigFile;
-use super::place::{remove, temporary};
-use super::status::{Kind, Problem, Status};
+use super::status::{Problem, ProblemKind, Status};
+use crate::atomic_file::{remove_if_present, temporary_path};
 use crate::config::{Fields, Settings};
+use crate::dir_watcher::DirWatcher;
 use crate::ledger::{Key, Ledger};
-use crate::watched::Watched;
 
 /// Takes away what was installed.
 #[derive(Debug)]
-pub struct Uninstall {
+pub(crate) struct Uninstall {
     file: Option<ConfigFile>,
     shim: Option<PathBuf>,
     state_dir: PathBuf,
@@ -36,7 +36,12 @@ pub struct Uninstall {
 
 impl Uninstall {
     /// What `settings` say is installed.
-    pub fn new(settings: &Settings, fields: &Fields, ledger: &Ledger, status: &Status) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        fields: &Fields,
+        ledger: &Ledger,
+        status: &Status,
+    ) -> Self {
         Self {
             file: settings
                 .publish
@@ -50,12 +55,13 @@ impl Uninstall {
     }
 
     /// Works until `stop`. The status says what it waits for, and has no problem while nothing is left.
-    pub async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         let mut failures = 0;
         while let Err(error) = self.follow(&stop).await {
             let why = format!("Plexus cannot leave this node: {error}");
             tracing::error!("{why}");
-            self.status.set(vec![Problem::new(Kind::Leaving, why)], 0);
+            self.status
+                .set(vec![Problem::new(ProblemKind::Leaving, why)], 0);
             if stop
                 .run_until_cancelled(sleep(pause(failures)))
                 .await
@@ -69,7 +75,7 @@ impl Uninstall {
 
     /// The same, as long as everything can be followed and removed.
     async fn follow(&self, stop: &CancellationToken) -> io::Result<()> {
-        let mut watched = Watched::new()?;
+        let mut watched = DirWatcher::new()?;
         if let Some(file) = &self.file {
             watched.set(vec![file.dir().to_owned()])?;
             let mut told = String::new();
@@ -79,7 +85,7 @@ impl Uninstall {
                     told.clone_from(&missing);
                 }
                 self.status
-                    .set(vec![Problem::new(Kind::Leaving, missing)], 0);
+                    .set(vec![Problem::new(ProblemKind::Leaving, missing)], 0);
                 tokio::select! {
                     changed = watched.changed() => changed?,
                     () = stop.cancelled() => return Ok(()),
@@ -106,7 +112,7 @@ impl Uninstall {
                 _ => {}
             }
             self.status.set(
-                left.map(|left| Problem::new(Kind::Leaving, left))
+                left.map(|left| Problem::new(ProblemKind::Leaving, left))
                     .into_iter()
                     .collect(),
                 0,
@@ -125,7 +131,7 @@ impl Uninstall {
             return Ok(Err(left));
         }
         // No ADD can begin from here on.
-        let exclusive = self.ledger.exclusive().await;
+        let exclusive = self.ledger.lock_all().await;
         if let Some(left) = self.left(&exclusive.keys().map_err(io::Error::other)?)? {
             return Ok(Err(left));
         }
@@ -139,9 +145,9 @@ impl Uninstall {
         for file in self
             .shim
             .iter()
-            .flat_map(|shim| [temporary(shim), shim.clone()])
+            .flat_map(|shim| [temporary_path(shim), shim.clone()])
         {
-            remove(&file)?;
+            remove_if_present(&file)?;
         }
         Ok(Ok(()))
     }

@@ -8,25 +8,25 @@ use super::{Ledger, LedgerError, Record};
 /// Which records to give up.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Abandon {
+pub(crate) struct Abandon {
     /// The container.
-    pub container_id: String,
+    pub(crate) container_id: String,
     /// The runtime's interface; none for all of the container.
-    pub ifname: Option<String>,
+    pub(crate) ifname: Option<String>,
 }
 
 /// A record that was given up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Abandoned {
+pub(crate) struct Abandoned {
     /// The container.
-    pub container_id: String,
+    pub(crate) container_id: String,
     /// The runtime's interface.
-    pub ifname: String,
+    pub(crate) ifname: String,
     /// The pod; empty where the record could not be read.
-    pub pod: String,
+    pub(crate) pod: String,
     /// What may be left on the node, one text an attachment.
-    pub left: Vec<String>,
+    pub(crate) left: Vec<String>,
 }
 
 impl Ledger {
@@ -35,19 +35,19 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Unknown`] where there is none; [`LedgerError::Newer`], [`LedgerError::Io`].
-    pub async fn abandon(&self, which: &Abandon) -> Result<Vec<Abandoned>, LedgerError> {
-        let lane = self.lane(&which.container_id).await;
+    pub(crate) async fn abandon(&self, which: &Abandon) -> Result<Vec<Abandoned>, LedgerError> {
+        let lock = self.lock_container(&which.container_id).await;
         let mut abandoned = Vec::new();
-        for ifname in lane
+        for ifname in lock
             .interfaces()?
             .into_iter()
             .filter(|name| which.ifname.as_ref().is_none_or(|only| only == name))
         {
-            let (pod, left) = match lane.load(&ifname) {
+            let (pod, left) = match lock.load(&ifname) {
                 Ok(None) => continue,
                 Ok(Some(record)) => {
                     let told = (record.planned.pod.to_string(), left_by(&record));
-                    lane.remove(record)?;
+                    lock.remove(record)?;
                     told
                 }
                 Err(error) if error.is_quarantined() => {

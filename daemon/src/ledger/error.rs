@@ -9,7 +9,7 @@ use super::record::ParseError;
 
 /// An error of the ledger.
 #[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
+pub(crate) enum LedgerError {
     /// The file system refused.
     #[error("cannot {action} {}: {}", path.display(), reason(why))]
     Io {
@@ -89,7 +89,7 @@ pub enum LedgerError {
 
 impl LedgerError {
     /// Whether a record could not be read and is out of the way now, so that work can go on without it (P-090).
-    pub fn is_quarantined(&self) -> bool {
+    pub(crate) fn is_quarantined(&self) -> bool {
         matches!(
             self,
             Self::Corrupt {

@@ -10,13 +10,13 @@ use plexus_api::wire::Moment;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::plan::{Attachment, DefaultRoutes, NetnsId, PodRef};
+use crate::model::{Attachment, DefaultRoutes, NetnsId, PodRef};
 
 /// The format of [`Planned`] that this version writes, and the newest that it reads. Fields and line kinds that an
 /// older version may ignore do not raise it.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 /// The version of this plexusd, for [`Planned::plexusd`].
-pub const PLEXUSD: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const PLEXUSD: &str = env!("CARGO_PKG_VERSION");
 
 /// DEL fails this often before the record is orphaned.
 const FAILURES_TO_ORPHAN: u32 = 3;
@@ -24,39 +24,39 @@ const FAILURES_TO_ORPHAN: u32 = 3;
 /// The whole plan of one ADD: all that its DEL needs, without the API server, the pod, or the definitions.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Planned {
+pub(crate) struct Planned {
     /// [`FORMAT`].
-    pub format: u32,
+    pub(crate) format: u32,
     /// [`PLEXUSD`]: the version that wrote it, so that an older one can name what is needed to read it.
     #[serde(default)]
-    pub plexusd: String,
+    pub(crate) plexusd: String,
     /// `CNI_CONTAINERID`.
-    pub container_id: String,
+    pub(crate) container_id: String,
     /// `CNI_IFNAME` of the runtime.
-    pub ifname: String,
+    pub(crate) ifname: String,
     /// `CNI_NETNS`, as the runtime gave it; may be empty.
     #[serde(default)]
-    pub netns: String,
+    pub(crate) netns: String,
     /// What that path led to when the plan was made.
     #[serde(default)]
-    pub netns_id: Option<NetnsId>,
+    pub(crate) netns_id: Option<NetnsId>,
     /// The boot during which the plan was made.
-    pub boot_id: String,
+    pub(crate) boot_id: String,
     /// When, in milliseconds since 1970: for people. Clocks are set.
-    pub created_unix_ms: u64,
+    pub(crate) created_unix_ms: u64,
     /// When its ADD came, in nanoseconds since the boot; none where that is not known: an older plexusd wrote it,
     /// or Multus has attached it.
     #[serde(default)]
-    pub created_boottime_ns: Option<u64>,
+    pub(crate) created_boottime_ns: Option<u64>,
     /// The pod.
-    pub pod: PodRef,
+    pub(crate) pod: PodRef,
     /// `CNI_PATH` for the plugins.
-    pub cni_path: Vec<PathBuf>,
+    pub(crate) cni_path: Vec<PathBuf>,
     /// What is attached, in order.
-    pub attachments: Vec<Attachment>,
+    pub(crate) attachments: Vec<Attachment>,
     /// Who owns the default routes.
     #[serde(default)]
-    pub default_routes: DefaultRoutes,
+    pub(crate) default_routes: DefaultRoutes,
 }
 
 /// The first line of a file.
@@ -68,7 +68,7 @@ struct First<P> {
 /// A later line of a file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Line {
+pub(crate) enum Line {
     /// The plugins of this attachment are about to run.
     Started {
         /// Its index in the plan.
@@ -109,53 +109,53 @@ pub enum Line {
     clippy::struct_excessive_bools,
     reason = "each is a line that is there or not"
 )]
-pub struct Record {
+pub(crate) struct Record {
     /// The plan.
-    pub planned: Planned,
+    pub(crate) planned: Planned,
     /// What became of each attachment, by index in the plan.
-    pub attachments: Vec<State>,
+    pub(crate) attachments: Vec<AttachmentState>,
     /// The whole ADD has succeeded.
-    pub completed: bool,
+    pub(crate) completed: bool,
     /// Its DEL, or the rollback of its ADD, has begun.
-    pub deleting: bool,
+    pub(crate) deleting: bool,
     /// Nothing is left to do about network-status.
-    pub status_written: bool,
+    pub(crate) status_written: bool,
     /// The DELs that failed.
-    pub del_failures: DelFailures,
+    pub(crate) del_failures: DelFailures,
     /// The runtime thinks that it is gone.
-    pub orphaned: bool,
+    pub(crate) orphaned: bool,
     /// How many lines this version could not read: of a newer kind, or damaged.
-    pub unreadable: usize,
+    pub(crate) unreadable: usize,
 }
 
 /// What became of one attachment.
 #[derive(Debug, Default)]
-pub struct State {
+pub(crate) struct AttachmentState {
     /// Its plugins may have run.
-    pub started: bool,
+    pub(crate) started: bool,
     /// The answer of its ADD.
-    pub added: Option<Box<RawValue>>,
+    pub(crate) added: Option<Box<RawValue>>,
     /// Its DEL has really succeeded.
-    pub deleted: bool,
+    pub(crate) deleted: bool,
 }
 
 /// The failed DELs of a record.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct DelFailures {
+pub(crate) struct DelFailures {
     /// How many.
-    pub count: u32,
+    pub(crate) count: u32,
     /// When the first was, in milliseconds since 1970.
-    pub first_unix_ms: u64,
+    pub(crate) first_unix_ms: u64,
     /// When the last was.
-    pub last_unix_ms: u64,
+    pub(crate) last_unix_ms: u64,
     /// What it said.
-    pub last_error: String,
+    pub(crate) last_error: String,
 }
 
 impl DelFailures {
     /// Whether the runtime has been told often and long enough, so that the record is to be orphaned: three failures
     /// over at least `patience`, so that a runtime's quick retries do not exhaust it (decision 12).
-    pub fn exhausted(&self, patience: Duration) -> bool {
+    pub(crate) fn exhausted(&self, patience: Duration) -> bool {
         let failing = Duration::from_millis(self.last_unix_ms.saturating_sub(self.first_unix_ms));
         self.count >= FAILURES_TO_ORPHAN && failing >= patience
     }
@@ -163,7 +163,7 @@ impl DelFailures {
 
 /// Why the bytes of a file are not a record.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ParseError {
+pub(crate) enum ParseError {
     /// The first line is complete, but not a plan.
     #[error("{0}")]
     Corrupt(String),
@@ -181,7 +181,7 @@ pub enum ParseError {
 
 impl Planned {
     /// Interfaces and their networks, for who reads: `eth0=pods,net1=default/lan`.
-    pub fn networks(&self) -> String {
+    pub(crate) fn networks(&self) -> String {
         let networks: Vec<_> = self
             .attachments
             .iter()
@@ -191,7 +191,7 @@ impl Planned {
     }
 
     /// Whether its ADD certainly came after `moment`, as seen in the boot `current_boot_id`.
-    pub fn is_after(&self, moment: &Moment, current_boot_id: &str) -> bool {
+    pub(crate) fn is_after(&self, moment: &Moment, current_boot_id: &str) -> bool {
         let later = || {
             self.created_boottime_ns
                 .is_some_and(|created| created > moment.boottime_ns)
@@ -227,7 +227,7 @@ fn to_line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
 
 /// Where a record is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Its ADD has not ended.
     Adding,
     /// Its ADD has succeeded.
@@ -240,7 +240,7 @@ pub enum Phase {
 
 impl Phase {
     /// The word for it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Adding => "adding",
             Self::Attached => "attached",
@@ -252,11 +252,11 @@ impl Phase {
 
 impl Record {
     /// A record of which nothing has happened yet.
-    pub fn new(planned: Planned) -> Self {
+    pub(crate) fn new(planned: Planned) -> Self {
         let attachments = planned
             .attachments
             .iter()
-            .map(|_| State::default())
+            .map(|_| AttachmentState::default())
             .collect();
         Self {
             planned,
@@ -271,7 +271,7 @@ impl Record {
     }
 
     /// Where it is in its life.
-    pub fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         if self.orphaned {
             Phase::Orphaned
         } else if self.deleting || self.del_failures.count > 0 {
@@ -288,7 +288,7 @@ impl Record {
     ///
     /// # Errors
     /// See [`ParseError`].
-    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, ParseError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Self>, ParseError> {
         let mut lines = complete_lines(bytes);
         let Some(first) = lines.next() else {
             return Ok(None);
@@ -304,7 +304,7 @@ impl Record {
     }
 
     /// Takes in one more line.
-    pub fn apply(&mut self, line: Line) {
+    pub(crate) fn apply(&mut self, line: Line) {
         match line {
             Line::Started { index } => self.change(index, |state| state.started = true),
             Line::Added { index, result } => self.change(index, |state| {
@@ -329,7 +329,7 @@ impl Record {
         }
     }
 
-    fn change(&mut self, index: usize, change: impl FnOnce(&mut State)) {
+    fn change(&mut self, index: usize, change: impl FnOnce(&mut AttachmentState)) {
         match self.attachments.get_mut(index) {
             Some(state) => change(state),
             None => self.unreadable += 1,
@@ -337,7 +337,7 @@ impl Record {
     }
 
     /// Whether the runtime has what it asked for, and has not asked for its end.
-    pub fn is_attached(&self) -> bool {
+    pub(crate) fn is_attached(&self) -> bool {
         self.completed && !self.deleting
     }
 
@@ -345,9 +345,9 @@ impl Record {
     ///
     /// Only the plan is synced. After a reboot, or where lines cannot be read, what is not known to be deleted counts
     /// as started: a DEL too many does no harm.
-    pub fn to_undo(&self, current_boot_id: &str) -> Vec<usize> {
+    pub(crate) fn to_undo(&self, current_boot_id: &str) -> Vec<usize> {
         let certain = self.planned.boot_id == current_boot_id && self.unreadable == 0;
-        let left = |state: &State| !state.deleted && (state.started || !certain);
+        let left = |state: &AttachmentState| !state.deleted && (state.started || !certain);
         (0..self.attachments.len())
             .rev()
             .filter(|&index| left(&self.attachments[index]))
@@ -356,7 +356,7 @@ impl Record {
 
     /// `prevResult` for the DEL of an attachment, in its network's version. None where there is none, or none that
     /// can be used: DEL goes on without (P-089, R-087).
-    pub fn result_for_del(&self, index: usize) -> Option<PluginResult> {
+    pub(crate) fn result_for_del(&self, index: usize) -> Option<PluginResult> {
         self.result(index).and_then(Result::ok)
     }
 
@@ -364,7 +364,7 @@ impl Record {
     ///
     /// # Errors
     /// [`Code::CheckFailed`] where there is none, or none that can be used.
-    pub fn result_for_check(&self, index: usize) -> Result<PluginResult, CniError> {
+    pub(crate) fn result_for_check(&self, index: usize) -> Result<PluginResult, CniError> {
         let network = self
             .planned
             .attachments

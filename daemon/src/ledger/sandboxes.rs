@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::record::Planned;
-use super::{Key, Ledger, locked};
+use super::{Key, Ledger};
+use crate::mutex::lock;
 
 /// What decides about each record.
 #[derive(Debug, Default)]
@@ -57,8 +58,8 @@ impl Sandboxes {
 
 impl Ledger {
     /// Whether no newer sandbox of the pod of `planned` has a record, during the boot `boot_id`. Never waits.
-    pub fn is_newest(&self, planned: &Planned, boot_id: &str) -> bool {
-        locked(&self.0.sandboxes).is_newest(&planned.into(), boot_id)
+    pub(crate) fn is_newest(&self, planned: &Planned, boot_id: &str) -> bool {
+        lock(&self.0.sandboxes).is_newest(&planned.into(), boot_id)
     }
 }
 

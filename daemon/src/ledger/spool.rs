@@ -11,7 +11,7 @@ use super::journal::quarantine;
 
 /// A request in the spool.
 #[derive(Debug)]
-pub struct Spooled {
+pub(crate) struct Spooled {
     state_dir: PathBuf,
     path: PathBuf,
 }
@@ -75,7 +75,7 @@ fn is_abandoned(path: &Path) -> bool {
 
 impl Spooled {
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -83,7 +83,7 @@ impl Spooled {
     ///
     /// # Errors
     /// [`LedgerError::Corrupt`] where the file is none; it has been moved to the quarantine by then.
-    pub fn read(&self) -> Result<Request, LedgerError> {
+    pub(crate) fn read(&self) -> Result<Request, LedgerError> {
         let bytes = fs::read(&self.path).map_err(LedgerError::io("read", &self.path))?;
         serde_json::from_slice(&bytes).map_err(|error| {
             match quarantine(&self.state_dir, &self.path) {
@@ -101,7 +101,7 @@ impl Spooled {
     ///
     /// # Errors
     /// [`LedgerError::Io`].
-    pub fn done(self) -> Result<(), LedgerError> {
+    pub(crate) fn done(self) -> Result<(), LedgerError> {
         fs::remove_file(&self.path).map_err(LedgerError::io("remove", &self.path))
     }
 }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tempfile::TempDir;
 
 use super::*;
-use crate::plan::{Attachment, DefaultRoutes, NetnsId, PodRef, RouteOwner};
+use crate::model::{Attachment, DefaultRoutes, NetnsId, PodRef, RouteOwner};
 
 /// The boot of all plans of these tests.
 pub(super) const BOOT: &str = "9d4a1f0e-0000-4000-8000-000000000001";
@@ -107,7 +107,7 @@ fn mode(path: PathBuf) -> u32 {
 
 async fn plan(ledger: &Ledger, container_id: &str, ifname: &str, count: usize) -> Record {
     let lane = ledger
-        .begin_add(container_id, ifname)
+        .lock_for_add(container_id, ifname)
         .await
         .expect("the only ADD");
     lane.plan(planned(container_id, ifname, count))
@@ -121,7 +121,7 @@ async fn a_record_says_all_that_del_needs_after_a_restart() {
     let (dir, ledger) = open();
     let mut record = plan(&ledger, "c1", "eth0", 2).await;
     {
-        let lane = ledger.lane("c1").await;
+        let lane = ledger.lock_container("c1").await;
         lane.append(&mut record, Line::Started { index: 0 })
             .expect("append");
         let result = raw("{\"cniVersion\": \"1.0.0\",\n\t\"ips\": [], \"more\": 1.50}");
@@ -134,7 +134,7 @@ async fn a_record_says_all_that_del_needs_after_a_restart() {
 
     let ledger = Ledger::open(dir.path(), Duration::ZERO).expect("the lock is free again");
     let read = ledger
-        .lane("c1")
+        .lock_container("c1")
         .await
         .load("eth0")
         .expect("readable")
@@ -186,7 +186,7 @@ async fn a_second_add_leaves_the_first_alone() {
     let before = fs::read(file(&dir, "c1", "eth0")).expect("the file");
 
     let lane = ledger
-        .begin_add("c1", "eth0")
+        .lock_for_add("c1", "eth0")
         .await
         .expect("the only ADD now");
     let error = lane
@@ -224,7 +224,7 @@ async fn two_interfaces_of_a_sandbox_have_a_record_each() {
     plan(&ledger, "c1", "eth0", 1).await;
     plan(&ledger, "c1", "eth1", 2).await;
     plan(&ledger, "c2", "eth0", 3).await;
-    let lane = ledger.lane("c1").await;
+    let lane = ledger.lock_container("c1").await;
     let mut interfaces = lane.interfaces().expect("a list");
     interfaces.sort();
     assert_eq!(interfaces, ["eth0", "eth1"]);
@@ -268,7 +268,7 @@ async fn keys_that_look_alike_when_joined_are_kept_apart() {
     .enumerate()
     {
         let record = ledger
-            .lane(container_id)
+            .lock_container(container_id)
             .await
             .load(ifname)
             .expect("readable")
@@ -297,7 +297,7 @@ async fn the_longest_names_fit_and_longer_ones_leave_nothing() {
     plan(&ledger, &longest, "i23456789012345", 1).await;
     assert!(
         ledger
-            .lane(&longest)
+            .lock_container(&longest)
             .await
             .load("i23456789012345")
             .expect("readable")
@@ -310,7 +310,7 @@ async fn the_longest_names_fit_and_longer_ones_leave_nothing() {
         ("c1", "../eth0"),
         ("c1", "a:b"),
     ] {
-        let lane = ledger.lane(container_id).await;
+        let lane = ledger.lock_container(container_id).await;
         let error = CniError::from(
             lane.plan(planned(container_id, ifname, 1))
                 .await
@@ -345,7 +345,7 @@ async fn a_record_stays_until_its_del_has_succeeded() {
     rows!("P-092", "R-090");
     let (_dir, ledger) = open();
     plan(&ledger, "c1", "eth0", 3).await;
-    let lane = ledger.lane("c1").await;
+    let lane = ledger.lock_container("c1").await;
     let mut record = lane.load("eth0").expect("readable").expect("there");
     for index in 0..3 {
         lane.append(&mut record, Line::Started { index })
@@ -403,7 +403,11 @@ async fn a_second_del_of_what_was_just_deleted_is_known() {
     let (_dir, ledger) = open();
     let record = plan(&ledger, "c1", "eth0", 1).await;
     assert!(!ledger.recently_deleted("c1", "eth0"));
-    ledger.lane("c1").await.remove(record).expect("remove");
+    ledger
+        .lock_container("c1")
+        .await
+        .remove(record)
+        .expect("remove");
     assert!(ledger.recently_deleted("c1", "eth0"));
     assert!(!ledger.recently_deleted("c1", "eth1") && !ledger.recently_deleted("c2", "eth0"));
     plan(&ledger, "c1", "eth0", 1).await;
@@ -426,7 +430,7 @@ async fn the_memory_of_what_was_deleted_is_bounded() {
         ledger.recently_deleted("c1", "eth0")
             && ledger.recently_deleted(&format!("c{REMEMBERED}"), "eth0")
     );
-    assert_eq!(locked(&ledger.0.deleted).len(), REMEMBERED);
+    assert_eq!(lock(&ledger.0.deleted).len(), REMEMBERED);
 }
 
 #[tokio::test]
@@ -435,7 +439,7 @@ async fn a_ledger_that_cannot_be_listed_is_not_an_empty_one() {
     let (dir, ledger) = open();
     fs::remove_dir(dir.path().join("ledger")).expect("rmdir");
     fs::write(dir.path().join("ledger"), "").expect("a file in its place");
-    let gc = ledger.exclusive().await.keys();
+    let gc = ledger.lock_all().await.keys();
     for error in [
         ledger.keys().expect_err("no directory"),
         gc.expect_err("no directory"),
@@ -443,7 +447,7 @@ async fn a_ledger_that_cannot_be_listed_is_not_an_empty_one() {
             .map(|_| ())
             .expect_err("no directory"),
         ledger
-            .lane("c1")
+            .lock_container("c1")
             .await
             .interfaces()
             .expect_err("no directory"),
@@ -486,7 +490,10 @@ async fn thirty_sandboxes_are_written_at_once_and_read_meanwhile() {
             let ledger = ledger.clone();
             tokio::spawn(async move {
                 let id = format!("c{id}");
-                let lane = ledger.begin_add(&id, "eth0").await.expect("the only ADD");
+                let lane = ledger
+                    .lock_for_add(&id, "eth0")
+                    .await
+                    .expect("the only ADD");
                 let mut record = lane
                     .plan(planned(&id, "eth0", 3))
                     .await
@@ -541,7 +548,7 @@ fn errors_are_one_line_that_names_the_file_and_the_remedy() {
         path: path.clone(),
         why: kind.into(),
     };
-    let newer = ParseError::Newer {
+    let newer = super::record::ParseError::Newer {
         format: 9,
         plexusd: "7.1.0".to_owned(),
     };

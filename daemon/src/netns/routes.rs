@@ -21,7 +21,7 @@ use super::{Netns, errno, reason};
 
 /// An address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
+pub(crate) enum Family {
     /// IPv4
     V4,
     /// IPv6
@@ -30,11 +30,11 @@ pub enum Family {
 
 /// A default route: one next hop of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DefaultRoute {
+pub(crate) struct DefaultRoute {
     /// The link that it leads over.
-    pub ifname: String,
+    pub(crate) ifname: String,
     /// The gateway; none where the link itself is the way.
-    pub gateway: Option<IpAddr>,
+    pub(crate) gateway: Option<IpAddr>,
 }
 
 /// How often [`Netns::move_default_route`] looks: once too often means that something works against it.
@@ -45,7 +45,10 @@ impl Netns {
     ///
     /// # Errors
     /// [`Code::Io`] with the kernel's reason.
-    pub async fn default_routes(&mut self, family: Family) -> Result<Vec<DefaultRoute>, CniError> {
+    pub(crate) async fn default_routes(
+        &mut self,
+        family: Family,
+    ) -> Result<Vec<DefaultRoute>, CniError> {
         let names = self.names().await?;
         let routes = self.defaults(family).await?;
         Ok(routes
@@ -58,7 +61,11 @@ impl Netns {
     ///
     /// # Errors
     /// [`Code::Io`] with the kernel's reason.
-    pub async fn owns_default(&mut self, family: Family, owner: &str) -> Result<bool, CniError> {
+    pub(crate) async fn owns_default(
+        &mut self,
+        family: Family,
+        owner: &str,
+    ) -> Result<bool, CniError> {
         Ok(self
             .default_routes(family)
             .await?
@@ -74,7 +81,7 @@ impl Netns {
     ///
     /// # Errors
     /// [`Code::RouteFailed`], with the link, the gateway and the kernel's reason.
-    pub async fn move_default_route(
+    pub(crate) async fn move_default_route(
         &mut self,
         family: Family,
         owner: &str,

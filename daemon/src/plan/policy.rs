@@ -4,20 +4,19 @@ use std::collections::BTreeSet;
 
 use plexus_api::cni::{CniError, Code, NetworkConfig};
 
-use super::recursion::refers_to_us;
-use super::snapshot::Part;
-use super::{Snapshot, place};
+use super::PlanInput;
+use super::input::Part;
+use crate::model::{place, refers_to_us};
 
 /// Refuses what is not allowed, for the whole pod (decision 6, K-012).
-pub(super) fn check(snapshot: &Snapshot, names: &[String]) -> Result<(), CniError> {
-    for (part, name) in snapshot.parts().zip(names) {
-        check_part(snapshot, &part)
-            .map_err(|error| error.context(place(&part.network.name, name)))?;
+pub(super) fn check(input: &PlanInput, names: &[String]) -> Result<(), CniError> {
+    for (part, name) in input.parts().zip(names) {
+        check_part(input, &part).map_err(|error| error.context(place(&part.network.name, name)))?;
     }
     Ok(())
 }
 
-fn check_part(snapshot: &Snapshot, part: &Part<'_>) -> Result<(), CniError> {
+fn check_part(input: &PlanInput, part: &Part<'_>) -> Result<(), CniError> {
     if let Some(kind) = refers_to_us(&part.network.config) {
         let msg = format!(
             "its configuration names a plugin of type {kind:?}, which would wait for itself"
@@ -27,24 +26,24 @@ fn check_part(snapshot: &Snapshot, part: &Part<'_>) -> Result<(), CniError> {
     // What the administrator put on the node's disk needs no leave.
     match &part.network.namespace {
         Some(namespace) if part.selection.is_some() => {
-            check_namespace(snapshot, part, namespace)?;
-            check_types(snapshot, part)
+            check_namespace(input, part, namespace)?;
+            check_types(input, part)
         }
         _ => Ok(()),
     }
 }
 
-fn check_namespace(snapshot: &Snapshot, part: &Part<'_>, namespace: &str) -> Result<(), CniError> {
-    let policy = &snapshot.policy;
+fn check_namespace(input: &PlanInput, part: &Part<'_>, namespace: &str) -> Result<(), CniError> {
+    let policy = &input.policy;
     let forbidden = |why: String| Err(CniError::new(Code::Forbidden, why));
     if policy.namespace_isolation
-        && *namespace != snapshot.pod.namespace
+        && *namespace != input.pod.namespace
         && !policy.global_namespaces.contains(namespace)
     {
         return forbidden(format!(
             "namespace isolation is on, and a pod of namespace {:?} may not use a definition of {namespace:?}; move \
              it, or add its namespace to globalNamespaces",
-            snapshot.pod.namespace
+            input.pod.namespace
         ));
     }
     if part.default
@@ -61,8 +60,8 @@ fn check_namespace(snapshot: &Snapshot, part: &Part<'_>, namespace: &str) -> Res
     Ok(())
 }
 
-fn check_types(snapshot: &Snapshot, part: &Part<'_>) -> Result<(), CniError> {
-    let Some(allowed) = &snapshot.policy.allowed_plugin_types else {
+fn check_types(input: &PlanInput, part: &Part<'_>) -> Result<(), CniError> {
+    let Some(allowed) = &input.policy.allowed_plugin_types else {
         return Ok(());
     };
     let used = plugin_types(&part.network.config);

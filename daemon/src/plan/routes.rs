@@ -4,14 +4,15 @@ use std::net::IpAddr;
 
 use plexus_api::cni::{CniError, Code};
 
-use super::{DefaultRoutes, RouteOwner, Snapshot, place};
+use super::PlanInput;
+use crate::model::{DefaultRoutes, RouteOwner, place};
 
 /// Decision 3: one IPv4 and one IPv6 gateway over all elements; an element with an empty list owns each family for
 /// which no gateway is given and in which it turns out to have a default route.
-pub(super) fn owners(snapshot: &Snapshot, names: &[String]) -> Result<DefaultRoutes, CniError> {
+pub(super) fn owners(input: &PlanInput, names: &[String]) -> Result<DefaultRoutes, CniError> {
     let mut owners = DefaultRoutes::default();
     let mut keeper: Option<usize> = None;
-    for (index, (part, name)) in snapshot.parts().zip(names).enumerate() {
+    for (index, (part, name)) in input.parts().zip(names).enumerate() {
         let Some(gateways) = part
             .selection
             .and_then(|selection| selection.default_route.as_ref())

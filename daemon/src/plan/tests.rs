@@ -5,9 +5,9 @@ use plexus_api::cni::{CniArgs, CniError, Code, Defaults, NetworkConfig, RawMap, 
 use plexus_api::rows;
 use plexus_api::selection::{Bandwidth, PortMapping, Selection};
 
-use super::{
-    CONFIG_SOURCE, DefaultRoutes, NetnsId, Network, Plan, Pod, PodRef, Policy, RouteOwner,
-    Selected, Snapshot, plan,
+use super::{Plan, PlanInput, Policy, Selected, plan};
+use crate::model::{
+    CONFIG_SOURCE, DefaultRoutes, NetnsId, Network, Pod, PodRef, RouteOwner, place,
 };
 
 fn config(text: &str) -> NetworkConfig {
@@ -30,8 +30,8 @@ fn network(name: &str, text: &str) -> Network {
 }
 
 /// A pod of namespace `ns` with the default network `cluster`.
-fn snapshot() -> Snapshot {
-    Snapshot {
+fn input() -> PlanInput {
+    PlanInput {
         ifname: "eth0".to_owned(),
         links: BTreeSet::from(["lo".to_owned()]),
         pod: PodRef {
@@ -56,7 +56,7 @@ fn snapshot() -> Snapshot {
     }
 }
 
-fn select(snapshot: &mut Snapshot, name: &str, text: &str, change: impl FnOnce(&mut Selection)) {
+fn select(input: &mut PlanInput, name: &str, text: &str, change: impl FnOnce(&mut Selection)) {
     let network = network(name, text);
     let (namespace, name) = name.split_once('/').expect("namespace/name");
     let mut selection = Selection {
@@ -65,11 +65,11 @@ fn select(snapshot: &mut Snapshot, name: &str, text: &str, change: impl FnOnce(&
         ..Selection::default()
     };
     change(&mut selection);
-    snapshot.selected.push(Selected { selection, network });
+    input.selected.push(Selected { selection, network });
 }
 
-fn macvlan(snapshot: &mut Snapshot, change: impl FnOnce(&mut Selection)) {
-    select(snapshot, "ns/net-a", r#"{"type":"macvlan"}"#, change);
+fn macvlan(input: &mut PlanInput, change: impl FnOnce(&mut Selection)) {
+    select(input, "ns/net-a", r#"{"type":"macvlan"}"#, change);
 }
 
 fn names(plan: &Plan) -> Vec<&str> {
@@ -79,8 +79,8 @@ fn names(plan: &Plan) -> Vec<&str> {
         .collect()
 }
 
-fn refused(snapshot: &Snapshot, code: Code, parts: &[&str]) -> CniError {
-    let error = plan(snapshot).expect_err("refused");
+fn refused(input: &PlanInput, code: Code, parts: &[&str]) -> CniError {
+    let error = plan(input).expect_err("refused");
     assert!(error.is(code), "{error}");
     for part in parts {
         assert!(error.msg.contains(part), "{error} should name {part:?}");
@@ -95,13 +95,13 @@ fn ip(text: &str) -> IpAddr {
 #[test]
 fn the_default_network_comes_first_then_those_of_every_pod_then_the_selected() {
     rows!("K-060", "K-048");
-    let mut snapshot = snapshot();
-    snapshot
+    let mut input = input();
+    input
         .everywhere
         .push(network("kube-system/all", r#"{"type":"ptp"}"#));
-    macvlan(&mut snapshot, |_| {});
-    macvlan(&mut snapshot, |_| {});
-    let plan = plan(&snapshot).expect("a plan");
+    macvlan(&mut input, |_| {});
+    macvlan(&mut input, |_| {});
+    let plan = plan(&input).expect("a plan");
     let networks: Vec<_> = plan
         .attachments
         .iter()
@@ -122,27 +122,27 @@ fn the_default_network_comes_first_then_those_of_every_pod_then_the_selected() {
 
 #[test]
 fn a_pod_has_no_more_networks_than_there_is_time_for() {
-    let mut snapshot = snapshot();
-    snapshot
+    let mut input = input();
+    input
         .everywhere
         .push(network("kube-system/all", r#"{"type":"ptp"}"#));
     for _ in 0..63 {
-        macvlan(&mut snapshot, |_| {});
+        macvlan(&mut input, |_| {});
     }
-    assert_eq!(plan(&snapshot).expect("a plan").attachments.len(), 65);
-    macvlan(&mut snapshot, |_| {});
-    refused(&snapshot, Code::InvalidAnnotation, &["65 networks", "64"]);
+    assert_eq!(plan(&input).expect("a plan").attachments.len(), 65);
+    macvlan(&mut input, |_| {});
+    refused(&input, Code::InvalidAnnotation, &["65 networks", "64"]);
 }
 
 #[test]
 fn an_automatic_name_counts_positions_in_the_whole_list() {
     rows!("K-066");
-    let mut snapshot = snapshot();
-    macvlan(&mut snapshot, |_| {});
-    macvlan(&mut snapshot, |s| s.interface = Some("foo".to_owned()));
-    macvlan(&mut snapshot, |_| {});
+    let mut input = input();
+    macvlan(&mut input, |_| {});
+    macvlan(&mut input, |s| s.interface = Some("foo".to_owned()));
+    macvlan(&mut input, |_| {});
     assert_eq!(
-        names(&plan(&snapshot).expect("a plan")),
+        names(&plan(&input).expect("a plan")),
         ["eth0", "net1", "foo", "net3"]
     );
 }
@@ -151,42 +151,38 @@ fn an_automatic_name_counts_positions_in_the_whole_list() {
 fn a_name_that_is_taken_is_refused_before_anything_runs() {
     rows!("K-033", "K-067", "P-080");
     for name in ["eth0", "lo", "net1"] {
-        let mut snapshot = snapshot();
-        macvlan(&mut snapshot, |_| {});
-        macvlan(&mut snapshot, |s| s.interface = Some(name.to_owned()));
-        refused(&snapshot, Code::InterfaceTaken, &[name, "ns/net-a"]);
+        let mut input = input();
+        macvlan(&mut input, |_| {});
+        macvlan(&mut input, |s| s.interface = Some(name.to_owned()));
+        refused(&input, Code::InterfaceTaken, &[name, "ns/net-a"]);
     }
-    let mut snapshot = snapshot();
-    macvlan(&mut snapshot, |s| s.interface = Some("net2".to_owned()));
-    macvlan(&mut snapshot, |_| {});
-    refused(&snapshot, Code::InterfaceTaken, &["net2"]);
+    let mut input = input();
+    macvlan(&mut input, |s| s.interface = Some("net2".to_owned()));
+    macvlan(&mut input, |_| {});
+    refused(&input, Code::InterfaceTaken, &["net2"]);
     for link in ["eth0", "net1"] {
-        let mut snapshot = self::snapshot();
-        macvlan(&mut snapshot, |_| {});
-        snapshot.links.insert(link.to_owned());
-        refused(
-            &snapshot,
-            Code::InterfaceTaken,
-            &[link, "link in the sandbox"],
-        );
+        let mut input = self::input();
+        macvlan(&mut input, |_| {});
+        input.links.insert(link.to_owned());
+        refused(&input, Code::InterfaceTaken, &[link, "link in the sandbox"]);
     }
 }
 
 #[test]
 fn the_runtime_s_arguments_go_to_the_default_network_alone_and_all_of_them() {
     rows!("K-064", "K-065");
-    let mut snapshot = snapshot();
-    snapshot.runtime_config = serde_json::from_str(
+    let mut input = input();
+    input.runtime_config = serde_json::from_str(
         r#"{"portMappings":[{"HostPort":1}],"cgroupPath":"/x","dns":null,"vendor":{"big":9007199254740993}}"#,
     )
     .expect("runtimeConfig");
     select(
-        &mut snapshot,
+        &mut input,
         "ns/b",
         r#"{"type":"bridge","capabilities":{"portMappings":true}}"#,
         |_| {},
     );
-    let plan = plan(&snapshot).expect("a plan");
+    let plan = plan(&input).expect("a plan");
     let keys: Vec<_> = plan.attachments[0]
         .capability_args
         .keys()
@@ -202,10 +198,10 @@ fn the_runtime_s_arguments_go_to_the_default_network_alone_and_all_of_them() {
 
 #[test]
 fn what_a_pod_asks_for_becomes_capability_arguments() {
-    let mut snapshot = snapshot();
+    let mut input = input();
     let text = r#"{"type":"x","capabilities":
         {"ips":true,"mac":true,"infinibandGUID":true,"portMappings":true,"bandwidth":true,"deviceID":true}}"#;
-    select(&mut snapshot, "ns/b", text, |s| {
+    select(&mut input, "ns/b", text, |s| {
         s.ips = vec!["10.0.0.2/24".to_owned()];
         s.mac = Some("02:00:00:00:00:01".to_owned());
         s.infiniband_guid = Some("24:8a:07:03:00:8d:ae:2f".to_owned());
@@ -223,7 +219,7 @@ fn what_a_pod_asks_for_becomes_capability_arguments() {
         });
         s.device_id = Some("0000:03:02.0".to_owned());
     });
-    let plan = plan(&snapshot).expect("a plan");
+    let plan = plan(&input).expect("a plan");
     let attachment = &plan.attachments[1];
     let args = serde_json::to_value(&attachment.capability_args).expect("JSON");
     assert_eq!(
@@ -274,7 +270,7 @@ const ASKS: [(&str, Ask); 5] = [
         });
     }),
     ("infinibandGUID", |s| {
-        s.infiniband_guid = Some("24:8a:07:03:00:8d:ae:2f".to_owned())
+        s.infiniband_guid = Some("24:8a:07:03:00:8d:ae:2f".to_owned());
     }),
 ];
 
@@ -286,30 +282,30 @@ fn a_capability_that_no_plugin_declares_is_an_error_under_strict_and_a_warning_o
             String::new(),
             format!(r#","capabilities":{{"{capability}":false}}"#),
         ] {
-            let mut snapshot = snapshot();
+            let mut input = input();
             select(
-                &mut snapshot,
+                &mut input,
                 "ns/b",
                 &format!(r#"{{"type":"x"{declared}}}"#),
                 ask,
             );
-            let plan = plan(&snapshot).expect("attached without it");
+            let plan = plan(&input).expect("attached without it");
             assert_eq!(plan.warnings.len(), 1, "{capability}");
             assert!(
                 plan.warnings[0].text.contains(capability)
                     && plan.warnings[0].text.contains("ns/b")
             );
-            snapshot.policy.strict = true;
-            refused(&snapshot, Code::InvalidConfig, &[capability, "ns/b"]);
+            input.policy.strict = true;
+            refused(&input, Code::InvalidConfig, &[capability, "ns/b"]);
         }
         // One plugin of the chain is enough.
-        let mut snapshot = snapshot();
-        snapshot.policy.strict = true;
+        let mut input = input();
+        input.policy.strict = true;
         let text = format!(
             r#"{{"plugins":[{{"type":"x"}},{{"type":"y","capabilities":{{"{capability}":true}}}}]}}"#
         );
-        select(&mut snapshot, "ns/b", &text, ask);
-        assert!(plan(&snapshot).expect("declared").warnings.is_empty());
+        select(&mut input, "ns/b", &text, ask);
+        assert!(plan(&input).expect("declared").warnings.is_empty());
     }
 }
 
@@ -320,16 +316,16 @@ fn addresses_go_one_way_only_by_capability_or_by_cni_args() {
         s.ips = vec!["10.0.0.2/24".to_owned(), "fd00::2/64".to_owned()];
         s.mac = Some("02:00:00:00:00:01".to_owned());
     };
-    let mut snapshot = snapshot();
+    let mut input = input();
     select(
-        &mut snapshot,
+        &mut input,
         "ns/b",
         r#"{"type":"x","capabilities":{"ips":true,"mac":true}}"#,
         ask,
     );
-    select(&mut snapshot, "ns/c", r#"{"type":"x"}"#, ask);
-    select(&mut snapshot, "ns/d", r#"{"type":"x"}"#, |_| {});
-    let plan = plan(&snapshot).expect("a plan");
+    select(&mut input, "ns/c", r#"{"type":"x"}"#, ask);
+    select(&mut input, "ns/d", r#"{"type":"x"}"#, |_| {});
+    let plan = plan(&input).expect("a plan");
     assert!(!plan.attachments[1].cni_args.contains("IP="));
     assert!(!plan.attachments[1].cni_args.contains("MAC="));
     assert!(
@@ -343,13 +339,11 @@ fn addresses_go_one_way_only_by_capability_or_by_cni_args() {
 #[test]
 fn cni_args_of_the_pod_win_over_those_of_the_definition_key_by_key() {
     rows!("K-034");
-    let mut snapshot = snapshot();
+    let mut input = input();
     let cni_args: RawMap = serde_json::from_str(r#"{"a":1}"#).expect("cni-args");
     let text = r#"{"plugins":[{"type":"x","args":{"cni":{"a":0,"b":2},"x":3}},{"type":"y"},{"type":"z","args":null}]}"#;
-    select(&mut snapshot, "ns/b", text, |s| {
-        s.cni_args = cni_args.clone()
-    });
-    let planned = plan(&snapshot).expect("a plan");
+    select(&mut input, "ns/b", text, |s| s.cni_args = cni_args.clone());
+    let planned = plan(&input).expect("a plan");
     let plugins = &planned.attachments[1].config.plugins;
     let args = |i: usize| plugins[i].get::<serde_json::Value>("args").expect("args");
     assert_eq!(
@@ -362,21 +356,14 @@ fn cni_args_of_the_pod_win_over_those_of_the_definition_key_by_key() {
         r#"{"type":"x","args":"text"}"#,
         r#"{"type":"x","args":{"cni":[1]}}"#,
     ] {
-        let mut snapshot = self::snapshot();
-        select(&mut snapshot, "ns/b", wrong, |s| {
-            s.cni_args = cni_args.clone()
-        });
-        refused(&snapshot, Code::InvalidConfig, &["ns/b", "args"]);
+        let mut input = self::input();
+        select(&mut input, "ns/b", wrong, |s| s.cni_args = cni_args.clone());
+        refused(&input, Code::InvalidConfig, &["ns/b", "args"]);
     }
-    let mut snapshot = self::snapshot();
-    select(
-        &mut snapshot,
-        "ns/b",
-        r#"{"type":"x","args":"text"}"#,
-        |_| {},
-    );
+    let mut input = self::input();
+    select(&mut input, "ns/b", r#"{"type":"x","args":"text"}"#, |_| {});
     assert!(
-        plan(&snapshot).is_ok(),
+        plan(&input).is_ok(),
         "args of a definition are not ours to judge where the pod has none"
     );
 }
@@ -384,9 +371,9 @@ fn cni_args_of_the_pod_win_over_those_of_the_definition_key_by_key() {
 #[test]
 fn cni_args_keep_the_runtime_s_pairs_and_let_plugins_ignore_what_they_do_not_know() {
     let args = |text: &str| {
-        let mut snapshot = snapshot();
-        snapshot.cni_args = CniArgs::parse(text).expect("args");
-        plan(&snapshot).expect("a plan").attachments[0]
+        let mut input = input();
+        input.cni_args = CniArgs::parse(text).expect("args");
+        plan(&input).expect("a plan").attachments[0]
             .cni_args
             .clone()
     };
@@ -398,19 +385,19 @@ fn cni_args_keep_the_runtime_s_pairs_and_let_plugins_ignore_what_they_do_not_kno
 #[test]
 fn a_default_network_of_the_pod_s_choice_keeps_the_runtime_s_interface_name() {
     rows!("K-063");
-    let mut snapshot = snapshot();
-    snapshot.runtime_config =
+    let mut input = input();
+    input.runtime_config =
         serde_json::from_str(r#"{"mac":"02:00:00:00:00:09","dns":{}}"#).expect("runtimeConfig");
-    snapshot.default = network(
+    input.default = network(
         "kube-system/calico",
         r#"{"type":"calico","capabilities":{"mac":true}}"#,
     );
-    snapshot.default_selection = Some(Selection {
+    input.default_selection = Some(Selection {
         interface: Some("x0".to_owned()),
         mac: Some("02:00:00:00:00:01".to_owned()),
         ..Selection::default()
     });
-    let plan = plan(&snapshot).expect("a plan");
+    let plan = plan(&input).expect("a plan");
     assert_eq!(names(&plan), ["eth0"]);
     assert!(
         plan.warnings[0].text.contains("ignored"),
@@ -428,13 +415,13 @@ fn a_default_network_of_the_pod_s_choice_keeps_the_runtime_s_interface_name() {
 fn one_gateway_of_each_family_over_all_elements() {
     rows!("K-040");
     let routes = |lists: &[Option<&[&str]>]| {
-        let mut snapshot = snapshot();
+        let mut input = input();
         for list in lists {
-            macvlan(&mut snapshot, |s| {
-                s.default_route = list.map(|list| list.iter().map(|g| ip(g)).collect())
+            macvlan(&mut input, |s| {
+                s.default_route = list.map(|list| list.iter().map(|g| ip(g)).collect());
             });
         }
-        plan(&snapshot).map(|plan| plan.default_routes)
+        plan(&input).map(|plan| plan.default_routes)
     };
     let owner = |attachment, gateway: &str| {
         Some(RouteOwner {
@@ -492,13 +479,13 @@ fn one_gateway_of_each_family_over_all_elements() {
 
 #[test]
 fn isolation_holds_for_the_selected_and_for_the_default_network() {
-    let mut snapshot = snapshot();
-    snapshot.policy.namespace_isolation = true;
+    let mut input = input();
+    input.policy.namespace_isolation = true;
     for allowed in ["ns/own", "default/shared"] {
-        select(&mut snapshot, allowed, r#"{"type":"x"}"#, |_| {});
+        select(&mut input, allowed, r#"{"type":"x"}"#, |_| {});
     }
-    assert!(plan(&snapshot).is_ok());
-    let mut other = snapshot.clone();
+    assert!(plan(&input).is_ok());
+    let mut other = input.clone();
     select(&mut other, "other/b", r#"{"type":"x"}"#, |_| {});
     refused(
         &other,
@@ -507,49 +494,46 @@ fn isolation_holds_for_the_selected_and_for_the_default_network() {
     );
     other.policy.namespace_isolation = false;
     assert!(plan(&other).is_ok());
-    snapshot.default = network("other/b", r#"{"type":"x"}"#);
+    input.default = network("other/b", r#"{"type":"x"}"#);
     assert!(
-        plan(&snapshot).is_ok(),
+        plan(&input).is_ok(),
         "what the node's configuration names needs no leave"
     );
-    snapshot.default_selection = Some(Selection::default());
-    refused(&snapshot, Code::Forbidden, &["other/b"]);
+    input.default_selection = Some(Selection::default());
+    refused(&input, Code::Forbidden, &["other/b"]);
 }
 
 #[test]
 fn only_listed_namespaces_may_replace_the_default_network() {
-    let mut snapshot = snapshot();
-    snapshot.default = network("ns/b", r#"{"type":"x"}"#);
-    snapshot.default_selection = Some(Selection::default());
-    assert!(plan(&snapshot).is_ok());
-    snapshot.policy.default_network_namespaces = Some(BTreeSet::from(["kube-system".to_owned()]));
+    let mut input = input();
+    input.default = network("ns/b", r#"{"type":"x"}"#);
+    input.default_selection = Some(Selection::default());
+    assert!(plan(&input).is_ok());
+    input.policy.default_network_namespaces = Some(BTreeSet::from(["kube-system".to_owned()]));
     refused(
-        &snapshot,
+        &input,
         Code::Forbidden,
         &["ns/b", "defaultNetworkNamespaces"],
     );
-    snapshot.default = network("kube-system/b", r#"{"type":"x"}"#);
-    assert!(plan(&snapshot).is_ok());
-    select(&mut snapshot, "ns/c", r#"{"type":"x"}"#, |_| {});
-    assert!(
-        plan(&snapshot).is_ok(),
-        "it is about the default network only"
-    );
+    input.default = network("kube-system/b", r#"{"type":"x"}"#);
+    assert!(plan(&input).is_ok());
+    select(&mut input, "ns/c", r#"{"type":"x"}"#, |_| {});
+    assert!(plan(&input).is_ok(), "it is about the default network only");
 }
 
 #[test]
 fn plugin_types_of_definitions_can_be_listed_ipam_included() {
-    let mut snapshot = snapshot();
-    snapshot.policy.allowed_plugin_types =
+    let mut input = input();
+    input.policy.allowed_plugin_types =
         Some(BTreeSet::from(["macvlan".to_owned(), "static".to_owned()]));
     select(
-        &mut snapshot,
+        &mut input,
         "ns/a",
         r#"{"type":"macvlan","ipam":{"type":"static"}}"#,
         |_| {},
     );
     assert!(
-        plan(&snapshot).is_ok(),
+        plan(&input).is_ok(),
         "the default network of the node is not a definition of a pod's choice"
     );
     for wrong in [
@@ -557,10 +541,10 @@ fn plugin_types_of_definitions_can_be_listed_ipam_included() {
         r#"{"type":"macvlan","ipam":{"type":"dhcp"}}"#,
         r#"{"plugins":[{"type":"macvlan"},{"type":"tuning"}]}"#,
     ] {
-        let mut snapshot = snapshot.clone();
-        select(&mut snapshot, "ns/b", wrong, |_| {});
+        let mut input = input.clone();
+        select(&mut input, "ns/b", wrong, |_| {});
         refused(
-            &snapshot,
+            &input,
             Code::Forbidden,
             &["ns/b", "allowedPluginTypes", "macvlan, static"],
         );
@@ -576,21 +560,21 @@ fn a_network_that_leads_back_to_us_is_refused() {
         r#"{"type":"flannel","delegate":{"type":"plexus"}}"#,
         r#"{"type":"x","deep":[{"er":{"type":"multus"}}]}"#,
     ] {
-        let mut snapshot = snapshot();
-        select(&mut snapshot, "ns/b", wrong, |_| {});
-        refused(&snapshot, Code::InvalidConfig, &["ns/b", "wait for itself"]);
-        snapshot.default = snapshot.selected.remove(0).network;
-        refused(&snapshot, Code::InvalidConfig, &["ns/b"]);
+        let mut input = input();
+        select(&mut input, "ns/b", wrong, |_| {});
+        refused(&input, Code::InvalidConfig, &["ns/b", "wait for itself"]);
+        input.default = input.selected.remove(0).network;
+        refused(&input, Code::InvalidConfig, &["ns/b"]);
     }
 }
 
 #[test]
 fn the_same_network_twice_gives_two_attachments_that_differ_in_interface_only() {
     rows!("K-049");
-    let mut snapshot = snapshot();
-    macvlan(&mut snapshot, |_| {});
-    macvlan(&mut snapshot, |_| {});
-    let plan = plan(&snapshot).expect("a plan");
+    let mut input = input();
+    macvlan(&mut input, |_| {});
+    macvlan(&mut input, |_| {});
+    let plan = plan(&input).expect("a plan");
     let tuple = |i: usize| {
         (
             plan.attachments[i].config.name.clone(),
@@ -603,15 +587,12 @@ fn the_same_network_twice_gives_two_attachments_that_differ_in_interface_only() 
 
 #[test]
 fn an_attachment_is_named_by_network_and_interface() {
-    let planned = plan(&snapshot()).expect("a plan");
+    let planned = plan(&input()).expect("a plan");
     assert_eq!(
         planned.attachments[0].place(),
         r#"network "cluster" interface "eth0""#
     );
-    assert_eq!(
-        planned.attachments[0].place(),
-        super::place("cluster", "eth0")
-    );
+    assert_eq!(planned.attachments[0].place(), place("cluster", "eth0"));
 }
 
 #[test]
@@ -632,19 +613,19 @@ fn a_namespace_may_be_another_of_its_number_unless_a_cookie_tells_them_apart() {
 
 #[test]
 fn a_pod_is_named_by_namespace_and_name() {
-    assert_eq!(snapshot().pod.to_string(), "ns/pod");
+    assert_eq!(input().pod.to_string(), "ns/pod");
     let forged = PodRef {
         name: "a\nERROR \u{1b}[31m".to_owned(),
-        ..snapshot().pod
+        ..input().pod
     };
     assert_eq!(forged.to_string(), "ns/a\\nERROR \\u{1b}[31m");
 }
 
 #[test]
 fn only_the_default_network_ignores_the_name_asked_for() {
-    let mut snapshot = snapshot();
-    macvlan(&mut snapshot, |s| s.interface = Some("foo".to_owned()));
-    assert!(plan(&snapshot).expect("a plan").warnings.is_empty());
+    let mut input = input();
+    macvlan(&mut input, |s| s.interface = Some("foo".to_owned()));
+    assert!(plan(&input).expect("a plan").warnings.is_empty());
 }
 
 #[test]

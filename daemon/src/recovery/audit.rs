@@ -9,16 +9,18 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use plexus_api::selection::{self, NETWORKS};
 
+use crate::backoff::doubled;
 use crate::cluster::kube::Running;
+use crate::context::Context;
 use crate::ledger::Record;
-use crate::plan::{Pod, PodRef};
-use crate::report::events::Reason;
-use crate::verbs::Verbs;
+use crate::model::{Pod, PodRef};
+use crate::mutex::lock;
+use crate::report::events::EventReason;
 
 /// How many pods one look asks for: after a node was switched, many of them wait.
 const AT_ONCE: usize = 16;
@@ -85,7 +87,7 @@ impl Audit {
             suspects.insert(pod.uid.clone(), suspect);
         }
         let is_due = |suspect: &&Suspect| {
-            let pause = gap.saturating_mul(1 << suspect.asked.min(DOUBLINGS));
+            let pause = doubled(gap, suspect.asked.min(DOUBLINGS), Duration::MAX);
             suspect.unmet.is_none() && now.saturating_duration_since(suspect.since) >= pause
         };
         let due = suspects
@@ -103,8 +105,8 @@ impl Audit {
     }
 
     /// Asks for these pods, and tells those that run without their networks.
-    pub(super) async fn ask(self, verbs: Arc<Verbs>, pods: Vec<PodRef>) {
-        let Some(live) = &verbs.live else { return };
+    pub(super) async fn ask(self, context: Arc<Context>, pods: Vec<PodRef>) {
+        let Some(live) = &context.live else { return };
         for pod in pods {
             let running = match live.running(&pod.namespace, &pod.name).await {
                 Ok(running) => running,
@@ -123,14 +125,15 @@ impl Audit {
             suspect.unmet = unmet;
             drop(suspects);
             if unmet == Some(true) {
-                verbs.reporter.event(&pod, Reason::NetworksMissing, MESSAGE);
+                context
+                    .reporter
+                    .event(&pod, EventReason::NetworksMissing, MESSAGE);
             }
         }
     }
 
     fn suspects(&self) -> MutexGuard<'_, BTreeMap<String, Suspect>> {
-        // No code that runs under the lock can leave it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -8,10 +8,10 @@ use std::{fs, io, thread};
 
 use nix::libc;
 
-use crate::host::rights::{Capability, Rights};
+use crate::capabilities::{Capability, Rights};
 use crate::ledger::{Key, Record};
+use crate::model::NetnsId;
 use crate::netns;
-use crate::plan::NetnsId;
 
 /// Up to this many sandboxes may look gone at once whatever their share: on a node with few pods, one is more than a
 /// fifth.
@@ -27,7 +27,7 @@ const SHARE: usize = 5;
 /// # Errors
 /// Without `CAP_SYS_PTRACE`, since tasks of others would then look as if they had no namespace; or as reading `/proc`
 /// fails.
-pub fn living_netns(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>> {
+pub(crate) fn living_netns(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>> {
     if !Rights::own()?.has(Capability::SysPtrace) {
         let text = "cannot tell which network namespaces are in use: plexusd needs the capability SYS_PTRACE";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
@@ -200,20 +200,20 @@ fn netns_inode(text: &str) -> Option<u64> {
 
 /// What is known about the sandbox of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     /// The key of the record.
-    pub key: Key,
+    pub(crate) key: Key,
     /// The boot during which it was made.
-    pub boot_id: String,
+    pub(crate) boot_id: String,
     /// Its network namespace; none where that is not known, and then only another boot proves its end.
-    pub netns: Option<NetnsId>,
+    pub(crate) netns: Option<NetnsId>,
     /// Whether its pod is known to be deleted: then nobody wonders that its namespace is gone.
-    pub pod_deleted: bool,
+    pub(crate) pod_deleted: bool,
 }
 
 impl Sandbox {
     /// The sandbox of a record.
-    pub fn new(record: &Record, pod_deleted: bool) -> Self {
+    pub(crate) fn new(record: &Record, pod_deleted: bool) -> Self {
         let planned = &record.planned;
         Self {
             key: (planned.container_id.clone(), planned.ifname.clone()),
@@ -225,26 +225,26 @@ impl Sandbox {
 }
 
 /// The sandboxes that were missing when last looked: since when, and which network namespace.
-pub type Suspects = BTreeMap<Key, Suspect>;
+pub(crate) type Suspects = BTreeMap<Key, Suspect>;
 
 /// A sandbox that was missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Suspect {
+pub(crate) struct Suspect {
     /// Its network namespace.
-    pub netns: NetnsId,
+    pub(crate) netns: NetnsId,
     /// When it was first missing.
-    pub since: Instant,
+    pub(crate) since: Instant,
 }
 
 /// What follows from one look.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Judgement {
+pub(crate) struct Judgement {
     /// The records whose sandboxes are proved to be gone.
-    pub dead: Vec<Key>,
+    pub(crate) dead: Vec<Key>,
     /// For the next look.
-    pub suspects: Suspects,
+    pub(crate) suspects: Suspects,
     /// Set where too many of this boot look gone at once to be true. None of them is dead or suspected then.
-    pub disbelieved: Option<Disbelieved>,
+    pub(crate) disbelieved: Option<Disbelieved>,
 }
 
 /// Too many sandboxes look gone at once.
@@ -253,11 +253,11 @@ pub struct Judgement {
     "{gone} of {all} sandboxes of this boot look gone at once, which is more than a fifth; nothing is cleaned up. \
      Check that plexusd shares the host's PID namespace"
 )]
-pub struct Disbelieved {
+pub(crate) struct Disbelieved {
     /// How many look gone.
-    pub gone: usize,
+    pub(crate) gone: usize,
     /// Of how many.
-    pub all: usize,
+    pub(crate) all: usize,
 }
 
 /// Judges the sandboxes of all records. `living` has those of their network namespaces that exist, as
@@ -267,7 +267,7 @@ pub struct Disbelieved {
 /// was at every look since one at least `min_gap` ago. Where more than a fifth of this boot's are missing, and more
 /// than four, the look is not believed, and sightings start anew. Those whose pods are deleted are no reason for doubt:
 /// after our configuration was withdrawn, the runtime deletes pods by another one, and we are not told.
-pub fn judge(
+pub(crate) fn judge(
     sandboxes: &[Sandbox],
     current_boot_id: &str,
     living: &BTreeSet<NetnsId>,

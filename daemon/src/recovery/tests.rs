@@ -25,20 +25,3 @@ fn a_failed_del_is_tried_again_after_a_pause_whatever_the_clock_does() {
         );
     }
 }
-
-#[test]
-fn what_the_look_before_found_is_no_news() {
-    let mut told = Told::default();
-    let mut look = |found: &[&str]| {
-        let news: Vec<_> = found
-            .iter()
-            .filter(|text| told.is_news((**text).to_owned()))
-            .map(|text| (*text).to_owned())
-            .collect();
-        told.turn();
-        news
-    };
-    assert_eq!(look(&["a", "b", "a"]), ["a", "b"]);
-    assert_eq!(look(&["b", "c"]), ["c"]);
-    assert_eq!(look(&["a", "c"]), ["a"], "it had gone");
-}

@@ -13,7 +13,8 @@ use plexus_api::cni::{CniError, CniResult, Code};
 use tokio::sync::mpsc;
 
 use crate::cluster::kube::Connection;
-use crate::plan::{Attachment, PodRef, WarningKind};
+use crate::model::{Attachment, PodRef};
+use crate::plan::WarningKind;
 use sender::Sender;
 
 /// How many events may wait to be sent.
@@ -21,18 +22,18 @@ const QUEUE: usize = 512;
 
 /// Something that happened to a pod or to the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub(crate) struct Event {
     /// What it happened to.
-    pub subject: Subject,
+    pub(crate) subject: Subject,
     /// What kind of thing.
-    pub reason: Reason,
+    pub(crate) reason: EventReason,
     /// What, with what to do about it; one line.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// What an event is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Subject {
+pub(crate) enum Subject {
     /// A pod.
     Pod(PodRef),
     /// The node that plexusd runs on.
@@ -41,7 +42,7 @@ pub enum Subject {
 
 /// The kinds of events. Their names are stable: people filter by them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
+pub enum EventReason {
     /// A network was attached; worded as Multus does.
     AddedInterface,
     /// A network-attachment-definition that the pod names does not exist.
@@ -72,7 +73,7 @@ pub enum Reason {
     CNIConfigContested,
 }
 
-impl Reason {
+impl EventReason {
     /// Every reason, for the documentation and its test.
     pub const ALL: [Self; 14] = [
         Self::AddedInterface,
@@ -112,7 +113,7 @@ impl Reason {
     }
 
     /// Whether something is wrong.
-    pub fn is_warning(self) -> bool {
+    pub(crate) fn is_warning(self) -> bool {
         self != Self::AddedInterface
     }
 
@@ -129,7 +130,7 @@ impl Reason {
 
     /// The reason of a refusal before anything ran, and what to do; none for what passes by itself or is not about the
     /// pod.
-    pub fn of_refusal(error: &CniError) -> Option<(Self, &'static str)> {
+    pub(crate) fn of_refusal(error: &CniError) -> Option<(Self, &'static str)> {
         let network = (
             Self::InvalidNetworkConfig,
             "correct the configuration of the network",
@@ -168,7 +169,7 @@ impl Reason {
     }
 }
 
-impl From<WarningKind> for Reason {
+impl From<WarningKind> for EventReason {
     fn from(kind: WarningKind) -> Self {
         match kind {
             WarningKind::CapabilityMissing => Self::CapabilityMissing,
@@ -190,7 +191,7 @@ pub(super) fn added_interface(attachment: &Attachment, result: &CniResult) -> St
 
 /// Takes events and tells of them; clones are the same.
 #[derive(Debug, Clone)]
-pub struct Events {
+pub(crate) struct Events {
     queue: Option<mpsc::Sender<(Event, Timestamp)>>,
     dropped: Arc<AtomicU64>,
 }
@@ -215,7 +216,7 @@ impl Events {
     }
 
     /// Tells of an event. Never waits.
-    pub fn emit(&self, event: Event) {
+    pub(crate) fn emit(&self, event: Event) {
         let Event {
             subject,
             reason,

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 /// `network` is the name to show (K-082), `ifname` the interface asked for, which a result without an interface in the
 /// sandbox leaves as the only one known (K-087). Where `default`, exactly one entry says so (K-081). Name resolution,
 /// gateways and device are the attachment's, and stand in each entry (K-086).
-pub fn entries(
+pub(crate) fn entries(
     network: &str,
     ifname: &str,
     default: bool,

@@ -7,20 +7,22 @@ mod write;
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Sandbox;
-use super::events::{Event, Events, Reason, Subject};
+use super::SandboxRef;
+use super::events::{Event, EventReason, Events, Subject};
+use crate::backoff::Backoff;
 use crate::cluster::Store;
-use crate::cluster::kube::{Backoff, Connection, Trouble, Writes, is_name};
-use crate::plan::PodRef;
+use crate::cluster::kube::{Connection, Trouble, Writes, is_name};
+use crate::model::PodRef;
+use crate::mutex::lock;
 use pod_status::{patch, target};
-pub use write::{NotYet, Write};
+pub(crate) use write::{NotYet, Write};
 use write::{Progress, Teller};
 
 /// The longest pause between two tries.
@@ -68,7 +70,7 @@ struct Again {
 /// A write that is under way.
 #[derive(Debug)]
 struct Entry {
-    sandbox: Sandbox,
+    sandbox: SandboxRef,
     cancel: CancellationToken,
     ended: CancellationToken,
 }
@@ -82,7 +84,7 @@ enum Sent {
 }
 
 impl Writer {
-    pub fn new(connection: Arc<Connection>, store: Store, events: Events) -> Self {
+    pub(super) fn new(connection: Arc<Connection>, store: Store, events: Events) -> Self {
         let inner = Inner {
             server: Writes::new(connection),
             store,
@@ -102,9 +104,9 @@ impl Writer {
     }
 
     /// Begins to write `text` for a sandbox if it is the newest of its pod: another write for the pod is given up.
-    pub fn write(
+    pub(super) fn write(
         &self,
-        sandbox: Sandbox,
+        sandbox: SandboxRef,
         text: String,
         patience: Duration,
         is_newest: impl FnOnce() -> bool,
@@ -142,17 +144,17 @@ impl Writer {
     }
 
     /// Whether there is a write for this pod.
-    pub fn has(&self, pod: &PodRef) -> bool {
+    pub(super) fn has(&self, pod: &PodRef) -> bool {
         self.inner.pending().contains_key(&key(pod))
     }
 
     /// Whether a write is overdue.
-    pub fn is_overdue(&self) -> bool {
+    pub(super) fn is_overdue(&self) -> bool {
         self.inner.overdue.load(Ordering::Relaxed) > 0
     }
 
     /// Ends the write of this sandbox after its present request.
-    pub fn cancel(&self, sandbox: &Sandbox) {
+    pub(super) fn cancel(&self, sandbox: &SandboxRef) {
         let pending = self.inner.pending();
         if let Some(entry) = pending
             .get(&key(&sandbox.pod))
@@ -163,7 +165,7 @@ impl Writer {
     }
 }
 
-impl Sandbox {
+impl SandboxRef {
     fn is(&self, other: &Self) -> bool {
         (&self.container_id, &self.ifname) == (&other.container_id, &other.ifname)
     }
@@ -176,7 +178,7 @@ fn key(pod: &PodRef) -> (String, String) {
 impl Inner {
     fn pending(&self) -> MutexGuard<'_, HashMap<(String, String), Arc<Entry>>> {
         // The map is whole after each operation on it.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pending)
     }
 
     /// Nobody waits for this write any more.
@@ -317,7 +319,7 @@ impl Inner {
         let message = format!("network-status is not written: {refusal}");
         self.events.emit(Event {
             subject: Subject::Pod(pod.clone()),
-            reason: Reason::NetworkStatusRefused,
+            reason: EventReason::NetworkStatusRefused,
             message,
         });
     }

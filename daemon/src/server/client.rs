@@ -13,20 +13,20 @@ use tokio::net::UnixStream;
 
 /// What came back, and from whom.
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// The status code.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// The body.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
     /// The process that has bound the socket, where it can be seen.
-    pub server: Option<i32>,
+    pub(crate) server: Option<i32>,
 }
 
 /// `GET path` from the daemon at `socket`; its answer.
 ///
 /// # Errors
 /// [`io::ErrorKind::NotFound`] and [`io::ErrorKind::ConnectionRefused`] where no daemon is there.
-pub async fn get(socket: &Path, path: &str) -> io::Result<Reply> {
+pub(crate) async fn get(socket: &Path, path: &str) -> io::Result<Reply> {
     exchange(socket, Request::get(path), Vec::new()).await
 }
 
@@ -34,7 +34,7 @@ pub async fn get(socket: &Path, path: &str) -> io::Result<Reply> {
 ///
 /// # Errors
 /// Those of [`get`].
-pub async fn post(socket: &Path, path: &str, body: Vec<u8>) -> io::Result<Reply> {
+pub(crate) async fn post(socket: &Path, path: &str, body: Vec<u8>) -> io::Result<Reply> {
     exchange(
         socket,
         Request::post(path).header(header::CONTENT_TYPE, "application/json"),

@@ -21,52 +21,53 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::successor::ALIVE;
+use crate::context::Context;
 use crate::host::{Caller, Hosts};
 use crate::ledger::{Abandon, Ledger};
-use crate::telemetry::{Call, Logs, Metrics};
-use crate::verbs::{Availability, Verbs};
+use crate::operations::Availability;
+use crate::telemetry::{CallSpan, Logs, Metrics};
 
 /// The path on which an operator gives up records.
-pub const ABANDON: &str = "/ledger/abandon";
+pub(crate) const ABANDON: &str = "/ledger/abandon";
 
 /// What the paths work with.
 #[derive(Clone)]
-pub struct Shared {
-    /// The verbs, once this daemon has the ledger. Until then the daemon before this one has it.
-    pub verbs: watch::Receiver<Option<Arc<Verbs>>>,
+pub(crate) struct Shared {
+    /// The context, once this daemon has the ledger. Until then the daemon before this one has it.
+    pub(crate) context: watch::Receiver<Option<Arc<Context>>>,
     /// What needs no ledger.
-    pub availability: Arc<Availability>,
+    pub(crate) availability: Arc<Availability>,
     /// Where plugins run.
-    pub hosts: Hosts,
+    pub(crate) hosts: Hosts,
     /// What is measured.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Where the ledger is.
-    pub state_dir: PathBuf,
+    pub(crate) state_dir: PathBuf,
     /// Calls run as tasks of this: a connection that ends is a message to them, never their end.
-    pub tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
     /// Cancelled when the daemon serves no more.
-    pub stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     /// What is logged.
-    pub logs: Logs,
+    pub(crate) logs: Logs,
 }
 
 impl Shared {
-    /// The verbs, where they are there now.
-    fn verbs_now(&self) -> Option<Arc<Verbs>> {
-        self.verbs.borrow().clone()
+    /// The context, where they are there now.
+    fn context_now(&self) -> Option<Arc<Context>> {
+        self.context.borrow().clone()
     }
 
-    /// The verbs, as soon as they are there; none where this daemon serves no more before that.
-    async fn verbs(&self) -> Option<Arc<Verbs>> {
-        let mut verbs = self.verbs.clone();
+    /// The context, as soon as they are there; none where this daemon serves no more before that.
+    async fn context(&self) -> Option<Arc<Context>> {
+        let mut context = self.context.clone();
         tokio::select! {
             biased;
-            found = verbs.wait_for(Option::is_some) => found.ok()?.clone(),
+            found = context.wait_for(Option::is_some) => found.ok()?.clone(),
             () = self.stop.cancelled() => None,
         }
     }
 
-    /// What a daemon waits for that has no verbs yet.
+    /// What a daemon waits for that has no context yet.
     async fn waits_for(&self) -> String {
         let state_dir = self.state_dir.clone();
         let holder = tokio::task::spawn_blocking(move || Ledger::waits_for(&state_dir)).await;
@@ -78,7 +79,7 @@ impl Shared {
 }
 
 /// The paths.
-pub fn router(shared: Shared) -> Router {
+pub(crate) fn router(shared: Shared) -> Router {
     let metrics = metrics_router(shared.clone());
     Router::new()
         .route("/cni", post(cni))
@@ -92,7 +93,7 @@ pub fn router(shared: Shared) -> Router {
 }
 
 /// The paths that tell how the daemon is, and change nothing.
-pub fn metrics_router(shared: Shared) -> Router {
+pub(crate) fn metrics_router(shared: Shared) -> Router {
     Router::new()
         .route("/healthz", get(healthy).post(healthy))
         .route("/readyz", get(ready).post(ready))
@@ -125,17 +126,17 @@ async fn alive(State(shared): State<Shared>) -> StatusCode {
 
 /// Not while this daemon waits for the ledger: probes then end the one that holds it, or this one.
 async fn healthy(State(shared): State<Shared>) -> Response {
-    match shared.verbs_now() {
+    match shared.context_now() {
         Some(_) => StatusCode::OK.into_response(),
         None => (StatusCode::INTERNAL_SERVER_ERROR, shared.waits_for().await).into_response(),
     }
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {
-    let Some(verbs) = shared.verbs_now() else {
+    let Some(context) = shared.context_now() else {
         return (StatusCode::INTERNAL_SERVER_ERROR, shared.waits_for().await).into_response();
     };
-    let problems = verbs.problems();
+    let problems = context.problems();
     if problems.is_empty() {
         StatusCode::OK.into_response()
     } else {
@@ -148,12 +149,12 @@ async fn ready(State(shared): State<Shared>) -> Response {
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {
-    let Some(verbs) = shared.verbs().await else {
+    let Some(context) = shared.context().await else {
         return elsewhere();
     };
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-        verbs.metrics().await,
+        context.metrics().await,
     )
         .into_response()
 }
@@ -200,24 +201,24 @@ async fn cni(
         .env
         .get("CNI_COMMAND")
         .is_some_and(|verb| verb == Verb::Status.as_str());
-    let verbs = if is_status {
+    let context = if is_status {
         None
     } else {
-        let Some(verbs) = shared.verbs().await else {
+        let Some(context) = shared.context().await else {
             return elsewhere();
         };
-        Some(verbs)
+        Some(context)
     };
     let (call, metrics, tasks) = (
-        Call::new(&request),
+        CallSpan::new(&request),
         shared.metrics.clone(),
         shared.tasks.clone(),
     );
     // Boxed: it is large, and each layer around it would copy it.
     let serve = Box::pin(async move {
         let host = shared.hosts.of(&caller)?;
-        match verbs {
-            Some(verbs) => verbs.serve(request, host, gone).await,
+        match context {
+            Some(context) => context.serve(request, host, gone).await,
             None => shared.availability.serve(&request, host, gone).await,
         }
     });
@@ -244,10 +245,10 @@ async fn abandon(State(shared): State<Shared>, body: Bytes) -> Response {
             return refused(&CniError::new(Code::Decode, msg));
         }
     };
-    let Some(verbs) = shared.verbs().await else {
+    let Some(context) = shared.context().await else {
         return elsewhere();
     };
-    match verbs.ledger.abandon(&which).await {
+    match context.ledger.abandon(&which).await {
         Ok(abandoned) => json(&abandoned),
         Err(error) => refused(&error.into()),
     }

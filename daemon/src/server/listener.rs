@@ -1,7 +1,7 @@
 //! The socket: made with rights for root alone, and handed over to the next daemon by renaming.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,22 +18,23 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use crate::dir_watcher::with_limit;
+use crate::file_id::FileId;
 use crate::host::Hosts;
-use crate::watched::with_limit;
 
 /// A caller sends the head of its request within this time, or is cut off.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The bound socket.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     socket: UnixListener,
     path: PathBuf,
     allowed_uid: Option<u32>,
     hosts: Hosts,
     /// What tells this socket from one that another daemon puts in its place: device and inode. The kernel does not
     /// give them again while the socket is open.
-    identity: (u64, u64),
+    identity: FileId,
     changes: EventStream<Vec<u8>>,
 }
 
@@ -47,7 +48,7 @@ enum Place {
 
 /// Why [`Listener::serve`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// It was told to.
     Stopped,
     /// Another daemon has put its socket in place of this one.
@@ -60,7 +61,7 @@ impl Listener {
     ///
     /// # Errors
     /// The system's, with the path.
-    pub fn bind(
+    pub(crate) fn bind(
         dir: &Path,
         name: &str,
         allowed_uid: Option<u32>,
@@ -98,7 +99,7 @@ impl Listener {
             let changes = inotify.into_event_stream(vec![0; 4096])?;
             let socket = UnixListener::bind(&fresh)?;
             std::fs::set_permissions(&fresh, PermissionsExt::from_mode(0o600))?;
-            let identity = identity(&fresh)?;
+            let identity = FileId::of(&fresh)?;
             std::fs::rename(&fresh, &path)?;
             Ok((socket, identity, changes))
         };
@@ -123,18 +124,17 @@ impl Listener {
         bound
     }
 
-    /// Where the socket is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Serves callers until `stop`, or until another daemon has taken the socket's place; then those who have come by
     /// then, and waits for all answers that are under way. In every case `stop` is cancelled before that: who waits for
     /// it must have an answer, too.
     ///
     /// # Errors
     /// The socket was taken off its path, and cannot be made again.
-    pub async fn serve(mut self, router: Router, stop: CancellationToken) -> io::Result<Ended> {
+    pub(crate) async fn serve(
+        mut self,
+        router: Router,
+        stop: CancellationToken,
+    ) -> io::Result<Ended> {
         let (connections, told) = (TaskTracker::new(), stop.clone().drop_guard());
         let ended = loop {
             match self.place() {
@@ -190,14 +190,14 @@ impl Listener {
         if std::fs::rename(&self.path, &aside).is_err() {
             return;
         }
-        let is_ours = identity(&aside).is_ok_and(|there| there == self.identity);
+        let is_ours = FileId::of(&aside).is_ok_and(|there| there == self.identity);
         if is_ours || renameat_with(CWD, &aside, CWD, &self.path, RenameFlags::NOREPLACE).is_err() {
             let _ = std::fs::remove_file(&aside);
         }
     }
 
     fn place(&self) -> Place {
-        match identity(&self.path) {
+        match FileId::of(&self.path) {
             Ok(there) if there != self.identity => Place::AnotherDaemons,
             Err(error)
                 if matches!(
@@ -211,10 +211,6 @@ impl Listener {
             _ => Place::Ours,
         }
     }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    std::fs::metadata(path).map(|there| (there.dev(), there.ino()))
 }
 
 /// Where this process has the socket while it is not at its path.

@@ -21,12 +21,12 @@ const CONNECTIONS: usize = 16;
 
 /// The bound port.
 #[derive(Debug)]
-pub struct MetricsListener(TcpListener);
+pub(crate) struct MetricsListener(TcpListener);
 
 impl MetricsListener {
     /// Binds `address`. None where there is no address, or where it cannot be bound: pods need their networks all the
     /// same, so that is only logged.
-    pub async fn bind(address: Option<SocketAddr>) -> Option<Self> {
+    pub(crate) async fn bind(address: Option<SocketAddr>) -> Option<Self> {
         let address = address?;
         let bound = match TcpListener::bind(address).await {
             // A node without IPv6.
@@ -49,7 +49,7 @@ impl MetricsListener {
     }
 
     /// Answers until `stop`, and lets go of the port and of `router` then: a scraper can ask the next daemon.
-    pub async fn serve(self, router: Router, stop: CancellationToken) {
+    pub(crate) async fn serve(self, router: Router, stop: CancellationToken) {
         let (room, tasks) = (Arc::new(Semaphore::new(CONNECTIONS)), TaskTracker::new());
         loop {
             let next = async {

@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 pub(super) const ALIVE: &str = "/alive";
 
 /// Waits until no daemon is at `socket`. One that hands over to another is followed by that one.
-pub async fn outlive(socket: &Path) {
+pub(crate) async fn outlive(socket: &Path) {
     loop {
         let mut stream = match UnixStream::connect(socket).await {
             Ok(stream) => stream,

@@ -13,18 +13,18 @@ use super::Metrics;
 
 /// The layer, for `kube::client::ClientBuilder::with_layer`.
 #[derive(Debug, Clone)]
-pub struct ApiLayer(Arc<Metrics>);
+pub(crate) struct ApiLayer(Arc<Metrics>);
 
 /// A service that is measured.
 #[derive(Debug, Clone)]
-pub struct ApiService<S> {
+pub(crate) struct ApiService<S> {
     inner: S,
     metrics: Arc<Metrics>,
 }
 
 impl ApiLayer {
     /// A layer that records in `metrics`.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
         Self(metrics)
     }
 }

@@ -27,12 +27,12 @@ const LEVELS: [(&str, LevelFilter); 8] = [
 
 /// The logs of this process.
 #[derive(Debug, Clone)]
-pub struct Logs(reload::Handle<Targets, Registry>);
+pub(crate) struct Logs(reload::Handle<Targets, Registry>);
 
 impl Logs {
     /// Starts to log. `PLEXUS_LOG` (as `debug` or `plexusd=debug,kube_client=debug`) wins over the configured level.
     /// A log file that cannot be written is replaced by stderr: pods need their networks all the same.
-    pub fn start(settings: &LogSettings) -> Self {
+    pub(crate) fn start(settings: &LogSettings) -> Self {
         let by_env = std::env::var("PLEXUS_LOG")
             .ok()
             .and_then(|text| Targets::from_str(&text).ok());
@@ -84,7 +84,7 @@ impl Logs {
     ///
     /// # Errors
     /// A name that is no level; the text says which are.
-    pub fn set_level(&self, name: &str) -> Result<(), String> {
+    pub(crate) fn set_level(&self, name: &str) -> Result<(), String> {
         let Some(targets) = targets(name) else {
             let names: Vec<_> = LEVELS.iter().map(|(name, _)| *name).collect();
             return Err(format!("{name:?} is none of {}", names.join(", ")));

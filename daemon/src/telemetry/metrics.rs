@@ -28,7 +28,7 @@ const CODES: usize = 64;
 
 /// The metrics of one daemon.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     codes: Labels,
     plugins: Labels,
@@ -67,53 +67,53 @@ pub struct Metrics {
 
 /// The bound on how many calls run plugins, as it is now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SlotsReading {
+pub(crate) struct PermitsReading {
     /// How many there are.
-    pub all: usize,
+    pub(crate) all: usize,
     /// How many of them are held.
-    pub used: usize,
+    pub(crate) used: usize,
     /// Who waits for one: DEL, ADD, recovery.
-    pub waiting: [usize; 3],
+    pub(crate) waiting: [usize; 3],
 }
 
 /// The ledger and what lies beside it, as they are now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LedgerReading {
+pub(crate) struct LedgerReading {
     /// Records of ADDs that have not ended.
-    pub adding: usize,
+    pub(crate) adding: usize,
     /// Records of sandboxes that are attached.
-    pub attached: usize,
+    pub(crate) attached: usize,
     /// Records whose DEL has begun, or has failed.
-    pub deleting: usize,
+    pub(crate) deleting: usize,
     /// Records whose DEL the runtime thinks has succeeded.
-    pub orphaned: usize,
+    pub(crate) orphaned: usize,
     /// Records that cannot be read.
-    pub unreadable: usize,
+    pub(crate) unreadable: usize,
     /// Attached sandboxes whose network-status is not written.
-    pub status_pending: usize,
+    pub(crate) status_pending: usize,
     /// How long the first failed DEL of a record is ago that is still not deleted.
-    pub oldest_cleanup: Duration,
+    pub(crate) oldest_cleanup: Duration,
     /// Files in the quarantine.
-    pub quarantined: usize,
+    pub(crate) quarantined: usize,
     /// DELs in the spool.
-    pub spooled: usize,
+    pub(crate) spooled: usize,
 }
 
 /// The store of pods and definitions, as it is now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CacheReading {
+pub(crate) struct CacheReading {
     /// How many pods are known.
-    pub pods: usize,
+    pub(crate) pods: usize,
     /// How many definitions are known.
-    pub definitions: usize,
+    pub(crate) definitions: usize,
     /// Whether ADD can be served from it.
-    pub synced: bool,
+    pub(crate) synced: bool,
     /// How long ago the source last said that the pods are as they are known.
-    pub pods_age: Option<Duration>,
+    pub(crate) pods_age: Option<Duration>,
     /// The same of the definitions.
-    pub definitions_age: Option<Duration>,
+    pub(crate) definitions_age: Option<Duration>,
     /// How old the definitions are, where they come from a snapshot.
-    pub snapshot_age: Option<Duration>,
+    pub(crate) snapshot_age: Option<Duration>,
 }
 
 /// A call that is being served; it counts as in flight until this is dropped.
@@ -128,7 +128,7 @@ impl Drop for InFlight {
 
 impl Metrics {
     /// Metrics of which nothing has been recorded. With `multus`, Multus' own metric is one of them.
-    pub fn new(multus: bool) -> Self {
+    pub(crate) fn new(multus: bool) -> Self {
         let new = Definitions(Registry::new());
         let metrics = Self {
             codes: Labels::new(CODES),
@@ -272,7 +272,7 @@ impl Metrics {
     pub(super) fn call_ended(&self, verb: &str, code: u32, took: Duration) {
         let code = code.to_string();
         self.codes.bound(&code, |code| {
-            self.requests.with_label_values(&[verb, code]).inc()
+            self.requests.with_label_values(&[verb, code]).inc();
         });
         self.request_durations
             .with_label_values(&[verb])
@@ -280,7 +280,7 @@ impl Metrics {
     }
 
     /// A plugin has run, and whether its run can be used.
-    pub fn plugin_ran(&self, plugin: &str, verb: &str, took: Duration, succeeded: bool) {
+    pub(crate) fn plugin_ran(&self, plugin: &str, verb: &str, took: Duration, succeeded: bool) {
         self.plugins.bound(plugin, |plugin| {
             self.plugin_durations
                 .with_label_values(&[plugin, verb])
@@ -293,14 +293,14 @@ impl Metrics {
 
     /// Recovery has dealt with one sandbox, or one DEL of the spool: `reason` is one of those that `begin_at_zero`
     /// has.
-    pub fn cleaned_up(&self, reason: &str, succeeded: bool) {
+    pub(crate) fn cleaned_up(&self, reason: &str, succeeded: bool) {
         self.cleanups
             .with_label_values(&[reason, if succeeded { "done" } else { "failed" }])
             .inc();
     }
 
     /// So many sandboxes look gone, and are not believed to be.
-    pub fn disbelieved(&self, sandboxes: usize) {
+    pub(crate) fn disbelieved(&self, sandboxes: usize) {
         self.disbelieved.set(count(sandboxes));
     }
 
@@ -315,7 +315,7 @@ impl Metrics {
     }
 
     /// A request on the socket has been answered, as Multus counts it.
-    pub fn multus_request(&self, handler: &str, code: u16, method: &str) {
+    pub(crate) fn multus_request(&self, handler: &str, code: u16, method: &str) {
         if let Some(requests) = &self.multus_requests {
             requests
                 .with_label_values(&[handler, &code.to_string(), &method.to_ascii_lowercase()])
@@ -324,8 +324,8 @@ impl Metrics {
     }
 
     /// What the slots are now.
-    pub fn set_slots(&self, reading: SlotsReading) {
-        let SlotsReading {
+    pub(crate) fn set_permits(&self, reading: PermitsReading) {
+        let PermitsReading {
             all,
             used,
             waiting: [del, add, recovery],
@@ -340,7 +340,7 @@ impl Metrics {
     }
 
     /// What the ledger is now; none where it cannot be read.
-    pub fn set_ledger(&self, reading: Option<LedgerReading>) {
+    pub(crate) fn set_ledger(&self, reading: Option<LedgerReading>) {
         self.ledger_readable.set(i64::from(reading.is_some()));
         let reading = reading.unwrap_or_default();
         for (state, records) in [
@@ -362,7 +362,7 @@ impl Metrics {
     }
 
     /// What the store is now.
-    pub fn set_cache(&self, reading: CacheReading) {
+    pub(crate) fn set_cache(&self, reading: CacheReading) {
         self.cache_objects
             .with_label_values(&["pods"])
             .set(count(reading.pods));
@@ -385,40 +385,40 @@ impl Metrics {
     }
 
     /// Whether a write of network-status has not been answered in time, as it is now.
-    pub fn set_status_overdue(&self, overdue: bool) {
+    pub(crate) fn set_status_overdue(&self, overdue: bool) {
         self.status_overdue.set(i64::from(overdue));
     }
 
     /// How many pods run without the networks that they ask for.
-    pub fn networks_missing(&self, pods: usize) {
+    pub(crate) fn networks_missing(&self, pods: usize) {
         self.networks_missing.set(count(pods));
     }
 
     /// Whether the node may still have its start-up taint.
-    pub fn startup_taint(&self, pending: bool) {
+    pub(crate) fn startup_taint(&self, pending: bool) {
         self.startup_taint.set(i64::from(pending));
     }
 
     /// How many events were given up since the start, as it is now.
-    pub fn set_events_dropped(&self, total: u64) {
+    pub(crate) fn set_events_dropped(&self, total: u64) {
         self.events_dropped
             .inc_by(total.saturating_sub(self.events_dropped.get()));
     }
 
     /// Whether there is such a problem with the installation, as it is now.
-    pub fn set_installation_problem(&self, problem: &str, is_there: bool) {
+    pub(crate) fn set_installation_problem(&self, problem: &str, is_there: bool) {
         self.installation_problems
             .with_label_values(&[problem])
             .set(i64::from(is_there));
     }
 
     /// The runtime's configuration was put back so many times.
-    pub fn config_restored(&self, times: u64) {
+    pub(crate) fn config_restored(&self, times: u64) {
         self.config_restorations.inc_by(times);
     }
 
     /// All of it, in Prometheus' text format. Blocking: it reads a little of `/proc`.
-    pub fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         if let Some(bytes) = process::resident_memory() {
             self.resident_memory.set(bytes);
         }

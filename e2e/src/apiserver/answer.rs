@@ -107,7 +107,7 @@ async fn read(mut body: Body) -> Option<Bytes> {
     while let Some(frame) = body.frame().await {
         match frame.ok().and_then(|frame| frame.into_data().ok()) {
             Some(data) if good && read.len() + data.len() <= BODY_LIMIT => {
-                read.extend_from_slice(&data)
+                read.extend_from_slice(&data);
             }
             _ => good = false,
         }

@@ -67,7 +67,7 @@ fn main() {
             timed(|| {
                 alone
                     .iter()
-                    .for_each(|runtime| assert!(runtime.add(&target).ok()))
+                    .for_each(|runtime| assert!(runtime.add(&target).ok()));
             }),
             through,
         ));
@@ -76,7 +76,7 @@ fn main() {
             timed(|| {
                 alone
                     .iter()
-                    .for_each(|runtime| runtime.del(&target).expect_silence())
+                    .for_each(|runtime| runtime.del(&target).expect_silence());
             }),
             through,
         ));

@@ -100,7 +100,7 @@ impl When {
             // The instant is what the test is about; nothing waits for it.
             Self::After(delay) => thread::sleep(*delay),
             Self::Lines(count, watch) => {
-                wait_lines(watch, *count, 2 * usual + Duration::from_millis(100))
+                wait_lines(watch, *count, 2 * usual + Duration::from_millis(100));
             }
             Self::Inside(_, gate) => return Some(gate.wait()),
         }

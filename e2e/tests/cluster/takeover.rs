@@ -92,7 +92,7 @@ fn its_status_waits_until_it_knows_the_cluster() {
         scope.spawn(move || {
             sender
                 .send(runtime.status())
-                .expect("the test waits for it")
+                .expect("the test waits for it");
         });
         // That nothing comes is what the time is for.
         answer

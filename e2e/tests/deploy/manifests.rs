@@ -302,7 +302,7 @@ fn probes_and_arguments_are_those_of_plexusd() {
             .expect("numbers");
         let patience = Duration::from_secs(patience.0 * patience.1);
         assert!(
-            asked == "ready" || patience > plexusd::app::LOCK_WAIT,
+            asked == "ready" || patience > plexusd::serve::LOCK_WAIT,
             "it may wait for the daemon before it"
         );
     }

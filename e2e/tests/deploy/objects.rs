@@ -106,7 +106,7 @@ pub fn check_schema(object: &Value) {
         "ServiceAccount" => round_trip::<ServiceAccount>(object),
         "ValidatingAdmissionPolicy" => round_trip::<ValidatingAdmissionPolicy>(object),
         "ValidatingAdmissionPolicyBinding" => {
-            round_trip::<ValidatingAdmissionPolicyBinding>(object)
+            round_trip::<ValidatingAdmissionPolicyBinding>(object);
         }
         other => panic!("a bare cluster does not know the kind {other}"),
     }

@@ -46,7 +46,8 @@ fn an_add_is_undone_whatever_was_the_last_line_before_the_kill() {
         if last == "torn" {
             let half = &lines[0][..lines[0].len() / 2];
             node.run(|| {
-                std::fs::write(crate::stage::record_path(&target), half).expect("it can be written")
+                std::fs::write(crate::stage::record_path(&target), half)
+                    .expect("it can be written");
             });
         }
         stage.daemon.restart();

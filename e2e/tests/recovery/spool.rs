@@ -140,7 +140,7 @@ fn what_a_killed_shim_left_half_written_is_removed() {
     let (mut stage, ..) = spooled(&node);
     node.run(|| {
         std::fs::write("/var/lib/plexus/spool/.c:eth0.4294967295", "{\"env")
-            .expect("it can be written")
+            .expect("it can be written");
     });
     stage.daemon.launch();
     stage.wait_spool(&[]);
@@ -153,7 +153,7 @@ fn a_file_in_the_spool_that_is_no_request_is_kept_aside() {
     let node = node!();
     let (mut stage, ..) = spooled(&node);
     node.run(|| {
-        std::fs::write("/var/lib/plexus/spool/c:eth0.json", "{\"env").expect("it can be written")
+        std::fs::write("/var/lib/plexus/spool/c:eth0.json", "{\"env").expect("it can be written");
     });
     stage.daemon.launch();
     stage.wait_spool(&[]);

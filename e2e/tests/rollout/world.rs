@@ -207,7 +207,7 @@ impl<'n, 'c> World<'n, 'c> {
             scope.spawn(move || stage.ask_for_status(&stopped));
             for number in 0..PODS {
                 scope.spawn(move || {
-                    come_and_go(stage, number, seed).unwrap_or_else(|why| stage.fail(why))
+                    come_and_go(stage, number, seed).unwrap_or_else(|why| stage.fail(why));
                 });
             }
             let mut rollouts = Rollouts {

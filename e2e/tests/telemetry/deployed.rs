@@ -6,7 +6,7 @@ use std::path::Path;
 
 use plexus_e2e::plexus::attaches;
 use plexus_e2e::{ApiServer, Daemon, Node, Plexus, Script, node};
-use plexusd::install::Kind;
+use plexusd::ProblemKind;
 use serde_json::{Value, json};
 
 use crate::scrape::scrape;
@@ -179,11 +179,11 @@ fn dashboard_and_alerts_name_what_is_there() {
 
 #[test]
 fn problems_of_the_installation_are_explained_and_alerts_name_those_that_there_are() {
-    let known: BTreeSet<_> = Kind::ALL
+    let known: BTreeSet<_> = ProblemKind::ALL
         .iter()
         .map(|kind| kind.name().to_owned())
         .collect();
-    assert_eq!(known.len(), Kind::ALL.len());
+    assert_eq!(known.len(), ProblemKind::ALL.len());
     let page = read("docs/metrics.md");
     let (_, told) = page
         .split_once("- `problem`: ")

@@ -585,7 +585,7 @@ fn plugins_do_not_delete_what_we_cannot_list() {
     assert_eq!(plexus.calls(), ["GC main"]);
     // A ledger that cannot be read at all is no empty one.
     node.run(|| {
-        fs::rename("/var/lib/plexus/ledger", "/var/lib/plexus/away").expect("it can be moved")
+        fs::rename("/var/lib/plexus/ledger", "/var/lib/plexus/away").expect("it can be moved");
     });
     node.forget_calls();
     plexus.runtime.gc(&[]).expect_code(110);

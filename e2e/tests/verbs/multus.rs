@@ -226,10 +226,10 @@ fn apply(difference: &Difference, operations: &mut [Operation]) -> bool {
             }
             Difference::NothingToDelete if operation.name == "DEL" => operation.calls.clear(),
             Difference::Answer(text) if operation.answer.is_some() => {
-                operation.answer = Some(parsed(text))
+                operation.answer = Some(parsed(text));
             }
             Difference::Status(text) if operation.name == "POD" => {
-                operation.status = Some(parsed(text))
+                operation.status = Some(parsed(text));
             }
             _ => {}
         }
@@ -259,7 +259,7 @@ fn apply(difference: &Difference, operations: &mut [Operation]) -> bool {
                     config.insert("prevResult".into(), parsed(NOVER_RESULT));
                 }
                 Difference::Version(version) if config["name"] == "nov" => {
-                    config["cniVersion"] = json!(version)
+                    config["cniVersion"] = json!(version);
                 }
                 Difference::NoOtherCase => {
                     config.retain(|key, _| !["CniVersion", "NAME"].contains(&key.as_str()));

@@ -37,7 +37,7 @@ fn the_socket_is_roots_alone() {
 fn a_directory_of_the_machine_is_not_closed() {
     let node = node!();
     node.run(|| {
-        fs::set_permissions("/run", fs::Permissions::from_mode(0o755)).expect("it is the node's")
+        fs::set_permissions("/run", fs::Permissions::from_mode(0o755)).expect("it is the node's");
     });
     let manifests = Manifests::new(node.scratch().join("manifests"));
     let mut daemon = Daemon::new(

@@ -10,7 +10,7 @@ use super::connection::{Connection, ConnectionError};
 use super::trouble::Trouble;
 
 /// Made when it is needed first, and again when its credentials are refused.
-pub struct KeptClient {
+pub(super) struct KeptClient {
     connection: Arc<Connection>,
     client: Mutex<Option<Client>>,
 }
@@ -25,7 +25,7 @@ impl fmt::Debug for KeptClient {
 
 impl KeptClient {
     /// For the API server of `connection`.
-    pub fn new(connection: Arc<Connection>) -> Self {
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
         Self {
             connection,
             client: Mutex::default(),
@@ -36,7 +36,7 @@ impl KeptClient {
     ///
     /// # Errors
     /// There is no client, or `ask` fails.
-    pub async fn ask<T, F>(&self, ask: impl Fn(Client) -> F) -> Result<T, Trouble>
+    pub(super) async fn ask<T, F>(&self, ask: impl Fn(Client) -> F) -> Result<T, Trouble>
     where
         F: Future<Output = kube::Result<T>>,
     {

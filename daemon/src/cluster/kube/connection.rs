@@ -14,14 +14,14 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// Makes clients for one API server.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     kubeconfig: Option<PathBuf>,
     measure: ApiLayer,
 }
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectionError {
+pub(crate) enum ConnectionError {
     /// Not started by Kubernetes, or without a service account.
     #[error(
         "not in a cluster: KUBERNETES_SERVICE_HOST and the files of a service account are needed; give \
@@ -44,7 +44,7 @@ pub enum ConnectionError {
 impl Connection {
     /// The API server of this kubeconfig, or without one that of the cluster this process runs in. All
     /// requests go through `measure`.
-    pub fn new(kubeconfig: Option<PathBuf>, measure: ApiLayer) -> Self {
+    pub(crate) fn new(kubeconfig: Option<PathBuf>, measure: ApiLayer) -> Self {
         // It fails only where it has been done.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
@@ -58,7 +58,7 @@ impl Connection {
     ///
     /// # Errors
     /// Credentials are missing or cannot be used. That the server can be reached is not tried.
-    pub async fn client(&self) -> Result<Client, ConnectionError> {
+    pub(crate) async fn client(&self) -> Result<Client, ConnectionError> {
         let mut config = match &self.kubeconfig {
             None => Config::incluster()?,
             Some(path) => {

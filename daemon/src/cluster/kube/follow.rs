@@ -16,10 +16,10 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::store::Store;
-use super::backoff::{Backoff, random};
 use super::connection::Connection;
 use super::kinds::Kind;
 use super::trouble::Trouble;
+use crate::backoff::{Backoff, random};
 
 /// Objects in one answer to a list: its memory is needed once.
 const PAGE: u32 = 250;
@@ -51,7 +51,7 @@ pub(super) struct Follower<T> {
 }
 
 impl<T: Kind> Follower<T> {
-    pub fn new(connection: Arc<Connection>, fields: Option<String>, store: Store) -> Self {
+    pub(super) fn new(connection: Arc<Connection>, fields: Option<String>, store: Store) -> Self {
         Self {
             connection,
             fields,
@@ -65,7 +65,7 @@ impl<T: Kind> Follower<T> {
     }
 
     /// Follows for ever.
-    pub async fn run(mut self) -> Infallible {
+    pub(super) async fn run(mut self) -> Infallible {
         let mut backoff = Backoff::default();
         loop {
             let outcome = self.round().await;
@@ -229,7 +229,7 @@ fn trim<T: Kind>(object: T::Wire) -> Option<T> {
             tracing::warn!(
                 "{} {namespace}/{name} cannot be read and is left out: {why}",
                 T::NAME
-            )
+            );
         })
         .ok()
 }

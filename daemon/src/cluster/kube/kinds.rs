@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::RESOURCE_NAME;
 use super::super::store::{Definition, Object};
-use crate::plan::{CONFIG_SOURCE, Pod};
+use crate::model::{CONFIG_SOURCE, Pod};
 
 /// The annotations of a pod that are kept: what it asks for, and what tells a static pod and its mirror.
 const KEPT: [&str; 4] = [

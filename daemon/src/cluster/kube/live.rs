@@ -16,18 +16,18 @@ use super::client::KeptClient;
 use super::connection::Connection;
 use super::kinds::{Kind, Wire};
 use super::trouble::Trouble;
-use crate::plan::Pod;
+use crate::model::Pod;
 
 /// How long the API server has to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Asks the API server.
 #[derive(Debug)]
-pub struct Live(KeptClient);
+pub(crate) struct Live(KeptClient);
 
 impl Live {
     /// Asks the API server of `connection`.
-    pub fn new(connection: Arc<Connection>) -> Self {
+    pub(crate) fn new(connection: Arc<Connection>) -> Self {
         Self(KeptClient::new(connection))
     }
 
@@ -35,7 +35,7 @@ impl Live {
     ///
     /// # Errors
     /// [`Code::TryAgain`] without an answer.
-    pub async fn pod(
+    pub(crate) async fn pod(
         &self,
         namespace: &str,
         name: &str,
@@ -48,7 +48,7 @@ impl Live {
     ///
     /// # Errors
     /// [`Code::TryAgain`] without an answer, [`Code::InvalidConfig`] for a definition that cannot be read.
-    pub async fn definition(
+    pub(crate) async fn definition(
         &self,
         namespace: &str,
         name: &str,
@@ -61,7 +61,11 @@ impl Live {
     ///
     /// # Errors
     /// [`Code::TryAgain`] without an answer.
-    pub async fn running(&self, namespace: &str, name: &str) -> Result<Option<Running>, CniError> {
+    pub(crate) async fn running(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Running>, CniError> {
         let asked = timeout_at(
             Instant::now() + PATIENCE,
             self.try_get::<v1::Pod>(of(namespace), name),
@@ -84,7 +88,7 @@ impl Live {
     ///
     /// # Errors
     /// Without an answer, or with a refusal.
-    pub async fn taints(&self, node: &str) -> Result<Option<Vec<String>>, Trouble> {
+    pub(crate) async fn taints(&self, node: &str) -> Result<Option<Vec<String>>, Trouble> {
         if !is_name(node) {
             return Ok(None);
         }
@@ -155,15 +159,15 @@ impl<T: Clone + Debug + DeserializeOwned> Object for T {}
 
 /// What tells whether a pod runs without its networks.
 #[derive(Debug, Clone)]
-pub struct Running {
+pub(crate) struct Running {
     /// Its UID.
-    pub uid: String,
+    pub(crate) uid: String,
     /// Whether it is in the network of its node.
-    pub host_network: bool,
+    pub(crate) host_network: bool,
     /// Whether network-status was written for it.
-    pub has_status: bool,
+    pub(crate) has_status: bool,
     /// Whether its containers have been started, and neither have all ended for good nor are to be deleted.
-    pub runs: bool,
+    pub(crate) runs: bool,
 }
 
 impl From<v1::Pod> for Running {
@@ -188,7 +192,7 @@ impl From<v1::Pod> for Running {
 }
 
 /// Whether an object can be called so: names of objects are DNS subdomains.
-pub fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 253
         && text

@@ -12,7 +12,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// Why there is no answer, or not the one that was asked for.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// There is no client.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
@@ -47,7 +47,7 @@ impl From<kube::core::request::Error> for Trouble {
 
 impl Trouble {
     /// The status of a refusal, else 0.
-    pub fn code(&self) -> u16 {
+    pub(crate) fn code(&self) -> u16 {
         if let Self::Refused(status) = self {
             status.code
         } else {
@@ -57,12 +57,12 @@ impl Trouble {
 
     /// Whether the place to watch from is of no use any more: too old (410), or not reached by a server that was
     /// restored (504). What the server is not able to say now, it may say later.
-    pub fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         matches!(self, Self::NoVersion) || !matches!(self.code(), 0 | 401 | 429 | 500 | 502 | 503)
     }
 
     /// How long the server wants to be left alone.
-    pub fn retry_after(&self) -> Duration {
+    pub(crate) fn retry_after(&self) -> Duration {
         let Self::Refused(status) = self else {
             return Duration::ZERO;
         };
@@ -74,7 +74,7 @@ impl Trouble {
     }
 
     /// All of it in one line: an HTTP client's own words say little without their cause.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = self.to_string();
         let mut source = self.source();
         while let Some(cause) = source {

@@ -20,11 +20,11 @@ const LEAST: HeaderValue = HeaderValue::from_static(
 
 /// Writes over connections of its own.
 #[derive(Debug)]
-pub struct Writes(KeptClient);
+pub(crate) struct Writes(KeptClient);
 
 impl Writes {
     /// Writes to the API server of `connection`.
-    pub fn new(connection: Arc<Connection>) -> Self {
+    pub(crate) fn new(connection: Arc<Connection>) -> Self {
         Self(KeptClient::new(connection))
     }
 
@@ -32,7 +32,7 @@ impl Writes {
     ///
     /// # Errors
     /// It is not done, as far as one can tell: without an answer it may be.
-    pub async fn send(&self, mut request: Request<Vec<u8>>) -> Result<(), Trouble> {
+    pub(crate) async fn send(&self, mut request: Request<Vec<u8>>) -> Result<(), Trouble> {
         request.headers_mut().insert(ACCEPT, LEAST);
         let sent = self.0.ask(|client| {
             let request = request.clone();

@@ -16,7 +16,7 @@ fn definition(name: &str) -> Definition {
 /// A store whose definitions are kept in `dir`, and the task that does so.
 fn kept(dir: &TempDir, max_age: Option<Duration>) -> (Store, tokio::task::JoinHandle<()>) {
     let store = Store::default();
-    let snapshots = Snapshots::new(dir.path(), max_age, store.clone());
+    let snapshots = DefinitionSnapshot::new(dir.path(), max_age, store.clone());
     let task = tokio::spawn(async move {
         tokio::join!(
             snapshots.stand_in(),

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{Definition, Store};
-use crate::plan::{Pod, PodRef};
+use crate::model::{Pod, PodRef};
 
 fn pod(name: &str) -> Pod {
     Pod {

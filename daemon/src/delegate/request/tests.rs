@@ -228,11 +228,11 @@ fn gc_and_status_carry_no_container() {
     }
 }
 
-fn call(env: &[(&str, &str)]) -> Call {
+fn call(env: &[(&str, &str)]) -> PluginCall {
     // Nothing runs on it; it may not end within another one.
     static RUNTIME: LazyLock<Runtime> =
         LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
-    Call {
+    PluginCall {
         host: Host::start(RUNTIME.handle().clone(), Place::Own).expect("host"),
         container_id: "c1".to_owned(),
         netns: Some("/run/netns/c1".to_owned()),
@@ -298,7 +298,7 @@ async fn the_cni_variables_are_ours() {
 #[tokio::test]
 async fn a_del_without_netns_gets_an_empty_one() {
     let attachment = attachment("");
-    let call = Call {
+    let call = PluginCall {
         netns: None,
         ..call(&[])
     };

@@ -168,7 +168,7 @@ async fn the_deadline_of_the_call_counts_too() {
     plexus_api::rows!("R-049");
     let bench = Bench::new();
     bench.bare("a", "exec sleep 60");
-    let soon = Call {
+    let soon = PluginCall {
         deadline: Instant::now() + Duration::from_millis(200),
         ..call()
     };

@@ -359,7 +359,7 @@ async fn calls_in_parallel_do_not_mix() {
     let adds = (0..16).map(|number| {
         let (bench, attachment) = (&bench, &attachment);
         async move {
-            let call = Call {
+            let call = PluginCall {
                 container_id: format!("c{number}"),
                 netns: Some(format!("/n{number}")),
                 env: [("TRACEPARENT".to_owned(), format!("t{number}"))].into(),
@@ -376,11 +376,11 @@ async fn calls_in_parallel_do_not_mix() {
 #[tokio::test(start_paused = true)]
 async fn gc_does_not_keep_its_network_waiting_for_a_slot() {
     let bench = Bench::new();
-    let slot = bench.delegates.slot(Priority::Add).await;
-    let one = bench.delegates.one_gc().await;
+    let slot = bench.delegates.permit(Priority::Add).await;
+    let one = bench.delegates.lock_gc().await;
     let error = bench
         .delegates
-        .alone(&one, "net")
+        .gc_guard(&one, "net")
         .await
         .expect_err("the only slot is taken");
     assert!(
@@ -390,16 +390,16 @@ async fn gc_does_not_keep_its_network_waiting_for_a_slot() {
     drop(slot);
     let turn = bench
         .delegates
-        .turn(Priority::Add, "ADD", &[attachment(&["a"])])
+        .attach_guard(Priority::Add, "ADD", &[attachment(&["a"])])
         .await;
-    let mut alone = Box::pin(bench.delegates.alone(&one, "net"));
+    let mut alone = Box::pin(bench.delegates.gc_guard(&one, "net"));
     assert!(
         futures_util::poll!(&mut alone).is_pending(),
         "one has its turn on it"
     );
     drop(turn);
     let alone = alone.await.expect("nobody is on it");
-    let mut slot = Box::pin(bench.delegates.slot(Priority::Del));
+    let mut slot = Box::pin(bench.delegates.permit(Priority::Del));
     assert!(
         futures_util::poll!(&mut slot).is_pending(),
         "GC holds a slot as others do"

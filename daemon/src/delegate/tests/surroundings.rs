@@ -35,7 +35,7 @@ async fn a_plugin_finds_its_own_delegate() {
     bench.plugin("main", find);
     write_program(&runtime.path().join("main"), "#!/bin/sh\nexit 1\n");
     // When it is called, then it is the configured one that runs, and it finds the other in CNI_PATH.
-    let call = Call {
+    let call = PluginCall {
         path: vec![runtime.path().to_owned()],
         ..call()
     };
@@ -64,7 +64,7 @@ async fn a_plugin_inherits_nothing_but_its_pipes() {
         &format!("cat > /dev/null; {{ {look}; }} > $dir/seen; echo '{{}}'"),
     );
     let cancel = CancellationToken::new();
-    let other = Call {
+    let other = PluginCall {
         cancel: cancel.clone(),
         ..call()
     };

@@ -16,16 +16,17 @@ fn network(config: &Value) -> NetworkConfig {
     .expect("a network")
 }
 
-fn rendered(fields: &Value, primary: &Value, rename: bool) -> Value {
+fn rendered(fields: &Value, default_network: &Value, rename: bool) -> Value {
     let keys = shim_keys(&Fields::parse(&fields.to_string()).expect("object"));
-    serde_json::from_str(&render(&keys, &network(primary), rename, &[])).expect("JSON")
+    serde_json::from_str(&render(&keys, &network(default_network), rename, &[])).expect("JSON")
 }
 
 #[test]
 fn the_list_offers_new_versions_to_those_who_know_them() {
     rows!("P-068");
-    let primary = json!({"cniVersion": "0.3.1", "name": "pods", "plugins": [{"type": "a"}]});
-    let list = rendered(&json!({"cniVersion": "0.3.1"}), &primary, false);
+    let default_network =
+        json!({"cniVersion": "0.3.1", "name": "pods", "plugins": [{"type": "a"}]});
+    let list = rendered(&json!({"cniVersion": "0.3.1"}), &default_network, false);
     assert_eq!(
         list["cniVersion"], "1.0.0",
         "cniVersion of the daemon's file never lowers it"
@@ -34,17 +35,17 @@ fn the_list_offers_new_versions_to_those_who_know_them() {
     assert_eq!(list["name"], "plexus");
     assert_eq!(list["plugins"].as_array().map(Vec::len), Some(1));
     assert_eq!(list["plugins"][0]["type"], "plexus");
-    assert_eq!(rendered(&json!({}), &primary, true)["name"], "pods");
+    assert_eq!(rendered(&json!({}), &default_network, true)["name"], "pods");
 }
 
 #[test]
 fn it_declares_what_the_default_network_can_and_the_annotations() {
     rows!("C-06");
-    let primary = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [
+    let default_network = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [
         {"type": "a", "capabilities": {"portMappings": true, "mac": false}},
         {"type": "b", "capabilities": {"bandwidth": true}},
     ]});
-    let list = rendered(&json!({}), &primary, false);
+    let list = rendered(&json!({}), &default_network, false);
     let all =
         json!({"portMappings": true, "bandwidth": true, "io.kubernetes.cri.pod-annotations": true});
     assert_eq!(list["plugins"][0]["capabilities"], all);
@@ -52,12 +53,12 @@ fn it_declares_what_the_default_network_can_and_the_annotations() {
 
 #[test]
 fn it_has_the_keys_of_the_shim_where_they_are_set_with_the_paths_of_the_host() {
-    let primary = json!({"cniVersion": "1.0.0", "name": "pods", "type": "a"});
+    let default_network = json!({"cniVersion": "1.0.0", "name": "pods", "type": "a"});
     let fields = json!({
         "DaemonSocketDir": "/host/run/plexus", "stateDir": "/var/lib/p", "delWhenDown": "spool", "daemonWaitAdd": "5s",
         "clusterNetwork": "/x", "binDir": "/y",
     });
-    let plugin = rendered(&fields, &primary, false)["plugins"][0].clone();
+    let plugin = rendered(&fields, &default_network, false)["plugins"][0].clone();
     let expected = json!({
         "type": "plexus", "capabilities": {"io.kubernetes.cri.pod-annotations": true}, "stateDir": "/var/lib/p",
         "daemonSocketDir": "/run/plexus", "delWhenDown": "spool", "daemonWaitAdd": "5s",
@@ -78,8 +79,13 @@ fn what_others_appended_is_found_and_kept_to_the_letter() {
             .collect::<Vec<_>>(),
         ["istio-cni", "linkerd-cni"]
     );
-    let primary = network(&json!({"cniVersion": "1.0.0", "name": "pods", "type": "a"}));
-    let text = render(&shim_keys(&Fields::default()), &primary, false, &others);
+    let default_network = network(&json!({"cniVersion": "1.0.0", "name": "pods", "type": "a"}));
+    let text = render(
+        &shim_keys(&Fields::default()),
+        &default_network,
+        false,
+        &others,
+    );
     assert!(
         text.contains("12345678901234567890123") && text.contains("1.50"),
         "{text}"

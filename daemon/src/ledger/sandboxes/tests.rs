@@ -50,8 +50,18 @@ async fn a_sandbox_counts_from_its_plan_until_its_record_goes() {
         sandbox("a", "p", (BOOT, Some(1), 1)),
         sandbox("b", "p", (BOOT, Some(2), 1)),
     );
-    ledger.lane("a").await.plan(older).await.expect("a record");
-    ledger.lane("b").await.plan(newer).await.expect("a record");
+    ledger
+        .lock_container("a")
+        .await
+        .plan(older)
+        .await
+        .expect("a record");
+    ledger
+        .lock_container("b")
+        .await
+        .plan(newer)
+        .await
+        .expect("a record");
     let read = |ledger: &Ledger, id: &str| {
         ledger
             .read(id, "eth0")
@@ -67,7 +77,7 @@ async fn a_sandbox_counts_from_its_plan_until_its_record_goes() {
         !ledger.is_newest(&older, BOOT) && ledger.is_newest(&newer, BOOT),
         "after a restart"
     );
-    let lane = ledger.lane("b").await;
+    let lane = ledger.lock_container("b").await;
     let record = lane.load("eth0").expect("readable").expect("there");
     lane.remove(record).expect("it is removed");
     assert!(ledger.is_newest(&older, BOOT));
@@ -81,13 +91,13 @@ async fn a_record_that_is_set_aside_does_not_count() {
         sandbox("b", "p", (BOOT, Some(2), 1)),
     );
     let older = ledger
-        .lane("a")
+        .lock_container("a")
         .await
         .plan(older)
         .await
         .expect("a record")
         .planned;
-    let lane = ledger.lane("b").await;
+    let lane = ledger.lock_container("b").await;
     lane.plan(newer).await.expect("a record");
     std::fs::write(crate::ledger::tests::file(&dir, "b", "eth0"), "no plan\n")
         .expect("it can be written");

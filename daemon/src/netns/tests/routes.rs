@@ -3,7 +3,8 @@ use std::net::IpAddr;
 use plexus_api::cni::Code;
 
 use super::{open, sandbox::Sandbox};
-use crate::netns::{DefaultRoute, Family, Netns};
+use crate::netns::routes::DefaultRoute;
+use crate::netns::{Family, Netns};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect(text)

@@ -20,7 +20,7 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
-pub struct Sandbox {
+pub(super) struct Sandbox {
     namespace: File,
     handle: Handle,
 }
@@ -28,7 +28,7 @@ pub struct Sandbox {
 impl Sandbox {
     /// Made by a thread that ends: neither the test's thread nor those that it makes are in the namespace. None, said
     /// aloud, where it cannot be made.
-    pub fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let runtime = tokio::runtime::Handle::current();
         let made = std::thread::spawn(move || {
             let _runtime = runtime.enter();
@@ -50,16 +50,16 @@ impl Sandbox {
         }
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.namespace.as_raw_fd()).into()
     }
 
-    pub fn inode(&self) -> u64 {
+    pub(super) fn inode(&self) -> u64 {
         self.namespace.metadata().expect("metadata").ino()
     }
 
     /// Runs in the namespace, in a thread of its own.
-    pub fn inside<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
+    pub(super) fn inside<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
         let inside = || {
             setns(&self.namespace, CloneFlags::CLONE_NEWNET).expect("enter");
             run()
@@ -68,7 +68,7 @@ impl Sandbox {
     }
 
     /// One end of a pair, whose other end is up.
-    pub async fn link(&self, name: &str, up: bool) {
+    pub(super) async fn link(&self, name: &str, up: bool) {
         let peer = format!("p-{name}");
         self.handle
             .link()
@@ -87,7 +87,7 @@ impl Sandbox {
     }
 
     /// A link that is up, with these addresses.
-    pub async fn link_with(&self, name: &str, addresses: &[&str]) {
+    pub(super) async fn link_with(&self, name: &str, addresses: &[&str]) {
         self.link(name, true).await;
         let index = self.index(name).await;
         for address in addresses {
@@ -116,7 +116,7 @@ impl Sandbox {
 
     /// Adds a route in the words of `ip route`, behind what is there: `0.0.0.0/0 via 10.0.0.1 dev eth0 metric 5`.
     /// `default` and `default6` have no destination at all.
-    pub async fn add(&self, route: &str) {
+    pub(super) async fn add(&self, route: &str) {
         let words: Vec<_> = route.split(' ').collect();
         let value = |key: &str| {
             words
@@ -176,7 +176,7 @@ impl Sandbox {
     }
 
     /// Adds a default route over several ways.
-    pub async fn add_multipath(&self, hops: &[(&str, &str)]) {
+    pub(super) async fn add_multipath(&self, hops: &[(&str, &str)]) {
         let mut message = RouteMessageBuilder::<IpAddr>::new().build();
         let v6 = hops[0].0.contains(':');
         message.header.address_family = if v6 {
@@ -202,7 +202,7 @@ impl Sandbox {
     }
 
     /// All unicast routes with a prefix length of 0 or 1, in the words of [`Sandbox::add`], in order.
-    pub async fn routes(&self) -> Vec<String> {
+    pub(super) async fn routes(&self) -> Vec<String> {
         let mut found = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut request = RouteMessage::default();
@@ -260,10 +260,10 @@ impl Sandbox {
         for attribute in &route.attributes {
             match attribute {
                 RouteAttribute::Gateway(RouteAddress::Inet(gateway)) => {
-                    via = format!(" via {gateway}")
+                    via = format!(" via {gateway}");
                 }
                 RouteAttribute::Gateway(RouteAddress::Inet6(gateway)) => {
-                    via = format!(" via {gateway}")
+                    via = format!(" via {gateway}");
                 }
                 RouteAttribute::Priority(value) => metric = *value,
                 _ => {}
@@ -273,10 +273,10 @@ impl Sandbox {
         for attribute in &route.attributes {
             match attribute {
                 RouteAttribute::Oif(index) => {
-                    write!(words, " dev {}", name(*index).expect("name")).expect("a string")
+                    write!(words, " dev {}", name(*index).expect("name")).expect("a string");
                 }
                 RouteAttribute::MultiPath(hops) => {
-                    write!(words, " over {} links", hops.len()).expect("a string")
+                    write!(words, " over {} links", hops.len()).expect("a string");
                 }
                 _ => {}
             }

@@ -71,7 +71,7 @@ fn only_a_pod_that_surely_runs_without_its_networks_is_told() {
 
 #[test]
 fn pods_that_ask_for_nothing_are_no_suspects() {
-    let static_pod = [(NETWORKS, "a"), (crate::plan::CONFIG_SOURCE, "file")];
+    let static_pod = [(NETWORKS, "a"), (crate::model::CONFIG_SOURCE, "file")];
     for (annotations, suspected) in [
         (&[(NETWORKS, "a")][..], true),
         (&[], false),

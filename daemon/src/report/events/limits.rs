@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Event, Reason, Subject};
+use super::{Event, EventReason, Subject};
 
 /// How many pods are remembered, the node among them: a few full nodes of them.
 const PODS: usize = 1024;
@@ -44,14 +44,14 @@ struct Pod {
 
 #[derive(Debug)]
 struct Seen {
-    reason: Reason,
+    reason: EventReason,
     message: String,
     name: String,
     count: u32,
 }
 
 impl Limits {
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             pods: VecDeque::new(),
             all: Bucket::full(ALL.0, now),
@@ -59,7 +59,7 @@ impl Limits {
     }
 
     /// Decides about an event; a new one will be called `name`.
-    pub fn decide(
+    pub(super) fn decide(
         &mut self,
         event: &Event,
         name: impl FnOnce() -> String,
@@ -84,12 +84,12 @@ impl Limits {
     }
 
     /// How long to wait before another event may be sent, of any pod.
-    pub fn pace(&mut self, now: Instant) -> Duration {
+    pub(super) fn pace(&mut self, now: Instant) -> Duration {
         self.all.take(ALL, now).err().unwrap_or_default()
     }
 
     /// The API server does not have the event of this name any more, or never got it.
-    pub fn forget(&mut self, event: &Event) {
+    pub(super) fn forget(&mut self, event: &Event) {
         for pod in self
             .pods
             .iter_mut()

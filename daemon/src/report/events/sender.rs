@@ -12,7 +12,8 @@ use tokio::time::sleep;
 
 use super::limits::{Decision, Limits};
 use super::{Event, object};
-use crate::cluster::kube::{Backoff, Connection, Trouble, Writes, is_name};
+use crate::backoff::Backoff;
+use crate::cluster::kube::{Connection, Trouble, Writes, is_name};
 
 /// The longest pause while the API server is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -29,7 +30,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub fn new(connection: Arc<Connection>, node: &str, dropped: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(connection: Arc<Connection>, node: &str, dropped: Arc<AtomicU64>) -> Self {
         Self {
             server: Writes::new(connection),
             node: node.into(),
@@ -40,7 +41,7 @@ impl Sender {
     }
 
     /// Sends until nobody can emit events any more.
-    pub async fn run(mut self, mut events: mpsc::Receiver<(Event, Timestamp)>) {
+    pub(super) async fn run(mut self, mut events: mpsc::Receiver<(Event, Timestamp)>) {
         while let Some((event, time)) = events.recv().await {
             if !self.take(&event, time).await {
                 self.dropped.fetch_add(1, Ordering::Relaxed);

@@ -40,24 +40,31 @@ fn an_attachment_is_worded_as_multus_does() {
 
 #[test]
 fn reasons_have_one_name_each_and_all_but_one_warn() {
-    let names: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.name()).collect();
-    assert_eq!(names.len(), Reason::ALL.len());
-    let normal: Vec<_> = Reason::ALL
+    let names: BTreeSet<_> = EventReason::ALL
+        .iter()
+        .map(|reason| reason.name())
+        .collect();
+    assert_eq!(names.len(), EventReason::ALL.len());
+    let normal: Vec<_> = EventReason::ALL
         .iter()
         .filter(|reason| !reason.is_warning())
         .collect();
-    assert_eq!(normal, [&Reason::AddedInterface]);
+    assert_eq!(normal, [&EventReason::AddedInterface]);
 }
 
 #[test]
 fn what_passes_by_itself_is_no_event() {
-    let reason = |code| Reason::of_refusal(&CniError::new(code, "x")).map(|(reason, _)| reason);
+    let reason =
+        |code| EventReason::of_refusal(&CniError::new(code, "x")).map(|(reason, _)| reason);
     assert_eq!(reason(Code::TryAgain), None);
     assert_eq!(reason(Code::Ledger), None);
-    assert_eq!(reason(Code::UnknownNetwork), Some(Reason::NoNetworkFound));
+    assert_eq!(
+        reason(Code::UnknownNetwork),
+        Some(EventReason::NoNetworkFound)
+    );
     assert_eq!(
         reason(Code::InvalidAnnotation),
-        Some(Reason::InvalidNetworks)
+        Some(EventReason::InvalidNetworks)
     );
 }
 
@@ -72,7 +79,7 @@ fn what_waits_to_be_sent_is_bounded_and_nobody_waits_for_it() {
         let message = number.to_string();
         events.emit(Event {
             subject: Subject::Node,
-            reason: Reason::CNIConfigContested,
+            reason: EventReason::CNIConfigContested,
             message,
         });
     }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::cluster::Store;
 use crate::cluster::kube::Trouble;
-use crate::plan::{Pod, PodRef};
+use crate::model::{Pod, PodRef};
 
 /// The annotation by which a mirror names the UID of its static pod.
 const MIRROR_OF: &str = "kubernetes.io/config.mirror";

@@ -21,7 +21,7 @@ pub(super) enum Progress {
 
 /// Why a write is not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotYet {
+pub(crate) enum NotYet {
     /// There is no answer yet.
     #[error("no answer from the API server within {0:?}")]
     Slow(Duration),
@@ -34,7 +34,7 @@ pub enum NotYet {
 }
 
 /// A write that was begun. Dropping it gives it up.
-pub struct Write {
+pub(crate) struct Write {
     progress: watch::Receiver<Progress>,
     on_drop: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
@@ -43,7 +43,7 @@ pub struct Write {
 pub(super) struct Teller(watch::Sender<Progress>);
 
 impl Teller {
-    pub fn tell(&self, progress: Progress) {
+    pub(super) fn tell(&self, progress: Progress) {
         self.0.send_replace(progress);
     }
 }
@@ -75,7 +75,11 @@ impl Write {
     ///
     /// # Errors
     /// It is not done; where that may still change, [`Write::done`] tells.
-    pub async fn done_within(&mut self, limit: Duration, required: bool) -> Result<(), NotYet> {
+    pub(crate) async fn done_within(
+        &mut self,
+        limit: Duration,
+        required: bool,
+    ) -> Result<(), NotYet> {
         let ends = |progress: &Progress| match progress {
             Progress::Begun => false,
             Progress::Failed(_) => !required,
@@ -92,7 +96,7 @@ impl Write {
     }
 
     /// Waits until nothing is left to do, however long that takes; `false` where it will not be done.
-    pub async fn done(&mut self) -> bool {
+    pub(crate) async fn done(&mut self) -> bool {
         self.progress
             .wait_for(|progress| *progress == Progress::Done)
             .await

@@ -1,7 +1,9 @@
 //! Label values that come from outside: a bounded number of them, so that nobody can make series without end.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::mutex::lock;
 
 /// What all further values are called.
 pub(super) const OTHER: &str = "other";
@@ -28,7 +30,7 @@ impl Labels {
 
     fn admits(&self, value: &str) -> bool {
         // A set of texts cannot be left half changed.
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.seen);
         seen.contains(value) || (seen.len() < self.limit && seen.insert(value.to_owned()))
     }
 }

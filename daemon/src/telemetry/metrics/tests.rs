@@ -19,7 +19,7 @@ fn all() -> Metrics {
     metrics.disbelieved(0);
     metrics.api_answered("patch", "pods/status", "200", MS);
     metrics.multus_request("/cni", 200, "POST");
-    metrics.set_slots(SlotsReading::default());
+    metrics.set_permits(PermitsReading::default());
     metrics.set_ledger(Some(LedgerReading::default()));
     metrics.set_status_overdue(false);
     metrics.set_events_dropped(0);
@@ -205,7 +205,7 @@ fn readings_replace_each_other() {
         oldest_cleanup: Duration::from_millis(1500),
         ..LedgerReading::default()
     }));
-    metrics.set_slots(SlotsReading {
+    metrics.set_permits(PermitsReading {
         all: 4,
         used: 4,
         waiting: [1, 2, 3],

@@ -12,7 +12,7 @@ use tower::service_fn;
 
 use super::*;
 use crate::cluster::Definition;
-use crate::plan::Pod;
+use crate::model::Pod;
 use crate::telemetry::{ApiLayer, Metrics};
 
 /// What an API server says to one request.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::PodRef;
+use crate::model::PodRef;
 
 fn event(pod: &str, message: &str) -> Event {
     let pod = PodRef {
@@ -9,7 +9,7 @@ fn event(pod: &str, message: &str) -> Event {
     };
     Event {
         subject: Subject::Pod(pod),
-        reason: Reason::AttachFailed,
+        reason: EventReason::AttachFailed,
         message: message.to_owned(),
     }
 }
@@ -31,7 +31,7 @@ fn the_same_again_counts_up() {
     assert_eq!(decide(&event("a", "y"), "3"), created("3"));
     assert_eq!(decide(&event("b", "x"), "4"), created("4"));
     let other = Event {
-        reason: Reason::DetachFailed,
+        reason: EventReason::DetachFailed,
         ..event("a", "x")
     };
     assert_eq!(decide(&other, "5"), created("5"));

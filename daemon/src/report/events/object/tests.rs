@@ -1,10 +1,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::plan::PodRef;
-use crate::report::events::Reason;
+use crate::model::PodRef;
+use crate::report::events::EventReason;
 
-fn event(name: &str, reason: Reason, message: &str) -> Event {
+fn event(name: &str, reason: EventReason, message: &str) -> Event {
     let pod = PodRef {
         namespace: "ns".to_owned(),
         name: name.to_owned(),
@@ -25,7 +25,7 @@ fn time() -> Timestamp {
 #[test]
 fn an_event_is_what_kubectl_describe_shows() {
     let object = created(
-        &event("p", Reason::AddedInterface, "Add eth0 [] from pods"),
+        &event("p", EventReason::AddedInterface, "Add eth0 [] from pods"),
         "p.1",
         "node-1",
         time(),
@@ -56,7 +56,7 @@ fn an_event_is_what_kubectl_describe_shows() {
 
 #[test]
 fn an_event_of_the_node_is_where_kubectl_describe_node_looks() {
-    let reason = Reason::CNIConfigShadowed;
+    let reason = EventReason::CNIConfigShadowed;
     let event = Event {
         subject: Subject::Node,
         reason,
@@ -83,11 +83,21 @@ fn an_event_of_the_node_is_where_kubectl_describe_node_looks() {
 #[test]
 fn a_message_is_cut_between_characters() {
     let long = "ä".repeat(LONGEST);
-    let object = created(&event("p", Reason::AttachFailed, &long), "p.1", "n", time());
+    let object = created(
+        &event("p", EventReason::AttachFailed, &long),
+        "p.1",
+        "n",
+        time(),
+    );
     assert_eq!(object["message"].as_str().expect("a text").len(), LONGEST);
     assert_eq!(object["type"], "Warning");
     let odd = format!("x{long}");
-    let object = created(&event("p", Reason::AttachFailed, &odd), "p.1", "n", time());
+    let object = created(
+        &event("p", EventReason::AttachFailed, &odd),
+        "p.1",
+        "n",
+        time(),
+    );
     assert_eq!(
         object["message"].as_str().expect("a text").len(),
         LONGEST - 1
@@ -97,13 +107,17 @@ fn a_message_is_cut_between_characters() {
 #[test]
 fn names_are_those_that_an_object_can_have() {
     assert_eq!(
-        name(&event("web-0", Reason::AttachFailed, ""), "n", 0x1234_abcd),
+        name(
+            &event("web-0", EventReason::AttachFailed, ""),
+            "n",
+            0x1234_abcd
+        ),
         "web-0.1234abcd"
     );
     // 253 characters leave no room; a name does not have a full stop or a dash before another full stop.
     let long = format!("{}-.{}", "a".repeat(240), "b".repeat(11));
     let name = name(
-        &event(&long, Reason::AttachFailed, ""),
+        &event(&long, EventReason::AttachFailed, ""),
         "n",
         0x1234_abcd_9999,
     );

@@ -1,0 +1,32 @@
+//! The identity of a file: device and inode, which stay the same across renames and bind mounts.
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+/// Device and inode of a file. The kernel reuses an inode after the file is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FileId {
+    pub(crate) dev: u64,
+    pub(crate) ino: u64,
+}
+
+impl FileId {
+    /// The identity of the file that `path` leads to. Follows symbolic links.
+    ///
+    /// # Errors
+    /// Those of `stat`.
+    pub(crate) fn of(path: impl AsRef<Path>) -> io::Result<Self> {
+        std::fs::metadata(path).map(|metadata| Self::from(&metadata))
+    }
+}
+
+impl From<&Metadata> for FileId {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            dev: metadata.dev(),
+            ino: metadata.ino(),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+use std::future::Future;
+use std::pin::{Pin, pin};
+
+use futures_util::FutureExt;
+use plexus_api::cni::{CniError, Code};
+use plexus_api::rows;
+use tokio::task::unconstrained;
+
+use super::*;
+use crate::ledger::Ledger;
+use crate::ledger::tests::{BOOT, open, planned};
+
+/// Whether it waits. Polls once.
+fn waits<T>(future: Pin<&mut impl Future<Output = T>>) -> bool {
+    unconstrained(future).now_or_never().is_none()
+}
+
+fn now<T>(future: impl Future<Output = T>) -> T {
+    unconstrained(future).now_or_never().expect("no wait")
+}
+
+#[tokio::test]
+async fn one_container_is_worked_on_by_one_at_a_time_in_order() {
+    rows!("P-116", "R-068");
+    let (_dir, ledger) = open();
+    let first = ledger.lock_container("c1").await;
+    let (mut second, mut third) = (
+        pin!(ledger.lock_container("c1")),
+        pin!(ledger.lock_container("c1")),
+    );
+    assert!(waits(second.as_mut()) && waits(third.as_mut()));
+    drop(first);
+    assert!(waits(third.as_mut()), "it is not its turn");
+    let second = now(second);
+    assert!(waits(third.as_mut()));
+    drop(second);
+    now(third);
+}
+
+#[tokio::test]
+async fn who_gives_up_waiting_lets_nobody_in() {
+    rows!("P-116");
+    let (_dir, ledger) = open();
+    let holder = ledger.lock_container("c1").await;
+    let mut given_up = Box::pin(ledger.lock_container("c1"));
+    assert!(waits(given_up.as_mut()));
+    drop(given_up);
+    let mut next = pin!(ledger.lock_container("c1"));
+    assert!(waits(next.as_mut()));
+    drop(holder);
+    now(next);
+}
+
+#[tokio::test]
+async fn containers_do_not_wait_for_each_other() {
+    rows!("P-116");
+    let (_dir, ledger) = open();
+    let lanes: Vec<_> = (0..200)
+        .map(|id| now(ledger.lock_container(&format!("c{id}"))))
+        .collect();
+    assert_eq!(lanes.len(), 200);
+}
+
+#[tokio::test]
+async fn add_and_del_of_a_container_do_not_overlap() {
+    rows!("P-116");
+    let (_dir, ledger) = open();
+    let add = ledger
+        .lock_for_add("c1", "eth0")
+        .await
+        .expect("the only ADD");
+    let mut del = pin!(ledger.lock_container("c1"));
+    assert!(waits(del.as_mut()));
+    drop(add);
+    now(del);
+}
+
+#[tokio::test]
+async fn a_second_add_in_flight_fails_at_once() {
+    rows!("P-081", "P-116");
+    let (_dir, ledger) = open();
+    let holder = ledger.lock_container("c1").await;
+    let mut waiting = pin!(ledger.lock_for_add("c1", "eth0"));
+    assert!(waits(waiting.as_mut()));
+    let error = now(ledger.lock_for_add("c1", "eth0")).expect_err("one waits already");
+    assert!(matches!(error, LedgerError::InFlight { .. }), "{error}");
+    assert!(CniError::from(error).is(Code::AlreadyAttached));
+    let mut other = Box::pin(ledger.lock_for_add("c1", "eth1"));
+    assert!(
+        waits(other.as_mut()),
+        "another interface waits for its turn"
+    );
+    drop(other);
+    drop(holder);
+    let first = now(waiting).expect("its turn");
+    assert!(
+        matches!(
+            now(ledger.lock_for_add("c1", "eth0")),
+            Err(LedgerError::InFlight { .. })
+        ),
+        "one runs"
+    );
+    drop(first);
+    now(ledger.lock_for_add("c1", "eth0")).expect("none is left");
+}
+
+#[tokio::test]
+async fn an_add_that_is_given_up_is_not_in_flight() {
+    let (_dir, ledger) = open();
+    let holder = ledger.lock_container("c1").await;
+    let mut waiting = Box::pin(ledger.lock_for_add("c1", "eth0"));
+    assert!(waits(waiting.as_mut()));
+    drop(waiting);
+    drop(holder);
+    now(ledger.lock_for_add("c1", "eth0")).expect("none is left");
+}
+
+#[tokio::test]
+async fn who_has_the_whole_ledger_waits_for_all_and_all_wait_for_it() {
+    let (_dir, ledger) = open();
+    let (add, del) = (
+        ledger
+            .lock_for_add("c1", "eth0")
+            .await
+            .expect("the only ADD"),
+        ledger.lock_container("c2").await,
+    );
+    let mut whole = pin!(ledger.lock_all());
+    assert!(waits(whole.as_mut()));
+    let mut late = pin!(ledger.lock_container("c3"));
+    assert!(waits(late.as_mut()), "it is not overtaken for ever");
+    drop(add);
+    assert!(waits(whole.as_mut()));
+    drop(del);
+    let whole = now(whole);
+    assert!(waits(late.as_mut()));
+    let mut add = pin!(ledger.lock_for_add("c1", "eth0"));
+    assert!(waits(add.as_mut()));
+    assert!(whole.keys().expect("a list").is_empty());
+    drop(whole);
+    now(late);
+    now(add).expect("the only ADD");
+}
+
+#[tokio::test]
+async fn a_panic_releases() {
+    let (_dir, ledger) = open();
+    let theirs = ledger.clone();
+    let task = tokio::spawn(async move {
+        let _add = theirs
+            .lock_for_add("c1", "eth0")
+            .await
+            .expect("the only ADD");
+        let _other = theirs.lock_container("c2").await;
+        panic!("on purpose");
+    });
+    assert!(task.await.is_err_and(|error| error.is_panic()));
+    now(ledger.lock_for_add("c1", "eth0")).expect("none is left");
+    now(ledger.lock_all());
+}
+
+#[tokio::test]
+async fn containers_that_are_gone_leave_no_trace_in_memory() {
+    let (_dir, ledger) = open();
+    for id in 0..100 {
+        let id = format!("c{id}");
+        let holder = ledger
+            .lock_for_add(&id, "eth0")
+            .await
+            .expect("the only ADD");
+        let (mut given_up, mut served) = (
+            Box::pin(ledger.lock_container(&id)),
+            Box::pin(ledger.lock_container(&id)),
+        );
+        assert!(waits(given_up.as_mut()) && waits(served.as_mut()));
+        if id.ends_with('7') {
+            drop(holder);
+            drop(given_up);
+        } else {
+            drop(given_up);
+            drop(holder);
+        }
+        now(served);
+        now(ledger.lock_container(&id));
+        assert!(lock(&ledger.0.seats).is_empty() && lock(&ledger.0.adds).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_plan_that_is_given_up_keeps_the_lane_until_it_is_written() {
+    let (_dir, ledger) = open();
+    let lane = ledger.lock_container("c1").await;
+    let mut plan = Box::pin(lane.plan(planned("c1", "eth0", 1)));
+    let _ = plan.as_mut().now_or_never();
+    drop(plan);
+    drop(lane);
+    // Waits for the write, so it sees what came of it.
+    let lane = ledger.lock_container("c1").await;
+    let record = lane.load("eth0").expect("readable").expect("written");
+    assert_eq!(
+        record.to_undo(BOOT),
+        [] as [usize; 0],
+        "nothing was started"
+    );
+}
+
+#[test]
+fn a_ledger_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Ledger>();
+    shared::<AddLock>();
+    shared::<LedgerLock>();
+}

@@ -1,0 +1,100 @@
+//! CHECK: every attachment of the sandbox is as its ADD left it.
+
+use std::path::Path;
+
+use plexus_api::cni::{CniError, Code, PluginResult};
+use tokio_util::sync::CancellationToken;
+
+use super::request::CniRequest;
+use crate::context::Context;
+use crate::delegate::Priority;
+use crate::ledger::{Planned, Record};
+use crate::model::DefaultRoutes;
+use crate::netns::{Family, Netns};
+use crate::telemetry;
+
+impl Context {
+    /// Asks each plugin in order, and looks for each interface ourselves; changes nothing (P-095, P-096, P-097).
+    pub(super) async fn check(&self, incoming: &CniRequest) -> Result<(), CniError> {
+        self.try_check(incoming)
+            .await
+            .map_err(|error| error.context(incoming.subject()))
+    }
+
+    async fn try_check(&self, incoming: &CniRequest) -> Result<(), CniError> {
+        let env = &incoming.env;
+        let lock = self.ledger.lock_container(&env.container_id).await;
+        let record = match lock.load(&env.ifname)? {
+            None => self
+                .remembered_by_multus(incoming)
+                .await
+                .map(|(record, _)| record),
+            known => known,
+        };
+        let Some(record) = record.filter(Record::is_attached) else {
+            let msg = format!(
+                "interface {:?} of this container is not attached",
+                env.ifname
+            );
+            return Err(CniError::new(Code::CheckFailed, msg));
+        };
+        telemetry::CallSpan::record_networks(&record.planned.networks());
+        let mut netns = Netns::open(
+            Path::new(env.netns.as_deref().unwrap_or_default()),
+            &incoming.host,
+        )
+        .await?;
+        let _permit = self.delegates.permit(Priority::Add).await;
+        let call = incoming.delegate_call(incoming.settings.add_timeout, CancellationToken::new());
+        for (index, attachment) in record.planned.attachments.iter().enumerate() {
+            if attachment.config.disable_check {
+                continue;
+            }
+            let checked = async {
+                let previous = record.result_for_check(index)?;
+                check_links(&mut netns, &previous).await?;
+                self.delegates.check(&call, attachment, &previous).await
+            };
+            checked
+                .await
+                .map_err(|error| error.context(attachment.place()))?;
+        }
+        check_default_routes(&mut netns, &record.planned).await
+    }
+}
+
+/// That the links are there. Not that their addresses are the same: a bond in the pod gives its own to its ports.
+async fn check_links(netns: &mut Netns, result: &PluginResult) -> Result<(), CniError> {
+    for interface in result
+        .result()
+        .interfaces
+        .iter()
+        .filter(|interface| !interface.sandbox.is_empty())
+    {
+        if !netns.has_link(&interface.name).await? {
+            return Err(CniError::new(
+                Code::CheckFailed,
+                format!("link {:?} is gone from the sandbox", interface.name),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// That the default routes which we have moved are still where they were moved to.
+async fn check_default_routes(netns: &mut Netns, planned: &Planned) -> Result<(), CniError> {
+    let DefaultRoutes { v4, v6 } = planned.default_routes;
+    for (family, owner) in [(Family::V4, v4), (Family::V6, v6)] {
+        let Some(owner) = owner.filter(|owner| owner.gateway.is_some()) else {
+            continue;
+        };
+        let Some(attachment) = planned.attachments.get(owner.attachment) else {
+            continue;
+        };
+        if !netns.owns_default(family, &attachment.ifname).await? {
+            let msg = format!("the {family} default route does not lead over it any more");
+            return Err(CniError::new(Code::CheckFailed, msg).context(attachment.place()));
+        }
+    }
+    Ok(())
+}

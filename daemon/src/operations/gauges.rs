@@ -1,0 +1,70 @@
+//! What is read when somebody asks for the metrics.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::clock::unix_ms;
+use crate::context::Context;
+use crate::install::ProblemKind;
+use crate::ledger::{Ledger, LedgerError, Phase};
+use crate::telemetry::LedgerReading;
+
+impl Context {
+    /// The metrics, with what is kept elsewhere as it is now, in Prometheus' text format.
+    pub(crate) async fn metrics(&self) -> String {
+        let (metrics, dir) = (self.metrics.clone(), self.settings.state_dir.clone());
+        metrics.set_permits(self.delegates.permits());
+        metrics.set_cache(self.store.reading());
+        metrics.set_status_overdue(self.reporter.is_overdue());
+        metrics.set_events_dropped(self.reporter.events_dropped());
+        let installed = self.installed.get();
+        for kind in ProblemKind::ALL {
+            metrics.set_installation_problem(kind.name(), installed.has(kind));
+        }
+        let text = tokio::task::spawn_blocking(move || {
+            let reading = read_ledger(&dir);
+            if let Err(error) = &reading {
+                tracing::warn!(%error, "the metrics are without the ledger");
+            }
+            metrics.set_ledger(reading.ok());
+            metrics.encode()
+        });
+        text.await.unwrap_or_default()
+    }
+}
+
+fn read_ledger(dir: &Path) -> Result<LedgerReading, LedgerError> {
+    let mut reading = LedgerReading {
+        quarantined: Ledger::quarantined(dir)?,
+        spooled: Ledger::spooled_files(dir)?.len(),
+        ..LedgerReading::default()
+    };
+    let now = unix_ms();
+    for record in Ledger::read_each(dir)? {
+        let Ok(record) = record else {
+            reading.unreadable += 1;
+            continue;
+        };
+        match record.phase() {
+            Phase::Adding => reading.adding += 1,
+            Phase::Attached => {
+                reading.attached += 1;
+                reading.status_pending += usize::from(!record.status_written);
+            }
+            phase @ (Phase::Deleting | Phase::Orphaned) => {
+                let records = if phase == Phase::Orphaned {
+                    &mut reading.orphaned
+                } else {
+                    &mut reading.deleting
+                };
+                *records += 1;
+                let failures = &record.del_failures;
+                if failures.count > 0 {
+                    let since = Duration::from_millis(now.saturating_sub(failures.first_unix_ms));
+                    reading.oldest_cleanup = reading.oldest_cleanup.max(since);
+                }
+            }
+        }
+    }
+    Ok(reading)
+}

@@ -1,0 +1,284 @@
+//! GC: delete what belongs to no listed attachment, then let the plugins do the same.
+//!
+//! What is unlisted is deleted as any other, in the lane of its container. The plugins of a network are asked while nobody
+//! else is on it (P-113): what they do not find on the list is deleted, and what is made has its plan in the ledger before
+//! it comes onto the network, so a list that is read then has all that is made or about to be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::join_all;
+use plexus_api::cni::{CniError, Code, NetworkConfig};
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use super::request::CniRequest;
+use super::undo::{Failures, Undo};
+use crate::context::Context;
+use crate::delegate::{GcLock, Priority, ValidAttachment, wants_gc};
+use crate::gather;
+use crate::ledger::{Key, LedgerError, Planned, Record};
+
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(rename = "containerID")]
+    container_id: String,
+    ifname: String,
+}
+
+impl Context {
+    /// Deletes the recorded sandboxes that the runtime does not list, then forwards GC to each network of ours with
+    /// the attachments that live on it (P-107…P-112), unless we do not know all of those. Goes on after
+    /// errors and tells them all.
+    pub(super) async fn gc(&self, incoming: &CniRequest) -> Result<(), CniError> {
+        let list = valid_attachments(incoming)?;
+        let (stale, mut errors) = self.stale(&list).await?;
+        for (key, created_unix_ms) in &stale {
+            errors.extend(
+                self.delete_stale(incoming, key, *created_unix_ms)
+                    .await
+                    .err()
+                    .unwrap_or_default(),
+            );
+        }
+        errors.extend(self.ask_plugins(incoming, &Valid { list, stale }).await);
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(CniError::from(Failures(errors)).context("GC"))
+        }
+    }
+
+    /// The sandboxes that are not on the list. An ADD in flight cannot be on it, and is not to be deleted for that.
+    async fn stale(&self, list: &BTreeSet<Key>) -> Result<(Stale, Vec<CniError>), CniError> {
+        let (keys, adds) = self.ledger.keys_and_adds()?;
+        let (mut stale, mut errors) = (Stale::new(), Vec::new());
+        for key in keys.into_iter().filter(|key| !adds.contains(key)) {
+            match self.ledger.read(&key.0, &key.1) {
+                Ok(record) => {
+                    let record = record.filter(|_| !list.contains(&key));
+                    stale.extend(record.map(|record| (key, record.planned.created_unix_ms)));
+                }
+                Err(LedgerError::Corrupt { .. }) => {
+                    // In its lane, a damaged one is moved out of the way.
+                    errors.extend(
+                        self.ledger
+                            .lock_container(&key.0)
+                            .await
+                            .load(&key.1)
+                            .err()
+                            .map(CniError::from),
+                    );
+                }
+                // It is met again before the plugins are asked.
+                Err(_) => {}
+            }
+        }
+        Ok((stale, errors))
+    }
+
+    /// Deletes a sandbox that is not listed, unless its record has gone meanwhile or is another's.
+    async fn delete_stale(
+        &self,
+        incoming: &CniRequest,
+        (container_id, ifname): &Key,
+        created_unix_ms: u64,
+    ) -> Result<(), Vec<CniError>> {
+        let lock = self.ledger.lock_container(container_id).await;
+        let record = lock.load(ifname).map_err(|error| vec![error.into()])?;
+        let Some(record) =
+            record.filter(|record| record.planned.created_unix_ms == created_unix_ms)
+        else {
+            return Ok(());
+        };
+        tracing::info!(container_id, ifname, pod = %record.planned.pod, "GC: not listed by the runtime");
+        let pod = format!("pod {}", record.planned.pod);
+        let call = format!("GC of {pod}");
+        let _guard = self
+            .delegates
+            .attach_guard(Priority::Del, &call, &record.planned.attachments)
+            .await;
+        let undo = Undo {
+            host: incoming.host.clone(),
+            netns: self.recorded_netns(&record, &incoming.host).await,
+            path: incoming.env.path.clone(),
+            env: incoming.pass_on.clone(),
+        };
+        let undone = self
+            .undo(&lock, record, undo, incoming.settings.del_timeout)
+            .await;
+        undone.map_err(|failures| {
+            failures
+                .0
+                .into_iter()
+                .map(|error| error.context(&pod))
+                .collect()
+        })
+    }
+
+    /// GC of the default networks and of those that anything lives on, side by side: one that waits does not keep the
+    /// others.
+    async fn ask_plugins(&self, incoming: &CniRequest, valid: &Valid) -> Vec<CniError> {
+        let one = self.delegates.lock_gc().await;
+        let mut networks = Networks::default();
+        match gather::default_networks(&self.store, &self.default_network, &incoming.settings).await
+        {
+            Ok(found) => found
+                .iter()
+                .for_each(|network| networks.add(&network.config)),
+            Err(error) => tracing::warn!(%error, "GC: the default networks are left out"),
+        }
+        let all = self.for_each_living(valid, |planned| {
+            planned
+                .attachments
+                .iter()
+                .for_each(|attachment| networks.add(&attachment.config));
+        });
+        match all {
+            Ok(true) => {}
+            Ok(false) => return Vec::new(),
+            Err(error) => return vec![error.into()],
+        }
+        let asked = networks
+            .0
+            .iter()
+            .map(|(name, configs)| self.ask_plugins_of(&one, incoming, name, configs, valid));
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    async fn ask_plugins_of(
+        &self,
+        one: &GcLock<'_>,
+        incoming: &CniRequest,
+        name: &str,
+        configs: &BTreeMap<String, NetworkConfig>,
+        valid: &Valid,
+    ) -> Vec<CniError> {
+        let _alone = match self.delegates.gc_guard(one, name).await {
+            Ok(alone) => alone,
+            Err(error) => return vec![error],
+        };
+        let mut living = Vec::new();
+        let all = self.for_each_living(valid, |planned| {
+            let here = planned
+                .attachments
+                .into_iter()
+                .filter(|attachment| attachment.config.name == name);
+            living.extend(here.map(|attachment| ValidAttachment {
+                container_id: planned.container_id.clone(),
+                ifname: attachment.ifname,
+            }));
+        });
+        match all {
+            Ok(true) => {}
+            Ok(false) => return Vec::new(),
+            Err(error) => return vec![error.into()],
+        }
+        let call = incoming.delegate_call(incoming.settings.add_timeout, CancellationToken::new());
+        let mut errors = Vec::new();
+        for network in configs.values() {
+            errors.extend(
+                self.delegates
+                    .gc(&call, network, &living)
+                    .await
+                    .err()
+                    .unwrap_or_default(),
+            );
+        }
+        errors
+    }
+
+    /// Looks at all sandboxes but those that GC was to delete. False where another is on the list of the runtime: it was
+    /// attached by another, or its record is damaged, and plugins would delete it, because we cannot list it.
+    fn for_each_living(
+        &self,
+        valid: &Valid,
+        mut each: impl FnMut(Planned),
+    ) -> Result<bool, LedgerError> {
+        let (keys, adds) = self.ledger.keys_and_adds()?;
+        let mut unknown: BTreeSet<_> = valid
+            .list
+            .difference(&adds.into_iter().collect())
+            .cloned()
+            .collect();
+        for key in keys {
+            let record = self.ledger.read(&key.0, &key.1)?;
+            let living =
+                |record: &Record| valid.stale.get(&key) != Some(&record.planned.created_unix_ms);
+            if let Some(record) = record.filter(living) {
+                unknown.remove(&key);
+                each(record.planned);
+            }
+        }
+        unknown
+            .retain(|(container_id, ifname)| !self.ledger.recently_deleted(container_id, ifname));
+        if unknown.is_empty() {
+            return Ok(true);
+        }
+        let unknown: Vec<_> = unknown
+            .iter()
+            .map(|(container_id, ifname)| format!("{container_id}/{ifname}"))
+            .collect();
+        let unknown = unknown.join(", ");
+        tracing::warn!(
+            unknown,
+            "GC: the plugins are not asked, their attachments are not all known"
+        );
+        Ok(false)
+    }
+}
+
+/// What is to be kept, and what is not.
+struct Valid {
+    /// The list of the runtime.
+    list: BTreeSet<Key>,
+    stale: Stale,
+}
+
+/// The sandboxes that the runtime does not list, and when they were planned: a key can come back with another sandbox.
+type Stale = BTreeMap<Key, u64>;
+
+/// The networks of which we own every attachment, by name: GC runs once for each distinct configuration, with all that
+/// lives on networks of its name (P-111, R-103).
+#[derive(Default)]
+struct Networks(BTreeMap<String, BTreeMap<String, NetworkConfig>>);
+
+impl Networks {
+    fn add(&mut self, config: &NetworkConfig) {
+        if !wants_gc(config) {
+            return;
+        }
+        // What a pod asked for is in its own copy; GC is about the network.
+        let mut config = config.clone();
+        for plugin in &mut config.plugins {
+            for key in ["args", "deviceID", "pciBusID"] {
+                plugin.remove(key);
+            }
+        }
+        let text = serde_json::to_string(&config).unwrap_or_default();
+        self.0
+            .entry(config.name.clone())
+            .or_default()
+            .insert(text, config);
+    }
+}
+
+/// The runtime's list, by the key of the specification or the older one. `null` is an empty list; without either key
+/// the runtime has not said anything, and nothing is deleted (P-107, P-108).
+fn valid_attachments(incoming: &CniRequest) -> Result<BTreeSet<Key>, CniError> {
+    let keys = ["cni.dev/valid-attachments", "cni.dev/attachments"];
+    let Some(key) = keys.into_iter().find(|key| incoming.config.has(key)) else {
+        let msg = format!(
+            "GC: the configuration has neither {:?} nor {:?}",
+            keys[0], keys[1]
+        );
+        return Err(CniError::new(Code::InvalidConfig, msg));
+    };
+    let listed: Option<Vec<Listed>> = incoming
+        .config
+        .get(key, "a list of objects with containerID and ifname")?;
+    Ok(listed
+        .unwrap_or_default()
+        .into_iter()
+        .map(|listed| (listed.container_id, listed.ifname))
+        .collect())
+}

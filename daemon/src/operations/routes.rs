@@ -1,0 +1,83 @@
+//! Default routes after all attachments are made: in the kernel, and in the results.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use plexus_api::cni::{CniError, PluginResult, Route};
+
+use crate::model::{Attachment, DefaultRoutes, RouteOwner};
+use crate::netns::{Family, Netns};
+
+/// Gives each family's default route to its owner. Returns the indexes of the results that changed.
+pub(super) async fn apply(
+    netns: &mut Netns,
+    attachments: &[Attachment],
+    owners: DefaultRoutes,
+    results: &mut [PluginResult],
+) -> Result<BTreeSet<usize>, CniError> {
+    let mut changed = BTreeSet::new();
+    for (family, owner) in [(Family::V4, owners.v4), (Family::V6, owners.v6)] {
+        let Some(owner) = owner else { continue };
+        let Some(attachment) = attachments.get(owner.attachment) else {
+            continue;
+        };
+        let moved = netns
+            .move_default_route(family, &attachment.ifname, owner.gateway)
+            .await;
+        moved.map_err(|error| error.context(attachment.place()))?;
+        if owner.gateway.is_none() && !netns.owns_default(family, &attachment.ifname).await? {
+            // It has none to keep, so the others keep theirs (decision 3).
+            continue;
+        }
+        for (index, result) in results.iter_mut().enumerate() {
+            if let Some(corrected) = correct(result, family, owner, index)? {
+                *result = corrected;
+                changed.insert(index);
+            }
+        }
+    }
+    Ok(changed)
+}
+
+/// The result with the routes that are there now: without the default routes that were removed, with the one that
+/// was added. None where nothing changes.
+fn correct(
+    result: &PluginResult,
+    family: Family,
+    owner: RouteOwner,
+    index: usize,
+) -> Result<Option<PluginResult>, CniError> {
+    let owns = owner.attachment == index;
+    if owns && owner.gateway.is_none() {
+        return Ok(None);
+    }
+    let mut corrected = result.result().clone();
+    let is_of = |route: &Route| matches!(route.dst, IpNet::V4(_)) == (family == Family::V4);
+    corrected
+        .routes
+        .retain(|route| !(route.is_default() && is_of(route) && in_main_table(route)));
+    if let Some(gateway) = owner.gateway.filter(|_| owns) {
+        corrected.routes.push(Route {
+            gw: Some(gateway),
+            ..Route::new(default_destination(family))
+        });
+    }
+    if corrected == *result.result() {
+        return Ok(None);
+    }
+    PluginResult::from_result(corrected, result.version()).map(Some)
+}
+
+/// Routes of other tables are left alone, in the kernel and here (K-042). 254 is the main table's number.
+fn in_main_table(route: &Route) -> bool {
+    matches!(route.table, None | Some(0 | 254))
+}
+
+fn default_destination(family: Family) -> IpNet {
+    let any = match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    IpNet::new_assert(any, 0)
+}
