@@ -35,7 +35,7 @@ fn pairs(args: &CniArgs) -> Vec<(&str, &str)> {
 
 #[test]
 fn order_carries_no_meaning_and_case_does() {
-    rows!("P-015");
+    rows!("C-02", "P-015");
     let all = permutations(&PAIRS);
     assert_eq!(all.len(), 120);
     for items in all {

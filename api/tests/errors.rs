@@ -175,6 +175,7 @@ fn each_kind_of_wrong_configuration_has_its_code() {
 
 #[test]
 fn what_a_runtime_takes_for_a_success_of_del_is_reworded() {
+    rows!("C-10");
     let error = CniError::new(
         Code::Io,
         "lease Not Found: No such file or directory, NOT FOUND",

@@ -34,6 +34,7 @@ mod sandbox;
 mod script;
 pub mod sequences;
 pub mod skip;
+pub mod workspace;
 
 pub use answer::Answer;
 pub use apiserver::ApiServer;

@@ -2,14 +2,14 @@
 //! the code.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser as _;
 use plexus_api::cni::{Code, Defaults, NetworkConfig, Version};
 use plexus_api::selection::{self, DEFAULT_NETWORK, NETWORKS};
 use plexus_api::status::{NetworkStatus, render};
 use plexus_api::wire;
+use plexus_e2e::workspace::{files, read, root};
 use plexusd::EventReason;
 use plexusd::cli::Cli;
 use plexusd::config::{Fields, Settings};
@@ -17,48 +17,6 @@ use serde_json::{Map, Value};
 
 /// Where paths that the documents name may begin.
 const PLACES: [&str; 7] = [".ci", "api", "daemon", "deploy", "docs", "e2e", "shim"];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the workspace is above")
-}
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// All files under `dirs` with one of these extensions, as paths from the root.
-fn files(dirs: &[&str], extensions: &[&str]) -> Vec<String> {
-    let (mut found, mut dirs) = (
-        Vec::new(),
-        dirs.iter().map(|dir| root().join(dir)).collect::<Vec<_>>(),
-    );
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(&dir)
-            .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
-            .flatten()
-        {
-            let path = entry.path();
-            let extension = path
-                .extension()
-                .and_then(|extension| extension.to_str())
-                .unwrap_or_default();
-            if path.is_dir() {
-                dirs.push(path);
-            } else if extensions.contains(&extension) {
-                found.push(
-                    path.strip_prefix(root())
-                        .expect("it is below")
-                        .to_string_lossy()
-                        .into_owned(),
-                );
-            }
-        }
-    }
-    found.sort();
-    found
-}
 
 /// A Markdown file, taken apart.
 struct Document {

@@ -157,7 +157,6 @@ fn plugins_of_a_list() {
 
 #[test]
 fn a_single_plugin_is_a_list_of_one() {
-    rows!("R-014");
     let network = parse(&single(
         &json!({"x": 1, "disableCheck": true, "disableGC": true, "cniVersions": ["1.1.0"], "loadOnlyInlinedPlugins": false}),
     ));

@@ -170,10 +170,11 @@ fn a_name_that_is_taken_is_refused_before_anything_runs() {
 
 #[test]
 fn the_runtime_s_arguments_go_to_the_default_network_alone_and_all_of_them() {
-    rows!("K-064", "K-065");
+    rows!("C-04", "C-05", "K-064", "K-065");
     let mut input = input();
     input.runtime_config = serde_json::from_str(
-        r#"{"portMappings":[{"HostPort":1}],"cgroupPath":"/x","dns":null,"vendor":{"big":9007199254740993}}"#,
+        r#"{"portMappings":[{"HostPort":1}],"bandwidth":{"IngressBurst":4294967295},"cgroupPath":"/x","dns":null,
+            "vendor":{"big":9007199254740993}}"#,
     )
     .expect("runtimeConfig");
     select(
@@ -188,16 +189,24 @@ fn the_runtime_s_arguments_go_to_the_default_network_alone_and_all_of_them() {
         .keys()
         .map(String::as_str)
         .collect();
-    assert_eq!(keys, ["cgroupPath", "dns", "portMappings", "vendor"]);
     assert_eq!(
-        plan.attachments[0].capability_args["vendor"].get(),
-        r#"{"big":9007199254740993}"#
+        keys,
+        ["bandwidth", "cgroupPath", "dns", "portMappings", "vendor"]
     );
+    for (key, expected) in [
+        ("bandwidth", r#"{"IngressBurst":4294967295}"#),
+        ("dns", "null"),
+        ("portMappings", r#"[{"HostPort":1}]"#),
+        ("vendor", r#"{"big":9007199254740993}"#),
+    ] {
+        assert_eq!(plan.attachments[0].capability_args[key].get(), expected);
+    }
     assert!(plan.attachments[1].capability_args.is_empty());
 }
 
 #[test]
 fn what_a_pod_asks_for_becomes_capability_arguments() {
+    rows!("D-031");
     let mut input = input();
     let text = r#"{"type":"x","capabilities":
         {"ips":true,"mac":true,"infinibandGUID":true,"portMappings":true,"bandwidth":true,"deviceID":true}}"#;

@@ -12,6 +12,7 @@ use crate::server;
 
 #[test]
 fn pods_start_and_stop_while_the_api_server_is_away() {
+    plexus_api::rows!("P-106");
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
     let mut bench = Bench::start(&node, &cluster);

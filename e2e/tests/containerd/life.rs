@@ -8,7 +8,7 @@ use crate::stage::NETWORKS;
 
 #[test]
 fn a_pod_gets_its_networks_and_leaves_nothing() {
-    plexus_api::rows!("C-09", "C-19", "C-20");
+    plexus_api::rows!("C-03", "C-09", "C-19", "C-20");
     let node;
     let stage = stage!(node, json!({}));
     for host in 2..4 {

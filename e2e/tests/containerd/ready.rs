@@ -76,6 +76,7 @@ fn take_over(stage: &mut Stage) {
 
 #[test]
 fn a_daemon_that_stays_away_makes_the_node_unready_where_the_runtime_asks() {
+    plexus_api::rows!("C-15");
     let node;
     let mut stage = stage!(node, json!({"daemonWaitStatus": "50ms"}));
     stage.daemon.stop();

@@ -101,6 +101,7 @@ fn plexusd_prints_the_definitions_kind_that_is_applied() {
 
 #[test]
 fn plexusd_may_do_what_it_does_and_nothing_else() {
+    plexus_api::rows!("K-110", "K-111");
     let objects = Objects::of_node();
     let mut granted = BTreeSet::new();
     for rule in objects.one("ClusterRole")["rules"]

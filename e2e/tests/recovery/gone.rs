@@ -10,7 +10,7 @@ use crate::stage::Stage;
 
 #[test]
 fn a_sandbox_that_is_gone_is_deleted_and_a_living_one_is_not() {
-    rows!("R-067");
+    rows!("C-17", "R-067");
     let node = node!();
     let mut stage = Stage::start(&node);
     let (_living, living_target) = stage.attached("living");

@@ -238,6 +238,40 @@ fn pods_are_attached_in_parallel_and_calls_for_one_container_in_turn() {
 }
 
 #[test]
+fn interfaces_of_one_container_are_attached_one_after_the_other() {
+    rows!("C-21", "R-068");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    let gate = node.gate("a");
+    plexus.network(
+        "a",
+        &attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]),
+    );
+    let sandbox = node.sandbox("pod");
+    let one = Target::new(&sandbox, "eth0", &Pod::new("p").with_networks("a@x0"));
+    let two = Target::new(&sandbox, "eth1", &Pod::new("p"));
+    let first = plexus.runtime.start("ADD", &one);
+    let held = gate.wait();
+    let second = plexus.runtime.start("ADD", &two);
+    // By the end of another pod the second ADD has arrived at the daemon.
+    let other = node.sandbox("quick");
+    plexus.runtime.run_pod(&other, &Pod::new("quick")).result();
+    held.release();
+    first.wait().result();
+    second.wait().result();
+    let mut calls = node.calls();
+    calls.retain(|call| call.env("CNI_CONTAINERID") == sandbox.id());
+    let summaries: Vec<_> = calls.iter().map(Call::summary).collect();
+    assert_eq!(summaries, ["ADD main eth0", "ADD a x0", "ADD main eth1"]);
+    assert_in_turn(&calls);
+    assert_eq!(plexus.records().len(), 3);
+    for target in [&one, &two] {
+        plexus.runtime.check(target).expect_silence();
+        plexus.runtime.del(target).expect_silence();
+    }
+}
+
+#[test]
 fn our_configuration_must_not_stand_behind_another_plugin() {
     rows!("P-082");
     let node = node!();

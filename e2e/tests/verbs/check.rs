@@ -53,7 +53,7 @@ fn every_attachment_is_asked_with_what_it_was_added_with() {
 
 #[test]
 fn the_first_that_fails_is_the_answer() {
-    rows!("P-035", "P-043", "P-095");
+    rows!("P-035", "P-043", "P-095", "R-104");
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.networks(&["a", "b"]);
@@ -85,14 +85,17 @@ fn what_is_gone_is_missed_whatever_the_plugins_say() {
 
 #[test]
 fn a_network_may_be_left_out() {
-    rows!("P-098", "R-065");
+    rows!("K-011", "P-098", "R-065");
     let node = node!();
     let plexus = Plexus::start(&node);
     for (name, config) in [
         ("old", json!({"cniVersion": "0.3.1", "type": "old"})),
         (
             "blind",
-            json!({"cniVersion": "1.0.0", "disableCheck": true, "plugins": [{"type": "blind"}]}),
+            json!({
+                "cniVersion": "0.4.0", "cniVersions": ["0.4.0", "1.1.0"], "disableCheck": true,
+                "plugins": [{"type": "blind"}],
+            }),
         ),
         ("new", json!({"cniVersion": "1.0.0", "type": "new"})),
     ] {
@@ -100,6 +103,7 @@ fn a_network_may_be_left_out() {
         plexus.manifests.definition(name, &config);
     }
     let (sandbox, target) = plexus.attached("p", "old,blind,new");
+    assert_eq!(plexus.calls_of("ADD")[2].config()["cniVersion"], "1.1.0");
     node.forget_calls();
     plexus.runtime.check(&target).expect_silence();
     assert_eq!(plexus.calls(), ["CHECK main eth0", "CHECK new net3"]);

@@ -200,7 +200,7 @@ fn the_status_of_a_newer_sandbox_stays() {
 
 #[test]
 fn all_are_tried_and_what_failed_is_kept() {
-    rows!("P-043", "P-091", "P-092", "R-090", "K-093");
+    rows!("P-043", "P-091", "P-092", "R-090", "R-104", "K-093");
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.networks(&["a", "b"]);
@@ -274,6 +274,7 @@ fn a_plugin_that_is_missing_blocks_its_own_attachment_alone() {
 
 #[test]
 fn no_error_reads_like_success() {
+    rows!("C-10");
     let node = node!();
     let plexus = Plexus::start(&node);
     let (sandbox, target) = plexus.attached("p", "");
@@ -359,7 +360,7 @@ fn a_damaged_record_does_not_block() {
 
 #[test]
 fn each_interface_of_the_runtime_has_its_own_record() {
-    rows!("R-089");
+    rows!("C-01", "R-089");
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches());

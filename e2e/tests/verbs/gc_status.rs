@@ -23,7 +23,7 @@ fn newest<'n>(node: &'n Node, keys: &Value) -> Plexus<'n> {
 #[test]
 fn ready_is_what_the_networks_of_every_pod_say() {
     rows!(
-        "P-036", "P-043", "P-100", "P-101", "P-102", "P-103", "P-104", "R-034"
+        "C-15", "P-036", "P-043", "P-100", "P-101", "P-102", "P-103", "P-104", "R-034", "R-104"
     );
     let node = node!();
     let further = json!({"cniVersion": "1.1.0", "name": "further", "type": "further"});
@@ -64,6 +64,7 @@ fn ready_is_what_the_networks_of_every_pod_say() {
             "{msg}"
         );
         node.plugin(plugin, &attaches());
+        plexus.runtime.status().expect_silence();
     }
     node.plugin("main", &attaches().fails("STATUS", 50, "out of addresses"));
     plexus.runtime.status().expect_code(50);
@@ -520,7 +521,7 @@ fn no_list_is_not_an_empty_list() {
 
 #[test]
 fn gc_goes_on_over_errors_and_tells_them_all() {
-    rows!("P-112", "R-063");
+    rows!("P-112", "R-063", "R-104");
     let node = node!();
     let plexus = newest(&node, &json!({}));
     for name in ["a", "b"] {

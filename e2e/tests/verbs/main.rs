@@ -12,6 +12,7 @@ mod many;
 mod multus;
 mod networks;
 mod rollback;
+mod stale;
 mod versions;
 mod wire;
 

@@ -9,7 +9,7 @@ use crate::plexus::{Plexus, attaches, target};
 
 #[test]
 fn all_that_was_tried_is_deleted_in_reverse_order() {
-    rows!("P-037", "P-084", "P-085", "K-060", "R-067");
+    rows!("P-037", "P-084", "P-085", "K-060", "R-067", "R-104");
     let node = node!();
     let plexus = Plexus::start(&node);
     let fails = attaches().on(
@@ -222,7 +222,7 @@ fn a_ledger_that_cannot_be_written_stops_it_before_a_plugin_runs() {
 
 #[test]
 fn an_add_whose_caller_is_gone_is_undone() {
-    rows!("R-050");
+    rows!("C-12", "R-050");
     let node = node!();
     let plexus = Plexus::start(&node);
     let (adding, deleted) = (node.gate("adding"), node.gate("deleted"));

@@ -40,7 +40,7 @@ fn the_list_offers_new_versions_to_those_who_know_them() {
 
 #[test]
 fn it_declares_what_the_default_network_can_and_the_annotations() {
-    rows!("C-06");
+    rows!("C-03", "C-06");
     let default_network = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [
         {"type": "a", "capabilities": {"portMappings": true, "mac": false}},
         {"type": "b", "capabilities": {"bandwidth": true}},
