@@ -44,8 +44,8 @@ demo:
 ## All tests, as root or as an ordinary user. What could not run here is listed at the end.
 ## PLEXUS_E2E_KUBECONFIG=FILE runs those that need a cluster against that one; they clean up after themselves.
 test: TESTS := --workspace
-## Those of e2e/tests alone, with both programs on a node. TEST=NAME runs one binary of them: make e2e TEST=verbs.
-e2e: TESTS := --package plexus-e2e $(if $(TEST),--test $(TEST))
+## The tests below e2e/ alone. TEST=NAME runs one test binary: make e2e TEST=verbs.
+e2e: TESTS := --package plexus-e2e --package plexus-apiserver $(if $(TEST),--test $(TEST))
 test e2e:
 	e2e/setup.sh
 	cargo build --locked --workspace --bins

@@ -4,22 +4,19 @@
 //! has, and goes away with the namespace. What only the server in memory can do, its faults and its audit, is had by
 //! [`Cluster::server`].
 
-mod client;
 mod forward;
-mod kubeconfig;
 mod namespace;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use plexus_apiserver::{ApiServer, Client, Kubeconfig, network_attachment_definition_crd};
+use serde_json::Value;
 use tempfile::TempDir;
 
-pub use client::{Answered, Client, Line, Lines};
-pub use kubeconfig::Kubeconfig;
 pub use namespace::Namespace;
 
-use crate::{ApiServer, Node, apiserver};
+use crate::Node;
 use forward::Forward;
 
 /// Names the kubeconfig of a real cluster.
@@ -81,7 +78,7 @@ impl Cluster {
     /// loopback.
     pub fn kubeconfig(&self, node: &Node) -> PathBuf {
         let listener = node
-            .run(apiserver::listener)
+            .run(plexus_apiserver::listener)
             .expect("a port of the node's loopback can be had");
         let address = listener.local_addr().expect("a listener has an address");
         let (host, port) = self.config.host_and_port().expect("it was read before");
@@ -114,12 +111,12 @@ impl Cluster {
 
     /// A name for a node that no cluster has.
     pub fn made_up_node() -> String {
-        format!("plexus-e2e-{}", apiserver::random_name())
+        format!("plexus-e2e-{}", plexus_apiserver::random_name())
     }
 
     /// Makes the definition of the definitions, where it is not there, and waits until it is served.
     fn install_definition(&self) {
-        let definition = definition_of_definitions();
+        let definition = network_attachment_definition_crd();
         let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
         let made = self
             .client
@@ -151,32 +148,4 @@ impl Default for Cluster {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// The `CustomResourceDefinition` of network attachment definitions.
-pub fn definition_of_definitions() -> Value {
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": DEFINITIONS},
-        "spec": {
-            "group": "k8s.cni.cncf.io",
-            "scope": "Namespaced",
-            "names": {
-                "plural": "network-attachment-definitions",
-                "singular": "network-attachment-definition",
-                "kind": "NetworkAttachmentDefinition",
-                "shortNames": ["net-attach-def"],
-            },
-            "versions": [{
-                "name": "v1",
-                "served": true,
-                "storage": true,
-                "schema": {"openAPIV3Schema": {
-                    "type": "object",
-                    "properties": {"spec": {"type": "object", "properties": {"config": {"type": "string"}}}},
-                }},
-            }],
-        },
-    })
 }

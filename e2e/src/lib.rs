@@ -4,7 +4,7 @@
 //!   as root or under `unshare -Urm`, and the machine they run on is not touched.
 //! - [`Sandbox`] is the network namespace of a pod on that node.
 //! - [`Daemon`] is `plexusd` running there, [`Manifests`] the cluster that it serves.
-//! - [`Cluster`] is that of a test that needs an API server: [`ApiServer`] in memory, or a real one.
+//! - [`Cluster`] is that of a test that needs an API server: [`ApiServer`](plexus_apiserver::ApiServer) in memory, or a real one.
 //! - [`Runtime`] plays containerd or CRI-O and executes the shim as they do.
 //! - [`Plexus`] is all of them at work together: what most tests begin with.
 //! - [`Containerd`] is a real one; [`cri`] asks it for pods as kubelet does.
@@ -13,7 +13,6 @@
 //! Binaries of other crates are looked up beside the test: `cargo build --workspace --bins` comes first.
 
 mod answer;
-pub mod apiserver;
 pub mod binaries;
 mod changes;
 pub mod cluster;
@@ -37,7 +36,6 @@ pub mod skip;
 pub mod workspace;
 
 pub use answer::Answer;
-pub use apiserver::ApiServer;
 pub use changes::Changes;
 pub use cluster::Cluster;
 pub use containerd::Containerd;

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use plexus_apiserver::{Answered, Client, Line};
 use serde_json::{Value, json};
 
-use super::client::{Client, Line};
 use super::{Cluster, DEFINITIONS, PATIENCE};
 use crate::Pod;
 
@@ -213,7 +213,7 @@ impl Drop for Namespace<'_> {
     }
 }
 
-fn expect(answer: anyhow::Result<super::Answered>) -> Value {
+fn expect(answer: anyhow::Result<Answered>) -> Value {
     answer
         .and_then(|answer| answer.success())
         .unwrap_or_else(|error| panic!("{error:#}"))

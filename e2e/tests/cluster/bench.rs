@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use plexus_e2e::apiserver::Entry;
+use plexus_apiserver::{ApiServer, Entry};
 use plexus_e2e::cluster::Namespace;
 use plexus_e2e::plexus::{attaches, runtime, with_keys, write};
-use plexus_e2e::{Answer, ApiServer, Call, Changes, Cluster, Daemon, Node, Pod, Runtime, Target};
+use plexus_e2e::{Answer, Call, Changes, Cluster, Daemon, Node, Pod, Runtime, Target};
 use serde_json::{Value, json};
 
 pub use plexus_e2e::plexus::MAIN;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use plexus_api::rows;
-use plexus_e2e::apiserver::{Effect, Entry, Fault};
-use plexus_e2e::{ApiServer, Cluster, Pod, Script, Step, Target, node};
+use plexus_apiserver::{ApiServer, Effect, Entry, Fault};
+use plexus_e2e::{Cluster, Pod, Script, Step, Target, node};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, MAIN, PATIENCE, USER};

@@ -4,7 +4,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use plexus_e2e::apiserver::Entry;
+use plexus_apiserver::Entry;
 use plexus_e2e::{Cluster, Pod, node};
 use serde_json::json;
 

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use plexus_api::rows;
-use plexus_e2e::apiserver::Rule;
-use plexus_e2e::cluster::Line;
-use plexus_e2e::{ApiServer, Changes, Cluster, Node, Pod, node};
+use plexus_apiserver::{ApiServer, Line, Rule};
+use plexus_e2e::{Changes, Cluster, Node, Pod, node};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, PATIENCE, USER};

@@ -1,7 +1,7 @@
 //! What a call needs and the watches have not brought, and whose pod it is.
 
 use plexus_api::rows;
-use plexus_e2e::apiserver::{Effect, Fault};
+use plexus_apiserver::{Effect, Fault};
 use plexus_e2e::{Cluster, Pod, Target, node};
 use serde_json::json;
 

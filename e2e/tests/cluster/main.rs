@@ -5,6 +5,7 @@ mod bench;
 mod deleted;
 mod events;
 mod footprint;
+mod harness;
 mod installation;
 mod lookups;
 mod outage;

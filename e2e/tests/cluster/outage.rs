@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use plexus_e2e::apiserver::{Effect, Fault};
+use plexus_apiserver::{Effect, Fault};
 use plexus_e2e::{Cluster, Pod, Target, node};
 use serde_json::json;
 

@@ -5,9 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use plexus_api::rows;
-use plexus_e2e::apiserver::{Effect, Fault};
+use plexus_apiserver::{Effect, Fault, network_attachment_definition_crd};
 use plexus_e2e::binaries::binary;
-use plexus_e2e::cluster::definition_of_definitions;
 use plexus_e2e::{Cluster, Daemon, Pod, node};
 use serde_json::json;
 
@@ -162,7 +161,7 @@ fn one_malformed_definition_does_not_hide_the_others() {
 fn pods_are_served_where_the_definitions_kind_is_not_installed() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let kind = definition_of_definitions();
+    let kind = network_attachment_definition_crd();
     let name = kind["metadata"]["name"].as_str().expect("a name");
     assert!(server.delete("customresourcedefinitions.apiextensions.k8s.io", "", name));
     let bench = Bench::configured(&node, &cluster, &json!({"lookupWait": "100ms"}));

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use plexus_e2e::apiserver::{Effect, Entry, Fault, Rule};
-use plexus_e2e::{ApiServer, Cluster, Gate, Node, Script, node};
+use plexus_apiserver::{ApiServer, Effect, Entry, Fault, Rule};
+use plexus_e2e::{Cluster, Gate, Node, Script, node};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, MAIN, PATIENCE, USER};

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use plexus_api::rows;
-use plexus_e2e::apiserver::{Effect, Fault};
+use plexus_apiserver::{Effect, Fault};
 use plexus_e2e::{Cluster, Daemon, Pod, node};
 use serde_json::json;
 

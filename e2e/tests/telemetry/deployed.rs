@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use plexus_apiserver::ApiServer;
 use plexus_e2e::plexus::attaches;
-use plexus_e2e::{ApiServer, Daemon, Node, Plexus, Script, node};
+use plexus_e2e::{Daemon, Node, Plexus, Script, node};
 use plexusd::ProblemKind;
 use serde_json::{Value, json};
 
@@ -47,7 +48,10 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
 
 /// The names of the metrics that a daemon has with an API server.
 fn scraped_in_cluster(node: &Node) -> BTreeSet<String> {
-    let server = ApiServer::start_in(node);
+    let listener = node
+        .run(plexus_apiserver::listener)
+        .expect("a port of the node's loopback can be had");
+    let server = ApiServer::on(listener);
     let mut daemon = Daemon::of_cluster(
         node,
         &json!({}),

@@ -4,8 +4,7 @@ use std::io;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use plexus_e2e::apiserver::{Effect, Fault};
-use plexus_e2e::cluster::Line;
+use plexus_apiserver::{Effect, Fault, Line};
 use serde_json::json;
 
 use crate::support::{PATIENCE, PODS, client, event, expect_silence, pod, server};
@@ -40,7 +39,7 @@ fn faults_befall_whom_they_are_meant_for() {
     server.create(&pod("a"));
     server.fault(Fault::new("patch", "pods/status", Effect::Error(500)).of_user("node"));
     let patch = json!({"metadata": {"annotations": {"a": "b"}}});
-    let code = |client: &plexus_e2e::cluster::Client, path: &str| {
+    let code = |client: &plexus_apiserver::Client, path: &str| {
         client.merge(path, &patch).expect("an answer").code
     };
     assert_eq!(code(&node, &format!("{PODS}/a/status")), 500);

@@ -1,6 +1,6 @@
 //! Who may do what, and the record of what was done.
 
-use plexus_e2e::apiserver::{Entry, Rule};
+use plexus_apiserver::{Entry, Rule};
 use serde_json::json;
 
 use crate::support::{PATIENCE, PODS, client, pod_on, server};

@@ -1,6 +1,6 @@
 //! The cluster of tests, in memory or real.
 
-use plexus_e2e::cluster::{Client, Kubeconfig};
+use plexus_apiserver::{Client, Kubeconfig};
 use plexus_e2e::{Cluster, Pod, node};
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! Objects: how they are made, changed and removed.
 
-use plexus_e2e::cluster::{Answered, Client, definition_of_definitions};
+use plexus_apiserver::{Answered, Client, network_attachment_definition_crd};
 use serde_json::{Value, json};
 
 use crate::support::{DEFINITIONS, PODS, definition, pod, pod_on, server, with_definitions};
@@ -613,7 +613,7 @@ fn events_are_the_same_in_both_apis() {
 fn a_definition_must_be_named_after_what_it_defines() {
     let (_server, client) = server();
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    let mut wrong = definition_of_definitions();
+    let mut wrong = network_attachment_definition_crd();
     wrong["metadata"]["name"] = "nets.example.com".into();
     expect(
         &client.post(path, &wrong).expect("an answer"),
@@ -622,7 +622,7 @@ fn a_definition_must_be_named_after_what_it_defines() {
         "must be spec.names.plural",
     );
     let made = client
-        .post(path, &definition_of_definitions())
+        .post(path, &network_attachment_definition_crd())
         .expect("an answer")
         .json();
     assert_eq!(

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use plexus_e2e::ApiServer;
-use plexus_e2e::cluster::{Client, Line, Lines, definition_of_definitions};
+use plexus_apiserver::{ApiServer, Client, Line, Lines, network_attachment_definition_crd};
 use serde_json::{Value, json};
 
 /// The pods of the namespace `default`.
@@ -58,7 +57,7 @@ pub fn definition(name: &str) -> Value {
 
 /// Makes the definitions known.
 pub fn with_definitions(server: &ApiServer) {
-    server.create(&definition_of_definitions());
+    server.create(&network_attachment_definition_crd());
 }
 
 /// `ADDED name` of the next event of a watch.

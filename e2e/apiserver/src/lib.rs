@@ -10,10 +10,13 @@
 mod access;
 mod answer;
 mod audit;
+mod client;
+mod crd;
 mod discovery;
 mod events;
 mod faults;
 mod kinds;
+mod kubeconfig;
 mod list;
 mod negotiate;
 mod object;
@@ -46,12 +49,13 @@ use tokio_rustls::rustls::ServerConfig;
 
 pub use access::Rule;
 pub use audit::Entry;
+pub use client::{Answered, Client, Line, Lines};
+pub use crd::network_attachment_definition_crd;
 pub use faults::{Effect, Fault, FaultId};
+pub use kubeconfig::Kubeconfig;
 pub use path::Path as RequestPath;
 pub use refusal::Refusal;
 
-use crate::Node;
-use crate::cluster::Kubeconfig;
 use serve::Link;
 use shared::Shared;
 use target::Target;
@@ -69,14 +73,6 @@ impl ApiServer {
     /// Starts one on the loopback of the network namespace that this thread is in.
     pub fn start() -> Self {
         Self::on(listener().expect("a port of the loopback can be had"))
-    }
-
-    /// Starts one on the loopback of `node`.
-    pub fn start_in(node: &Node) -> Self {
-        Self::on(
-            node.run(listener)
-                .expect("a port of the node's loopback can be had"),
-        )
     }
 
     /// Starts one on `listener`, wherever that was made; [`listener`] makes one whose port survives [`stop`](Self::stop).

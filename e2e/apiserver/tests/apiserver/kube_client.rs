@@ -10,8 +10,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::PartialObjectMeta;
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use kube::{Api, Client, Config};
-use plexus_e2e::ApiServer;
-use plexus_e2e::apiserver::{Effect, Fault};
+use plexus_apiserver::{ApiServer, Effect, Fault};
 use serde_json::json;
 
 use crate::support::{PATIENCE, pod, pod_on};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use plexus_e2e::cluster::{Client, Line, Lines};
+use plexus_apiserver::{Client, Line, Lines};
 use serde_json::json;
 
 use crate::support::{

@@ -1,7 +1,6 @@
 //! The API server of the bench: that it answers as Kubernetes does, to a client that knows only HTTP and to kube-rs.
 
 mod access;
-mod cluster;
 mod discovery;
 mod faults;
 mod kube_client;
