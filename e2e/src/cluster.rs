@@ -78,7 +78,7 @@ impl Cluster {
     /// loopback.
     pub fn kubeconfig(&self, node: &Node) -> PathBuf {
         let listener = node
-            .run(plexus_apiserver::listener)
+            .run(plexus_apiserver::loopback_listener)
             .expect("a port of the node's loopback can be had");
         let address = listener.local_addr().expect("a listener has an address");
         let (host, port) = self.config.host_and_port().expect("it was read before");
@@ -131,7 +131,7 @@ impl Cluster {
         let watch = format!("{path}?watch=true&fieldSelector=metadata.name%3D{DEFINITIONS}");
         let mut lines = self
             .client
-            .lines(&watch, &[])
+            .stream(&watch, &[])
             .expect("the API server answers");
         let established = |event: &Value| {
             let conditions = event["object"]["status"]["conditions"].as_array();

@@ -1,4 +1,4 @@
-//! Who may do what: bearer tokens, and rules as RBAC has them.
+//! Authentication by bearer token, and authorization by RBAC rules.
 
 use std::collections::BTreeMap;
 
@@ -6,18 +6,18 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use serde::Deserialize;
 
-use super::object;
-use super::path::Path;
-use super::refusal::Refusal;
+use crate::object;
+use crate::path::ResourcePath;
+use crate::status_error::StatusError;
 
 /// A rule of a `ClusterRole`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Rule {
-    /// `apiGroups`, `""` for the core.
+pub struct PolicyRule {
+    /// `apiGroups`; `""` is the core group.
     #[serde(default)]
     pub api_groups: Vec<String>,
-    /// `resources`, with subresources as `pods/status`.
+    /// `resources`, with subresources as in `pods/status`.
     #[serde(default)]
     pub resources: Vec<String>,
     /// `verbs`.
@@ -33,110 +33,123 @@ pub struct Rule {
 /// The user of a request without a token.
 const ANONYMOUS: &str = "system:anonymous";
 
-/// Tokens and rules.
+/// The tokens and the rules of all users.
 #[derive(Debug, Default)]
-pub struct Access {
+pub struct AccessControl {
+    /// The user of each token.
     tokens: BTreeMap<String, String>,
-    /// A user without an entry may do everything.
-    rules: BTreeMap<String, Vec<Rule>>,
+    /// The rules of each restricted user. A user without an entry may do everything.
+    rules: BTreeMap<String, Vec<PolicyRule>>,
 }
 
-impl Access {
-    /// A new token of this user. Older ones stay valid.
-    pub fn issue(&mut self, user: &str) -> String {
+impl AccessControl {
+    /// Issues another token. Earlier tokens of the user stay valid.
+    pub fn issue_token(&mut self, user: &str) -> String {
         let token = format!("token-{}", object::new_uid());
         self.tokens.insert(token.clone(), user.into());
         token
     }
 
-    /// A token of this user.
+    /// A valid token of the user, issued if there is none.
     pub fn token(&mut self, user: &str) -> String {
         let known = self
             .tokens
             .iter()
             .find(|(_, owner)| *owner == user)
             .map(|(token, _)| token.clone());
-        known.unwrap_or_else(|| self.issue(user))
+        known.unwrap_or_else(|| self.issue_token(user))
     }
 
-    /// Ends a token.
-    pub fn revoke(&mut self, token: &str) {
+    pub fn revoke_token(&mut self, token: &str) {
         self.tokens.remove(token);
     }
 
-    /// From now on this user may do what these rules allow, and nothing else.
-    pub fn restrict(&mut self, user: &str, rules: Vec<Rule>) {
+    /// Limits the user to what these rules allow.
+    pub fn restrict(&mut self, user: &str, rules: Vec<PolicyRule>) {
         self.rules.insert(user.into(), rules);
     }
 
-    /// The user of a request.
+    /// The user who sent a request.
     ///
     /// # Errors
-    /// 401 for a token that nobody has.
-    pub fn authenticate(&self, headers: &HeaderMap) -> Result<String, Refusal> {
+    /// 401 if the token is unknown.
+    pub fn authenticate(&self, headers: &HeaderMap) -> Result<String, StatusError> {
         let Some(header) = headers.get(AUTHORIZATION) else {
             return Ok(ANONYMOUS.into());
         };
-        let token = header
+        header
             .to_str()
             .ok()
-            .and_then(|header| header.strip_prefix("Bearer "));
-        token
+            .and_then(|header| header.strip_prefix("Bearer "))
             .and_then(|token| self.tokens.get(token.trim()))
             .cloned()
-            .ok_or_else(Refusal::unauthorized)
+            .ok_or_else(StatusError::unauthorized)
     }
 
-    /// Whether a user may do this with a resource. `name` is the object's name, also where a field selector says it.
+    /// Checks a request for a resource. `name` is the object's name, from the path or from a field
+    /// selector.
+    ///
+    /// # Errors
+    /// 403 if no rule allows the request.
     pub fn authorize(
         &self,
         user: &str,
         verb: &str,
-        path: &Path,
+        path: &ResourcePath,
         name: &str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), StatusError> {
         let resource = path.resource_and_subresource();
-        let allowed = |rule: &Rule| {
-            has(&rule.api_groups, &path.group)
-                && has(&rule.resources, &resource)
-                && has(&rule.verbs, verb)
+        let allows = |rule: &PolicyRule| {
+            contains(&rule.api_groups, &path.group)
+                && contains(&rule.resources, &resource)
+                && contains(&rule.verbs, verb)
                 && (rule.resource_names.is_empty()
-                    || rule.resource_names.iter().any(|one| one == name))
+                    || rule.resource_names.iter().any(|allowed| allowed == name))
         };
-        if self.allows(user, allowed) {
+        if self.any_rule(user, allows) {
             return Ok(());
         }
         let scope = match path.namespace.as_str() {
             "" => "at the cluster scope".to_owned(),
             namespace => format!("in the namespace \"{namespace}\""),
         };
-        let why = format!(
+        let reason = format!(
             "User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{}\" {scope}",
             path.group
         );
-        Err(Refusal::forbidden(
+        Err(StatusError::forbidden(
             &path.group,
             &path.resource,
             &path.name,
-            &why,
+            &reason,
         ))
     }
 
-    /// Whether a user may see a path that is no resource. Everybody may see the health and the version, and whoever has
-    /// a token the discovery.
-    pub fn authorize_path(&self, user: &str, verb: &str, path: &str) -> Result<(), Refusal> {
+    /// Checks a request for a path that is not a resource. Health checks and the version are
+    /// public; discovery needs a token.
+    ///
+    /// # Errors
+    /// 403 if the path is neither and no rule allows it.
+    pub fn authorize_non_resource(
+        &self,
+        user: &str,
+        verb: &str,
+        path: &str,
+    ) -> Result<(), StatusError> {
         let public = matches!(
             path,
             "/healthz" | "/livez" | "/readyz" | "/version" | "/version/"
         );
         let discovery = ["/api", "/apis", "/openapi"]
             .iter()
-            .any(|start| path.starts_with(start));
-        let allowed = |rule: &Rule| has(&rule.non_resource_urls, path) && has(&rule.verbs, verb);
-        if public || (discovery && user != ANONYMOUS) || self.allows(user, allowed) {
+            .any(|prefix| path.starts_with(prefix));
+        let allows = |rule: &PolicyRule| {
+            contains(&rule.non_resource_urls, path) && contains(&rule.verbs, verb)
+        };
+        if public || (discovery && user != ANONYMOUS) || self.any_rule(user, allows) {
             return Ok(());
         }
-        Err(Refusal::forbidden(
+        Err(StatusError::forbidden(
             "",
             "",
             "",
@@ -144,14 +157,15 @@ impl Access {
         ))
     }
 
-    fn allows(&self, user: &str, allowed: impl Fn(&Rule) -> bool) -> bool {
+    fn any_rule(&self, user: &str, allows: impl Fn(&PolicyRule) -> bool) -> bool {
         match self.rules.get(user) {
-            Some(rules) => rules.iter().any(allowed),
+            Some(rules) => rules.iter().any(allows),
             None => user != ANONYMOUS,
         }
     }
 }
 
-fn has(list: &[String], item: &str) -> bool {
-    list.iter().any(|one| one == "*" || one == item)
+/// Whether a list of a rule has `item` or the wildcard.
+fn contains(list: &[String], item: &str) -> bool {
+    list.iter().any(|entry| entry == "*" || entry == item)
 }

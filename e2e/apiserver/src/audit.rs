@@ -1,113 +1,107 @@
-//! Every request that reached the server.
+//! The audit log: every request that reached the server.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use super::path::Path;
+use crate::lock::{lock, wait_while};
+use crate::path::ResourcePath;
 
-/// A request.
+/// A request in the audit log.
 #[derive(Debug, Clone)]
-pub struct Entry {
-    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`; for a path that is no
-    /// resource the HTTP method in lower case.
+pub struct AuditEntry {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`. For a
+    /// path that is not a resource, `get` or empty.
     pub verb: String,
-    /// What it asked for; empty for a path that is no resource.
-    pub path: Path,
-    /// Path and query as they came.
+    /// The requested resource or object; empty for a path that is not a resource.
+    pub path: ResourcePath,
+    /// Path and query as received.
     pub uri: String,
-    /// Who asked; empty where the token is not known.
+    /// The user; empty if the token is unknown.
     pub user: String,
     /// The header `User-Agent`.
     pub user_agent: String,
-    /// The body of a write.
+    /// The request body.
     pub body: String,
-    /// The status that it was answered; `None` while it is not, and where the connection ended before.
+    /// The HTTP status of the response; `None` until the response begins.
     pub code: Option<u16>,
-    /// When it came.
+    /// When the request was received.
     pub started: Instant,
-    /// When its answer was complete, or its connection ended. A watch that runs has none.
+    /// When the response was complete or the connection ended; `None` while a watch is running.
     pub finished: Option<Instant>,
 }
 
-impl Entry {
-    /// `patch pods/status`: verb, resource and subresource.
+impl AuditEntry {
+    /// The verb, resource and subresource, such as `patch pods/status`.
     pub fn summary(&self) -> String {
         format!("{} {}", self.verb, self.path.resource_and_subresource())
     }
 
-    /// Whether it is a request of this verb for this resource, such as `pods` or `pods/status`; `*` is any.
-    pub fn is(&self, verb: &str, resource: &str) -> bool {
+    /// Whether the request has this verb and this resource, such as `pods` or `pods/status`. `*`
+    /// matches anything.
+    pub fn matches(&self, verb: &str, resource: &str) -> bool {
         (verb == "*" || verb == self.verb)
             && (resource == "*" || resource == self.path.resource_and_subresource())
     }
 }
 
-/// The record of requests.
+/// All requests so far.
 #[derive(Debug, Default)]
-pub struct Audit {
-    entries: Mutex<Vec<Entry>>,
+pub struct AuditLog {
+    entries: Mutex<Vec<AuditEntry>>,
     changed: Condvar,
 }
 
-impl Audit {
-    /// Writes a request down. The ticket says how it ends.
-    pub fn begin(self: &Arc<Self>, entry: Entry) -> Ticket {
-        let mut entries = self.lock();
+impl AuditLog {
+    /// Adds a request. The returned guard completes the entry.
+    pub fn begin(self: &Arc<Self>, entry: AuditEntry) -> AuditGuard {
+        let mut entries = lock(&self.entries);
         entries.push(entry);
         self.changed.notify_all();
-        Ticket {
-            audit: self.clone(),
+        AuditGuard {
+            log: self.clone(),
             index: entries.len() - 1,
         }
     }
 
-    /// All requests so far, in the order in which they came.
-    pub fn entries(&self) -> Vec<Entry> {
-        self.lock().clone()
+    /// All requests so far, in order of arrival.
+    pub fn entries(&self) -> Vec<AuditEntry> {
+        lock(&self.entries).clone()
     }
 
-    /// Waits until the requests are as `enough` wants them, and gives them. `None` after `patience`.
+    /// Waits until the requests satisfy `condition` and returns them. Returns `None` on timeout.
     pub fn wait(
         &self,
-        patience: Duration,
-        mut enough: impl FnMut(&[Entry]) -> bool,
-    ) -> Option<Vec<Entry>> {
-        let unmet = |entries: &mut Vec<Entry>| !enough(entries);
-        let (entries, timeout) = self
-            .changed
-            .wait_timeout_while(self.lock(), patience, unmet)
-            .unwrap_or_else(PoisonError::into_inner);
-        (!timeout.timed_out()).then(|| entries.clone())
+        timeout: Duration,
+        mut condition: impl FnMut(&[AuditEntry]) -> bool,
+    ) -> Option<Vec<AuditEntry>> {
+        let unmet = |entries: &mut Vec<AuditEntry>| !condition(entries);
+        wait_while(&self.changed, lock(&self.entries), timeout, unmet)
+            .map(|entries| entries.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn amend(&self, index: usize, change: impl FnOnce(&mut Entry)) {
-        change(&mut self.lock()[index]);
+    fn update(&self, index: usize, update: impl FnOnce(&mut AuditEntry)) {
+        update(&mut lock(&self.entries)[index]);
         self.changed.notify_all();
     }
 }
 
-/// A request that is being answered. It has ended when this is dropped.
+/// The open entry of a request that is being served. Sets `finished` on drop.
 #[derive(Debug)]
-pub struct Ticket {
-    audit: Arc<Audit>,
+pub struct AuditGuard {
+    log: Arc<AuditLog>,
     index: usize,
 }
 
-impl Ticket {
-    /// The answer begins with this status.
-    pub fn answered(&self, code: u16) {
-        self.audit
-            .amend(self.index, |entry| entry.code = Some(code));
+impl AuditGuard {
+    /// Records the status when the response begins.
+    pub fn set_code(&self, code: u16) {
+        self.log.update(self.index, |entry| entry.code = Some(code));
     }
 }
 
-impl Drop for Ticket {
+impl Drop for AuditGuard {
     fn drop(&mut self) {
-        self.audit
-            .amend(self.index, |entry| entry.finished = Some(Instant::now()));
+        self.log
+            .update(self.index, |entry| entry.finished = Some(Instant::now()));
     }
 }

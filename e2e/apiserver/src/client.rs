@@ -1,4 +1,5 @@
-//! A client for API servers that knows nothing of Kubernetes: HTTP/1.1 over TLS, one connection a request.
+//! A client for API servers: plain HTTP/1.1 over TLS, without knowledge of Kubernetes. One
+//! connection per request.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,12 +20,12 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::kubeconfig::Kubeconfig;
+use crate::kubeconfig::Kubeconfig;
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout of a response, and of the next event of a watch.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A client. It may be used by several threads.
+/// A client with the credentials of one user. Threads may share it.
 #[derive(Debug)]
 pub struct Client {
     runtime: Arc<Runtime>,
@@ -35,20 +36,20 @@ pub struct Client {
     token: Option<String>,
 }
 
-/// An answer.
+/// A complete response.
 #[derive(Debug, Clone)]
-pub struct Answered {
+pub struct ClientResponse {
     /// The HTTP status.
     pub code: u16,
-    /// Its headers.
+    /// The HTTP headers.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The body.
     pub text: String,
 }
 
-/// An answer that comes line by line, as those of watches do.
+/// The response to a watch, with one JSON document per line.
 #[derive(Debug)]
-pub struct Lines {
+pub struct LineStream {
     runtime: Arc<Runtime>,
     body: Incoming,
     buffer: Vec<u8>,
@@ -56,26 +57,26 @@ pub struct Lines {
     pub code: u16,
 }
 
-/// What a line of [`Lines`] can be.
+/// What [`LineStream::next`] received.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Line {
-    /// A document.
+pub enum StreamItem {
+    /// A complete line.
     Document(Value),
-    /// The answer ended as it should.
+    /// The regular end of the response.
     End,
-    /// The connection ended in the middle; what is left of a line is not told.
+    /// The end of the connection before that of the response.
     Broken,
-    /// Nothing came in time.
-    Nothing,
+    /// Nothing until the timeout.
+    Timeout,
 }
 
-impl Answered {
-    /// The body as JSON. Panics where it is none.
+impl ClientResponse {
+    /// The body as JSON. Panics if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    /// The document, where the answer is a success.
+    /// The body of a successful response as JSON.
     pub fn success(&self) -> Result<Value> {
         anyhow::ensure!(
             (200..300).contains(&self.code),
@@ -88,7 +89,7 @@ impl Answered {
 }
 
 impl Client {
-    /// A client with these credentials.
+    /// A client with the address and credentials of a kubeconfig.
     pub fn new(config: &Kubeconfig) -> Result<Self> {
         let (host, port) = config.host_and_port()?;
         let mut roots = RootCertStore::empty();
@@ -101,20 +102,20 @@ impl Client {
         let tls = match &config.identity {
             None => builder.with_no_client_auth(),
             Some((certificates, key)) => {
-                let certificates =
-                    CertificateDer::pem_slice_iter(certificates).collect::<Result<_, _>>();
+                let certificates = CertificateDer::pem_slice_iter(certificates)
+                    .collect::<Result<_, _>>()
+                    .context("client-certificate")?;
                 let key = PrivateKeyDer::from_pem_slice(key).context("client-key")?;
-                builder.with_client_auth_cert(certificates.context("client-certificate")?, key)?
+                builder.with_client_auth_cert(certificates, key)?
             }
         };
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
         let server_name = config.server_name.as_deref().unwrap_or(host).to_owned();
         Ok(Self {
-            runtime: Arc::new(
-                runtime::Builder::new_multi_thread()
-                    .worker_threads(1)
-                    .enable_all()
-                    .build()?,
-            ),
+            runtime: Arc::new(runtime),
             tls: Arc::new(tls),
             host: host.to_owned(),
             port,
@@ -123,86 +124,83 @@ impl Client {
         })
     }
 
-    /// The same with another token, or none.
+    /// Replaces or removes the token.
     #[must_use]
     pub fn with_token(mut self, token: Option<&str>) -> Self {
         self.token = token.map(str::to_owned);
         self
     }
 
-    /// Sends a request. `body` has its media type; the headers are added to those that every request has.
+    /// Sends a request. `body` is the media type and the content; `headers` are additional ones.
     pub fn send(
         &self,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
         body: Option<(&str, &[u8])>,
-    ) -> Result<Answered> {
-        self.runtime.block_on(async {
-            let exchange = async {
-                let response = self.open(method, path, headers, body).await?;
-                let (parts, body) = response.into_parts();
-                let body = body.collect().await?.to_bytes();
-                let text = String::from_utf8_lossy(&body).into_owned();
-                Ok(Answered {
-                    code: parts.status.as_u16(),
-                    headers: parts.headers,
-                    text,
-                })
-            };
-            tokio::time::timeout(PATIENCE, exchange)
-                .await
-                .context("no answer in time")?
-        })
+    ) -> Result<ClientResponse> {
+        let exchange = async {
+            let response = self.open(method, path, headers, body).await?;
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok(ClientResponse {
+                code: parts.status.as_u16(),
+                headers: parts.headers,
+                text: String::from_utf8_lossy(&body).into_owned(),
+            })
+        };
+        self.runtime
+            .block_on(async { tokio::time::timeout(TIMEOUT, exchange).await })
+            .context("timeout while waiting for a response")?
     }
 
-    /// `GET`.
-    pub fn get(&self, path: &str) -> Result<Answered> {
+    /// Sends a `GET` request.
+    pub fn get(&self, path: &str) -> Result<ClientResponse> {
         self.send("GET", path, &[], None)
     }
 
-    /// `POST` of a JSON document.
-    pub fn post(&self, path: &str, document: &Value) -> Result<Answered> {
-        self.send(
-            "POST",
-            path,
-            &[],
-            Some(("application/json", document.to_string().as_bytes())),
-        )
+    /// Sends a `POST` request with a JSON document.
+    pub fn post(&self, path: &str, document: &Value) -> Result<ClientResponse> {
+        self.send_json("POST", path, "application/json", document)
     }
 
-    /// `PUT` of a JSON document.
-    pub fn put(&self, path: &str, document: &Value) -> Result<Answered> {
-        self.send(
-            "PUT",
-            path,
-            &[],
-            Some(("application/json", document.to_string().as_bytes())),
-        )
+    /// Sends a `PUT` request with a JSON document.
+    pub fn put(&self, path: &str, document: &Value) -> Result<ClientResponse> {
+        self.send_json("PUT", path, "application/json", document)
     }
 
-    /// `PATCH` with a JSON merge patch.
-    pub fn merge(&self, path: &str, patch: &Value) -> Result<Answered> {
-        self.send(
-            "PATCH",
-            path,
-            &[],
-            Some(("application/merge-patch+json", patch.to_string().as_bytes())),
-        )
+    /// Sends a `PATCH` request with a JSON merge patch.
+    pub fn merge_patch(&self, path: &str, patch: &Value) -> Result<ClientResponse> {
+        self.send_json("PATCH", path, "application/merge-patch+json", patch)
     }
 
-    /// `DELETE`.
-    pub fn delete(&self, path: &str) -> Result<Answered> {
+    /// Sends a `DELETE` request.
+    pub fn delete(&self, path: &str) -> Result<ClientResponse> {
         self.send("DELETE", path, &[], None)
     }
 
-    /// `GET` of an answer that comes line by line.
-    pub fn lines(&self, path: &str, headers: &[(&str, &str)]) -> Result<Lines> {
+    /// Sends a request with a JSON document of this media type.
+    pub fn send_json(
+        &self,
+        method: &str,
+        path: &str,
+        media_type: &str,
+        document: &Value,
+    ) -> Result<ClientResponse> {
+        let body = document.to_string();
+        self.send(method, path, &[], Some((media_type, body.as_bytes())))
+    }
+
+    /// Sends a `GET` request and returns its response line by line.
+    pub fn stream(&self, path: &str, headers: &[(&str, &str)]) -> Result<LineStream> {
         let open =
-            async { tokio::time::timeout(PATIENCE, self.open("GET", path, headers, None)).await };
-        let response = self.runtime.block_on(open).context("no answer in time")??;
+            async { tokio::time::timeout(TIMEOUT, self.open("GET", path, headers, None)).await };
+        let response = self
+            .runtime
+            .block_on(open)
+            .context("timeout while waiting for a response")??;
         let code = response.status().as_u16();
-        Ok(Lines {
+        Ok(LineStream {
             runtime: self.runtime.clone(),
             body: response.into_body(),
             buffer: Vec::new(),
@@ -248,41 +246,42 @@ impl Client {
     }
 }
 
-impl Lines {
-    /// The next line, or what came in its place.
-    pub fn next(&mut self, patience: Duration) -> Line {
-        let end = Instant::now() + patience;
+impl LineStream {
+    /// Waits for the next line.
+    pub fn next(&mut self, timeout: Duration) -> StreamItem {
+        let end = Instant::now() + timeout;
         loop {
             if let Some(at) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<_> = self.buffer.drain(..=at).collect();
                 let text = String::from_utf8_lossy(&line);
-                return Line::Document(
+                return StreamItem::Document(
                     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")),
                 );
             }
             let left = end.saturating_duration_since(Instant::now());
             let frame = async { tokio::time::timeout(left, self.body.frame()).await };
             match self.runtime.block_on(frame) {
-                Err(_) => return Line::Nothing,
-                Ok(None) => return Line::End,
-                Ok(Some(Err(_))) => return Line::Broken,
-                Ok(Some(Ok(frame))) => self
-                    .buffer
-                    .extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
+                Err(_) => return StreamItem::Timeout,
+                Ok(None) => return StreamItem::End,
+                Ok(Some(Err(_))) => return StreamItem::Broken,
+                Ok(Some(Ok(frame))) => {
+                    let data = frame.data_ref().map_or(&[][..], |data| data);
+                    self.buffer.extend_from_slice(data);
+                }
             }
         }
     }
 
-    /// Whether a line has begun that has not ended.
-    pub fn has_part_of_a_line(&self) -> bool {
+    /// Whether an incomplete line was received.
+    pub fn has_partial_line(&self) -> bool {
         !self.buffer.is_empty()
     }
 
-    /// The next document. Panics where something else comes.
+    /// The next document. Panics if the stream ends or on timeout.
     pub fn document(&mut self) -> Value {
-        match self.next(PATIENCE) {
-            Line::Document(document) => document,
-            other => panic!("no event but {other:?}"),
+        match self.next(TIMEOUT) {
+            StreamItem::Document(document) => document,
+            other => panic!("expected a document, got {other:?}"),
         }
     }
 }

@@ -1,21 +1,22 @@
-//! What the server tells about itself and its resources.
+//! Discovery documents: the version of the server, API groups and resources.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::kinds::Kinds;
+use crate::resources::Resources;
 
-/// The version that it says it has.
-pub fn version() -> Value {
+/// The version of Kubernetes that the server claims.
+fn version() -> Value {
     json!({
         "major": "1", "minor": "37", "gitVersion": "v1.37.0", "gitCommit": "", "gitTreeState": "clean",
         "buildDate": "2026-08-01T00:00:00Z", "goVersion": "", "compiler": "gc", "platform": "linux/amd64",
     })
 }
 
-/// The answer of a path of the discovery, `None` for every other. `address` is the server's, with its port.
-pub fn answer(kinds: &Kinds, path: &str, address: &str) -> Option<Value> {
+/// The document at a discovery path. Returns `None` for other paths. `address` is the address and
+/// port of the server.
+pub fn document(resources: &Resources, path: &str, address: &str) -> Option<Value> {
     let parts: Vec<_> = path.trim_matches('/').split('/').collect();
     match parts.as_slice() {
         ["version"] => Some(version()),
@@ -24,30 +25,33 @@ pub fn answer(kinds: &Kinds, path: &str, address: &str) -> Option<Value> {
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
         })),
         ["apis"] => {
-            let groups: Vec<_> = groups(kinds)
+            let groups: Vec<_> = groups(resources)
                 .iter()
                 .map(|(name, versions)| group(name, versions))
                 .collect();
             Some(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
         }
         ["apis", name] => {
-            let mut answer = group(name, groups(kinds).get(*name)?);
-            answer["kind"] = "APIGroup".into();
-            answer["apiVersion"] = "v1".into();
-            Some(answer)
+            let mut document = group(name, groups(resources).get(*name)?);
+            document["kind"] = "APIGroup".into();
+            document["apiVersion"] = "v1".into();
+            Some(document)
         }
-        ["api", version] => resources(kinds, "", version),
-        ["apis", group, version] => resources(kinds, group, version),
+        ["api", version] => resource_list(resources, "", version),
+        ["apis", group, version] => resource_list(resources, group, version),
         _ => None,
     }
 }
 
-/// The versions of every group but the core.
-fn groups(kinds: &Kinds) -> BTreeMap<String, Vec<String>> {
+/// The versions of every group except the core group.
+fn groups(resources: &Resources) -> BTreeMap<String, Vec<String>> {
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for kind in kinds.iter().filter(|kind| !kind.group.is_empty()) {
-        let versions = groups.entry(kind.group.clone()).or_default();
-        for version in &kind.versions {
+    for resource in resources
+        .iter()
+        .filter(|resource| !resource.group.is_empty())
+    {
+        let versions = groups.entry(resource.group.clone()).or_default();
+        for version in &resource.versions {
             if !versions.contains(version) {
                 versions.push(version.clone());
             }
@@ -64,14 +68,11 @@ fn group(name: &str, versions: &[String]) -> Value {
     json!({"name": name, "preferredVersion": versions.first(), "versions": versions})
 }
 
-fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
-    let of = |kind: &&std::sync::Arc<super::kinds::Kind>| {
-        kind.group == group && kind.versions.iter().any(|served| served == version)
-    };
-    let resources: Vec<_> = kinds
+fn resource_list(resources: &Resources, group: &str, version: &str) -> Option<Value> {
+    let entries: Vec<_> = resources
         .iter()
-        .filter(of)
-        .flat_map(|kind| kind.resources())
+        .filter(|resource| resource.serves(group, version))
+        .flat_map(|resource| resource.discovery_entries())
         .collect();
     let group_version = if group.is_empty() {
         version.to_owned()
@@ -79,7 +80,7 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
         format!("{group}/{version}")
     };
     let list = json!({
-        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources,
+        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": entries,
     });
-    (!resources.is_empty()).then_some(list)
+    (!entries.is_empty()).then_some(list)
 }

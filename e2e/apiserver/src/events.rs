@@ -1,12 +1,13 @@
-//! Events: one set of objects that two APIs show, `v1` and `events.k8s.io/v1`. Stored as `v1` has them.
+//! Events, which two APIs serve: `v1` and `events.k8s.io/v1`. The store has them in the form of
+//! `v1`.
 
 use serde_json::{Value, json};
 
-use super::object;
-use super::refusal::Cause;
+use crate::field_error::FieldError;
+use crate::object;
 
-/// The members that differ, `v1` first.
-const RENAMED: [(&str, &str); 7] = [
+/// Fields with different names: in `v1`, in `events.k8s.io/v1`.
+const RENAMED_FIELDS: [(&str, &str); 7] = [
     ("involvedObject", "regarding"),
     ("message", "note"),
     ("reportingComponent", "reportingController"),
@@ -16,38 +17,38 @@ const RENAMED: [(&str, &str); 7] = [
     ("count", "deprecatedCount"),
 ];
 
-/// An event of `v1` from one of `events.k8s.io/v1`.
-pub fn from_new(mut event: Value) -> Value {
-    rename(&mut event, |(old, new)| (new, old));
+/// Converts from `events.k8s.io/v1` to `v1`.
+pub fn to_core(mut event: Value) -> Value {
+    rename_fields(&mut event, |(core, events)| (events, core));
     event["apiVersion"] = "v1".into();
     event["kind"] = "Event".into();
     event
 }
 
-/// An event of `events.k8s.io/v1` from one of `v1`.
-pub fn to_new(event: &Value) -> Value {
+/// Converts the fields from `v1` to `events.k8s.io/v1`, without `apiVersion`.
+pub fn from_core(event: &Value) -> Value {
     let mut event = event.clone();
-    rename(&mut event, |(old, new)| (old, new));
+    rename_fields(&mut event, |(core, events)| (core, events));
     event
 }
 
-fn rename(
+fn rename_fields(
     event: &mut Value,
     direction: impl Fn((&'static str, &'static str)) -> (&'static str, &'static str),
 ) {
-    let Some(members) = event.as_object_mut() else {
+    let Some(fields) = event.as_object_mut() else {
         return;
     };
-    for (from, to) in RENAMED.map(direction) {
-        if let Some(value) = members.remove(from) {
-            members.insert(to.into(), value);
+    for (from, to) in RENAMED_FIELDS.map(direction) {
+        if let Some(value) = fields.remove(from) {
+            fields.insert(to.into(), value);
         }
     }
 }
 
-/// What is wrong with an event in its stored form that came through the API group `group`.
-pub fn problems(group: &str, event: &Value) -> Vec<Cause> {
-    let mut causes = Vec::new();
+/// Validates a stored event that was created through the API group `group`.
+pub fn validate(group: &str, event: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
     let involved = event["involvedObject"]["namespace"]
         .as_str()
         .unwrap_or_default();
@@ -56,39 +57,39 @@ pub fn problems(group: &str, event: &Value) -> Vec<Cause> {
     } else {
         "regarding.namespace"
     };
-    // What has no namespace has its events in `default`.
-    let home = if involved.is_empty() {
+    // Events about cluster-scoped objects are in `default`.
+    let expected = if involved.is_empty() {
         "default"
     } else {
         involved
     };
-    if home != object::namespace(event)
+    if expected != object::namespace(event)
         && !(involved.is_empty() && object::namespace(event) == "kube-system")
     {
-        causes.push(Cause::invalid(
+        errors.push(FieldError::invalid(
             field,
             &json!(involved),
             "does not match event.namespace",
         ));
     }
     if group.is_empty() {
-        return causes;
+        return errors;
     }
     if event["eventTime"].is_null() {
-        causes.push(Cause::required("eventTime", ""));
+        errors.push(FieldError::required("eventTime", ""));
     }
-    let shown = [
+    let required = [
         ("reportingController", "reportingComponent"),
         ("reportingInstance", "reportingInstance"),
         ("action", "action"),
         ("reason", "reason"),
     ];
-    for (field, stored) in shown {
+    for (field, stored) in required {
         let text = event[stored].as_str().unwrap_or_default();
         if text.is_empty() {
-            causes.push(Cause::required(field, ""));
+            errors.push(FieldError::required(field, ""));
         } else if text.len() > 128 {
-            causes.push(Cause::invalid(
+            errors.push(FieldError::invalid(
                 field,
                 &json!(text),
                 "can have at most 128 characters",
@@ -97,18 +98,18 @@ pub fn problems(group: &str, event: &Value) -> Vec<Cause> {
     }
     let text = event["message"].as_str().unwrap_or_default();
     if text.len() > 1024 {
-        causes.push(Cause::invalid(
+        errors.push(FieldError::invalid(
             "note",
             &json!(text),
             "can have at most 1024 characters",
         ));
     }
     if !matches!(event["type"].as_str(), Some("Normal" | "Warning")) {
-        causes.push(Cause::invalid(
+        errors.push(FieldError::invalid(
             "type",
             &event["type"],
             "has invalid value: ",
         ));
     }
-    causes
+    errors
 }

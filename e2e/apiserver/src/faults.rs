@@ -1,33 +1,35 @@
-//! Faults on demand.
+//! Fault injection: what goes wrong, and for which requests.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// What goes wrong.
+use crate::lock::lock;
+
+/// What a fault does to a request.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// The request is looked at only after this time.
+    /// Handles the request after a delay.
     Delay(Duration),
-    /// 429 with this `Retry-After`, in seconds.
+    /// Answers 429 with this `Retry-After`, in seconds, and does nothing else.
     TooManyRequests(u32),
-    /// An error of the server with this status; nothing was done.
+    /// Answers this HTTP status and does nothing else.
     Error(u16),
-    /// The connection ends without an answer; nothing was done.
+    /// Closes the connection without a response and does nothing else.
     Disconnect,
-    /// It is done, and then the connection ends without an answer.
-    LoseAnswer,
-    /// The body of the answer takes this long to come. Not for watches.
+    /// Executes the request, then closes the connection without a response.
+    LoseResponse,
+    /// Sends the response body slowly, over this time. Does not apply to watches.
     SlowBody(Duration),
-    /// Watches say nothing, those that run already too, until the fault is cleared; the connection stays. How often it
-    /// happens cannot be bounded.
+    /// Holds back all events of matching watches, including running ones, until the fault is
+    /// cleared. The connection stays open. [`Fault::times`] has no effect.
     Stall,
-    /// The connection of a watch ends after so many events and half of the next line.
+    /// Closes the connection of a watch after this many events and half of the next one.
     CutAfter(usize),
 }
 
-/// A fault, and which requests it befalls.
+/// An effect and the requests that it applies to.
 #[derive(Debug, Clone)]
 pub struct Fault {
     verb: String,
@@ -37,13 +39,13 @@ pub struct Fault {
     effect: Effect,
 }
 
-/// A fault that is on.
+/// Identifies an active fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FaultId(u64);
 
 impl Fault {
-    /// Befalls every request of this verb for this resource, such as `pods` or `pods/status`, until it is cleared. `*`
-    /// is any.
+    /// A fault for every request with this verb and this resource, such as `pods` or `pods/status`,
+    /// until it is cleared. `*` matches anything.
     pub fn new(verb: &str, resource: &str, effect: Effect) -> Self {
         Self {
             verb: verb.into(),
@@ -54,70 +56,76 @@ impl Fault {
         }
     }
 
-    /// The same, so many times only.
+    /// Limits the fault to this many requests.
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
         self
     }
 
-    /// The same for the requests of one user only.
+    /// Limits the fault to the requests of one user.
     #[must_use]
     pub fn of_user(mut self, user: &str) -> Self {
         self.user = Some(user.into());
         self
     }
 
-    fn befalls(&self, request: &Befallen) -> bool {
+    fn matches(&self, request: &RequestAttributes) -> bool {
         (self.verb == "*" || self.verb == request.verb)
             && (self.resource == "*" || self.resource == request.resource)
             && self.user.as_ref().is_none_or(|user| *user == request.user)
     }
 }
 
-/// What a fault can look at.
+/// What faults match on.
 #[derive(Debug, Clone)]
-pub struct Befallen {
-    /// The verb.
+pub struct RequestAttributes {
+    /// The verb as in RBAC.
     pub verb: String,
-    /// `pods`, `pods/status`.
+    /// The resource, such as `pods` or `pods/status`; otherwise the path.
     pub resource: String,
-    /// The user.
+    /// The authenticated user.
     pub user: String,
 }
 
-/// The faults that are on.
+/// The active faults.
 #[derive(Debug, Default)]
 pub struct Faults {
-    list: Mutex<Vec<(FaultId, Fault)>>,
+    active: Mutex<Vec<(FaultId, Fault)>>,
+    /// Wakes stalled watches. The value is the last ID.
     changed: watch::Sender<u64>,
 }
 
 impl Faults {
-    /// Turns one on.
+    /// Activates a fault.
     pub fn add(&self, fault: Fault) -> FaultId {
         let mut id = FaultId(0);
         self.changed.send_modify(|count| {
             *count += 1;
             id = FaultId(*count);
         });
-        self.lock().push((id, fault));
+        lock(&self.active).push((id, fault));
         self.changed.send_modify(|_| {});
         id
     }
 
-    /// Turns one off, or all.
-    pub fn clear(&self, id: Option<FaultId>) {
-        self.lock()
-            .retain(|(one, _)| id.is_some_and(|id| id != *one));
+    /// Clears one fault.
+    pub fn clear(&self, id: FaultId) {
+        lock(&self.active).retain(|(active, _)| *active != id);
         self.changed.send_modify(|_| {});
     }
 
-    /// What befalls this request, which is counted.
-    pub fn take(&self, request: &Befallen) -> Vec<Effect> {
+    /// Clears all faults.
+    pub fn clear_all(&self) {
+        lock(&self.active).clear();
+        self.changed.send_modify(|_| {});
+    }
+
+    /// The effects on this request. Counts the request against [`Fault::times`].
+    pub fn take(&self, request: &RequestAttributes) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.lock().retain_mut(|(_, fault)| {
-            if matches!(fault.effect, Effect::Stall) || !fault.befalls(request) {
+        lock(&self.active).retain_mut(|(_, fault)| {
+            if matches!(fault.effect, Effect::Stall) || !fault.matches(request) {
                 return true;
             }
             effects.push(fault.effect.clone());
@@ -128,18 +136,14 @@ impl Faults {
     }
 
     /// Whether the watch of this request is stalled now.
-    pub fn stalls(&self, request: &Befallen) -> bool {
-        self.lock()
+    pub fn stalls(&self, request: &RequestAttributes) -> bool {
+        lock(&self.active)
             .iter()
-            .any(|(_, fault)| matches!(fault.effect, Effect::Stall) && fault.befalls(request))
+            .any(|(_, fault)| matches!(fault.effect, Effect::Stall) && fault.matches(request))
     }
 
-    /// Tells of every change.
+    /// Reports every change of the active faults.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<(FaultId, Fault)>> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

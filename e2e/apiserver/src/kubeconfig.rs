@@ -1,4 +1,4 @@
-//! Kubeconfig files, as far as a test needs them.
+//! Reading and writing kubeconfig files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,23 +8,27 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-/// The cluster and the user of a kubeconfig's current context, with everything that the file names read.
+/// The cluster and the user of the current context. Files that the kubeconfig refers to have been
+/// read.
 #[derive(Debug, Clone)]
 pub struct Kubeconfig {
     /// `https://HOST:PORT`.
     pub server: String,
-    /// The name that the server's certificate must have, where it is not the host.
+    /// The name that the server's certificate must have; `None` for the host.
     pub server_name: Option<String>,
-    /// PEM.
+    /// The certificates of the CA, as PEM.
     pub ca: Vec<u8>,
     /// A bearer token.
     pub token: Option<String>,
-    /// Certificate and key of the user, PEM.
+    /// The certificate and the key of the user, as PEM.
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Kubeconfig {
-    /// Reads one. What needs a program to get its credentials is refused.
+    /// Reads a kubeconfig.
+    ///
+    /// # Errors
+    /// If the file is unreadable or incomplete, or if its credentials come from another program.
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let file: Value =
@@ -35,7 +39,7 @@ impl Kubeconfig {
         let user = named(&file, "users", "user", &context["user"])?;
         if !user["exec"].is_null() || !user["auth-provider"].is_null() {
             bail!(
-                "{}: the user's credentials come from a program; a token or a certificate is needed",
+                "{}: credentials from a program are not supported; use a token or a client certificate",
                 path.display()
             );
         }
@@ -46,21 +50,22 @@ impl Kubeconfig {
         };
         let identity = data(dir, user, "client-certificate")?.zip(data(dir, user, "client-key")?);
         Ok(Self {
-            server: text(&cluster["server"]).context("the cluster has no server")?,
+            server: text(&cluster["server"])
+                .context("the kubeconfig has no server for the cluster")?,
             server_name: text(&cluster["tls-server-name"]),
             ca: data(dir, cluster, "certificate-authority")?
-                .context("the cluster has no certificate-authority")?,
+                .context("the kubeconfig has no certificate-authority for the cluster")?,
             token,
             identity,
         })
     }
 
-    /// Host and port of the server.
+    /// The host and the port of the server.
     pub fn host_and_port(&self) -> Result<(&str, u16)> {
         let authority = self
             .server
             .strip_prefix("https://")
-            .context("the server's address is not https://…")?;
+            .context("the address of the server does not begin with https://")?;
         let authority = authority.split('/').next().unwrap_or_default();
         match authority.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => {
@@ -70,7 +75,7 @@ impl Kubeconfig {
         }
     }
 
-    /// Writes it into `dir`.
+    /// Writes the file `kubeconfig` into `dir`, which is created if necessary.
     pub fn write(&self, dir: &Path) -> PathBuf {
         let mut cluster =
             json!({"server": self.server, "certificate-authority-data": STANDARD.encode(&self.ca)});
@@ -93,22 +98,26 @@ impl Kubeconfig {
             "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": "e2e"}}],
             "current-context": "e2e",
         });
-        fs::create_dir_all(dir).expect("the directory can be made");
+        fs::create_dir_all(dir).expect("the directory must be writable");
         let path = dir.join("kubeconfig");
-        fs::write(&path, config.to_string()).expect("the kubeconfig can be written");
+        fs::write(&path, config.to_string()).expect("the directory must be writable");
         path
     }
 }
 
-fn named<'a>(file: &'a Value, list: &str, member: &str, name: &Value) -> Result<&'a Value> {
-    let entries = file[list].as_array().into_iter().flatten();
-    let entry = entries.into_iter().find(|entry| entry["name"] == *name);
-    entry
-        .map(|entry| &entry[member])
+/// The field `key` of the entry `name` in a list.
+fn named<'a>(file: &'a Value, list: &str, key: &str, name: &Value) -> Result<&'a Value> {
+    file[list]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|entry| entry["name"] == *name)
+        .map(|entry| &entry[key])
         .with_context(|| format!("{list} has no entry {name}"))
 }
 
-/// `KEY-data` in base64, or the file that `KEY` names.
+/// The content of `KEY-data`, which is base64, or of the file that `KEY` names. Returns `None` if
+/// there is neither.
 fn data(dir: &Path, section: &Value, key: &str) -> Result<Option<Vec<u8>>> {
     if let Some(text) = section[format!("{key}-data")].as_str() {
         return Ok(Some(

@@ -1,188 +1,144 @@
-//! Lists: snapshots at a resource version, in pages.
-
-use std::sync::Arc;
+//! Lists: consistent snapshots at a resource version, in pages.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::negotiate::View;
-use super::path::Query;
-use super::refusal::{Cause, Refusal};
-use super::selector::{Selector, in_namespace};
-use super::store::Store;
-use super::target::Target;
+use crate::list_options::validate_list;
+use crate::query::Query;
+use crate::representation::Representation;
+use crate::selector::Selector;
+use crate::status_error::StatusError;
+use crate::store::Store;
+use crate::target::Target;
 
 const CONTINUE_EXPIRED: &str = "The provided continue parameter is too old to display a consistent list result. You can \
 start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder \
 of the results. Continuing with the provided token results in an inconsistent list - objects that were created, \
 modified, or deleted between the time the first chunk was returned and now may show up in the list.";
 
-/// Where a page begins. A continue token is this in base64.
-struct Place {
-    /// `None` continues with what is there now.
-    revision: Option<u64>,
-    /// The last key of the page before.
+/// The position of a page, sent to the client as base64.
+struct ContinueToken {
+    /// The resource version of the snapshot; `None` for the current one.
+    resource_version: Option<u64>,
+    /// The last key of the previous page.
     after: String,
 }
 
-/// The objects of a target that a selector selects, in a page or all, in the form of `view`.
+/// The selected objects of a target, in one page or in full.
 pub fn list(
     store: &Store,
     target: &Target,
     selector: &Selector,
     query: &Query,
-    view: &View,
-) -> Result<Value, Refusal> {
-    validate(query)?;
-    let given = query.text("resourceVersion");
-    let asked = revision(given)?;
-    let (limit, continued) = (
-        query.number("limit").unwrap_or_default(),
-        query.text("continue"),
-    );
-    let exact = query.text("resourceVersionMatch") == "Exact"
-        || (limit > 0 && asked > 0 && query.text("resourceVersionMatch").is_empty());
-    // A list that may be old comes from the cache of the API server, which does not cut it into pages.
-    let limit = if given == "0" {
-        0
-    } else {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    };
-    let current = store.revision();
-    if asked > current {
-        return Err(Refusal::too_large_resource_version(asked, current));
-    }
-    let place = if continued.is_empty() {
-        Place {
-            revision: exact.then_some(asked),
-            after: String::new(),
-        }
-    } else if !given.is_empty() && given != "0" {
-        return Err(Refusal::bad_request(
-            "specifying resource version is not allowed when using continue",
-        ));
-    } else {
-        Place::parse(continued).ok_or_else(|| Refusal::bad_request("continue key is not valid"))?
-    };
-    let at = place.revision.unwrap_or(current);
+    representation: &Representation,
+) -> Result<Value, StatusError> {
+    validate_list(query)?;
+    let start = start_of_page(store, query)?;
+    let current = store.resource_version();
+    let at = start.resource_version.unwrap_or(current);
     if at < store.oldest() {
-        return Err(match continued {
-            "" => Refusal::expired("The resourceVersion for the provided list is too old."),
-            _ => Refusal::expired(CONTINUE_EXPIRED).with_continue(
-                &Place {
-                    revision: None,
-                    after: place.after,
-                }
-                .token(),
-            ),
-        });
+        return Err(expired(query, start));
     }
-    let namespace = (!target.namespace.is_empty()).then_some(target.namespace.as_str());
     let table = if at == current {
-        store.table(&target.storage())
+        store.table(&target.table())
     } else {
-        store.table_at(&target.storage(), at)
+        store.table_at(&target.table(), at)
     };
-    let selected =
-        |object: &Arc<Value>| in_namespace(object, namespace) && selector.matches(object);
     let mut rest = table
         .iter()
-        .filter(|(key, object)| **key > place.after && selected(object))
+        .filter(|(key, object)| **key > start.after && selector.matches(object))
         .peekable();
+    let limit = page_limit(query);
     let (mut items, mut last) = (Vec::new(), "");
     while let Some((key, object)) = rest.next_if(|_| limit == 0 || items.len() < limit) {
-        items.push(view.show_item(target, object));
+        items.push(representation.list_item(target, object));
         last = key;
     }
     let mut metadata = json!({"resourceVersion": at.to_string()});
-    let left = rest.count();
-    if left > 0 {
-        metadata["continue"] = Place {
-            revision: Some(at),
+    let remaining = rest.count();
+    if remaining > 0 {
+        let next = ContinueToken {
+            resource_version: Some(at),
             after: last.into(),
-        }
-        .token()
-        .into();
-        if selector.is_empty() {
-            metadata["remainingItemCount"] = left.into();
+        };
+        metadata["continue"] = next.encode().into();
+        if !selector.has_requirements() {
+            metadata["remainingItemCount"] = remaining.into();
         }
     }
-    Ok(view.show_list(target, &metadata, items))
+    Ok(representation.list(target, &metadata, items))
 }
 
-/// A resource version of a query, 0 where there is none.
-pub fn revision(text: &str) -> Result<u64, Refusal> {
-    if text.is_empty() {
-        return Ok(0);
+/// The error for a snapshot that the history no longer has.
+fn expired(query: &Query, start: ContinueToken) -> StatusError {
+    if query.text("continue").is_empty() {
+        return StatusError::expired("The resourceVersion for the provided list is too old.");
     }
-    text.parse().map_err(|error| {
-        Refusal::bad_request(&format!(
-            "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: {error}"
-        ))
-    })
+    let restart = ContinueToken {
+        resource_version: None,
+        ..start
+    };
+    StatusError::expired(CONTINUE_EXPIRED).with_continue(&restart.encode())
 }
 
-/// Refuses parameters that do not go together.
-fn validate(query: &Query) -> Result<(), Refusal> {
-    let wanted = query.text("resourceVersionMatch");
-    let mut causes = Vec::new();
-    let field = "resourceVersionMatch";
-    if !wanted.is_empty() {
-        if query.text("resourceVersion").is_empty() {
-            causes.push(Cause::forbidden(
-                field,
-                "resourceVersionMatch is forbidden unless resourceVersion is provided",
-            ));
-        }
-        if !query.text("continue").is_empty() {
-            causes.push(Cause::forbidden(
-                field,
-                "resourceVersionMatch is forbidden when continue is provided",
-            ));
-        }
-        if !matches!(wanted, "Exact" | "NotOlderThan") {
-            causes.push(Cause::not_supported(
-                field,
-                wanted,
-                "\"Exact\", \"NotOlderThan\", \"\"",
-            ));
-        }
-        if wanted == "Exact" && query.text("resourceVersion") == "0" {
-            let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
-            causes.push(Cause::forbidden(field, why));
-        }
+/// Where the requested page starts.
+fn start_of_page(store: &Store, query: &Query) -> Result<ContinueToken, StatusError> {
+    let requested = query.resource_version()?;
+    let current = store.resource_version();
+    if requested > current {
+        return Err(StatusError::too_large_resource_version(requested, current));
     }
-    if query.flag("sendInitialEvents").is_some() {
-        causes.push(Cause::forbidden(
-            "sendInitialEvents",
-            "sendInitialEvents is forbidden for list",
+    let token = query.text("continue");
+    if token.is_empty() {
+        let version_match = query.text("resourceVersionMatch");
+        let exact = version_match == "Exact"
+            || (version_match.is_empty()
+                && requested > 0
+                && query.number("limit").unwrap_or_default() > 0);
+        return Ok(ContinueToken {
+            resource_version: exact.then_some(requested),
+            after: String::new(),
+        });
+    }
+    if !matches!(query.text("resourceVersion"), "" | "0") {
+        return Err(StatusError::bad_request(
+            "specifying resource version is not allowed when using continue",
         ));
     }
-    if causes.is_empty() {
-        Ok(())
-    } else {
-        Err(Refusal::invalid("meta.k8s.io", "ListOptions", "", &causes))
-    }
+    ContinueToken::decode(token)
+        .ok_or_else(|| StatusError::bad_request("continue key is not valid"))
 }
 
-impl Place {
-    fn parse(token: &str) -> Option<Self> {
+/// The maximum number of items; 0 for no limit.
+fn page_limit(query: &Query) -> usize {
+    // kube-apiserver answers such a list from its watch cache, which does not page.
+    if query.text("resourceVersion") == "0" {
+        return 0;
+    }
+    let limit = query.number("limit").unwrap_or_default();
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+impl ContinueToken {
+    fn decode(token: &str) -> Option<Self> {
         let token: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
         if token["v"] != "meta.k8s.io/v1" {
             return None;
         }
-        let revision = token["rv"].as_i64()?;
+        let resource_version = token["rv"].as_i64()?;
         Some(Self {
-            revision: u64::try_from(revision).ok(),
+            resource_version: u64::try_from(resource_version).ok(),
             after: token["start"].as_str()?.trim_end_matches('\0').into(),
         })
     }
 
-    fn token(&self) -> String {
-        let revision = self.revision.map_or(json!(-1), Into::into);
-        let start = format!("{}\0", self.after);
-        URL_SAFE_NO_PAD
-            .encode(json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}).to_string())
+    fn encode(&self) -> String {
+        let token = json!({
+            "v": "meta.k8s.io/v1",
+            "rv": self.resource_version.map_or(json!(-1), Into::into),
+            "start": format!("{}\0", self.after),
+        });
+        URL_SAFE_NO_PAD.encode(token.to_string())
     }
 }

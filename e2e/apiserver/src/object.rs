@@ -1,39 +1,47 @@
-//! Objects are JSON; this is how their metadata is reached.
+//! Access to the metadata of objects, which are plain JSON.
+
+use std::fs;
 
 use serde_json::{Map, Value};
 
-/// A text of the metadata, empty where there is none.
-pub fn meta<'a>(object: &'a Value, key: &str) -> &'a str {
+/// A text field of the metadata; empty if missing.
+pub fn metadata_text<'a>(object: &'a Value, key: &str) -> &'a str {
     object["metadata"][key].as_str().unwrap_or_default()
 }
 
-/// The object's name.
+/// The object's name; empty if missing.
 pub fn name(object: &Value) -> &str {
-    meta(object, "name")
+    metadata_text(object, "name")
 }
 
-/// The object's namespace, empty where it has none.
+/// The object's namespace; empty if missing.
 pub fn namespace(object: &Value) -> &str {
-    meta(object, "namespace")
+    metadata_text(object, "namespace")
 }
 
-/// The object's resource version, 0 where it has none.
-pub fn revision(object: &Value) -> u64 {
-    meta(object, "resourceVersion").parse().unwrap_or_default()
+/// The object's resource version; 0 if missing.
+pub fn resource_version(object: &Value) -> u64 {
+    metadata_text(object, "resourceVersion")
+        .parse()
+        .unwrap_or_default()
 }
 
-/// Sets a text of the metadata.
-pub fn set_meta(object: &mut Value, key: &str, value: impl Into<Value>) {
-    metadata(object).insert(key.into(), value.into());
+pub fn set_resource_version(object: &mut Value, resource_version: u64) {
+    set_metadata(object, "resourceVersion", resource_version.to_string());
 }
 
-/// The metadata, made where there is none or where it is no object.
-pub fn metadata(object: &mut Value) -> &mut Map<String, Value> {
-    section(object, "metadata")
+/// Sets a field of the metadata.
+pub fn set_metadata(object: &mut Value, key: &str, value: impl Into<Value>) {
+    metadata_mut(object).insert(key.into(), value.into());
 }
 
-/// A member of an object that is an object itself, made so where it is not.
-pub fn section<'a>(object: &'a mut Value, key: &str) -> &'a mut Map<String, Value> {
+/// The metadata. Replaced by an empty object if it is missing or not an object.
+pub fn metadata_mut(object: &mut Value) -> &mut Map<String, Value> {
+    section_mut(object, "metadata")
+}
+
+/// A field that is an object itself. Replaced by an empty object if it is missing or not an object.
+pub fn section_mut<'a>(object: &'a mut Value, key: &str) -> &'a mut Map<String, Value> {
     if !object.is_object() {
         *object = Value::Object(Map::new());
     }
@@ -41,38 +49,35 @@ pub fn section<'a>(object: &'a mut Value, key: &str) -> &'a mut Map<String, Valu
     if !member.is_object() {
         *member = Value::Object(Map::new());
     }
-    member.as_object_mut().expect("it was just made one")
+    member
+        .as_object_mut()
+        .expect("the member must be an object")
 }
 
-/// Puts the member `key` of `from` into `to`, or takes it away where `from` has none.
-pub fn keep(to: &mut Value, from: &Value, key: &str) {
-    let Some(members) = to.as_object_mut() else {
+/// Copies the field `key` of `from` to `to`. Removes it from `to` if `from` does not have it.
+pub fn copy_field(to: &mut Value, from: &Value, key: &str) {
+    let Some(fields) = to.as_object_mut() else {
         return;
     };
     match from.get(key) {
-        Some(value) => members.insert(key.into(), value.clone()),
-        None => members.remove(key),
+        Some(value) => fields.insert(key.into(), value.clone()),
+        None => fields.remove(key),
     };
 }
 
-/// The same object with another resource version.
-pub fn at_revision(object: &Value, revision: u64) -> Value {
-    let mut object = object.clone();
-    set_meta(&mut object, "resourceVersion", revision.to_string());
-    object
-}
-
-/// A UUID made of random bits.
+/// A random UUID.
 pub fn new_uid() -> String {
-    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").expect("Linux makes UUIDs");
+    let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid")
+        .expect("the kernel must provide random UUIDs");
     uuid.trim_end().to_owned()
 }
 
-/// What is appended to `generateName`: five characters out of those that form no words.
+/// The suffix for `generateName`: five characters from the alphabet of Kubernetes, which has no
+/// vowels.
 pub fn random_suffix() -> String {
     const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     let bits =
-        u128::from_str_radix(&new_uid().replace('-', ""), 16).expect("a UUID is hexadecimal");
+        u128::from_str_radix(&new_uid().replace('-', ""), 16).expect("a UUID must be hexadecimal");
     (0..5)
         .map(|place| {
             char::from(ALPHABET[usize::try_from((bits >> (place * 8)) & 0xff).unwrap_or(0) % 27])
@@ -80,9 +85,14 @@ pub fn random_suffix() -> String {
         .collect()
 }
 
-/// The time as Kubernetes writes it, in whole seconds.
-pub fn now() -> String {
+/// The current time in the format of `metav1.Time`, in whole seconds.
+pub fn timestamp() -> String {
     jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H:%M:%SZ")
         .to_string()
+}
+
+/// Ten random characters that are valid in an object's name.
+pub fn random_name() -> String {
+    random_suffix() + &random_suffix()
 }

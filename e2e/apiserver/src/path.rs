@@ -1,66 +1,66 @@
-//! What a request asks for, read from its method, path and query.
-
-use std::collections::BTreeMap;
+//! Request paths of resources and objects.
 
 use axum::http::Method;
 
-/// A request for a resource or an object of it.
+use crate::query::Query;
+
+/// The path of a resource, of an object, or of a subresource of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Path {
-    /// The API group, empty for the core.
+pub struct ResourcePath {
+    /// The API group; empty for the core group.
     pub group: String,
-    /// The version.
+    /// The API version.
     pub version: String,
-    /// The resource, plural.
+    /// The resource in the plural, such as `pods`.
     pub resource: String,
-    /// `status`, or empty.
+    /// The subresource, such as `status`; empty if there is none.
     pub subresource: String,
-    /// The namespace, empty for all of them and for what has none.
+    /// The namespace; empty for all namespaces and for resources without one.
     pub namespace: String,
-    /// The object's name, empty for a collection.
+    /// The object's name; empty for a collection.
     pub name: String,
 }
 
-impl Path {
-    /// Reads `/api/VERSION/…` and `/apis/GROUP/VERSION/…`; `None` for every other path and for what is no resource.
+impl ResourcePath {
+    /// Parses `/api/VERSION/…` and `/apis/GROUP/VERSION/…`. Returns `None` for any other path, and
+    /// for one without a resource.
     pub fn parse(path: &str) -> Option<Self> {
-        let mut parts = path.strip_prefix('/')?.split('/');
-        let group = match parts.next()? {
-            "api" => String::new(),
-            "apis" => parts.next()?.to_owned(),
+        let mut segments = path.strip_prefix('/')?.split('/');
+        let group = match segments.next()? {
+            "api" => "",
+            "apis" => segments.next()?,
             _ => return None,
         };
-        let version = parts.next()?.to_owned();
-        let rest: Vec<_> = parts.collect();
-        if rest.iter().any(|part| part.is_empty()) {
+        let version = segments.next()?;
+        let segments: Vec<_> = segments.collect();
+        if segments.iter().any(|segment| segment.is_empty()) {
             return None;
         }
-        let own = |text: &str| text.to_owned();
-        // A namespace is an object too, with subresources of its own.
-        let (namespace, rest) = match rest.as_slice() {
-            ["namespaces", _, "status" | "finalize"] | ["namespaces"] | ["namespaces", _] => {
-                ("", rest.as_slice())
+        // A namespace is an object too, with its own subresources.
+        let (namespace, segments) = match segments.as_slice() {
+            ["namespaces"] | ["namespaces", _] | ["namespaces", _, "status" | "finalize"] => {
+                ("", segments.as_slice())
             }
-            ["namespaces", namespace, rest @ ..] => (*namespace, rest),
-            rest => ("", rest),
+            ["namespaces", namespace, segments @ ..] => (*namespace, segments),
+            segments => ("", segments),
         };
-        let (resource, name, subresource) = match rest {
-            [resource] => (resource, "", ""),
-            [resource, name] => (resource, *name, ""),
-            [resource, name, subresource] => (resource, *name, *subresource),
+        let (resource, name, subresource) = match segments {
+            [resource] => (*resource, "", ""),
+            [resource, name] => (*resource, *name, ""),
+            [resource, name, subresource] => (*resource, *name, *subresource),
             _ => return None,
         };
         Some(Self {
-            group,
-            version,
-            resource: own(resource),
-            subresource: own(subresource),
-            namespace: own(namespace),
-            name: own(name),
+            group: group.to_owned(),
+            version: version.to_owned(),
+            resource: resource.to_owned(),
+            subresource: subresource.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
         })
     }
 
-    /// `pods`, `pods/status`: how rules of RBAC name it.
+    /// The resource as RBAC rules name it: `pods` or `pods/status`.
     pub fn resource_and_subresource(&self) -> String {
         if self.subresource.is_empty() {
             self.resource.clone()
@@ -68,55 +68,21 @@ impl Path {
             format!("{}/{}", self.resource, self.subresource)
         }
     }
-}
 
-/// The query of a request.
-#[derive(Debug, Clone, Default)]
-pub struct Query(BTreeMap<String, String>);
-
-impl Query {
-    /// Reads a query string. Of a parameter that stands twice the first counts.
-    pub fn parse(query: Option<&str>) -> Self {
-        let mut parameters = BTreeMap::new();
-        for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            parameters
-                .entry(key.into_owned())
-                .or_insert_with(|| value.into_owned());
+    /// The verb of a request for this path, as in RBAC rules. Empty if there is none for the
+    /// method.
+    pub fn verb(&self, method: &Method, query: &Query) -> &'static str {
+        let collection = self.name.is_empty();
+        match *method {
+            Method::GET | Method::HEAD if query.flag("watch") == Some(true) => "watch",
+            Method::GET | Method::HEAD if collection => "list",
+            Method::GET | Method::HEAD => "get",
+            Method::POST => "create",
+            Method::PUT => "update",
+            Method::PATCH => "patch",
+            Method::DELETE if collection => "deletecollection",
+            Method::DELETE => "delete",
+            _ => "",
         }
-        Self(parameters)
-    }
-
-    /// A parameter, empty where it is not given.
-    pub fn text(&self, key: &str) -> &str {
-        self.0.get(key).map_or("", String::as_str)
-    }
-
-    /// A parameter that is a truth value; `None` where it is not given.
-    pub fn flag(&self, key: &str) -> Option<bool> {
-        self.0
-            .get(key)
-            .map(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0"))
-    }
-
-    /// A parameter that is a number.
-    pub fn number(&self, key: &str) -> Option<u64> {
-        self.text(key).parse().ok()
-    }
-}
-
-/// The verb of a request, as RBAC and the audit name it. `watch` and a single `name` by field selector are told apart
-/// by the caller's query.
-pub fn verb(method: &Method, path: &Path, query: &Query) -> &'static str {
-    let collection = path.name.is_empty();
-    match *method {
-        Method::GET | Method::HEAD if query.flag("watch") == Some(true) => "watch",
-        Method::GET | Method::HEAD if collection => "list",
-        Method::GET | Method::HEAD => "get",
-        Method::POST => "create",
-        Method::PUT => "update",
-        Method::PATCH => "patch",
-        Method::DELETE if collection => "deletecollection",
-        Method::DELETE => "delete",
-        _ => "",
     }
 }

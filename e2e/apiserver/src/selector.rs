@@ -1,26 +1,29 @@
-//! Label and field selectors.
+//! Label and field selectors, and how a change looks through them.
 
 use serde_json::Value;
 
-use super::kinds::Kind;
-use super::object;
-use super::refusal::Refusal;
+use crate::object;
+use crate::resources::Resource;
+use crate::status_error::StatusError;
+use crate::target::Target;
 
-/// Which objects a list or a watch shows.
-#[derive(Debug, Clone, Default)]
+/// Selects the objects of a list or a watch.
+#[derive(Debug, Clone)]
 pub struct Selector {
-    labels: Vec<Requirement>,
-    fields: Vec<Term>,
+    /// Empty for all namespaces.
+    namespace: String,
+    labels: Vec<LabelRequirement>,
+    fields: Vec<FieldRequirement>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Requirement {
+struct LabelRequirement {
     key: String,
-    test: Test,
+    condition: LabelCondition,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Test {
+enum LabelCondition {
     In(Vec<String>),
     NotIn(Vec<String>),
     Exists,
@@ -30,112 +33,158 @@ enum Test {
 }
 
 #[derive(Debug, Clone)]
-struct Term {
+struct FieldRequirement {
+    /// A JSON pointer.
     path: &'static str,
     equal: bool,
     value: String,
 }
 
 impl Selector {
-    /// The selector of a request.
+    /// Parses the selectors of a request.
     ///
     /// # Errors
-    /// 400 where it cannot be read, or where the resource has no such field label.
-    pub fn new(kind: &Kind, labels: &str, fields: &str) -> Result<Self, Refusal> {
-        let label_error =
-            |why: String| Refusal::bad_request(&format!("unable to parse requirement: {why}"));
-        let labels = split_outside_brackets(labels);
-        let labels = labels
-            .map(|text| requirement(text).map_err(label_error))
+    /// 400 if a selector is malformed, or if the resource does not support the field label.
+    pub fn parse(target: &Target, labels: &str, fields: &str) -> Result<Self, StatusError> {
+        let label_error = |error: String| {
+            StatusError::bad_request(&format!("unable to parse requirement: {error}"))
+        };
+        let labels = split_outside_parentheses(labels)
+            .map(|text| parse_label_requirement(text).map_err(label_error))
             .collect::<Result<_, _>>()?;
         let fields = fields
             .split(',')
-            .filter(|term| !term.is_empty())
-            .map(|text| term(kind, text));
+            .filter(|text| !text.is_empty())
+            .map(|text| parse_field_requirement(&target.resource, text))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
+            namespace: target.namespace.clone(),
             labels,
-            fields: fields.collect::<Result<_, _>>()?,
+            fields,
         })
     }
 
-    /// Whether it selects everything.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty() && self.fields.is_empty()
+    /// Whether there is a label or field selector.
+    pub fn has_requirements(&self) -> bool {
+        !self.labels.is_empty() || !self.fields.is_empty()
     }
 
-    /// Whether it selects `object`.
+    /// Whether `object` is in the namespace and satisfies all requirements.
     pub fn matches(&self, object: &Value) -> bool {
-        self.fields.iter().all(|term| term.matches(object))
-            && self.labels.iter().all(|one| one.matches(object))
+        (self.namespace.is_empty() || self.namespace == object::namespace(object))
+            && self.fields.iter().all(|field| field.matches(object))
+            && self.labels.iter().all(|label| label.matches(object))
+    }
+
+    /// How a change looks to a watch with this selector: the type of the event and the object in
+    /// it. For an object that is no longer selected that is its last selected state. Returns `None`
+    /// if the watch does not see the change.
+    pub fn watch_event<'a>(
+        &self,
+        before: Option<&'a Value>,
+        after: Option<&'a Value>,
+    ) -> Option<(WatchEventType, &'a Value)> {
+        let selected = |object: &&Value| self.matches(object);
+        match (before.filter(selected), after.filter(selected)) {
+            (None, None) => None,
+            (None, Some(after)) => Some((WatchEventType::Added, after)),
+            (Some(_), Some(after)) => Some((WatchEventType::Modified, after)),
+            (Some(before), None) => Some((WatchEventType::Deleted, before)),
+        }
     }
 }
 
-impl Term {
+/// The type of a watch event for a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchEventType {
+    /// The object is selected from now on.
+    Added,
+    /// The object stays selected.
+    Modified,
+    /// The object is no longer selected: it was deleted or has changed.
+    Deleted,
+}
+
+impl WatchEventType {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "ADDED",
+            Self::Modified => "MODIFIED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
+impl FieldRequirement {
     fn matches(&self, object: &Value) -> bool {
-        let found = match object.pointer(self.path) {
+        let value = match object.pointer(self.path) {
             Some(Value::String(text)) => text.clone(),
-            Some(Value::Bool(truth)) => truth.to_string(),
+            Some(Value::Bool(value)) => value.to_string(),
             _ if self.path == "/spec/hostNetwork" => "false".into(),
             _ => String::new(),
         };
-        (found == self.value) == self.equal
+        (value == self.value) == self.equal
     }
 }
 
-impl Requirement {
+impl LabelRequirement {
     fn matches(&self, object: &Value) -> bool {
         let label = object["metadata"]["labels"]
             .get(&self.key)
             .and_then(Value::as_str);
         let number = || label.and_then(|label| label.parse::<i64>().ok());
-        match &self.test {
-            Test::In(values) => {
+        match &self.condition {
+            LabelCondition::In(values) => {
                 label.is_some_and(|label| values.iter().any(|value| value == label))
             }
-            Test::NotIn(values) => {
+            LabelCondition::NotIn(values) => {
                 label.is_none_or(|label| values.iter().all(|value| value != label))
             }
-            Test::Exists => label.is_some(),
-            Test::Absent => label.is_none(),
-            Test::Greater(bound) => number().is_some_and(|number| number > *bound),
-            Test::Less(bound) => number().is_some_and(|number| number < *bound),
+            LabelCondition::Exists => label.is_some(),
+            LabelCondition::Absent => label.is_none(),
+            LabelCondition::Greater(bound) => number().is_some_and(|number| number > *bound),
+            LabelCondition::Less(bound) => number().is_some_and(|number| number < *bound),
         }
     }
 }
 
-fn term(kind: &Kind, text: &str) -> Result<Term, Refusal> {
+fn parse_field_requirement(
+    resource: &Resource,
+    text: &str,
+) -> Result<FieldRequirement, StatusError> {
     let split = [("!=", false), ("==", true), ("=", true)]
         .into_iter()
         .filter_map(|(operator, equal)| Some((text.split_once(operator)?, equal)))
         .min_by_key(|((label, _), _)| label.len());
     let Some(((label, value), equal)) = split else {
-        return Err(Refusal::bad_request(&format!(
+        return Err(StatusError::bad_request(&format!(
             "invalid selector: '{text}'; can't understand '{text}'"
         )));
     };
     let (label, value) = (label.trim(), value.trim());
-    let Some(path) = field_path(kind, label) else {
-        let message = if kind.group.is_empty() || kind.custom {
+    let Some(path) = field_path(resource, label) else {
+        let message = if resource.group.is_empty() || resource.custom {
             format!("field label not supported: {label}")
         } else {
             format!(
                 "{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
             )
         };
-        return Err(Refusal::bad_request(&message));
+        return Err(StatusError::bad_request(&message));
     };
-    Ok(Term {
+    Ok(FieldRequirement {
         path,
         equal,
         value: value.to_owned(),
     })
 }
 
-/// The field that a label of a field selector means.
-fn field_path(kind: &Kind, label: &str) -> Option<&'static str> {
-    let path = match (kind.plural.as_str(), label) {
+/// The JSON pointer for a label of a field selector. Returns `None` if the resource does not
+/// support the label.
+fn field_path(resource: &Resource, label: &str) -> Option<&'static str> {
+    let path = match (resource.plural.as_str(), label) {
         (_, "metadata.name") => "/metadata/name",
-        (_, "metadata.namespace") if kind.namespaced => "/metadata/namespace",
+        (_, "metadata.namespace") if resource.namespaced => "/metadata/namespace",
         ("pods", "spec.nodeName") => "/spec/nodeName",
         ("pods", "spec.restartPolicy") => "/spec/restartPolicy",
         ("pods", "spec.schedulerName") => "/spec/schedulerName",
@@ -169,21 +218,21 @@ fn field_path(kind: &Kind, label: &str) -> Option<&'static str> {
     Some(path)
 }
 
-fn requirement(text: &str) -> Result<Requirement, String> {
+fn parse_label_requirement(text: &str) -> Result<LabelRequirement, String> {
     let text = text.trim();
-    let of = |key: &str, test| {
+    let requirement = |key: &str, condition| {
         let key = key.trim();
-        let letters = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-        if key.is_empty() || !key.chars().all(letters) {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        if key.is_empty() || !key.chars().all(allowed) {
             return Err(format!("invalid label key {key:?}"));
         }
-        Ok(Requirement {
+        Ok(LabelRequirement {
             key: key.to_owned(),
-            test,
+            condition,
         })
     };
     if let Some(key) = text.strip_prefix('!') {
-        return of(key, Test::Absent);
+        return requirement(key, LabelCondition::Absent);
     }
     if let Some((head, list)) = text.split_once('(') {
         let list = list
@@ -194,16 +243,16 @@ fn requirement(text: &str) -> Result<Requirement, String> {
             .map(|value| value.trim().to_owned())
             .collect();
         return match head.split_whitespace().collect::<Vec<_>>()[..] {
-            [key, "in"] => of(key, Test::In(values)),
-            [key, "notin"] => of(key, Test::NotIn(values)),
+            [key, "in"] => requirement(key, LabelCondition::In(values)),
+            [key, "notin"] => requirement(key, LabelCondition::NotIn(values)),
             _ => Err(format!("found '{head}', expected: in, notin")),
         };
     }
     if let Some((key, value)) = text.split_once("!=") {
-        return of(key, Test::NotIn(vec![value.trim().to_owned()]));
+        return requirement(key, LabelCondition::NotIn(vec![value.trim().to_owned()]));
     }
     if let Some((key, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
-        return of(key, Test::In(vec![value.trim().to_owned()]));
+        return requirement(key, LabelCondition::In(vec![value.trim().to_owned()]));
     }
     for (operator, greater) in [('>', true), ('<', false)] {
         if let Some((key, bound)) = text.split_once(operator) {
@@ -211,58 +260,25 @@ fn requirement(text: &str) -> Result<Requirement, String> {
                 .trim()
                 .parse()
                 .map_err(|_| format!("values[0][{key}]: Invalid value: {bound:?}"))?;
-            return of(
+            return requirement(
                 key,
                 if greater {
-                    Test::Greater(bound)
+                    LabelCondition::Greater(bound)
                 } else {
-                    Test::Less(bound)
+                    LabelCondition::Less(bound)
                 },
             );
         }
     }
-    of(text, Test::Exists)
+    requirement(text, LabelCondition::Exists)
 }
 
-fn split_outside_brackets(text: &str) -> impl Iterator<Item = &str> {
+/// Splits at commas, except those in parentheses.
+fn split_outside_parentheses(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_i32;
     let parts = text.split(move |c| {
         depth += i32::from(c == '(') - i32::from(c == ')');
         c == ',' && depth == 0
     });
     parts.filter(|part| !part.trim().is_empty())
-}
-
-/// Whether two states of an object are seen as an addition, a change or the end by who selects so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
-    /// It begins to be selected.
-    Added,
-    /// It stays selected.
-    Modified,
-    /// It is selected no longer, because it changed or went away.
-    Deleted,
-}
-
-impl Selector {
-    /// What a change looks like through this selector, and which state is shown: the last that was selected.
-    pub fn see<'a>(
-        &self,
-        before: Option<&'a Value>,
-        after: Option<&'a Value>,
-        within: impl Fn(&Value) -> bool,
-    ) -> Option<(Seen, &'a Value)> {
-        let selected = |object: &&Value| within(object) && self.matches(object);
-        match (before.filter(selected), after.filter(selected)) {
-            (None, None) => None,
-            (None, Some(after)) => Some((Seen::Added, after)),
-            (Some(_), Some(after)) => Some((Seen::Modified, after)),
-            (Some(before), None) => Some((Seen::Deleted, before)),
-        }
-    }
-}
-
-/// Whether an object is in `namespace`, which is any where it is `None`.
-pub fn in_namespace(object: &Value, namespace: Option<&str>) -> bool {
-    namespace.is_none_or(|namespace| object::namespace(object) == namespace)
 }

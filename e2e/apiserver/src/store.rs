@@ -1,7 +1,8 @@
-//! What the server holds: objects, one revision that counts all changes, and the changes themselves.
+//! The stored objects, and the history of their changes.
 //!
-//! A watch is a cursor over the changes; nothing is queued for it. A list of an earlier revision is the present with
-//! the changes since then taken back.
+//! One resource version counts all changes of all objects. A watch is a cursor over the history;
+//! nothing is queued for it. A list at an earlier resource version is the current table with later
+//! changes reverted.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -10,180 +11,185 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::kinds::Kinds;
-use super::object;
+use crate::object;
+use crate::resources::Resources;
 
-/// How many changes are remembered.
-const HISTORY: usize = 50_000;
+/// The maximum number of changes in the history.
+const HISTORY_LIMIT: usize = 50_000;
 
-/// One change of one object.
+/// A change of one object.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// The revision that it made.
-    pub revision: u64,
-    /// Which resource it was.
-    pub storage: Arc<str>,
+    /// The resource version of the change.
+    pub resource_version: u64,
+    /// The name of the table.
+    pub table: Arc<str>,
     /// The object's key.
     pub key: String,
-    /// The object before.
+    /// The object before the change; `None` if it was created.
     pub before: Option<Arc<Value>>,
-    /// The object after.
+    /// The object after the change; `None` if it was deleted.
     pub after: Option<Arc<Value>>,
 }
 
-/// The objects of a resource by `namespace/name` or `name`.
+/// The objects of a resource, by `namespace/name` or `name`.
 pub type Table = BTreeMap<String, Arc<Value>>;
 
-/// Everything that the server holds.
+/// The objects of all resources.
 #[derive(Debug)]
 pub struct Store {
     /// The resources that are served.
-    pub kinds: Kinds,
-    revision: u64,
+    pub resources: Resources,
+    resource_version: u64,
     oldest: u64,
-    forgotten: u64,
+    last_dropped: u64,
     tables: BTreeMap<String, Table>,
     history: VecDeque<Change>,
-    announce: watch::Sender<u64>,
+    changed: watch::Sender<u64>,
 }
 
 impl Store {
-    /// An empty one.
+    /// A store without objects.
     pub fn new() -> Self {
         Self {
-            kinds: Kinds::built_in(),
-            revision: 1,
+            resources: Resources::built_in(),
+            resource_version: 1,
             oldest: 1,
-            forgotten: 0,
+            last_dropped: 0,
             tables: BTreeMap::new(),
             history: VecDeque::new(),
-            announce: watch::Sender::new(1),
+            changed: watch::Sender::new(1),
         }
     }
 
-    /// Tells of every new revision.
+    /// Reports every new resource version.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.announce.subscribe()
+        self.changed.subscribe()
     }
 
-    /// The newest revision.
-    pub fn revision(&self) -> u64 {
-        self.revision
+    /// The latest resource version.
+    pub fn resource_version(&self) -> u64 {
+        self.resource_version
     }
 
-    /// The oldest revision from which all later changes are still told.
+    /// The oldest resource version at which a list or a new watch can start.
     pub fn oldest(&self) -> u64 {
         self.oldest
     }
 
-    /// The newest revision whose change is not known any more, not even to watches that run.
-    pub fn forgotten(&self) -> u64 {
-        self.forgotten
+    /// The latest resource version that was dropped from the history. Running watches that have not
+    /// reached it expire.
+    pub fn last_dropped(&self) -> u64 {
+        self.last_dropped
     }
 
-    /// An object.
-    pub fn get(&self, storage: &str, key: &str) -> Option<&Arc<Value>> {
-        self.tables.get(storage)?.get(key)
+    pub fn get(&self, table: &str, key: &str) -> Option<&Arc<Value>> {
+        self.tables.get(table)?.get(key)
     }
 
-    /// The objects of a resource now.
-    pub fn table(&self, storage: &str) -> Table {
-        self.tables.get(storage).cloned().unwrap_or_default()
+    /// The current objects of a table.
+    pub fn table(&self, name: &str) -> Table {
+        self.tables.get(name).cloned().unwrap_or_default()
     }
 
-    /// The objects of a resource as they were at `revision`, which is not before [`oldest`](Self::oldest).
-    pub fn table_at(&self, storage: &str, revision: u64) -> Table {
-        let mut table = self.table(storage);
-        for change in self
+    /// The objects of a table at an earlier resource version, not older than
+    /// [`oldest`](Self::oldest).
+    pub fn table_at(&self, name: &str, resource_version: u64) -> Table {
+        let mut table = self.table(name);
+        let later = self
             .history
             .iter()
             .rev()
-            .take_while(|change| change.revision > revision)
-        {
-            if &*change.storage == storage {
-                match &change.before {
-                    Some(before) => table.insert(change.key.clone(), before.clone()),
-                    None => table.remove(&change.key),
-                };
-            }
+            .take_while(|change| change.resource_version > resource_version);
+        for change in later.filter(|change| &*change.table == name) {
+            match &change.before {
+                Some(before) => table.insert(change.key.clone(), before.clone()),
+                None => table.remove(&change.key),
+            };
         }
         table
     }
 
-    /// The resources that have objects whose key begins with `prefix`, with those keys.
-    pub fn keys_below(&self, prefix: &str) -> Vec<(String, String)> {
+    /// All tables and keys of objects whose key begins with `prefix`.
+    pub fn keys_with_prefix(&self, prefix: &str) -> Vec<(String, String)> {
         let mut found = Vec::new();
-        for (storage, table) in &self.tables {
+        for (name, table) in &self.tables {
             let keys = table
                 .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-                .map(|(key, _)| key);
-            found.extend(
-                keys.take_while(|key| key.starts_with(prefix))
-                    .map(|key| (storage.clone(), key.clone())),
-            );
+                .map(|(key, _)| key)
+                .take_while(|key| key.starts_with(prefix));
+            found.extend(keys.map(|key| (name.clone(), key.clone())));
         }
         found
     }
 
-    /// The changes of a resource after `revision`.
-    pub fn changes_since(&self, storage: &str, revision: u64) -> impl Iterator<Item = &Change> {
+    /// The changes of a table after a resource version.
+    pub fn changes_since(
+        &self,
+        table: &str,
+        resource_version: u64,
+    ) -> impl Iterator<Item = &Change> {
         let start = self
             .history
-            .partition_point(|change| change.revision <= revision);
+            .partition_point(|change| change.resource_version <= resource_version);
         self.history
             .range(start..)
-            .filter(move |change| &*change.storage == storage)
+            .filter(move |change| &*change.table == table)
     }
 
-    /// Puts an object in place. The answer is what it now is, resource version included.
-    pub fn put(&mut self, storage: &str, key: &str, mut object: Value) -> Arc<Value> {
-        self.revision += 1;
-        object::set_meta(&mut object, "resourceVersion", self.revision.to_string());
+    /// Creates or replaces an object. Returns the object with its new resource version.
+    pub fn put(&mut self, table: &str, key: &str, mut object: Value) -> Arc<Value> {
+        self.resource_version += 1;
+        object::set_resource_version(&mut object, self.resource_version);
         let object = Arc::new(object);
-        let table = self.tables.entry(storage.to_owned()).or_default();
-        let before = table.insert(key.to_owned(), object.clone());
-        self.remember(storage, key, before, Some(object.clone()));
+        let before = self
+            .tables
+            .entry(table.to_owned())
+            .or_default()
+            .insert(key.to_owned(), object.clone());
+        self.record(table, key, before, Some(object.clone()));
         object
     }
 
-    /// Removes an object. The answer is its last state, with the revision of its end.
-    pub fn remove(&mut self, storage: &str, key: &str) -> Option<Arc<Value>> {
-        let before = self.tables.get_mut(storage)?.remove(key)?;
-        self.revision += 1;
-        let last = Arc::new(object::at_revision(&before, self.revision));
-        self.remember(storage, key, Some(before), None);
-        Some(last)
+    /// Removes an object. Returns its last state with the resource version of the removal.
+    pub fn remove(&mut self, table: &str, key: &str) -> Option<Arc<Value>> {
+        let before = self.tables.get_mut(table)?.remove(key)?;
+        self.resource_version += 1;
+        let mut last = Value::clone(&before);
+        object::set_resource_version(&mut last, self.resource_version);
+        self.record(table, key, Some(before), None);
+        Some(Arc::new(last))
     }
 
-    /// Tells no one any more who starts from a revision before now, and makes every revision that anyone has seen such
-    /// a one. Watches that run go on.
+    /// Makes every resource version that clients know too old to start from. Running watches
+    /// continue.
     pub fn compact(&mut self) {
-        self.revision += 1;
-        self.oldest = self.revision;
-        self.announce.send_replace(self.revision);
+        self.resource_version += 1;
+        self.oldest = self.resource_version;
+        self.changed.send_replace(self.resource_version);
     }
 
-    fn remember(
+    fn record(
         &mut self,
-        storage: &str,
+        table: &str,
         key: &str,
         before: Option<Arc<Value>>,
         after: Option<Arc<Value>>,
     ) {
         let change = Change {
-            revision: self.revision,
-            storage: storage.into(),
+            resource_version: self.resource_version,
+            table: table.into(),
             key: key.into(),
             before,
             after,
         };
         self.history.push_back(change);
-        if self.history.len() > HISTORY
-            && let Some(forgotten) = self.history.pop_front()
+        if self.history.len() > HISTORY_LIMIT
+            && let Some(dropped) = self.history.pop_front()
         {
-            self.forgotten = forgotten.revision;
-            self.oldest = self.oldest.max(forgotten.revision);
+            self.last_dropped = dropped.resource_version;
+            self.oldest = self.oldest.max(dropped.resource_version);
         }
-        self.announce.send_replace(self.revision);
+        self.changed.send_replace(self.resource_version);
     }
 }

@@ -1,35 +1,35 @@
-//! What the server does with objects of particular kinds when they are written: defaults, what stays as it was, and
-//! what is refused.
+//! Per-resource rules for writes: defaults, fields that a write must not change, and validation.
 
 use serde_json::{Value, json};
 
-use super::kinds::Kind;
-use super::refusal::{Cause, Refusal};
-use super::{events, kinds, object};
+use crate::field_error::FieldError;
+use crate::resources::{self, Resource};
+use crate::status_error::StatusError;
+use crate::{events, object};
 
-/// How large all annotations of an object may be together.
+/// The maximum size of all annotations of an object together.
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
 
-/// Prepares an object that is created: its status is the server's.
-pub fn prepare_create(kind: &Kind, object: &mut Value) {
-    if kind.status
-        && let Some(members) = object.as_object_mut()
+/// Prepares an object for creation: drops the status of the client and sets defaults.
+pub fn prepare_create(resource: &Resource, object: &mut Value) {
+    if resource.has_status
+        && let Some(fields) = object.as_object_mut()
     {
-        members.remove("status");
+        fields.remove("status");
     }
-    match kind.plural.as_str() {
-        _ if kind.custom => {}
+    match resource.plural.as_str() {
+        _ if resource.custom => {}
         "pods" => {
-            default(object, "spec", "restartPolicy", &json!("Always"));
-            default(object, "spec", "dnsPolicy", &json!("ClusterFirst"));
-            default(object, "spec", "schedulerName", &json!("default-scheduler"));
-            default(object, "spec", "serviceAccountName", &json!("default"));
-            default(object, "spec", "terminationGracePeriodSeconds", &json!(30));
+            set_default(object, "spec", "restartPolicy", &json!("Always"));
+            set_default(object, "spec", "dnsPolicy", &json!("ClusterFirst"));
+            set_default(object, "spec", "schedulerName", &json!("default-scheduler"));
+            set_default(object, "spec", "serviceAccountName", &json!("default"));
+            set_default(object, "spec", "terminationGracePeriodSeconds", &json!(30));
             object["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"});
         }
         "namespaces" => {
             let name = object::name(object).to_owned();
-            let labels = object::metadata(object)
+            let labels = object::metadata_mut(object)
                 .entry("labels")
                 .or_insert_with(|| json!({}));
             labels["kubernetes.io/metadata.name"] = name.into();
@@ -37,9 +37,9 @@ pub fn prepare_create(kind: &Kind, object: &mut Value) {
             object["status"] = json!({"phase": "Active"});
         }
         "customresourcedefinitions" => {
-            let now = object::now();
+            let now = object::timestamp();
             let condition =
-                |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now});
+                |name: &str| json!({"type": name, "status": "True", "lastTransitionTime": now});
             object["status"] = json!({
                 "acceptedNames": object["spec"]["names"],
                 "conditions": [condition("NamesAccepted"), condition("Established")],
@@ -47,97 +47,99 @@ pub fn prepare_create(kind: &Kind, object: &mut Value) {
         }
         _ => {}
     }
-    drop_empty_taints(kind, object);
-    if has_generation(kind) {
-        object::set_meta(object, "generation", 1);
+    drop_empty_taints(resource, object);
+    if has_generation(resource) {
+        object::set_metadata(object, "generation", 1);
     }
 }
 
-/// Prepares an object that takes the place of `old`: who writes the object does not write its status, and the other
-/// way round.
-pub fn prepare_update(kind: &Kind, subresource: &str, old: &Value, new: &mut Value) {
+/// Prepares an object that replaces `old`. A write to the object does not change its status, and a
+/// write to the status changes little else.
+pub fn prepare_update(resource: &Resource, subresource: &str, old: &Value, new: &mut Value) {
     if subresource == "status" {
-        if kind.custom {
+        if resource.custom {
             let status = new.get("status").cloned();
             *new = old.clone();
-            object::keep(new, &json!({"status": status}), "status");
+            object::copy_field(new, &json!({"status": status}), "status");
         } else {
-            // Everything but the metadata and the status, and of the metadata the owners.
-            object::keep(new, old, "spec");
+            // The spec and the owners stay; the rest of the metadata may change.
+            object::copy_field(new, old, "spec");
             let owners = json!({"ownerReferences": old["metadata"]["ownerReferences"]});
             if owners["ownerReferences"].is_null() {
-                object::metadata(new).remove("ownerReferences");
+                object::metadata_mut(new).remove("ownerReferences");
             } else {
-                object::keep(&mut new["metadata"], &owners, "ownerReferences");
+                object::copy_field(&mut new["metadata"], &owners, "ownerReferences");
             }
         }
-    } else if kind.status {
-        object::keep(new, old, "status");
+    } else if resource.has_status {
+        object::copy_field(new, old, "status");
     }
-    drop_empty_taints(kind, new);
-    object::keep(&mut new["metadata"], &old["metadata"], "generation");
-    if has_generation(kind) && new["spec"] != old["spec"] {
+    drop_empty_taints(resource, new);
+    object::copy_field(&mut new["metadata"], &old["metadata"], "generation");
+    if has_generation(resource) && new["spec"] != old["spec"] {
         let generation = old["metadata"]["generation"].as_u64().unwrap_or_default() + 1;
-        object::set_meta(new, "generation", generation);
+        object::set_metadata(new, "generation", generation);
     }
 }
 
-/// A node whose last taint is removed has none.
-fn drop_empty_taints(kind: &Kind, object: &mut Value) {
-    if kind.qualified() == "nodes"
+/// Drops the taints of a node if the list is empty.
+fn drop_empty_taints(resource: &Resource, object: &mut Value) {
+    if resource.qualified_name() == "nodes"
         && object["spec"]["taints"]
             .as_array()
             .is_some_and(Vec::is_empty)
     {
-        object::section(object, "spec").remove("taints");
+        object::section_mut(object, "spec").remove("taints");
     }
 }
 
-/// Refuses what may not be stored. `group` is the API group through which it came.
-pub fn validate(kind: &Kind, old: Option<&Value>, new: &Value) -> Result<(), Refusal> {
+/// Validates an object before it is stored. `old` is the stored object if there is one.
+///
+/// # Errors
+/// 400 or 422.
+pub fn validate(resource: &Resource, old: Option<&Value>, new: &Value) -> Result<(), StatusError> {
     for field in ["annotations", "labels"] {
-        if let Some((key, value)) = not_text(&new["metadata"][field]) {
-            let why = format!(
+        if let Some((key, value)) = non_string_entry(&new["metadata"][field]) {
+            let message = format!(
                 "{} in version {:?} cannot be handled as a {}: json: cannot unmarshal {value} into Go struct field \
                  ObjectMeta.metadata.{field} of type string (key {key:?})",
-                kind.name, kind.versions[0], kind.name
+                resource.kind, resource.versions[0], resource.kind
             );
-            return Err(Refusal::bad_request(&why));
+            return Err(StatusError::bad_request(&message));
         }
     }
-    let mut causes = Vec::new();
+    let mut errors = Vec::new();
     let name = object::name(new);
-    if !is_name(name) {
-        let why = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
+    if !is_dns_subdomain(name) {
+        let reason = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
                    and must start and end with an alphanumeric character";
-        causes.push(Cause::invalid("metadata.name", &json!(name), why));
+        errors.push(FieldError::invalid("metadata.name", &json!(name), reason));
     }
-    if size(&new["metadata"]["annotations"]) > ANNOTATIONS_LIMIT {
-        causes.push(Cause::too_long("metadata.annotations", ANNOTATIONS_LIMIT));
+    if total_size(&new["metadata"]["annotations"]) > ANNOTATIONS_LIMIT {
+        errors.push(FieldError::too_long(
+            "metadata.annotations",
+            ANNOTATIONS_LIMIT,
+        ));
     }
-    match kind.plural.as_str() {
-        _ if kind.custom => {}
-        "pods" => causes.extend(pod_problems(old, new)),
-        "events" if old.is_none() => causes.extend(events::problems(&kind.group, new)),
-        "customresourcedefinitions" => causes.extend(definition_problems(new)),
+    match resource.plural.as_str() {
+        _ if resource.custom => {}
+        "pods" => errors.extend(validate_pod(old, new)),
+        "events" if old.is_none() => errors.extend(events::validate(&resource.group, new)),
+        "customresourcedefinitions" => errors.extend(validate_crd(new)),
         _ => {}
     }
-    if causes.is_empty() {
-        Ok(())
-    } else {
-        Err(Refusal::invalid(&kind.group, &kind.name, name, &causes))
-    }
+    StatusError::reject_invalid(&resource.group, &resource.kind, name, &errors)
 }
 
-fn pod_problems(old: Option<&Value>, new: &Value) -> Vec<Cause> {
+fn validate_pod(old: Option<&Value>, new: &Value) -> Vec<FieldError> {
     if let Some(old) = old {
-        let why = "pod updates may not change fields other than `spec.containers[*].image`,\
+        let reason = "pod updates may not change fields other than `spec.containers[*].image`,\
                    `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to \
                    existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was \
                    previously negative)";
-        let changed = fixed_part(&old["spec"]) != fixed_part(&new["spec"]);
+        let changed = immutable_part(&old["spec"]) != immutable_part(&new["spec"]);
         return if changed {
-            vec![Cause::forbidden("spec", why)]
+            vec![FieldError::forbidden("spec", reason)]
         } else {
             Vec::new()
         };
@@ -146,31 +148,31 @@ fn pod_problems(old: Option<&Value>, new: &Value) -> Vec<Cause> {
         .as_array()
         .filter(|containers| !containers.is_empty())
     else {
-        return vec![Cause::required("spec.containers", "")];
+        return vec![FieldError::required("spec.containers", "")];
     };
-    let mut causes = Vec::new();
+    let mut errors = Vec::new();
     for (index, container) in containers.iter().enumerate() {
         for field in ["name", "image"] {
             if container[field].as_str().unwrap_or_default().is_empty() {
-                causes.push(Cause::required(
+                errors.push(FieldError::required(
                     &format!("spec.containers[{index}].{field}"),
                     "",
                 ));
             }
         }
     }
-    causes
+    errors
 }
 
-/// What of a pod's spec may not change.
-fn fixed_part(spec: &Value) -> Value {
+/// A pod's spec without the fields that may change.
+fn immutable_part(spec: &Value) -> Value {
     let mut spec = spec.clone();
     for field in [
         "activeDeadlineSeconds",
         "tolerations",
         "terminationGracePeriodSeconds",
     ] {
-        object::keep(&mut spec, &json!({}), field);
+        object::copy_field(&mut spec, &json!({}), field);
     }
     for list in ["containers", "initContainers"] {
         for container in spec
@@ -179,67 +181,74 @@ fn fixed_part(spec: &Value) -> Value {
             .into_iter()
             .flatten()
         {
-            object::keep(container, &json!({}), "image");
+            object::copy_field(container, &json!({}), "image");
         }
     }
     spec
 }
 
-fn definition_problems(definition: &Value) -> Vec<Cause> {
-    let Some(kind) = kinds::custom(definition) else {
-        return vec![Cause::required(
+fn validate_crd(crd: &Value) -> Vec<FieldError> {
+    let Some(resource) = resources::from_crd(crd) else {
+        return vec![FieldError::required(
             "spec",
-            "group, names, scope and versions are needed",
+            "group, names, scope and versions are required",
         )];
     };
-    if object::name(definition) == kind.qualified() {
+    if object::name(crd) == resource.qualified_name() {
         return Vec::new();
     }
-    vec![Cause::invalid(
+    vec![FieldError::invalid(
         "metadata.name",
-        &json!(object::name(definition)),
+        &json!(object::name(crd)),
         "must be spec.names.plural+\".\"+spec.group",
     )]
 }
 
-fn has_generation(kind: &Kind) -> bool {
-    kind.custom || matches!(kind.plural.as_str(), "pods" | "customresourcedefinitions")
+/// Whether the server maintains `metadata.generation`.
+fn has_generation(resource: &Resource) -> bool {
+    resource.custom
+        || matches!(
+            resource.plural.as_str(),
+            "pods" | "customresourcedefinitions"
+        )
 }
 
-fn default(object: &mut Value, section: &str, key: &str, value: &Value) {
-    object::section(object, section)
+fn set_default(object: &mut Value, section: &str, key: &str, value: &Value) {
+    object::section_mut(object, section)
         .entry(key)
         .or_insert_with(|| value.clone());
 }
 
-/// The first entry of a map that is no text, with the JSON type of its value.
-fn not_text(map: &Value) -> Option<(&str, &'static str)> {
+/// The first entry of a map whose value is not a string, with the JSON type of that value.
+fn non_string_entry(map: &Value) -> Option<(&str, &'static str)> {
     let entries = map.as_object()?;
     entries.iter().find_map(|(key, value)| {
-        let kind = match value {
+        let json_type = match value {
             Value::String(_) | Value::Null => return None,
             Value::Bool(_) => "bool",
             Value::Number(_) => "number",
             Value::Array(_) => "array",
             Value::Object(_) => "object",
         };
-        Some((key.as_str(), kind))
+        Some((key.as_str(), json_type))
     })
 }
 
-fn size(map: &Value) -> usize {
+/// The total size of the keys and values of a map.
+fn total_size(map: &Value) -> usize {
     let entries = map.as_object().into_iter().flatten();
     entries
         .map(|(key, value)| key.len() + value.as_str().map_or(0, str::len))
         .sum()
 }
 
-fn is_name(name: &str) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+/// Whether `name` is a DNS subdomain as in RFC 1123.
+fn is_dns_subdomain(name: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     name.len() <= 253
         && name.split('.').all(|part| {
-            part.starts_with(inner)
-                && part.ends_with(inner)
-                && part.chars().all(|c| inner(c) || c == '-')
+            part.starts_with(alphanumeric)
+                && part.ends_with(alphanumeric)
+                && part.chars().all(|c| alphanumeric(c) || c == '-')
         })
 }

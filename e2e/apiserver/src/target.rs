@@ -1,54 +1,53 @@
-//! A request's resource, found: how its objects are keyed, come in and go out.
+//! The resource or object that a request addresses, and the conversion between API versions.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::events;
-use super::kinds::Kind;
-use super::path::Path;
-use super::refusal::Refusal;
-use super::store::Store;
+use crate::path::ResourcePath;
+use crate::resources::{Resource, Resources};
+use crate::status_error::StatusError;
+use crate::{events, object};
 
-/// The resource, and perhaps the object, of a request.
+/// What a request addresses: a resource, an object, or a subresource of an object.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// The resource.
-    pub kind: Arc<Kind>,
-    /// The version in which objects are shown.
+    pub resource: Arc<Resource>,
+    /// The API version of the request.
     pub version: String,
-    /// The namespace, empty for all and for what has none.
+    /// The namespace; empty for all namespaces and for resources without one.
     pub namespace: String,
-    /// The object's name, empty for a collection.
+    /// The object's name; empty for a collection.
     pub name: String,
     /// `status`, or empty.
     pub subresource: String,
 }
 
 impl Target {
-    /// Finds it.
+    /// Resolves the path of a request.
     ///
     /// # Errors
-    /// 404 in plain text where nobody serves the path.
-    pub fn find(store: &Store, path: &Path) -> Result<Self, Refusal> {
-        let kind = store.kinds.find(&path.group, &path.version, &path.resource);
-        let kind = kind.ok_or_else(Refusal::no_such_page)?;
-        let subresource_known = match path.subresource.as_str() {
+    /// 404 in plain text if the path is unknown.
+    pub fn from_path(resources: &Resources, path: &ResourcePath) -> Result<Self, StatusError> {
+        let resource = resources
+            .find(&path.group, &path.version, &path.resource)
+            .ok_or_else(StatusError::unknown_path)?;
+        let subresource_exists = match path.subresource.as_str() {
             "" => true,
-            "status" => kind.status && !path.name.is_empty(),
+            "status" => resource.has_status && !path.name.is_empty(),
             _ => false,
         };
-        // A namespaced object has no path without its namespace, and what has none has no path in one.
-        let scope_fits = if kind.namespaced {
+        // Of a namespaced resource only collections have a path without a namespace.
+        let scope_matches = if resource.namespaced {
             path.name.is_empty() || !path.namespace.is_empty()
         } else {
             path.namespace.is_empty()
         };
-        if !subresource_known || !scope_fits {
-            return Err(Refusal::no_such_page());
+        if !subresource_exists || !scope_matches {
+            return Err(StatusError::unknown_path());
         }
         Ok(Self {
-            kind,
+            resource,
             version: path.version.clone(),
             namespace: path.namespace.clone(),
             name: path.name.clone(),
@@ -56,12 +55,63 @@ impl Target {
         })
     }
 
-    /// Where its objects are stored.
-    pub fn storage(&self) -> String {
-        self.kind.storage()
+    /// The target for an object. A missing namespace means `default`.
+    ///
+    /// # Errors
+    /// 404 in plain text if the resource is unknown.
+    pub fn from_object(resources: &Resources, object: &Value) -> Result<Self, StatusError> {
+        let (resource, version) = resources
+            .of_object(object)
+            .ok_or_else(StatusError::unknown_path)?;
+        let namespace = match object::namespace(object) {
+            "" if resource.namespaced => "default",
+            namespace => namespace,
+        };
+        Ok(Self {
+            resource,
+            version,
+            namespace: namespace.to_owned(),
+            name: object::name(object).to_owned(),
+            subresource: String::new(),
+        })
     }
 
-    /// The key of its object `name`.
+    /// The target for a resource name such as `pods`, `pods/status` or
+    /// `network-attachment-definitions.k8s.cni.cncf.io`. Returns `None` if the resource is unknown.
+    pub fn from_name(
+        resources: &Resources,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Self> {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let resource = resources.by_name(resource)?;
+        Some(Self {
+            version: resource.versions[0].clone(),
+            resource,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            subresource: subresource.to_owned(),
+        })
+    }
+
+    /// Whether the collection is in a single scope: one namespace, or the cluster for resources
+    /// without namespaces.
+    pub fn has_single_scope(&self) -> bool {
+        !self.resource.namespaced || !self.namespace.is_empty()
+    }
+
+    /// The table of the store that holds the objects.
+    pub fn table(&self) -> String {
+        self.resource.table()
+    }
+
+    /// The key of the object.
+    pub fn key(&self) -> String {
+        self.key_of(&self.name)
+    }
+
+    /// The key of the object `name` of this resource and namespace.
     pub fn key_of(&self, name: &str) -> String {
         if self.namespace.is_empty() {
             name.to_owned()
@@ -70,59 +120,54 @@ impl Target {
         }
     }
 
-    /// The key of its object.
-    pub fn key(&self) -> String {
-        self.key_of(&self.name)
-    }
-
-    /// An object as the store has it, from one as this version shows it.
+    /// Converts an object from the version of the request to the stored version.
     ///
     /// # Errors
-    /// 400 where it is of another kind or version.
-    pub fn inward(&self, mut object: Value) -> Result<Value, Refusal> {
+    /// 400 if the object's kind or version is not that of the request.
+    pub fn to_stored(&self, mut object: Value) -> Result<Value, StatusError> {
         if !object.is_object() {
-            return Err(Refusal::bad_request(
-                "the object provided is unrecognized: it is no JSON object",
+            return Err(StatusError::bad_request(
+                "the object provided is unrecognized: not a JSON object",
             ));
         }
-        let expected = self.kind.api_version(&self.version);
+        let kind = &self.resource.kind;
+        let expected = self.resource.api_version(&self.version);
         let given = object["apiVersion"].as_str().unwrap_or(&expected);
         if given != expected {
-            let why = format!(
+            return Err(StatusError::bad_request(&format!(
                 "the API version in the data ({given}) does not match the expected API version ({expected})"
-            );
-            return Err(Refusal::bad_request(&why));
+            )));
         }
-        let given = object["kind"].as_str().unwrap_or(&self.kind.name);
-        if given != self.kind.name {
-            let why = format!(
-                "{given} in version {:?} cannot be handled as a {}: converting ({given}) to ({}): unknown conversion",
-                self.version, self.kind.name, self.kind.name
-            );
-            return Err(Refusal::bad_request(&why));
+        let given = object["kind"].as_str().unwrap_or(kind);
+        if given != kind {
+            return Err(StatusError::bad_request(&format!(
+                "{given} in version {:?} cannot be handled as a {kind}: converting ({given}) to ({kind}): unknown \
+                 conversion",
+                self.version
+            )));
         }
-        if self.kind.group == "events.k8s.io" {
-            return Ok(events::from_new(object));
+        if self.resource.group == "events.k8s.io" {
+            return Ok(events::to_core(object));
         }
-        object["kind"] = self.kind.name.clone().into();
-        object["apiVersion"] = self.kind.api_version(&self.kind.versions[0]).into();
+        object["kind"] = kind.clone().into();
+        object["apiVersion"] = self.resource.api_version(&self.resource.versions[0]).into();
         Ok(object)
     }
 
-    /// An object as this version shows it.
-    pub fn outward(&self, object: &Value) -> Value {
-        let mut object = if self.kind.group == "events.k8s.io" {
-            events::to_new(object)
+    /// Converts a stored object to the version of the request.
+    pub fn to_requested(&self, object: &Value) -> Value {
+        let mut object = if self.resource.group == "events.k8s.io" {
+            events::from_core(object)
         } else {
             object.clone()
         };
-        object["kind"] = self.kind.name.clone().into();
-        object["apiVersion"] = self.kind.api_version(&self.version).into();
+        object["kind"] = self.resource.kind.clone().into();
+        object["apiVersion"] = self.resource.api_version(&self.version).into();
         object
     }
 
-    /// The object is not there.
-    pub fn not_found(&self) -> Refusal {
-        Refusal::not_found(&self.kind, &self.name)
+    /// The error for an object that does not exist.
+    pub fn not_found(&self) -> StatusError {
+        StatusError::not_found(&self.resource, &self.name)
     }
 }

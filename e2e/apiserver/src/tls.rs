@@ -1,4 +1,4 @@
-//! The server's certificate and the authority that signs it, both made for this server.
+//! The certificate of a server, and the CA that signs it. Every server has its own.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -13,31 +13,29 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ServerConfig, pki_types::PrivatePkcs8KeyDer};
 
-/// The names of the API server as pods know it, and of the loopback.
-const NAMES: [&str; 4] = [
+/// The DNS names in the certificate: those that pods use, and that of the loopback.
+const DNS_NAMES: [&str; 4] = [
     "localhost",
     "kubernetes",
     "kubernetes.default",
     "kubernetes.default.svc",
 ];
 
-/// What the server shows, and the authority's certificate as PEM.
+/// The TLS configuration of the server, and the certificate of the CA as PEM.
 pub fn identity() -> (Arc<ServerConfig>, String) {
-    make().unwrap_or_else(|error| panic!("a certificate can be made: {error}"))
+    generate().unwrap_or_else(|error| panic!("cannot generate a certificate: {error}"))
 }
 
-fn make() -> Result<(Arc<ServerConfig>, String), Box<dyn std::error::Error>> {
-    let mut authority = CertificateParams::default();
-    authority
-        .distinguished_name
-        .push(DnType::CommonName, "kubernetes");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.key_usages = vec![
+fn generate() -> Result<(Arc<ServerConfig>, String), Box<dyn std::error::Error>> {
+    let mut ca = CertificateParams::default();
+    ca.distinguished_name.push(DnType::CommonName, "kubernetes");
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.key_usages = vec![
         KeyUsagePurpose::KeyCertSign,
         KeyUsagePurpose::DigitalSignature,
     ];
-    let authority_key = KeyPair::generate()?;
-    let authority_certificate = authority.self_signed(&authority_key)?;
+    let ca_key = KeyPair::generate()?;
+    let ca_certificate = ca.self_signed(&ca_key)?;
 
     let mut server = CertificateParams::default();
     server
@@ -49,20 +47,20 @@ fn make() -> Result<(Arc<ServerConfig>, String), Box<dyn std::error::Error>> {
     ] {
         server.subject_alt_names.push(SanType::IpAddress(address));
     }
-    for name in NAMES {
+    for name in DNS_NAMES {
         server
             .subject_alt_names
             .push(SanType::DnsName(Ia5String::try_from(name)?));
     }
     let key = KeyPair::generate()?;
-    let certificate = server.signed_by(&key, &Issuer::new(authority, authority_key))?;
+    let certificate = server.signed_by(&key, &Issuer::new(ca, ca_key))?;
 
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key)?;
-    Ok((Arc::new(config), pem(authority_certificate.der())))
+    Ok((Arc::new(config), pem(ca_certificate.der())))
 }
 
 fn pem(der: &[u8]) -> String {

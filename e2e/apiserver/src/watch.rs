@@ -1,4 +1,4 @@
-//! Watches: a cursor over the store's changes, written as one JSON document a line.
+//! Watches: a cursor over the history of the store, sent as one JSON document per line.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -11,118 +11,121 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::audit::Ticket;
-use super::faults::Befallen;
-use super::list::revision;
-use super::negotiate::View;
-use super::path::Query;
-use super::refusal::{Cause, Refusal};
-use super::selector::{Seen, Selector, in_namespace};
-use super::serve::{Connection, Link};
-use super::shared::{Running, Shared};
-use super::store::Store;
-use super::target::Target;
+use crate::audit::AuditGuard;
+use crate::faults::RequestAttributes;
+use crate::list_options::validate_watch;
+use crate::network::{Connection, NetworkState};
+use crate::object;
+use crate::query::Query;
+use crate::representation::Representation;
+use crate::selector::Selector;
+use crate::state::ServerState;
+use crate::status_error::StatusError;
+use crate::store::Store;
+use crate::target::Target;
+use crate::watch_registry::RegisteredWatch;
 
-/// How often a watch that wants bookmarks gets one.
-const BOOKMARKS: Duration = Duration::from_mins(1);
-/// One more comes so long before a watch ends.
+/// The interval between bookmarks.
+const BOOKMARK_INTERVAL: Duration = Duration::from_mins(1);
+/// When the last bookmark is sent, before the end of the watch.
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
-/// How long a watch lasts that does not say it.
+/// The duration of a watch without `timeoutSeconds`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
 
-/// What a watch is asked for.
-pub struct Request {
-    /// The resource.
+/// What a watch reports, and how.
+pub struct WatchRequest {
     pub target: Target,
-    /// Which objects.
     pub selector: Selector,
-    /// In which form.
-    pub view: View,
-    /// How faults see it.
-    pub befallen: Befallen,
-    /// After how many events a fault ends it.
+    pub representation: Representation,
+    /// What faults match on.
+    pub attributes: RequestAttributes,
+    /// The number of events after which a fault closes the connection.
     pub cut_after: Option<usize>,
 }
 
-/// A watch that runs.
-pub struct Watch {
-    shared: Arc<Shared>,
-    request: Request,
+/// The events of a running watch.
+pub struct WatchStream {
+    state: Arc<ServerState>,
+    request: WatchRequest,
+    /// The resource version up to which changes have been read.
     cursor: u64,
+    /// The events that are ready to be sent.
     lines: VecDeque<Bytes>,
-    revisions: watch::Receiver<u64>,
+    resource_versions: watch::Receiver<u64>,
     faults: watch::Receiver<u64>,
-    link: watch::Receiver<Link>,
-    nudges: watch::Receiver<u64>,
+    network: watch::Receiver<NetworkState>,
+    bookmark_requests: watch::Receiver<u64>,
     bookmarks: bool,
     next_bookmark: Instant,
     end: Instant,
     ended: bool,
     sent: usize,
-    running: Running,
-    _ticket: Arc<Ticket>,
+    registered: RegisteredWatch,
+    /// Keeps the audit entry open.
+    _audit: Arc<AuditGuard>,
 }
 
-impl Watch {
-    /// Starts one. A resource version that is too old is told by the watch itself, as its only event.
+impl WatchStream {
+    /// Starts a watch. A resource version that is too old is reported as an event.
+    ///
+    /// # Errors
+    /// 400 or 422 for invalid parameters.
     pub fn start(
-        shared: &Arc<Shared>,
-        request: Request,
+        state: &Arc<ServerState>,
+        request: WatchRequest,
         query: &Query,
         connection: Connection,
-        ticket: Arc<Ticket>,
-    ) -> Result<Self, Refusal> {
-        validate(query)?;
-        let given = query.text("resourceVersion");
-        let from = revision(given)?;
-        let initial = query.flag("sendInitialEvents");
-        let bookmarks = query.flag("allowWatchBookmarks") == Some(true);
+        audit: Arc<AuditGuard>,
+    ) -> Result<Self, StatusError> {
+        validate_watch(query)?;
+        let from = query.resource_version()?;
+        let initial_events = query.flag("sendInitialEvents");
         let timeout = query
             .number("timeoutSeconds")
-            .filter(|seconds| *seconds > 0);
+            .filter(|seconds| *seconds > 0)
+            .map_or(DEFAULT_TIMEOUT, Duration::from_secs);
         let now = Instant::now();
-        let end = now + timeout.map_or(DEFAULT_TIMEOUT, Duration::from_secs);
-        let store = shared.store();
+        let end = now + timeout;
+        let last_bookmark = end
+            .checked_sub(LAST_BOOKMARK)
+            .filter(|last| *last > now)
+            .unwrap_or(end);
+        let store = state.store();
         let mut watch = Self {
-            running: shared.running(&request.befallen.resource, connection),
-            shared: shared.clone(),
+            registered: state
+                .watches
+                .register(&request.attributes.resource, connection),
+            state: state.clone(),
             request,
-            cursor: store.revision(),
+            cursor: store.resource_version(),
             lines: VecDeque::new(),
-            revisions: store.subscribe(),
-            faults: shared.faults.subscribe(),
-            link: shared.link.subscribe(),
-            nudges: shared.nudges.subscribe(),
-            bookmarks,
-            next_bookmark: (now + BOOKMARKS).min(
-                end.checked_sub(LAST_BOOKMARK)
-                    .filter(|at| *at > now)
-                    .unwrap_or(end),
-            ),
+            resource_versions: store.subscribe(),
+            faults: state.faults.subscribe(),
+            network: state.network.subscribe(),
+            bookmark_requests: state.bookmark_requests.subscribe(),
+            bookmarks: query.flag("allowWatchBookmarks") == Some(true),
+            next_bookmark: (now + BOOKMARK_INTERVAL).min(last_bookmark),
             end,
             ended: false,
             sent: 0,
-            _ticket: ticket,
+            _audit: audit,
         };
-        if initial == Some(true) || (initial.is_none() && from == 0) {
-            watch.show_present(&store);
-            if initial == Some(true) && bookmarks {
-                watch.bookmark(true);
+        if initial_events == Some(true) || (initial_events.is_none() && from == 0) {
+            watch.push_initial_events(&store);
+            if initial_events == Some(true) && watch.bookmarks {
+                watch.push_bookmark(true);
             }
         } else if from > 0 {
             watch.cursor = from;
             if from < store.oldest() {
-                watch.expire(&format!(
-                    "too old resource version: {from} ({})",
-                    store.oldest()
-                ));
+                watch.expire(store.oldest());
             }
         }
         drop(store);
         Ok(watch)
     }
 
-    /// The answer's body.
+    /// The response body.
     pub fn into_body(self) -> Body {
         Body::from_stream(stream::unfold(self, |mut watch| async move {
             let line = watch.next().await?;
@@ -130,53 +133,54 @@ impl Watch {
         }))
     }
 
+    /// The next line. Returns `None` at the end of the watch.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if self.is_held() {
                 tokio::select! {
                     _ = self.faults.changed() => {}
-                    _ = self.link.changed() => {}
+                    _ = self.network.changed() => {}
                 }
-            } else {
-                if self.lines.is_empty() && !self.ended {
-                    self.read_changes();
+                continue;
+            }
+            if self.lines.is_empty() && !self.ended {
+                self.read_changes();
+            }
+            if let Some(line) = self.lines.pop_front() {
+                return Some(self.send(line).await);
+            }
+            if self.ended {
+                return None;
+            }
+            tokio::select! {
+                _ = self.resource_versions.changed() => {}
+                _ = self.faults.changed() => {}
+                _ = self.bookmark_requests.changed() => if self.bookmarks {
+                    self.push_bookmark(false);
+                },
+                () = sleep_until(self.next_bookmark), if self.bookmarks && self.next_bookmark < self.end => {
+                    self.push_bookmark(false);
+                    self.schedule_bookmark();
                 }
-                if let Some(line) = self.lines.pop_front() {
-                    return Some(self.send(line).await);
-                }
-                if self.ended {
-                    return None;
-                }
-                tokio::select! {
-                    _ = self.revisions.changed() => {}
-                    _ = self.faults.changed() => {}
-                    _ = self.nudges.changed() => if self.bookmarks { self.bookmark(false) },
-                    () = sleep_until(self.next_bookmark), if self.bookmarks && self.next_bookmark < self.end => {
-                        self.bookmark(false);
-                        let last = self.end.checked_sub(LAST_BOOKMARK).unwrap_or(self.end);
-                        let next = self.next_bookmark + BOOKMARKS;
-                        self.next_bookmark = if self.next_bookmark < last { next.min(last) } else { self.end };
-                    }
-                    () = sleep_until(self.end) => self.ended = true,
-                }
+                () = sleep_until(self.end) => self.ended = true,
             }
         }
     }
 
-    /// Whether it may say nothing now.
+    /// Whether a fault or the network holds events back.
     fn is_held(&self) -> bool {
-        self.shared.faults.stalls(&self.request.befallen)
-            || *self.link.borrow() != Link::Up
-            || self.running.connection().is_cut()
+        self.state.faults.stalls(&self.request.attributes)
+            || *self.network.borrow() != NetworkState::Up
+            || self.registered.connection().is_closed()
     }
 
-    /// Counts a line, and cuts the connection where a fault wants it.
+    /// Counts a line, and cuts it and the connection if a fault requires it.
     async fn send(&mut self, line: Bytes) -> Bytes {
         match self.request.cut_after {
             Some(limit) if self.sent > limit => {
-                // What was sent before has left by now: this is polled again only after it was written.
+                // This is polled again only after the previous line was written.
                 tokio::task::yield_now().await;
-                self.running.connection().cut();
+                self.registered.connection().close();
                 std::future::pending().await
             }
             Some(limit) if self.sent == limit => {
@@ -191,128 +195,101 @@ impl Watch {
         }
     }
 
-    fn namespace(&self) -> Option<String> {
-        let namespace = &self.request.target.namespace;
-        (!namespace.is_empty()).then(|| namespace.clone())
-    }
-
-    fn show_present(&mut self, store: &Store) {
-        let namespace = self.namespace();
-        for object in store.table(&self.request.target.storage()).values() {
-            if in_namespace(object, namespace.as_deref()) && self.request.selector.matches(object) {
-                let object = self.request.view.show(&self.request.target, object);
+    fn push_initial_events(&mut self, store: &Store) {
+        for object in store.table(&self.request.target.table()).values() {
+            if self.request.selector.matches(object) {
+                let object = self
+                    .request
+                    .representation
+                    .object(&self.request.target, object);
                 self.push("ADDED", &object);
             }
         }
     }
 
+    /// Reads the changes since the cursor from the history.
     fn read_changes(&mut self) {
-        let shared = self.shared.clone();
-        let store = shared.store();
-        // Under the lock: what was written after a test let something fail is not told.
+        let state = self.state.clone();
+        let store = state.store();
+        // Checked under the lock, so that nothing is sent that was written after a test injected a
+        // fault.
         if self.is_held() {
             return;
         }
-        self.revisions.mark_unchanged();
-        let target = &self.request.target;
-        if self.cursor < store.forgotten() {
-            let why = format!(
-                "too old resource version: {} ({})",
-                self.cursor,
-                store.oldest()
-            );
-            drop(store);
-            self.expire(&why);
+        self.resource_versions.mark_unchanged();
+        if self.cursor < store.last_dropped() {
+            self.expire(store.oldest());
             return;
         }
-        let namespace = self.namespace();
+        let WatchRequest {
+            target,
+            selector,
+            representation,
+            ..
+        } = &self.request;
         let mut events = Vec::new();
-        for change in store.changes_since(&target.storage(), self.cursor) {
-            let within = |object: &Value| in_namespace(object, namespace.as_deref());
-            let seen = self.request.selector.see(
-                change.before.as_deref(),
-                change.after.as_deref(),
-                within,
-            );
-            let Some((seen, object)) = seen else { continue };
-            let kind = match seen {
-                Seen::Added => "ADDED",
-                Seen::Modified => "MODIFIED",
-                Seen::Deleted => "DELETED",
-            };
-            let mut object = self.request.view.show(target, object);
-            super::object::set_meta(&mut object, "resourceVersion", change.revision.to_string());
-            events.push((kind, object));
+        for change in store.changes_since(&target.table(), self.cursor) {
+            let event = selector.watch_event(change.before.as_deref(), change.after.as_deref());
+            if let Some((event_type, object)) = event {
+                let mut object = representation.object(target, object);
+                object::set_resource_version(&mut object, change.resource_version);
+                events.push((event_type, object));
+            }
         }
-        self.cursor = self.cursor.max(store.revision());
-        // A definition that is gone takes its watches with it.
-        if target.kind.custom && store.kinds.named(&target.kind.qualified()).is_none() {
+        self.cursor = self.cursor.max(store.resource_version());
+        // Watches of a custom resource end when its definition is deleted.
+        let resource = &target.resource;
+        if resource.custom
+            && store
+                .resources
+                .by_name(&resource.qualified_name())
+                .is_none()
+        {
             self.ended = true;
         }
         drop(store);
-        for (kind, object) in events {
-            self.push(kind, &object);
+        for (event_type, object) in events {
+            self.push(event_type.as_str(), &object);
         }
     }
 
-    fn bookmark(&mut self, initial_end: bool) {
-        // It comes after everything up to its revision; the one after the initial state has that already.
-        if !initial_end {
+    fn push_bookmark(&mut self, initial_events_end: bool) {
+        // A bookmark follows all events up to its resource version. After the initial events there
+        // are no others yet.
+        if !initial_events_end {
             self.read_changes();
         }
-        let object = self
-            .request
-            .view
-            .bookmark(&self.request.target, self.cursor, initial_end);
+        let object = self.request.representation.bookmark(
+            &self.request.target,
+            self.cursor,
+            initial_events_end,
+        );
         self.push("BOOKMARK", &object);
     }
 
-    fn expire(&mut self, why: &str) {
-        if let Some(status) = Refusal::expired(why).as_status() {
+    fn schedule_bookmark(&mut self) {
+        let last = self.end.checked_sub(LAST_BOOKMARK).unwrap_or(self.end);
+        self.next_bookmark = if self.next_bookmark < last {
+            (self.next_bookmark + BOOKMARK_INTERVAL).min(last)
+        } else {
+            self.end
+        };
+    }
+
+    /// Ends the watch because the history no longer has the changes after the cursor.
+    fn expire(&mut self, oldest: u64) {
+        let error = StatusError::expired(&format!(
+            "too old resource version: {} ({oldest})",
+            self.cursor
+        ));
+        if let Some(status) = error.as_status() {
             self.push("ERROR", status);
         }
         self.ended = true;
     }
 
-    fn push(&mut self, kind: &str, object: &Value) {
-        self.lines.push_back(Bytes::from(format!(
-            "{}\n",
-            json!({"type": kind, "object": object})
-        )));
-    }
-}
-
-/// Refuses parameters that do not go together.
-fn validate(query: &Query) -> Result<(), Refusal> {
-    let wanted = query.text("resourceVersionMatch");
-    let initial = query.flag("sendInitialEvents").is_some();
-    let field = "resourceVersionMatch";
-    let mut causes = Vec::new();
-    if initial && wanted != "NotOlderThan" {
-        causes.push(Cause::forbidden(
-            field,
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ));
-    }
-    if !wanted.is_empty() {
-        if !initial {
-            let why =
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-            causes.push(Cause::forbidden(field, why));
-        }
-        if wanted != "NotOlderThan" {
-            causes.push(Cause::not_supported(field, wanted, "\"NotOlderThan\""));
-        }
-        if !query.text("continue").is_empty() {
-            causes.push(Cause::forbidden(
-                field,
-                "resourceVersionMatch is forbidden when continue is provided",
-            ));
-        }
-    }
-    if causes.is_empty() {
-        Ok(())
-    } else {
-        Err(Refusal::invalid("meta.k8s.io", "ListOptions", "", &causes))
+    fn push(&mut self, event_type: &str, object: &Value) {
+        let event = json!({"type": event_type, "object": object});
+        self.lines.push_back(Bytes::from(format!("{event}\n")));
     }
 }

@@ -1,318 +1,232 @@
-//! Create, update, patch and delete.
+//! Create, update and patch.
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::refusal::{Cause, Refusal};
-use super::store::Store;
-use super::target::Target;
-use super::{object, patch, strategy};
+use crate::delete;
+use crate::field_error::FieldError;
+use crate::status_error::StatusError;
+use crate::store::Store;
+use crate::target::Target;
+use crate::{object, patch, strategy};
 
 /// Creates an object.
-pub fn create(store: &mut Store, target: &Target, body: Value) -> Result<Arc<Value>, Refusal> {
-    let mut object = target.inward(body)?;
-    let kind = &target.kind;
-    adopt_namespace(target, &mut object)?;
-    if kind.namespaced && store.get("namespaces", &target.namespace).is_none() {
-        let namespaces = store.kinds.named("namespaces").expect("it is built in");
-        return Err(Refusal::not_found(&namespaces, &target.namespace));
+pub fn create(store: &mut Store, target: &Target, body: Value) -> Result<Arc<Value>, StatusError> {
+    let mut object = target.to_stored(body)?;
+    let resource = &target.resource;
+    set_namespace(target, &mut object)?;
+    if resource.namespaced && store.get("namespaces", &target.namespace).is_none() {
+        let namespaces = store
+            .resources
+            .by_name("namespaces")
+            .expect("namespaces must be a built-in resource");
+        return Err(StatusError::not_found(&namespaces, &target.namespace));
     }
-    if object::revision(&object) != 0 {
-        return Err(Refusal::internal(
+    if object::resource_version(&object) != 0 {
+        return Err(StatusError::internal(
             "resourceVersion should not be set on objects to be created",
         ));
     }
-    if object::name(&object).is_empty() {
-        let prefix = object::meta(&object, "generateName").to_owned();
-        if prefix.is_empty() {
-            let cause = Cause::required("metadata.name", "name or generateName is required");
-            return Err(Refusal::invalid(&kind.group, &kind.name, "", &[cause]));
-        }
-        object::set_meta(
-            &mut object,
-            "name",
-            format!("{prefix}{}", object::random_suffix()),
-        );
-    }
-    let metadata = object::metadata(&mut object);
-    for key in [
+    generate_name(target, &mut object)?;
+    let metadata = object::metadata_mut(&mut object);
+    for field in [
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
         "selfLink",
         "managedFields",
         "resourceVersion",
     ] {
-        metadata.remove(key);
+        metadata.remove(field);
     }
     metadata.insert("uid".into(), object::new_uid().into());
-    metadata.insert("creationTimestamp".into(), object::now().into());
-    strategy::prepare_create(kind, &mut object);
-    strategy::validate(kind, None, &object)?;
-    drop_nulls(&mut object);
-    let name = object::name(&object).to_owned();
-    let key = target.key_of(&name);
-    if store.get(&target.storage(), &key).is_some() {
-        return Err(Refusal::already_exists(kind, &name));
+    metadata.insert("creationTimestamp".into(), object::timestamp().into());
+    strategy::prepare_create(resource, &mut object);
+    strategy::validate(resource, None, &object)?;
+    drop_empty_metadata(&mut object);
+    let name = object::name(&object);
+    let key = target.key_of(name);
+    if store.get(&target.table(), &key).is_some() {
+        return Err(StatusError::already_exists(resource, name));
     }
-    if kind.plural == "customresourcedefinitions" {
-        store.kinds.define(&object);
+    if resource.plural == "customresourcedefinitions" {
+        store.resources.add_custom(&object);
     }
-    Ok(store.put(&target.storage(), &key, object))
+    Ok(store.put(&target.table(), &key, object))
+}
+
+/// Sets the name of an object that has only `generateName`.
+fn generate_name(target: &Target, object: &mut Value) -> Result<(), StatusError> {
+    if !object::name(object).is_empty() {
+        return Ok(());
+    }
+    let prefix = object::metadata_text(object, "generateName");
+    if prefix.is_empty() {
+        let error = FieldError::required("metadata.name", "name or generateName is required");
+        return Err(invalid(target, "", &[error]));
+    }
+    let name = format!("{prefix}{}", object::random_suffix());
+    object::set_metadata(object, "name", name);
+    Ok(())
 }
 
 /// Replaces an object.
-pub fn update(store: &mut Store, target: &Target, body: Value) -> Result<Arc<Value>, Refusal> {
-    let mut new = target.inward(body)?;
-    adopt_namespace(target, &mut new)?;
-    let old = store
-        .get(&target.storage(), &target.key())
-        .cloned()
-        .ok_or_else(|| target.not_found())?;
-    let (given, is) = (object::meta(&new, "uid"), object::meta(&old, "uid"));
-    if !given.is_empty() && given != is {
-        let why =
-            format!("Precondition failed: UID in precondition: {given}, UID in object meta: {is}");
-        return Err(Refusal::conflict(&target.kind, &target.name, &why));
+pub fn update(store: &mut Store, target: &Target, body: Value) -> Result<Arc<Value>, StatusError> {
+    let mut new = target.to_stored(body)?;
+    set_namespace(target, &mut new)?;
+    let old = stored(store, target)?;
+    let uid = object::metadata_text(&new, "uid");
+    let old_uid = object::metadata_text(&old, "uid");
+    if !uid.is_empty() && uid != old_uid {
+        let reason = format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {old_uid}"
+        );
+        return Err(StatusError::conflict(
+            &target.resource,
+            &target.name,
+            &reason,
+        ));
     }
-    if target.kind.custom && object::meta(&new, "resourceVersion").is_empty() {
-        let cause = Cause::invalid(
+    if target.resource.custom && object::metadata_text(&new, "resourceVersion").is_empty() {
+        let error = FieldError::invalid(
             "metadata.resourceVersion",
             &json!(0),
             "must be specified for an update",
         );
-        return Err(Refusal::invalid(
-            &target.kind.group,
-            &target.kind.name,
-            &target.name,
-            &[cause],
-        ));
+        return Err(invalid(target, &target.name, &[error]));
     }
     replace(store, target, &old, new)
 }
 
-/// Patches an object with `body`, which is a patch of this type.
+/// Applies a patch of this media type to an object.
 pub fn patch(
     store: &mut Store,
     target: &Target,
     media_type: &str,
     body: &[u8],
-) -> Result<Arc<Value>, Refusal> {
-    // The type counts even where there is no object: a patch of a wrong type is answered 415.
-    patch::apply(media_type, target.kind.custom, b"{}", &mut json!({})).or_else(|refusal| {
-        match refusal.code {
-            415 => Err(refusal),
-            _ => Ok(()),
-        }
-    })?;
-    let old = store
-        .get(&target.storage(), &target.key())
-        .cloned()
-        .ok_or_else(|| target.not_found())?;
-    let mut new = target.outward(&old);
-    patch::apply(media_type, target.kind.custom, body, &mut new)?;
-    let mut new = target.inward(new)?;
-    adopt_namespace(target, &mut new)?;
+) -> Result<Arc<Value>, StatusError> {
+    // An unsupported media type is reported even if the object does not exist.
+    let custom = target.resource.custom;
+    if let Err(error) = patch::apply(media_type, custom, b"{}", &mut json!({}))
+        && error.code == 415
+    {
+        return Err(error);
+    }
+    let old = stored(store, target)?;
+    let mut new = target.to_requested(&old);
+    patch::apply(media_type, custom, body, &mut new)?;
+    let mut new = target.to_stored(new)?;
+    set_namespace(target, &mut new)?;
     replace(store, target, &old, new)
 }
 
+/// Stores `new` in place of `old` after all checks.
 fn replace(
     store: &mut Store,
     target: &Target,
     old: &Arc<Value>,
     mut new: Value,
-) -> Result<Arc<Value>, Refusal> {
-    let kind = &target.kind;
+) -> Result<Arc<Value>, StatusError> {
+    let resource = &target.resource;
     let name = object::name(&new);
     if name != target.name {
-        let why = format!(
+        return Err(StatusError::bad_request(&format!(
             "the name of the object ({name}) does not match the name on the URL ({})",
             target.name
-        );
-        return Err(Refusal::bad_request(&why));
+        )));
     }
-    let given = object::meta(&new, "resourceVersion");
-    if !given.is_empty() && given != object::meta(old, "resourceVersion") {
-        return Err(Refusal::modified(kind, &target.name));
+    let resource_version = object::metadata_text(&new, "resourceVersion");
+    if !resource_version.is_empty()
+        && resource_version != object::metadata_text(old, "resourceVersion")
+    {
+        return Err(StatusError::modified(resource, &target.name));
     }
-    let mut causes = Vec::new();
-    for key in [
+    keep_immutable_metadata(target, old, &mut new)?;
+    drop_empty_metadata(&mut new);
+    for field in ["resourceVersion", "managedFields", "selfLink"] {
+        object::copy_field(&mut new["metadata"], &old["metadata"], field);
+    }
+    strategy::prepare_update(resource, &target.subresource, old, &mut new);
+    strategy::validate(resource, Some(old), &new)?;
+    if new == **old {
+        return Ok(old.clone());
+    }
+    if delete::is_complete(&new) {
+        store.put(&target.table(), &target.key(), new);
+        return delete::remove(store, target);
+    }
+    if resource.plural == "customresourcedefinitions" {
+        store.resources.add_custom(&new);
+    }
+    Ok(store.put(&target.table(), &target.key(), new))
+}
+
+/// Copies immutable metadata that `new` does not have from `old`, and refuses changes of it.
+fn keep_immutable_metadata(
+    target: &Target,
+    old: &Value,
+    new: &mut Value,
+) -> Result<(), StatusError> {
+    let mut errors = Vec::new();
+    for field in [
         "uid",
         "creationTimestamp",
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
     ] {
-        let given = new["metadata"][key].clone();
-        if given.is_null() || given == "" {
-            object::keep(&mut new["metadata"], &old["metadata"], key);
-        } else if given != old["metadata"][key] {
-            causes.push(Cause::invalid(
-                &format!("metadata.{key}"),
-                &given,
+        let value = &new["metadata"][field];
+        if value.is_null() || value == "" {
+            object::copy_field(&mut new["metadata"], &old["metadata"], field);
+        } else if *value != old["metadata"][field] {
+            errors.push(FieldError::invalid(
+                &format!("metadata.{field}"),
+                value,
                 "field is immutable",
             ));
         }
     }
-    if !causes.is_empty() {
-        return Err(Refusal::invalid(
-            &kind.group,
-            &kind.name,
-            &target.name,
-            &causes,
-        ));
-    }
-    drop_nulls(&mut new);
-    for key in ["resourceVersion", "managedFields", "selfLink"] {
-        object::keep(&mut new["metadata"], &old["metadata"], key);
-    }
-    strategy::prepare_update(kind, &target.subresource, old, &mut new);
-    strategy::validate(kind, Some(old), &new)?;
-    if new == **old {
-        return Ok(old.clone());
-    }
-    if is_finished(&new) {
-        let (storage, key) = (target.storage(), target.key());
-        store.put(&storage, &key, new);
-        return end(store, target, &key);
-    }
-    if kind.plural == "customresourcedefinitions" {
-        store.kinds.define(&new);
-    }
-    Ok(store.put(&target.storage(), &target.key(), new))
+    let resource = &target.resource;
+    StatusError::reject_invalid(&resource.group, &resource.kind, &target.name, &errors)
 }
 
-/// Deletes an object. The answer is the object while it still ends, else what it last was, and whether it is gone.
-pub fn delete(
-    store: &mut Store,
-    target: &Target,
-    options: &Value,
-) -> Result<(Arc<Value>, bool), Refusal> {
-    let key = target.key();
-    let old = store
-        .get(&target.storage(), &key)
-        .cloned()
-        .ok_or_else(|| target.not_found())?;
-    for (precondition, field, what) in [
-        ("uid", "uid", "UID"),
-        ("resourceVersion", "resourceVersion", "ResourceVersion"),
-    ] {
-        let wanted = options["preconditions"][precondition]
-            .as_str()
-            .unwrap_or_default();
-        let is = object::meta(&old, field);
-        if !wanted.is_empty() && wanted != is {
-            let why = format!(
-                "the {what} in the precondition ({wanted}) does not match the {what} in record ({is}). The object \
-                 might have been deleted and then recreated"
-            );
-            return Err(Refusal::conflict(&target.kind, &target.name, &why));
-        }
-    }
-    let grace = grace(target, &old, options);
-    let held = old["metadata"]["finalizers"]
-        .as_array()
-        .is_some_and(|finalizers| !finalizers.is_empty());
-    if grace == 0 && !held {
-        return end(store, target, &key).map(|last| (last, true));
-    }
-    let pending = old["metadata"]["deletionGracePeriodSeconds"]
-        .as_u64()
-        .filter(|_| is_ending(&old));
-    if pending.is_some_and(|pending| pending <= grace) {
-        return Ok((old, false));
-    }
-    let mut new = (*old).clone();
-    if !is_ending(&old) {
-        object::set_meta(&mut new, "deletionTimestamp", object::now());
-    }
-    object::set_meta(&mut new, "deletionGracePeriodSeconds", grace);
-    Ok((store.put(&target.storage(), &key, new), false))
-}
-
-/// How long an object may take to end: pods that kubelet runs are only marked.
-fn grace(target: &Target, object: &Value, options: &Value) -> u64 {
-    let ran = matches!(
-        object["status"]["phase"].as_str(),
-        Some("Succeeded" | "Failed")
-    );
-    let bound = object["spec"]["nodeName"]
-        .as_str()
-        .is_some_and(|node| !node.is_empty());
-    if target.kind.qualified() != "pods" || ran || !bound {
-        return 0;
-    }
-    let own = &object["spec"]["terminationGracePeriodSeconds"];
-    options["gracePeriodSeconds"]
-        .as_u64()
-        .or(own.as_u64())
-        .unwrap_or(30)
-}
-
-fn is_ending(object: &Value) -> bool {
-    object["metadata"]["deletionTimestamp"].is_string()
-}
-
-/// Whether nothing holds an object that is being deleted.
-fn is_finished(object: &Value) -> bool {
-    let held = object["metadata"]["finalizers"]
-        .as_array()
-        .is_some_and(|finalizers| !finalizers.is_empty());
-    let waits = object["metadata"]["deletionGracePeriodSeconds"]
-        .as_u64()
-        .is_some_and(|grace| grace > 0);
-    is_ending(object) && !held && !waits
-}
-
-/// Removes an object, and what cannot be without it.
-fn end(store: &mut Store, target: &Target, key: &str) -> Result<Arc<Value>, Refusal> {
-    let storage = target.storage();
-    match storage.as_str() {
-        "namespaces" => remove_all(store, &format!("{key}/"), None),
-        "customresourcedefinitions.apiextensions.k8s.io" => {
-            if let Some(kind) = store.kinds.named(key) {
-                remove_all(store, "", Some(&kind.storage()));
-                store.kinds.withdraw(&kind.group, &kind.plural);
-            }
-        }
-        _ => {}
-    }
+fn stored(store: &Store, target: &Target) -> Result<Arc<Value>, StatusError> {
     store
-        .remove(&storage, key)
+        .get(&target.table(), &target.key())
+        .cloned()
         .ok_or_else(|| target.not_found())
 }
 
-fn remove_all(store: &mut Store, prefix: &str, only: Option<&str>) {
-    for (storage, key) in store.keys_below(prefix) {
-        if only.is_none_or(|only| only == storage) {
-            store.remove(&storage, &key);
-        }
-    }
+fn invalid(target: &Target, name: &str, errors: &[FieldError]) -> StatusError {
+    StatusError::invalid(&target.resource.group, &target.resource.kind, name, errors)
 }
 
-/// Puts the namespace of the path into the object, or refuses another one.
-fn adopt_namespace(target: &Target, object: &mut Value) -> Result<(), Refusal> {
-    let given = object::namespace(object);
-    if given.is_empty() && target.kind.namespaced {
-        object::set_meta(object, "namespace", target.namespace.clone());
-    } else if given != target.namespace {
-        let why =
-            "the namespace of the provided object does not match the namespace sent on the request";
-        return Err(Refusal::bad_request(why));
+/// Sets the namespace of the object to that of the path.
+///
+/// # Errors
+/// 400 if the object has another one.
+fn set_namespace(target: &Target, object: &mut Value) -> Result<(), StatusError> {
+    let namespace = object::namespace(object);
+    if namespace.is_empty() && target.resource.namespaced {
+        object::set_metadata(object, "namespace", target.namespace.clone());
+    } else if namespace != target.namespace {
+        return Err(StatusError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     Ok(())
 }
 
-/// Optional metadata that is given as null, or maps that are empty, are not there.
-fn drop_nulls(object: &mut Value) {
-    let metadata = object::metadata(object);
-    for key in ["annotations", "labels"] {
-        if let Some(Value::Object(map)) = metadata.get_mut(key) {
+/// Drops metadata that is null or empty, and null annotations and labels.
+fn drop_empty_metadata(object: &mut Value) {
+    let metadata = object::metadata_mut(object);
+    for field in ["annotations", "labels"] {
+        if let Some(Value::Object(map)) = metadata.get_mut(field) {
             map.retain(|_, value| !value.is_null());
         }
     }
     metadata.retain(|_, value| {
         !value.is_null()
-            && !value.as_object().is_some_and(serde_json::Map::is_empty)
+            && !value.as_object().is_some_and(Map::is_empty)
             && !value.as_array().is_some_and(Vec::is_empty)
     });
 }

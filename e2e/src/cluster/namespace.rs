@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use plexus_apiserver::{Answered, Client, Line};
+use plexus_apiserver::{Client, ClientResponse, StreamItem};
 use serde_json::{Value, json};
 
 use super::{Cluster, DEFINITIONS, PATIENCE};
@@ -105,7 +105,7 @@ impl<'c> Namespace<'c> {
         let patch = json!({"metadata": {"annotations": annotations}});
         expect(
             self.client()
-                .merge(&format!("{}/{name}", self.path("pods")), &patch),
+                .merge_patch(&format!("{}/{name}", self.path("pods")), &patch),
         );
     }
 
@@ -165,16 +165,16 @@ impl<'c> Namespace<'c> {
         let mut last = Value::Null;
         let mut lines = self
             .client()
-            .lines(path, &[])
+            .stream(path, &[])
             .expect("the API server answers");
         loop {
             match lines.next(end.saturating_duration_since(Instant::now())) {
-                Line::Document(mut event)
+                StreamItem::Document(mut event)
                     if event["type"] != "DELETED" && wanted(&event["object"]) =>
                 {
                     return event["object"].take();
                 }
-                Line::Document(event) => last = event,
+                StreamItem::Document(event) => last = event,
                 other => panic!("what was waited for did not come, but {other:?}; last was {last}"),
             }
         }
@@ -213,7 +213,7 @@ impl Drop for Namespace<'_> {
     }
 }
 
-fn expect(answer: anyhow::Result<Answered>) -> Value {
+fn expect(answer: anyhow::Result<ClientResponse>) -> Value {
     answer
         .and_then(|answer| answer.success())
         .unwrap_or_else(|error| panic!("{error:#}"))

@@ -30,7 +30,7 @@ fn pod(
     });
     let made = cluster.client().post(&path, &body).expect("an answer");
     assert_eq!(made.code, 201, "{}", made.text);
-    let patched = cluster.client().merge(
+    let patched = cluster.client().merge_patch(
         &format!("{path}/{name}/status"),
         &json!({"status": {"phase": phase}}),
     );
@@ -59,9 +59,9 @@ fn a_pod_that_started_without_us_is_told_once_and_others_are_not() {
     // When the daemon has asked for all of them, and for those that may still start twice.
     server.wait(PATIENCE, |entries| {
         let asked = |name: &str| {
-            let get = entries
-                .iter()
-                .filter(|one| one.user == USER && one.is("get", "pods") && one.finished.is_some());
+            let get = entries.iter().filter(|one| {
+                one.user == USER && one.matches("get", "pods") && one.finished.is_some()
+            });
             get.filter(|one| one.uri.ends_with(&format!("/{name}")))
                 .count()
         };

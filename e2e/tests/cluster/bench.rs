@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use plexus_apiserver::{ApiServer, Entry};
+use plexus_apiserver::{ApiServer, AuditEntry};
 use plexus_e2e::cluster::Namespace;
 use plexus_e2e::plexus::{attaches, runtime, with_keys, write};
 use plexus_e2e::{Answer, Call, Changes, Cluster, Daemon, Node, Pod, Runtime, Target};
@@ -150,7 +150,7 @@ impl<'n> Bench<'n> {
     }
 
     /// What plexusd has asked the server in memory so far; of a real one nothing is known.
-    pub fn requests(&self) -> Vec<Entry> {
+    pub fn requests(&self) -> Vec<AuditEntry> {
         let entries = self
             .cluster
             .server()
@@ -166,7 +166,7 @@ impl<'n> Bench<'n> {
     pub fn count(&self, verb: &str, resource: &str) -> usize {
         self.requests()
             .iter()
-            .filter(|entry| entry.is(verb, resource))
+            .filter(|entry| entry.matches(verb, resource))
             .count()
     }
 
@@ -201,7 +201,7 @@ impl<'n> Bench<'n> {
             server.wait(PATIENCE, |entries| {
                 let watches = entries
                     .iter()
-                    .filter(|one| one.user == USER && one.is("watch", resource));
+                    .filter(|one| one.user == USER && one.matches("watch", resource));
                 watches
                     .into_iter()
                     .any(|one| one.code == Some(200) && one.finished.is_none())
@@ -213,7 +213,7 @@ impl<'n> Bench<'n> {
     pub fn stop_server(&self) {
         let server = self.cluster.server().expect("it is in memory");
         server.stop();
-        let watches = |entry: &&Entry| entry.verb == "watch" && entry.user == USER;
+        let watches = |entry: &&AuditEntry| entry.verb == "watch" && entry.user == USER;
         server.wait(PATIENCE, |entries| {
             entries
                 .iter()
@@ -237,7 +237,7 @@ impl<'n> Bench<'n> {
     pub fn rotate_token(&self) {
         let server = self.cluster.server().expect("it is in memory");
         let old = server.token(USER);
-        server.revoke(&old);
+        server.revoke_token(&old);
         replace(&self.kubeconfig, &old, &server.token(USER));
     }
 }

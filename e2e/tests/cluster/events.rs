@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use plexus_api::rows;
-use plexus_apiserver::{ApiServer, Effect, Entry, Fault};
+use plexus_apiserver::{ApiServer, AuditEntry, Effect, Fault};
 use plexus_e2e::{Cluster, Pod, Script, Step, Target, node};
 use serde_json::{Value, json};
 
@@ -13,8 +13,9 @@ use crate::server;
 /// Waits until plexusd has written so many times, an event or a change of one, and gives the events that there are then.
 fn wait_events(bench: &Bench<'_>, server: &ApiServer, writes: usize) -> Vec<Value> {
     server.wait(PATIENCE, |entries| {
-        let done =
-            |entry: &&Entry| entry.is("*", "events") && matches!(entry.code, Some(200..=299));
+        let done = |entry: &&AuditEntry| {
+            entry.matches("*", "events") && matches!(entry.code, Some(200..=299))
+        };
         let ours = entries
             .iter()
             .filter(|entry| entry.user == USER && entry.finished.is_some());
@@ -258,7 +259,7 @@ fn events_delay_nothing_and_outlast_a_short_outage() {
     );
     let status = bench.namespace.get_pod("p0").expect("the pod");
     assert!(status["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"].is_string());
-    server.clear(slow);
+    server.clear_fault(slow);
     bench.stop_server();
     bench.add(&bench.containerd, &pods[1]).0.result();
     server.resume();
@@ -266,7 +267,7 @@ fn events_delay_nothing_and_outlast_a_short_outage() {
         let told = |name: &str| {
             entries
                 .iter()
-                .any(|one| one.is("create", "events") && one.body.contains(name))
+                .any(|one| one.matches("create", "events") && one.body.contains(name))
         };
         told("\"p0\"") && told("\"p1\"")
     });
@@ -278,7 +279,7 @@ fn an_event_whose_answer_was_lost_stands_there_once() {
     let server = server!(cluster);
     let bench = Bench::start(&node, &cluster);
     server.fault(
-        Fault::new("create", "events", Effect::LoseAnswer)
+        Fault::new("create", "events", Effect::LoseResponse)
             .of_user(USER)
             .times(1),
     );
@@ -292,7 +293,7 @@ fn an_event_whose_answer_was_lost_stands_there_once() {
     bench.add(&bench.containerd, &pods[1]).0.result();
     server.wait(PATIENCE, |entries| {
         entries.iter().any(|one| {
-            one.is("create", "events") && one.code == Some(201) && one.body.contains("\"p1\"")
+            one.matches("create", "events") && one.code == Some(201) && one.body.contains("\"p1\"")
         })
     });
     assert_eq!(wait_events(&bench, server, 1).len(), 2);

@@ -4,7 +4,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use plexus_apiserver::Entry;
+use plexus_apiserver::AuditEntry;
 use plexus_e2e::{Cluster, Pod, node};
 use serde_json::json;
 
@@ -90,7 +90,7 @@ fn a_large_cluster_costs_little() {
     let after = bench.requests().split_off(entries.len());
     let after: Vec<_> = after
         .iter()
-        .map(Entry::summary)
+        .map(AuditEntry::summary)
         .filter(|summary| !summary.ends_with(" events"))
         .collect();
     assert_eq!(after, ["patch pods/status"], "an ADD reads nothing");

@@ -32,11 +32,7 @@ fn a_pod_lives_in_a_namespace_of_its_own() {
     });
     let path = format!("/api/v1/namespaces/{}/events", namespace.name());
     assert_eq!(
-        cluster
-            .client()
-            .post(&path, &event)
-            .expect("an answer")
-            .code,
+        cluster.client().post(&path, &event).expect("response").code,
         201
     );
     assert_eq!(
@@ -59,13 +55,13 @@ fn a_namespace_leaves_nothing_behind() {
     let pods = cluster
         .client()
         .get(&format!("/api/v1/namespaces/{name}/pods"))
-        .expect("an answer")
+        .expect("response")
         .json();
     assert_eq!(pods["items"], json!([]));
     let left = cluster
         .client()
         .get(&format!("/api/v1/namespaces/{name}"))
-        .expect("an answer");
+        .expect("response");
     assert!(
         left.code == 404 || left.json()["metadata"]["deletionTimestamp"].is_string(),
         "{}",
@@ -84,5 +80,5 @@ fn a_node_reaches_the_cluster() {
             .expect("the credentials are good")
             .get("/api/v1/nodes")
     });
-    assert_eq!(answer.expect("an answer").code, 200);
+    assert_eq!(answer.expect("response").code, 200);
 }

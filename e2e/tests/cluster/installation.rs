@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use plexus_api::rows;
-use plexus_apiserver::{ApiServer, Line, Rule};
+use plexus_apiserver::{ApiServer, PolicyRule, StreamItem};
 use plexus_e2e::{Changes, Cluster, Node, Pod, node};
 use serde_json::{Value, json};
 
@@ -53,17 +53,17 @@ impl<'n> Stage<'n> {
         let mut lines = self
             .cluster
             .client()
-            .lines(&path, &[])
+            .stream(&path, &[])
             .expect("the API server answers");
         let end = Instant::now() + PATIENCE;
         loop {
             match lines.next(end.saturating_duration_since(Instant::now())) {
-                Line::Document(event)
+                StreamItem::Document(event)
                     if event["object"]["reason"] == reason && event["object"]["count"] == count =>
                 {
                     return event["object"].clone();
                 }
-                Line::Document(_) => {}
+                StreamItem::Document(_) => {}
                 other => panic!(
                     "no {reason} for the {count}. time, but {other:?}\n{}",
                     self.bench.daemon.log()
@@ -106,7 +106,7 @@ impl<'n> Stage<'n> {
 }
 
 /// What a daemon may do in a cluster.
-fn rules() -> Vec<Rule> {
+fn rules() -> Vec<PolicyRule> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(ACCESS).expect("YAML");
     let role = documents
         .into_iter()

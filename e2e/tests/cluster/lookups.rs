@@ -25,7 +25,7 @@ fn what_comes_during_add_is_waited_for() {
         .older
         .start("ADD", &Target::new(&sandbox, "eth0", &pod));
     bench.define("late");
-    server.clear(stalled);
+    server.clear_fault(stalled);
     running.wait().result();
     let calls: Vec<_> = node.calls().iter().map(plexus_e2e::Call::summary).collect();
     assert_eq!(calls, ["ADD main eth0", "ADD late net1"]);
@@ -71,7 +71,7 @@ fn what_is_not_there_is_told_from_what_cannot_be_known() {
         let fault = server.fault(Fault::new("get", "*", effect.clone()).of_user(USER));
         bench.add(&bench.older, &nobody).0.expect_code(11);
         bench.add(&bench.containerd, &with).0.expect_code(11);
-        server.clear(fault);
+        server.clear_fault(fault);
     }
     server.partition();
     let (answer, _) = bench.add(&bench.containerd, &with);

@@ -81,7 +81,7 @@ fn a_snapshot_serves_until_the_first_list() {
         )
         .0
         .result();
-    server.clear(slow);
+    server.clear_fault(slow);
     bench.wait_watches();
     bench
         .add(

@@ -197,7 +197,7 @@ fn credentials_may_change_while_it_runs() {
         let new = &entries[count..];
         let runs = |kind| {
             new.iter()
-                .any(|one| one.is("watch", kind) && one.code == Some(200))
+                .any(|one| one.matches("watch", kind) && one.code == Some(200))
         };
         new.iter().any(|one| one.code == Some(401)) && runs("pods") && runs(DEFINITIONS)
     });
@@ -212,12 +212,12 @@ fn credentials_may_change_while_it_runs() {
     let gets = server
         .audit()
         .into_iter()
-        .filter(|entry| entry.is("get", "pods"));
+        .filter(|entry| entry.matches("get", "pods"));
     assert_eq!(
         gets.map(|entry| entry.code).collect::<Vec<_>>(),
         [Some(200), Some(401), Some(200)]
     );
-    server.clear(stalled);
+    server.clear_fault(stalled);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use plexus_apiserver::{ApiServer, Effect, Entry, Fault, Rule};
+use plexus_apiserver::{ApiServer, AuditEntry, Effect, Fault, PolicyRule};
 use plexus_e2e::{Cluster, Gate, Node, Script, node};
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ fn taints(server: &ApiServer, name: &str) -> Vec<String> {
 }
 
 /// What plexusd asked of nodes and was answered: `patch 422`.
-fn asked(entries: &[Entry]) -> Vec<String> {
+fn asked(entries: &[AuditEntry]) -> Vec<String> {
     let of_nodes = entries
         .iter()
         .filter(|one| one.user == USER && one.path.resource == "nodes");
@@ -247,7 +247,7 @@ fn a_lost_answer_and_a_server_in_trouble_are_tried_again() {
             .times(1),
     );
     server.fault(
-        Fault::new("patch", "nodes", Effect::LoseAnswer)
+        Fault::new("patch", "nodes", Effect::LoseResponse)
             .of_user(USER)
             .times(1),
     );
@@ -332,7 +332,7 @@ fn a_daemon_in_a_container_tries_the_shim_that_it_installed_there() {
 const COMPONENT: &str = "deploy/components/startup-taint/access.yaml";
 
 /// The rules of the `ClusterRole` in a file of the repository.
-fn rules(file: &&str) -> Vec<Rule> {
+fn rules(file: &&str) -> Vec<PolicyRule> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the workspace is above")

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use plexus_api::rows;
-use plexus_apiserver::{ApiServer, Effect, Entry, Fault};
+use plexus_apiserver::{ApiServer, AuditEntry, Effect, Fault};
 use plexus_e2e::{Changes, Cluster, Daemon, Pod, Script, Step, Target, node};
 use serde_json::{Value, json};
 
@@ -33,12 +33,12 @@ pub fn status(bench: &Bench<'_>, pod: &Pod) -> Option<Value> {
     text(bench, pod).map(|text| serde_json::from_str(&text).expect("JSON"))
 }
 
-fn is_patch(entry: &Entry, pod: &Pod) -> bool {
-    entry.user == USER && entry.is("patch", "pods/status") && entry.path.name == pod.name
+fn is_patch(entry: &AuditEntry, pod: &Pod) -> bool {
+    entry.user == USER && entry.matches("patch", "pods/status") && entry.path.name == pod.name
 }
 
 /// The writes of a pod's status that came.
-pub fn patches(bench: &Bench<'_>, pod: &Pod) -> Vec<Entry> {
+pub fn patches(bench: &Bench<'_>, pod: &Pod) -> Vec<AuditEntry> {
     bench
         .requests()
         .into_iter()
@@ -147,7 +147,7 @@ fn an_add_costs_one_write_and_no_read() {
     let entries = bench.requests().split_off(before);
     let summaries: Vec<_> = entries
         .iter()
-        .map(Entry::summary)
+        .map(AuditEntry::summary)
         .filter(|summary| !summary.ends_with(" events"))
         .collect();
     assert_eq!(summaries, ["patch pods/status"]);
@@ -218,7 +218,7 @@ fn what_fails_is_tried_again_until_it_lands() {
         Effect::Error(403),
         Effect::TooManyRequests(1),
         Effect::Disconnect,
-        Effect::LoseAnswer,
+        Effect::LoseResponse,
     ]
     .into_iter()
     .enumerate()
@@ -269,7 +269,7 @@ fn a_slow_answer_is_waited_for_no_longer_than_that() {
     let (answer, took) = timed(|| bench.add(&bench.containerd, &pod).0);
     answer.result();
     assert!(took < Duration::from_secs(3), "{took:?}");
-    server.clear(slow);
+    server.clear_fault(slow);
     wait_patch(server, &pod, 200);
     wait_recorded(&bench, 1);
     assert_eq!(patches(&bench, &pod).len(), 1, "it is slow, not lost");
@@ -365,7 +365,7 @@ fn one_that_lands_wakes_those_that_wait() {
     server.wait(PATIENCE, |entries| {
         entries.iter().filter(|entry| is_patch(entry, &pod)).count() >= 5
     });
-    server.clear(failing);
+    server.clear_fault(failing);
     bench.add(&bench.containerd, &other).0.result();
     let ((), took) = timed(|| wait_patch(server, &pod, 200));
     assert!(took < Duration::from_millis(1500), "{took:?}");
@@ -395,7 +395,7 @@ fn a_required_status_that_cannot_be_written_is_rolled_back() {
             .run(|| fs::read_dir(LEDGER).expect("the ledger").count()),
         0
     );
-    server.clear(forbidden);
+    server.clear_fault(forbidden);
     bench.add(&bench.containerd, &pod).0.result();
     assert_eq!(
         status(&bench, &pod).expect("a status")[1]["interface"],
@@ -464,7 +464,7 @@ fn a_mirror_that_goes_before_the_status_came_is_waited_for_again() {
     bench.add(&bench.containerd, &pod).0.result();
     wait_patch(server, &pod, 404);
     bench.pod(&mirror);
-    server.clear(stalled);
+    server.clear_fault(stalled);
     wait_patch(server, &pod, 200);
     wait_recorded(&bench, 2);
 }

@@ -98,7 +98,7 @@ fn its_status_waits_until_it_knows_the_cluster() {
         answer
             .recv_timeout(Duration::from_secs(1))
             .expect_err("it cannot know yet");
-        server.clear(slow);
+        server.clear_fault(slow);
         answer.recv().expect("an answer").expect_silence();
     });
 }

@@ -49,7 +49,7 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
 /// The names of the metrics that a daemon has with an API server.
 fn scraped_in_cluster(node: &Node) -> BTreeSet<String> {
     let listener = node
-        .run(plexus_apiserver::listener)
+        .run(plexus_apiserver::loopback_listener)
         .expect("a port of the node's loopback can be had");
     let server = ApiServer::on(listener);
     let mut daemon = Daemon::of_cluster(

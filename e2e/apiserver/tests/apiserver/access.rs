@@ -1,40 +1,37 @@
 //! Who may do what, and the record of what was done.
 
-use plexus_apiserver::{Entry, Rule};
+use plexus_apiserver::{AuditEntry, PolicyRule};
 use serde_json::json;
 
-use crate::support::{PATIENCE, PODS, client, pod_on, server};
+use crate::support::{PODS, TIMEOUT, client, pod_on, server};
 
 #[test]
 fn a_token_counts_until_it_is_revoked() {
     let (server, admin) = server();
-    let status = admin
-        .with_token(Some("wrong"))
-        .get(PODS)
-        .expect("an answer");
+    let status = admin.with_token(Some("wrong")).get(PODS).expect("response");
     assert_eq!(
         (status.code, &status.json()["reason"]),
         (401, &json!("Unauthorized"))
     );
     let old = server.token("node");
     assert_eq!(server.token("node"), old);
-    let new = server.new_token("node");
+    let new = server.issue_token("node");
     for token in [&old, &new] {
         assert_eq!(
             client(&server, "x")
                 .with_token(Some(token))
                 .get(PODS)
-                .expect("an answer")
+                .expect("response")
                 .code,
             200
         );
     }
-    server.revoke(&old);
+    server.revoke_token(&old);
     assert_eq!(
         client(&server, "x")
             .with_token(Some(&old))
             .get(PODS)
-            .expect("an answer")
+            .expect("response")
             .code,
         401
     );
@@ -53,23 +50,23 @@ fn without_a_token_only_health_and_version_are_seen() {
     let (server, _) = server();
     let nobody = || client(&server, "x").with_token(None);
     for path in ["/healthz", "/livez", "/readyz", "/version"] {
-        assert_eq!(nobody().get(path).expect("an answer").code, 200, "{path}");
+        assert_eq!(nobody().get(path).expect("response").code, 200, "{path}");
     }
-    let refused = nobody().get(PODS).expect("an answer");
+    let refused = nobody().get(PODS).expect("response");
     let message = "pods is forbidden: User \"system:anonymous\" cannot list resource \"pods\" in API group \"\" in the \
                    namespace \"default\"";
     assert_eq!(
         (refused.code, &refused.json()["message"]),
         (403, &json!(message))
     );
-    assert_eq!(nobody().get("/apis").expect("an answer").code, 403);
+    assert_eq!(nobody().get("/apis").expect("response").code, 403);
 }
 
 #[test]
 fn rules_bound_what_a_user_may_do() {
     let (server, _) = server();
     server.create(&pod_on("a", "n1"));
-    let rules: Vec<Rule> = serde_json::from_value(json!([
+    let rules: Vec<PolicyRule> = serde_json::from_value(json!([
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
         {"apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"]},
         {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"], "resourceNames": ["one"]},
@@ -77,7 +74,7 @@ fn rules_bound_what_a_user_may_do() {
     .expect("rules as a ClusterRole has them");
     server.restrict("node", rules);
     let node = client(&server, "node");
-    let code = |path: &str| node.get(path).expect("an answer").code;
+    let code = |path: &str| node.get(path).expect("response").code;
     assert_eq!(code("/api/v1/pods"), 200);
     assert_eq!(code(&format!("{PODS}/a")), 403);
     assert_eq!(code("/api/v1/namespaces/default/configmaps/one"), 404);
@@ -85,14 +82,14 @@ fn rules_bound_what_a_user_may_do() {
     assert_eq!(code("/apis"), 200);
     let annotate = json!({"metadata": {"annotations": {"a": "b"}}});
     assert_eq!(
-        node.merge(&format!("{PODS}/a/status"), &annotate)
-            .expect("an answer")
+        node.merge_patch(&format!("{PODS}/a/status"), &annotate)
+            .expect("response")
             .code,
         200
     );
     let refused = node
-        .merge(&format!("{PODS}/a"), &annotate)
-        .expect("an answer");
+        .merge_patch(&format!("{PODS}/a"), &annotate)
+        .expect("response");
     let status = refused.json();
     let message = "pods \"a\" is forbidden: User \"node\" cannot patch resource \"pods\" in API group \"\" in the \
                    namespace \"default\"";
@@ -110,27 +107,24 @@ fn rules_bound_what_a_user_may_do() {
 fn every_request_is_written_down() {
     let (server, admin) = server();
     server.create(&pod_on("a", "n1"));
-    let lines = admin.lines(
+    let lines = admin.stream(
         &format!("{PODS}?watch=true&fieldSelector=spec.nodeName%3Dn1"),
         &[("user-agent", "agent/1")],
     );
-    let lines = lines.expect("an answer");
+    let lines = lines.expect("response");
     admin
-        .merge(
+        .merge_patch(
             &format!("{PODS}/a/status"),
             &json!({"status": {"phase": "Running"}}),
         )
-        .expect("an answer");
-    admin.get("/api/v1/nodes/none").expect("an answer");
-    admin.get("/version").expect("an answer");
-    admin
-        .with_token(Some("wrong"))
-        .get(PODS)
-        .expect("an answer");
-    let entries = server.wait(PATIENCE, |entries| {
+        .expect("response");
+    admin.get("/api/v1/nodes/none").expect("response");
+    admin.get("/version").expect("response");
+    admin.with_token(Some("wrong")).get(PODS).expect("response");
+    let entries = server.wait(TIMEOUT, |entries| {
         entries.len() == 5 && entries.iter().all(|entry| entry.code.is_some())
     });
-    let shown = |entry: &Entry| {
+    let shown = |entry: &AuditEntry| {
         format!(
             "{} {} {} {:?}",
             entry.summary(),
@@ -176,6 +170,6 @@ fn every_request_is_written_down() {
         (None, 1, 1)
     );
     drop(lines);
-    server.wait(PATIENCE, |entries| entries[0].finished.is_some());
+    server.wait(TIMEOUT, |entries| entries[0].finished.is_some());
     assert_eq!(server.watches("*"), 0);
 }

@@ -7,7 +7,7 @@ use crate::support::{PODS, pod, server, with_definitions};
 #[test]
 fn resources_are_found_as_they_are_served() {
     let (server, client) = server();
-    let get = |path: &str| client.get(path).expect("an answer").json();
+    let get = |path: &str| client.get(path).expect("response").json();
     assert_eq!(get("/api")["versions"], json!(["v1"]));
     assert!(
         get("/version")["gitVersion"]
@@ -53,7 +53,7 @@ fn the_form_is_the_first_that_the_client_takes_and_the_server_has() {
     let get = |path: &str, accept: &str| {
         client
             .send("GET", path, &[("accept", accept)], None)
-            .expect("an answer")
+            .expect("response")
     };
     for accept in [
         "application/vnd.kubernetes.protobuf,application/json",

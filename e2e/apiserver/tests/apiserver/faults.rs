@@ -4,32 +4,32 @@ use std::io;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use plexus_apiserver::{Effect, Fault, Line};
+use plexus_apiserver::{Effect, Fault, StreamItem};
 use serde_json::json;
 
-use crate::support::{PATIENCE, PODS, client, event, expect_silence, pod, server};
+use crate::support::{PODS, TIMEOUT, client, event, expect_silence, pod, server};
 
 #[test]
 fn overload_and_errors_come_as_often_as_was_asked() {
     let (server, client) = server();
     server.fault(Fault::new("list", "pods", Effect::TooManyRequests(7)).times(2));
     for _ in 0..2 {
-        let answer = client.get(PODS).expect("an answer");
+        let answer = client.get(PODS).expect("response");
         assert_eq!(
             (answer.code, answer.headers["retry-after"].as_bytes()),
             (429, &b"7"[..])
         );
     }
-    assert_eq!(client.get(PODS).expect("an answer").code, 200);
+    assert_eq!(client.get(PODS).expect("response").code, 200);
     let fault = server.fault(Fault::new("*", "*", Effect::Error(503)));
-    let answer = client.get("/api/v1/nodes").expect("an answer");
+    let answer = client.get("/api/v1/nodes").expect("response");
     assert_eq!(
         (answer.code, &answer.json()["reason"]),
         (503, &json!("ServiceUnavailable"))
     );
-    assert_eq!(client.get("/version").expect("an answer").code, 503);
-    server.clear(fault);
-    assert_eq!(client.get("/api/v1/nodes").expect("an answer").code, 200);
+    assert_eq!(client.get("/version").expect("response").code, 503);
+    server.clear_fault(fault);
+    assert_eq!(client.get("/api/v1/nodes").expect("response").code, 200);
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn faults_befall_whom_they_are_meant_for() {
     server.fault(Fault::new("patch", "pods/status", Effect::Error(500)).of_user("node"));
     let patch = json!({"metadata": {"annotations": {"a": "b"}}});
     let code = |client: &plexus_apiserver::Client, path: &str| {
-        client.merge(path, &patch).expect("an answer").code
+        client.merge_patch(path, &patch).expect("response").code
     };
     assert_eq!(code(&node, &format!("{PODS}/a/status")), 500);
     assert_eq!(code(&node, &format!("{PODS}/a")), 200);
@@ -57,7 +57,7 @@ fn answers_can_be_late_slow_or_lost() {
         server.fault(Fault::new("list", "pods", effect.clone()).times(1));
         let begin = Instant::now();
         assert_eq!(
-            client.get(PODS).expect("an answer").json()["kind"],
+            client.get(PODS).expect("response").json()["kind"],
             "PodList"
         );
         assert!(begin.elapsed() >= delay, "{effect:?}");
@@ -65,7 +65,7 @@ fn answers_can_be_late_slow_or_lost() {
     server.fault(Fault::new("create", "pods", Effect::Disconnect).times(1));
     assert!(client.post(PODS, &pod("a")).is_err());
     assert_eq!(server.get("pods", "default", "a"), None, "nothing was done");
-    server.fault(Fault::new("create", "pods", Effect::LoseAnswer).times(1));
+    server.fault(Fault::new("create", "pods", Effect::LoseResponse).times(1));
     assert!(client.post(PODS, &pod("a")).is_err());
     assert!(server.get("pods", "default", "a").is_some(), "it was done");
 }
@@ -74,17 +74,17 @@ fn answers_can_be_late_slow_or_lost() {
 fn a_stalled_watch_says_nothing_until_it_may() {
     let (server, client) = server();
     let mut running = client
-        .lines(&format!("{PODS}?watch=true"), &[])
-        .expect("an answer");
+        .stream(&format!("{PODS}?watch=true"), &[])
+        .expect("response");
     let fault = server.fault(Fault::new("watch", "pods", Effect::Stall));
     let mut begun = client
-        .lines(&format!("{PODS}?watch=true&allowWatchBookmarks=true"), &[])
-        .expect("an answer");
+        .stream(&format!("{PODS}?watch=true&allowWatchBookmarks=true"), &[])
+        .expect("response");
     server.create(&pod("a"));
     server.bookmark();
     expect_silence(&mut running);
     expect_silence(&mut begun);
-    server.clear(fault);
+    server.clear_fault(fault);
     assert_eq!(
         [event(&mut running), event(&mut begun)],
         ["ADDED a", "ADDED a"]
@@ -98,23 +98,23 @@ fn a_watch_can_break_in_the_middle() {
     server.create(&pod("b"));
     server.fault(Fault::new("watch", "pods", Effect::CutAfter(1)).times(1));
     let mut cut = client
-        .lines(&format!("{PODS}?watch=true"), &[])
-        .expect("an answer");
+        .stream(&format!("{PODS}?watch=true"), &[])
+        .expect("response");
     assert_eq!(event(&mut cut), "ADDED a");
-    assert_eq!(cut.next(PATIENCE), Line::Broken);
-    assert!(cut.has_part_of_a_line());
+    assert_eq!(cut.next(TIMEOUT), StreamItem::Broken);
+    assert!(cut.has_partial_line());
     let mut dropped = client
-        .lines(&format!("{PODS}?watch=true"), &[])
-        .expect("an answer");
+        .stream(&format!("{PODS}?watch=true"), &[])
+        .expect("response");
     let mut other = client
-        .lines("/api/v1/nodes?watch=true", &[])
-        .expect("an answer");
+        .stream("/api/v1/nodes?watch=true", &[])
+        .expect("response");
     assert_eq!(
         [event(&mut dropped), event(&mut dropped)],
         ["ADDED a", "ADDED b"]
     );
     server.drop_watches("pods");
-    assert_eq!(dropped.next(PATIENCE), Line::Broken);
+    assert_eq!(dropped.next(TIMEOUT), StreamItem::Broken);
     expect_silence(&mut other);
 }
 
@@ -123,18 +123,18 @@ fn a_server_that_is_away_refuses_and_comes_back_where_it_was() {
     let (server, client) = server();
     server.create(&pod("a"));
     let mut lines = client
-        .lines(&format!("{PODS}?watch=true"), &[])
-        .expect("an answer");
+        .stream(&format!("{PODS}?watch=true"), &[])
+        .expect("response");
     assert_eq!(event(&mut lines), "ADDED a");
     for _ in 0..2 {
         server.stop();
-        assert_eq!(lines.next(PATIENCE), Line::Broken);
+        assert_eq!(lines.next(TIMEOUT), StreamItem::Broken);
         let refused = TcpStream::connect(server.address()).map_err(|error| error.kind());
         assert_eq!(refused.err(), Some(io::ErrorKind::ConnectionRefused));
         server.resume();
         lines = client
-            .lines(&format!("{PODS}?watch=true"), &[])
-            .expect("an answer");
+            .stream(&format!("{PODS}?watch=true"), &[])
+            .expect("response");
         assert_eq!(event(&mut lines), "ADDED a");
     }
 }
@@ -143,9 +143,9 @@ fn a_server_that_is_away_refuses_and_comes_back_where_it_was() {
 fn nothing_comes_through_a_partition() {
     let (server, client) = server();
     let mut lines = client
-        .lines(&format!("{PODS}?watch=true"), &[])
-        .expect("an answer");
-    server.wait(PATIENCE, |entries| {
+        .stream(&format!("{PODS}?watch=true"), &[])
+        .expect("response");
+    server.wait(TIMEOUT, |entries| {
         entries.iter().any(|entry| entry.code.is_some())
     });
     server.partition();
@@ -159,7 +159,7 @@ fn nothing_comes_through_a_partition() {
         assert_eq!(server.count("list", "pods"), 0);
         server.resume();
         assert_eq!(
-            waiting.join().expect("no panic").expect("an answer").code,
+            waiting.join().expect("no panic").expect("response").code,
             200
         );
     });

@@ -13,7 +13,7 @@ use kube::{Api, Client, Config};
 use plexus_apiserver::{ApiServer, Effect, Fault};
 use serde_json::json;
 
-use crate::support::{PATIENCE, pod, pod_on};
+use crate::support::{TIMEOUT, pod, pod_on};
 
 async fn client(server: &ApiServer) -> Client {
     let dir = tempfile::tempdir().expect("a directory");
@@ -26,7 +26,7 @@ async fn client(server: &ApiServer) -> Client {
 }
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what)
+    tokio::time::timeout(TIMEOUT, what)
         .await
         .expect("it comes in time")
 }

@@ -15,7 +15,7 @@ fn pages_show_one_snapshot() {
     let page = |token: &str| {
         client
             .get(&format!("{PODS}?limit=2&continue={token}"))
-            .expect("an answer")
+            .expect("response")
             .json()
     };
     let first = page("");
@@ -53,13 +53,13 @@ fn pages_show_one_snapshot() {
     // A selection does not know how much is left.
     let selected = client
         .get(&format!("{PODS}?limit=1&fieldSelector=metadata.name!%3Db"))
-        .expect("an answer")
+        .expect("response")
         .json();
     assert_eq!(selected["metadata"].get("remainingItemCount"), None);
     assert_eq!(
         client
             .get(&format!("{PODS}?limit=1&continue=garbage"))
-            .expect("an answer")
+            .expect("response")
             .code,
         400
     );
@@ -73,7 +73,7 @@ fn a_page_whose_snapshot_is_gone_is_refused() {
     }
     let first = client
         .get(&format!("{PODS}?limit=1"))
-        .expect("an answer")
+        .expect("response")
         .json();
     let token = first["metadata"]["continue"]
         .as_str()
@@ -82,7 +82,7 @@ fn a_page_whose_snapshot_is_gone_is_refused() {
     server.create(&pod("aa"));
     let expired = client
         .get(&format!("{PODS}?limit=1&continue={token}"))
-        .expect("an answer");
+        .expect("response");
     let status = expired.json();
     assert_eq!(
         (expired.code, &status["reason"], &status["code"]),
@@ -94,7 +94,7 @@ fn a_page_whose_snapshot_is_gone_is_refused() {
         .expect("a token to go on with what is there");
     let rest = client
         .get(&format!("{PODS}?continue={token}"))
-        .expect("an answer")
+        .expect("response")
         .json();
     assert_eq!(names(&rest), ["aa", "b", "c"]);
 }
@@ -107,7 +107,7 @@ fn a_resource_version_says_how_old_a_list_may_be() {
     server.create(&pod("b"));
     server.create(&pod("c"));
     let (now, far) = (server.resource_version(), server.resource_version() + 100);
-    let list = |query: &str| client.get(&format!("{PODS}?{query}")).expect("an answer");
+    let list = |query: &str| client.get(&format!("{PODS}?{query}")).expect("response");
     for (query, expected) in [
         // From the cache, which knows no pages.
         ("resourceVersion=0&limit=1".to_owned(), vec!["a", "b", "c"]),
@@ -171,7 +171,7 @@ fn a_resource_version_says_how_old_a_list_may_be() {
     }
     let ahead = client
         .get(&format!("{PODS}/a?resourceVersion={far}"))
-        .expect("an answer");
+        .expect("response");
     assert_eq!(
         ahead.json()["details"]["causes"][0]["reason"],
         "ResourceVersionTooLarge"
@@ -202,7 +202,7 @@ fn selectors_select() {
     let list = |parameter: &str, selector: &str| {
         client
             .get(&format!("/api/v1/pods?{parameter}={}", encoded(selector)))
-            .expect("an answer")
+            .expect("response")
     };
     for (selector, expected) in [
         ("app=db", "b c"),
@@ -244,7 +244,7 @@ fn selectors_select() {
         names(
             &client
                 .get("/api/v1/namespaces/other/pods")
-                .expect("an answer")
+                .expect("response")
                 .json()
         ),
         ["e"]
@@ -262,7 +262,7 @@ fn selectors_select() {
     assert_eq!(
         client
             .get(&format!("{DEFINITIONS}?fieldSelector=spec.config%3Dx"))
-            .expect("an answer")
+            .expect("response")
             .code,
         400
     );
@@ -274,7 +274,7 @@ fn lists_have_the_form_of_their_api() {
     with_definitions(&server);
     server.create(&pod("a"));
     server.create(&definition("n"));
-    let pods = client.get("/api/v1/pods").expect("an answer").json();
+    let pods = client.get("/api/v1/pods").expect("response").json();
     assert_eq!(
         (&pods["kind"], &pods["apiVersion"]),
         (&json!("PodList"), &json!("v1"))
@@ -286,13 +286,13 @@ fn lists_have_the_form_of_their_api() {
         ),
         (None, None)
     );
-    let definitions = client.get(DEFINITIONS).expect("an answer").json();
+    let definitions = client.get(DEFINITIONS).expect("response").json();
     assert_eq!(definitions["kind"], "NetworkAttachmentDefinitionList");
     assert_eq!(
         definitions["items"][0]["kind"],
         "NetworkAttachmentDefinition"
     );
     assert_eq!(definitions["items"][0]["apiVersion"], "k8s.cni.cncf.io/v1");
-    let empty = client.get("/api/v1/configmaps").expect("an answer").json();
+    let empty = client.get("/api/v1/configmaps").expect("response").json();
     assert_eq!(empty["items"], Value::Array(Vec::new()));
 }

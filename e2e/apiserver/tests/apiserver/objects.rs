@@ -1,11 +1,11 @@
 //! Objects: how they are made, changed and removed.
 
-use plexus_apiserver::{Answered, Client, network_attachment_definition_crd};
+use plexus_apiserver::{Client, ClientResponse, network_attachment_definition_crd};
 use serde_json::{Value, json};
 
 use crate::support::{DEFINITIONS, PODS, definition, pod, pod_on, server, with_definitions};
 
-fn expect(answer: &Answered, code: u16, reason: &str, text: &str) {
+fn expect(answer: &ClientResponse, code: u16, reason: &str, text: &str) {
     let status = answer.json();
     assert_eq!(
         (answer.code, &status["code"]),
@@ -25,7 +25,7 @@ fn expect(answer: &Answered, code: u16, reason: &str, text: &str) {
     );
 }
 
-fn patch(client: &Client, path: &str, media_type: &str, patch: &Value) -> Answered {
+fn patch(client: &Client, path: &str, media_type: &str, patch: &Value) -> ClientResponse {
     client
         .send(
             "PATCH",
@@ -33,7 +33,7 @@ fn patch(client: &Client, path: &str, media_type: &str, patch: &Value) -> Answer
             &[],
             Some((media_type, patch.to_string().as_bytes())),
         )
-        .expect("an answer")
+        .expect("response")
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn what_is_created_gets_what_the_server_gives() {
     let mut body = pod("a");
     body["metadata"]["uid"] = "mine".into();
     body["status"] = json!({"phase": "Running"});
-    let created = client.post(PODS, &body).expect("an answer");
+    let created = client.post(PODS, &body).expect("response");
     assert_eq!(created.code, 201);
     let object = created.json();
     let metadata = &object["metadata"];
@@ -64,7 +64,7 @@ fn what_is_created_gets_what_the_server_gives() {
     let mut body = pod("");
     body["metadata"] = json!({"generateName": "gen-"});
     let names = [(); 2]
-        .map(|()| client.post(PODS, &body).expect("an answer").json()["metadata"]["name"].clone());
+        .map(|()| client.post(PODS, &body).expect("response").json()["metadata"]["name"].clone());
     assert!(names.iter().all(|name| {
         name.as_str()
             .is_some_and(|name| name.len() == 9 && name.starts_with("gen-"))
@@ -77,7 +77,7 @@ fn what_cannot_be_created_is_refused_in_kubernetes_words() {
     let (server, client) = server();
     with_definitions(&server);
     server.create(&pod("a"));
-    let post = |path: &str, body: &Value| client.post(path, body).expect("an answer");
+    let post = |path: &str, body: &Value| client.post(path, body).expect("response");
     let with = |pointer: &str, value: Value| {
         let mut body = pod("b");
         *body.pointer_mut(pointer).expect("the pod has it") = value;
@@ -170,12 +170,12 @@ fn what_cannot_be_created_is_refused_in_kubernetes_words() {
     );
     let huge = client
         .post(PODS, &with("/metadata/name", json!("x".repeat(4 << 20))))
-        .expect("an answer");
+        .expect("response");
     expect(&huge, 413, "RequestEntityTooLarge", "");
     let send = |media_type: &str, body: &[u8]| {
         client
             .send("POST", PODS, &[], Some((media_type, body)))
-            .expect("an answer")
+            .expect("response")
     };
     expect(
         &send("application/vnd.kubernetes.protobuf", b"k8s\0"),
@@ -200,7 +200,7 @@ fn a_path_that_nobody_serves_is_no_status() {
         format!("{PODS}/a/nothing"),
         "/nothing".into(),
     ] {
-        let answer = client.get(&path).expect("an answer");
+        let answer = client.get(&path).expect("response");
         assert_eq!(
             (answer.code, answer.text.as_str()),
             (404, "404 page not found\n"),
@@ -210,7 +210,7 @@ fn a_path_that_nobody_serves_is_no_status() {
     with_definitions(&server);
     let answer = client
         .get(&format!("{DEFINITIONS}/none"))
-        .expect("an answer");
+        .expect("response");
     expect(
         &answer,
         404,
@@ -220,7 +220,7 @@ fn a_path_that_nobody_serves_is_no_status() {
     let details = json!({"name": "none", "group": "k8s.cni.cncf.io", "kind": "network-attachment-definitions"});
     assert_eq!(answer.json()["details"], details);
     expect(
-        &client.get(&format!("{PODS}/none")).expect("an answer"),
+        &client.get(&format!("{PODS}/none")).expect("response"),
         404,
         "NotFound",
         "pods \"none\" not found",
@@ -233,7 +233,7 @@ fn an_update_must_know_what_it_replaces() {
     with_definitions(&server);
     let first = server.create(&pod("a"));
     let path = format!("{PODS}/a");
-    let put = |body: &Value| client.put(&path, body).expect("an answer");
+    let put = |body: &Value| client.put(&path, body).expect("response");
     let with = |key: &str, value: Value| {
         let mut body = first.clone();
         body["metadata"][key] = value;
@@ -281,7 +281,7 @@ fn an_update_must_know_what_it_replaces() {
     expect(
         &client
             .put(&format!("{PODS}/none"), &pod("none"))
-            .expect("an answer"),
+            .expect("response"),
         404,
         "NotFound",
         "",
@@ -289,7 +289,7 @@ fn an_update_must_know_what_it_replaces() {
     server.create(&definition("n"));
     let blind = client
         .put(&format!("{DEFINITIONS}/n"), &definition("n"))
-        .expect("an answer");
+        .expect("response");
     expect(&blind, 422, "Invalid", "must be specified for an update");
 }
 
@@ -302,7 +302,7 @@ fn patches_of_each_type_are_applied_or_refused() {
     server.create(&body);
     server.create(&definition("n"));
     let (pod, custom) = (format!("{PODS}/a"), format!("{DEFINITIONS}/n"));
-    let annotations = |answer: &Answered| answer.json()["metadata"]["annotations"].clone();
+    let annotations = |answer: &ClientResponse| answer.json()["metadata"]["annotations"].clone();
     let (merge, json_patch, strategic) = (
         "application/merge-patch+json",
         "application/json-patch+json",
@@ -452,7 +452,7 @@ fn a_delete_takes_its_time_and_its_conditions() {
                 &[],
                 Some(("application/json", options.to_string().as_bytes())),
             )
-            .expect("an answer")
+            .expect("response")
     };
     server.create(&pod_on("a", "n1"));
     let path = format!("{PODS}/a");
@@ -463,22 +463,22 @@ fn a_delete_takes_its_time_and_its_conditions() {
         "the UID in the precondition (other)",
     );
     // Kubelet has to say that it has ended.
-    let ending = client.delete(&path).expect("an answer").json();
+    let ending = client.delete(&path).expect("response").json();
     assert_eq!(ending["metadata"]["deletionGracePeriodSeconds"], 30);
     assert!(ending["metadata"]["deletionTimestamp"].is_string());
     let gone = client
         .delete(&format!("{path}?gracePeriodSeconds=0"))
-        .expect("an answer");
+        .expect("response");
     assert_eq!((gone.code, &gone.json()["kind"]), (200, &json!("Pod")));
     expect(
-        &client.delete(&path).expect("an answer"),
+        &client.delete(&path).expect("response"),
         404,
         "NotFound",
         "",
     );
     // Nobody runs a pod that is bound to no node.
     server.create(&pod("b"));
-    client.delete(&format!("{PODS}/b")).expect("an answer");
+    client.delete(&format!("{PODS}/b")).expect("response");
     assert_eq!(server.get("pods", "default", "b"), None);
 
     let mut held = definition("n");
@@ -486,16 +486,15 @@ fn a_delete_takes_its_time_and_its_conditions() {
     server.create(&held);
     let path = format!("{DEFINITIONS}/n");
     assert!(
-        client.delete(&path).expect("an answer").json()["metadata"]["deletionTimestamp"]
-            .is_string()
+        client.delete(&path).expect("response").json()["metadata"]["deletionTimestamp"].is_string()
     );
-    assert_eq!(client.get(&path).expect("an answer").code, 200);
+    assert_eq!(client.get(&path).expect("response").code, 200);
     client
-        .merge(&path, &json!({"metadata": {"finalizers": null}}))
-        .expect("an answer");
-    assert_eq!(client.get(&path).expect("an answer").code, 404);
+        .merge_patch(&path, &json!({"metadata": {"finalizers": null}}))
+        .expect("response");
+    assert_eq!(client.get(&path).expect("response").code, 404);
     server.create(&definition("n"));
-    let status = client.delete(&path).expect("an answer").json();
+    let status = client.delete(&path).expect("response").json();
     assert_eq!(
         (&status["kind"], &status["status"]),
         (&json!("Status"), &json!("Success"))
@@ -511,14 +510,14 @@ fn many_go_at_once() {
     }
     let gone = client
         .delete(&format!("{PODS}?fieldSelector=metadata.name!%3Db"))
-        .expect("an answer");
+        .expect("response");
     assert_eq!((gone.code, &gone.json()["kind"]), (200, &json!("PodList")));
     assert_eq!(server.list("pods").len(), 1);
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}});
     assert_eq!(
         client
             .post("/api/v1/namespaces", &namespace)
-            .expect("an answer")
+            .expect("response")
             .code,
         201
     );
@@ -526,9 +525,7 @@ fn many_go_at_once() {
         object["metadata"]["namespace"] = "other".into();
         server.create(&object);
     }
-    client
-        .delete("/api/v1/namespaces/other")
-        .expect("an answer");
+    client.delete("/api/v1/namespaces/other").expect("response");
     assert_eq!(
         (
             server.list("pods").len(),
@@ -550,10 +547,10 @@ fn events_are_the_same_in_both_apis() {
         "type": "Normal", "reason": "AddedInterface", "action": "Add", "eventTime": "2026-01-01T00:00:00.000000Z",
         "reportingController": "plexusd", "reportingInstance": "n1",
     });
-    assert_eq!(client.post(new, &event).expect("an answer").code, 201);
+    assert_eq!(client.post(new, &event).expect("response").code, 201);
     let old = client
         .get("/api/v1/events?fieldSelector=involvedObject.name%3Dp")
-        .expect("an answer")
+        .expect("response")
         .json();
     assert_eq!(
         (
@@ -564,7 +561,7 @@ fn events_are_the_same_in_both_apis() {
     );
     let shown = client
         .get(&format!("{new}?fieldSelector=regarding.name%3Dp"))
-        .expect("an answer")
+        .expect("response")
         .json();
     assert_eq!(
         (
@@ -573,7 +570,7 @@ fn events_are_the_same_in_both_apis() {
         ),
         (&json!("what happened"), &json!("p"))
     );
-    let wrong = |event: Value| client.post(new, &event).expect("an answer");
+    let wrong = |event: Value| client.post(new, &event).expect("response");
     for (member, value, text) in [
         ("eventTime", Value::Null, "eventTime: Required value"),
         ("reason", Value::Null, "reason: Required value"),
@@ -596,7 +593,7 @@ fn events_are_the_same_in_both_apis() {
     assert_eq!(
         client
             .post("/api/v1/namespaces/default/events", &core)
-            .expect("an answer")
+            .expect("response")
             .code,
         201
     );
@@ -616,18 +613,18 @@ fn a_definition_must_be_named_after_what_it_defines() {
     let mut wrong = network_attachment_definition_crd();
     wrong["metadata"]["name"] = "nets.example.com".into();
     expect(
-        &client.post(path, &wrong).expect("an answer"),
+        &client.post(path, &wrong).expect("response"),
         422,
         "Invalid",
         "must be spec.names.plural",
     );
     let made = client
         .post(path, &network_attachment_definition_crd())
-        .expect("an answer")
+        .expect("response")
         .json();
     assert_eq!(
         made["status"]["acceptedNames"]["kind"],
         "NetworkAttachmentDefinition"
     );
-    assert_eq!(client.get(DEFINITIONS).expect("an answer").code, 200);
+    assert_eq!(client.get(DEFINITIONS).expect("response").code, 200);
 }

@@ -14,7 +14,7 @@ fn annotations_can_be_merged_through_the_status() {
         "spec": {"nodeName": "n2", "hostname": "other"},
         "status": {"phase": "Running"},
     });
-    let answer = client.merge(&path, &patch).expect("an answer");
+    let answer = client.merge_patch(&path, &patch).expect("response");
     assert_eq!(answer.code, 200);
     let pod = answer.json();
     assert_eq!(
@@ -33,11 +33,11 @@ fn annotations_can_be_merged_through_the_status() {
     );
     // And the other way round.
     let pod = client
-        .merge(
+        .merge_patch(
             &format!("{PODS}/a"),
             &json!({"status": {"phase": "Failed"}}),
         )
-        .expect("an answer")
+        .expect("response")
         .json();
     assert_eq!(pod["status"]["phase"], "Running");
 }
@@ -49,8 +49,8 @@ fn the_status_of_another_pod_of_that_name_is_refused() {
     let before = server.resource_version();
     let patch = json!({"metadata": {"uid": "other", "annotations": {"a": "b"}}});
     let answer = client
-        .merge(&format!("{PODS}/a/status"), &patch)
-        .expect("an answer");
+        .merge_patch(&format!("{PODS}/a/status"), &patch)
+        .expect("response");
     assert_eq!(
         (answer.code, answer.json()),
         (
@@ -68,8 +68,8 @@ fn the_status_of_another_pod_of_that_name_is_refused() {
     );
     assert_eq!(server.resource_version(), before, "nothing was written");
     let answer = client
-        .merge(&format!("{PODS}/none/status"), &patch)
-        .expect("an answer");
+        .merge_patch(&format!("{PODS}/none/status"), &patch)
+        .expect("response");
     assert_eq!(
         (answer.code, answer.json()),
         (
@@ -90,7 +90,7 @@ fn a_custom_resource_has_a_status_only_where_its_definition_says_so() {
     assert_eq!(
         client
             .get(&format!("{DEFINITIONS}/n/status"))
-            .expect("an answer")
+            .expect("response")
             .code,
         404
     );
@@ -107,8 +107,8 @@ fn a_custom_resource_has_a_status_only_where_its_definition_says_so() {
     let patch =
         json!({"metadata": {"annotations": {"x": "y"}}, "spec": {"a": 2}, "status": {"b": 3}});
     let thing = client
-        .merge("/apis/example.com/v1/things/t/status", &patch)
-        .expect("an answer")
+        .merge_patch("/apis/example.com/v1/things/t/status", &patch)
+        .expect("response")
         .json();
     // Of a custom resource nothing but the status is written there.
     assert_eq!(
@@ -117,8 +117,8 @@ fn a_custom_resource_has_a_status_only_where_its_definition_says_so() {
     );
     assert_eq!(thing["metadata"].get("annotations"), None);
     let thing = client
-        .merge("/apis/example.com/v1/things/t", &patch)
-        .expect("an answer")
+        .merge_patch("/apis/example.com/v1/things/t", &patch)
+        .expect("response")
         .json();
     assert_eq!(
         (&thing["spec"]["a"], &thing["metadata"]["annotations"]["x"]),

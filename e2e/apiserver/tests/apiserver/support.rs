@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use plexus_apiserver::{ApiServer, Client, Line, Lines, network_attachment_definition_crd};
+use plexus_apiserver::{
+    ApiServer, Client, LineStream, StreamItem, network_attachment_definition_crd,
+};
 use serde_json::{Value, json};
 
 /// The pods of the namespace `default`.
@@ -11,7 +13,7 @@ pub const PODS: &str = "/api/v1/namespaces/default/pods";
 pub const DEFINITIONS: &str =
     "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions";
 /// How long a failing test waits.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A server, and a client that may do everything.
 pub fn server() -> (ApiServer, Client) {
@@ -61,7 +63,7 @@ pub fn with_definitions(server: &ApiServer) {
 }
 
 /// `ADDED name` of the next event of a watch.
-pub fn event(lines: &mut Lines) -> String {
+pub fn event(lines: &mut LineStream) -> String {
     let event = lines.document();
     let what = event["object"]["metadata"]["name"]
         .as_str()
@@ -72,8 +74,8 @@ pub fn event(lines: &mut Lines) -> String {
 }
 
 /// That the watch says nothing for as long as a change would take.
-pub fn expect_silence(lines: &mut Lines) {
-    assert_eq!(lines.next(Duration::from_millis(100)), Line::Nothing);
+pub fn expect_silence(lines: &mut LineStream) {
+    assert_eq!(lines.next(Duration::from_millis(100)), StreamItem::Timeout);
 }
 
 /// The names of a list.

@@ -2,18 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use plexus_apiserver::{Client, Line, Lines};
+use plexus_apiserver::{Client, LineStream, StreamItem};
 use serde_json::json;
 
 use crate::support::{
-    DEFINITIONS, PATIENCE, PODS, definition, encoded, event, expect_silence, labelled, pod, pod_on,
+    DEFINITIONS, PODS, TIMEOUT, definition, encoded, event, expect_silence, labelled, pod, pod_on,
     server, with_definitions,
 };
 
-fn watch(client: &Client, query: &str) -> Lines {
+fn watch(client: &Client, query: &str) -> LineStream {
     let lines = client
-        .lines(&format!("/api/v1/pods?watch=true&{query}"), &[])
-        .expect("an answer");
+        .stream(&format!("/api/v1/pods?watch=true&{query}"), &[])
+        .expect("response");
     assert_eq!(lines.code, 200);
     lines
 }
@@ -80,8 +80,8 @@ fn a_watch_from_nowhere_begins_with_what_is_there() {
         expect_silence(&mut lines);
     }
     let mut one = client
-        .lines(&format!("{PODS}/b?watch=1"), &[])
-        .expect("an answer");
+        .stream(&format!("{PODS}/b?watch=1"), &[])
+        .expect("response");
     assert_eq!(event(&mut one), "ADDED b");
     server.delete("pods", "default", "a");
     server.delete("pods", "default", "b");
@@ -170,7 +170,7 @@ fn a_resource_version_of_a_forgotten_past_is_told_as_an_event() {
             .is_some_and(|text| text.starts_with("too old resource version: ")),
         "{status}"
     );
-    assert_eq!(late.next(PATIENCE), Line::End);
+    assert_eq!(late.next(TIMEOUT), StreamItem::End);
     // Who watched all the time misses nothing.
     server.create(&pod("b"));
     assert_eq!(
@@ -242,7 +242,7 @@ fn a_watch_can_begin_with_a_list() {
     ] {
         let refused = client
             .get(&format!("/api/v1/pods?watch=true&{wrong}"))
-            .expect("an answer");
+            .expect("response");
         assert_eq!(
             (refused.code, &refused.json()["reason"]),
             (422, &json!("Invalid")),
@@ -261,9 +261,9 @@ fn a_watch_ends_in_its_time() {
         "timeoutSeconds=1&resourceVersion=1&allowWatchBookmarks=true",
     );
     loop {
-        match lines.next(PATIENCE) {
-            Line::Document(_) => {}
-            other => break assert_eq!(other, Line::End),
+        match lines.next(TIMEOUT) {
+            StreamItem::Document(_) => {}
+            other => break assert_eq!(other, StreamItem::End),
         }
     }
     assert!(begin.elapsed() >= Duration::from_secs(1));
@@ -275,11 +275,11 @@ fn metadata_alone_can_be_watched_and_listed() {
     server.create(&pod("a"));
     let form = |kind: &str| format!("application/json;as={kind};g=meta.k8s.io;v=v1");
     let accept = form("PartialObjectMetadata");
-    let mut lines = client.lines(
+    let mut lines = client.stream(
         "/api/v1/pods?watch=true&allowWatchBookmarks=true",
         &[("accept", &accept)],
     );
-    let lines = lines.as_mut().expect("an answer");
+    let lines = lines.as_mut().expect("response");
     let added = lines.document();
     server.bookmark();
     let bookmark = lines.document();
@@ -293,11 +293,11 @@ fn metadata_alone_can_be_watched_and_listed() {
         &[("accept", &form("PartialObjectMetadataList"))],
         None,
     );
-    let list = list.expect("an answer").json();
+    let list = list.expect("response").json();
     assert_eq!(list["kind"], "PartialObjectMetadataList");
     let one = client
         .send("GET", &format!("{PODS}/a"), &[("accept", &accept)], None)
-        .expect("an answer")
+        .expect("response")
         .json();
     for object in [
         &added["object"],
@@ -318,7 +318,7 @@ fn metadata_alone_can_be_watched_and_listed() {
     assert_eq!(
         client
             .send("GET", PODS, &[("accept", &accept)], None)
-            .expect("an answer")
+            .expect("response")
             .code,
         406
     );
@@ -328,9 +328,9 @@ fn metadata_alone_can_be_watched_and_listed() {
 fn a_custom_resource_can_be_watched_as_long_as_it_is_served() {
     let (server, client) = server();
     let path = format!("{DEFINITIONS}?watch=true");
-    assert_eq!(client.get(&path).expect("an answer").code, 404);
+    assert_eq!(client.get(&path).expect("response").code, 404);
     with_definitions(&server);
-    let mut lines = client.lines(&path, &[]).expect("an answer");
+    let mut lines = client.stream(&path, &[]).expect("response");
     server.create(&definition("a"));
     assert_eq!(event(&mut lines), "ADDED a");
     server.delete(
@@ -339,6 +339,6 @@ fn a_custom_resource_can_be_watched_as_long_as_it_is_served() {
         "network-attachment-definitions.k8s.cni.cncf.io",
     );
     assert_eq!(event(&mut lines), "DELETED a");
-    assert_eq!(lines.next(PATIENCE), Line::End);
-    assert_eq!(client.get(&path).expect("an answer").code, 404);
+    assert_eq!(lines.next(TIMEOUT), StreamItem::End);
+    assert_eq!(client.get(&path).expect("response").code, 404);
 }

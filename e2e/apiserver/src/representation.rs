@@ -1,28 +1,29 @@
-//! In which form a client takes an answer: whole objects, or their metadata alone.
+//! Content negotiation: whole objects, or their metadata only.
 
 use serde_json::{Value, json};
 
-use super::refusal::Refusal;
-use super::target::Target;
+use crate::status_error::StatusError;
+use crate::target::Target;
 
-/// The form of objects in an answer.
+/// The form of objects in a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum View {
-    /// As they are.
+pub enum Representation {
+    /// Whole objects.
     Full,
     /// `PartialObjectMetadata` of this version of `meta.k8s.io`.
     Metadata(String),
 }
 
-impl View {
-    /// The first form of the header `Accept` that the server can make. For a `list` the metadata is asked for as
-    /// `PartialObjectMetadataList`, else as `PartialObjectMetadata`.
+impl Representation {
+    /// The first supported form in the header `Accept`. Metadata only is requested as
+    /// `PartialObjectMetadataList` for a list, and as `PartialObjectMetadata` otherwise.
     ///
-    /// A table is made for nobody: who takes only that gets the plain objects, as from an extension API server.
+    /// Tables are not supported: clients that accept nothing else get whole objects, as from an
+    /// extension API server.
     ///
     /// # Errors
-    /// 406.
-    pub fn negotiate(accept: &str, list: bool) -> Result<Self, Refusal> {
+    /// 406 if no form is supported.
+    pub fn negotiate(accept: &str, list: bool) -> Result<Self, StatusError> {
         if accept.trim().is_empty() {
             return Ok(Self::Full);
         }
@@ -64,14 +65,15 @@ impl View {
         if tables {
             return Ok(Self::Full);
         }
-        let known = "only the following media types are accepted: application/json";
-        Err(Refusal::not_acceptable(known))
+        Err(StatusError::not_acceptable(
+            "only the following media types are accepted: application/json",
+        ))
     }
 
-    /// An object in this form.
-    pub fn show(&self, target: &Target, object: &Value) -> Value {
+    /// A stored object in this form.
+    pub fn object(&self, target: &Target, object: &Value) -> Value {
         match self {
-            Self::Full => target.outward(object),
+            Self::Full => target.to_requested(object),
             Self::Metadata(version) => json!({
                 "kind": "PartialObjectMetadata",
                 "apiVersion": format!("meta.k8s.io/{version}"),
@@ -80,43 +82,48 @@ impl View {
         }
     }
 
-    /// An object in a list: items of built-in lists do not say what they are.
-    pub fn show_item(&self, target: &Target, object: &Value) -> Value {
-        let mut item = self.show(target, object);
+    /// An item of a list. Items of built-in resources have neither kind nor version.
+    pub fn list_item(&self, target: &Target, object: &Value) -> Value {
+        let mut item = self.object(target, object);
         if *self == Self::Full
-            && !target.kind.custom
-            && let Some(members) = item.as_object_mut()
+            && !target.resource.custom
+            && let Some(fields) = item.as_object_mut()
         {
-            members.remove("kind");
-            members.remove("apiVersion");
+            fields.remove("kind");
+            fields.remove("apiVersion");
         }
         item
     }
 
-    /// A list in this form.
-    pub fn show_list(&self, target: &Target, metadata: &Value, items: Vec<Value>) -> Value {
+    /// A list of items in this form.
+    pub fn list(&self, target: &Target, metadata: &Value, items: Vec<Value>) -> Value {
         let (kind, api_version) = match self {
             Self::Full => (
-                target.kind.list_kind(),
-                target.kind.api_version(&target.version),
+                target.resource.list_kind(),
+                target.resource.api_version(&target.version),
             ),
             Self::Metadata(version) => (
                 "PartialObjectMetadataList".into(),
                 format!("meta.k8s.io/{version}"),
             ),
         };
-        // The items move: a list may be large.
+        // Not in `json!`, which would copy the items.
         let mut list = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
         list["items"] = Value::Array(items);
         list
     }
 
-    /// What a bookmark shows.
-    pub fn bookmark(&self, target: &Target, revision: u64, initial_end: bool) -> Value {
-        let mut object = json!({"metadata": {"resourceVersion": revision.to_string()}});
-        if initial_end {
+    /// The object of a bookmark. `initial_events_end` marks the end of the initial events.
+    pub fn bookmark(
+        &self,
+        target: &Target,
+        resource_version: u64,
+        initial_events_end: bool,
+    ) -> Value {
+        let mut object = json!({"metadata": {"resourceVersion": resource_version.to_string()}});
+        if initial_events_end {
             object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        self.show(target, &object)
+        self.object(target, &object)
     }
 }
