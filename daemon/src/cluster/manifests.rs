@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, io};
 
 use futures_util::StreamExt as _;
@@ -16,6 +15,7 @@ use serde::Deserialize;
 use tracing::error;
 
 use super::{Definition, RESOURCE_NAME, Store};
+use crate::atomic_file::AtomicFile;
 use crate::dir_watcher::with_limit;
 use crate::model::Pod;
 
@@ -308,19 +308,10 @@ pub(crate) fn write_status(
     pod_name: &str,
     text: &str,
 ) -> io::Result<()> {
-    static WRITES: AtomicU64 = AtomicU64::new(0);
     let path = status_path(dir, pod_namespace, pod_name)?;
-    // Two writers for one pod must not share it.
-    let number = WRITES.fetch_add(1, Ordering::Relaxed);
-    let temporary = dir.join(format!(
-        ".{}.{number}{STATUS_SUFFIX}.tmp",
-        std::process::id()
-    ));
-    let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+    AtomicFile::new(&path, 0o644)
+        .shared()
+        .write(text.as_bytes())
 }
 
 /// Removes what [`write_status`] wrote, if it is there and, where a `text` is given, is that. Blocking.

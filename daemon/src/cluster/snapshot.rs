@@ -6,7 +6,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::store::{Definition, DefinitionsState, Store};
+use crate::atomic_file::AtomicFile;
 
 const FILE: &str = "definitions.json";
 const FORMAT: u32 = 1;
@@ -80,7 +80,7 @@ impl DefinitionSnapshot {
                 }
             });
             if let Err(error) = saved.await {
-                tracing::error!(file = %self.path.display(), %error, "the known definitions cannot be written down");
+                tracing::error!(%error, "the known definitions cannot be written down");
             }
             written = Some(state);
         }
@@ -142,39 +142,24 @@ fn read(path: &Path) -> io::Result<(Vec<Definition>, SystemTime)> {
 }
 
 fn save(path: &Path, definitions: &[Arc<Definition>], confirmed: SystemTime) -> io::Result<()> {
-    let temporary = path.with_extension("json.new");
-    // One that a killed daemon left may have other rights.
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = BufWriter::new(
-        File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?,
-    );
-    let definitions = definitions.iter().map(AsRef::as_ref).collect();
-    serde_json::to_writer(
-        &mut file,
-        &ContentRef {
-            format: FORMAT,
-            definitions,
-        },
-    )?;
-    file.flush()?;
-    file.get_ref().set_modified(confirmed)?;
-    // Renamed before its bytes are there, it would be an empty file after a power loss.
-    file.get_ref().sync_all()?;
-    fs::rename(&temporary, path)
+    let content = ContentRef {
+        format: FORMAT,
+        definitions: definitions.iter().map(AsRef::as_ref).collect(),
+    };
+    AtomicFile::new(path, 0o600).durable().write_with(|file| {
+        let mut writer = BufWriter::new(&*file);
+        serde_json::to_writer(&mut writer, &content)?;
+        writer.flush()?;
+        file.set_modified(confirmed)
+    })
 }
 
 fn touch(path: &Path, confirmed: SystemTime) -> io::Result<()> {
     File::options()
         .write(true)
-        .open(path)?
-        .set_modified(confirmed)
+        .open(path)
+        .and_then(|file| file.set_modified(confirmed))
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 async fn blocking<T: Send + 'static>(

@@ -216,7 +216,7 @@ impl Callers {
         // Once for each start of a runtime. What cannot be written is written no better with the next call.
         known.written = Some(runtime.clone());
         if let Err(error) = runtime.write(&self.file) {
-            tracing::warn!(%error, file = %self.file.display(), "a later plexusd will not know where the runtime is");
+            tracing::warn!(%error, "a later plexusd will not know where the runtime is");
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::atomic_file::AtomicFile;
 use crate::clock::boot_id;
 use crate::file_id::FileId;
 
@@ -46,9 +47,7 @@ impl Runtime {
 
     /// Writes it to the file `path`. It need not survive a power loss: the boot ends with it.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
-        let temporary = path.with_extension("tmp");
-        fs::write(&temporary, serde_json::to_vec(self)?)?;
-        fs::rename(&temporary, path)
+        AtomicFile::new(path, 0o644).write(&serde_json::to_vec(self)?)
     }
 
     /// Its mount namespace, as long as it runs.

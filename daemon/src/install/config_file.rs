@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::document;
-use crate::atomic_file::{self, remove_if_present, temporary_path};
+use crate::atomic_file::{AtomicFile, remove_if_present, temporary_path};
 use crate::config::{Fields, Publish};
 
 /// Runtimes load the first file by name (C-14).
@@ -156,7 +156,8 @@ impl ConfigFile {
             tracing::warn!(file = %self.path.display(), "the runtime's configuration was {how}; it is put back");
         }
         let mut overtaken = false;
-        let placed = atomic_file::write(&self.path, wanted.as_bytes(), 0o600, |_| {
+        let file = AtomicFile::new(&self.path, 0o600).durable();
+        let placed = file.write_checked(wanted.as_bytes(), |_| {
             // Who has appended to it meanwhile would lose that.
             overtaken = read(&self.path)? != current;
             if overtaken {

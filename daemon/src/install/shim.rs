@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::SHIM;
 use super::backoff::Backoff;
-use crate::atomic_file;
+use crate::atomic_file::AtomicFile;
 
 /// How often a shim that is still open for writing is tried again; each try takes a fraction of a millisecond.
 const TRIES: usize = 2000;
@@ -62,7 +62,9 @@ impl Shim {
             {
                 return Ok(Some(later));
             }
-            atomic_file::write(&path, &ours, 0o755, until_executable)?;
+            AtomicFile::new(&path, 0o755)
+                .durable()
+                .write_checked(&ours, until_executable)?;
             tracing::info!(file = %path.display(), "the shim is installed");
         }
         self.settled = identity(&path);

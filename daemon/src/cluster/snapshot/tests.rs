@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use tempfile::TempDir;
 
 use super::*;
+use crate::atomic_file::temporary_path;
 
 fn definition(name: &str) -> Definition {
     Definition {
@@ -52,7 +53,7 @@ async fn written(dir: &TempDir, content: &str) {
 async fn what_is_known_is_written_for_root_alone_and_loaded_when_nobody_answers() {
     let dir = TempDir::new().expect("a directory");
     // A killed daemon left half a file that all may read.
-    fs::write(dir.path().join("definitions.json.new"), "{").expect("it can be written");
+    fs::write(temporary_path(&dir.path().join(FILE)), "{").expect("it can be written");
     let (store, task) = kept(&dir, None);
     store.replace_all(vec![definition("a"), definition("b")]);
     store.remove::<Definition>("ns", "a");
