@@ -1,22 +1,27 @@
-//! The Container Network Interface, specification 1.1.0: what a runtime gives, and what a plugin answers.
+//! The Container Network Interface, specification 1.1.0: calls, configurations, results, errors.
 
 mod args;
+mod call_config;
 mod config;
 mod convert;
+mod de;
 mod env;
 mod error;
-mod lenient;
 mod name;
+mod plugin_result;
 mod result;
 mod version;
 
+pub use crate::json::RawMap;
 pub use args::CniArgs;
-pub use config::{ConfigError, Defaults, NetworkConfig, PluginConfig, RawMap};
+pub use call_config::CallConfig;
+pub use config::{ConfigError, Defaults, NetworkConfig, PluginConfig};
 pub use env::{CniEnv, Verb};
 pub use error::{CniError, Code};
 pub use name::{
-    validate_container_id, validate_ifname, validate_network_name, validate_plugin_type,
+    NameError, validate_container_id, validate_ifname, validate_network_name, validate_plugin_type,
     validate_pod_argument,
 };
-pub use result::{CniResult, Dns, Interface, Ip, PluginResult, Route};
-pub use version::Version;
+pub use plugin_result::PluginResult;
+pub use result::{CniResult, Dns, Interface, Ip, Route};
+pub use version::{UnsupportedVersion, Version};

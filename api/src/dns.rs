@@ -1,10 +1,11 @@
-//! The names that Kubernetes gives to its objects: those of RFC 1123.
+//! Names of Kubernetes objects (RFC 1123).
 
-/// What [`is_label`] wants, for messages.
+/// The form that [`is_label`] checks, for messages.
 pub(crate) const LABEL: &str =
-    "lower-case letters, digits and '-', the first and the last a letter or digit";
+    "lower-case letters, digits and '-', starting and ending with a letter or digit";
 
-/// Whether the text has the form of a DNS-1123 label, of any length: Kubernetes limits an object's name as a whole.
+/// Whether `text` has the form of a DNS-1123 label. The length is not checked: Kubernetes limits
+/// the length of whole names.
 pub(crate) fn is_label(text: &str) -> bool {
     !text.is_empty()
         && text
@@ -14,12 +15,12 @@ pub(crate) fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-/// Whether a namespace can have this name.
+/// Whether `text` is a valid name of a namespace.
 pub(crate) fn is_namespace(text: &str) -> bool {
     is_label(text) && text.len() <= 63
 }
 
-/// Whether a pod or a definition can have this name: a DNS-1123 subdomain.
+/// Whether `text` is a valid name of a pod or a definition: a DNS-1123 subdomain.
 pub(crate) fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }

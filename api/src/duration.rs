@@ -1,17 +1,17 @@
-//! Durations as Kubernetes users write them: `30s`, `500ms`, `1m30s`.
+//! Durations in the notation of Kubernetes: `30s`, `500ms`, `1m30s`.
 
 use std::time::Duration;
 
-/// Why a text is not a duration.
+/// Text that is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a duration; write one like \"30s\", \"500ms\" or \"1m30s\"")]
+#[error("{text:?} is not a duration; use a form like \"30s\", \"500ms\" or \"1m30s\"")]
 pub struct DurationError {
     text: String,
 }
 
-/// Parses a sequence of whole numbers with a unit (`ms`, `s`, `m`, `h`); `0` needs no unit.
+/// Parses a sequence of whole numbers with units (`ms`, `s`, `m`, `h`); `0` needs no unit.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
-    let wrong = || DurationError {
+    let invalid = || DurationError {
         text: text.to_owned(),
     };
     if text == "0" {
@@ -22,7 +22,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (number, tail) = rest.split_at(digits);
-        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let number: u64 = number.parse().map_err(|_| invalid())?;
         let unit = tail.bytes().take_while(u8::is_ascii_alphabetic).count();
         let (unit, tail) = tail.split_at(unit);
         let millis = match unit {
@@ -30,14 +30,14 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
             "s" => 1_000,
             "m" => 60_000,
             "h" => 3_600_000,
-            _ => return Err(wrong()),
+            _ => return Err(invalid()),
         };
-        let part = Duration::from_millis(number.checked_mul(millis).ok_or_else(wrong)?);
-        total = total.checked_add(part).ok_or_else(wrong)?;
+        let part = Duration::from_millis(number.checked_mul(millis).ok_or_else(invalid)?);
+        total = total.checked_add(part).ok_or_else(invalid)?;
         rest = tail;
     }
     if text.is_empty() {
-        Err(wrong())
+        Err(invalid())
     } else {
         Ok(total)
     }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_kubernetes_users_write() {
+    fn durations_are_numbers_with_units() {
         for (text, millis) in [
             ("0", 0),
             ("30s", 30_000),

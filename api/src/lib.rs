@@ -1,7 +1,10 @@
-//! The nouns of Plexus, shared by the shim, the daemon and the test bench: the Container Network Interface
-//! ([`cni`]), the annotations of the multi-network specification, and the wire between shim and daemon ([`wire`]).
+//! The types that the shim, the daemon and the test bench share: the Container Network Interface
+//! ([`cni`]), the annotations of the multi-network specification ([`selection`], [`status`]), and
+//! the protocol between shim and daemon ([`wire`]).
 //!
 //! Pure data: no I/O, no clock, no Kubernetes crate.
+
+#![deny(missing_docs)]
 
 pub mod cni;
 mod dns;

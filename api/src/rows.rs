@@ -1,8 +1,7 @@
-//! Tests name the conformance rows that they cover, as data.
+//! The conformance rows that a test covers.
 
-/// Names the rows of `docs/conformance.md` that the enclosing test covers.
-///
-/// The page is generated from these calls, so a row is listed only with a test that carries it.
+/// Names the rows of `docs/conformance.md` that the enclosing test covers. The page is generated
+/// from these calls.
 #[macro_export]
 macro_rules! rows {
     ($($id:literal),+ $(,)?) => {

@@ -1,86 +1,87 @@
-//! The selection annotation: which networks a pod asks for (multi-network specification 1.3, section 4).
+//! The selection annotation: the networks that a pod requests (multi-network specification 1.3,
+//! section 4).
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cni::RawMap;
+use crate::json::RawMap;
 
-mod element;
-mod object;
-mod short;
+mod json_form;
+mod reader;
+mod short_form;
 mod syntax;
 
-/// The annotation with the networks of a pod.
+/// The annotation with a pod's networks.
 pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
-/// The annotation that replaces the default network of a pod.
+/// The annotation that replaces a pod's default network.
 pub const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
-/// The capability by which a runtime passes the annotations of a pod with its call (decision 5).
+/// The capability through which a runtime passes the pod's annotations with a call (decision 5).
 pub const POD_ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
 
-/// One element of the annotation, checked.
+/// One element of the annotation, validated.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// The definition's name.
     pub name: String,
-    /// The definition's namespace; the pod's own where the element names none.
+    /// The definition's namespace; the pod's namespace if the element has none.
     pub namespace: String,
-    /// The interface name asked for.
+    /// The requested interface name.
     pub interface: Option<String>,
-    /// `ips`, verbatim.
+    /// `ips`, as written.
     pub ips: Vec<String>,
     /// `mac`.
     pub mac: Option<String>,
     /// `infiniband-guid`.
     pub infiniband_guid: Option<String>,
-    /// `portMappings`, with the protocol in lower case and filled in (K-036).
+    /// `portMappings`. The protocol is in lower case and has a default (K-036).
     pub port_mappings: Vec<PortMapping>,
-    /// `bandwidth`, with bursts filled in (K-038).
+    /// `bandwidth`. Bursts have a default (K-038).
     pub bandwidth: Option<Bandwidth>,
     /// `cni-args`.
     pub cni_args: RawMap,
-    /// `default-route`: absent, or a list of gateways that may be empty.
+    /// `default-route`: a list of gateways, possibly empty.
     pub default_route: Option<Vec<IpAddr>>,
-    /// `deviceID`, for a device that kubelet did not allocate (K-045).
+    /// `deviceID`: a device that kubelet did not allocate (K-045).
     pub device_id: Option<String>,
 }
 
-/// A port of the host that is forwarded, as the capability `portMappings` has it.
+/// A forwarded port of the host, in the format of the capability `portMappings`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
-    /// On the host.
+    /// The port on the host.
     pub host_port: u16,
-    /// In the pod.
+    /// The port in the pod.
     pub container_port: u16,
     /// `tcp`, `udp` or `sctp`.
     pub protocol: String,
-    /// The host's address; empty means any.
+    /// The host's address; empty for any address.
     #[serde(rename = "hostIP", default, skip_serializing_if = "String::is_empty")]
     pub host_ip: String,
 }
 
-/// Limits, as the capability `bandwidth` has them: bits and bits per second, 0 where there is none.
+/// Bandwidth limits in the format of the capability `bandwidth`. 0 means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Bandwidth {
-    /// Into the pod.
+    /// Traffic into the pod, in bits per second.
     pub ingress_rate: u64,
-    /// Into the pod, at once.
+    /// The largest burst into the pod, in bits.
     pub ingress_burst: u64,
-    /// Out of the pod.
+    /// Traffic out of the pod, in bits per second.
     pub egress_rate: u64,
-    /// Out of the pod, at once.
+    /// The largest burst out of the pod, in bits.
     pub egress_burst: u64,
 }
 
-/// Why an annotation cannot be used: the element, the key, and the offending text (K-046).
+/// An invalid annotation (K-046).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {why}")]
 pub struct SelectionError {
-    /// Where: `element 2, key "mac"`, or the offending item of the short form.
+    /// The invalid part: `element 2, key "mac"`, or an item of the short form.
     pub place: String,
-    /// What is wrong, with the offending text and what is allowed.
+    /// The reason, with the offending text and what is allowed.
     pub why: String,
 }
 
@@ -93,25 +94,25 @@ impl SelectionError {
     }
 }
 
-/// Reads the annotation's value; elements without a namespace get `default_namespace`. Empty text and `[]` are no
-/// elements.
+/// Parses the annotation. Elements without a namespace get `default_namespace`.
 ///
-/// Both forms are read (K-020): a JSON list, where the text has any of `[`, `{`, `"`, and else the short form, items
-/// `[namespace/]name[@interface]` separated by commas. What works with Multus works here: keys match whatever their
-/// case, unknown ones are ignored, `null` and an empty string count as not given.
+/// The annotation is a JSON list if it contains `[`, `{` or `"`, else it has the short form: items
+/// `[namespace/]name[@interface]`, separated by commas (K-020). Annotations that work with Multus
+/// work here: keys match in any case, unknown keys are ignored, and null and empty strings count as
+/// missing.
 ///
-/// What concerns several elements, as interface names that clash, is left to who plans them.
+/// Conflicts between elements, such as duplicate interface names, are not detected here.
 ///
 /// # Errors
-/// The first element that is wrong.
+/// The first invalid element.
 pub fn parse(annotation: &str, default_namespace: &str) -> Result<Vec<Selection>, SelectionError> {
     if annotation.trim().is_empty() {
         return Ok(Vec::new());
     }
     let mut selections = if annotation.contains(['[', '{', '"']) {
-        element::list(annotation)?
+        json_form::parse(annotation)?
     } else {
-        short::list(annotation)?
+        short_form::parse(annotation)?
     };
     for selection in selections
         .iter_mut()

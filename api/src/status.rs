@@ -5,10 +5,11 @@ use serde_json::value::RawValue;
 
 use crate::cni::Dns;
 
-/// The annotation that tells what a pod is attached to.
+/// The annotation that lists a pod's attachments.
 pub const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 
-/// One entry of the annotation; the keys, their order and which are omitted are what Multus writes.
+/// One entry of the annotation. The keys, their order and the omission of empty ones are those of
+/// Multus.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NetworkStatus {
     /// `namespace/name` of the definition, or the name of a network on disk.
@@ -16,50 +17,50 @@ pub struct NetworkStatus {
     /// The interface in the pod.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub interface: String,
-    /// Addresses without prefix length.
+    /// The addresses, without prefix length.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ips: Vec<String>,
     /// The hardware address.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub mac: String,
-    /// The MTU, where the plugin told it.
+    /// The MTU, if the plugin reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
-    /// Whether this is the pod's default network; exactly one entry is.
+    /// Whether this is the pod's default network, which exactly one entry is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub default: bool,
-    /// Name resolution; always printed.
+    /// The DNS settings; printed even if empty.
     #[serde(default)]
     pub dns: Dns,
-    /// The device, as its device-information file has it.
+    /// The content of the device-information file.
     #[serde(
         default,
         rename = "device-info",
         skip_serializing_if = "Option::is_none"
     )]
     pub device_info: Option<Box<RawValue>>,
-    /// Gateways of the default routes.
+    /// The gateways of the default routes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gateway: Vec<String>,
 }
 
-/// The annotation's value: a list in the layout that Multus writes, each entry indented by four spaces, the entries
-/// joined without a line break. No entries are `[]`.
+/// The annotation's value in the layout of Multus: a list of entries indented by four spaces, with
+/// no line break between entries.
 pub fn render(entries: &[NetworkStatus]) -> String {
     let mut text = String::from("[");
     for (index, entry) in entries.iter().enumerate() {
         if index > 0 {
             text.push(',');
         }
-        // Strings, numbers and JSON that was read before: there is nothing that could not be written.
+        // Strings, numbers and valid JSON can always be serialized.
         indent(&serde_json::to_string(entry).unwrap_or_default(), &mut text);
     }
     text.push(']');
     text
 }
 
-/// Appends `json` with four spaces a level. Unlike the printer of `serde_json` it reaches into raw values, which keep
-/// the white space of the file that they come from.
+/// Appends `json` with four spaces per level. Unlike the pretty printer of `serde_json`, this also
+/// indents raw values, which have the white space of the file they were read from.
 fn indent(json: &str, out: &mut String) {
     let (mut depth, mut in_string, mut escaped, mut opened) = (0_usize, false, false, false);
     let break_line = |out: &mut String, depth: usize| {
@@ -80,7 +81,7 @@ fn indent(json: &str, out: &mut String) {
         if closes {
             depth = depth.saturating_sub(1);
         }
-        // An empty object or list stays on its line.
+        // An empty object or list stays on one line.
         if opened != closes {
             break_line(out, depth);
         }

@@ -1,5 +1,5 @@
-//! The wire between shim and daemon: `POST /cni` over a Unix socket, with the JSON of Multus' thick plugin, so that
-//! its shim and its clients can call the daemon.
+//! The protocol between shim and daemon: `POST /cni` over a Unix socket. The JSON is that of
+//! Multus' thick plugin, so that Multus' shim and other clients can call the daemon.
 
 use std::collections::BTreeMap;
 
@@ -8,56 +8,58 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// The largest request, in bytes. A configuration carries the pod's annotations, up to 256 KiB of them, which grow
-/// sixfold where they are escaped and by a third in base64.
+/// The largest request, in bytes. A configuration contains the pod's annotations, up to 256 KiB,
+/// which grow by a factor of six if escaped and by another third in base64.
 pub const MAX_REQUEST: usize = 4 << 20;
 
-/// The file name of the daemon's socket in its directory.
+/// The file name of the daemon's socket.
 pub const SOCKET_NAME: &str = "plexus.sock";
-/// The file name of the socket at which clients of Multus look for its daemon.
+/// The file name of Multus' socket, for clients that expect it.
 pub const MULTUS_SOCKET_NAME: &str = "multus.sock";
-/// Where the directory of ours is unless the configuration says otherwise.
+/// The default directory of the socket.
 pub const SOCKET_DIR: &str = "/run/plexus";
-/// Where the ledger and the spool are unless the configuration says otherwise.
+/// The default state directory, which contains the ledger and the spool.
 pub const STATE_DIR: &str = "/var/lib/plexus";
-/// The directory in the state directory where the shim leaves a DEL for a daemon that is away.
+/// The subdirectory of the state directory where the shim stores DELs while the daemon is
+/// unavailable.
 pub const SPOOL_DIR: &str = "spool";
-/// The directory in the state directory that has a file for each sandbox that is attached.
+/// The subdirectory of the state directory with the records of attachments.
 pub const LEDGER_DIR: &str = "ledger";
-/// The file in the state directory that says to the shim that nothing is left on this node (decision 11).
+/// The file in the state directory which marks Plexus as uninstalled from the node (decision 11).
 pub const UNINSTALLED: &str = "uninstalled";
 
-/// One call: the caller's environment and what was on its stdin.
+/// A CNI call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// The caller's environment, the `CNI_*` variables among it.
+    /// The caller's environment, including the `CNI_*` variables.
     pub env: BTreeMap<String, String>,
-    /// The configuration, byte for byte; base64 on the wire.
+    /// The configuration from stdin, unchanged; base64 in JSON.
     #[serde(
         serialize_with = "to_base64",
         deserialize_with = "from_base64",
         default
     )]
     pub config: Vec<u8>,
-    /// In the spool: when the shim left it there. Older shims did not say.
+    /// When the shim stored a spooled request. `None` if the request was not spooled, or by a shim
+    /// that did not record the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Moment>,
 }
 
-/// An instant of this machine, by a clock that nobody sets.
+/// A point in time on this machine, independent of the system time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Moment {
-    /// The kernel's id of the boot.
+    /// The kernel's ID of the boot.
     pub boot_id: String,
-    /// Nanoseconds since that boot, by `CLOCK_BOOTTIME`.
+    /// Nanoseconds since the boot (`CLOCK_BOOTTIME`).
     pub boottime_ns: u64,
 }
 
-/// The answer to a successful ADD; other verbs answer with an empty body.
+/// The response to a successful ADD. Other verbs have an empty response.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Response {
-    /// The result, always in version 1.1.0; the caller converts it to its own.
+    /// The result in version 1.1.0; the shim converts it to the runtime's version.
     #[serde(rename = "Result")]
     pub result: Box<RawValue>,
 }
@@ -67,7 +69,7 @@ fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Err
 }
 
 fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    // Go writes an absent byte slice as null.
+    // Go encodes a missing byte slice as null.
     let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
     STANDARD.decode(text).map_err(serde::de::Error::custom)
 }

@@ -34,7 +34,7 @@ fn pairs(args: &CniArgs) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn order_carries_no_meaning_and_case_does() {
+fn the_order_has_no_meaning_but_the_case_has() {
     rows!("C-02", "P-015");
     let all = permutations(&PAIRS);
     assert_eq!(all.len(), 120);
@@ -49,7 +49,7 @@ fn order_carries_no_meaning_and_case_does() {
 }
 
 #[test]
-fn what_is_lenient_and_what_is_not() {
+fn empty_items_are_skipped_and_items_without_equals_refused() {
     rows!("P-016");
     for (text, expected) in [
         ("A=b=c", &[("A", "b=c")][..]),
@@ -70,7 +70,7 @@ fn what_is_lenient_and_what_is_not() {
         assert_eq!(error.code, 4);
         assert!(error.msg.contains("CNI_ARGS item \"x\""), "{error}");
     }
-    // DEL takes what there is.
+    // DEL skips invalid items.
     assert_eq!(
         pairs(&CniArgs::parse_lossy("A=b;x;B=c")),
         [("A", "b"), ("B", "c")]
@@ -79,7 +79,7 @@ fn what_is_lenient_and_what_is_not() {
 }
 
 #[test]
-fn unknown_keys_are_no_error_and_are_handed_on() {
+fn unknown_keys_of_cni_args_are_passed_on() {
     rows!("P-017");
     for ignore in ["1", "true", "True", "0", "false", "False"] {
         let text = format!("IgnoreUnknown={ignore};FOO=bar;K8S_POD_NAME=p");
@@ -91,7 +91,7 @@ fn unknown_keys_are_no_error_and_are_handed_on() {
 }
 
 #[test]
-fn the_last_value_counts_and_an_empty_one_is_none() {
+fn the_last_value_wins_and_an_empty_one_counts_as_missing() {
     let mut args = CniArgs::parse("A=1;B=2;A=3;C=").expect("well-formed");
     assert_eq!(
         (args.get("A"), args.get("C"), args.get("D")),
@@ -105,7 +105,7 @@ fn the_last_value_counts_and_an_empty_one_is_none() {
 
 proptest! {
     #[test]
-    fn what_is_printed_is_read_again(text in "([A-C=;]|.){0,12}") {
+    fn printed_args_parse_to_the_same_items(text in "([A-C=;]|.){0,12}") {
         let lossy = CniArgs::parse_lossy(&text);
         prop_assert_eq!(CniArgs::parse(&lossy.to_string()), Ok(lossy.clone()));
         if let Ok(args) = CniArgs::parse(&text) {

@@ -1,19 +1,19 @@
-//! Results in every version: the 7×7 matrix, and what a conversion keeps, drops and refuses.
+//! Conversion of results between all versions: what is kept, dropped and refused.
 
 use plexus_api::cni::{CniError, CniResult, Code, PluginResult, Version};
 use plexus_api::rows;
 use serde_json::{Value, json};
 
-/// The versions of one shape.
+// The versions of each format.
 const FAMILIES: [Version; 2] = [Version::V0_1_0, Version::V0_2_0];
 const LISTS: [Version; 3] = [Version::V0_3_0, Version::V0_3_1, Version::V0_4_0];
 const CURRENT: [Version; 2] = [Version::V1_0_0, Version::V1_1_0];
 
-fn shape(version: Version) -> usize {
+fn format_of(version: Version) -> usize {
     [&FAMILIES[..], &LISTS, &CURRENT]
         .iter()
-        .position(|shape| shape.contains(&version))
-        .expect("every version has one")
+        .position(|versions| versions.contains(&version))
+        .expect("every version has a format")
 }
 
 fn in_version(mut body: Value, version: Version) -> Value {
@@ -29,7 +29,7 @@ fn raw(result: &PluginResult) -> Value {
     serde_json::from_str(result.raw().get()).expect("JSON")
 }
 
-/// A rich result of each shape, with a key that no version knows.
+/// A result with many keys in each format, including a key that no version has.
 fn rich() -> [Value; 3] {
     let dns = json!({"nameservers": ["10.0.0.53"], "domain": "d.example", "search": ["s.example"], "options": ["ndots:5"]});
     [
@@ -67,7 +67,7 @@ fn rich() -> [Value; 3] {
     ]
 }
 
-/// What becomes of `rich()`: the row is the shape that it has, the column the shape that it gets.
+/// The conversions of `rich()`: the row is the original format, the column the new one.
 fn golden() -> [[Value; 3]; 3] {
     let dns = json!({"nameservers": ["10.0.0.53"], "domain": "d.example", "search": ["s.example"], "options": ["ndots:5"]});
     let [families, lists, current] = rich();
@@ -129,18 +129,18 @@ fn golden() -> [[Value; 3]; 3] {
 }
 
 #[test]
-fn every_version_becomes_every_other() {
+fn every_version_converts_to_every_other() {
     rows!("T-002", "P-067", "T-009");
     let (rich, golden) = (rich(), golden());
     for from in Version::ALL {
-        let given = parse(&in_version(rich[shape(from)].clone(), from));
+        let given = parse(&in_version(rich[format_of(from)].clone(), from));
         assert_eq!(given.version(), from);
         for to in Version::ALL {
             let converted = given.to_version(to).expect("it has addresses");
-            let expected = in_version(golden[shape(from)][shape(to)].clone(), to);
+            let expected = in_version(golden[format_of(from)][format_of(to)].clone(), to);
             assert_eq!(raw(&converted), expected, "{from} to {to}");
             assert_eq!(converted.version(), to);
-            // What it is said to mean is what its text means.
+            // The meaning agrees with the text.
             assert_eq!(
                 parse(&expected).result(),
                 converted.result(),
@@ -151,10 +151,10 @@ fn every_version_becomes_every_other() {
 }
 
 #[test]
-fn the_same_version_is_the_same_text() {
+fn conversion_to_the_same_version_keeps_the_text() {
     rows!("T-009");
-    for (shape, body) in [(&FAMILIES[..], 0), (&LISTS, 1), (&CURRENT, 2)] {
-        for version in shape {
+    for (versions, body) in [(&FAMILIES[..], 0), (&LISTS, 1), (&CURRENT, 2)] {
+        for version in versions {
             let text = format!(" {:#}\n", in_version(rich()[body].clone(), *version));
             let given = PluginResult::parse(text.as_bytes(), Version::V0_1_0).expect("a result");
             assert_eq!(given.raw().get(), text.trim());
@@ -167,7 +167,7 @@ fn the_same_version_is_the_same_text() {
 }
 
 #[test]
-fn numbers_of_unknown_keys_survive_a_change_of_version_within_the_shape() {
+fn unknown_keys_keep_their_numbers_within_a_format() {
     rows!("T-009");
     let text = br#"{"cniVersion":"1.0.0","vendor":[9007199254740993,1e400,0.10]}"#;
     let converted = PluginResult::parse(text, Version::V1_0_0)
@@ -186,7 +186,7 @@ fn the_oldest_versions_need_an_address() {
     for from in LISTS.into_iter().chain(CURRENT) {
         let given = parse(&in_version(json!({"interfaces": [{"name": "eth0"}]}), from));
         for to in FAMILIES {
-            let error = given.to_version(to).expect_err("nothing to say");
+            let error = given.to_version(to).expect_err("no address");
             assert_eq!(error.code, 1);
             assert!(
                 error.msg.contains(to.as_str()) && error.msg.contains("without an IP address"),
@@ -200,7 +200,7 @@ fn the_oldest_versions_need_an_address() {
             );
         }
     }
-    // Between the two of them nothing changes, so that there is nothing to refuse.
+    // 0.1.0 and 0.2.0 have the same format, so an empty result can be converted.
     let empty = PluginResult::parse(b"{}", Version::V0_2_0)
         .unwrap()
         .to_version(Version::V0_1_0)
@@ -209,7 +209,7 @@ fn the_oldest_versions_need_an_address() {
 }
 
 #[test]
-fn routes_of_a_family_without_an_address_are_dropped_for_the_oldest_versions() {
+fn the_oldest_versions_drop_routes_of_a_family_without_an_address() {
     rows!("T-002");
     let routes = json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0", "gw": "fd00::1", "priority": 7}]);
     let dns = json!({});
@@ -242,7 +242,7 @@ fn an_ipv4_mapped_address_is_ipv4() {
             "dns": {},
         })
     );
-    // A network that is larger than the mapped range is not IPv4.
+    // A network larger than the mapped range is not IPv4.
     let given = parse(&json!({"cniVersion": "1.1.0", "ips": [{"address": "::ffff:10.0.0.1/95"}]}));
     assert_eq!(
         raw(&given.to_version(Version::V0_4_0).unwrap())["ips"][0]["version"],
@@ -256,7 +256,7 @@ fn an_ipv4_mapped_address_is_ipv4() {
 }
 
 #[test]
-fn empty_dns_is_omitted_from_1_0_0_on() {
+fn empty_dns_is_omitted_since_1_0_0() {
     rows!("T-011");
     let body = || json!({"ips": [{"address": "10.0.0.1/24"}], "dns": {}});
     for (from, to, dns) in [
@@ -290,7 +290,7 @@ fn empty_dns_is_omitted_from_1_0_0_on() {
 }
 
 #[test]
-fn a_result_of_our_own_is_printed_in_the_version_asked_for() {
+fn a_result_of_plexus_is_printed_in_the_requested_version() {
     rows!("P-067", "P-064");
     let model = |version| -> CniResult {
         parse(&in_version(rich()[2].clone(), version))
@@ -301,7 +301,7 @@ fn a_result_of_our_own_is_printed_in_the_version_asked_for() {
     for version in Version::ALL {
         let ours =
             PluginResult::from_result(model(Version::V1_1_0), version).expect("it has addresses");
-        let mut expected = golden[2][shape(version)].clone();
+        let mut expected = golden[2][format_of(version)].clone();
         expected
             .as_object_mut()
             .expect("an object")

@@ -1,4 +1,4 @@
-//! The environment of a call: verbs, the variables they need, and the names in them.
+//! The environment of a call: verbs, required variables and valid names.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ const VERBS: [(&str, Verb); 6] = [
     ("VERSION", Verb::Version),
 ];
 
-/// A full environment for `verb`, with `changes` made to it.
+/// A complete environment for `verb`, with `changes`.
 fn env(verb: &str, changes: &[(&str, &str)]) -> BTreeMap<String, String> {
     let full = [
         ("CNI_COMMAND", verb),
@@ -38,7 +38,7 @@ fn check(verb: &str, changes: &[(&str, &str)]) -> Result<CniEnv, CniError> {
 }
 
 #[test]
-fn the_verb_is_one_of_six_exactly() {
+fn only_the_six_verbs_are_accepted() {
     rows!("P-001");
     for (text, verb) in VERBS {
         assert_eq!(Verb::parse(text), Ok(verb));
@@ -64,7 +64,7 @@ fn the_verb_is_one_of_six_exactly() {
 }
 
 #[test]
-fn each_verb_needs_its_variables_and_no_others() {
+fn each_verb_requires_its_own_variables() {
     rows!("P-003", "P-005", "P-020");
     let needs: [(&str, &[&str]); 6] = [
         ("ADD", &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"]),
@@ -89,7 +89,7 @@ fn each_verb_needs_its_variables_and_no_others() {
                 match CniEnv::from_map(&given) {
                     Ok(_) => assert!(
                         !needed.contains(&variable),
-                        "{verb} went on without {variable}"
+                        "{verb} was accepted without {variable}"
                     ),
                     Err(error) => {
                         assert!(
@@ -112,22 +112,22 @@ fn each_verb_needs_its_variables_and_no_others() {
 }
 
 #[test]
-fn all_that_is_missing_is_in_one_error() {
+fn one_error_names_all_missing_variables() {
     rows!("P-004");
     let given = [("CNI_NETNS", ""), ("CNI_IFNAME", ""), ("CNI_PATH", "")];
-    let error = check("ADD", &given).expect_err("three are missing");
+    let error = check("ADD", &given).expect_err("missing variables");
     assert_eq!(error.code, 4);
     for variable in ["CNI_NETNS", "CNI_IFNAME", "CNI_PATH"] {
         assert!(error.msg.contains(variable), "{error}");
     }
     assert!(!error.msg.contains("CNI_CONTAINERID"), "{error}");
-    // Where it is required it is named once.
-    let error = check("GC", &[("CNI_PATH", "")]).expect_err("it is required");
+    // A required variable is named only once.
+    let error = check("GC", &[("CNI_PATH", "")]).expect_err("CNI_PATH is required");
     assert_eq!(error.msg.matches("CNI_PATH").count(), 1, "{error}");
 }
 
 #[test]
-fn verbs_without_a_container_take_none() {
+fn verbs_without_a_container_ignore_its_variables() {
     rows!("P-005");
     let nothing = [
         ("CNI_CONTAINERID", ""),
@@ -141,14 +141,14 @@ fn verbs_without_a_container_take_none() {
             (env.container_id.as_str(), env.ifname.as_str(), env.netns),
             ("", "", None)
         );
-        // What they do not need is not looked at.
+        // These variables are not validated.
         let env = check(verb, &[("CNI_CONTAINERID", "-x"), ("CNI_IFNAME", "a/b")]).expect(verb);
         assert_eq!((env.container_id.as_str(), env.ifname.as_str()), ("", ""));
     }
 }
 
 #[test]
-fn what_is_there_is_handed_on() {
+fn all_variables_are_kept() {
     for verb in ["ADD", "DEL", "CHECK"] {
         let env = check(verb, &[]).expect(verb);
         assert_eq!(env.container_id, "c1");
@@ -157,12 +157,12 @@ fn what_is_there_is_handed_on() {
         assert_eq!(env.args, "A=b");
         assert!(!env.netns_override);
     }
-    let env = check("DEL", &[("CNI_NETNS", ""), ("CNI_ARGS", "")]).expect("neither is needed");
+    let env = check("DEL", &[("CNI_NETNS", ""), ("CNI_ARGS", "")]).expect("both are optional");
     assert_eq!((env.netns, env.args.as_str()), (None, ""));
 }
 
 #[test]
-fn the_own_namespace_is_allowed_by_one_or_true() {
+fn netns_override_is_1_or_true() {
     for (value, allowed) in [
         ("1", true),
         ("true", true),
@@ -184,7 +184,7 @@ fn the_own_namespace_is_allowed_by_one_or_true() {
 }
 
 #[test]
-fn container_ids() {
+fn container_ids_are_validated() {
     rows!("P-006", "P-007");
     let hex = "0123456789abcdef".repeat(4);
     let longest = "a".repeat(200);
@@ -216,13 +216,13 @@ fn container_ids() {
     assert!(
         validate_container_id(&too_long)
             .expect_err("too long")
-            .msg
+            .to_string()
             .contains("200")
     );
 }
 
 #[test]
-fn interface_names() {
+fn interface_names_are_validated() {
     rows!("P-008", "P-009");
     let longest = "a".repeat(15);
     for name in ["eth0", &longest, "...", "net1.100", "é", "a-b_c"] {
@@ -264,13 +264,13 @@ fn interface_names() {
     assert!(
         validate_ifname("")
             .expect_err("empty")
-            .msg
+            .to_string()
             .contains("is empty")
     );
 }
 
 #[test]
-fn the_path_is_its_absolute_directories_in_order() {
+fn the_path_keeps_absolute_directories_in_order() {
     rows!("P-020");
     for (path, expected) in [
         ("/a::/b", &["/a", "/b"][..]),
@@ -289,17 +289,17 @@ fn the_path_is_its_absolute_directories_in_order() {
 }
 
 #[test]
-fn what_no_pod_can_be_called_is_refused() {
+fn invalid_pod_arguments_are_refused() {
     let name = "a".repeat(253);
     for (key, value) in [
         ("K8S_POD_NAMESPACE", "kube-system"),
         ("K8S_POD_NAME", "web-0.1x"),
         ("K8S_POD_NAME", name.as_str()),
-        // As critest calls its pods.
+        // Names of pods in critest.
         ("K8S_POD_NAME", "PodSandbox-for-Test_1"),
         ("K8S_POD_NAMESPACE", "cri-test-Namespace"),
         ("K8S_POD_UID", "0902664a-e9ce-48a6-abd6-def9809c0a84"),
-        // That of a static pod.
+        // The UID of a static pod.
         ("K8S_POD_UID", "8ee9f9f5e2b4d3cbe40e9a2f1ad3cb32"),
         ("K8S_POD_INFRA_CONTAINER_ID", "../"),
     ] {
@@ -326,7 +326,7 @@ fn what_no_pod_can_be_called_is_refused() {
         .flatten()
         .chain([("K8S_POD_NAME", &*long_name)])
     {
-        let error = validate_pod_argument(key, value).expect_err(value);
+        let error = CniError::from(validate_pod_argument(key, value).expect_err(value));
         assert!(
             error.code == 4 && error.msg.contains(key) && error.msg.len() < 300,
             "{error}"

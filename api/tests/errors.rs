@@ -1,10 +1,12 @@
-//! The error object: its document, its codes, its one line.
+//! The error object: its document, its codes, and its message of one line.
 
 use std::collections::BTreeSet;
 
 use plexus_api::cni::{
-    CniError, Code, ConfigError, Defaults, NetworkConfig, PluginResult, Version,
+    CniError, Code, ConfigError, Defaults, NameError, NetworkConfig, PluginResult,
+    UnsupportedVersion, Version,
 };
+use plexus_api::json::{LimitError, Object};
 use plexus_api::rows;
 use serde_json::{Value, json};
 
@@ -94,7 +96,7 @@ fn the_message_is_one_line() {
 }
 
 #[test]
-fn secrets_of_a_configuration_stay_out_of_messages() {
+fn messages_contain_no_secrets_of_the_configuration() {
     rows!("P-047");
     let defaults = Defaults {
         name: None,
@@ -119,7 +121,7 @@ fn secrets_of_a_configuration_stay_out_of_messages() {
 }
 
 #[test]
-fn an_error_of_a_plugin_is_read_as_it_is_written() {
+fn a_plugins_error_is_read_unchanged() {
     let read = |text: &str| serde_json::from_str::<CniError>(text).expect(text);
     assert_eq!(
         read(r#"{"cniVersion":"1.0.0","code":11,"msg":"busy","details":"d"}"#),
@@ -144,21 +146,21 @@ fn an_error_of_a_plugin_is_read_as_it_is_written() {
 }
 
 #[test]
-fn it_is_displayed_with_code_and_details() {
+fn display_shows_code_and_details() {
     let error = CniError::new(Code::TryAgain, "busy");
     assert_eq!(error.to_string(), "busy (code 11)");
     assert_eq!(error.with_details("d").to_string(), "busy (code 11); d");
 }
 
 #[test]
-fn each_kind_of_wrong_configuration_has_its_code() {
+fn each_configuration_error_has_its_code() {
     rows!("P-040");
     for (error, code) in [
-        (ConfigError::Version("9.9.9".into()), 1),
-        (ConfigError::Json("x".into()), 6),
-        (ConfigError::Name("x".into()), 7),
+        (UnsupportedVersion("9.9.9".into()).into(), 1),
+        (LimitError::Depth.into(), 6),
+        (Object::parse(b"x").expect_err("invalid JSON").into(), 6),
+        (ConfigError::Name(NameError::Network("x".into())), 7),
         (ConfigError::NoPlugin("x".into()), 7),
-        (ConfigError::Neither, 7),
         (
             ConfigError::Key {
                 key: "name".into(),
@@ -174,7 +176,7 @@ fn each_kind_of_wrong_configuration_has_its_code() {
 }
 
 #[test]
-fn what_a_runtime_takes_for_a_success_of_del_is_reworded() {
+fn phrases_that_look_like_a_successful_del_are_reworded() {
     rows!("C-10");
     let error = CniError::new(
         Code::Io,

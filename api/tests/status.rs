@@ -1,11 +1,11 @@
-//! The layout of network-status, against what Multus 4.3.0 writes.
+//! The layout of network-status, compared with Multus 4.3.0.
 
 use plexus_api::cni::Dns;
 use plexus_api::rows;
 use plexus_api::status::{NetworkStatus, render};
 use serde_json::value::RawValue;
 
-fn everything() -> NetworkStatus {
+fn full_entry() -> NetworkStatus {
     NetworkStatus {
         name: "ns1/sriov".into(),
         interface: "net1".into(),
@@ -26,7 +26,7 @@ fn everything() -> NetworkStatus {
     }
 }
 
-fn nothing() -> NetworkStatus {
+fn minimal_entry() -> NetworkStatus {
     NetworkStatus {
         name: "kindnet".into(),
         interface: String::new(),
@@ -41,7 +41,7 @@ fn nothing() -> NetworkStatus {
 }
 
 #[test]
-fn what_multus_wrote_is_read_and_written_again_to_the_letter() {
+fn an_annotation_of_multus_is_read_and_written_back_unchanged() {
     rows!("K-080", "K-081", "K-096");
     for golden in [
         include_str!("data/status-three-networks.json"),
@@ -55,7 +55,7 @@ fn what_multus_wrote_is_read_and_written_again_to_the_letter() {
 }
 
 #[test]
-fn keys_stand_in_multus_order_and_only_dns_is_written_empty() {
+fn keys_are_in_the_order_of_multus_and_only_dns_is_written_empty() {
     rows!("K-080", "K-089", "K-090", "K-098");
     let expected = r#"[{
     "name": "ns1/sriov",
@@ -90,17 +90,17 @@ fn keys_stand_in_multus_order_and_only_dns_is_written_empty() {
     "name": "kindnet",
     "dns": {}
 }]"#;
-    assert_eq!(render(&[everything(), nothing()]), expected);
+    assert_eq!(render(&[full_entry(), minimal_entry()]), expected);
 }
 
 #[test]
 fn device_info_keeps_its_values_and_key_order() {
     rows!("K-091");
-    // Braces, quotes, backslashes and white space in strings are text; numbers keep their digits.
+    // Braces, quotes, backslashes and white space in strings stay; numbers keep their digits.
     let device = r#"{"z":"{a: [1,2]}  \"\\","a":[],"b":[ [ 1.50 , -1e400 ] ,true],"c":"\\"}"#;
     let entry = NetworkStatus {
         device_info: Some(RawValue::from_string(device.into()).expect("JSON")),
-        ..nothing()
+        ..minimal_entry()
     };
     let expected = r#"[{
     "name": "kindnet",

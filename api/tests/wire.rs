@@ -1,4 +1,4 @@
-//! The wire between shim and daemon, byte for byte.
+//! The protocol between shim and daemon, byte for byte.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use plexus_api::wire::{MAX_REQUEST, Moment, Request, Response};
 use serde_json::Value;
 
 #[test]
-fn a_request_is_environment_and_base64() {
+fn a_request_has_the_environment_and_the_configuration_in_base64() {
     let config = b"{\"name\":\"\xc3\xa4\"}\n\xff".to_vec();
     let request = Request {
         env: [("CNI_COMMAND".to_owned(), "ADD".to_owned())].into(),
@@ -28,7 +28,7 @@ fn a_request_is_environment_and_base64() {
 }
 
 #[test]
-fn a_spooled_request_says_when_it_came_if_its_shim_knew() {
+fn a_spooled_request_may_have_a_time() {
     let text = r#"{"env":{},"config":"","at":{"bootId":"b","boottimeNs":18446744073709551615}}"#;
     let request: Request = serde_json::from_str(text).expect("a request");
     assert_eq!(
@@ -52,7 +52,7 @@ fn a_spooled_request_says_when_it_came_if_its_shim_knew() {
 }
 
 #[test]
-fn a_request_has_room_for_the_largest_configuration() {
+fn the_largest_configuration_fits_into_a_request() {
     let request = Request {
         env: BTreeMap::new(),
         config: vec![b'x'; MAX_CONFIG],
@@ -63,7 +63,7 @@ fn a_request_has_room_for_the_largest_configuration() {
 }
 
 #[test]
-fn an_absent_configuration_is_empty() {
+fn a_missing_configuration_is_empty() {
     for text in [
         r#"{"env":{}}"#,
         r#"{"env":{},"config":null}"#,
@@ -75,7 +75,7 @@ fn an_absent_configuration_is_empty() {
 }
 
 #[test]
-fn what_is_no_request_is_refused() {
+fn invalid_requests_are_refused() {
     for text in [
         "null",
         "{}",
@@ -90,7 +90,7 @@ fn what_is_no_request_is_refused() {
 }
 
 #[test]
-fn the_answer_carries_the_result_to_the_letter() {
+fn a_response_contains_the_result_unchanged() {
     let text = r#"{"Result":{"cniVersion":"1.1.0","vendor": 1e400}}"#;
     let response: Response = serde_json::from_str(text).expect("an answer");
     assert_eq!(serde_json::to_string(&response).expect("JSON"), text);
@@ -107,12 +107,12 @@ fn the_answer_carries_the_result_to_the_letter() {
     assert!(serde_json::from_str::<Response>("{}").is_err());
 }
 
-/// Requests that were captured between a shim of another make and its daemon; they are not part of the sources.
+/// Requests captured between Multus' shim and its daemon. They are not part of the repository.
 #[test]
-fn captured_requests_are_read() {
+fn captured_requests_of_multus_are_read() {
     let Some(vectors) = std::env::var_os("PLEXUS_VECTORS").filter(|path| Path::new(path).is_dir())
     else {
-        eprintln!("skipped: PLEXUS_VECTORS names no directory with captures");
+        eprintln!("skipped: PLEXUS_VECTORS is not a directory with captured requests");
         return;
     };
     let mut verbs = Vec::new();
@@ -124,13 +124,13 @@ fn captured_requests_are_read() {
         {
             continue;
         }
-        let text = std::fs::read_to_string(&path).expect("a text");
+        let text = std::fs::read_to_string(&path).expect("text");
         for line in text.lines().filter(|line| line.starts_with(r#"{"env":"#)) {
             let request: Request = serde_json::from_str(line).expect(line);
             let again = serde_json::to_value(&request).expect("JSON");
             assert_eq!(again, serde_json::from_str::<Value>(line).expect("JSON"));
             let env = CniEnv::from_map(&request.env).expect(line);
-            let args = CniArgs::parse(&env.args).expect("pairs");
+            let args = CniArgs::parse(&env.args).expect("valid arguments");
             assert_eq!(args.to_string(), env.args);
             let config = String::from_utf8(request.config).expect("UTF-8");
             let defaults = Defaults {

@@ -1,4 +1,4 @@
-//! One call: checked, handed to the daemon, answered.
+//! One CNI call: checks it, sends it to the daemon, and handles the response.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -6,30 +6,29 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
-use plexus_api::cni::{CniEnv, CniError, Code, Verb, Version};
+use plexus_api::cni::{CallConfig, CniEnv, CniError, Code, Verb, Version};
+use plexus_api::json::Object;
 use plexus_api::wire;
 
-use crate::config::Config;
-use crate::daemon::Away;
-use crate::http::Request;
+use crate::daemon::Unavailable;
+use crate::http::HttpRequest;
 use crate::settings::Settings;
-use crate::{answer, daemon, input, output, spool};
+use crate::{daemon, input, output, response, spool};
 
-/// How long a runtime may take to write the configuration.
-const STDIN_DEADLINE: Duration = Duration::from_secs(30);
-/// What goes to the daemon beside `CNI_*`: the caller's trace. The rest of its environment may hold secrets.
+/// How long the runtime may take to write the configuration.
+const STDIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// The variables that are sent to the daemon in addition to `CNI_*`. Others may contain secrets.
 const TRACE_VARIABLES: [&str; 3] = ["TRACEPARENT", "TRACESTATE", "BAGGAGE"];
 
-/// An error and the version in which it is told (P-039).
+/// The error of a call.
 pub struct Failure {
-    /// The configuration's version where it is known, else the newest.
+    /// The version of the error document (P-039): the configuration's, or the newest if unknown.
     pub version: Version,
-    /// What went wrong.
     pub error: CniError,
 }
 
-/// The variables of this process that are part of the call. What is not UTF-8 is made so: it then fails the checks
-/// of its variable.
+/// The variables of this process that belong to the call. Invalid UTF-8 is replaced, and then fails
+/// the validation of the variable.
 pub fn environment() -> BTreeMap<String, String> {
     let mut variables = BTreeMap::new();
     for (key, value) in env::vars_os() {
@@ -41,9 +40,9 @@ pub fn environment() -> BTreeMap<String, String> {
     variables
 }
 
-/// Serves the call, and returns what is to be printed, if anything.
+/// Serves the call and returns the document to print, if any.
 pub fn run(env: &BTreeMap<String, String>) -> Result<Option<String>, Failure> {
-    let stdin = input::read(STDIN_DEADLINE).map_err(|error| {
+    let stdin = input::read(STDIN_TIMEOUT).map_err(|error| {
         CniError::new(
             Code::Io,
             format!("the configuration on stdin cannot be read: {error}"),
@@ -52,45 +51,46 @@ pub fn run(env: &BTreeMap<String, String>) -> Result<Option<String>, Failure> {
     let config = stdin
         .as_deref()
         .map_err(Clone::clone)
-        .and_then(Config::parse);
-    let known = config
+        .and_then(CallConfig::parse);
+    let version = config
         .as_ref()
         .ok()
-        .and_then(|config| config.version().ok());
-    let version = known.unwrap_or(Version::LATEST);
+        .and_then(|config| config.version().ok())
+        .unwrap_or(Version::LATEST);
     output::report_panics(version);
-    let served = CniEnv::from_map(env).and_then(|call| {
-        let request = wire::Request {
-            env: env.clone(),
-            config: stdin.clone().unwrap_or_default(),
-            at: None,
-        };
-        serve(&call, &config?, &request)
-    });
-    served.map_err(|error| {
-        let is_del = env
-            .get("CNI_COMMAND")
-            .is_some_and(|command| command == Verb::Del.as_str());
-        Failure {
-            version,
-            error: if is_del { error.for_del() } else { error },
-        }
-    })
+    CniEnv::from_map(env)
+        .and_then(|call| {
+            let request = wire::Request {
+                env: env.clone(),
+                config: stdin.clone().unwrap_or_default(),
+                at: None,
+            };
+            serve(&call, &config?, &request)
+        })
+        .map_err(|error| {
+            let is_del = env
+                .get("CNI_COMMAND")
+                .is_some_and(|command| command == Verb::Del.as_str());
+            Failure {
+                version,
+                error: if is_del { error.for_del() } else { error },
+            }
+        })
 }
 
 fn serve(
     call: &CniEnv,
-    config: &Config,
+    config: &CallConfig,
     request: &wire::Request,
 ) -> Result<Option<String>, CniError> {
-    fail_when_told(call.verb);
+    failpoint(call.verb);
     config.check(call.verb)?;
     refuse_own_netns(call)?;
-    let settings = settings(call.verb, config)?;
+    let settings = settings(call.verb, &config.object)?;
     let body = to_json(request)?;
     if body.len() > wire::MAX_REQUEST {
         let msg = format!(
-            "the call is {} bytes, more than the {} that are accepted",
+            "the call is {} bytes long; the limit is {}",
             body.len(),
             wire::MAX_REQUEST
         );
@@ -102,18 +102,18 @@ fn serve(
     } else {
         settings.wait(call.verb)
     };
-    match daemon::ask(&Request::post_cni(&body), &settings.socket, call.verb, wait) {
-        Ok(answer) => answer::document(&answer, call.verb, config.version()?),
-        Err(away) if uninstalled && away.unseen => {
-            output::log("Plexus is uninstalled on this node and nothing is left to delete");
+    let http_request = HttpRequest::post_cni(&body);
+    match daemon::call(&http_request, &settings.socket, call.verb, wait) {
+        Ok(response) => response::document(&response, call.verb, config.version()?),
+        Err(unavailable) if uninstalled && !unavailable.may_have_started() => {
+            output::log("Plexus is uninstalled from this node and nothing is left to delete");
             Ok(None)
         }
-        Err(away) => without_daemon(call, &settings, request, &away),
+        Err(unavailable) => without_daemon(call, &settings, request, &unavailable),
     }
 }
 
-/// Refuses the caller's own network namespace: its interfaces are not ours to touch (P-012), and that must be known
-/// before anything is done (P-013).
+/// Refuses the caller's own network namespace (P-012) before anything is changed (P-013).
 fn refuse_own_netns(call: &CniEnv) -> Result<(), CniError> {
     let Some(netns) = call
         .netns
@@ -129,17 +129,18 @@ fn refuse_own_netns(call: &CniEnv) -> Result<(), CniError> {
     }
     let msg =
         format!("CNI_NETNS {netns:?} is the network namespace of the caller, not of a sandbox");
-    Err(CniError::new(Code::InvalidEnvironment, msg).with_details("CNI_NETNS_OVERRIDE=1 allows it"))
+    Err(CniError::new(Code::InvalidEnvironment, msg)
+        .with_details("set CNI_NETNS_OVERRIDE=1 to allow this"))
 }
 
-/// The settings. A wrong one is an error, but for DEL, which must get through: it is told on stderr.
-fn settings(verb: Verb, config: &Config) -> Result<Settings, CniError> {
-    let (settings, wrong) = Settings::read(config);
-    for error in wrong {
+/// The settings. DEL must always be possible, so an invalid setting is only logged then.
+fn settings(verb: Verb, config: &Object) -> Result<Settings, CniError> {
+    let (settings, errors) = Settings::read(config);
+    for error in errors {
         if verb != Verb::Del {
             return Err(error);
         }
-        output::log(&format!("{error}; the default is used"));
+        output::log(&format!("{error}; using the default"));
     }
     Ok(settings)
 }
@@ -153,11 +154,12 @@ fn to_json(request: &wire::Request) -> Result<Vec<u8>, CniError> {
     })
 }
 
+/// Spools a DEL, and returns an error for other verbs.
 fn without_daemon(
     call: &CniEnv,
     settings: &Settings,
     request: &wire::Request,
-    away: &Away,
+    unavailable: &Unavailable,
 ) -> Result<Option<String>, CniError> {
     let code = if call.verb == Verb::Status {
         Code::NotAvailable
@@ -165,23 +167,23 @@ fn without_daemon(
         Code::TryAgain
     };
     if call.verb != Verb::Del {
-        return Err(CniError::new(code, away.to_string()));
+        return Err(CniError::new(code, unavailable.to_string()));
     }
     let body = to_json(&wire::Request {
         at: spool::now(),
         ..request.clone()
     })?;
-    let spooled = match spool::write(&settings.state_dir, &call.container_id, &call.ifname, &body) {
-        Ok(path) => path,
-        Err(error) => {
+    let path = spool::write(&settings.state_dir, &call.container_id, &call.ifname, &body).map_err(
+        |error| {
             let dir = settings.state_dir.display();
-            return Err(CniError::new(
-                code,
-                format!("{away}; and the DEL cannot be kept for it in {dir}: {error}"),
-            ));
-        }
-    };
-    let msg = format!("{away}; the DEL waits for it in {}", spooled.display());
+            let msg = format!("{unavailable}; the DEL cannot be stored in {dir}: {error}");
+            CniError::new(code, msg)
+        },
+    )?;
+    let msg = format!(
+        "{unavailable}; the DEL is stored in {} until plexusd starts",
+        path.display()
+    );
     if settings.spooled_is_success {
         output::log(&msg);
         return Ok(None);
@@ -189,13 +191,13 @@ fn without_daemon(
     Err(CniError::new(code, msg))
 }
 
-/// Lets a test see what a panic does (P-046); not in what ships.
+/// Panics if a test asks for it (P-046). Not in release builds.
 #[cfg(debug_assertions)]
-fn fail_when_told(verb: Verb) {
+fn failpoint(verb: Verb) {
     assert!(
         env::var_os("PLEXUS_FAILPOINT").is_none(),
         "failpoint: {verb} not found"
     );
 }
 #[cfg(not(debug_assertions))]
-fn fail_when_told(_: Verb) {}
+fn failpoint(_: Verb) {}

@@ -1,105 +1,118 @@
-//! Reaching the daemon: how long each verb waits for one that is away, and what it says then.
+//! Calling the daemon, and waiting while the daemon is unavailable.
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use plexus_api::cni::Verb;
 
-use crate::http::{Answer, Failure, Request};
+use crate::deadline::{self, Deadline};
+use crate::http::{HttpError, HttpRequest, HttpResponse};
 use crate::output;
-use crate::timer::{self, Timer};
 
-/// The pauses between two tries to connect. There is nothing to be told of a socket that does not exist yet.
+/// The pauses between attempts to connect. The socket may not exist yet, so the shim has to poll.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LAST_PAUSE: Duration = Duration::from_millis(200);
+const MAX_PAUSE: Duration = Duration::from_millis(200);
 
-/// Why there is no answer, for people: what was tried, and what to look at.
+/// The daemon did not respond.
 #[derive(Debug)]
-pub struct Away {
-    /// The daemon cannot have begun the call.
-    pub unseen: bool,
-    text: String,
+pub struct Unavailable {
+    socket: PathBuf,
+    wait: Duration,
+    error: HttpError,
 }
 
-impl fmt::Display for Away {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+impl Unavailable {
+    /// Whether the daemon may have started the call.
+    pub fn may_have_started(&self) -> bool {
+        matches!(self.error, HttpError::NoResponse(_))
     }
 }
 
-/// Sends `request` for `verb` until it is answered, as long as `wait` lasts.
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (socket, wait) = (self.socket.display(), deadline::seconds(self.wait));
+        match &self.error {
+            HttpError::Connect(error) => write!(
+                f,
+                "plexusd cannot be reached at {socket} ({error}; waiting up to {wait}); \
+                 check that plexusd is running on this node"
+            ),
+            HttpError::NotStarted => write!(
+                f,
+                "plexusd at {socket} did not start the call, and no other plexusd did within {wait}; \
+                 is plexusd being replaced, or does it refuse this user? See its log"
+            ),
+            HttpError::NoResponse(error) => write!(
+                f,
+                "plexusd at {socket} accepted the call but did not respond ({error}); see its log"
+            ),
+        }
+    }
+}
+
+/// Sends `request` for `verb`, and retries for up to `wait`.
 ///
-/// A request that the daemon may have begun is sent again for DEL and STATUS only. An ADD that was cut short is for
-/// the runtime to clean up and to begin anew.
-pub fn ask(request: &Request, socket: &Path, verb: Verb, wait: Duration) -> Result<Answer, Away> {
-    let mut timer = Timer::start(wait);
-    let mut handed_over = false;
+/// A call that the daemon may have started is retried for DEL and STATUS only. After an interrupted
+/// ADD, the runtime has to clean up first.
+pub fn call(
+    request: &HttpRequest,
+    socket: &Path,
+    verb: Verb,
+    wait: Duration,
+) -> Result<HttpResponse, Unavailable> {
+    let mut deadline = Deadline::after(wait);
+    let mut replaced = false;
     let mut pause = FIRST_PAUSE;
-    let mut told = false;
+    let mut logged = false;
     loop {
-        let failure = match request.send(socket, answer_deadline(verb)) {
-            Ok(answer) => return Ok(answer),
-            Err(failure) => failure,
+        let error = match request.send(socket, response_timeout(verb)) {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
         };
-        let again = match &failure {
-            Failure::Connect(error) => {
+        let retry = match &error {
+            HttpError::Connect(error) => {
                 use io::ErrorKind::{ConnectionRefused, NotFound, WouldBlock};
-                // The last is a daemon that hangs, with all the callers waiting that it may have.
+                // `WouldBlock`: the daemon hangs and its queue of connections is full.
                 matches!(error.kind(), NotFound | ConnectionRefused | WouldBlock)
             }
-            Failure::NotBegun => true,
-            Failure::NoAnswer(_) => matches!(verb, Verb::Del | Verb::Status),
+            HttpError::NotStarted => true,
+            HttpError::NoResponse(_) => matches!(verb, Verb::Del | Verb::Status),
         };
-        if matches!(failure, Failure::NotBegun) && !handed_over {
-            // However long it took: it is the next daemon that is waited for now.
-            (timer, handed_over) = (Timer::start(wait), true);
+        if matches!(error, HttpError::NotStarted) && !replaced {
+            // The daemon is being replaced, so the full wait applies to the next one.
+            (deadline, replaced) = (Deadline::after(wait), true);
         }
-        let left = match timer.left() {
-            Ok(left) if again => left,
-            _ => return Err(away(&failure, socket, wait)),
+        let remaining = match deadline.remaining() {
+            Ok(remaining) if retry => remaining,
+            _ => {
+                return Err(Unavailable {
+                    socket: socket.to_owned(),
+                    wait,
+                    error,
+                });
+            }
         };
-        if !told {
-            let (wait, socket) = (timer::in_seconds(wait), socket.display());
+        if !logged {
+            let (wait, socket) = (deadline::seconds(wait), socket.display());
             output::log(&format!(
                 "{verb} waits up to {wait} for plexusd at {socket}"
             ));
-            told = true;
+            logged = true;
         }
-        thread::sleep(pause.min(left));
-        pause = (pause * 2).min(LAST_PAUSE);
+        thread::sleep(pause.min(remaining));
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 
-/// How long the daemon may take to answer: beyond what it allows itself, so that this ends only a daemon that hangs.
-fn answer_deadline(verb: Verb) -> Duration {
+/// How long the daemon may take to respond. The daemon's own timeouts are shorter, so this ends
+/// only calls to a daemon that hangs.
+fn response_timeout(verb: Verb) -> Duration {
     Duration::from_secs(match verb {
         Verb::Add | Verb::Gc => 240,
         Verb::Del | Verb::Check => 60,
         Verb::Status | Verb::Version => 10,
     })
-}
-
-fn away(failure: &Failure, socket: &Path, wait: Duration) -> Away {
-    let (socket, wait) = (socket.display(), timer::in_seconds(wait));
-    let text = match failure {
-        Failure::Connect(error) => format!(
-            "plexusd cannot be reached at {socket} ({error}; the shim waits up to {wait}); is it running on this node?"
-        ),
-        Failure::NotBegun => format!(
-            "plexusd at {socket} stopped before it began the call, and none has taken its place in {wait}; \
-             is it being replaced, or does it refuse this user? See its log"
-        ),
-        Failure::NoAnswer(error) => {
-            format!(
-                "plexusd at {socket} took the call but gave no answer ({error}); was it stopped? See its log"
-            )
-        }
-    };
-    Away {
-        unseen: !matches!(failure, Failure::NoAnswer(_)),
-        text,
-    }
 }

@@ -1,5 +1,4 @@
-//! One `POST /cni` over a Unix socket, in HTTP/1.1 (RFC 9112): as much of a client as one exchange with the daemon
-//! takes.
+//! A minimal HTTP/1.1 client (RFC 9112) for one `POST /cni` over a Unix socket.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd as _;
@@ -10,40 +9,39 @@ use std::time::Duration;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use plexus_api::json;
 
-use crate::timer::Timer;
+use crate::deadline::Deadline;
 
-/// The largest answer with its headers, in bytes: the largest result, and some room around it.
-const MAX_ANSWER: usize = json::MAX_RESULT + (64 << 10);
+/// The largest response, in bytes: the largest result, with headers and framing.
+const MAX_RESPONSE: usize = json::MAX_RESULT + (64 << 10);
 
-/// The status code of a daemon that hands over to another.
-const ELSEWHERE: u16 = 503;
+/// The status code of a daemon that is being replaced and does not start the call.
+const SERVICE_UNAVAILABLE: u16 = 503;
 
-/// What came back.
+/// A response.
 #[derive(Debug, Clone)]
-pub struct Answer {
-    /// The status code.
+pub struct HttpResponse {
     pub status: u16,
     /// The body, without its transfer encoding.
     pub body: Vec<u8>,
 }
 
-/// Why nothing came back.
+/// No response.
 #[derive(Debug)]
-pub enum Failure {
-    /// There was no connection, so the daemon has seen nothing.
+pub enum HttpError {
+    /// The connection failed, so the daemon did not receive the request.
     Connect(io::Error),
-    /// There was one, but the daemon has not begun the call: it says so, or it has not read all of the request.
-    NotBegun,
-    /// There was one, and the daemon may have seen the request.
-    NoAnswer(io::Error),
+    /// The daemon did not start the call: the response says so, or the daemon did not read the
+    /// whole request.
+    NotStarted,
+    /// The daemon may have received the request.
+    NoResponse(io::Error),
 }
 
-/// The bytes of a request, head and body, to be sent as often as it takes.
+/// A request, head and body, which can be sent several times.
 #[derive(Debug, Clone)]
-pub struct Request(Vec<u8>);
+pub struct HttpRequest(Vec<u8>);
 
-impl Request {
-    /// A request that carries `body`.
+impl HttpRequest {
     pub fn post_cni(body: &[u8]) -> Self {
         let head = format!(
             "POST /cni HTTP/1.1\r\nHost: plexus\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
@@ -53,32 +51,33 @@ impl Request {
         Self([head.as_bytes(), body].concat())
     }
 
-    /// Connects to `socket`, sends the request and reads the answer, all before the deadline.
-    pub fn send(&self, socket: &Path, deadline: Duration) -> Result<Answer, Failure> {
-        let stream = connect(socket).map_err(Failure::Connect)?;
+    /// Connects to `socket`, sends the request and reads the response, all within `timeout`.
+    pub fn send(&self, socket: &Path, timeout: Duration) -> Result<HttpResponse, HttpError> {
+        let stream = connect(socket).map_err(HttpError::Connect)?;
         let mut exchange = Exchange {
             stream,
-            timer: Timer::start(deadline),
+            deadline: Deadline::after(timeout),
         };
-        // A daemon that refuses the request may answer and close before it has read all of it. The answer counts
-        // then. No half-close afterwards: the daemon takes it for a caller that has gone away.
+        // A daemon that refuses a request may respond and close before reading all of it, so the
+        // response is read even if this fails. The write side stays open: the daemon would take a
+        // half-close for a caller that has gone.
         let written = exchange.write_all(&self.0);
-        match read_answer(&mut BufReader::new(exchange.take(MAX_ANSWER as u64))) {
-            Ok(Answer {
-                status: ELSEWHERE, ..
-            }) => Err(Failure::NotBegun),
-            Ok(answer) => Ok(answer),
-            // The kernel says so where a Unix socket is closed with something in it that was not read.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Failure::NotBegun),
+        match read_response(&mut BufReader::new(exchange.take(MAX_RESPONSE as u64))) {
+            Ok(response) if response.status == SERVICE_UNAVAILABLE => Err(HttpError::NotStarted),
+            Ok(response) => Ok(response),
+            // The peer closed the Unix socket without reading all data.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                Err(HttpError::NotStarted)
+            }
             Err(error) => Err(match written {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Failure::NotBegun,
-                _ => Failure::NoAnswer(error),
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => HttpError::NotStarted,
+                _ => HttpError::NoResponse(error),
             }),
         }
     }
 }
 
-/// Connects without blocking: the kernel would let a connect to a daemon that accepts nothing wait for ever.
+/// Connects without blocking: a blocking connect to a daemon with a full queue would never return.
 fn connect(path: &Path) -> io::Result<UnixStream> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -88,38 +87,40 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-/// A connection whose timer holds for all reads and writes together.
+/// A connection with one deadline for all reads and writes.
 struct Exchange {
     stream: UnixStream,
-    timer: Timer,
+    deadline: Deadline,
 }
 
 impl Exchange {
-    fn in_time<T>(&self, io: io::Result<T>) -> io::Result<T> {
-        // What the kernel says when a read or write has lasted too long.
-        io.map_err(|error| {
-            if error.kind() == io::ErrorKind::WouldBlock {
-                self.timer.expired()
-            } else {
-                error
-            }
-        })
+    fn map_timeout(&self, error: io::Error) -> io::Error {
+        // The kernel reports a timeout of a socket as `EAGAIN`.
+        if error.kind() == io::ErrorKind::WouldBlock {
+            self.deadline.timed_out()
+        } else {
+            error
+        }
     }
 }
 
 impl Read for Exchange {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(Some(self.timer.left()?))?;
-        let read = self.stream.read(buffer);
-        self.in_time(read)
+        self.stream
+            .set_read_timeout(Some(self.deadline.remaining()?))?;
+        self.stream
+            .read(buffer)
+            .map_err(|error| self.map_timeout(error))
     }
 }
 
 impl Write for Exchange {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(Some(self.timer.left()?))?;
-        let written = self.stream.write(bytes);
-        self.in_time(written)
+        self.stream
+            .set_write_timeout(Some(self.deadline.remaining()?))?;
+        self.stream
+            .write(bytes)
+            .map_err(|error| self.map_timeout(error))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -133,7 +134,7 @@ enum Framing {
     UntilClose,
 }
 
-fn read_answer(reader: &mut impl BufRead) -> io::Result<Answer> {
+fn read_response(reader: &mut impl BufRead) -> io::Result<HttpResponse> {
     let status = loop {
         let status = status(&read_line(reader)?)?;
         if status >= 200 {
@@ -149,11 +150,11 @@ fn read_answer(reader: &mut impl BufRead) -> io::Result<Answer> {
         }
         let (name, value) = line
             .split_once(':')
-            .ok_or_else(|| invalid("a header without a colon"))?;
+            .ok_or_else(|| invalid("header without a colon"))?;
         let value = value.trim();
         if name.eq_ignore_ascii_case("transfer-encoding") {
             if !value.eq_ignore_ascii_case("chunked") {
-                return Err(invalid("an unknown transfer encoding"));
+                return Err(invalid("unknown transfer encoding"));
             }
             framing = Framing::Chunked;
         } else if name.eq_ignore_ascii_case("content-length")
@@ -162,7 +163,7 @@ fn read_answer(reader: &mut impl BufRead) -> io::Result<Answer> {
             framing = Framing::Length(
                 value
                     .parse()
-                    .map_err(|_| invalid("a wrong content length"))?,
+                    .map_err(|_| invalid("invalid content length"))?,
             );
         }
     }
@@ -172,65 +173,66 @@ fn read_answer(reader: &mut impl BufRead) -> io::Result<Answer> {
         Framing::Chunked => read_chunks(reader, &mut body)?,
         Framing::UntilClose => _ = reader.read_to_end(&mut body)?,
     }
-    Ok(Answer { status, body })
+    Ok(HttpResponse { status, body })
 }
 
 fn status(line: &str) -> io::Result<u16> {
-    let code = line
-        .strip_prefix("HTTP/1.")
-        .and_then(|rest| rest.split(' ').nth(1));
-    code.and_then(|code| code.parse().ok())
-        .ok_or_else(|| invalid("no HTTP status line"))
+    line.strip_prefix("HTTP/1.")
+        .and_then(|rest| rest.split(' ').nth(1))
+        .and_then(|code| code.parse().ok())
+        .ok_or_else(|| invalid("no status line"))
 }
 
 fn read_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<()> {
     loop {
         let line = read_line(reader)?;
-        let size = line.split(';').next().unwrap_or_default().trim();
-        let size = u64::from_str_radix(size, 16).map_err(|_| invalid("a wrong chunk size"))?;
+        let digits = line.split(';').next().unwrap_or_default().trim();
+        let size = u64::from_str_radix(digits, 16).map_err(|_| invalid("invalid chunk size"))?;
         if size == 0 {
             while !read_line(reader)?.is_empty() {}
             return Ok(());
         }
         read_exactly(reader, size, body)?;
         if !read_line(reader)?.is_empty() {
-            return Err(invalid("a chunk longer than its size"));
+            return Err(invalid("chunk longer than its size"));
         }
     }
 }
 
-/// Reads a line without its end.
+/// Reads a line and removes the line break.
 fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
     let mut line = Vec::new();
     reader.read_until(b'\n', &mut line)?;
     if line.pop() != Some(b'\n') {
-        return Err(ended());
+        return Err(truncated());
     }
     if line.last() == Some(&b'\r') {
         line.pop();
     }
-    String::from_utf8(line).map_err(|_| invalid("a header that is not text"))
+    String::from_utf8(line).map_err(|_| invalid("header is not UTF-8"))
 }
 
-/// Reads `length` bytes without reserving them first: the number is the other side's.
+/// Reads `length` bytes without allocating them in advance: the daemon's number is not trusted.
 fn read_exactly(reader: &mut impl BufRead, length: u64, body: &mut Vec<u8>) -> io::Result<()> {
     let read = reader.take(length).read_to_end(body)?;
     if read as u64 == length {
         Ok(())
     } else {
-        Err(ended())
+        Err(truncated())
     }
 }
 
-fn ended() -> io::Error {
-    let text = format!("the connection ended, or the answer is longer than {MAX_ANSWER} bytes");
-    io::Error::new(io::ErrorKind::UnexpectedEof, text)
+fn truncated() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        format!("the connection was closed, or the response is longer than {MAX_RESPONSE} bytes"),
+    )
 }
 
-fn invalid(what: &str) -> io::Error {
+fn invalid(why: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
-        format!("it is not HTTP: {what}"),
+        format!("invalid HTTP response: {why}"),
     )
 }
 

@@ -1,4 +1,4 @@
-//! Stdin, under a deadline.
+//! Reading stdin with a timeout.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -7,20 +7,20 @@ use std::time::Duration;
 use nix::unistd;
 use plexus_api::wire;
 
-use crate::timer::{self, Timer};
+use crate::deadline::{self, Deadline};
 
-/// How much is read at first: most configurations are smaller.
+/// The size of the first read. Most configurations are smaller.
 const FIRST_READ: usize = 4 << 10;
 
-/// Reads stdin to its end, but not much more of it than a request can hold.
+/// Reads stdin to its end, but stops soon after the size limit of a request.
 ///
 /// # Errors
-/// The read's own, or [`io::ErrorKind::TimedOut`] where the other side has not closed it by the deadline.
-pub fn read(deadline: Duration) -> io::Result<Vec<u8>> {
-    let (stdin, timer) = (io::stdin(), Timer::start(deadline));
+/// [`io::ErrorKind::TimedOut`] if the writer has not closed stdin in time.
+pub fn read(timeout: Duration) -> io::Result<Vec<u8>> {
+    let (stdin, deadline) = (io::stdin(), Deadline::after(timeout));
     let mut bytes = Vec::new();
     while bytes.len() <= wire::MAX_REQUEST {
-        timer::wait_readable(stdin.as_fd(), timer)?;
+        deadline::wait_readable(stdin.as_fd(), deadline)?;
         let end = bytes.len();
         bytes.resize(end + end.max(FIRST_READ), 0);
         let read = unistd::read(&stdin, &mut bytes[end..])?;

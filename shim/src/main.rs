@@ -1,16 +1,15 @@
-//! `plexus`, the CNI plugin that the container runtime executes: it checks the call, hands it to the daemon
-//! `plexusd` over a Unix socket, and prints the one JSON document that answers it.
+//! `plexus`, the CNI plugin that the container runtime executes. The shim checks a call, sends it
+//! to the daemon `plexusd` over a Unix socket, and prints the response.
 
-mod answer;
 mod call;
-mod config;
 mod daemon;
+mod deadline;
 mod http;
 mod input;
 mod output;
+mod response;
 mod settings;
 mod spool;
-mod timer;
 mod version;
 
 use std::env;
@@ -25,7 +24,7 @@ fn main() -> ExitCode {
             .iter()
             .any(|known| arg == *known)
     }) {
-        return output::print(&version::line());
+        return output::print(&version::program());
     }
     let env = call::environment();
     let command = env
@@ -33,7 +32,7 @@ fn main() -> ExitCode {
         .map(String::as_str)
         .unwrap_or_default();
     if command.is_empty() {
-        output::log(&version::about());
+        output::log(&version::usage());
         return ExitCode::SUCCESS;
     }
     if command == "VERSION" {

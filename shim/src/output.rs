@@ -1,4 +1,4 @@
-//! The two streams: one JSON document on stdout, text for people on stderr (P-037, P-044).
+//! Output: one JSON document on stdout, messages for people on stderr (P-037, P-044).
 
 use std::io::{self, Write as _};
 use std::panic;
@@ -6,16 +6,16 @@ use std::process::{self, ExitCode};
 
 use plexus_api::cni::{CniError, Code, Version};
 
-/// Writes the document to stdout in one piece. Where nobody reads it the call has failed.
+/// Writes the document to stdout. The call has failed if the document cannot be written.
 pub fn print(document: &str) -> ExitCode {
-    // Stdout keeps back what follows the last line break only, so this is one write.
+    // Stdout buffers only text after the last line break, so this is a single write.
     match io::stdout()
         .lock()
         .write_all(format!("{document}\n").as_bytes())
     {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log(&format!("stdout cannot be written: {error}"));
+            log(&format!("cannot write to stdout: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -27,20 +27,20 @@ pub fn fail(version: Version, error: &CniError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Tells people something on stderr. They may not be listening.
+/// Writes a message to stderr. Errors are ignored: stderr may be closed.
 pub fn log(text: &str) {
     let _ = io::stderr()
         .lock()
         .write_all(format!("plexus: {text}\n").as_bytes());
 }
 
-/// From now on a panic prints an error in `version` and ends the process (P-046): the runtime understands nothing
-/// else.
+/// Installs a panic hook that prints an error in `version` and exits (P-046): runtimes expect a
+/// JSON document.
 pub fn report_panics(version: Version) {
     panic::set_hook(Box::new(move |panic| {
         let error = CniError::new(
             Code::Internal,
-            format!("defect in plexus, please report it: {panic}"),
+            format!("bug in plexus, please report it: {panic}"),
         );
         fail(version, &error.for_del());
         process::exit(1);

@@ -4,19 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use plexus_api::cni::{CniError, Code, Verb};
+use plexus_api::json::Object;
 use plexus_api::{duration, wire};
-use serde_json::value::RawValue;
 
-use crate::config::Config;
-
-/// What an administrator can set.
+/// The shim's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The daemon's socket, in `daemonSocketDir`.
     pub socket: PathBuf,
-    /// `stateDir`: where ledger and spool are.
+    /// `stateDir`: the directory of the ledger and the spool.
     pub state_dir: PathBuf,
-    /// `delWhenDown` is `spool`: a DEL that is safely spooled is a success (P-094).
+    /// `delWhenDown` is `spool`: a spooled DEL is a success (P-094).
     pub spooled_is_success: bool,
     wait_add: Duration,
     wait_del: Duration,
@@ -24,17 +22,18 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings. One with a wrong value keeps its default and is among the errors, which have
-    /// [`Code::UnsupportedField`] and name key and value (P-034).
-    pub fn read(config: &Config) -> (Self, Vec<CniError>) {
-        let mut wrong = Vec::new();
+    /// Reads the settings. An invalid setting gets its default and is returned as an error, which
+    /// has [`Code::UnsupportedField`] and names key and value (P-034).
+    pub fn read(config: &Object) -> (Self, Vec<CniError>) {
+        let mut errors = Vec::new();
         let mut setting = |key: &str, default: &str| {
-            let text = config.text(key).unwrap_or_else(|_| {
-                let value = config.raw(key).map(RawValue::get).unwrap_or_default();
-                wrong.push(unsupported(key, &format!("{value} is not a string")));
-                None
-            });
-            text.unwrap_or_else(|| default.to_owned())
+            config
+                .string(key)
+                .unwrap_or_else(|value| {
+                    errors.push(unsupported(key, &format!("{value} is not a string")));
+                    None
+                })
+                .unwrap_or_else(|| default.to_owned())
         };
         let socket_dir = setting("daemonSocketDir", wire::SOCKET_DIR);
         let state_dir = setting("stateDir", wire::STATE_DIR);
@@ -47,12 +46,12 @@ impl Settings {
         let del_when_down = setting("delWhenDown", "retry");
         let [wait_add, wait_del, wait_status] = waits.map(|(key, default, text)| {
             duration::parse(&text).unwrap_or_else(|error| {
-                wrong.push(unsupported(key, &error.to_string()));
+                errors.push(unsupported(key, &error.to_string()));
                 duration::parse(default).unwrap_or_default()
             })
         });
         if !["retry", "spool"].contains(&del_when_down.as_str()) {
-            wrong.push(unsupported(
+            errors.push(unsupported(
                 "delWhenDown",
                 &format!("{del_when_down:?} is neither \"retry\" nor \"spool\""),
             ));
@@ -65,10 +64,10 @@ impl Settings {
             wait_del,
             wait_status,
         };
-        (settings, wrong)
+        (settings, errors)
     }
 
-    /// How long `verb` waits for a daemon that is away.
+    /// How long `verb` waits for an unavailable daemon.
     pub fn wait(&self, verb: Verb) -> Duration {
         match verb {
             Verb::Del => self.wait_del,

@@ -1,4 +1,4 @@
-//! The spool: where a DEL waits for a daemon that is away.
+//! The spool: the directory where DELs are stored while the daemon is unavailable.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -10,24 +10,24 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use plexus_api::wire;
 
-/// Now, so that the daemon does not take an old DEL for one of a later sandbox of that name. Without it the daemon
-/// serves the DEL whenever it was.
+/// The current time. With this, the daemon can tell a DEL from a later sandbox of the same name;
+/// without, the daemon always serves the DEL.
 pub fn now() -> Option<wire::Moment> {
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .ok()?
         .trim()
         .to_owned();
-    let since = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
+    let since_boot = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
     Some(wire::Moment {
         boot_id,
-        boottime_ns: u64::try_from(since.as_nanos()).ok()?,
+        boottime_ns: u64::try_from(since_boot.as_nanos()).ok()?,
     })
 }
 
-/// Writes `request`, the body of a call as it goes over the wire, so that it outlasts a power loss, and returns
-/// where. A later DEL of the same container and interface takes its place.
+/// Writes a DEL durably and returns the file's path. `request` is the body of the HTTP request. A
+/// later DEL of the same container and interface replaces an earlier one.
 ///
-/// Names that begin with a dot are not finished; readers skip them.
+/// Readers skip files whose name starts with a dot: they may be incomplete.
 pub fn write(
     state_dir: &Path,
     container_id: &str,
@@ -40,13 +40,10 @@ pub fn write(
         File::open(state_dir)?.sync_all()?;
     }
     let path = dir.join(format!("{container_id}:{ifname}.json"));
-    let unfinished = dir.join(format!(".{container_id}:{ifname}.{}", process::id()));
-    let written = write_synced(&unfinished, request).and_then(|()| fs::rename(&unfinished, &path));
-    if let Err(error) = written {
-        // The error that counts is the one that is returned.
-        let _ = fs::remove_file(&unfinished);
-        return Err(error);
-    }
+    let temporary = dir.join(format!(".{container_id}:{ifname}.{}", process::id()));
+    write_synced(&temporary, request)
+        .and_then(|()| fs::rename(&temporary, &path))
+        .inspect_err(|_| drop(fs::remove_file(&temporary)))?;
     File::open(&dir)?.sync_all()?;
     Ok(path)
 }
@@ -62,7 +59,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Whether Plexus was removed from this node for good: its marker is there, and nothing is left to delete.
+/// Whether Plexus was uninstalled from this node and no record is left to delete (decision 11).
 pub fn uninstalled(state_dir: &Path) -> bool {
     state_dir.join(wire::UNINSTALLED).exists() && is_empty(&state_dir.join(wire::LEDGER_DIR))
 }

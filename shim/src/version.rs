@@ -1,17 +1,17 @@
-//! What answers without a daemon: the versions.
+//! The versions of the shim and of the specification, which need no daemon.
 
 use std::time::Duration;
 
-use plexus_api::cni::Version;
+use plexus_api::cni::{CallConfig, Version};
 use serde::Serialize;
 
-use crate::config::Config;
 use crate::input;
 
-/// How long VERSION waits for stdin, which the specification lets it read but not need (P-061).
-const STDIN_DEADLINE: Duration = Duration::from_millis(50);
+/// How long VERSION waits for stdin, which is optional for this verb (P-061).
+const STDIN_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// The answer to VERSION (P-060). It echoes the version of stdin where that is one we speak (P-062).
+/// The response to VERSION (P-060). The document has the version of the configuration on stdin, if
+/// Plexus supports that version (P-062).
 pub fn document() -> String {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -19,33 +19,30 @@ pub fn document() -> String {
         cni_version: Version,
         supported_versions: [Version; Version::ALL.len()],
     }
-    let stdin = input::read(STDIN_DEADLINE).unwrap_or_default();
-    let asked = Config::parse(&stdin)
-        .and_then(|config| config.text("cniVersion"))
+    let requested = input::read(STDIN_TIMEOUT)
         .ok()
-        .flatten();
-    let cni_version = asked
-        .and_then(|asked| Version::exact(&asked))
-        .unwrap_or(Version::LATEST);
+        .and_then(|stdin| CallConfig::parse(&stdin).ok())
+        .and_then(|config| config.object.string("cniVersion").ok().flatten())
+        .and_then(|version| version.parse().ok());
     let versions = Versions {
-        cni_version,
+        cni_version: requested.unwrap_or(Version::LATEST),
         supported_versions: Version::ALL,
     };
-    // Only names of enum variants: serialising cannot fail.
+    // Serializing enum variants cannot fail.
     serde_json::to_string(&versions).unwrap_or_default()
 }
 
-/// The program and its version.
-pub fn line() -> String {
+/// The name and the version of the program.
+pub fn program() -> String {
     format!("plexus {}", env!("CARGO_PKG_VERSION"))
 }
 
-/// What an administrator sees who runs the binary by hand (P-002).
-pub fn about() -> String {
-    let versions = Version::ALL.map(Version::as_str).join(", ");
+/// Help for an administrator who runs the shim by hand (P-002).
+pub fn usage() -> String {
     format!(
-        "{}, a CNI plugin that attaches pods to several networks\nCNI versions: {versions}\n\
-         The container runtime executes it; CNI_COMMAND is not set.",
-        line()
+        "{}, a CNI plugin that attaches pods to several networks\nCNI versions: {}\n\
+         The container runtime executes this program; CNI_COMMAND is not set.",
+        program(),
+        Version::list()
     )
 }

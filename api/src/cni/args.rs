@@ -1,16 +1,16 @@
-//! `CNI_ARGS`: `K=V;K=V`.
+//! `CNI_ARGS`: a list of the form `KEY=VALUE;KEY=VALUE`.
 
 use super::{CniError, Code};
 
-/// The pairs of `CNI_ARGS`, in the order given; keys are case-sensitive and order carries no meaning (P-015).
+/// The items of `CNI_ARGS`. Keys are case-sensitive and the order has no meaning (P-015).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CniArgs(Vec<(String, String)>);
 
 impl CniArgs {
-    /// Reads `CNI_ARGS`. Empty items are skipped; a value may contain `=` (P-016).
+    /// Parses `CNI_ARGS`. Empty items are skipped; a value may contain `=` (P-016).
     ///
     /// # Errors
-    /// [`Code::InvalidEnvironment`] names the item that has no `=`.
+    /// [`Code::InvalidEnvironment`] if an item has no `=`.
     pub fn parse(text: &str) -> Result<Self, CniError> {
         let mut pairs = Vec::new();
         for item in text.split(';').filter(|item| !item.is_empty()) {
@@ -23,17 +23,18 @@ impl CniArgs {
         Ok(Self(pairs))
     }
 
-    /// Reads what can be read, for verbs that must not fail over it (DEL).
+    /// Parses `CNI_ARGS` and skips invalid items, for verbs that must not fail because of them
+    /// (DEL).
     pub fn parse_lossy(text: &str) -> Self {
-        let pairs = text.split(';').filter_map(|item| item.split_once('='));
         Self(
-            pairs
+            text.split(';')
+                .filter_map(|item| item.split_once('='))
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
         )
     }
 
-    /// The value of `key`; the last one where it is given twice; none where it is empty.
+    /// The last value of `key`. Returns `None` if the key is missing or the value empty.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0
             .iter()
@@ -43,13 +44,13 @@ impl CniArgs {
             .filter(|v| !v.is_empty())
     }
 
-    /// Sets `key`, in place of every value that it had.
+    /// Sets `key`, replacing all its values.
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
         self.0.retain(|(k, _)| k != key);
         self.0.push((key.to_owned(), value.into()));
     }
 
-    /// The pairs, in order.
+    /// The items, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(k, v)| (k.as_str(), v.as_str()))
     }

@@ -1,131 +1,126 @@
-//! Network configurations: one list of plugins under one name.
+//! Network configurations: a name and a list of plugins.
 //!
-//! A plugin object is a map of key to raw JSON. Plexus replaces the keys that the specification gives a runtime to
-//! set and hands all others on to the letter, numbers included.
+//! A plugin's configuration is a map of raw JSON. Plexus replaces the keys that the specification
+//! reserves for the runtime and passes all others on unchanged, including numbers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{CniError, Code, Version, validate_network_name, validate_plugin_type};
-use crate::json::{MAX_CONFIG, check_limits};
+use super::{
+    CniError, Code, NameError, UnsupportedVersion, Version, validate_network_name,
+    validate_plugin_type,
+};
+use crate::json::{
+    LimitError, MAX_CONFIG, ObjectError, RawMap, check_limits, keys_match, parse_object,
+};
 
-/// A JSON object whose values are kept as they were written.
-pub type RawMap = BTreeMap<String, Box<RawValue>>;
-
-/// Why a configuration cannot be used.
+/// A configuration that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// The text is not a JSON object, is too large, or too deep.
-    #[error("configuration is not usable JSON: {0}")]
-    Json(String),
+    /// The text is too long or too deep.
+    #[error("the configuration cannot be read: {0}")]
+    Limit(#[from] LimitError),
+    /// The text is not a JSON object.
+    #[error("the configuration is {0}")]
+    NotAnObject(#[from] ObjectError),
     /// A key has a value of the wrong type or form.
     #[error("configuration key {key:?} {why}")]
     Key {
-        /// The key, with the plugin's index where it is in one.
+        /// The key, with the plugin's index if the key belongs to a plugin.
         key: String,
-        /// What is wrong with it.
+        /// The reason, a predicate.
         why: String,
     },
-    /// The network's name is not valid.
-    #[error("{0}")]
-    Name(String),
-    /// No version that is offered is supported.
-    #[error("cniVersion {0:?} is not supported")]
-    Version(String),
-    /// There is no plugin to run.
+    /// The network's name is invalid.
+    #[error(transparent)]
+    Name(NameError),
+    /// None of the offered versions is supported.
+    #[error(transparent)]
+    Version(#[from] UnsupportedVersion),
+    /// The network, whose name this is, has no plugin.
     #[error("network {0:?} has no plugin")]
     NoPlugin(String),
-    /// Neither a plugin nor a list of them.
-    #[error("configuration has neither \"type\" nor \"plugins\"")]
-    Neither,
 }
 
 impl From<ConfigError> for CniError {
     fn from(error: ConfigError) -> Self {
-        match &error {
-            ConfigError::Version(version) => Version::unsupported(version),
-            ConfigError::Json(_) => Self::new(Code::Decode, error.to_string()),
-            _ => Self::new(Code::InvalidConfig, error.to_string()),
-        }
+        let code = match error {
+            ConfigError::Version(error) => return error.into(),
+            ConfigError::Limit(_) | ConfigError::NotAnObject(_) => Code::Decode,
+            ConfigError::Key { .. } | ConfigError::Name(_) | ConfigError::NoPlugin(_) => {
+                Code::InvalidConfig
+            }
+        };
+        Self::new(code, error.to_string())
     }
 }
 
-/// One plugin object.
+/// The configuration of one plugin.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PluginConfig(RawMap);
 
 impl PluginConfig {
-    /// Takes an object that has a usable `type`. `place` names it in errors, as `plugins[1]`.
-    fn new(mut map: RawMap, place: &str) -> Result<Self, ConfigError> {
-        spell(&mut map, &["type", "capabilities"]);
-        let key = || format!("{place}.type").trim_start_matches('.').to_owned();
-        let kind = match map
-            .get("type")
-            .map(|raw| serde_json::from_str::<String>(raw.get()))
-        {
-            Some(Ok(kind)) => kind,
-            Some(Err(_)) => {
-                return Err(ConfigError::Key {
-                    key: key(),
-                    why: "must be a string".into(),
-                });
-            }
-            None => {
-                return Err(ConfigError::Key {
-                    key: key(),
-                    why: "is missing".into(),
-                });
-            }
+    /// Checks `type`. `type_key` names that key in errors, such as
+    /// `plugins[1].type`.
+    fn new(mut map: RawMap, type_key: &str) -> Result<Self, ConfigError> {
+        normalize_keys(&mut map, &["type", "capabilities"]);
+        let invalid = |why: String| ConfigError::Key {
+            key: type_key.to_owned(),
+            why,
         };
-        validate_plugin_type(&kind).map_err(|error| ConfigError::Key {
-            key: key(),
-            why: format!("is wrong: {}", error.msg),
-        })?;
+        let raw = map
+            .get("type")
+            .ok_or_else(|| invalid("is missing".to_owned()))?;
+        let kind: String =
+            serde_json::from_str(raw.get()).map_err(|_| invalid("must be a string".to_owned()))?;
+        validate_plugin_type(&kind)
+            .map_err(|_| invalid(format!("must be a file name without a path, not {kind:?}")))?;
         Ok(Self(map))
     }
 
     /// The plugin's `type`: the name of its executable.
     pub fn kind(&self) -> String {
-        // `new` has checked that it is a string; a record edited by hand yields an empty type, which no lookup finds.
+        // `new` has checked the type. In a record that was edited by hand the key may be missing;
+        // no executable has an empty name.
         self.get("type").unwrap_or_default()
     }
 
-    /// The value of `key`, where it is there and of that type.
+    /// The value of `key`. Returns `None` if the key is missing or its value is not a `T`.
     pub fn get<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Option<T> {
         self.0
             .get(key)
             .and_then(|raw| serde_json::from_str(raw.get()).ok())
     }
 
-    /// The raw value of `key`.
+    /// The value of `key` as it was written.
     pub fn raw(&self, key: &str) -> Option<&RawValue> {
         self.0.get(key).map(AsRef::as_ref)
     }
 
-    /// Sets `key`, in place of what it was.
+    /// Sets `key`.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), ConfigError> {
         let raw = to_raw_value(value).map_err(|error| ConfigError::Key {
             key: key.to_owned(),
-            why: format!("cannot be written: {error}"),
+            why: format!("cannot be written as JSON: {error}"),
         })?;
         self.0.insert(key.to_owned(), raw);
         Ok(())
     }
 
-    /// Removes `key`.
+    /// Removes `key`, if present.
     pub fn remove(&mut self, key: &str) {
         self.0.remove(key);
     }
 
-    /// The object, key by key.
+    /// All keys.
     pub fn as_map(&self) -> &RawMap {
         &self.0
     }
 
-    /// The capabilities that the plugin declares as `true`.
+    /// The capabilities that the plugin declares with `true`.
     pub fn capabilities(&self) -> BTreeSet<String> {
         let declared: RawMap = self.get("capabilities").unwrap_or_default();
         declared
@@ -136,60 +131,50 @@ impl PluginConfig {
     }
 }
 
-/// A network: its name, the version in which its plugins are called, and the plugins in order.
+/// The configuration of a network.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkConfig {
-    /// The network's name, the same on every verb.
+    /// The network's name, the same for every verb.
     pub name: String,
-    /// The version that was selected.
+    /// The version in which the plugins are called.
     pub cni_version: Version,
-    /// CHECK is not to be called.
+    /// Whether CHECK is skipped.
     #[serde(default)]
     pub disable_check: bool,
-    /// GC is not to be called.
+    /// Whether GC is skipped.
     #[serde(default, rename = "disableGC")]
     pub disable_gc: bool,
-    /// Plugins in the directory beside the file are not to be added; only a file's loader asks.
+    /// Whether the plugin files in the directory beside the configuration file are ignored.
     #[serde(skip)]
     pub load_only_inlined_plugins: bool,
-    /// The plugins, in the order of ADD. May be empty until a file's loader has added its own.
+    /// The plugins, in the order of ADD. Empty until plugin files are loaded, if the list has no
+    /// inline plugin.
     pub plugins: Vec<PluginConfig>,
 }
 
-/// What a configuration is given where it does not say itself.
+/// Values for missing keys of a network configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Defaults<'a> {
-    /// The name, where it is missing or empty (K-005).
+    /// The name, if missing or empty (K-005).
     pub name: Option<&'a str>,
-    /// The version, where it is missing or empty.
+    /// The version, if missing or empty.
     pub version: Version,
 }
 
 impl NetworkConfig {
-    /// Reads a list (an object with `plugins`) or a single plugin (an object with `type`), which becomes a list of
-    /// one (R-001… ).
+    /// Parses a list (an object with `plugins`), or a single plugin (an object with `type`), which
+    /// becomes a list of one (R-001… ).
     ///
-    /// A list that inlines no plugin is returned empty; [`NetworkConfig::require_plugin`] refuses it.
-    ///
-    /// # Errors
-    /// What is wrong, with the key.
+    /// A list without inline plugins is valid here; [`NetworkConfig::require_plugin`] refuses it.
     pub fn parse(text: &str, defaults: Defaults<'_>) -> Result<Self, ConfigError> {
-        check_limits(text.as_bytes(), MAX_CONFIG).map_err(|error| ConfigError::Json(error.msg))?;
-        let mut map: RawMap = serde_json::from_str(text).map_err(|error| {
-            // Errors of syntax say where; those of type quote what they found, which may be a secret (P-047).
-            ConfigError::Json(if error.is_data() {
-                "it is not an object".to_owned()
-            } else {
-                error.to_string()
-            })
-        })?;
-        spell(&mut map, &["name", "cniVersion", "type", "plugins"]);
-        let name = match string(&map, "name")?.filter(|name| !name.is_empty()) {
-            Some(name) => name,
-            None => defaults.name.unwrap_or_default().to_owned(),
-        };
-        validate_network_name(&name).map_err(|error| ConfigError::Name(error.msg))?;
+        check_limits(text.as_bytes(), MAX_CONFIG)?;
+        let mut map: RawMap = parse_object(text)?;
+        normalize_keys(&mut map, &["name", "cniVersion", "type", "plugins"]);
+        let name = string(&map, "name")?
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| defaults.name.unwrap_or_default().to_owned());
+        validate_network_name(&name).map_err(ConfigError::Name)?;
         let cni_version = select_version(&map, defaults.version)?;
         let load_only_inlined_plugins = boolean(&map, "loadOnlyInlinedPlugins")?;
         let mut network = Self {
@@ -203,7 +188,6 @@ impl NetworkConfig {
         match map.get("plugins") {
             Some(raw) => network.plugins = plugins(raw)?,
             None if map.contains_key("type") => {
-                let mut map = map;
                 for list_key in [
                     "cniVersions",
                     "disableCheck",
@@ -212,13 +196,13 @@ impl NetworkConfig {
                 ] {
                     map.remove(list_key);
                 }
-                network.plugins.push(PluginConfig::new(map, "")?);
+                network.plugins.push(PluginConfig::new(map, "type")?);
                 network.load_only_inlined_plugins = true;
             }
             None if load_only_inlined_plugins => {
                 return Err(ConfigError::Key {
                     key: "plugins".into(),
-                    why: "is missing, and loadOnlyInlinedPlugins is true".into(),
+                    why: "is missing, but loadOnlyInlinedPlugins is true".into(),
                 });
             }
             None => {}
@@ -226,10 +210,10 @@ impl NetworkConfig {
         Ok(network)
     }
 
-    /// Refuses a network without a plugin.
+    /// Refuses a network without plugins.
     ///
     /// # Errors
-    /// [`ConfigError::NoPlugin`] names the network.
+    /// [`ConfigError::NoPlugin`].
     pub fn require_plugin(self) -> Result<Self, ConfigError> {
         if self.plugins.is_empty() {
             Err(ConfigError::NoPlugin(self.name))
@@ -238,7 +222,7 @@ impl NetworkConfig {
         }
     }
 
-    /// Whether any plugin declares `capability` as true.
+    /// Whether any plugin declares `capability` with `true`.
     pub fn declares(&self, capability: &str) -> bool {
         self.plugins
             .iter()
@@ -246,40 +230,37 @@ impl NetworkConfig {
     }
 }
 
-/// Gives these keys their own spelling where they are written in another case, which Go's decoder takes for the same.
-fn spell(map: &mut RawMap, keys: &[&str]) {
-    for key in keys
-        .iter()
-        .filter(|key| !map.contains_key(**key))
-        .copied()
-        .collect::<Vec<_>>()
-    {
-        let variant = map
-            .keys()
-            .find(|other| other.eq_ignore_ascii_case(key))
-            .cloned();
-        let value = variant.and_then(|variant| map.remove(&variant));
-        map.extend(value.map(|value| (key.to_owned(), value)));
+/// Renames keys that are written in another case, unless the exact key is present: libcni matches
+/// keys of lists exactly, plugins match their own keys in any case.
+fn normalize_keys(map: &mut RawMap, keys: &[&str]) {
+    for key in keys {
+        if map.contains_key(*key) {
+            continue;
+        }
+        let variant = map.keys().find(|other| keys_match(other, key)).cloned();
+        if let Some(value) = variant.and_then(|variant| map.remove(&variant)) {
+            map.insert((*key).to_owned(), value);
+        }
     }
 }
 
 fn plugins(raw: &RawValue) -> Result<Vec<PluginConfig>, ConfigError> {
-    let wrong = |why: &str| ConfigError::Key {
+    let invalid = |why: &str| ConfigError::Key {
         key: "plugins".into(),
         why: why.into(),
     };
     let list: Vec<RawMap> =
-        serde_json::from_str(raw.get()).map_err(|_| wrong("must be a list of objects"))?;
+        serde_json::from_str(raw.get()).map_err(|_| invalid("must be a list of objects"))?;
     if list.is_empty() {
-        return Err(wrong("is an empty list"));
+        return Err(invalid("is an empty list"));
     }
     list.into_iter()
         .enumerate()
-        .map(|(index, map)| PluginConfig::new(map, &format!("plugins[{index}]")))
+        .map(|(index, map)| PluginConfig::new(map, &format!("plugins[{index}].type")))
         .collect()
 }
 
-/// The highest supported version out of `cniVersion` and `cniVersions`.
+/// The highest supported version of `cniVersion` and `cniVersions`.
 fn select_version(map: &RawMap, default: Version) -> Result<Version, ConfigError> {
     let single = string(map, "cniVersion")?.filter(|version| !version.is_empty());
     let list: Vec<String> = match map.get("cniVersions") {
@@ -291,22 +272,21 @@ fn select_version(map: &RawMap, default: Version) -> Result<Version, ConfigError
             })?
             .unwrap_or_default(),
     };
-    if let Some(wrong) = list.iter().find(|version| !is_semver(version)) {
-        let why = format!("has {wrong:?}, which is not a version");
+    if let Some(invalid) = list.iter().find(|version| !is_semver(version)) {
         return Err(ConfigError::Key {
             key: "cniVersions".into(),
-            why,
+            why: format!("has {invalid:?}, which is not a version"),
         });
     }
     let offered: Vec<&str> = single.iter().chain(&list).map(String::as_str).collect();
     if offered.is_empty() {
         return Ok(default);
     }
-    let best = offered
+    offered
         .iter()
-        .filter_map(|version| Version::exact(version))
-        .max();
-    best.ok_or_else(|| ConfigError::Version(offered.join(", ")))
+        .filter_map(|version| version.parse().ok())
+        .max()
+        .ok_or_else(|| UnsupportedVersion(offered.join(", ")).into())
 }
 
 fn is_semver(text: &str) -> bool {
@@ -327,20 +307,20 @@ fn string(map: &RawMap, key: &str) -> Result<Option<String>, ConfigError> {
     })
 }
 
-/// A boolean, also as the strings that libcni takes for one.
+/// A boolean, which libcni also accepts as a string.
 fn boolean(map: &RawMap, key: &str) -> Result<bool, ConfigError> {
-    let wrong = || ConfigError::Key {
+    let invalid = || ConfigError::Key {
         key: key.into(),
         why: "must be true or false".into(),
     };
     let Some(raw) = map.get(key) else {
         return Ok(false);
     };
-    match serde_json::from_str(raw.get()).map_err(|_| wrong())? {
+    match serde_json::from_str(raw.get()).map_err(|_| invalid())? {
         serde_json::Value::Bool(value) => Ok(value),
         serde_json::Value::Null => Ok(false),
         serde_json::Value::String(text) if text.eq_ignore_ascii_case("true") => Ok(true),
         serde_json::Value::String(text) if text.eq_ignore_ascii_case("false") => Ok(false),
-        _ => Err(wrong()),
+        _ => Err(invalid()),
     }
 }

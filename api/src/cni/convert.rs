@@ -1,7 +1,7 @@
-//! Conversion of results between the versions, by way of the shape of 1.1.0.
+//! Conversion of results between versions, through the format of 1.1.0.
 //!
-//! There are three shapes: 0.1.0 and 0.2.0 with one address a family; 0.3.0 to 0.4.0 with interfaces and lists, where
-//! an address says its family; 1.0.0 and 1.1.0.
+//! There are three formats: 0.1.0 and 0.2.0 with one address per family; 0.3.0 to 0.4.0 with lists
+//! of interfaces and addresses, where each address has a family; 1.0.0 and 1.1.0.
 
 use std::net::IpAddr;
 
@@ -10,39 +10,39 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::result::{CniResult, Dns, Interface, Ip, Route};
-use super::{CniError, Code, Version, lenient};
+use super::{CniError, Code, Version, de};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+enum Format {
     /// `ip4` and `ip6`.
     Families,
-    /// `interfaces` and `ips`, an address with its `version`.
+    /// `interfaces` and `ips`; each address has a `version`.
     Lists,
-    /// As 1.1.0 has it.
+    /// The format of 1.1.0.
     Current,
 }
 
-fn shape(version: Version) -> Shape {
+fn format_of(version: Version) -> Format {
     match version {
-        Version::V0_1_0 | Version::V0_2_0 => Shape::Families,
-        Version::V0_3_0 | Version::V0_3_1 | Version::V0_4_0 => Shape::Lists,
-        Version::V1_0_0 | Version::V1_1_0 => Shape::Current,
+        Version::V0_1_0 | Version::V0_2_0 => Format::Families,
+        Version::V0_3_0 | Version::V0_3_1 | Version::V0_4_0 => Format::Lists,
+        Version::V1_0_0 | Version::V1_1_0 => Format::Current,
     }
 }
 
-/// Whether results of both versions look the same but for their `cniVersion`.
-pub(super) fn same_shape(a: Version, b: Version) -> bool {
-    shape(a) == shape(b)
+/// Whether results of both versions differ only in `cniVersion`.
+pub(super) fn same_format(a: Version, b: Version) -> bool {
+    format_of(a) == format_of(b)
 }
 
-/// Reads a result that is in `version`; `null` is an empty one.
+/// Parses a result in `version`; null is an empty result.
 pub(super) fn read(text: &str, version: Version) -> Result<CniResult, serde_json::Error> {
-    Ok(match shape(version) {
-        Shape::Families => serde_json::from_str::<Option<Families>>(text)?
+    Ok(match format_of(version) {
+        Format::Families => serde_json::from_str::<Option<Families>>(text)?
             .unwrap_or_default()
             .into(),
-        // The family of an address follows from it, so that the current shape reads the lists too.
-        Shape::Lists | Shape::Current => {
+        // `version` of an address is redundant, so the current format reads the lists too.
+        Format::Lists | Format::Current => {
             serde_json::from_str::<Option<_>>(text)?.unwrap_or_default()
         }
     })
@@ -51,12 +51,12 @@ pub(super) fn read(text: &str, version: Version) -> Result<CniResult, serde_json
 /// Prints `result` in `version`.
 ///
 /// # Errors
-/// [`Code::IncompatibleVersion`] where that version needs an address and there is none.
+/// [`Code::IncompatibleVersion`] if the version needs an address and the result has none.
 pub(super) fn print(result: &CniResult, version: Version) -> Result<Box<RawValue>, CniError> {
-    match shape(version) {
-        Shape::Families => document(version, &Families::from_result(result, version)?),
-        Shape::Lists => document(version, &Lists::from(result)),
-        Shape::Current => document(version, result),
+    match format_of(version) {
+        Format::Families => document(version, &Families::from_result(result, version)?),
+        Format::Lists => document(version, &Lists::from(result)),
+        Format::Current => document(version, result),
     }
 }
 
@@ -71,35 +71,35 @@ fn document<T: Serialize>(cni_version: Version, body: &T) -> Result<Box<RawValue
     to_raw_value(&Document { cni_version, body }).map_err(|error| {
         CniError::new(
             Code::Internal,
-            format!("a result cannot be written: {error}"),
+            format!("the result cannot be written as JSON: {error}"),
         )
     })
 }
 
-/// The shape of 0.1.0 and 0.2.0.
+/// The format of 0.1.0 and 0.2.0.
 #[derive(Default, Serialize, Deserialize)]
 struct Families {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ip4: Option<Family>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ip6: Option<Family>,
-    #[serde(default, deserialize_with = "lenient::null")]
+    #[serde(default, deserialize_with = "de::null_as_default")]
     dns: Dns,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Family {
-    #[serde(deserialize_with = "lenient::cidr")]
+    #[serde(deserialize_with = "de::cidr")]
     ip: IpNet,
     #[serde(
         default,
-        deserialize_with = "lenient::address",
+        deserialize_with = "de::address",
         skip_serializing_if = "Option::is_none"
     )]
     gateway: Option<IpAddr>,
     #[serde(
         default,
-        deserialize_with = "lenient::null",
+        deserialize_with = "de::null_as_default",
         skip_serializing_if = "Vec::is_empty"
     )]
     routes: Vec<Route>,
@@ -115,8 +115,7 @@ impl Families {
             let routes = result
                 .routes
                 .iter()
-                .filter(|route| route.dst.addr().is_ipv4() == is_ipv4);
-            let routes = routes
+                .filter(|route| route.dst.addr().is_ipv4() == is_ipv4)
                 .map(|route| Route {
                     gw: route.gw,
                     ..Route::new(route.dst)
@@ -161,7 +160,7 @@ impl From<Families> for CniResult {
     }
 }
 
-/// The shape of 0.3.0, 0.3.1 and 0.4.0. `dns` is there even when it is empty, as every writer has it.
+/// The format of 0.3.0, 0.3.1 and 0.4.0. `dns` is always present, as in other implementations.
 #[derive(Serialize)]
 struct Lists<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]

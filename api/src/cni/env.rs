@@ -1,33 +1,33 @@
-//! The environment of a call: `CNI_COMMAND` and the variables that go with it.
+//! The environment of a call: `CNI_COMMAND` and its variables.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{CniError, Code, validate_container_id, validate_ifname};
+use super::{CniError, Code, Version, validate_container_id, validate_ifname};
 
-/// `CNI_COMMAND`.
+/// The operation that `CNI_COMMAND` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verb {
-    /// Attach the container.
+    /// Attach a container to its networks.
     Add,
-    /// Detach it.
+    /// Detach a container.
     Del,
-    /// Verify that it is attached as it was.
+    /// Verify that a container is still attached.
     Check,
-    /// Say whether ADD can be served.
+    /// Report whether ADD can be served.
     Status,
-    /// Remove what belongs to no listed attachment.
+    /// Remove everything that belongs to no listed attachment.
     Gc,
-    /// Print the versions.
+    /// Print the supported versions.
     Version,
 }
 
 impl Verb {
-    /// The verb of exactly this spelling (P-001).
+    /// Parses `CNI_COMMAND`, which is case-sensitive (P-001).
     ///
     /// # Errors
-    /// [`Code::InvalidEnvironment`], with the text.
+    /// [`Code::InvalidEnvironment`].
     pub fn parse(text: &str) -> Result<Self, CniError> {
         Ok(match text {
             "ADD" => Self::Add,
@@ -37,14 +37,15 @@ impl Verb {
             "GC" => Self::Gc,
             "VERSION" => Self::Version,
             _ => {
-                let msg =
-                    format!("CNI_COMMAND {text:?} is none of ADD, DEL, CHECK, STATUS, GC, VERSION");
+                let msg = format!(
+                    "unknown CNI_COMMAND {text:?}; expected one of ADD, DEL, CHECK, STATUS, GC, VERSION"
+                );
                 return Err(CniError::new(Code::InvalidEnvironment, msg));
             }
         })
     }
 
-    /// The verb as it stands in `CNI_COMMAND`.
+    /// The value of `CNI_COMMAND`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Add => "ADD",
@@ -56,7 +57,16 @@ impl Verb {
         }
     }
 
-    /// The variables without which this verb cannot run (P-003).
+    /// The first version of the specification with this verb (P-065, P-066).
+    pub fn since(self) -> Version {
+        match self {
+            Self::Add | Self::Del | Self::Version => Version::V0_1_0,
+            Self::Check => Version::V0_4_0,
+            Self::Gc | Self::Status => Version::V1_1_0,
+        }
+    }
+
+    /// The variables that this verb requires (P-003).
     fn required(self) -> &'static [&'static str] {
         match self {
             Self::Add | Self::Check => &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"],
@@ -73,30 +83,31 @@ impl fmt::Display for Verb {
     }
 }
 
-/// The checked environment of one call. A variable that is set but empty counts as unset (P-005).
+/// The environment of a call, validated. An empty variable counts as unset (P-005).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CniEnv {
     /// `CNI_COMMAND`.
     pub verb: Verb,
     /// `CNI_CONTAINERID`; empty for STATUS, GC and VERSION.
     pub container_id: String,
-    /// `CNI_NETNS`: a path, absent where the sandbox is already gone.
+    /// `CNI_NETNS`: a path. `None` if the sandbox is already gone.
     pub netns: Option<String>,
     /// `CNI_IFNAME`; empty for STATUS, GC and VERSION.
     pub ifname: String,
     /// `CNI_ARGS`, unparsed.
     pub args: String,
-    /// `CNI_PATH`: the absolute directories of it, in order (P-020).
+    /// The absolute directories in `CNI_PATH`, in order (P-020).
     pub path: Vec<PathBuf>,
-    /// Whether the caller allows `CNI_NETNS` to be its own namespace (P-012).
+    /// `CNI_NETNS_OVERRIDE`: whether `CNI_NETNS` may be the caller's own namespace (P-012).
     pub netns_override: bool,
 }
 
 impl CniEnv {
-    /// Checks the variables that the verb needs, all in one error (P-004), and the form of those that are there.
+    /// Validates the environment.
     ///
     /// # Errors
-    /// [`Code::InvalidEnvironment`] names each variable that is missing or wrong.
+    /// [`Code::InvalidEnvironment`]: one error that names all missing variables (P-004), else the
+    /// first invalid value.
     pub fn from_map(env: &BTreeMap<String, String>) -> Result<Self, CniError> {
         let get = |key: &str| {
             env.get(key)
@@ -115,7 +126,7 @@ impl CniEnv {
                 "{verb} needs {}, which the runtime did not set",
                 missing.join(", ")
             );
-            // Not an error by itself, but whoever repairs the call wants to know all of it (P-004).
+            // Not an error by itself, but useful to know when the call is fixed (P-004).
             if verb != Verb::Gc && get("CNI_PATH").is_none() {
                 msg.push_str("; CNI_PATH is not set either");
             }
@@ -126,13 +137,13 @@ impl CniEnv {
             let container_id = get("CNI_CONTAINERID").unwrap_or_default();
             let ifname = get("CNI_IFNAME").unwrap_or_default();
             validate_container_id(container_id)?;
-            validate_ifname(ifname).map_err(|error| error.context("CNI_IFNAME"))?;
+            validate_ifname(ifname).map_err(|error| CniError::from(error).context("CNI_IFNAME"))?;
             (container_id.to_owned(), ifname.to_owned())
         } else {
             (String::new(), String::new())
         };
-        let path = get("CNI_PATH").unwrap_or_default();
-        let path = path
+        let path = get("CNI_PATH")
+            .unwrap_or_default()
             .split(':')
             .filter(|dir| dir.starts_with('/'))
             .map(PathBuf::from)

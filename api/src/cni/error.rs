@@ -4,58 +4,60 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Version;
+use super::{UnsupportedVersion, Version};
+use crate::json::LimitError;
 
-/// The codes that Plexus itself answers: those of the specification with their meaning there, its own from 100.
+/// The error codes of Plexus. Codes below 100 have the specification's meaning; those from 100 on
+/// are specific to Plexus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Code {
     /// The `cniVersion` is not supported.
     IncompatibleVersion = 1,
-    /// A field of the configuration, or its value, is not supported; the message has both.
+    /// A field of the configuration, or its value, is not supported; the message names both.
     UnsupportedField = 2,
-    /// The container is unknown and nothing was made for it: the runtime need not clean up (P-041).
+    /// The container is unknown and nothing was created, so the runtime need not clean up (P-041).
     UnknownContainer = 3,
-    /// A `CNI_*` variable is missing or wrong.
+    /// A `CNI_*` variable is missing or invalid.
     InvalidEnvironment = 4,
     /// Reading or writing failed.
     Io = 5,
     /// JSON could not be decoded.
     Decode = 6,
-    /// The network configuration is wrong.
+    /// The network configuration is invalid.
     InvalidConfig = 7,
-    /// A passing condition; the same call may succeed later.
+    /// A temporary failure: the same call may succeed later.
     TryAgain = 11,
     /// STATUS: ADD cannot be served.
     NotAvailable = 50,
     /// STATUS: ADD cannot be served and existing pods may be degraded.
     LimitedConnectivity = 51,
-    /// A defect of Plexus: it panicked.
+    /// A bug in Plexus, such as a panic.
     Internal = 100,
-    /// A plugin failed without a code of its own.
+    /// A plugin failed without reporting an error code.
     PluginFailed = 101,
-    /// A plugin is not in the bin directories, or cannot be executed.
+    /// A plugin is missing from the plugin directories, or cannot be executed.
     PluginMissing = 102,
-    /// The interface is already there, or two attachments of the pod ask for one name.
+    /// The interface already exists, or two attachments of the pod request the same name.
     InterfaceTaken = 103,
-    /// The network-attachment-definition does not exist, or a network has no configuration.
+    /// The `NetworkAttachmentDefinition` does not exist, or the network has no configuration.
     UnknownNetwork = 104,
-    /// An annotation of the pod cannot be read or asks for what cannot be.
+    /// A pod annotation cannot be parsed, or requests something impossible.
     InvalidAnnotation = 105,
-    /// The node's configuration does not allow what the pod asks for.
+    /// The node's configuration forbids what the pod requests.
     Forbidden = 106,
     /// This (container, interface) is already attached, or is being attached.
     AlreadyAttached = 107,
-    /// CHECK: what the record says is no longer so, or there is no record.
+    /// CHECK: the sandbox differs from the record, or there is no record.
     CheckFailed = 108,
-    /// The routes of the sandbox could not be changed.
+    /// The sandbox's routes could not be changed.
     RouteFailed = 109,
     /// The ledger could not be read or written.
     Ledger = 110,
 }
 
 impl Code {
-    /// Every code of ours, for the documentation and its test.
+    /// Every code, for the documentation and its test.
     pub const ALL: [Self; 21] = [
         Self::IncompatibleVersion,
         Self::UnsupportedField,
@@ -81,24 +83,25 @@ impl Code {
     ];
 }
 
-/// An error as it goes to the runtime: a code, one line of message, and details where there are any.
+/// An error as reported to the runtime.
 ///
-/// The code is a number and not a [`Code`], because a plugin's own code passes through unchanged (P-043).
+/// The code is a number rather than a [`Code`], because a plugin's code is passed on unchanged
+/// (P-043).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct CniError {
-    /// The code; 0 where a plugin gave none.
+    /// The code; 0 if a plugin reported none.
     #[serde(default)]
     pub code: u32,
-    /// What happened, in one line.
+    /// The message, one line.
     #[serde(default)]
     pub msg: String,
-    /// More about it; may be empty.
+    /// Further details; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub details: String,
 }
 
 impl CniError {
-    /// An error with a code of ours. Line breaks in `msg` become spaces: the message is one line (P-047).
+    /// An error with a code of Plexus. Line breaks in `msg` become spaces (P-047).
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
         Self {
             code: code as u32,
@@ -107,40 +110,40 @@ impl CniError {
         }
     }
 
-    /// The same error with details.
+    /// Sets the details.
     #[must_use]
     pub fn with_details(mut self, details: impl Into<String>) -> Self {
         self.details = details.into();
         self
     }
 
-    /// The same error with `context` before its message: `context: message`.
+    /// Prefixes the message: `context: message`.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         self.msg = one_line(format!("{context}: {}", self.msg));
         self
     }
 
-    /// The same error in words that a runtime does not take for a success: containerd holds a DEL that failed with one of
-    /// these phrases for done (decision 14, C-10).
+    /// Rewords phrases that containerd takes for the success of a DEL (decision 14, C-10).
     #[must_use]
     pub fn for_del(mut self) -> Self {
-        for (phrase, instead) in [
+        for (phrase, replacement) in [
             ("no such file or directory", "does not exist"),
             ("not found", "missing"),
         ] {
-            self.msg = replace_any_case(&self.msg, phrase, instead);
-            self.details = replace_any_case(&self.details, phrase, instead);
+            self.msg = replace_any_case(&self.msg, phrase, replacement);
+            self.details = replace_any_case(&self.details, phrase, replacement);
         }
         self
     }
 
-    /// Whether this is the error that `code` names.
+    /// Whether the error has this code.
     pub fn is(&self, code: Code) -> bool {
         self.code == code as u32
     }
 
-    /// The JSON document that a plugin prints: `cniVersion`, `code`, `msg`, and `details` when there are any (P-038).
+    /// The JSON document that a plugin prints: `cniVersion`, `code`, `msg`, and `details` if there
+    /// are any (P-038).
     pub fn to_document(&self, version: Version) -> String {
         #[derive(Serialize)]
         struct Document<'a> {
@@ -153,9 +156,25 @@ impl CniError {
             cni_version: version,
             error: self,
         };
-        // Strings and one integer always serialise; the fallback keeps the promise of one document all the same.
+        // Strings and an integer can always be serialized. The fallback is a valid document anyway.
         serde_json::to_string(&document)
             .unwrap_or_else(|_| r#"{"code":100,"msg":"internal error"}"#.to_owned())
+    }
+}
+
+impl From<UnsupportedVersion> for CniError {
+    fn from(error: UnsupportedVersion) -> Self {
+        Self::new(Code::IncompatibleVersion, error.to_string()).with_details(format!(
+            "requested {:?}, supported {}",
+            error.0,
+            Version::list()
+        ))
+    }
+}
+
+impl From<LimitError> for CniError {
+    fn from(error: LimitError) -> Self {
+        Self::new(Code::Decode, error.to_string())
     }
 }
 
@@ -182,15 +201,15 @@ fn one_line(text: String) -> String {
     }
 }
 
-/// Replaces the ASCII `phrase`, given in lower case.
-fn replace_any_case(text: &str, phrase: &str, instead: &str) -> String {
+/// Replaces `phrase`, which is ASCII in lower case, wherever it occurs in any case.
+fn replace_any_case(text: &str, phrase: &str, replacement: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let mut replaced = String::with_capacity(text.len());
-    let mut done = 0;
-    for (at, _) in lower.match_indices(phrase) {
-        replaced += &text[done..at];
-        replaced += instead;
-        done = at + phrase.len();
+    let mut end = 0;
+    for (start, _) in lower.match_indices(phrase) {
+        replaced += &text[end..start];
+        replaced += replacement;
+        end = start + phrase.len();
     }
-    replaced + &text[done..]
+    replaced + &text[end..]
 }

@@ -1,58 +1,96 @@
-//! The names of the specification, which end up in file names, in kernel calls and in paths.
+//! Names in CNI calls. They become part of file names, kernel calls and paths.
 
 use super::{CniError, Code};
 
-/// The longest container id that is accepted: it is part of a file name in the ledger (P-007).
+/// The longest container ID, in bytes: the ID is part of a file name in the ledger (P-007).
 const MAX_CONTAINER_ID: usize = 200;
-/// The longest interface name, in bytes: the kernel's `IFNAMSIZ` less the closing zero.
+/// The longest interface name, in bytes: the kernel's `IFNAMSIZ` without the final NUL.
 const MAX_IFNAME: usize = 15;
-
-/// The longest name of a pod.
+/// The longest pod name, in bytes.
 const MAX_POD_NAME: usize = 253;
-/// The longest wrong value that a message repeats, in characters.
+/// How much of an invalid value an error repeats, in characters.
 const MAX_SHOWN: usize = 60;
 
-/// Checks a container id: an ASCII letter or digit, then letters, digits, `_`, `.`, `-` (P-006).
-///
-/// # Errors
-/// [`Code::InvalidEnvironment`], which names `CNI_CONTAINERID`.
-pub fn validate_container_id(id: &str) -> Result<(), CniError> {
-    let wrong = |why: &str| {
-        Err(CniError::new(
-            Code::InvalidEnvironment,
-            format!("CNI_CONTAINERID {id:?} {why}"),
-        ))
-    };
-    if !is_identifier(id) {
-        return wrong("must be letters, digits, '_', '.', '-', the first a letter or digit");
-    }
-    if id.len() > MAX_CONTAINER_ID {
-        return wrong("is longer than 200 bytes");
-    }
-    Ok(())
+/// A name that is not valid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// A container ID.
+    #[error("CNI_CONTAINERID {id:?} {why}")]
+    ContainerId {
+        /// The ID.
+        id: String,
+        /// The reason, a predicate.
+        why: &'static str,
+    },
+    /// A network's name.
+    #[error(
+        "network name {0:?} is invalid; use letters, digits, '_', '.', '-', starting with a letter or digit"
+    )]
+    Network(String),
+    /// An interface name.
+    #[error("interface name {name:?} {why}")]
+    Interface {
+        /// The name.
+        name: String,
+        /// The reason, a predicate.
+        why: &'static str,
+    },
+    /// An item of `CNI_ARGS` about the pod.
+    #[error(
+        "CNI_ARGS item {key} is {value:?}; expected at most {MAX_POD_NAME} letters, digits, '_', '.', '-', starting \
+         with a letter or digit"
+    )]
+    PodArgument {
+        /// The item's key.
+        key: String,
+        /// The start of its value.
+        value: String,
+    },
+    /// The `type` of a plugin.
+    #[error("plugin type {0:?} must be a file name without a path")]
+    PluginType(String),
 }
 
-/// Checks a network name, which has the form of a container id (P-032, R-002).
-///
-/// # Errors
-/// [`Code::InvalidConfig`], with the name.
-pub fn validate_network_name(name: &str) -> Result<(), CniError> {
-    if is_identifier(name) {
+impl From<NameError> for CniError {
+    fn from(error: NameError) -> Self {
+        let code = match error {
+            NameError::ContainerId { .. }
+            | NameError::Interface { .. }
+            | NameError::PodArgument { .. } => Code::InvalidEnvironment,
+            NameError::Network(_) | NameError::PluginType(_) => Code::InvalidConfig,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// Checks a container ID: an ASCII letter or digit, then letters, digits, `_`, `.`, `-` (P-006).
+pub fn validate_container_id(id: &str) -> Result<(), NameError> {
+    let why = if !is_identifier(id) {
+        "must be letters, digits, '_', '.', '-', starting with a letter or digit"
+    } else if id.len() > MAX_CONTAINER_ID {
+        "is longer than 200 bytes"
+    } else {
         return Ok(());
-    }
-    let msg = format!(
-        "network name {name:?} is not valid; it must be letters, digits, '_', '.', '-', the first a letter or digit"
-    );
-    Err(CniError::new(Code::InvalidConfig, msg))
+    };
+    Err(NameError::ContainerId {
+        id: id.to_owned(),
+        why,
+    })
 }
 
-/// Checks an interface name: 1 to 15 bytes, not `.` or `..`, no `/`, `:`, white space or control character (P-008),
-/// no `%`, which the kernel takes for a numbering template (P-009), and not what stands for bytes that were not UTF-8.
-///
-/// # Errors
-/// [`Code::InvalidEnvironment`], with the name and the reason; callers that got the name from an annotation
-/// change the code.
-pub fn validate_ifname(name: &str) -> Result<(), CniError> {
+/// Checks a network's name, which has the form of a container ID of any length (P-032, R-002).
+pub fn validate_network_name(name: &str) -> Result<(), NameError> {
+    if is_identifier(name) {
+        Ok(())
+    } else {
+        Err(NameError::Network(name.to_owned()))
+    }
+}
+
+/// Checks an interface name: 1 to 15 bytes, not `.` or `..`, no `/`, `:`, white space or control
+/// character (P-008), no `%`, which the kernel takes for a numbering template (P-009), and no
+/// replacement character, which stands for bytes that were not UTF-8.
+pub fn validate_ifname(name: &str) -> Result<(), NameError> {
     let why = if name.is_empty() {
         "is empty"
     } else if name.len() > MAX_IFNAME {
@@ -68,41 +106,36 @@ pub fn validate_ifname(name: &str) -> Result<(), CniError> {
     } else {
         return Ok(());
     };
-    Err(CniError::new(
-        Code::InvalidEnvironment,
-        format!("interface name {name:?} {why}"),
-    ))
+    Err(NameError::Interface {
+        name: name.to_owned(),
+        why,
+    })
 }
 
-/// Checks what an item of `CNI_ARGS` says of the pod: its name, its namespace and its UID end up in paths, in requests
-/// and in logs. Other keys are not of interest. Where no API server has to know the pod, the runtime's client may have
-/// given it a name that Kubernetes would refuse, as `critest` does.
+/// Checks an item of `CNI_ARGS` if it is the pod's name, namespace or UID, which end up in paths,
+/// requests and logs. Other items are always valid.
 ///
-/// # Errors
-/// [`Code::InvalidEnvironment`], with the item.
-pub fn validate_pod_argument(key: &str, value: &str) -> Result<(), CniError> {
-    let is_pods = ["K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_UID"].contains(&key);
-    if !is_pods || (value.len() <= MAX_POD_NAME && is_identifier(value)) {
+/// The rule is looser than the Kubernetes rule: without an API server, clients of the runtime such
+/// as `critest` give pods names that Kubernetes would refuse.
+pub fn validate_pod_argument(key: &str, value: &str) -> Result<(), NameError> {
+    let is_about_pod = ["K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_UID"].contains(&key);
+    if !is_about_pod || (value.len() <= MAX_POD_NAME && is_identifier(value)) {
         return Ok(());
     }
-    let start: String = value.chars().take(MAX_SHOWN).collect();
-    let msg = format!(
-        "CNI_ARGS item {key} has {start:?}, which no pod can have; it must be up to {MAX_POD_NAME} letters, digits, '_', \
-         '.', '-', the first a letter or digit"
-    );
-    Err(CniError::new(Code::InvalidEnvironment, msg))
+    Err(NameError::PodArgument {
+        key: key.to_owned(),
+        value: value.chars().take(MAX_SHOWN).collect(),
+    })
 }
 
-/// Checks the `type` of a plugin, which names a file in a bin directory and must not lead out of it (R-041).
-///
-/// # Errors
-/// [`Code::InvalidConfig`], with the type.
-pub fn validate_plugin_type(kind: &str) -> Result<(), CniError> {
+/// Checks the `type` of a plugin, which is a file name in a plugin directory and must not lead out
+/// of that directory (R-041).
+pub fn validate_plugin_type(kind: &str) -> Result<(), NameError> {
     if kind.is_empty() || kind == "." || kind == ".." || kind.contains(['/', '\\', '\0']) {
-        let msg = format!("plugin type {kind:?} must be the name of a file, without a path");
-        return Err(CniError::new(Code::InvalidConfig, msg));
+        Err(NameError::PluginType(kind.to_owned()))
+    } else {
+        Ok(())
     }
-    Ok(())
 }
 
 fn is_identifier(text: &str) -> bool {

@@ -1,12 +1,11 @@
-//! The versions of the specification.
+//! Versions of the CNI specification.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CniError, Code};
-
-/// A version of the CNI specification that Plexus speaks, oldest first, so that they compare.
+/// A version of the CNI specification that Plexus supports, ordered from old to new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Version {
     /// 0.1.0
@@ -32,6 +31,11 @@ pub enum Version {
     V1_1_0,
 }
 
+/// A `cniVersion` that Plexus does not support.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cniVersion {0:?} is not supported")]
+pub struct UnsupportedVersion(pub String);
+
 impl Version {
     /// Every version, oldest first.
     pub const ALL: [Self; 7] = [
@@ -46,7 +50,7 @@ impl Version {
     /// The newest version.
     pub const LATEST: Self = Self::V1_1_0;
 
-    /// The version as it stands in JSON.
+    /// The version as written in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V0_1_0 => "0.1.0",
@@ -59,36 +63,21 @@ impl Version {
         }
     }
 
-    /// The value of a `cniVersion` key. Only a literal member of the list counts; missing or empty means 0.1.0
-    /// (P-063, P-064).
-    ///
-    /// # Errors
-    /// [`Code::IncompatibleVersion`], with both sides in the details.
-    pub fn from_key(value: Option<&str>) -> Result<Self, CniError> {
-        let value = value.unwrap_or_default();
-        if value.is_empty() {
-            return Ok(Self::V0_1_0);
-        }
-        Self::exact(value).ok_or_else(|| Self::unsupported(value))
+    /// All versions in one line, for messages.
+    pub fn list() -> String {
+        Self::ALL.map(Self::as_str).join(", ")
     }
+}
 
-    /// The version whose text is exactly `value`.
-    pub fn exact(value: &str) -> Option<Self> {
+impl FromStr for Version {
+    type Err = UnsupportedVersion;
+
+    /// Only the exact text of a version matches, so `1.0` is not a version (P-063).
+    fn from_str(text: &str) -> Result<Self, UnsupportedVersion> {
         Self::ALL
             .into_iter()
-            .find(|version| version.as_str() == value)
-    }
-
-    /// The error for a version that is not in the list.
-    pub fn unsupported(value: &str) -> CniError {
-        let known = Self::ALL.map(Self::as_str).join(", ");
-        CniError::new(
-            Code::IncompatibleVersion,
-            format!("cniVersion {value:?} is not supported"),
-        )
-        .with_details(format!(
-            "the configuration asks for {value:?}, supported are {known}"
-        ))
+            .find(|version| version.as_str() == text)
+            .ok_or_else(|| UnsupportedVersion(text.to_owned()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Lists and single plugins, and what is neither.
+//! Lists, single plugins, and text that is neither.
 
 use plexus_api::cni::{CniError, ConfigError, NetworkConfig, Version};
 use plexus_api::json::{MAX_CONFIG, MAX_DEPTH};
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{DEFAULTS, kinds, list, parse, refused, single, with};
 
 #[test]
-fn a_list_is_read_whole() {
+fn all_keys_of_a_list_are_read() {
     rows!("R-001");
     let network = parse(&json!({
         "cniVersion": "0.4.0", "cniVersions": ["0.3.1", "1.0.0"], "name": "net", "disableCheck": true, "disableGC": true,
@@ -61,7 +61,7 @@ fn a_wrong_type_is_an_error_that_names_the_key() {
 }
 
 #[test]
-fn what_is_no_object_cannot_be_decoded() {
+fn only_an_object_can_be_decoded() {
     for text in [
         "{",
         "",
@@ -89,7 +89,7 @@ fn size_and_depth_are_limited() {
     assert!(NetworkConfig::parse(&text(MAX_DEPTH - 1), DEFAULTS).is_ok());
     let error = NetworkConfig::parse(&text(MAX_DEPTH), DEFAULTS).expect_err("too deep");
     assert!(
-        matches!(&error, ConfigError::Json(why) if why.contains("nested")),
+        matches!(&error, ConfigError::Limit(why) if why.to_string().contains("nested")),
         "{error}"
     );
     let start = r#"{"name":"n","type":"t","x":""#;
@@ -98,7 +98,7 @@ fn size_and_depth_are_limited() {
     assert!(NetworkConfig::parse(&text(MAX_CONFIG), DEFAULTS).is_ok());
     let error = NetworkConfig::parse(&text(MAX_CONFIG + 1), DEFAULTS).expect_err("too long");
     assert!(
-        matches!(&error, ConfigError::Json(why) if why.contains("bytes")),
+        matches!(&error, ConfigError::Limit(why) if why.to_string().contains("bytes")),
         "{error}"
     );
 }
@@ -130,7 +130,7 @@ fn booleans_may_be_strings() {
 }
 
 #[test]
-fn plugins_of_a_list() {
+fn plugins_may_be_missing_but_not_empty() {
     rows!("R-008");
     let error =
         refused(&json!({"cniVersion": "1.0.0", "name": "net", "loadOnlyInlinedPlugins": true}));
@@ -147,7 +147,7 @@ fn plugins_of_a_list() {
     );
     let later = parse(&json!({"cniVersion": "1.0.0", "name": "net"}));
     assert!(later.plugins.is_empty() && !later.load_only_inlined_plugins);
-    let error = later.require_plugin().expect_err("none yet");
+    let error = later.require_plugin().expect_err("no plugin");
     assert_eq!(error, ConfigError::NoPlugin("net".into()));
     assert_eq!(
         kinds(&parse(&list(&json!({}))).require_plugin().expect("one")),
@@ -170,9 +170,9 @@ fn a_single_plugin_is_a_list_of_one() {
         .keys()
         .map(String::as_str)
         .collect();
-    // The keys of a list are not the plugin's; its own are.
+    // The keys of a list are removed from the plugin.
     assert_eq!(keys, ["cniVersion", "name", "type", "x"]);
     assert_eq!(network.plugins.len(), 1);
-    // Where there is a list, it counts.
+    // A list takes precedence over `type`.
     assert_eq!(kinds(&parse(&list(&json!({"type": "other"})))), ["bridge"]);
 }

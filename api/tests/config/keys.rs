@@ -1,4 +1,4 @@
-//! The keys of plugins: kept to the letter, read, set, and recorded.
+//! The keys of plugins: reading, writing, and storing them in a record.
 
 use plexus_api::cni::{Defaults, NetworkConfig, Version};
 use plexus_api::rows;
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{DEFAULTS, kinds, list, parse, single};
 
 #[test]
-fn keys_that_a_runtime_injects_are_known() {
+fn keys_injected_by_a_runtime_are_accepted() {
     rows!("P-033");
     let network = parse(&single(&json!({
         "runtimeConfig": {"io.kubernetes.cri.pod-annotations": {"a": "b"}},
@@ -25,7 +25,7 @@ fn keys_that_a_runtime_injects_are_known() {
 }
 
 #[test]
-fn other_keys_pass_to_the_letter() {
+fn other_keys_are_passed_on_unchanged() {
     rows!("R-027");
     let values = [
         ("int", "9007199254740993"),
@@ -49,7 +49,7 @@ fn other_keys_pass_to_the_letter() {
         for (key, value) in values {
             assert_eq!(network.plugins[0].raw(key).expect(key).get(), value);
         }
-        // Also by way of a record.
+        // Values also survive being recorded.
         let record = serde_json::to_string(&network).expect("JSON");
         let again: NetworkConfig = serde_json::from_str(&record).expect("the same");
         for (key, value) in values {
@@ -60,7 +60,7 @@ fn other_keys_pass_to_the_letter() {
 }
 
 #[test]
-fn a_record_is_read_again() {
+fn a_record_can_be_read_back() {
     let network = parse(
         &json!({"cniVersion": "0.4.0", "name": "n", "disableCheck": true, "disableGC": true, "plugins": [{"type": "a"}, {"type": "b"}]}),
     );
@@ -80,12 +80,12 @@ fn a_record_is_read_again() {
     let lean: NetworkConfig =
         serde_json::from_str(r#"{"name":"n","cniVersion":"1.0.0","plugins":[{}]}"#).expect("valid");
     assert!(!lean.disable_check && !lean.disable_gc);
-    // A record that somebody has edited does not panic.
+    // A record that was edited by hand must not cause a panic.
     assert_eq!(kinds(&lean), [""]);
 }
 
 #[test]
-fn keys_of_a_plugin_are_read_and_set() {
+fn a_plugins_keys_can_be_read_and_set() {
     let mut network = parse(&single(&json!({"mtu": 1500, "ipam": {"type": "static"}})));
     let plugin = &mut network.plugins[0];
     assert_eq!(plugin.get::<u32>("mtu"), Some(1500));
@@ -102,18 +102,18 @@ fn keys_of_a_plugin_are_read_and_set() {
         serde_json::to_value(&*plugin).expect("JSON"),
         single(&json!({"mtu": 9000, "runtimeConfig": {"mac": "x"}}))
     );
-    let wrong = plugin
+    let error = plugin
         .set("x", &std::collections::BTreeMap::from([((1, 2), 3)]))
         .expect_err("no JSON key");
     assert!(
-        wrong.to_string().contains("\"x\" cannot be written"),
-        "{wrong}"
+        error.to_string().contains("\"x\" cannot be written"),
+        "{error}"
     );
     assert!(plugin.raw("x").is_none());
 }
 
 #[test]
-fn a_capability_is_declared_by_true_only() {
+fn only_true_declares_a_capability() {
     let network = parse(&list(&json!({"plugins": [
         {"type": "a", "capabilities": {"mac": true, "ips": false, "bandwidth": "true", "portMappings": 1}},
         {"type": "b", "capabilities": {"dns": true}},
@@ -139,7 +139,7 @@ fn a_capability_is_declared_by_true_only() {
 }
 
 #[test]
-fn keys_may_be_written_in_another_case() {
+fn keys_match_in_any_case_but_the_exact_key_is_preferred() {
     let text =
         r#"{"CniVersion":"0.3.1","NAME":"net","Type":"a","Capabilities":{"mac":true},"MTU":1}"#;
     let network = NetworkConfig::parse(
@@ -161,9 +161,9 @@ fn keys_may_be_written_in_another_case() {
     );
     assert!(
         plugin.as_map().contains_key("MTU"),
-        "keys of the plugin stay as they are"
+        "other keys are not renamed"
     );
-    // The exact one is preferred.
+    // The exact key is preferred.
     let text = r#"{"name":"net","TYPE":"b","type":"a"}"#;
     let network = NetworkConfig::parse(
         text,

@@ -1,5 +1,6 @@
-//! Network configurations: what is read, what is refused, and what passes to the letter.
+//! Configurations of networks and of calls.
 
+mod call;
 mod form;
 mod keys;
 mod names;
@@ -21,12 +22,12 @@ fn parse(value: &Value) -> NetworkConfig {
 
 fn refused(value: &Value) -> CniError {
     match NetworkConfig::parse(&value.to_string(), DEFAULTS) {
-        Ok(network) => panic!("{value} was read as {network:?}"),
+        Ok(network) => panic!("{value} was accepted as {network:?}"),
         Err(error) => error.into(),
     }
 }
 
-/// A network of one plugin, with `keys` beside.
+/// A single plugin with additional `keys`.
 fn single(keys: &Value) -> Value {
     with(
         json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge"}),
@@ -34,7 +35,7 @@ fn single(keys: &Value) -> Value {
     )
 }
 
-/// A list of one plugin, with `keys` beside.
+/// A list of one plugin with additional `keys`.
 fn list(keys: &Value) -> Value {
     with(
         json!({"cniVersion": "1.0.0", "name": "net", "plugins": [{"type": "bridge"}]}),
@@ -42,7 +43,7 @@ fn list(keys: &Value) -> Value {
     )
 }
 
-/// `base` with `keys` set; null removes.
+/// `base` with `keys` set; null removes a key.
 fn with(mut base: Value, keys: &Value) -> Value {
     let map = base.as_object_mut().expect("an object");
     for (key, value) in keys.as_object().expect("an object") {

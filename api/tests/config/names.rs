@@ -1,7 +1,8 @@
 //! Names of networks and types of plugins.
 
 use plexus_api::cni::{
-    ConfigError, Defaults, NetworkConfig, Version, validate_network_name, validate_plugin_type,
+    CniError, ConfigError, Defaults, NetworkConfig, Version, validate_network_name,
+    validate_plugin_type,
 };
 use plexus_api::rows;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{kinds, list, parse, refused, single};
 
 #[test]
-fn names() {
+fn network_names_are_validated() {
     rows!("P-032", "R-002");
     let long = "n".repeat(230);
     for name in ["a.b_c-1", "0", "Net", &long] {
@@ -40,7 +41,7 @@ fn names() {
 }
 
 #[test]
-fn a_missing_name_is_the_default_one() {
+fn a_missing_name_gets_the_default() {
     let defaults = Defaults {
         name: Some("nad"),
         version: Version::V1_0_0,
@@ -72,7 +73,7 @@ fn a_missing_name_is_the_default_one() {
 }
 
 #[test]
-fn every_plugin_has_a_type() {
+fn every_plugin_needs_a_type() {
     rows!("R-013");
     let error = refused(&json!({"name": "n", "type": 5}));
     assert!(
@@ -81,7 +82,7 @@ fn every_plugin_has_a_type() {
     );
     for (plugin, why) in [
         (json!({}), "is missing"),
-        (json!({"type": ""}), "is wrong"),
+        (json!({"type": ""}), "must be a file name"),
         (json!({"type": 5}), "must be a string"),
         (json!({"type": null}), "must be a string"),
     ] {
@@ -95,7 +96,7 @@ fn every_plugin_has_a_type() {
 }
 
 #[test]
-fn a_plugin_type_names_a_file_and_leads_nowhere_else() {
+fn a_plugin_type_is_a_file_name_without_a_path() {
     rows!("R-041");
     for kind in [
         "../../bin/sh",
@@ -108,7 +109,7 @@ fn a_plugin_type_names_a_file_and_leads_nowhere_else() {
         "a\0",
         "/",
     ] {
-        let error = validate_plugin_type(kind).expect_err(kind);
+        let error = CniError::from(validate_plugin_type(kind).expect_err(kind));
         assert_eq!(error.code, 7);
         assert!(error.msg.contains(&format!("{kind:?}")), "{error}");
         let error = refused(&single(&json!({"type": kind})));

@@ -1,4 +1,4 @@
-//! Configurations of any form.
+//! Random configurations.
 
 use plexus_api::cni::{NetworkConfig, validate_network_name, validate_plugin_type};
 use plexus_api::rows;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{DEFAULTS, list, single, with};
 
-/// JSON of any form, with the keys of configurations among it.
+/// Any JSON, with keys and values of configurations.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -47,8 +47,8 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Whatever is accepted has a name and types that can be trusted.
-fn assert_sound(network: &NetworkConfig) {
+/// Accepted configurations have valid names and types.
+fn assert_valid(network: &NetworkConfig) {
     assert_eq!(validate_network_name(&network.name), Ok(()));
     for plugin in &network.plugins {
         assert_eq!(validate_plugin_type(&plugin.kind()), Ok(()));
@@ -71,7 +71,7 @@ proptest! {
         }
         for value in given {
             if let Ok(network) = NetworkConfig::parse(&value.to_string(), DEFAULTS) {
-                assert_sound(&network);
+                assert_valid(&network);
             }
         }
     }

@@ -1,6 +1,6 @@
-//! Which version a network is executed in.
+//! The version in which a network's plugins are called.
 
-use plexus_api::cni::{Defaults, NetworkConfig, Version};
+use plexus_api::cni::{CallConfig, CniError, Defaults, NetworkConfig, UnsupportedVersion, Version};
 use plexus_api::rows;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn the_highest_supported_version_is_selected() {
         (Value::Null, json!(["1.1.0", "0.4.0"]), Version::V1_1_0),
         (json!("0.4.0"), json!([]), Version::V0_4_0),
         (json!("0.4.0"), Value::Null, Version::V0_4_0),
-        // Not in lexical order, and ours is not in the list.
+        // Versions are not compared as text, and `cniVersion` need not be in the list.
         (
             json!("1.0.0"),
             json!(["0.10.0", "10.0.0", "1.2.0", "1.0.10"]),
@@ -47,7 +47,7 @@ fn the_highest_supported_version_is_selected() {
 }
 
 #[test]
-fn what_is_no_version_is_an_error_in_the_list() {
+fn an_invalid_version_in_the_list_is_an_error() {
     rows!("R-004");
     for wrong in [
         "x",
@@ -69,7 +69,7 @@ fn what_is_no_version_is_an_error_in_the_list() {
 }
 
 #[test]
-fn only_unsupported_versions_are_an_error_with_both_sides() {
+fn without_a_supported_version_the_error_shows_both_sides() {
     rows!("R-005", "P-063");
     for version in ["1.2.0", "2.0.0", "1.0", "v1.0.0", "0.5.0"] {
         let error = refused(&list(&json!({"cniVersion": version})));
@@ -84,7 +84,7 @@ fn only_unsupported_versions_are_an_error_with_both_sides() {
                 .contains("0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0"),
             "{error}"
         );
-        let error = Version::from_key(Some(version)).expect_err(version);
+        let error = CniError::from(version.parse::<Version>().expect_err(version));
         assert_eq!(error.code, 1);
         assert!(
             error.msg.contains(version) && error.details.contains("1.1.0"),
@@ -97,21 +97,29 @@ fn only_unsupported_versions_are_an_error_with_both_sides() {
     assert!(error.msg.contains("2.0.0, 3.0.0"), "{error}");
 }
 
+fn call_version(version: &Value) -> Result<Version, CniError> {
+    let config = json!({"cniVersion": version}).to_string();
+    CallConfig::parse(config.as_bytes())?.version()
+}
+
 #[test]
-fn a_version_key() {
+fn cni_version_is_a_listed_version_or_missing() {
     rows!("P-063", "P-064");
     for version in Version::ALL {
-        assert_eq!(Version::from_key(Some(version.as_str())), Ok(version));
+        assert_eq!(call_version(&json!(version.as_str())), Ok(version));
         assert_eq!(version.to_string(), version.as_str());
         assert_eq!(
             serde_json::to_value(version).expect("a string"),
             version.as_str()
         );
-        assert_eq!(Version::exact(version.as_str()), Some(version));
+        assert_eq!(version.as_str().parse(), Ok(version));
     }
-    assert_eq!(Version::from_key(None), Ok(Version::V0_1_0));
-    assert_eq!(Version::from_key(Some("")), Ok(Version::V0_1_0));
-    assert_eq!(Version::exact(""), None);
+    assert_eq!(call_version(&Value::Null), Ok(Version::V0_1_0));
+    assert_eq!(call_version(&json!("")), Ok(Version::V0_1_0));
+    assert_eq!(
+        "".parse::<Version>(),
+        Err(UnsupportedVersion(String::new()))
+    );
     assert!(Version::ALL.is_sorted());
     assert_eq!(Version::LATEST, Version::V1_1_0);
 }

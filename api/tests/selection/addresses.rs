@@ -1,4 +1,4 @@
-//! What an element asks for of addresses, devices and routes.
+//! Addresses, devices and routes of an element.
 
 use plexus_api::rows;
 
@@ -16,7 +16,7 @@ fn ips_are_addresses_with_or_without_prefix() {
     }
     assert!(element(r#""ips": null"#).ips.is_empty());
     let key = r#"key "ips""#;
-    refused(r#""ips": []"#, key, &["empty", "leave the key out"]);
+    refused(r#""ips": []"#, key, &["empty", "remove the key"]);
     refused(r#""ips": "1.2.3.4""#, key, &[r#""1.2.3.4" is not a list"#]);
     refused(
         r#""ips": ["1.2.3.4", 5]"#,
@@ -101,7 +101,7 @@ fn the_guid_has_eight_bytes() {
 }
 
 #[test]
-fn a_device_can_be_named() {
+fn a_device_can_be_requested_by_id() {
     rows!("K-045");
     let selection = element(r#""interfaceRequest": "x1", "deviceID": "0000:01:00.2""#);
     assert_eq!(selection.device_id.as_deref(), Some("0000:01:00.2"));

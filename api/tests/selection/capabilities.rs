@@ -1,4 +1,4 @@
-//! What an element asks for of port mappings, bandwidth and arguments.
+//! Port mappings, bandwidth and arguments of an element.
 
 use plexus_api::rows;
 use plexus_api::selection::{Bandwidth, PortMapping};
@@ -6,7 +6,7 @@ use plexus_api::selection::{Bandwidth, PortMapping};
 use crate::{element, refused};
 
 #[test]
-fn port_mappings_are_complete_and_in_range() {
+fn port_mappings_need_valid_ports() {
     rows!("K-035");
     let list = element(
         r#""portMappings": [{"hostPort": 1, "containerPort": 65535, "protocol": "SCTP", "hostIP": "10.0.0.1"},
@@ -64,7 +64,7 @@ fn port_mappings_are_complete_and_in_range() {
         (
             r#"{"hostPort": 1, "containerPort": 1, "protocol": "icmp"}"#,
             "protocol",
-            r#""icmp" is none of TCP"#,
+            r#""icmp" is not TCP"#,
         ),
         (
             r#"{"hostPort": 1, "containerPort": 1, "hostIP": "here"}"#,
@@ -82,7 +82,7 @@ fn port_mappings_are_complete_and_in_range() {
 }
 
 #[test]
-fn port_mappings_have_the_form_of_the_capability() {
+fn port_mappings_have_the_format_of_the_capability() {
     rows!("K-036");
     let list = element(
         r#""portMappings": [{"hostPort": 1, "containerPort": 2, "protocol": "UDP"}, {"hostPort": 3, "containerPort": 4},
@@ -107,7 +107,7 @@ fn bandwidth_has_a_burst_for_each_rate() {
             r#""ingressRate": 1, "ingressBurst": 2, "egressRate": 3, "egressBurst": 4"#.to_owned(),
             [1, 2, 3, 4],
         ),
-        // One second's worth, at least a jumbo frame, at most what the plugin takes.
+        // One second of the rate, at least a jumbo frame, at most what the plugin accepts.
         (
             r#""egressRate": 1000000"#.to_owned(),
             [0, 0, 1_000_000, 1_000_000],
@@ -192,7 +192,7 @@ fn bandwidth_has_a_burst_for_each_rate() {
 }
 
 #[test]
-fn cni_args_pass_as_they_are_written() {
+fn cni_args_are_kept_as_written() {
     let args = element(
         r#""cni-args": {"Big": 12345678901234567890123, "o": {"x": [1.0, null]}, "big": 2}"#,
     )

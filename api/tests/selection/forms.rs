@@ -1,4 +1,4 @@
-//! The two forms, JSON and items between commas, and what is neither.
+//! The JSON form, the short form, and text that is neither.
 
 use plexus_api::rows;
 use plexus_api::selection::parse;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::{ok, short, wrong};
 
 #[test]
-fn brackets_braces_and_quotes_make_it_json() {
+fn brackets_braces_and_quotes_select_the_json_form() {
     rows!("K-020");
     assert_eq!(short(&ok("a,b")), ["ns1/a", "ns1/b"]);
     assert_eq!(short(&ok(r#"[{"name":"a"}]"#)), ["ns1/a"]);
@@ -23,13 +23,13 @@ fn brackets_braces_and_quotes_make_it_json() {
             "{why}"
         );
     }
-    // Without one of the three it is a name, whatever it means in JSON.
+    // Without one of these characters, JSON literals are names.
     assert_eq!(short(&ok("null")), ["ns1/null"]);
     assert_eq!(short(&ok("12")), ["ns1/12"]);
 }
 
 #[test]
-fn broken_json_is_shown_where_it_breaks() {
+fn a_syntax_error_has_its_position() {
     rows!("K-020", "K-023");
     for (annotation, position, before) in [
         (
@@ -67,7 +67,7 @@ fn broken_json_is_shown_where_it_breaks() {
 }
 
 #[test]
-fn elements_that_are_no_objects_are_errors() {
+fn elements_must_be_objects() {
     rows!("K-026", "K-046");
     for text in ["null", "1", "\"a\"", "[]", "true", r#"[{"name":"a"}]"#] {
         let (place, why) = wrong(&format!(r#"[{{"name":"a"}},{text}]"#));
@@ -79,7 +79,7 @@ fn elements_that_are_no_objects_are_errors() {
 }
 
 #[test]
-fn limits_hold_before_anything_is_read() {
+fn limits_are_checked_before_parsing() {
     let deep = format!(
         r#"[{{"name":"a","cni-args":{{"a":{}1{}}}}}]"#,
         "[".repeat(5000),
@@ -93,7 +93,7 @@ fn limits_hold_before_anything_is_read() {
 }
 
 #[test]
-fn nothing_asked_for_is_no_error() {
+fn an_empty_annotation_is_valid() {
     rows!("K-024");
     for nothing in ["", "  \n", "[]", " [ ]\n"] {
         assert!(ok(nothing).is_empty(), "{nothing:?}");
@@ -101,7 +101,7 @@ fn nothing_asked_for_is_no_error() {
 }
 
 #[test]
-fn long_texts_are_cut_in_messages() {
+fn messages_cut_long_text() {
     let (_, why) = wrong(&format!(
         r#"[{{"name":["{}\u0000",  "é"]}}]"#,
         "é".repeat(1000)
@@ -113,7 +113,7 @@ fn long_texts_are_cut_in_messages() {
     assert!(wrong(&sixty).0.ends_with(&format!("{sixty:?}")));
 }
 
-/// Text that looks like an annotation more often than chance would have it.
+/// Text that often resembles an annotation.
 fn annotations() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![
         "[",
@@ -155,7 +155,7 @@ fn annotations() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn any_text_is_read_or_refused(annotation in annotations(), namespace in "[a-z]{1,8}") {
+    fn any_text_is_accepted_or_refused(annotation in annotations(), namespace in "[a-z]{1,8}") {
         match parse(&annotation, &namespace) {
             Ok(list) => {
                 for selection in list {

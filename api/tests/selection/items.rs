@@ -1,4 +1,4 @@
-//! The short form: items with commas between them.
+//! The short form: items separated by commas.
 
 use plexus_api::rows;
 use plexus_api::selection::parse;
@@ -32,7 +32,7 @@ fn items_may_name_the_interface() {
         ("a@net_1", "ns1/a@net_1"),
         ("ns/a@eth1.100", "ns/a@eth1.100"),
         ("a@abcdefghijklmno", "ns1/a@abcdefghijklmno"),
-        // What is left empty counts as not given.
+        // An empty part counts as missing.
         ("a@", "ns1/a"),
         ("/a", "ns1/a"),
     ] {
@@ -55,7 +55,7 @@ fn items_may_name_the_interface() {
 }
 
 #[test]
-fn items_of_another_form_are_named() {
+fn an_error_names_the_invalid_item() {
     rows!("K-007", "K-023", "K-046");
     let long = "a".repeat(254);
     for (item, words) in [
@@ -71,7 +71,7 @@ fn items_of_another_form_are_named() {
         ("ns/", "the name \"\""),
         ("N/a", "the namespace \"N\" must be lower-case"),
         ("n.s/a", "the namespace \"n.s\""),
-        ("a.b", "needs the JSON form, as [{\"name\": \"a.b\"}]"),
+        ("a.b", "needs the JSON form, such as [{\"name\": \"a.b\"}]"),
         ("a..b", "the name \"a..b\""),
         (&long, "at most 253"),
     ] {
@@ -93,7 +93,7 @@ fn items_of_another_form_are_named() {
 }
 
 #[test]
-fn lengths_of_names_are_those_of_kubernetes() {
+fn names_have_the_length_limits_of_kubernetes() {
     rows!("K-007", "K-023");
     let name = |length: usize| "a".repeat(length);
     for (annotation, valid) in [

@@ -1,4 +1,4 @@
-//! Every form of the networks annotation, and what is wrong with the others.
+//! Valid and invalid forms of the networks annotation.
 
 mod addresses;
 mod capabilities;
@@ -8,19 +8,19 @@ mod names;
 
 use plexus_api::selection::{Selection, parse};
 
-/// The elements of an annotation of a pod in `ns1`.
+/// The elements of an annotation for a pod in `ns1`.
 fn ok(annotation: &str) -> Vec<Selection> {
     parse(annotation, "ns1").unwrap_or_else(|error| panic!("{annotation}: {error}"))
 }
 
-/// The only element, written as JSON with these keys beside its name.
+/// An element in JSON form with these keys and a name.
 fn element(keys: &str) -> Selection {
     let mut list = ok(&format!(r#"[{{"name": "a", {keys}}}]"#));
     assert_eq!(list.len(), 1);
     list.remove(0)
 }
 
-/// The place and the reason of the error for an annotation.
+/// The place and the reason of an annotation's error.
 fn wrong(annotation: &str) -> (String, String) {
     let error = parse(annotation, "ns1").expect_err(annotation);
     assert_eq!(error.to_string(), format!("{}: {}", error.place, error.why));
@@ -28,7 +28,8 @@ fn wrong(annotation: &str) -> (String, String) {
     (error.place, error.why)
 }
 
-/// Asserts that an element with these keys is refused at `place`, with all of `words` in the reason.
+/// Asserts that an element with these keys is refused at `place` and that the reason contains
+/// `words`.
 fn refused(keys: &str, place: &str, words: &[&str]) {
     let (found, why) = wrong(&format!(r#"[{{"name": "a"}}, {{"name": "b", {keys}}}]"#));
     assert_eq!(found, format!("element 2, {place}"), "{keys}");
@@ -37,7 +38,7 @@ fn refused(keys: &str, place: &str, words: &[&str]) {
     }
 }
 
-/// Namespace, name and interface of each element, as the short form writes them.
+/// Namespace, name and interface of each element, in the short form.
 fn short(list: &[Selection]) -> Vec<String> {
     let one = |s: &Selection| {
         let interface = s

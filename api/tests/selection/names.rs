@@ -1,4 +1,4 @@
-//! What an element is about: its network, its interface, and how its keys are written.
+//! Network, interface and spelling of keys of an element.
 
 use plexus_api::rows;
 
@@ -35,7 +35,7 @@ fn the_name_is_required() {
 }
 
 #[test]
-fn the_namespace_is_the_pods_unless_given() {
+fn the_namespace_defaults_to_the_pods() {
     rows!("K-027");
     let list = ok(
         r#"[{"name":"a"},{"name":"a","namespace":""},{"name":"a","namespace":null},{"name":"a","namespace":"ns2"}]"#,
@@ -54,7 +54,7 @@ fn the_namespace_is_the_pods_unless_given() {
 }
 
 #[test]
-fn the_interface_has_a_name_of_the_kernel() {
+fn the_interface_name_must_be_valid_in_the_kernel() {
     rows!("K-032", "K-045");
     assert_eq!(
         element(r#""interface": "data0""#).interface.as_deref(),
@@ -92,13 +92,13 @@ fn the_interface_has_a_name_of_the_kernel() {
 }
 
 #[test]
-fn keys_match_whatever_their_case() {
+fn keys_match_in_any_case() {
     rows!("K-047");
     assert_eq!(
         short(&ok(r#"[{"NAME":"mv","Interface":"x9","Namespace":"ns2"}]"#)),
         ["ns2/mv@x9"]
     );
-    // The exact key is preferred, wherever it stands.
+    // The exact key is preferred, in any position.
     assert_eq!(
         short(&ok(r#"[{"NAME":"b","name":"a","Name":"c"}]"#)),
         ["ns1/a"]
@@ -121,6 +121,6 @@ fn keys_match_whatever_their_case() {
     assert_eq!(selection.default_route.map(|list| list.len()), Some(1));
     assert_eq!((selection.cni_args.len(), selection.ips.len()), (1, 1));
     assert_eq!(selection.mac.as_deref(), Some("02:23:45:67:89:01"));
-    // An error names the key as it is documented.
+    // Errors name the documented key.
     refused(r#""Mac": "zz""#, r#"key "mac""#, &["zz"]);
 }

@@ -1,11 +1,11 @@
 //! Reading keys: case-insensitively, with errors that name key, value and what is allowed.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use plexus_api::cni::{CniError, Code, RawMap};
+use plexus_api::cni::{CniError, Code};
 use plexus_api::duration;
+use plexus_api::json::{Object, ObjectError};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldsError {
     /// Not a JSON object.
-    #[error("not a JSON object: {0}")]
-    Json(String),
+    #[error(transparent)]
+    Json(#[from] ObjectError),
     /// A key has a value that it cannot have.
     #[error("configuration key {key:?} is {value}, but must be {allowed}")]
     Value {
@@ -37,58 +37,42 @@ impl From<FieldsError> for CniError {
     }
 }
 
-/// A JSON object, by keys in lower case. Where a key is there in several spellings, the last one in the order of
-/// their bytes counts.
+/// A JSON object whose values are read with errors that name the key.
 #[derive(Debug, Clone, Default)]
-pub struct Fields(BTreeMap<String, Box<RawValue>>);
+pub struct Fields(Object);
 
 impl Fields {
-    /// Reads an object. A byte order mark before it, which nobody sees, means nothing.
+    /// Parses an object. A byte order mark before the object is ignored.
     pub fn parse(text: &str) -> Result<Self, FieldsError> {
         let text = text.trim_start_matches('\u{feff}');
-        let map: RawMap = serde_json::from_str(text).map_err(|error| {
-            // Errors of syntax say where; those of type quote what they found, which may be a secret (P-047).
-            FieldsError::Json(if error.is_data() {
-                "it is JSON of another type".to_owned()
-            } else {
-                error.to_string()
-            })
-        })?;
-        Ok(Self::from(map))
+        Ok(Self(Object::parse(text.as_bytes())?))
     }
 
     /// The keys of `self` and of `over`; those of `over` win.
     #[must_use]
     pub fn overlaid_by(mut self, over: &Self) -> Self {
-        self.0.extend(
-            over.0
-                .iter()
-                .map(|(key, value)| (key.clone(), value.clone())),
-        );
+        self.0.extend(over.0.clone());
         self
     }
 
     /// The keys, in lower case.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.0.keys()
     }
 
     /// Whether the key is there, be it null.
     pub fn has(&self, key: &str) -> bool {
-        self.0.contains_key(&key.to_ascii_lowercase())
+        self.0.contains_key(key)
     }
 
     /// The raw value; none where the key is absent or null.
     pub fn raw(&self, key: &str) -> Option<&RawValue> {
-        self.0
-            .get(&key.to_ascii_lowercase())
-            .map(AsRef::as_ref)
-            .filter(|raw| raw.get() != "null")
+        self.0.raw(key)
     }
 
     /// Gives a key another value.
     pub(super) fn set(&mut self, key: &str, value: Box<RawValue>) {
-        self.0.insert(key.to_ascii_lowercase(), value);
+        self.0.insert(key, value);
     }
 
     /// A value of type `T`; `allowed` tells the reader what that is.
@@ -97,19 +81,14 @@ impl Fields {
         key: &str,
         allowed: &str,
     ) -> Result<Option<T>, FieldsError> {
-        let Some(raw) = self.raw(key) else {
-            return Ok(None);
-        };
-        serde_json::from_str(raw.get())
-            .map(Some)
-            .map_err(|_| wrong(key, raw, allowed))
+        self.0.get(key).map_err(|raw| wrong(key, raw, allowed))
     }
 
     /// A text; an empty one counts as absent, as it does for Multus.
     pub fn text(&self, key: &str) -> Result<Option<String>, FieldsError> {
-        Ok(self
-            .get::<String>(key, "a string")?
-            .filter(|text| !text.is_empty()))
+        self.0
+            .string(key)
+            .map_err(|raw| wrong(key, raw, "a string"))
     }
 
     /// `true` or `false`.
@@ -170,13 +149,9 @@ impl Fields {
     }
 }
 
-impl From<RawMap> for Fields {
-    fn from(map: RawMap) -> Self {
-        Self(
-            map.into_iter()
-                .map(|(key, value)| (key.to_ascii_lowercase(), value))
-                .collect(),
-        )
+impl From<Object> for Fields {
+    fn from(object: Object) -> Self {
+        Self(object)
     }
 }
 

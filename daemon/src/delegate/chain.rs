@@ -114,7 +114,7 @@ impl Delegates {
         previous: &PluginResult,
     ) -> Result<(), CniError> {
         let network = &attachment.config;
-        if network.disable_check || network.cni_version < Version::V0_4_0 {
+        if network.disable_check || network.cni_version < Verb::Check.since() {
             return Ok(());
         }
         let previous = previous.to_version(network.cni_version)?;
@@ -144,7 +144,7 @@ impl Delegates {
         call: &PluginCall,
         network: &NetworkConfig,
     ) -> Result<(), CniError> {
-        if network.cni_version < Version::V1_1_0 {
+        if network.cni_version < Verb::Status.since() {
             return Ok(());
         }
         for plugin in &network.plugins {
@@ -266,7 +266,7 @@ impl Delegates {
 
 /// Whether GC calls any plugin of this network.
 pub(crate) fn wants_gc(network: &NetworkConfig) -> bool {
-    !network.disable_gc && network.cni_version >= Version::V1_1_0
+    !network.disable_gc && network.cni_version >= Verb::Gc.since()
 }
 
 /// The programs of these types, one each.

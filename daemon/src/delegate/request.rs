@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use plexus_api::cni::{
     CniArgs, CniError, Code, NetworkConfig, PluginConfig, PluginResult, RawMap, Verb,
 };
+use plexus_api::json::keys_match;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -96,7 +97,7 @@ fn is_reserved(key: &str) -> bool {
         "prevResult",
     ]
     .iter()
-    .any(|own| own.eq_ignore_ascii_case(key))
+    .any(|own| keys_match(own, key))
         || key
             .as_bytes()
             .get(..8)

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use plexus_api::cni::{CniError, Code};
+use plexus_api::cni::{CniError, Code, NameError};
 
 use super::record::ParseError;
 
@@ -82,9 +82,9 @@ pub(crate) enum LedgerError {
         /// What it needs.
         why: ParseError,
     },
-    /// The container id or the interface name cannot name a file.
-    #[error("{0}")]
-    Name(CniError),
+    /// The container ID or the interface name is invalid.
+    #[error(transparent)]
+    Name(#[from] NameError),
 }
 
 impl LedgerError {
@@ -111,7 +111,7 @@ impl LedgerError {
 impl From<LedgerError> for CniError {
     fn from(error: LedgerError) -> Self {
         match error {
-            LedgerError::Name(error) => error,
+            LedgerError::Name(error) => error.into(),
             LedgerError::InFlight { .. } | LedgerError::AlreadyAttached { .. } => {
                 Self::new(Code::AlreadyAttached, error.to_string())
             }

@@ -205,8 +205,8 @@ impl Journal {
     }
 
     fn path(&self, container_id: &str, ifname: &str) -> Result<PathBuf, LedgerError> {
-        validate_container_id(container_id).map_err(LedgerError::Name)?;
-        validate_ifname(ifname).map_err(LedgerError::Name)?;
+        validate_container_id(container_id)?;
+        validate_ifname(ifname)?;
         Ok(self.dir.join(format!("{container_id}:{ifname}{SUFFIX}")))
     }
 }

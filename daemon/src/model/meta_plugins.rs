@@ -1,6 +1,7 @@
 //! A network whose plugin is Plexus, or Multus, would wait for itself.
 
 use plexus_api::cni::{NetworkConfig, PluginConfig};
+use plexus_api::json::keys_match;
 
 /// The types that lead back to a meta-plugin.
 const META_PLUGINS: [&str; 3] = ["plexus", "multus", "multus-shim"];
@@ -18,7 +19,7 @@ pub(crate) fn refers_to_us(config: &NetworkConfig) -> Option<String> {
 
 /// The value, where `key` is a type and the value is one of ours.
 fn meta_plugin(key: &str, value: &str) -> Option<String> {
-    if !key.eq_ignore_ascii_case("type") {
+    if !keys_match(key, "type") {
         return None;
     }
     let value: String = serde_json::from_str(value).ok()?;

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use plexus_api::cni::{
-    CniArgs, CniEnv, CniError, Code, RawMap, Verb, Version, validate_network_name,
-    validate_pod_argument,
+    CallConfig, CniArgs, CniEnv, CniError, Code, RawMap, Verb, Version, validate_pod_argument,
 };
 use plexus_api::json::{MAX_CONFIG, check_limits};
 use plexus_api::wire::{Moment, Request};
@@ -55,29 +54,11 @@ impl CniRequest {
     pub(super) fn read(request: &Request, host: Host, file: &Fields) -> Result<Self, CniError> {
         let arrived_boottime_ns = boottime_ns();
         let env = CniEnv::from_map(&request.env)?;
-        let text = std::str::from_utf8(&request.config)
-            .map_err(|_| CniError::new(Code::Decode, "the configuration on stdin is not UTF-8"))?;
-        check_limits(text.as_bytes(), MAX_CONFIG)?;
-        let config = Fields::parse(text).map_err(|error| {
-            CniError::new(
-                Code::Decode,
-                format!("the configuration on stdin is {error}"),
-            )
-        })?;
-        validate_network_name(&config.text("name").ok().flatten().unwrap_or_default())?;
-        let version = Version::from_key(config.text("cniVersion").ok().flatten().as_deref())?;
-        let oldest = match env.verb {
-            Verb::Check => Version::V0_4_0,
-            Verb::Gc | Verb::Status => Version::V1_1_0,
-            Verb::Add | Verb::Del | Verb::Version => Version::V0_1_0,
-        };
-        if version < oldest {
-            let msg = format!(
-                "{} needs cniVersion {oldest}, the configuration has {version}",
-                env.verb
-            );
-            return Err(CniError::new(Code::IncompatibleVersion, msg));
-        }
+        check_limits(&request.config, MAX_CONFIG)?;
+        let config = CallConfig::parse(&request.config)?;
+        config.check(env.verb)?;
+        let version = config.version()?;
+        let config = Fields::from(config.object);
         let settings = match Settings::read(&config.clone().overlaid_by(file)) {
             // What was attached must go, whatever the configuration has become since.
             Err(error) if env.verb == Verb::Del => {
@@ -94,7 +75,7 @@ impl CniRequest {
             None => Ok(String::new()),
             Some(value) => match validate_pod_argument(key, value) {
                 Ok(()) => Ok(value.to_owned()),
-                Err(error) if env.verb == Verb::Add => Err(error),
+                Err(error) if env.verb == Verb::Add => Err(CniError::from(error)),
                 // What there is of the container goes by its id.
                 Err(error) => {
                     tracing::warn!(%error, "{} goes on without", env.verb);

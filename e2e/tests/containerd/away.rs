@@ -22,7 +22,7 @@ fn the_runtime_keeps_the_pod_until_the_daemon_is_back() {
         assert!(
             refused
                 .message
-                .contains("the DEL waits for it in /var/lib/plexus/spool/"),
+                .contains("the DEL is stored in /var/lib/plexus/spool/"),
             "{refused}"
         );
     }

@@ -1,6 +1,9 @@
 //! Versions: ours, the runtime's, and those of the networks.
 
+use std::collections::BTreeMap;
+
 use plexus_api::rows;
+use plexus_api::wire::Request;
 use plexus_e2e::{Pod, Step, Target, node};
 use serde_json::{Value, json};
 
@@ -29,6 +32,47 @@ fn verbs_have_their_first_version() {
                 answer.expect_error(1, &[version]);
             } else {
                 answer.expect_silence();
+            }
+        }
+    }
+}
+
+#[test]
+fn shim_and_daemon_use_the_last_of_two_spellings_of_a_key() {
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    // STATUS needs 1.1.0.
+    for (keys, code) in [
+        (r#""cniVersion":"0.4.0","cniversion":"1.1.0""#, None),
+        (r#""cniversion":"0.4.0","cniVersion":"1.1.0""#, None),
+        (r#""cniVersion":"1.1.0","cniversion":"0.4.0""#, Some(1)),
+        (r#""cniversion":"1.1.0","cniVersion":"0.4.0""#, Some(1)),
+    ] {
+        let config = format!(r#"{{"name":"plexus",{keys}}}"#).into_bytes();
+        let answer = plexus
+            .runtime
+            .execute_raw("STATUS", &BTreeMap::new(), config.clone())
+            .wait();
+        let request = Request {
+            env: [
+                ("CNI_COMMAND".to_owned(), "STATUS".to_owned()),
+                ("CNI_PATH".to_owned(), node.bin_dir().display().to_string()),
+            ]
+            .into(),
+            config,
+            at: None,
+        };
+        let body = serde_json::to_vec(&request).expect("a request is JSON");
+        let reply = plexus.daemon.post("/cni", &body).expect("an answer");
+        match code {
+            None => {
+                answer.expect_silence();
+                assert_eq!(reply.status, 200, "{keys}: {reply:?}");
+            }
+            Some(code) => {
+                answer.expect_code(code);
+                let error: Value = serde_json::from_str(&reply.body).expect("an error object");
+                assert_eq!(error["code"], code, "{keys}: {reply:?}");
             }
         }
     }

@@ -16,49 +16,49 @@ fn listener() -> (TempDir, std::path::PathBuf, UnixListener) {
     (dir, path, listener)
 }
 
-fn assert_late(failure: Result<Answer, Failure>) {
-    let Err(Failure::NoAnswer(error)) = failure else {
-        panic!("{failure:?}")
+fn assert_timed_out(result: Result<HttpResponse, HttpError>) {
+    let Err(HttpError::NoResponse(error)) = result else {
+        panic!("{result:?}")
     };
     assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
     assert!(error.to_string().contains("0.050s"), "{error}");
 }
 
 #[test]
-fn a_daemon_that_hangs_is_given_up() {
+fn a_hanging_daemon_causes_a_timeout() {
     let (_dir, path, _listener) = listener();
-    assert_late(Request::post_cni(b"{}").send(&path, SHORT));
+    assert_timed_out(HttpRequest::post_cni(b"{}").send(&path, SHORT));
 }
 
 #[test]
-fn a_daemon_that_reads_nothing_is_given_up() {
+fn a_daemon_that_reads_nothing_causes_a_timeout() {
     let (_dir, path, _listener) = listener();
-    // More than a socket buffers.
-    assert_late(Request::post_cni(&vec![b'x'; 4 << 20]).send(&path, SHORT));
+    // More than fits into the buffer of a socket.
+    assert_timed_out(HttpRequest::post_cni(&vec![b'x'; 4 << 20]).send(&path, SHORT));
 }
 
 #[test]
-fn a_daemon_that_answers_by_drops_is_given_up() {
+fn a_daemon_that_responds_too_slowly_causes_a_timeout() {
     let (_dir, path, listener) = listener();
     let daemon = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("accept");
-        // Slow enough that only the deadline of the whole exchange ends it; then the other side has closed.
+        // Each read is in time, but the whole exchange is not. In the end the shim closes.
         while stream.write_all(b"x").is_ok() {
             thread::sleep(SHORT / 10);
         }
     });
-    assert_late(Request::post_cni(b"{}").send(&path, SHORT));
+    assert_timed_out(HttpRequest::post_cni(b"{}").send(&path, SHORT));
     daemon.join().expect("daemon");
 }
 
 #[test]
-fn a_daemon_with_too_many_callers_does_not_block() {
+fn connecting_to_a_full_queue_does_not_block() {
     let (_dir, path, listener) = listener();
     socket::listen(&listener, Backlog::new(0).expect("backlog")).expect("listen");
     let _waiting = UnixStream::connect(&path).expect("connect");
-    let failure = Request::post_cni(b"{}").send(&path, NEVER);
-    let Err(Failure::Connect(error)) = failure else {
-        panic!("{failure:?}")
+    let result = HttpRequest::post_cni(b"{}").send(&path, NEVER);
+    let Err(HttpError::Connect(error)) = result else {
+        panic!("{result:?}")
     };
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
 }

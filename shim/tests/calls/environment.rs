@@ -1,15 +1,15 @@
-//! What the shim asks of its environment.
+//! Validation of the environment.
 
 use std::collections::BTreeMap;
 
 use plexus_api::rows;
 use serde_json::json;
 
-use crate::support::{Node, added, answer};
+use crate::support::{Node, add_response, response};
 
 const ALL: [&str; 4] = ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"];
 
-/// The variables that each verb needs beside `CNI_COMMAND`.
+/// The variables that each verb requires in addition to `CNI_COMMAND`.
 const REQUIRED: [(&str, &[&str]); 5] = [
     ("ADD", &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"]),
     ("CHECK", &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"]),
@@ -23,11 +23,11 @@ fn an_unknown_verb_is_refused() {
     rows!("P-001");
     for verb in ["NOPE", "add", "ADD ", "Version"] {
         let node = Node::new();
-        let daemon = node.bystander();
+        let daemon = node.unused_daemon();
         let error = node.shim(verb).run().error();
         assert_eq!(error.code, 4);
         assert!(error.msg.contains(&format!("{verb:?}")), "{error:?}");
-        daemon.assert_untouched();
+        daemon.assert_unused();
     }
 }
 
@@ -36,14 +36,14 @@ fn every_verb_of_the_specification_reaches_the_daemon() {
     rows!("P-001");
     for (verb, _) in REQUIRED {
         let node = Node::new();
-        let daemon = node.daemon([added()]);
+        let daemon = node.daemon([add_response()]);
         assert_eq!(node.shim(verb).run().code, Some(0), "{verb}");
         assert_eq!(daemon.only_call().request().env["CNI_COMMAND"], verb);
     }
 }
 
 #[test]
-fn without_a_command_it_says_what_it_is() {
+fn without_a_command_the_shim_prints_its_usage() {
     rows!("P-002", "P-005");
     for shim in [
         Node::new().shim("").without("CNI_COMMAND"),
@@ -61,13 +61,13 @@ fn without_a_command_it_says_what_it_is() {
 }
 
 #[test]
-fn a_variable_is_missed_only_where_it_is_needed() {
+fn a_missing_variable_is_an_error_only_if_required() {
     rows!("P-003", "P-005", "P-014", "P-020");
     for (verb, required) in REQUIRED {
         for variable in ALL {
             for empty in [false, true] {
                 let node = Node::new();
-                let daemon = node.daemon([added()]);
+                let daemon = node.daemon([add_response()]);
                 let shim = node.shim(verb);
                 let shim = if empty {
                     shim.env(variable, "")
@@ -115,10 +115,10 @@ fn all_missing_variables_are_named_at_once() {
 }
 
 #[test]
-fn a_container_id_has_a_form() {
+fn a_container_id_must_be_valid() {
     rows!("P-006");
     for verb in ["ADD", "CHECK", "DEL"] {
-        for (id, fits) in [
+        for (id, valid) in [
             ("abc_1.2-x", true),
             ("a..b", true),
             ("../x", false),
@@ -126,22 +126,22 @@ fn a_container_id_has_a_form() {
             ("ä", false),
         ] {
             let node = Node::new();
-            let daemon = node.daemon([added()]);
+            let daemon = node.daemon([add_response()]);
             let finished = node.shim(verb).env("CNI_CONTAINERID", id).run();
-            if fits {
+            if valid {
                 assert_eq!(finished.code, Some(0), "{verb} {id}: {finished:?}");
             } else {
                 assert_eq!(finished.error().code, 4, "{verb} {id}");
             }
-            assert_eq!(daemon.calls().len(), usize::from(fits), "{verb} {id}");
+            assert_eq!(daemon.calls().len(), usize::from(valid), "{verb} {id}");
         }
     }
 }
 
 #[test]
-fn an_interface_name_has_a_form() {
+fn an_interface_name_must_be_valid() {
     rows!("P-008", "P-009", "P-010");
-    for (name, fits) in [
+    for (name, valid) in [
         ("eth7", true),
         ("...", true),
         ("aaaaaaaaaaaaaaa", true),
@@ -154,9 +154,9 @@ fn an_interface_name_has_a_form() {
         ("net%d", false),
     ] {
         let node = Node::new();
-        let daemon = node.daemon([added()]);
+        let daemon = node.daemon([add_response()]);
         let finished = node.shim("ADD").env("CNI_IFNAME", name).run();
-        if fits {
+        if valid {
             assert_eq!(finished.code, Some(0), "{name}: {finished:?}");
             assert_eq!(daemon.only_call().request().env["CNI_IFNAME"], name);
         } else {
@@ -179,7 +179,7 @@ fn the_callers_own_network_namespace_is_refused_before_anything_is_done() {
             (Some("TRUE"), true),
         ] {
             let node = Node::new();
-            let daemon = node.daemon([added()]);
+            let daemon = node.daemon([add_response()]);
             let shim = node.shim(verb).env("CNI_NETNS", own);
             let finished = allow
                 .into_iter()
@@ -199,7 +199,7 @@ fn the_callers_own_network_namespace_is_refused_before_anything_is_done() {
 }
 
 #[test]
-fn del_gets_through_with_a_netns_that_is_none() {
+fn del_works_with_an_invalid_netns() {
     rows!("P-014");
     let node = Node::new();
     let file = node.path("file");
@@ -211,7 +211,7 @@ fn del_gets_through_with_a_netns_that_is_none() {
         "",
     ] {
         let node = Node::new();
-        let daemon = node.daemon([answer(200, "")]);
+        let daemon = node.daemon([response(200, "")]);
         node.shim("DEL")
             .env("CNI_NETNS", netns)
             .run()
@@ -221,7 +221,7 @@ fn del_gets_through_with_a_netns_that_is_none() {
 }
 
 #[test]
-fn cni_args_are_not_the_shims_to_judge() {
+fn the_shim_does_not_validate_cni_args() {
     rows!("P-015", "P-016", "P-017");
     for args in [
         "x",
@@ -231,7 +231,7 @@ fn cni_args_are_not_the_shims_to_judge() {
         "IgnoreUnknown=1;FOO=bar;K8S_POD_NAME=p",
     ] {
         let node = Node::new();
-        let daemon = node.daemon([answer(200, "")]);
+        let daemon = node.daemon([response(200, "")]);
         node.shim("DEL").env("CNI_ARGS", args).run().assert_silent();
         assert_eq!(daemon.only_call().request().env["CNI_ARGS"], args);
     }
@@ -241,7 +241,7 @@ fn cni_args_are_not_the_shims_to_judge() {
 fn a_variable_that_is_not_utf8_does_not_stop_del() {
     use std::os::unix::ffi::OsStrExt as _;
     let node = Node::new();
-    let daemon = node.daemon([answer(200, "")]);
+    let daemon = node.daemon([response(200, "")]);
     node.shim("DEL")
         .env("CNI_ARGS", std::ffi::OsStr::from_bytes(b"A=\xff"))
         .run()
@@ -250,10 +250,10 @@ fn a_variable_that_is_not_utf8_does_not_stop_del() {
 }
 
 #[test]
-fn status_comes_with_the_empty_variables_of_libcni() {
+fn status_accepts_the_empty_variables_of_libcni() {
     rows!("P-005");
     let node = Node::new();
-    let daemon = node.daemon([answer(200, "")]);
+    let daemon = node.daemon([response(200, "")]);
     let env = BTreeMap::from([
         ("CNI_COMMAND", "STATUS"),
         ("CNI_CONTAINERID", ""),

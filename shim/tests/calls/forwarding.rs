@@ -1,4 +1,4 @@
-//! What goes over the wire.
+//! The requests that the shim sends.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixListener;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use plexus_api::rows;
 use serde_json::{Value, json};
 
-use crate::support::{Finished, Node, added, answer, receive};
+use crate::support::{Finished, Node, add_response, receive, response};
 
 #[test]
 fn the_call_is_a_post_with_environment_and_configuration() {
     let node = Node::new();
-    let daemon = node.daemon([added()]);
+    let daemon = node.daemon([add_response()]);
     let config = format!("  {} \n", node.config(json!({"number": 1e300})));
     node.shim("ADD").stdin(config.clone()).run().result();
     let call = daemon.only_call();
@@ -37,10 +37,10 @@ fn the_call_is_a_post_with_environment_and_configuration() {
 }
 
 #[test]
-fn of_the_environment_only_the_call_and_the_trace_are_forwarded() {
+fn only_cni_and_trace_variables_are_forwarded() {
     rows!("P-021");
     let node = Node::new();
-    let daemon = node.daemon([added()]);
+    let daemon = node.daemon([add_response()]);
     let shim = node
         .shim("ADD")
         .env("TOKEN", "secret")
@@ -70,34 +70,35 @@ fn of_the_environment_only_the_call_and_the_trace_are_forwarded() {
 }
 
 #[test]
-fn the_connection_stays_open_in_both_directions_until_the_answer() {
+fn the_connection_stays_open_in_both_directions_until_the_response() {
     let node = Node::new();
     let listener = UnixListener::bind(node.socket()).expect("bind");
     let shim = node.shim("ADD").start();
     let (mut stream, _) = listener.accept().expect("accept");
     receive(&stream);
-    // The shim has begun to wait for the answer, or does within this time; a half-close would end the read.
+    // The shim waits for the response by now, or will within this time. A half-close would end the
+    // read.
     stream
         .set_read_timeout(Some(Duration::from_millis(100)))
         .expect("timeout");
     let error = stream.read(&mut [0]).expect_err("the shim closed its side");
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
-    stream.write_all(&added()).expect("answer");
-    // Only the connection of a client that keeps it alive would hang here.
+    stream.write_all(&add_response()).expect("write");
+    // A client that keeps the connection alive would hang here.
     Finished::from(shim.wait_with_output().expect("output")).result();
 }
 
 #[test]
-fn an_answer_before_the_request_is_read_counts() {
+fn a_response_before_the_request_is_read_counts() {
     rows!("P-043");
     let node = Node::new();
     let listener = UnixListener::bind(node.socket()).expect("bind");
     let daemon = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("accept");
-        // With its length: closing a connection with unread data resets it, which is no proper end of an answer.
+        // With a content length: closing a socket with unread data resets the connection.
         stream
-            .write_all(&answer(413, r#"{"code":6,"msg":"too large"}"#))
-            .expect("answer");
+            .write_all(&response(413, r#"{"code":6,"msg":"too large"}"#))
+            .expect("write");
     });
     let config = node.config(json!({"padding": "x".repeat(1 << 20)}));
     let error = node.shim("ADD").stdin(config).run().error();

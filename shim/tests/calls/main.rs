@@ -1,8 +1,8 @@
-//! The built shim, executed as a container runtime does, against a daemon that the test plays.
+//! Calls of the shim's binary, as by a container runtime, with a fake daemon.
 
-mod answers;
 mod environment;
 mod forwarding;
+mod responses;
 mod spool;
 mod stdin;
 mod streams;

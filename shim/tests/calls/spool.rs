@@ -1,4 +1,4 @@
-//! A DEL that finds no daemon.
+//! A DEL while the daemon is unavailable.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use plexus_api::{rows, wire};
 use serde_json::json;
 
-use crate::support::{ErrorObject, Node, answer, no_answer};
+use crate::support::{ErrorObject, Node, no_response, response};
 
 fn spooled(node: &Node) -> Vec<PathBuf> {
     let dir = node.state().join("spool");
@@ -16,7 +16,7 @@ fn spooled(node: &Node) -> Vec<PathBuf> {
         .unwrap_or_default()
 }
 
-fn assert_honest(error: &ErrorObject) {
+fn assert_temporary_error(error: &ErrorObject) {
     assert_eq!(error.code, 11, "{error:?}");
     let text = format!("{} {}", error.msg, error.details).to_lowercase();
     assert!(
@@ -26,7 +26,7 @@ fn assert_honest(error: &ErrorObject) {
 }
 
 #[test]
-fn del_is_spooled_and_the_runtime_shall_try_again() {
+fn a_spooled_del_is_an_error_so_that_the_runtime_retries() {
     rows!("P-094");
     let node = Node::new();
     let config = node.config(json!({}));
@@ -36,7 +36,7 @@ fn del_is_spooled_and_the_runtime_shall_try_again() {
         .env("TRACEPARENT", "x")
         .run()
         .error();
-    assert_honest(&error);
+    assert_temporary_error(&error);
     assert!(
         error.msg.contains("plexusd") && error.msg.contains(node.socket().to_str().expect("UTF-8")),
         "{error:?}"
@@ -65,7 +65,7 @@ fn del_is_spooled_and_the_runtime_shall_try_again() {
 }
 
 #[test]
-fn what_is_spooled_is_what_the_daemon_would_have_got_and_when() {
+fn a_spooled_request_is_the_original_with_a_time() {
     rows!("P-094");
     let node = Node::new();
     let uptime = || {
@@ -88,14 +88,16 @@ fn what_is_spooled_is_what_the_daemon_would_have_got_and_when() {
         (before..=after).contains(&seconds),
         "{before} {at:?} {after}"
     );
-    let daemon = node.daemon([answer(200, "")]);
+    let daemon = node.daemon([response(200, "")]);
     node.shim("DEL").run().assert_silent();
-    let asked = daemon.only_call();
-    assert_eq!(asked.body, serde_json::to_vec(&spooled).expect("JSON"));
+    assert_eq!(
+        daemon.only_call().body,
+        serde_json::to_vec(&spooled).expect("JSON")
+    );
 }
 
 #[test]
-fn a_spooled_del_can_be_a_success() {
+fn a_spooled_del_is_a_success_if_configured() {
     rows!("P-094");
     let node = Node::new();
     let finished = node
@@ -108,7 +110,7 @@ fn a_spooled_del_can_be_a_success() {
 }
 
 #[test]
-fn a_later_del_takes_the_place_of_the_earlier_one() {
+fn a_later_del_replaces_an_earlier_one() {
     let node = Node::new();
     node.shim("DEL").run().error();
     node.shim("DEL").env("CNI_NETNS", "").run().error();
@@ -126,7 +128,7 @@ fn the_longest_names_can_be_spooled() {
     rows!("P-007");
     let node = Node::new();
     let (id, ifname) = ("x".repeat(200), "y".repeat(15));
-    assert_honest(
+    assert_temporary_error(
         &node
             .shim("DEL")
             .env("CNI_CONTAINERID", &id)
@@ -144,11 +146,11 @@ fn the_longest_names_can_be_spooled() {
 }
 
 #[test]
-fn a_del_without_an_answer_is_spooled() {
+fn a_del_without_a_response_is_spooled() {
     for wait in ["0", "30ms"] {
         let node = Node::new();
-        let daemon = node.daemon([no_answer()]);
-        assert_honest(
+        let daemon = node.daemon([no_response()]);
+        assert_temporary_error(
             &node
                 .shim("DEL")
                 .stdin(node.config(json!({"daemonWaitDel": wait})))
@@ -171,15 +173,15 @@ fn a_del_that_cannot_be_spooled_is_never_a_success() {
             .stdin(node.config(json!({"delWhenDown": mode})))
             .run()
             .error();
-        assert_honest(&error);
-        assert!(error.msg.contains("cannot be kept"), "{error:?}");
+        assert_temporary_error(&error);
+        assert!(error.msg.contains("cannot be stored"), "{error:?}");
     }
 }
 
 #[test]
-fn an_answered_del_is_not_spooled() {
+fn a_del_with_a_response_is_not_spooled() {
     let node = Node::new();
-    let _daemon = node.daemon([answer(400, "no"), answer(200, "")]);
+    let _daemon = node.daemon([response(400, "no"), response(200, "")]);
     node.shim("DEL").run().error();
     node.shim("DEL").run().assert_silent();
     assert!(spooled(&node).is_empty());
@@ -213,21 +215,21 @@ fn after_an_uninstall_del_succeeds_at_once() {
 }
 
 #[test]
-fn an_uninstall_that_left_something_is_not_one() {
+fn an_uninstall_that_left_records_does_not_count() {
     let node = Node::new();
     fs::create_dir_all(node.state().join("ledger")).expect("create");
     fs::write(node.state().join("ledger/box1:eth0"), "").expect("write");
     fs::write(node.state().join("uninstalled"), "").expect("write");
-    assert_honest(&node.shim("DEL").run().error());
+    assert_temporary_error(&node.shim("DEL").run().error());
     assert_eq!(spooled(&node).len(), 1);
 }
 
 #[test]
-fn after_an_uninstall_a_daemon_that_is_there_is_asked() {
+fn after_an_uninstall_a_running_daemon_is_still_called() {
     let node = Node::new();
     fs::create_dir(node.state()).expect("create");
     fs::write(node.state().join("uninstalled"), "").expect("write");
-    let _daemon = node.daemon([answer(400, "no"), no_answer()]);
+    let _daemon = node.daemon([response(400, "no"), no_response()]);
     assert_eq!(node.shim("DEL").run().error().msg, "no");
-    assert_honest(&node.shim("DEL").run().error());
+    assert_temporary_error(&node.shim("DEL").run().error());
 }

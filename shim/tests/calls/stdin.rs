@@ -1,4 +1,4 @@
-//! What the shim asks of the configuration on its stdin.
+//! Validation of the configuration on stdin.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -6,10 +6,10 @@ use std::process::Stdio;
 use plexus_api::{rows, wire};
 use serde_json::json;
 
-use crate::support::{Node, added, answer};
+use crate::support::{Node, add_response, response};
 
 #[test]
-fn what_is_not_an_object_is_undecodable() {
+fn stdin_must_be_an_object() {
     rows!("P-030", "P-039", "P-047");
     for stdin in [
         &b"{"[..],
@@ -22,7 +22,7 @@ fn what_is_not_an_object_is_undecodable() {
     ] {
         for verb in ["ADD", "DEL"] {
             let node = Node::new();
-            let daemon = node.bystander();
+            let daemon = node.unused_daemon();
             let error = node.shim(verb).stdin(stdin).run().error();
             assert_eq!(
                 (error.code, error.version.as_str()),
@@ -30,13 +30,13 @@ fn what_is_not_an_object_is_undecodable() {
                 "{verb} {stdin:?}"
             );
             assert!(!error.msg.contains("my-token"), "{error:?}");
-            daemon.assert_untouched();
+            daemon.assert_unused();
         }
     }
 }
 
 #[test]
-fn what_cannot_be_read_is_an_io_error() {
+fn an_unreadable_stdin_is_an_io_error() {
     rows!("P-031");
     let directory = File::open("/").expect("open");
     assert_eq!(
@@ -50,7 +50,7 @@ fn what_cannot_be_read_is_an_io_error() {
 }
 
 #[test]
-fn a_network_has_a_name() {
+fn a_network_needs_a_valid_name() {
     rows!("P-032");
     for verb in ["ADD", "DEL", "CHECK", "GC", "STATUS"] {
         for name in [json!(""), json!("-x"), json!("a/b"), json!(null), json!(7)] {
@@ -64,7 +64,7 @@ fn a_network_has_a_name() {
         }
     }
     let node = Node::new();
-    let _daemon = node.daemon([added()]);
+    let _daemon = node.daemon([add_response()]);
     node.shim("ADD")
         .stdin(node.config(json!({"name": "a.b_c-1"})))
         .run()
@@ -72,10 +72,10 @@ fn a_network_has_a_name() {
 }
 
 #[test]
-fn what_runtimes_inject_passes() {
+fn keys_injected_by_runtimes_are_forwarded() {
     rows!("P-033");
     let node = Node::new();
-    let daemon = node.daemon([added()]);
+    let daemon = node.daemon([add_response()]);
     let config = node.config(json!({
         "runtimeConfig": {"portMappings": []}, "prevResult": {"cniVersion": "1.1.0"}, "args": {"cni": 1e300},
         "capabilities": {"portMappings": true}, "cni.dev/valid-attachments": [], "unknown": [[["deep"]]],
@@ -85,7 +85,7 @@ fn what_runtimes_inject_passes() {
 }
 
 #[test]
-fn a_wrong_setting_is_named_with_its_value() {
+fn an_error_names_an_invalid_setting_and_its_value() {
     rows!("P-034");
     for (key, value) in [
         ("daemonWaitAdd", json!("soon")),
@@ -115,9 +115,9 @@ fn a_wrong_setting_is_named_with_its_value() {
 }
 
 #[test]
-fn a_wrong_setting_does_not_stop_del() {
+fn an_invalid_setting_does_not_stop_del() {
     let node = Node::new();
-    let daemon = node.daemon([answer(200, "")]);
+    let daemon = node.daemon([response(200, "")]);
     let config = node.config(json!({"daemonWaitDel": "soon", "delWhenDown": 1}));
     let finished = node.shim("DEL").stdin(config).run();
     finished.assert_silent();
@@ -129,21 +129,31 @@ fn a_wrong_setting_does_not_stop_del() {
 }
 
 #[test]
-fn keys_match_in_any_case_the_exact_one_first() {
+fn keys_match_in_any_case_and_the_last_one_wins() {
     let node = Node::new();
-    let daemon = node.daemon([added(), added()]);
-    let dir = node.socket().parent().expect("parent").to_owned();
-    let config = json!({"CNIVersion": "1.1.0", "Name": "plexus", "DAEMONSOCKETDIR": dir, "daemonwaitadd": "0"});
-    node.shim("ADD").stdin(config.to_string()).run().result();
-    let config = node.config(json!({"DaemonSocketDir": "/elsewhere", "daemonsocketdir": 7}));
-    node.shim("ADD").stdin(config).run().result();
-    assert_eq!(daemon.calls().len(), 2);
+    let daemon = node.daemon([add_response(), add_response(), add_response()]);
+    let dir = json!(node.socket().parent().expect("parent"));
+    for keys in [
+        format!(r#""CNIVersion": "1.1.0", "Name": "plexus", "DAEMONSOCKETDIR": {dir}"#),
+        format!(
+            r#""cniVersion": "1.1.0", "name": "plexus", "DaemonSocketDir": "/elsewhere", "daemonsocketdir": 7,
+               "daemonSocketDir": {dir}"#
+        ),
+        format!(
+            r#""cniVersion": "9.9.9", "name": "-", "daemonSocketDir": "/elsewhere", "daemonsocketdir": {dir},
+               "NAME": "plexus", "CNIVersion": "1.1.0""#
+        ),
+    ] {
+        let config = format!(r#"{{{keys}, "daemonwaitadd": "0"}}"#);
+        node.shim("ADD").stdin(config).run().result();
+    }
+    assert_eq!(daemon.calls().len(), 3);
 }
 
 #[test]
-fn annotations_may_be_as_large_as_kubernetes_lets_them() {
+fn annotations_may_have_the_largest_size_that_kubernetes_allows() {
     let node = Node::new();
-    let daemon = node.daemon([added()]);
+    let daemon = node.daemon([add_response()]);
     let annotations = "\\u003c".repeat(256 << 10);
     let config = node
         .config(json!({"runtimeConfig": "@"}))
@@ -153,20 +163,20 @@ fn annotations_may_be_as_large_as_kubernetes_lets_them() {
 }
 
 #[test]
-fn what_no_request_can_hold_is_refused() {
+fn a_configuration_too_large_for_a_request_is_refused() {
     for size in [
         wire::MAX_REQUEST / 4 * 3,
         wire::MAX_REQUEST + 1,
         wire::MAX_REQUEST * 2,
     ] {
         let node = Node::new();
-        let daemon = node.bystander();
+        let daemon = node.unused_daemon();
         let config = node.config(json!({"padding": "x".repeat(size)}));
         assert_eq!(
             node.shim("ADD").stdin(config).run().error().code,
             6,
             "{size}"
         );
-        daemon.assert_untouched();
+        daemon.assert_unused();
     }
 }

@@ -1,18 +1,21 @@
-//! Stdout and stderr, also when things go wrong.
+//! Stdout and stderr.
+
+use std::io::Write as _;
+use std::os::unix::net::UnixListener;
 
 use plexus_api::rows;
 use serde_json::json;
 
-use crate::support::{Node, added};
+use crate::support::{Finished, Node, add_response, receive};
 
-/// The failpoint is in debug builds only.
+/// Only debug builds have the failpoint.
 #[cfg(debug_assertions)]
 #[test]
-fn a_panic_is_one_error() {
+fn a_panic_prints_one_error() {
     rows!("P-037", "P-046");
     for verb in ["ADD", "DEL"] {
         let node = Node::new();
-        let daemon = node.bystander();
+        let daemon = node.unused_daemon();
         let config = node.config(json!({"cniVersion": "1.0.0"}));
         let error = node
             .shim(verb)
@@ -25,24 +28,24 @@ fn a_panic_is_one_error() {
             error.msg.contains("failpoint") && !error.msg.contains("not found"),
             "{error:?}"
         );
-        daemon.assert_untouched();
+        daemon.assert_unused();
     }
     let node = Node::new();
-    let _daemon = node.daemon([added()]);
+    let _daemon = node.daemon([add_response()]);
     node.shim("ADD").run().result();
 }
 
 #[test]
-fn a_stdout_that_nobody_reads_fails_the_call_without_a_panic() {
+fn a_closed_stdout_fails_the_call_without_a_panic() {
     rows!("P-037", "P-046");
     let node = Node::new();
-    let listener = std::os::unix::net::UnixListener::bind(node.socket()).expect("bind");
+    let listener = UnixListener::bind(node.socket()).expect("bind");
     let mut shim = node.shim("ADD").start();
     drop(shim.stdout.take());
     let (mut stream, _) = listener.accept().expect("accept");
-    crate::support::receive(&stream);
-    std::io::Write::write_all(&mut stream, &added()).expect("answer");
-    let finished = crate::support::Finished::from(shim.wait_with_output().expect("output"));
+    receive(&stream);
+    stream.write_all(&add_response()).expect("write");
+    let finished = Finished::from(shim.wait_with_output().expect("output"));
     assert_eq!(finished.code, Some(1));
     assert!(
         finished.stderr.contains("stdout") && !finished.stderr.contains("panicked"),
@@ -51,7 +54,7 @@ fn a_stdout_that_nobody_reads_fails_the_call_without_a_panic() {
 }
 
 #[test]
-fn a_stderr_that_nobody_reads_changes_nothing() {
+fn a_closed_stderr_is_ignored() {
     rows!("P-044");
     let node = Node::new();
     let mut shim = node
@@ -59,6 +62,6 @@ fn a_stderr_that_nobody_reads_changes_nothing() {
         .stdin(node.config(json!({"delWhenDown": "spool"})))
         .start();
     drop(shim.stderr.take());
-    let finished = crate::support::Finished::from(shim.wait_with_output().expect("output"));
+    let finished = Finished::from(shim.wait_with_output().expect("output"));
     finished.assert_silent();
 }

@@ -1,4 +1,4 @@
-//! A node with nothing on it, the shim, and a daemon that answers what it is told to.
+//! An empty node, the shim, and a daemon with prepared responses.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,7 +12,8 @@ use plexus_api::wire;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Directories for the socket and the state, and a configuration that names them and does not wait.
+/// Directories for the socket and the state, and a configuration with these directories and no
+/// waits.
 pub struct Node {
     dir: TempDir,
 }
@@ -73,32 +74,34 @@ impl Node {
         }
     }
 
-    /// A daemon that nobody may call.
-    pub fn bystander(&self) -> Bystander {
-        Bystander(UnixListener::bind(self.socket()).expect("bind"))
+    /// A daemon that must not be called.
+    pub fn unused_daemon(&self) -> UnusedDaemon {
+        UnusedDaemon(UnixListener::bind(self.socket()).expect("bind"))
     }
 
-    /// A daemon that gives these answers to these many calls, then stops.
-    pub fn daemon(&self, answers: impl IntoIterator<Item = Vec<u8>>) -> Daemon {
+    /// A daemon that sends one of these responses to each call, then stops.
+    pub fn daemon(&self, responses: impl IntoIterator<Item = Vec<u8>>) -> Daemon {
         let listener = UnixListener::bind(self.socket()).expect("bind");
-        let answers: Vec<_> = answers.into_iter().collect();
+        let responses: Vec<_> = responses.into_iter().collect();
         let (sender, calls) = mpsc::channel();
         thread::spawn(move || {
-            for answer in answers {
+            for response in responses {
                 let (stream, _) = listener.accept().expect("accept");
-                sender.send(receive(&stream)).expect("test is there");
-                // A caller that has lost patience is the test's business.
-                let _ = (&stream).write_all(&answer);
+                sender
+                    .send(receive(&stream))
+                    .expect("the test has not ended");
+                // The shim may have timed out; that is for the test to check.
+                let _ = (&stream).write_all(&response);
             }
         });
         Daemon { calls }
     }
 }
 
-pub struct Bystander(UnixListener);
+pub struct UnusedDaemon(UnixListener);
 
-impl Bystander {
-    pub fn assert_untouched(&self) {
+impl UnusedDaemon {
+    pub fn assert_unused(&self) {
         self.0.set_nonblocking(true).expect("nonblocking");
         let error = self.0.accept().expect_err("the daemon was called");
         assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
@@ -106,38 +109,38 @@ impl Bystander {
 }
 
 pub struct Daemon {
-    calls: Receiver<Call>,
+    calls: Receiver<ReceivedRequest>,
 }
 
 impl Daemon {
-    /// The calls so far.
-    pub fn calls(&self) -> Vec<Call> {
+    /// The requests received since this was last called.
+    pub fn calls(&self) -> Vec<ReceivedRequest> {
         self.calls.try_iter().collect()
     }
 
-    pub fn only_call(&self) -> Call {
+    pub fn only_call(&self) -> ReceivedRequest {
         let mut calls = self.calls();
         assert_eq!(calls.len(), 1, "{calls:?}");
         calls.remove(0)
     }
 }
 
-/// A call as it came over the socket.
+/// A request, as received from the socket.
 #[derive(Debug)]
-pub struct Call {
-    /// The request line and headers, in lines.
+pub struct ReceivedRequest {
+    /// The lines of the head: the request line and the headers.
     pub head: Vec<String>,
     pub body: Vec<u8>,
 }
 
-impl Call {
+impl ReceivedRequest {
     pub fn request(&self) -> wire::Request {
         serde_json::from_slice(&self.body).expect("request")
     }
 }
 
 /// Reads one request.
-pub fn receive(stream: &UnixStream) -> Call {
+pub fn receive(stream: &UnixStream) -> ReceivedRequest {
     let mut reader = BufReader::new(stream);
     let mut head = Vec::new();
     loop {
@@ -155,11 +158,11 @@ pub fn receive(stream: &UnixStream) -> Call {
         .expect("Content-Length");
     let mut body = vec![0; length.parse().expect("length")];
     reader.read_exact(&mut body).expect("body");
-    Call { head, body }
+    ReceivedRequest { head, body }
 }
 
-/// An HTTP answer with a length.
-pub fn answer(status: u16, body: impl AsRef<[u8]>) -> Vec<u8> {
+/// An HTTP response with a content length.
+pub fn response(status: u16, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let head = format!(
         "HTTP/1.1 {status} Whatever\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
@@ -168,16 +171,16 @@ pub fn answer(status: u16, body: impl AsRef<[u8]>) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// A success of ADD, in 1.1.0 as on every wire.
-pub fn added() -> Vec<u8> {
-    answer(
+/// The response to a successful ADD.
+pub fn add_response() -> Vec<u8> {
+    response(
         200,
         json!({"Result": {"cniVersion": "1.1.0", "interfaces": [{"name": "eth0"}]}}).to_string(),
     )
 }
 
-/// The daemon closes the connection without a word.
-pub fn no_answer() -> Vec<u8> {
+/// No response: the daemon closes the connection.
+pub fn no_response() -> Vec<u8> {
     Vec::new()
 }
 
@@ -212,7 +215,7 @@ impl Shim {
         self
     }
 
-    /// Starts it with a pipe on each stream, which the test holds.
+    /// Starts the shim with pipes for all streams.
     pub fn spawn(&mut self) -> Child {
         self.command
             .stdin(Stdio::piped())
@@ -222,32 +225,32 @@ impl Shim {
             .expect("spawn")
     }
 
-    /// Runs it to its end with what the runtime writes on stdin.
+    /// Runs the shim with the configuration on stdin.
     pub fn run(mut self) -> Finished {
         let mut child = self.spawn();
         feed(&mut child, &self.stdin);
         Finished::from(child.wait_with_output().expect("output"))
     }
 
-    /// Starts it with its stdin written and closed.
+    /// Starts the shim with the configuration on stdin.
     pub fn start(mut self) -> Child {
         let mut child = self.spawn();
         feed(&mut child, &self.stdin);
         child
     }
 
-    /// Runs it with another stdin than a pipe.
+    /// Runs the shim with another stdin.
     pub fn run_with(mut self, stdin: Stdio) -> Finished {
         Finished::from(self.command.stdin(stdin).output().expect("output"))
     }
 }
 
 fn feed(child: &mut Child, bytes: &[u8]) {
-    // A shim that answers before it has read all closes the pipe.
+    // The shim may exit before reading all of stdin.
     let _ = child.stdin.take().expect("stdin").write_all(bytes);
 }
 
-/// What the runtime sees of a call.
+/// The outcome of a call.
 #[derive(Debug)]
 pub struct Finished {
     pub code: Option<i32>,
@@ -267,18 +270,19 @@ impl From<std::process::Output> for Finished {
 }
 
 impl Finished {
-    /// The one document on stdout of a success.
+    /// The document on stdout. The call must have succeeded.
     pub fn result(&self) -> Value {
         assert_eq!(self.code, Some(0), "{self:?}");
         serde_json::from_str(&self.stdout).expect("one JSON document")
     }
 
-    /// A success that prints nothing.
+    /// Asserts a success without output.
     pub fn assert_silent(&self) {
         assert_eq!((self.code, self.stdout.as_str()), (Some(0), ""), "{self:?}");
     }
 
-    /// The error object of a failure, with its promises checked: one document, its keys, one line of message.
+    /// The error object on stdout. The call must have failed, and the object must be valid: one
+    /// document, known keys, a message of one line.
     pub fn error(&self) -> ErrorObject {
         assert_eq!(self.code, Some(1), "{self:?}");
         let object: Value = serde_json::from_str(&self.stdout).expect("one JSON document");

@@ -1,4 +1,4 @@
-//! VERSION, and the versions that configurations are written in.
+//! VERSION, and the version of the configuration.
 
 use std::io::Read as _;
 use std::time::{Duration, Instant};
@@ -6,18 +6,19 @@ use std::time::{Duration, Instant};
 use plexus_api::rows;
 use serde_json::json;
 
-use crate::support::{Node, added, answer};
+use crate::support::{Node, add_response, response};
 
 const VERSIONS: [&str; 7] = [
     "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0",
 ];
 
 #[test]
-fn version_needs_only_its_command() {
+fn version_needs_only_cni_command() {
     rows!("P-060", "P-061", "P-062");
     let cases = [
         (r#"{"cniVersion":"0.4.0"}"#, "0.4.0"),
         (r#"{"cniVersion":"1.1.0","name":"-"}"#, "1.1.0"),
+        (r#"{"cniVersion":"1.1.0","cniversion":"0.4.0"}"#, "0.4.0"),
         ("", "1.1.0"),
         ("{", "1.1.0"),
         (r#"{"cniVersion":4}"#, "1.1.0"),
@@ -25,14 +26,14 @@ fn version_needs_only_its_command() {
     ];
     for (stdin, echoed) in cases {
         let env = [("CNI_COMMAND", "VERSION")].into();
-        let answer = Node::new()
+        let document = Node::new()
             .shim("VERSION")
             .envs(&env)
             .stdin(stdin)
             .run()
             .result();
         assert_eq!(
-            answer,
+            document,
             json!({"cniVersion": echoed, "supportedVersions": VERSIONS}),
             "{stdin}"
         );
@@ -42,8 +43,8 @@ fn version_needs_only_its_command() {
 #[test]
 fn version_does_not_wait_for_stdin() {
     rows!("P-061");
-    // The quickest of several tries: the machine may be busy with other tests.
-    let quickest = (0..5).map(|_| {
+    // The fastest of several runs, since the machine may be busy.
+    let fastest = (0..5).map(|_| {
         let started = Instant::now();
         let mut child = Node::new().shim("VERSION").spawn();
         let mut stdout = String::new();
@@ -55,15 +56,15 @@ fn version_does_not_wait_for_stdin() {
             .expect("read");
         let elapsed = started.elapsed();
         assert!(stdout.contains("supportedVersions"), "{stdout}");
-        // Its stdin was open until here.
+        // Stdin was open until here.
         assert!(child.stdin.take().is_some() && child.wait().expect("wait").success());
         elapsed
     });
-    assert!(quickest.min() < Some(Duration::from_millis(100)));
+    assert!(fastest.min() < Some(Duration::from_millis(100)));
 }
 
 #[test]
-fn an_administrator_can_ask_for_the_version() {
+fn a_flag_prints_the_version() {
     for flag in ["-v", "-version", "--version"] {
         let finished = Node::new().shim("").arg(flag).run();
         assert_eq!(
@@ -80,7 +81,7 @@ fn only_a_listed_version_is_supported() {
     for version in ["1.2.0", "2.0.0", "1.0", "v1.0.0"] {
         for verb in ["ADD", "DEL"] {
             let node = Node::new();
-            let daemon = node.bystander();
+            let daemon = node.unused_daemon();
             let error = node
                 .shim(verb)
                 .stdin(node.config(json!({"cniVersion": version})))
@@ -95,13 +96,13 @@ fn only_a_listed_version_is_supported() {
                 error.details.contains(version) && error.details.contains("0.3.1"),
                 "{error:?}"
             );
-            daemon.assert_untouched();
+            daemon.assert_unused();
         }
     }
 }
 
 #[test]
-fn a_verb_needs_the_version_that_brought_it() {
+fn a_verb_needs_the_version_that_introduced_it() {
     rows!("P-065", "P-066");
     for (verb, since) in [
         ("ADD", "0.1.0"),
@@ -112,7 +113,7 @@ fn a_verb_needs_the_version_that_brought_it() {
     ] {
         for version in VERSIONS {
             let node = Node::new();
-            let daemon = node.daemon([ipv4_added()]);
+            let daemon = node.daemon([ipv4_response()]);
             let finished = node
                 .shim(verb)
                 .stdin(node.config(json!({"cniVersion": version})))
@@ -147,7 +148,7 @@ fn a_result_is_printed_in_the_version_of_the_configuration() {
         .chain([json!(""), json!(null)])
     {
         let node = Node::new();
-        let _daemon = node.daemon([ipv4_added()]);
+        let _daemon = node.daemon([ipv4_response()]);
         let result = node
             .shim("ADD")
             .stdin(node.config(json!({"cniVersion": version})))
@@ -187,7 +188,7 @@ fn a_result_is_printed_in_the_version_of_the_configuration() {
 fn a_result_that_the_version_cannot_express_is_an_error() {
     rows!("P-067");
     let node = Node::new();
-    let _daemon = node.daemon([added()]);
+    let _daemon = node.daemon([add_response()]);
     let error = node
         .shim("ADD")
         .stdin(node.config(json!({"cniVersion": "0.2.0"})))
@@ -196,10 +197,10 @@ fn a_result_that_the_version_cannot_express_is_an_error() {
     assert_eq!((error.code, error.version.as_str()), (1, "0.2.0"));
 }
 
-fn ipv4_added() -> Vec<u8> {
+fn ipv4_response() -> Vec<u8> {
     let interface = json!({"name": "eth0", "mtu": 1400, "sandbox": "/run/netns/box1"});
     let ip = json!({"address": "10.1.2.3/24", "interface": 0});
-    answer(
+    response(
         200,
         json!({"Result": {"cniVersion": "1.1.0", "interfaces": [interface], "ips": [ip]}})
             .to_string(),

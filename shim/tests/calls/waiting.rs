@@ -1,4 +1,4 @@
-//! A daemon that is away for a while, or for good.
+//! Waiting for a daemon that is unavailable.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -10,10 +10,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use plexus_api::rows;
 use serde_json::json;
 
-use crate::support::{Finished, Node, added, answer, no_answer, receive};
+use crate::support::{Finished, Node, add_response, no_response, receive, response};
 
-/// Blocks until the shim says that it waits: it has found no daemon by then.
-fn see_it_wait(shim: &mut Child) {
+/// Blocks until the shim logs that it is waiting for the daemon.
+fn await_waiting(shim: &mut Child) {
     let mut line = String::new();
     BufReader::new(shim.stderr.as_mut().expect("stderr"))
         .read_line(&mut line)
@@ -36,8 +36,8 @@ fn every_verb_waits_for_a_daemon_that_starts() {
             .shim(verb)
             .stdin(node.config(json!({key: wait})))
             .start();
-        see_it_wait(&mut shim);
-        let daemon = node.daemon([added()]);
+        await_waiting(&mut shim);
+        let daemon = node.daemon([add_response()]);
         let finished = Finished::from(shim.wait_with_output().expect("output"));
         assert_eq!(finished.code, Some(0), "{verb}: {finished:?}");
         assert_eq!(daemon.calls().len(), 1, "{verb}");
@@ -45,21 +45,21 @@ fn every_verb_waits_for_a_daemon_that_starts() {
 }
 
 #[test]
-fn a_socket_that_a_dead_daemon_left_is_no_daemon() {
+fn a_stale_socket_counts_as_no_daemon() {
     let node = Node::new();
     drop(UnixListener::bind(node.socket()).expect("bind"));
     let mut shim = node
         .shim("ADD")
         .stdin(node.config(json!({"daemonWaitAdd": "20s"})))
         .start();
-    see_it_wait(&mut shim);
+    await_waiting(&mut shim);
     std::fs::remove_file(node.socket()).expect("remove");
-    let _daemon = node.daemon([added()]);
+    let _daemon = node.daemon([add_response()]);
     Finished::from(shim.wait_with_output().expect("output")).result();
 }
 
 #[test]
-fn the_defaults_wait() {
+fn the_waits_have_defaults() {
     for (verb, wait) in [("ADD", "30s"), ("DEL", "2s"), ("STATUS", "10s")] {
         let node = Node::new();
         let unset = json!({"daemonWaitAdd": null, "daemonWaitDel": "", "daemonWaitStatus": null});
@@ -69,7 +69,7 @@ fn the_defaults_wait() {
             .read_line(&mut line)
             .expect("read");
         assert!(line.contains(&format!("waits up to {wait} ")), "{line}");
-        let _daemon = node.daemon([added()]);
+        let _daemon = node.daemon([add_response()]);
         assert!(shim.wait().expect("wait").success(), "{verb}");
     }
 }
@@ -93,7 +93,7 @@ fn after_the_wait_the_error_names_socket_and_daemon() {
 }
 
 #[test]
-fn what_waiting_does_not_mend_is_told_at_once() {
+fn an_error_that_waiting_cannot_fix_is_reported_at_once() {
     let node = Node::new();
     let not_a_dir = node.path("file");
     File::create(&not_a_dir).expect("create");
@@ -107,10 +107,10 @@ fn what_waiting_does_not_mend_is_told_at_once() {
 }
 
 #[test]
-fn a_call_that_was_cut_short_is_not_repeated_where_it_may_have_been_begun() {
+fn an_interrupted_call_that_may_have_started_is_not_retried() {
     for verb in ["ADD", "CHECK", "GC"] {
         let node = Node::new();
-        let daemon = node.daemon([no_answer(), added()]);
+        let daemon = node.daemon([no_response(), add_response()]);
         let error = node
             .shim(verb)
             .stdin(node.config(json!({"daemonWaitAdd": "20s"})))
@@ -123,14 +123,17 @@ fn a_call_that_was_cut_short_is_not_repeated_where_it_may_have_been_begun() {
 }
 
 #[test]
-fn a_call_that_was_not_begun_is_repeated() {
+fn a_call_that_was_not_started_is_retried() {
     for verb in ["ADD", "CHECK", "GC", "DEL", "STATUS"] {
         let node = Node::new();
         let waits =
             json!({"daemonWaitAdd": "20s", "daemonWaitDel": "20s", "daemonWaitStatus": "20s"});
         let daemon = node.daemon([
-            answer(503, "{\"code\": 11, \"msg\": \"another does\"}"),
-            added(),
+            response(
+                503,
+                "{\"code\": 11, \"msg\": \"another daemon has taken over\"}",
+            ),
+            add_response(),
         ]);
         let finished = node.shim(verb).stdin(node.config(waits)).run();
         assert_eq!(finished.code, Some(0), "{verb}: {finished:?}");
@@ -139,7 +142,7 @@ fn a_call_that_was_not_begun_is_repeated() {
 }
 
 #[test]
-fn the_wait_begins_anew_with_a_hand_over() {
+fn the_wait_restarts_when_the_daemon_is_replaced() {
     let node = Node::new();
     let listener = UnixListener::bind(node.socket()).expect("bind");
     let shim = node
@@ -148,17 +151,17 @@ fn the_wait_begins_anew_with_a_hand_over() {
         .start();
     let (stream, _) = listener.accept().expect("accept");
     receive(&stream);
-    // Longer than its wait: the daemon has waited itself for the one before it.
+    // Longer than the wait: this daemon itself was waiting to replace another one.
     std::thread::sleep(std::time::Duration::from_millis(400));
-    (&stream).write_all(&answer(503, "")).expect("write");
+    (&stream).write_all(&response(503, "")).expect("write");
     let (stream, _) = listener.accept().expect("accept");
     receive(&stream);
-    (&stream).write_all(&added()).expect("write");
+    (&stream).write_all(&add_response()).expect("write");
     Finished::from(shim.wait_with_output().expect("output")).result();
 }
 
 #[test]
-fn a_call_that_a_dying_daemon_had_not_read_is_repeated() {
+fn a_call_that_a_dying_daemon_did_not_read_is_retried() {
     for verb in ["ADD", "CHECK", "GC"] {
         let node = Node::new();
         let dying = UnixListener::bind(node.socket()).expect("bind");
@@ -166,13 +169,13 @@ fn a_call_that_a_dying_daemon_had_not_read_is_repeated() {
             .shim(verb)
             .stdin(node.config(json!({"daemonWaitAdd": "20s"})))
             .start();
-        // One that has come and was not accepted, as the kernel leaves it when the daemon is killed.
+        // The connection was not accepted when the daemon died.
         let mut fds = [PollFd::new(dying.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::NONE).expect("poll");
         drop(dying);
-        see_it_wait(&mut shim);
+        await_waiting(&mut shim);
         std::fs::remove_file(node.socket()).expect("remove");
-        let daemon = node.daemon([added()]);
+        let daemon = node.daemon([add_response()]);
         let finished = Finished::from(shim.wait_with_output().expect("output"));
         assert_eq!(finished.code, Some(0), "{verb}: {finished:?}");
         assert_eq!(daemon.calls().len(), 1, "{verb}");
@@ -180,21 +183,21 @@ fn a_call_that_a_dying_daemon_had_not_read_is_repeated() {
 }
 
 #[test]
-fn a_call_that_nobody_begins_is_an_error_after_the_wait() {
+fn a_call_that_no_daemon_starts_fails_after_the_wait() {
     for (verb, code) in [("ADD", 11), ("DEL", 11), ("STATUS", 50)] {
         let node = Node::new();
-        let _daemon = node.daemon([answer(503, "")]);
+        let _daemon = node.daemon([response(503, "")]);
         let error = node.shim(verb).run().error();
         assert_eq!(error.code, code, "{verb}");
-        assert!(error.msg.contains("before it began the call"), "{error:?}");
+        assert!(error.msg.contains("did not start the call"), "{error:?}");
     }
 }
 
 #[test]
-fn del_and_status_are_repeated() {
+fn del_and_status_are_retried() {
     for verb in ["DEL", "STATUS"] {
         let node = Node::new();
-        let daemon = node.daemon([no_answer(), no_answer(), answer(200, "")]);
+        let daemon = node.daemon([no_response(), no_response(), response(200, "")]);
         let waits = json!({"daemonWaitDel": "20s", "daemonWaitStatus": "20s"});
         node.shim(verb)
             .stdin(node.config(waits))
@@ -205,8 +208,8 @@ fn del_and_status_are_repeated() {
 }
 
 #[test]
-fn status_of_a_daemon_that_gives_no_answer_is_not_available() {
+fn status_is_unavailable_if_the_daemon_does_not_respond() {
     let node = Node::new();
-    let _daemon = node.daemon([no_answer()]);
+    let _daemon = node.daemon([no_response()]);
     assert_eq!(node.shim("STATUS").run().error().code, 50);
 }

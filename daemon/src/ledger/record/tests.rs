@@ -1,4 +1,3 @@
-use plexus_api::cni::Version;
 use plexus_api::rows;
 use std::time::Duration;
 
@@ -300,7 +299,7 @@ fn a_del_is_given_up_after_three_failures_over_a_minute() {
 /// A record of one network in `version` whose ADD answered `result`.
 fn answered(version: &str, result: &str) -> Record {
     let mut planned = planned("c1", "eth0", 1);
-    planned.attachments[0].config.cni_version = Version::exact(version).expect("a version");
+    planned.attachments[0].config.cni_version = version.parse().expect("a version");
     let mut record = Record::new(planned);
     record.apply(Line::Added {
         index: 0,

@@ -1,5 +1,5 @@
-//! How the values of a result are read: as strictly as the specification, as leniently as Go's decoder, in which nearly
-//! every plugin's output is read today.
+//! Deserializers for the fields of a result. They are as lenient as Go's decoder, which reads
+//! nearly all plugin output today.
 
 use std::net::IpAddr;
 
@@ -7,18 +7,18 @@ use ipnet::{IpNet, Ipv4Net};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// `null` is the same as absent.
-pub(super) fn null<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+/// Any value; null means the default.
+pub(super) fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// An address without prefix length; empty is none.
+/// An address without a prefix length; an empty string means `None`.
 pub(super) fn address<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<IpAddr>, D::Error> {
-    let text: String = null(deserializer)?;
+    let text: String = null_as_default(deserializer)?;
     if text.is_empty() {
         return Ok(None);
     }
@@ -28,12 +28,13 @@ pub(super) fn address<'de, D: Deserializer<'de>>(
     Ok(Some(address.to_canonical()))
 }
 
-/// An address with its prefix length, host bits kept. IPv4-mapped IPv6 becomes the IPv4 that it means (T-010).
+/// An address with its prefix length; host bits are kept. An IPv4-mapped IPv6 address becomes IPv4
+/// (T-010).
 pub(super) fn cidr<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpNet, D::Error> {
     let text = String::deserialize(deserializer)?;
     let net: IpNet = text.parse().map_err(|_| {
         D::Error::custom(format!(
-            "{text:?} is not an IP address with a prefix length, as 10.1.2.3/24"
+            "{text:?} is not an IP address with a prefix length, such as 10.1.2.3/24"
         ))
     })?;
     if let (IpAddr::V4(address), Some(prefix)) =
@@ -45,7 +46,7 @@ pub(super) fn cidr<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpNet, 
     Ok(net)
 }
 
-/// An index; what is below zero is none (T-007).
+/// An index; a negative number means `None` (T-007).
 pub(super) fn index<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
     Ok(Option::<i64>::deserialize(deserializer)?.and_then(|index| usize::try_from(index).ok()))
 }

@@ -1,16 +1,16 @@
-//! What the runtime sees of the daemon's answers.
+//! The daemon's responses, as the shim prints them.
 
 use plexus_api::{json, rows};
 use serde_json::{Value, json};
 
-use crate::support::{Node, added, answer};
+use crate::support::{Node, add_response, response};
 
 #[test]
-fn success_prints_a_result_for_add_and_nothing_for_the_others() {
+fn only_add_prints_a_result() {
     rows!("P-035", "P-036");
     for verb in ["ADD", "DEL", "CHECK", "STATUS", "GC"] {
         let node = Node::new();
-        let _daemon = node.daemon([added()]);
+        let _daemon = node.daemon([add_response()]);
         let finished = node.shim(verb).run();
         if verb == "ADD" {
             assert_eq!(
@@ -24,10 +24,10 @@ fn success_prints_a_result_for_add_and_nothing_for_the_others() {
 }
 
 #[test]
-fn unknown_keys_of_a_result_pass() {
+fn unknown_keys_of_a_result_are_printed() {
     let node = Node::new();
     let result = r#"{"cniVersion":"1.1.0","ips":[],"x":1.50}"#;
-    let _daemon = node.daemon([answer(200, format!(r#"{{"Result":{result}}}"#))]);
+    let _daemon = node.daemon([response(200, format!(r#"{{"Result":{result}}}"#))]);
     assert_eq!(node.shim("ADD").run().stdout, format!("{result}\n"));
 }
 
@@ -38,7 +38,7 @@ fn an_error_keeps_its_code_and_gets_the_version_of_the_configuration() {
         for code in [3, 7, 11, 50, 51, 120, 999] {
             let node = Node::new();
             let body = json!({"code": code, "msg": "busy", "details": "very"});
-            let _daemon = node.daemon([answer(400, body.to_string())]);
+            let _daemon = node.daemon([response(400, body.to_string())]);
             let error = node.shim(verb).run().error();
             assert_eq!(
                 (error.code, error.version.as_str()),
@@ -52,7 +52,7 @@ fn an_error_keeps_its_code_and_gets_the_version_of_the_configuration() {
         }
     }
     let node = Node::new();
-    let _daemon = node.daemon([answer(500, r#"{"code":7,"msg":"two\nlines"}"#)]);
+    let _daemon = node.daemon([response(500, r#"{"code":7,"msg":"two\nlines"}"#)]);
     let error = node
         .shim("ADD")
         .stdin(node.config(json!({"cniVersion": "0.4.0"})))
@@ -65,7 +65,7 @@ fn an_error_keeps_its_code_and_gets_the_version_of_the_configuration() {
 }
 
 #[test]
-fn an_error_without_a_code_is_an_internal_one() {
+fn an_error_without_a_code_is_internal() {
     rows!("P-040", "P-043");
     for (body, says) in [
         ("some text error\n", "some text error"),
@@ -75,7 +75,7 @@ fn an_error_without_a_code_is_an_internal_one() {
         ("[1]", "[1]"),
     ] {
         let node = Node::new();
-        let _daemon = node.daemon([answer(400, body)]);
+        let _daemon = node.daemon([response(400, body)]);
         let error = node.shim("ADD").run().error();
         assert_eq!(error.code, 100, "{body}");
         assert!(error.msg.contains(says), "{error:?}");
@@ -83,18 +83,18 @@ fn an_error_without_a_code_is_an_internal_one() {
 }
 
 #[test]
-fn a_success_without_a_result_is_an_error_of_add() {
+fn a_success_without_a_result_fails_add() {
     rows!("P-037");
     for body in ["", "null", "{}", "[]", "garbage", r#"{"Result":7}"#] {
         let node = Node::new();
-        let _daemon = node.daemon([answer(200, body)]);
+        let _daemon = node.daemon([response(200, body)]);
         let error = node.shim("ADD").run().error();
         assert!([6, 100].contains(&error.code), "{body}: {error:?}");
     }
 }
 
 #[test]
-fn every_framing_of_an_answer_is_understood() {
+fn every_framing_of_a_response_is_supported() {
     let body = r#"{"Result":{"cniVersion":"1.1.0"}}"#;
     let (first, second) = body.split_at(5);
     let chunks = format!(
@@ -126,7 +126,7 @@ fn every_framing_of_an_answer_is_understood() {
 }
 
 #[test]
-fn half_an_answer_is_none() {
+fn an_incomplete_response_is_an_error() {
     for raw in [
         "HTTP/1.1 200 OK\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n{\"Result\":{\"cniVersion\":\"1.1.0\"}}",
@@ -142,21 +142,21 @@ fn half_an_answer_is_none() {
         let _daemon = node.daemon([raw.into()]);
         let error = node.shim("ADD").run().error();
         assert_eq!(error.code, 11, "{raw}: {error:?}");
-        assert!(error.msg.contains("no answer"), "{raw}: {error:?}");
+        assert!(error.msg.contains("did not respond"), "{raw}: {error:?}");
     }
 }
 
 #[test]
-fn the_largest_result_passes() {
+fn the_largest_result_is_printed() {
     let node = Node::new();
     let result = |padding: &str| format!(r#"{{"cniVersion":"1.1.0","x":"{padding}"}}"#);
     let largest = result(&"x".repeat(json::MAX_RESULT - result("").len()));
-    let _daemon = node.daemon([answer(200, format!(r#"{{"Result":{largest}}}"#))]);
+    let _daemon = node.daemon([response(200, format!(r#"{{"Result":{largest}}}"#))]);
     assert!(node.shim("ADD").run().stdout == format!("{largest}\n"));
 }
 
 #[test]
-fn an_answer_without_end_is_cut_off() {
+fn an_endless_response_is_an_error() {
     let node = Node::new();
     let endless = "x".repeat(8 << 20);
     let _daemon = node.daemon([format!("HTTP/1.1 200 OK\r\nX: {endless}").into_bytes()]);
@@ -164,13 +164,16 @@ fn an_answer_without_end_is_cut_off() {
 }
 
 #[test]
-fn an_error_of_del_never_reads_like_a_success() {
+fn an_error_of_del_never_looks_like_a_success() {
     let node = Node::new();
     let body = json!({
         "code": 7, "msg": "link eth0 Not\nFound, not found; open x: No such file or directory",
         "details": "ENTRY NOT FOUND",
     });
-    let _daemon = node.daemon([answer(400, body.to_string()), answer(400, "ä: NOT found")]);
+    let _daemon = node.daemon([
+        response(400, body.to_string()),
+        response(400, "ä: NOT found"),
+    ]);
     let error = node.shim("DEL").run().error();
     assert_eq!(
         error.msg,
@@ -181,9 +184,9 @@ fn an_error_of_del_never_reads_like_a_success() {
 }
 
 #[test]
-fn an_error_of_another_verb_is_told_as_it_is() {
+fn an_error_of_another_verb_is_not_reworded() {
     let node = Node::new();
-    let _daemon = node.daemon([answer(400, r#"{"code":104,"msg":"network a not found"}"#)]);
+    let _daemon = node.daemon([response(400, r#"{"code":104,"msg":"network a not found"}"#)]);
     assert_eq!(node.shim("ADD").run().error().msg, "network a not found");
 }
 
@@ -191,7 +194,7 @@ fn an_error_of_another_verb_is_told_as_it_is() {
 fn no_error_repeats_the_configuration() {
     rows!("P-047");
     let node = Node::new();
-    let _daemon = node.daemon([answer(400, "no"), answer(200, "")]);
+    let _daemon = node.daemon([response(400, "no"), response(200, "")]);
     let config = node.config(json!({"token": "my-token"}));
     for _ in 0..3 {
         let finished = node.shim("ADD").stdin(config.clone()).run();

@@ -1,31 +1,31 @@
-//! A JSON object as Go's decoder reads it into a structure.
+//! Reading a JSON object of the annotation, with errors that name the place.
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::SelectionError;
-use super::syntax::shown;
-use crate::cni::RawMap;
+use super::syntax::quote;
+use crate::json::{RawMap, keys_match};
 
-/// An object and its place in the annotation.
-pub(super) struct Object {
+/// A JSON object and its place in the annotation.
+pub(super) struct Reader {
     place: String,
     map: RawMap,
 }
 
-impl Object {
-    pub(super) fn read(raw: &RawValue, place: String) -> Result<Self, SelectionError> {
+impl Reader {
+    pub(super) fn new(raw: &RawValue, place: String) -> Result<Self, SelectionError> {
         match serde_json::from_str(raw.get()) {
             Ok(map) => Ok(Self { place, map }),
             Err(_) => Err(SelectionError::new(
                 place,
-                format!("{} is not an object", shown(raw.get())),
+                format!("{} is not an object", quote(raw.get())),
             )),
         }
     }
 
-    /// The value of `key`; none where it is absent or null. The key may be written in another case (K-047), the exact
-    /// one is preferred.
+    /// The value of `key`. Returns `None` if the key is missing or null. The key may be written in
+    /// another case (K-047), but the exact key is preferred.
     pub(super) fn get<T: DeserializeOwned>(
         &self,
         key: &str,
@@ -34,31 +34,31 @@ impl Object {
         let variant = || {
             self.map
                 .iter()
-                .find(|(other, _)| other.eq_ignore_ascii_case(key))
+                .find(|(other, _)| keys_match(other, key))
                 .map(|(_, raw)| raw)
         };
         let Some(raw) = self.map.get(key).or_else(variant) else {
             return Ok(None);
         };
         serde_json::from_str(raw.get())
-            .map_err(|_| self.wrong(key, format!("{} is not {expected}", shown(raw.get()))))
+            .map_err(|_| self.invalid(key, format!("{} is not {expected}", quote(raw.get()))))
     }
 
-    /// The string at `key`; none where it is absent, null or empty.
+    /// The string at `key`. Returns `None` if the key is missing, null or empty.
     pub(super) fn string(&self, key: &str) -> Result<Option<String>, SelectionError> {
         Ok(self
             .get::<String>(key, "a string")?
             .filter(|text| !text.is_empty()))
     }
 
-    /// The list at `key`, which must not be empty where it is there.
-    pub(super) fn filled<T: DeserializeOwned>(
+    /// The list at `key`; empty if the key is missing. An explicit empty list is an error.
+    pub(super) fn non_empty_list<T: DeserializeOwned>(
         &self,
         key: &str,
         expected: &str,
     ) -> Result<Vec<T>, SelectionError> {
         match self.get::<Vec<T>>(key, expected)? {
-            Some(list) if list.is_empty() => Err(self.wrong(key, "[] is empty; leave the key out")),
+            Some(list) if list.is_empty() => Err(self.invalid(key, "[] is empty; remove the key")),
             list => Ok(list.unwrap_or_default()),
         }
     }
@@ -68,7 +68,7 @@ impl Object {
         format!("{}, key {key:?}", self.place)
     }
 
-    pub(super) fn wrong(&self, key: &str, why: impl Into<String>) -> SelectionError {
+    pub(super) fn invalid(&self, key: &str, why: impl Into<String>) -> SelectionError {
         SelectionError::new(self.place(key), why)
     }
 }

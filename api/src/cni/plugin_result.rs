@@ -1,0 +1,173 @@
+//! The output of a plugin's ADD, as text and as a [`CniResult`].
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::result::{CniResult, Ip};
+use super::{CniError, Code, Version, convert};
+use crate::json::{MAX_RESULT, RawMap, check_limits, keys_match};
+
+/// A plugin's result: its text, so that unknown keys are passed on (T-009), and its meaning.
+#[derive(Debug, Clone)]
+pub struct PluginResult {
+    version: Version,
+    raw: Box<RawValue>,
+    result: CniResult,
+}
+
+impl PluginResult {
+    /// Parses the output of ADD. A result without a `cniVersion` is in `config_version` (T-003).
+    /// `{}` and `null` are empty results (T-004).
+    ///
+    /// # Errors
+    /// [`Code::Decode`] if the output is empty (T-005), too long or too deep (T-012), or not a
+    /// result; [`Code::IncompatibleVersion`] if Plexus does not support its version.
+    pub fn parse(text: &[u8], config_version: Version) -> Result<Self, CniError> {
+        check_limits(text, MAX_RESULT)?;
+        if text.trim_ascii().is_empty() {
+            return Err(CniError::new(
+                Code::Decode,
+                "succeeded but printed no result",
+            ));
+        }
+        let text = std::str::from_utf8(text).map_err(unreadable)?;
+        let mut map = serde_json::from_str::<Option<RawMap>>(text)
+            .map_err(unreadable)?
+            .unwrap_or_default();
+        require_case(&map, &["cniVersion", "interfaces", "ips"])?;
+        let stated = match map.get("cniVersion") {
+            Some(raw) => serde_json::from_str::<Option<String>>(raw.get())
+                .map_err(unreadable)?
+                .unwrap_or_default(),
+            None => String::new(),
+        };
+        let version: Version = if stated.is_empty() {
+            config_version
+        } else {
+            stated
+                .parse()
+                .map_err(|error| CniError::from(error).context("the result"))?
+        };
+        let mut result = convert::read(text, version).map_err(unreadable)?;
+        result.remove_invalid_indexes();
+        let mut changed = remove_indexes(&mut map, &result.ips)?;
+        if stated.is_empty() {
+            map.insert("cniVersion".to_owned(), json(&version)?);
+            changed = true;
+        }
+        // Older plugins print an empty `dns`; since 1.0.0 an empty one is omitted (T-011).
+        if version >= Version::V1_0_0 && result.dns.is_empty() {
+            changed |= map.remove("dns").is_some();
+        }
+        let raw = if changed {
+            json(&map)?
+        } else {
+            RawValue::from_string(text.to_owned()).map_err(unreadable)?
+        };
+        Ok(Self {
+            version,
+            raw,
+            result,
+        })
+    }
+
+    /// Prints `result` in `version`.
+    ///
+    /// # Errors
+    /// See [`PluginResult::to_version`].
+    pub fn from_result(mut result: CniResult, version: Version) -> Result<Self, CniError> {
+        result.remove_invalid_indexes();
+        let raw = convert::print(&result, version)?;
+        // Read back: an old version cannot express everything in `result`.
+        let result = convert::read(raw.get(), version).map_err(unreadable)?;
+        Ok(Self {
+            version,
+            raw,
+            result,
+        })
+    }
+
+    /// The version of the text.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The meaning of the text.
+    pub fn result(&self) -> &CniResult {
+        &self.result
+    }
+
+    /// The text, which always has a `cniVersion`.
+    pub fn raw(&self) -> &RawValue {
+        &self.raw
+    }
+
+    /// Converts the result to `version` (T-002). The text keeps its unknown keys if both versions
+    /// have the same form (T-009).
+    ///
+    /// # Errors
+    /// [`Code::IncompatibleVersion`] if `version` is 0.1.0 or 0.2.0, which need an address, and the
+    /// result has none.
+    pub fn to_version(&self, version: Version) -> Result<Self, CniError> {
+        if version == self.version {
+            return Ok(self.clone());
+        }
+        if !convert::same_format(version, self.version) {
+            return Self::from_result(self.result.clone(), version);
+        }
+        let mut map: RawMap = serde_json::from_str(self.raw.get()).map_err(unreadable)?;
+        map.insert("cniVersion".to_owned(), json(&version)?);
+        Ok(Self {
+            version,
+            raw: json(&map)?,
+            result: self.result.clone(),
+        })
+    }
+}
+
+/// Removes the `interface` keys of addresses whose index is invalid (T-007, T-008). Returns whether
+/// there were any.
+fn remove_indexes(map: &mut RawMap, ips: &[Ip]) -> Result<bool, CniError> {
+    let Some(raw) = map.get("ips") else {
+        return Ok(false);
+    };
+    let mut elements = serde_json::from_str::<Option<Vec<RawMap>>>(raw.get())
+        .map_err(unreadable)?
+        .unwrap_or_default();
+    let mut removed = false;
+    // `ips` can be shorter than `elements`: 0.1.0 and 0.2.0 have no key `ips`, so none of its
+    // indexes is valid.
+    for (position, element) in elements.iter_mut().enumerate() {
+        require_case(element, &["interface"])?;
+        let known = ips.get(position).is_some_and(|ip| ip.interface.is_some());
+        removed |= !known && element.remove("interface").is_some();
+    }
+    if removed {
+        map.insert("ips".to_owned(), json(&elements)?);
+    }
+    Ok(removed)
+}
+
+/// Refuses `known` keys that are written in another case. They would be passed on as unknown keys,
+/// and Go's decoder in the runtime would read an unchecked index from them (T-008).
+fn require_case(map: &RawMap, known: &[&str]) -> Result<(), CniError> {
+    for key in known {
+        if let Some(wrong) = map
+            .keys()
+            .find(|other| *other != key && keys_match(other, key))
+        {
+            return Err(unreadable(format!("key {wrong:?} must be written {key:?}")));
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(why: impl fmt::Display) -> CniError {
+    CniError::new(Code::Decode, format!("the result cannot be read: {why}"))
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Box<RawValue>, CniError> {
+    to_raw_value(value).map_err(unreadable)
+}

@@ -1,0 +1,21 @@
+use super::*;
+use crate::cni::CniError;
+
+#[test]
+fn depth_counts_only_brackets_outside_strings() {
+    let deep = "[".repeat(MAX_DEPTH) + &"]".repeat(MAX_DEPTH);
+    assert!(check_limits(deep.as_bytes(), MAX_CONFIG).is_ok());
+    assert!(check_limits(format!("[{deep}]").as_bytes(), MAX_CONFIG).is_err());
+    let text = format!(r#"{{"a":"\"{}"}}"#, "[".repeat(MAX_DEPTH * 2));
+    assert!(check_limits(text.as_bytes(), MAX_CONFIG).is_ok());
+    let wide = "[[],[]".to_owned() + &",[]".repeat(MAX_DEPTH * 2) + "]";
+    assert!(check_limits(wide.as_bytes(), MAX_CONFIG).is_ok());
+}
+
+#[test]
+fn size_is_limited() {
+    assert!(check_limits(b"123", 3).is_ok());
+    let error = CniError::from(check_limits(b"1234", 3).expect_err("too long"));
+    assert_eq!(error.code, 6);
+    assert!(error.msg.contains("3 bytes"), "{error}");
+}

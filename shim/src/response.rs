@@ -1,0 +1,56 @@
+//! The daemon's response in terms of CNI.
+
+use plexus_api::cni::{CniError, Code, PluginResult, Verb, Version};
+use plexus_api::wire;
+
+use crate::http::HttpResponse;
+
+/// The document to print: the result in `version` for ADD (P-067), nothing for other verbs (P-036).
+///
+/// # Errors
+/// The daemon's error, with its code unchanged. [`Code::Internal`] if the response is invalid.
+pub fn document(
+    response: &HttpResponse,
+    verb: Verb,
+    version: Version,
+) -> Result<Option<String>, CniError> {
+    if response.status != 200 {
+        return Err(error(response));
+    }
+    if verb != Verb::Add {
+        return Ok(None);
+    }
+    let response: wire::Response = serde_json::from_str(&String::from_utf8_lossy(&response.body))
+        .map_err(|error| {
+        CniError::new(
+            Code::Internal,
+            format!("plexusd responded to ADD without a result: {error}"),
+        )
+    })?;
+    let result = PluginResult::parse(response.result.get().as_bytes(), Version::LATEST)?
+        .to_version(version)?;
+    Ok(Some(result.raw().get().to_owned()))
+}
+
+/// The error in a response, which is an error object or plain text.
+fn error(response: &HttpResponse) -> CniError {
+    let text = String::from_utf8_lossy(&response.body);
+    // Without the brace, serde would also accept a list of the fields' values.
+    let received = text
+        .trim_start()
+        .starts_with('{')
+        .then(|| serde_json::from_str::<CniError>(&text).ok())
+        .flatten()
+        .unwrap_or_else(|| CniError::new(Code::Internal, text));
+    let mut error = CniError::new(Code::Internal, received.msg).with_details(received.details);
+    if received.code != 0 {
+        error.code = received.code;
+    }
+    if error.msg.trim().is_empty() {
+        error.msg = format!(
+            "plexusd responded with HTTP {} and no message; see its log",
+            response.status
+        );
+    }
+    error
+}
