@@ -23,5 +23,5 @@ pub use name::{
     validate_pod_argument,
 };
 pub use plugin_result::PluginResult;
-pub use result::{CniResult, Dns, Interface, Ip, Route};
+pub use result::{CniResult, Dns, Interface, Ip, ResultError, Route};
 pub use version::{UnsupportedVersion, Version};

@@ -186,7 +186,7 @@ fn the_oldest_versions_need_an_address() {
     for from in LISTS.into_iter().chain(CURRENT) {
         let given = parse(&in_version(json!({"interfaces": [{"name": "eth0"}]}), from));
         for to in FAMILIES {
-            let error = given.to_version(to).expect_err("no address");
+            let error = CniError::from(given.to_version(to).expect_err("no address"));
             assert_eq!(error.code, 1);
             assert!(
                 error.msg.contains(to.as_str()) && error.msg.contains("without an IP address"),
@@ -313,9 +313,9 @@ fn a_result_of_plexus_is_printed_in_the_requested_version() {
             parse(&in_version(expected, version)).result()
         );
     }
-    let error: CniError =
+    let error =
         PluginResult::from_result(CniResult::default(), Version::V0_1_0).expect_err("no address");
-    assert!(error.is(Code::IncompatibleVersion));
+    assert!(CniError::from(error).is(Code::IncompatibleVersion));
     let empty = PluginResult::from_result(CniResult::default(), Version::V1_1_0).expect("fine");
     assert_eq!(empty.raw().get(), r#"{"cniVersion":"1.1.0"}"#);
 }

@@ -172,7 +172,7 @@ fn each_configuration_error_has_its_code() {
         assert_eq!(CniError::from(error).code, code);
     }
     let error = PluginResult::parse(b"garbage", Version::V1_0_0).expect_err("no result");
-    assert!(error.is(Code::Decode));
+    assert!(CniError::from(error).is(Code::Decode));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::result::{CniResult, Dns, Interface, Ip, Route};
-use super::{CniError, Code, Version, de};
+use super::result::{CniResult, Dns, Interface, Ip, ResultError, Route};
+use super::{Version, de};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -51,8 +51,8 @@ pub(super) fn read(text: &str, version: Version) -> Result<CniResult, serde_json
 /// Prints `result` in `version`.
 ///
 /// # Errors
-/// [`Code::IncompatibleVersion`] if the version needs an address and the result has none.
-pub(super) fn print(result: &CniResult, version: Version) -> Result<Box<RawValue>, CniError> {
+/// [`ResultError::NoAddress`] if the version needs an address and the result has none.
+pub(super) fn print(result: &CniResult, version: Version) -> Result<Box<RawValue>, ResultError> {
     match format_of(version) {
         Format::Families => document(version, &Families::from_result(result, version)?),
         Format::Lists => document(version, &Lists::from(result)),
@@ -60,7 +60,7 @@ pub(super) fn print(result: &CniResult, version: Version) -> Result<Box<RawValue
     }
 }
 
-fn document<T: Serialize>(cni_version: Version, body: &T) -> Result<Box<RawValue>, CniError> {
+fn document<T: Serialize>(cni_version: Version, body: &T) -> Result<Box<RawValue>, ResultError> {
     #[derive(Serialize)]
     struct Document<'a, T> {
         #[serde(rename = "cniVersion")]
@@ -68,12 +68,8 @@ fn document<T: Serialize>(cni_version: Version, body: &T) -> Result<Box<RawValue
         #[serde(flatten)]
         body: &'a T,
     }
-    to_raw_value(&Document { cni_version, body }).map_err(|error| {
-        CniError::new(
-            Code::Internal,
-            format!("the result cannot be written as JSON: {error}"),
-        )
-    })
+    to_raw_value(&Document { cni_version, body })
+        .map_err(|error| ResultError::Write(error.to_string()))
 }
 
 /// The format of 0.1.0 and 0.2.0.
@@ -106,7 +102,7 @@ struct Family {
 }
 
 impl Families {
-    fn from_result(result: &CniResult, version: Version) -> Result<Self, CniError> {
+    fn from_result(result: &CniResult, version: Version) -> Result<Self, ResultError> {
         let family = |is_ipv4: bool| {
             let ip = result
                 .ips
@@ -129,10 +125,7 @@ impl Families {
         };
         let (ip4, ip6) = (family(true), family(false));
         if ip4.is_none() && ip6.is_none() {
-            let msg = format!(
-                "a result without an IP address cannot be expressed in cniVersion {version}"
-            );
-            return Err(CniError::new(Code::IncompatibleVersion, msg));
+            return Err(ResultError::NoAddress(version));
         }
         Ok(Self {
             ip4,

@@ -1,12 +1,10 @@
 //! The output of a plugin's ADD, as text and as a [`CniResult`].
 
-use std::fmt;
-
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::result::{CniResult, Ip};
-use super::{CniError, Code, Version, convert};
+use super::result::{CniResult, Ip, ResultError};
+use super::{Version, convert};
 use crate::json::{MAX_RESULT, RawMap, check_limits, keys_match};
 
 /// A plugin's result: its text, so that unknown keys are passed on (T-009), and its meaning.
@@ -20,37 +18,28 @@ pub struct PluginResult {
 impl PluginResult {
     /// Parses the output of ADD. A result without a `cniVersion` is in `config_version` (T-003).
     /// `{}` and `null` are empty results (T-004).
-    ///
-    /// # Errors
-    /// [`Code::Decode`] if the output is empty (T-005), too long or too deep (T-012), or not a
-    /// result; [`Code::IncompatibleVersion`] if Plexus does not support its version.
-    pub fn parse(text: &[u8], config_version: Version) -> Result<Self, CniError> {
+    pub fn parse(text: &[u8], config_version: Version) -> Result<Self, ResultError> {
         check_limits(text, MAX_RESULT)?;
         if text.trim_ascii().is_empty() {
-            return Err(CniError::new(
-                Code::Decode,
-                "succeeded but printed no result",
-            ));
+            return Err(ResultError::Empty);
         }
-        let text = std::str::from_utf8(text).map_err(unreadable)?;
+        let text = std::str::from_utf8(text).map_err(invalid)?;
         let mut map = serde_json::from_str::<Option<RawMap>>(text)
-            .map_err(unreadable)?
+            .map_err(invalid)?
             .unwrap_or_default();
         require_case(&map, &["cniVersion", "interfaces", "ips"])?;
         let stated = match map.get("cniVersion") {
             Some(raw) => serde_json::from_str::<Option<String>>(raw.get())
-                .map_err(unreadable)?
+                .map_err(invalid)?
                 .unwrap_or_default(),
             None => String::new(),
         };
-        let version: Version = if stated.is_empty() {
+        let version = if stated.is_empty() {
             config_version
         } else {
-            stated
-                .parse()
-                .map_err(|error| CniError::from(error).context("the result"))?
+            stated.parse()?
         };
-        let mut result = convert::read(text, version).map_err(unreadable)?;
+        let mut result = convert::read(text, version).map_err(invalid)?;
         result.remove_invalid_indexes();
         let mut changed = remove_indexes(&mut map, &result.ips)?;
         if stated.is_empty() {
@@ -64,7 +53,7 @@ impl PluginResult {
         let raw = if changed {
             json(&map)?
         } else {
-            RawValue::from_string(text.to_owned()).map_err(unreadable)?
+            RawValue::from_string(text.to_owned()).map_err(invalid)?
         };
         Ok(Self {
             version,
@@ -77,11 +66,11 @@ impl PluginResult {
     ///
     /// # Errors
     /// See [`PluginResult::to_version`].
-    pub fn from_result(mut result: CniResult, version: Version) -> Result<Self, CniError> {
+    pub fn from_result(mut result: CniResult, version: Version) -> Result<Self, ResultError> {
         result.remove_invalid_indexes();
         let raw = convert::print(&result, version)?;
         // Read back: an old version cannot express everything in `result`.
-        let result = convert::read(raw.get(), version).map_err(unreadable)?;
+        let result = convert::read(raw.get(), version).map_err(invalid)?;
         Ok(Self {
             version,
             raw,
@@ -105,19 +94,18 @@ impl PluginResult {
     }
 
     /// Converts the result to `version` (T-002). The text keeps its unknown keys if both versions
-    /// have the same form (T-009).
+    /// have the same format (T-009).
     ///
     /// # Errors
-    /// [`Code::IncompatibleVersion`] if `version` is 0.1.0 or 0.2.0, which need an address, and the
-    /// result has none.
-    pub fn to_version(&self, version: Version) -> Result<Self, CniError> {
+    /// [`ResultError::NoAddress`] if `version` is 0.1.0 or 0.2.0 and the result has no address.
+    pub fn to_version(&self, version: Version) -> Result<Self, ResultError> {
         if version == self.version {
             return Ok(self.clone());
         }
         if !convert::same_format(version, self.version) {
             return Self::from_result(self.result.clone(), version);
         }
-        let mut map: RawMap = serde_json::from_str(self.raw.get()).map_err(unreadable)?;
+        let mut map: RawMap = serde_json::from_str(self.raw.get()).map_err(invalid)?;
         map.insert("cniVersion".to_owned(), json(&version)?);
         Ok(Self {
             version,
@@ -129,12 +117,12 @@ impl PluginResult {
 
 /// Removes the `interface` keys of addresses whose index is invalid (T-007, T-008). Returns whether
 /// there were any.
-fn remove_indexes(map: &mut RawMap, ips: &[Ip]) -> Result<bool, CniError> {
+fn remove_indexes(map: &mut RawMap, ips: &[Ip]) -> Result<bool, ResultError> {
     let Some(raw) = map.get("ips") else {
         return Ok(false);
     };
     let mut elements = serde_json::from_str::<Option<Vec<RawMap>>>(raw.get())
-        .map_err(unreadable)?
+        .map_err(invalid)?
         .unwrap_or_default();
     let mut removed = false;
     // `ips` can be shorter than `elements`: 0.1.0 and 0.2.0 have no key `ips`, so none of its
@@ -152,22 +140,24 @@ fn remove_indexes(map: &mut RawMap, ips: &[Ip]) -> Result<bool, CniError> {
 
 /// Refuses `known` keys that are written in another case. They would be passed on as unknown keys,
 /// and Go's decoder in the runtime would read an unchecked index from them (T-008).
-fn require_case(map: &RawMap, known: &[&str]) -> Result<(), CniError> {
+fn require_case(map: &RawMap, known: &[&str]) -> Result<(), ResultError> {
     for key in known {
-        if let Some(wrong) = map
+        if let Some(variant) = map
             .keys()
             .find(|other| *other != key && keys_match(other, key))
         {
-            return Err(unreadable(format!("key {wrong:?} must be written {key:?}")));
+            return Err(ResultError::Invalid(format!(
+                "key {variant:?} must be written as {key:?}"
+            )));
         }
     }
     Ok(())
 }
 
-fn unreadable(why: impl fmt::Display) -> CniError {
-    CniError::new(Code::Decode, format!("the result cannot be read: {why}"))
+fn invalid(error: impl ToString) -> ResultError {
+    ResultError::Invalid(error.to_string())
 }
 
-fn json<T: Serialize>(value: &T) -> Result<Box<RawValue>, CniError> {
-    to_raw_value(value).map_err(unreadable)
+fn json<T: Serialize>(value: &T) -> Result<Box<RawValue>, ResultError> {
+    to_raw_value(value).map_err(|error| ResultError::Write(error.to_string()))
 }

@@ -1,13 +1,14 @@
-//! The result of ADD in the form of specification 1.1.0.
+//! The result of ADD in the format of specification 1.1.0.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::de;
+use super::{CniError, Code, UnsupportedVersion, Version, de};
+use crate::json::LimitError;
 
-/// A result in the form of 1.1.0, whatever the version of its text (T-001).
+/// A result in the format of 1.1.0, whatever the version of its text (T-001).
 ///
 /// Like Go's decoder, this accepts null for any missing value, and an empty string for a missing
 /// gateway.
@@ -215,6 +216,46 @@ impl CniResult {
         let count = self.interfaces.len();
         for ip in &mut self.ips {
             ip.interface = ip.interface.filter(|index| *index < count);
+        }
+    }
+}
+
+/// A result that cannot be read, written or converted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResultError {
+    /// The plugin's output is empty (T-005).
+    #[error("succeeded but printed no result")]
+    Empty,
+    /// The output is too long or too deep (T-012).
+    #[error("the result is too large: {0}")]
+    Limit(#[from] LimitError),
+    /// The output is not a result.
+    #[error("the result cannot be read: {0}")]
+    Invalid(String),
+    /// Plexus does not support the version of the result.
+    #[error("the result is invalid: {0}")]
+    Version(#[from] UnsupportedVersion),
+    /// This version needs an address, and the result has none (T-002).
+    #[error("a result without an IP address cannot be expressed in cniVersion {0}")]
+    NoAddress(Version),
+    /// The result could not be serialized.
+    #[error("the result cannot be written as JSON: {0}")]
+    Write(String),
+}
+
+impl From<ResultError> for CniError {
+    fn from(error: ResultError) -> Self {
+        let msg = error.to_string();
+        match error {
+            ResultError::Empty | ResultError::Limit(_) | ResultError::Invalid(_) => {
+                Self::new(Code::Decode, msg)
+            }
+            ResultError::Version(error) => Self {
+                msg,
+                ..error.into()
+            },
+            ResultError::NoAddress(_) => Self::new(Code::IncompatibleVersion, msg),
+            ResultError::Write(_) => Self::new(Code::Internal, msg),
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Output that is not a result.
 
-use plexus_api::cni::{PluginResult, Version};
 use plexus_api::json::{MAX_DEPTH, MAX_RESULT};
 use plexus_api::rows;
 
-use crate::{parse, refused};
+use crate::{error, parse, refused};
 
 #[test]
 fn invalid_results_are_refused() {
@@ -32,8 +31,7 @@ fn invalid_results_are_refused() {
     ] {
         refused(text);
     }
-    let error = PluginResult::parse(b"{\"x\":\"\xff\"}", Version::V1_0_0).expect_err("not UTF-8");
-    assert_eq!(error.code, 6);
+    assert_eq!(error(b"{\"x\":\"\xff\"}").code, 6);
 }
 
 #[test]
@@ -44,15 +42,13 @@ fn duplicate_keys_and_excessive_output_are_refused() {
     let deep = |levels: usize| format!(r#"{{"x":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
     parse(&deep(MAX_DEPTH - 1));
     for levels in [MAX_DEPTH, 10_000] {
-        let error =
-            PluginResult::parse(deep(levels).as_bytes(), Version::V1_0_0).expect_err("too deep");
+        let error = error(deep(levels).as_bytes());
         assert_eq!(error.code, 6);
         assert!(error.msg.contains("nested"), "{error}");
     }
     let long = |len: usize| format!(r#"{{"x":"{}"}}"#, "a".repeat(len - 8));
     parse(&long(MAX_RESULT));
-    let error = PluginResult::parse(long(MAX_RESULT + 1).as_bytes(), Version::V1_0_0)
-        .expect_err("too long");
+    let error = error(long(MAX_RESULT + 1).as_bytes());
     assert_eq!(error.code, 6);
     assert!(error.msg.contains("bytes"), "{error}");
 }

@@ -6,7 +6,7 @@ mod invalid;
 mod random;
 mod versions;
 
-use plexus_api::cni::{PluginResult, Version};
+use plexus_api::cni::{CniError, PluginResult, Version};
 use serde_json::Value;
 
 fn parse(text: &str) -> PluginResult {
@@ -14,15 +14,20 @@ fn parse(text: &str) -> PluginResult {
         .unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-fn refused(text: &str) -> String {
-    match PluginResult::parse(text.as_bytes(), Version::V1_0_0) {
-        Ok(result) => panic!("{text} was accepted as {result:?}"),
-        Err(error) => {
-            assert_eq!(error.code, 6, "{text}: {error}");
-            assert!(error.msg.contains("result"), "{text}: {error}");
-            error.msg
-        }
+/// The error for this output of a plugin.
+fn error(text: &[u8]) -> CniError {
+    match PluginResult::parse(text, Version::V1_0_0) {
+        Ok(result) => panic!("{text:?} was accepted as {result:?}"),
+        Err(error) => error.into(),
     }
+}
+
+/// The message of the error for this output, which is not a result.
+fn refused(text: &str) -> String {
+    let error = error(text.as_bytes());
+    assert_eq!(error.code, 6, "{text}: {error}");
+    assert!(error.msg.contains("result"), "{text}: {error}");
+    error.msg
 }
 
 fn raw(result: &PluginResult) -> Value {

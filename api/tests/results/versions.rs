@@ -4,7 +4,7 @@ use plexus_api::cni::{CniResult, PluginResult, Version};
 use plexus_api::rows;
 use serde_json::{Value, json};
 
-use crate::{raw, refused};
+use crate::{error, raw, refused};
 
 #[test]
 fn a_result_without_a_version_has_the_version_of_the_configuration() {
@@ -39,7 +39,7 @@ fn an_error_names_an_unsupported_version() {
         r#"{"cniVersion":"1.0"}"#,
         r#"{"cniVersion":"v1.0.0"}"#,
     ] {
-        let error = PluginResult::parse(text.as_bytes(), Version::V1_0_0).expect_err(text);
+        let error = error(text.as_bytes());
         assert_eq!(error.code, 1);
         let version: Value = serde_json::from_str(text).unwrap();
         assert!(

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use plexus_api::cni::{CniError, Code, NetworkConfig, PluginConfig, PluginResult, Verb, Version};
+use plexus_api::cni::{
+    CniError, Code, NetworkConfig, PluginConfig, PluginResult, ResultError, Verb, Version,
+};
 use tokio::time::Instant;
 
 use super::exec::Exec;
@@ -82,7 +84,7 @@ impl Delegates {
         let previous = previous.filter(|_| network.cni_version >= Version::V0_4_0).and_then(|previous| {
             let converted = previous.to_version(network.cni_version);
             let warn =
-                |error: &CniError| tracing::warn!(network = network.name, %error, "DEL goes on without prevResult");
+                |error: &ResultError| tracing::warn!(network = network.name, %error, "DEL goes on without prevResult");
             converted.inspect_err(warn).ok()
         });
         let payload = Payload::Attachment {
@@ -297,13 +299,16 @@ impl Step<'_> {
     /// What an ADD printed, in the network's version: the next plugin must not get another one (T-006).
     fn result(&self, stdout: &[u8]) -> Result<PluginResult, CniError> {
         let version = self.network.cni_version;
-        let result = PluginResult::parse(stdout, version).map_err(|mut error| {
+        let result = PluginResult::parse(stdout, version).map_err(|error| {
+            let mut error = CniError::from(error);
             if error.details.is_empty() && !stdout.is_empty() {
                 error.details = format!("it printed {:?}", answer::quote_start(stdout));
             }
             self.name(error)
         })?;
-        result.to_version(version).map_err(|error| self.name(error))
+        result
+            .to_version(version)
+            .map_err(|error| self.name(error.into()))
     }
 
     fn name(&self, error: CniError) -> CniError {

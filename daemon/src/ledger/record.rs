@@ -387,7 +387,8 @@ impl Record {
         let version = self.planned.attachments.get(index)?.config.cni_version;
         Some(
             PluginResult::parse(raw.get().as_bytes(), version)
-                .and_then(|result| result.to_version(version)),
+                .and_then(|result| result.to_version(version))
+                .map_err(CniError::from),
         )
     }
 }

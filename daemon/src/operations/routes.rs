@@ -66,7 +66,10 @@ fn correct(
     if corrected == *result.result() {
         return Ok(None);
     }
-    PluginResult::from_result(corrected, result.version()).map(Some)
+    Ok(Some(PluginResult::from_result(
+        corrected,
+        result.version(),
+    )?))
 }
 
 /// Routes of other tables are left alone, in the kernel and here (K-042). 254 is the main table's number.
