@@ -306,7 +306,7 @@ fn invalid_pod_arguments_are_refused() {
         assert_eq!(validate_pod_argument(key, value), Ok(()), "{key} {value}");
     }
     let long_name = format!("{name}c");
-    let wrong = [
+    let invalid = [
         "",
         ".",
         "..",
@@ -319,9 +319,8 @@ fn invalid_pod_arguments_are_refused() {
         "ä",
         "-a",
     ];
-    let wrong = ["K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_UID"]
-        .map(|key| wrong.map(|value| (key, value)));
-    for (key, value) in wrong
+    for (key, value) in ["K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_UID"]
+        .map(|key| invalid.map(|value| (key, value)))
         .into_iter()
         .flatten()
         .chain([("K8S_POD_NAME", &*long_name)])

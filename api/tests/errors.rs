@@ -20,9 +20,8 @@ fn the_document_has_the_keys_of_the_specification() {
     for code in Code::ALL {
         for version in Version::ALL {
             let error = CniError::new(code, "what happened");
-            let expected = json!({"cniVersion": version.as_str(), "code": code as u32, "msg": "what happened"});
+            let mut expected = json!({"cniVersion": version.as_str(), "code": code as u32, "msg": "what happened"});
             assert_eq!(document(&error, version), expected);
-            let mut expected = expected;
             expected["details"] = json!("more\nabout it");
             assert_eq!(
                 document(&error.with_details("more\nabout it"), version),

@@ -12,7 +12,7 @@ use plexus_api::wire;
 
 use crate::daemon::Unavailable;
 use crate::http::HttpRequest;
-use crate::settings::Settings;
+use crate::settings::ShimSettings;
 use crate::{daemon, input, output, response, spool};
 
 /// How long the runtime may take to write the configuration.
@@ -134,8 +134,8 @@ fn refuse_own_netns(call: &CniEnv) -> Result<(), CniError> {
 }
 
 /// The settings. DEL must always be possible, so an invalid setting is only logged then.
-fn settings(verb: Verb, config: &Object) -> Result<Settings, CniError> {
-    let (settings, errors) = Settings::read(config);
+fn settings(verb: Verb, config: &Object) -> Result<ShimSettings, CniError> {
+    let (settings, errors) = ShimSettings::read(config);
     for error in errors {
         if verb != Verb::Del {
             return Err(error);
@@ -157,7 +157,7 @@ fn to_json(request: &wire::Request) -> Result<Vec<u8>, CniError> {
 /// Spools a DEL, and returns an error for other verbs.
 fn without_daemon(
     call: &CniEnv,
-    settings: &Settings,
+    settings: &ShimSettings,
     request: &wire::Request,
     unavailable: &Unavailable,
 ) -> Result<Option<String>, CniError> {

@@ -56,8 +56,8 @@ pub fn seconds(duration: Duration) -> String {
 pub fn wait_readable(fd: BorrowedFd, deadline: Deadline) -> io::Result<()> {
     loop {
         // Rounded up: with a timeout of 0, poll would not wait at all.
-        let timeout = deadline.remaining()?.as_millis().saturating_add(1);
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        let millis = deadline.remaining()?.as_millis().saturating_add(1);
+        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout) {
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => return Ok(()),

@@ -136,7 +136,7 @@ enum Framing {
 
 fn read_response(reader: &mut impl BufRead) -> io::Result<HttpResponse> {
     let status = loop {
-        let status = status(&read_line(reader)?)?;
+        let status = parse_status(&read_line(reader)?)?;
         if status >= 200 {
             break status;
         }
@@ -176,7 +176,7 @@ fn read_response(reader: &mut impl BufRead) -> io::Result<HttpResponse> {
     Ok(HttpResponse { status, body })
 }
 
-fn status(line: &str) -> io::Result<u16> {
+fn parse_status(line: &str) -> io::Result<u16> {
     line.strip_prefix("HTTP/1.")
         .and_then(|rest| rest.split(' ').nth(1))
         .and_then(|code| code.parse().ok())

@@ -9,7 +9,7 @@ use plexus_api::{duration, wire};
 
 /// The shim's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct ShimSettings {
     /// The daemon's socket, in `daemonSocketDir`.
     pub socket: PathBuf,
     /// `stateDir`: the directory of the ledger and the spool.
@@ -21,7 +21,7 @@ pub struct Settings {
     wait_status: Duration,
 }
 
-impl Settings {
+impl ShimSettings {
     /// Reads the settings. An invalid setting gets its default and is returned as an error, which
     /// has [`Code::UnsupportedField`] and names key and value (P-034).
     pub fn read(config: &Object) -> (Self, Vec<CniError>) {

@@ -76,15 +76,15 @@ fn document<T: Serialize>(cni_version: Version, body: &T) -> Result<Box<RawValue
 #[derive(Default, Serialize, Deserialize)]
 struct Families {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    ip4: Option<Family>,
+    ip4: Option<IpConfig>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    ip6: Option<Family>,
+    ip6: Option<IpConfig>,
     #[serde(default, deserialize_with = "de::null_as_default")]
     dns: Dns,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Family {
+struct IpConfig {
     #[serde(deserialize_with = "de::cidr")]
     ip: IpNet,
     #[serde(
@@ -117,7 +117,7 @@ impl Families {
                     ..Route::new(route.dst)
                 })
                 .collect();
-            Some(Family {
+            Some(IpConfig {
                 ip: ip.address,
                 gateway: ip.gateway,
                 routes,

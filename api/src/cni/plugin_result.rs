@@ -1,5 +1,7 @@
 //! The output of a plugin's ADD, as text and as a [`CniResult`].
 
+use std::fmt;
+
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -154,8 +156,8 @@ fn require_case(map: &RawMap, known: &[&str]) -> Result<(), ResultError> {
     Ok(())
 }
 
-fn invalid(error: impl ToString) -> ResultError {
-    ResultError::Invalid(error.to_string())
+fn invalid(error: impl fmt::Display) -> ResultError {
+    ResultError::Invalid(format!("{error}"))
 }
 
 fn json<T: Serialize>(value: &T) -> Result<Box<RawValue>, ResultError> {

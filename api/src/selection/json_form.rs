@@ -46,10 +46,10 @@ fn not_a_list(text: &str, error: &serde_json::Error) -> SelectionError {
         .filter(|(at, _)| *at < error.column())
         .map(|(_, c)| c)
         .collect();
-    let before: String = before[before.len().saturating_sub(30)..].iter().collect();
+    let context: String = before[before.len().saturating_sub(30)..].iter().collect();
     SelectionError::new(
         "annotation",
-        format!("is not JSON: {error}, after {before:?}"),
+        format!("is not JSON: {error}, after {context:?}"),
     )
 }
 
@@ -155,8 +155,9 @@ fn port_mappings(object: &Reader) -> Result<Vec<PortMapping>, SelectionError> {
 
 fn port_mapping(object: &Reader) -> Result<PortMapping, SelectionError> {
     let port = |key| {
-        let port: Option<NonZeroU16> = object.get(key, "a port from 1 to 65535")?;
-        port.map(NonZeroU16::get)
+        object
+            .get::<NonZeroU16>(key, "a port from 1 to 65535")?
+            .map(NonZeroU16::get)
             .ok_or_else(|| object.invalid(key, "is missing"))
     };
     let (host_port, container_port) = (port("hostPort")?, port("containerPort")?);
@@ -207,8 +208,9 @@ fn bandwidth(object: &Reader) -> Result<Option<Bandwidth>, SelectionError> {
 /// refuses a rate without a burst, so the default burst is one second of the rate.
 fn rate_and_burst(limits: &Reader, rate: &str, burst: &str) -> Result<(u64, u64), SelectionError> {
     let number = |key| {
-        let number: Option<NonZeroU64> = limits.get(key, "a whole number above 0")?;
-        Ok(number.map(NonZeroU64::get))
+        limits
+            .get::<NonZeroU64>(key, "a whole number above 0")
+            .map(|number| number.map(NonZeroU64::get))
     };
     match (number(rate)?, number(burst)?) {
         (Some(rate), None) => Ok((rate, rate.clamp(MIN_DEFAULT_BURST, MAX_BURST))),
@@ -228,14 +230,14 @@ fn default_route(object: &Reader) -> Result<Option<Vec<IpAddr>>, SelectionError>
     let Some(gateways) = object.get::<Vec<String>>(KEY, "a list of strings")? else {
         return Ok(None);
     };
-    let gateway = |text: String| match text.parse::<IpAddr>() {
+    let parse = |text: String| match text.parse::<IpAddr>() {
         // The address family decides which default routes move; `::ffff:10.0.0.1` is IPv4.
         Ok(gateway) => Ok(gateway.to_canonical()),
         Err(_) => Err(object.invalid(KEY, format!("{:?} is not an IP address", quote(&text)))),
     };
     gateways
         .into_iter()
-        .map(gateway)
+        .map(parse)
         .collect::<Result<_, _>>()
         .map(Some)
 }

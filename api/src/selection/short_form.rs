@@ -6,13 +6,15 @@ use crate::cni::validate_ifname;
 use crate::dns::{LABEL, is_label, is_namespace, is_subdomain};
 
 pub(super) fn parse(text: &str) -> Result<Vec<Selection>, SelectionError> {
-    let item = |(index, item): (usize, &str)| {
-        let item = item.trim();
-        element(item).map_err(|why| {
-            SelectionError::new(format!("item {} {:?}", index + 1, quote(item)), why)
+    text.split(',')
+        .map(str::trim)
+        .enumerate()
+        .map(|(index, item)| {
+            element(item).map_err(|why| {
+                SelectionError::new(format!("item {} {:?}", index + 1, quote(item)), why)
+            })
         })
-    };
-    text.split(',').enumerate().map(item).collect()
+        .collect()
 }
 
 /// One item (K-021…K-023). As with Multus, white space around the parts is ignored, and so are an

@@ -68,13 +68,11 @@ fn a_missing_variable_is_an_error_only_if_required() {
             for empty in [false, true] {
                 let node = Node::new();
                 let daemon = node.daemon([add_response()]);
-                let shim = node.shim(verb);
-                let shim = if empty {
-                    shim.env(variable, "")
+                let finished = if empty {
+                    node.shim(verb).env(variable, "").run()
                 } else {
-                    shim.without(variable)
+                    node.shim(verb).without(variable).run()
                 };
-                let finished = shim.run();
                 if required.contains(&variable) {
                     let error = finished.error();
                     assert_eq!(error.code, 4, "{verb} without {variable}");

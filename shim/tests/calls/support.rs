@@ -58,7 +58,7 @@ impl Node {
     }
 
     /// The shim with every variable that a runtime may set.
-    pub fn shim(&self, verb: &str) -> Shim {
+    pub fn shim(&self, verb: &str) -> ShimCommand {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plexus"));
         command.env_clear().env("CNI_COMMAND", verb);
         command
@@ -68,7 +68,7 @@ impl Node {
         command
             .env("CNI_ARGS", "K8S_POD_NAME=p;K8S_POD_NAMESPACE=n")
             .env("CNI_PATH", "/opt/cni/bin");
-        Shim {
+        ShimCommand {
             command,
             stdin: self.config(json!({})).into_bytes(),
         }
@@ -184,12 +184,12 @@ pub fn no_response() -> Vec<u8> {
     Vec::new()
 }
 
-pub struct Shim {
+pub struct ShimCommand {
     command: Command,
     stdin: Vec<u8>,
 }
 
-impl Shim {
+impl ShimCommand {
     pub fn env(mut self, key: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
         self.command.env(key, value);
         self
