@@ -1,12 +1,13 @@
-//! What Plexus puts on the node: the shim, and then the configuration that makes the runtime execute it (C-25).
+//! Installation of Plexus on the node: the shim, and the configuration that makes the runtime execute it (C-25).
 //!
-//! Neither appears before it can be used: the configuration only once the pods and definitions are known, the default
-//! network is there, and the shim is in place (K-069). Both are put back when others take them away, and both stay when
-//! the daemon ends: a node without them would start pods on whatever configuration is left (decisions 18 and 22).
+//! The configuration is published only when it can be used: pods, definitions and the default network are known, and
+//! the shim is in place (K-069). Both files are restored when another program removes or changes them, and both stay
+//! when the daemon exits: without them the runtime would start pods with whatever configuration is left (decisions 18
+//! and 22).
 
-mod backoff;
 mod config_file;
-mod document;
+mod conflist;
+mod restore_limiter;
 mod shim;
 mod status;
 mod uninstall;
@@ -15,79 +16,87 @@ use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use plexus_api::cni::{CniError, Code, Defaults, NetworkConfig, Version};
+use plexus_api::cni::{CniError, Code, NetworkConfig};
 use plexus_api::wire::UNINSTALLED;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::atomic_file::remove_if_present;
+use crate::backoff::Backoff;
 use crate::cluster::Store;
 use crate::config::{Fields, Settings};
 use crate::dir_watcher::DirWatcher;
 use crate::gather::default_network::DefaultNetwork;
 use crate::model::Network;
-use backoff::pause;
-use config_file::{ConfigFile, Written};
+use crate::telemetry::ChangeFilter;
+use config_file::ConfigFile;
 use shim::Shim;
 
 pub use status::ProblemKind;
 pub(crate) use status::{Problem, Status};
-pub(crate) use uninstall::Uninstall;
+pub(crate) use uninstall::Uninstaller;
 
-/// The file of the shim in `shimDir`; its name is the type in our configuration.
+/// The name of the shim in `shimDir`, which is also the plugin type in our configuration.
 pub(crate) const SHIM: &str = "plexus";
+/// The longest pause between retries of a failed installation or removal.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// The configuration that is published, as the runtime reads it.
+/// The published configuration, as the runtime reads it.
 ///
 /// # Errors
-/// [`Code::NotAvailable`] where there is none, or one that cannot be used.
+/// [`Code::NotAvailable`] if the configuration is missing or cannot be used.
 pub(crate) async fn published(settings: &Settings) -> Result<NetworkConfig, CniError> {
-    let not_available = |why: String| {
+    let not_available = |reason: String| {
         CniError::new(
             Code::NotAvailable,
-            format!("the runtime's configuration {why}"),
+            format!("the runtime's configuration {reason}"),
         )
     };
-    let publish = settings
+    let path = settings
         .publish
         .as_ref()
+        .map(|publish| publish.dir.join(config_file::FILE))
         .ok_or_else(|| not_available("is not published".to_owned()))?;
-    let path = publish.dir.join(config_file::FILE);
-    let wrong = |why: &dyn Display| not_available(format!("{}: {why}", path.display()));
+    let unusable = |error: &dyn Display| not_available(format!("{}: {error}", path.display()));
     let text = tokio::fs::read_to_string(&path)
         .await
-        .map_err(|error| wrong(&error))?;
-    let parsed = NetworkConfig::parse(
-        &text,
-        Defaults {
-            name: None,
-            version: Version::V1_0_0,
-        },
-    );
-    parsed
+        .map_err(|error| unusable(&error))?;
+    conflist::parse(&text)
         .and_then(NetworkConfig::require_plugin)
-        .map_err(|error| wrong(&error))
+        .map_err(|error| unusable(&error))
 }
 
-/// Keeps shim and configuration in place.
+/// The outcome of reconciling a file without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reconciled {
+    /// The file was right already.
+    Unchanged,
+    /// The file was written.
+    Written,
+    /// The file is wrong, and must not be written before this time.
+    RetryAt(Instant),
+}
+
+/// Installs the shim and the runtime's configuration, and keeps both in place.
 #[derive(Debug)]
-pub(crate) struct Install {
+pub(crate) struct Installer {
     file: ConfigFile,
     shim: Option<Shim>,
     state_dir: PathBuf,
     store: Store,
     default_network: DefaultNetwork,
-    /// The default network that was there last: what we publish outlives it.
+    /// The last known default network: the published configuration stays when the default network disappears.
     network: Option<Arc<Network>>,
-    /// How often in a row something could not be put in place. What hinders it is told of by nobody when it ends.
-    failures: u32,
+    backoff: Backoff,
     status: Status,
+    logged: ChangeFilter,
 }
 
-impl Install {
-    /// What `settings` say is to be installed, if anything; `fields` are the daemon's file, `shim` our own copy of the
-    /// shim.
+impl Installer {
+    /// Returns `None` if `settings` ask for no installation. `fields` are the keys of the daemon's configuration, and
+    /// `shim` is our own copy of the shim.
     pub(crate) fn new(
         settings: &Settings,
         fields: &Fields,
@@ -104,12 +113,13 @@ impl Install {
             store: store.clone(),
             default_network: default_network.clone(),
             network: None,
-            failures: 0,
+            backoff: Backoff::up_to(LONGEST_PAUSE),
             status: status.clone(),
+            logged: ChangeFilter::default(),
         })
     }
 
-    /// Works until `stop`. What it did stays.
+    /// Runs until `stop`. Installed files stay.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut changes = self.store.changes();
         while !self.store.synced() {
@@ -118,113 +128,146 @@ impl Install {
                 () = stop.cancelled() => return,
             }
         }
-        while let Err(error) = self.follow(&stop).await {
-            let text =
-                format!("the runtime's configuration and the shim are not looked after: {error}");
-            self.status.set(
-                vec![Problem::new(ProblemKind::Unpublished, text)],
-                self.file.restored(),
-            );
-            let pause = pause(self.failures);
-            self.failures += 1;
+        while let Err(error) = self.watch(&stop).await {
+            let text = format!("cannot watch the runtime's directories: {error}");
+            self.report(vec![Problem::new(ProblemKind::ConfigNotPublished, text)]);
+            let pause = self.backoff.next(Duration::ZERO);
             if stop.run_until_cancelled(sleep(pause)).await.is_none() {
                 return;
             }
         }
     }
 
-    /// Works until `stop`, or as long as the directories can be followed.
-    async fn follow(&mut self, stop: &CancellationToken) -> io::Result<()> {
-        let mut watched = DirWatcher::new()?;
-        let shim_dir = self.shim.as_ref().map(|shim| shim.dir().to_owned());
-        watched.set(
-            [self.file.dir().to_owned()]
+    /// Reconciles after each change in the directories or of the default network, until `stop`.
+    ///
+    /// # Errors
+    /// The directories cannot be watched.
+    async fn watch(&mut self, stop: &CancellationToken) -> io::Result<()> {
+        let mut watcher = DirWatcher::new()?;
+        watcher.set(
+            [self.file.dir()]
                 .into_iter()
-                .chain(shim_dir)
+                .chain(self.shim.as_ref().map(Shim::dir))
+                .map(PathBuf::from)
                 .collect(),
         )?;
         loop {
-            let again = tokio::task::block_in_place(|| self.pass());
+            let retry = tokio::task::block_in_place(|| self.reconcile());
             tokio::select! {
-                changed = watched.changed() => changed?,
+                changed = watcher.changed() => changed?,
                 () = self.default_network.changed() => {}
-                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
+                () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {}
                 () = stop.cancelled() => return Ok(()),
             }
         }
     }
 
-    /// Brings both into order, and says what is missing. When to come again without being told of a change. Blocking.
-    fn pass(&mut self) -> Option<Instant> {
+    /// Installs what is missing or wrong, and reports problems. Returns when to reconcile again even if no change is
+    /// seen. Blocking.
+    fn reconcile(&mut self) -> Option<Instant> {
         let now = Instant::now();
-        let mut problems = Vec::new();
-        let mut again = Vec::new();
-        let mut failed = false;
+        let mut findings = Findings::default();
         match self.default_network.current() {
             Ok(network) => self.network = Some(network),
-            Err(CniError { msg, details, .. }) => {
-                let text = if details.is_empty() {
-                    msg
-                } else {
-                    format!("{msg}; {details}")
-                };
-                problems.push(Problem::new(ProblemKind::DefaultNetwork, text));
-            }
+            Err(error) => findings.no_default_network(error),
         }
         if let Some(shim) = &mut self.shim {
-            match shim.bring(now) {
-                Ok(later) => again.extend(later),
-                Err(error) => {
-                    failed = true;
-                    problems.push(Problem::new(
-                        ProblemKind::Shim,
-                        format!("the shim is not installed: {error}"),
-                    ));
-                }
-            }
+            let outcome = shim.reconcile(now);
+            findings.reconciled(ProblemKind::ShimNotInstalled, outcome);
         }
-        // What was published once is kept there, whatever is missing by now.
-        if let Some(network) = self
-            .network
-            .clone()
-            .filter(|_| problems.is_empty() || self.file.is_published())
+        // A configuration that was published once is kept in place, whatever is missing now.
+        if let Some(network) = self.network.clone()
+            && (findings.problems.is_empty() || self.file.is_published())
         {
-            match self.publish(&network, now) {
-                Ok(Written { later, .. }) => again.extend(later),
-                Err(error) => {
-                    failed = true;
-                    let text = format!("the runtime's configuration is not published: {error}");
-                    problems.push(Problem::new(ProblemKind::Unpublished, text));
-                }
-            }
+            let outcome = self.publish(&network, now);
+            findings.reconciled(ProblemKind::ConfigNotPublished, outcome);
         }
-        if let Some(before) = self.file.before() {
-            let (before, ours) = (before.display(), self.file.path().display());
+        if let Some(first) = self.file.preceding_file() {
             let text = format!(
-                "{before} sorts before {ours}, and the runtime takes that one: remove or rename it"
+                "{} sorts before {}, so the runtime loads that file: remove or rename it",
+                first.display(),
+                self.file.path().display()
             );
-            problems.push(Problem::new(ProblemKind::Shadowed, text));
+            findings.add(ProblemKind::ConfigNotFirst, text);
         }
-        if let Some((text, until)) = self.file.contested(now) {
-            problems.push(Problem::new(ProblemKind::Contested, text));
-            again.push(until);
+        if let Some((text, end)) = self.file.conflict(now) {
+            findings.add(ProblemKind::ConfigConflict, text);
+            findings.retries.push(end);
         }
-        if failed {
-            again.push(now + pause(self.failures));
-            self.failures += 1;
+        if findings.failed {
+            findings
+                .retries
+                .push(now + self.backoff.next(Duration::ZERO));
         } else {
-            self.failures = 0;
+            self.backoff.reset();
         }
-        self.status.set(problems, self.file.restored());
-        again.into_iter().min()
+        self.report(findings.problems);
+        findings.retries.into_iter().min()
     }
 
-    fn publish(&mut self, network: &Network, now: Instant) -> io::Result<Written> {
+    fn publish(&mut self, network: &Network, now: Instant) -> io::Result<Reconciled> {
         if !self.file.is_published() {
-            // Otherwise the shim would take a DEL for done while the daemon is away.
+            // With the marker, the shim would answer a DEL with success while no daemon runs.
             remove_if_present(&self.state_dir.join(UNINSTALLED))?;
         }
-        self.file.bring(&network.config, now)
+        self.file.reconcile(&network.config, now)
+    }
+
+    /// Publishes the problems, and logs the new ones.
+    fn report(&mut self, problems: Vec<Problem>) {
+        for problem in &problems {
+            if self.logged.is_new(&problem.text) {
+                let prefix = if problem.is_fatal() {
+                    "not ready: "
+                } else {
+                    ""
+                };
+                tracing::error!("{prefix}{}", problem.text);
+            }
+        }
+        self.logged.end_round();
+        self.status.set(problems, self.file.restored());
+    }
+}
+
+/// What one round of [`Installer::reconcile`] found.
+#[derive(Debug, Default)]
+struct Findings {
+    problems: Vec<Problem>,
+    retries: Vec<Instant>,
+    /// Whether something failed whose recovery no watch would notice.
+    failed: bool,
+}
+
+impl Findings {
+    fn add(&mut self, kind: ProblemKind, text: impl Into<String>) {
+        self.problems.push(Problem::new(kind, text));
+    }
+
+    fn no_default_network(&mut self, error: CniError) {
+        let CniError { msg, details, .. } = error;
+        let text = if details.is_empty() {
+            msg
+        } else {
+            format!("{msg}; {details}")
+        };
+        self.add(ProblemKind::NoDefaultNetwork, text);
+    }
+
+    fn reconciled(&mut self, kind: ProblemKind, outcome: io::Result<Reconciled>) {
+        match outcome {
+            Ok(Reconciled::Unchanged | Reconciled::Written) => {}
+            Ok(Reconciled::RetryAt(time)) => self.retries.push(time),
+            Err(error) => {
+                self.failed = true;
+                let what = if kind == ProblemKind::ShimNotInstalled {
+                    "the shim is not installed"
+                } else {
+                    "the runtime's configuration is not published"
+                };
+                self.add(kind, format!("{what}: {error}"));
+            }
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Our file in the runtime's directory: written, kept, and put back. Blocking.
+//! Our file in the runtime's configuration directory: written, kept in place, and removed. Blocking.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,56 +9,43 @@ use std::time::Duration;
 use plexus_api::cni::{NetworkConfig, PluginConfig, RawMap};
 use tokio::time::Instant;
 
-use super::backoff::Backoff;
-use super::document;
+use super::restore_limiter::RestoreLimiter;
+use super::{Reconciled, conflist};
 use crate::atomic_file::{AtomicFile, remove_if_present, temporary_path};
 use crate::config::{Fields, Publish};
 
-/// Runtimes load the first file by name (C-14).
+/// The name of our file. Runtimes load the first file by name (C-14).
 pub(super) const FILE: &str = "00-plexus.conflist";
-/// How long a file that is no JSON is left alone: who appends to it may be writing it in place.
-const GRACE: Duration = Duration::from_secs(1);
-/// After so many times in a row somebody else wants the directory for himself.
-const CONTESTED: u32 = 5;
+/// How long invalid JSON is left in place: another program may be appending to the file, not atomically.
+const INVALID_GRACE: Duration = Duration::from_secs(1);
+/// The number of restorations from which on another program is taken to claim the directory.
+const CONFLICT_THRESHOLD: u32 = 5;
 
-/// Our file.
 #[derive(Debug)]
 pub(super) struct ConfigFile {
     publish: Publish,
     path: PathBuf,
     shim_keys: RawMap,
-    /// The plugins that others appended to our list, as they were seen last.
-    others: Vec<PluginConfig>,
-    /// What the file was when it was last in order.
-    settled: Option<String>,
-    /// Since when it is no JSON.
-    broken: Option<Instant>,
-    backoff: Backoff,
+    /// The plugins that other programs appended to our list, when the list was last readable.
+    appended: Vec<PluginConfig>,
+    /// The content of the file when it was last correct.
+    last_good: Option<String>,
+    /// When the file was first seen to hold invalid JSON.
+    invalid_since: Option<Instant>,
+    limiter: RestoreLimiter,
     restored: u64,
-}
-
-/// What became of [`ConfigFile::bring`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Written {
-    /// The file was written.
-    pub(crate) now: bool,
-    /// It is to be written at this time, so as not to quarrel.
-    pub(crate) later: Option<Instant>,
 }
 
 impl ConfigFile {
     pub(super) fn new(publish: Publish, fields: &Fields) -> Self {
-        let path = publish.dir.join(FILE);
-        let shim_keys = document::shim_keys(fields);
-        let (others, backoff) = (Vec::new(), Backoff::default());
         Self {
+            path: publish.dir.join(FILE),
             publish,
-            path,
-            shim_keys,
-            others,
-            settled: None,
-            broken: None,
-            backoff,
+            shim_keys: conflist::shim_keys(fields),
+            appended: Vec::new(),
+            last_good: None,
+            invalid_since: None,
+            limiter: RestoreLimiter::default(),
             restored: 0,
         }
     }
@@ -71,181 +58,169 @@ impl ConfigFile {
         &self.publish.dir
     }
 
-    /// Whether it has been in order once.
+    /// Whether the file was correct at least once.
     pub(super) fn is_published(&self) -> bool {
-        self.settled.is_some()
+        self.last_good.is_some()
     }
 
-    /// How often it was put back.
+    /// The number of times that the file was restored.
     pub(super) fn restored(&self) -> u64 {
         self.restored
     }
 
-    /// That somebody keeps taking it away, and what to change; and until when that is said, if it is left alone now. The
-    /// words are the same each time.
-    pub(super) fn contested(&self, now: Instant) -> Option<(String, Instant)> {
-        let (_, until) = self
-            .backoff
-            .row(now)
-            .filter(|(count, _)| *count >= CONTESTED)?;
-        let who = if self.renamed_by_cilium().exists() {
-            "Cilium renames it: set cni.exclusive to false in its Helm values"
+    /// Describes a conflict with another program that keeps removing or changing the file, with the remedy. The text
+    /// is the same for the whole conflict. The time is when the conflict counts as over if the file is left alone.
+    pub(super) fn conflict(&self, now: Instant) -> Option<(String, Instant)> {
+        let (_, end) = self
+            .limiter
+            .recent(now)
+            .filter(|(count, _)| *count >= CONFLICT_THRESHOLD)?;
+        let path = self.path.display();
+        let text = if self.renamed_by_cilium().exists() {
+            format!("Cilium keeps renaming {path}: set cni.exclusive to false in its Helm values")
         } else {
-            "find out which network plugin does, and turn off that it wants the directory for itself (cni.exclusive for \
-             Cilium)"
-        };
-        Some((
             format!(
-                "{} is taken away or changed again and again; {who}",
-                self.path.display()
-            ),
-            until,
-        ))
+                "another program keeps removing or changing {path}: find the network plugin that claims the directory, \
+                 and turn that off (Cilium: cni.exclusive)"
+            )
+        };
+        Some((text, end))
     }
 
     fn renamed_by_cilium(&self) -> PathBuf {
         self.path.with_file_name(format!("{FILE}.cilium_bak"))
     }
 
-    /// Writes the file for this default network, unless it says the same already (C-16). A file that others have changed
-    /// since is put back with pauses that grow.
-    pub(super) fn bring(
+    /// Writes the file for this default network, unless the content is already right (C-16). A file that other
+    /// programs have changed is restored with growing pauses.
+    pub(super) fn reconcile(
         &mut self,
         default_network: &NetworkConfig,
         now: Instant,
-    ) -> io::Result<Written> {
+    ) -> io::Result<Reconciled> {
         let current = read(&self.path)?;
-        if let Some(others) = current.as_deref().and_then(document::others) {
-            self.others = others;
+        if let Some(appended) = current.as_deref().and_then(conflist::appended_plugins) {
+            self.appended = appended;
         }
-        let wanted = document::render(
+        let wanted = conflist::render(
             &self.shim_keys,
             default_network,
             self.publish.override_name,
-            &self.others,
+            &self.appended,
         );
-        if let Some(current) = current
-            .as_deref()
-            .filter(|current| document::same(current, &wanted))
+        if let Some(current) = &current
+            && conflist::is_same_json(current, &wanted)
         {
-            self.settled = Some(current.to_owned());
-            return Ok(Written {
-                now: false,
-                later: None,
-            });
+            self.last_good = Some(current.clone());
+            return Ok(Reconciled::Unchanged);
         }
-        if let Some(later) = self.broken_until(current.as_deref(), now) {
-            return Ok(Written {
-                now: false,
-                later: Some(later),
-            });
+        if let Some(end) = self.invalid_grace_end(current.as_deref(), now) {
+            return Ok(Reconciled::RetryAt(end));
         }
-        if self.settled.is_some() && self.settled != current {
-            if let Err(later) = self.backoff.next(now) {
-                return Ok(Written {
-                    now: false,
-                    later: Some(later),
-                });
+        if self.is_published() && self.last_good != current {
+            if let Err(next) = self.limiter.acquire(now) {
+                return Ok(Reconciled::RetryAt(next));
             }
             self.restored += 1;
-            let how = if current.is_some() {
-                "changed"
-            } else {
-                "taken away"
-            };
-            tracing::warn!(file = %self.path.display(), "the runtime's configuration was {how}; it is put back");
+            tracing::warn!(
+                file = %self.path.display(),
+                "restoring the runtime's configuration: another program {} the file",
+                if current.is_some() { "changed" } else { "removed" }
+            );
         }
-        let mut overtaken = false;
+        self.write(wanted, current.as_deref(), now)
+    }
+
+    fn write(
+        &mut self,
+        wanted: String,
+        current: Option<&str>,
+        now: Instant,
+    ) -> io::Result<Reconciled> {
+        let mut changed_meanwhile = false;
         let file = AtomicFile::new(&self.path, 0o600).durable();
-        let placed = file.write_checked(wanted.as_bytes(), |_| {
-            // Who has appended to it meanwhile would lose that.
-            overtaken = read(&self.path)? != current;
-            if overtaken {
+        let written = file.write_checked(wanted.as_bytes(), |_| {
+            // Otherwise what another program has just appended would be lost.
+            changed_meanwhile = read(&self.path)?.as_deref() != current;
+            if changed_meanwhile {
                 Err(io::ErrorKind::Interrupted.into())
             } else {
                 Ok(())
             }
         });
-        if overtaken {
-            return Ok(Written {
-                now: false,
-                later: Some(now),
-            });
+        if changed_meanwhile {
+            return Ok(Reconciled::RetryAt(now));
         }
-        placed?;
-        tracing::info!(file = %self.path.display(), "the runtime's configuration is published");
-        self.settled = Some(wanted);
-        Ok(Written {
-            now: true,
-            later: None,
-        })
+        written?;
+        tracing::info!(file = %self.path.display(), "published the runtime's configuration");
+        self.last_good = Some(wanted);
+        Ok(Reconciled::Written)
     }
 
-    /// Until when the file is left alone because it is no JSON.
-    fn broken_until(&mut self, current: Option<&str>, now: Instant) -> Option<Instant> {
+    /// Until when a file that holds invalid JSON is left alone.
+    fn invalid_grace_end(&mut self, current: Option<&str>, now: Instant) -> Option<Instant> {
         if current.is_none_or(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()) {
-            self.broken = None;
+            self.invalid_since = None;
             return None;
         }
-        let until = *self.broken.get_or_insert(now) + GRACE;
-        (now < until).then_some(until)
+        let end = *self.invalid_since.get_or_insert(now) + INVALID_GRACE;
+        (now < end).then_some(end)
     }
 
-    /// The first file that the runtime would load in place of ours.
-    pub(super) fn before(&self) -> Option<PathBuf> {
-        self.loadable()
+    /// The file that the runtime loads instead of ours, because its name sorts first.
+    pub(super) fn preceding_file(&self) -> Option<PathBuf> {
+        self.loadable_files()
             .into_iter()
             .next()
             .filter(|first| *first < self.path)
     }
 
-    /// Removes the file, once the runtime has another one to load; what is missing for that.
-    pub(super) fn withdraw(&self) -> io::Result<Result<(), String>> {
-        if self
+    /// Removes the file, if the runtime then has another configuration to load. Returns the reason if not.
+    pub(super) fn unpublish(&self) -> io::Result<Option<String>> {
+        let is_missing = self
             .path
             .symlink_metadata()
-            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-        {
-            // Nothing that an interrupted write left stays, nor what Cilium might give back when it goes.
-            return [temporary_path(&self.path), self.renamed_by_cilium()]
-                .iter()
-                .try_for_each(|file| remove_if_present(file))
-                .map(Ok);
-        }
-        let next = self.loadable().into_iter().find(|path| *path != self.path);
-        let why = match next
-            .as_deref()
-            .map(|next| fs::read_to_string(next).map(|text| document::usable(&text)))
-        {
-            Some(Ok(Ok(()))) => {
-                remove_if_present(&self.path)?;
-                return self.withdraw();
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if !is_missing {
+            if let Err(reason) = self.check_successor() {
+                return Ok(Some(format!(
+                    "{} stays until the runtime has another configuration: {reason}",
+                    self.path.display()
+                )));
             }
-            Some(Ok(Err(why))) => why,
-            Some(Err(error)) => error.to_string(),
-            None => "there is none".to_owned(),
-        };
-        let next = next.unwrap_or_else(|| self.publish.dir.clone());
-        Ok(Err(format!(
-            "{} stays until the runtime has another configuration for pods: {}: {why}",
-            self.path.display(),
-            next.display()
-        )))
+            remove_if_present(&self.path)?;
+        }
+        // An interrupted write leaves a temporary file. Cilium restores its copy when it is uninstalled.
+        remove_if_present(&temporary_path(&self.path))?;
+        remove_if_present(&self.renamed_by_cilium())?;
+        Ok(None)
     }
 
-    /// The files that a runtime loads, in its order (C-14). It passes over directories.
-    fn loadable(&self) -> Vec<PathBuf> {
-        let endings = ["conf", "conflist", "json"].map(OsStr::new);
-        let entries = fs::read_dir(&self.publish.dir)
+    /// Checks that the runtime can start pods with the file that it would load without ours.
+    fn check_successor(&self) -> Result<(), String> {
+        let next = self
+            .loadable_files()
+            .into_iter()
+            .find(|path| *path != self.path)
+            .ok_or_else(|| format!("{} has no other", self.publish.dir.display()))?;
+        fs::read_to_string(&next)
+            .map_err(|error| error.to_string())
+            .and_then(|text| conflist::check_usable(&text))
+            .map_err(|reason| format!("{}: {reason}", next.display()))
+    }
+
+    /// The files that a runtime loads, in its order (C-14). Runtimes skip directories.
+    fn loadable_files(&self) -> Vec<PathBuf> {
+        let extensions = ["conf", "conflist", "json"].map(OsStr::new);
+        let mut paths: Vec<_> = fs::read_dir(&self.publish.dir)
             .into_iter()
             .flatten()
-            .flatten();
-        let mut paths: Vec<_> = entries
+            .flatten()
             .filter(|entry| !entry.file_type().is_ok_and(|kind| kind.is_dir()))
             .map(|entry| entry.path())
             .filter(|path| {
                 path.extension()
-                    .is_some_and(|ending| endings.contains(&ending))
+                    .is_some_and(|extension| extensions.contains(&extension))
             })
             .collect();
         paths.sort_unstable();
@@ -253,7 +228,7 @@ impl ConfigFile {
     }
 }
 
-/// The text of the file; none where it is not there. What is no text is as good as broken.
+/// The text of the file, or `None` if the file is missing. Invalid UTF-8 is replaced: the text is invalid JSON then.
 fn read(path: &Path) -> io::Result<Option<String>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),

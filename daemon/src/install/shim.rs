@@ -1,6 +1,6 @@
-//! The shim, where the runtime looks for plugins. Blocking.
+//! The shim binary in the runtime's plugin directory. Blocking.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -8,34 +8,54 @@ use std::process::{Command, Stdio};
 
 use tokio::time::Instant;
 
-use super::SHIM;
-use super::backoff::Backoff;
+use super::restore_limiter::RestoreLimiter;
+use super::{Reconciled, SHIM};
 use crate::atomic_file::AtomicFile;
+use crate::file_id::FileId;
 
-/// How often a shim that is still open for writing is tried again; each try takes a fraction of a millisecond.
-const TRIES: usize = 2000;
+const MODE: u32 = 0o755;
+/// How often the execution of a shim is tried that is still open for writing. Each try takes a fraction of a millisecond.
+const EXEC_TRIES: usize = 2000;
 
-/// Our own shim, and the one on the node.
 #[derive(Debug)]
 pub(super) struct Shim {
+    /// Our own copy.
     source: PathBuf,
     dir: PathBuf,
-    /// The node's shim when it was last found to be ours.
-    settled: Option<Identity>,
-    backoff: Backoff,
+    /// The installed file when it was last equal to our copy.
+    verified: Option<Fingerprint>,
+    limiter: RestoreLimiter,
 }
 
-/// What changes when a file does: device, inode, size, mode, time of the last change in nanoseconds.
-type Identity = (u64, u64, u64, u32, i64, i64);
+/// Metadata that changes whenever a file does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fingerprint {
+    id: FileId,
+    size: u64,
+    mode: u32,
+    /// Seconds and nanoseconds.
+    changed: (i64, i64),
+}
+
+impl From<&Metadata> for Fingerprint {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            id: metadata.into(),
+            size: metadata.size(),
+            mode: metadata.mode(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
 
 impl Shim {
-    /// `source` is to be installed in `dir`.
+    /// The file `source` is installed in `dir`.
     pub(super) fn new(source: PathBuf, dir: PathBuf) -> Self {
         Self {
             source,
             dir,
-            settled: None,
-            backoff: Backoff::default(),
+            verified: None,
+            limiter: RestoreLimiter::default(),
         }
     }
 
@@ -43,32 +63,36 @@ impl Shim {
         &self.dir
     }
 
-    /// Puts our shim in place, unless the one that is there is the same. When to come again, where others quarrel.
-    pub(super) fn bring(&mut self, now: Instant) -> io::Result<Option<Instant>> {
+    /// Installs our shim, unless the installed file is already the same. A shim that other programs have changed is
+    /// restored with growing pauses.
+    pub(super) fn reconcile(&mut self, now: Instant) -> io::Result<Reconciled> {
         let path = self.dir.join(SHIM);
-        let there = identity(&path);
-        if there.is_some() && there == self.settled {
-            return Ok(None);
+        let installed = fingerprint(&path);
+        if installed.is_some() && installed == self.verified {
+            return Ok(Reconciled::Unchanged);
         }
-        let ours = read(&self.source).map_err(|error| {
+        let source = read(&self.source).map_err(|error| {
             io::Error::new(
                 error.kind(),
-                format!("our own shim {error}; --shim says where it is"),
+                format!("cannot read {error}; name the shim with --shim"),
             )
         })?;
-        if there.is_none_or(|there| there.3 & 0o777 != 0o755) || read(&path)? != ours {
-            if self.settled.is_some()
-                && let Err(later) = self.backoff.next(now)
-            {
-                return Ok(Some(later));
-            }
-            AtomicFile::new(&path, 0o755)
-                .durable()
-                .write_checked(&ours, until_executable)?;
-            tracing::info!(file = %path.display(), "the shim is installed");
+        let is_executable = installed.is_some_and(|found| found.mode & 0o777 == MODE);
+        if is_executable && read(&path)? == source {
+            self.verified = fingerprint(&path);
+            return Ok(Reconciled::Unchanged);
         }
-        self.settled = identity(&path);
-        Ok(None)
+        if self.verified.is_some()
+            && let Err(next) = self.limiter.acquire(now)
+        {
+            return Ok(Reconciled::RetryAt(next));
+        }
+        AtomicFile::new(&path, MODE)
+            .durable()
+            .write_checked(&source, wait_until_executable)?;
+        tracing::info!(file = %path.display(), "installed the shim");
+        self.verified = fingerprint(&path);
+        Ok(Reconciled::Written)
     }
 }
 
@@ -77,24 +101,18 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
-fn identity(path: &Path) -> Option<Identity> {
-    let meta = fs::metadata(path).ok()?;
-    Some((
-        meta.dev(),
-        meta.ino(),
-        meta.size(),
-        meta.mode(),
-        meta.ctime(),
-        meta.ctime_nsec(),
-    ))
+fn fingerprint(path: &Path) -> Option<Fingerprint> {
+    fs::metadata(path)
+        .ok()
+        .map(|metadata| Fingerprint::from(&metadata))
 }
 
-/// Waits until nobody has the file open for writing any more. We have closed it, but a plugin that we started meanwhile
-/// may have inherited it until it executes; to execute the file would fail with "Text file busy" until then.
-fn until_executable(path: &Path) -> io::Result<()> {
-    for _ in 0..TRIES {
+/// Waits until no process has the file open for writing; until then execution fails with "Text file busy". We have
+/// closed the file, but a plugin that we started meanwhile may have inherited the descriptor until its `execve`.
+fn wait_until_executable(path: &Path) -> io::Result<()> {
+    for _ in 0..EXEC_TRIES {
         let mut command = Command::new(path);
-        // Without CNI_COMMAND it says what it is.
+        // Without CNI_COMMAND the shim prints its version and exits.
         command
             .env_clear()
             .stdin(Stdio::null())
@@ -104,7 +122,7 @@ fn until_executable(path: &Path) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
                 std::thread::yield_now();
             }
-            // A mount that forbids us to execute it does not forbid the runtime.
+            // A noexec mount here does not affect the runtime.
             _ => return Ok(()),
         }
     }

@@ -1,66 +1,62 @@
-//! What the daemon tells of its installation: `/readyz`, the metrics and events are made of it.
+//! The state of the installation, for `/readyz`, metrics and events.
 
 use tokio::sync::watch;
 
-/// The state of the installation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct State {
-    /// What is wrong.
     pub(crate) problems: Vec<Problem>,
-    /// How often the published configuration was put back.
+    /// How often the published configuration was restored.
     pub(crate) restored: u64,
 }
 
-/// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// What kind of thing.
     pub(crate) kind: ProblemKind,
-    /// What, with what to do about it; one line.
+    /// One line, with the remedy.
     pub(crate) text: String,
 }
 
-/// The kinds of problems.
+/// Kinds of problems with the installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {
-    /// Nothing was looked at yet.
-    Pending,
-    /// There is no default network.
-    DefaultNetwork,
-    /// The shim is not in place.
-    Shim,
-    /// The runtime's configuration cannot be written.
-    Unpublished,
-    /// The runtime loads another file than ours, because its name comes first (C-14).
-    Shadowed,
-    /// Others keep taking our file away. It was put back each time, so the node is ready all the same.
-    Contested,
-    /// Plexus leaves the node, and waits for something.
-    Leaving,
+    /// The installation has not been checked yet.
+    NotChecked,
+    /// No default network is known.
+    NoDefaultNetwork,
+    /// The shim cannot be installed.
+    ShimNotInstalled,
+    /// The runtime's configuration cannot be written, or the runtime's directories cannot be watched.
+    ConfigNotPublished,
+    /// Another file sorts before ours, so the runtime loads that one (C-14).
+    ConfigNotFirst,
+    /// Another program keeps removing or changing our file. The file is restored each time, so the node stays ready.
+    ConfigConflict,
+    /// An uninstall is waiting.
+    Uninstalling,
 }
 
 impl ProblemKind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 7] = [
-        Self::Pending,
-        Self::DefaultNetwork,
-        Self::Shim,
-        Self::Unpublished,
-        Self::Shadowed,
-        Self::Contested,
-        Self::Leaving,
+        Self::NotChecked,
+        Self::NoDefaultNetwork,
+        Self::ShimNotInstalled,
+        Self::ConfigNotPublished,
+        Self::ConfigNotFirst,
+        Self::ConfigConflict,
+        Self::Uninstalling,
     ];
 
-    /// Its name in the metrics.
+    /// The value of the label `problem` in metrics.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Pending => "pending",
-            Self::DefaultNetwork => "default_network",
-            Self::Shim => "shim",
-            Self::Unpublished => "unpublished",
-            Self::Shadowed => "shadowed",
-            Self::Contested => "contested",
-            Self::Leaving => "leaving",
+            Self::NotChecked => "not_checked",
+            Self::NoDefaultNetwork => "no_default_network",
+            Self::ShimNotInstalled => "shim_not_installed",
+            Self::ConfigNotPublished => "config_not_published",
+            Self::ConfigNotFirst => "config_not_first",
+            Self::ConfigConflict => "config_conflict",
+            Self::Uninstalling => "uninstalling",
         }
     }
 }
@@ -73,14 +69,14 @@ impl Problem {
         }
     }
 
-    /// Whether the node is not ready for it.
+    /// Whether the problem makes the node not ready.
     pub(crate) fn is_fatal(&self) -> bool {
-        self.kind != ProblemKind::Contested
+        self.kind != ProblemKind::ConfigConflict
     }
 }
 
 impl State {
-    /// What keeps the node from being ready, one line each.
+    /// The problems that keep the node from being ready.
     pub(crate) fn not_ready(&self) -> impl Iterator<Item = &str> {
         self.problems
             .iter()
@@ -88,7 +84,6 @@ impl State {
             .map(|problem| problem.text.as_str())
     }
 
-    /// Whether there is such a problem.
     pub(crate) fn has(&self, kind: ProblemKind) -> bool {
         self.problems.iter().any(|problem| problem.kind == kind)
     }
@@ -99,48 +94,34 @@ impl State {
 pub(crate) struct Status(watch::Sender<State>);
 
 impl Status {
-    /// With nothing to install there is nothing missing.
+    /// The status of a daemon that installs nothing.
     pub(crate) fn nothing() -> Self {
         Self(watch::Sender::default())
     }
 
-    /// Before the first look; what has not been done yet.
-    pub(crate) fn pending(what: &str) -> Self {
-        let problem = Problem::new(ProblemKind::Pending, what);
+    /// The status before the first check; `text` says what has not happened yet.
+    pub(crate) fn pending(text: &str) -> Self {
+        let problem = Problem::new(ProblemKind::NotChecked, text);
         Self(watch::Sender::new(State {
             problems: vec![problem],
             restored: 0,
         }))
     }
 
-    /// The state now.
     pub(crate) fn get(&self) -> State {
         self.0.borrow().clone()
     }
 
-    /// News of it from here on.
     pub(crate) fn follow(&self) -> watch::Receiver<State> {
         self.0.subscribe()
     }
 
     pub(super) fn set(&self, problems: Vec<Problem>, restored: u64) {
         self.0.send_if_modified(|state| {
-            // To leave is what was asked for: whoever does it tells of it.
-            let told = |problem: &Problem| {
-                problem.kind == ProblemKind::Leaving || state.problems.contains(problem)
-            };
-            for problem in problems.iter().filter(|problem| !told(problem)) {
-                let not_ready = if problem.is_fatal() {
-                    "not ready: "
-                } else {
-                    ""
-                };
-                tracing::error!("{not_ready}{}", problem.text);
-            }
             let new = State { problems, restored };
-            let changed = *state != new;
+            let is_changed = *state != new;
             *state = new;
-            changed
+            is_changed
         });
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::config_file::FILE;
-use super::{Install, ProblemKind, Status};
+use super::{Installer, ProblemKind, Status};
 use crate::cluster::Store;
 use crate::config::{Fields, Settings};
 use crate::dir_watcher::DirWatcher;
@@ -18,7 +18,7 @@ use crate::gather::default_network::DefaultNetwork;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A node whose directory of configurations is looked after.
+/// A node with an installer.
 struct Node {
     root: TempDir,
     store: Store,
@@ -28,17 +28,15 @@ struct Node {
 }
 
 impl Node {
-    /// With an empty directory of configurations; nothing is known of the cluster yet.
+    /// A node with an empty configuration directory, before the first list of the cluster.
     async fn new() -> Self {
-        let (mut node, install) = Self::prepared().await;
-        let until = node.stop.clone();
-        node.tasks
-            .push(tokio::spawn(async move { install.run(until).await }));
+        let (mut node, installer) = Self::prepared().await;
+        node.start(installer);
         node
     }
 
-    /// The same, with nobody who looks after it yet.
-    async fn prepared() -> (Self, Install) {
+    /// The same node, with an installer that is not running yet.
+    async fn prepared() -> (Self, Installer) {
         let root = tempfile::tempdir().expect("directory");
         for dir in ["net.d", "bin", "state"] {
             fs::create_dir(root.path().join(dir)).expect(dir);
@@ -58,8 +56,8 @@ impl Node {
         );
         let (default_network, follower) = DefaultNetwork::open(&settings, &store)
             .await
-            .expect("followed");
-        let install = Install::new(
+            .expect("the default network");
+        let installer = Installer::new(
             &settings,
             &fields,
             at("shim"),
@@ -77,8 +75,14 @@ impl Node {
                 stop,
                 tasks,
             },
-            install,
+            installer,
         )
+    }
+
+    fn start(&mut self, installer: Installer) {
+        let stop = self.stop.clone();
+        self.tasks
+            .push(tokio::spawn(async move { installer.run(stop).await }));
     }
 
     async fn with_default_network() -> Self {
@@ -108,16 +112,17 @@ impl Node {
         serde_json::from_slice(&fs::read(self.at(FILE)).ok()?).ok()
     }
 
-    fn capable_of(&self, kind: &str) -> bool {
+    /// Whether the published configuration was made for the default network of this plugin.
+    fn is_published_for(&self, kind: &str) -> bool {
         let key = format!("{kind}-capability");
         self.published()
             .is_some_and(|list| list["plugins"][0]["capabilities"][&key] == true)
     }
 
-    /// Waits until `wanted`, told of changes in the directories and of the status.
+    /// Waits until `wanted` after changes of the directories or of the status.
     async fn until(&self, what: &str, wanted: impl Fn() -> bool) {
-        let mut watched = DirWatcher::new().expect("inotify");
-        watched
+        let mut watcher = DirWatcher::new().expect("inotify");
+        watcher
             .set(
                 ["net.d", "bin"]
                     .map(|dir| self.root.path().join(dir))
@@ -125,15 +130,15 @@ impl Node {
             )
             .expect("watch");
         let mut status = self.status.follow();
-        let comes = async {
+        let reached = async {
             while !wanted() {
                 tokio::select! {
-                    changed = watched.changed() => changed.expect("inotify"),
+                    changed = watcher.changed() => changed.expect("inotify"),
                     changed = status.changed() => changed.expect("a status"),
                 }
             }
         };
-        timeout(PATIENCE, comes)
+        timeout(PATIENCE, reached)
             .await
             .unwrap_or_else(|_| panic!("never: {what}; {:?}", self.status.get()));
     }
@@ -162,7 +167,7 @@ impl Drop for Node {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shim_and_configuration_come_in_order_and_only_when_they_can_be_used() {
+async fn the_configuration_is_published_after_the_shim_and_the_default_network() {
     rows!("C-25", "K-069");
     let node = Node::new().await;
     let shim = node.root.path().join("bin/plexus");
@@ -171,19 +176,19 @@ async fn shim_and_configuration_come_in_order_and_only_when_they_can_be_used() {
     node.until_problem("no default network").await;
     assert!(
         node.published().is_none(),
-        "no configuration before the default network is there"
+        "no configuration without a default network"
     );
     node.default_network("10-calico.conflist", "calico");
     node.until_ready().await;
-    assert!(node.capable_of("calico"));
+    assert!(node.is_published_for("calico"));
     assert!(
         !node.root.path().join("state/uninstalled").exists(),
-        "the node is in use again"
+        "publishing removes the uninstall marker"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_published_before_the_pods_are_known_or_without_the_shim() {
+async fn nothing_is_published_before_the_first_sync_or_without_the_shim() {
     rows!("K-069");
     let node = Node::new().await;
     node.default_network("10-calico.conflist", "calico");
@@ -198,56 +203,59 @@ async fn nothing_is_published_before_the_pods_are_known_or_without_the_shim() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_default_network_is_followed_and_its_absence_leaves_our_file() {
+async fn changes_of_the_default_network_are_published_and_its_removal_is_not() {
     rows!("C-06", "K-070");
     let node = Node::with_default_network().await;
-    // Calico changes its file, then makes way for flannel, which appears half-written.
+    // Calico changes its file, and is then replaced by flannel, whose file is first incomplete.
     node.default_network("10-calico.conflist", "calico2");
-    node.until("calico2", || node.capable_of("calico2")).await;
+    node.until("calico2", || node.is_published_for("calico2"))
+        .await;
     fs::write(node.at("10-calico.conflist"), "").expect("file");
     fs::write(node.at("05-flannel.conflist"), "{\"cniVersion\"").expect("file");
     node.default_network("05-flannel.conflist", "flannel");
-    node.until("flannel", || node.capable_of("flannel")).await;
+    node.until("flannel", || node.is_published_for("flannel"))
+        .await;
     let before = fs::read(node.at(FILE)).expect("published");
     fs::remove_file(node.at("10-calico.conflist")).expect("file");
     fs::remove_file(node.at("05-flannel.conflist")).expect("file");
     node.until_problem("no default network").await;
-    assert_eq!(fs::read(node.at(FILE)).expect("it stays"), before);
-    // Also then it is put back.
+    assert_eq!(fs::read(node.at(FILE)).expect("published"), before);
+    // Our file is restored even without a default network.
     fs::remove_file(node.at(FILE)).expect("file");
-    node.until("put back", || node.published().is_some()).await;
-    assert_eq!(fs::read(node.at(FILE)).expect("put back"), before);
+    node.until("restored", || node.published().is_some()).await;
+    assert_eq!(fs::read(node.at(FILE)).expect("restored"), before);
     node.default_network("10-calico.conflist", "calico");
     node.until_ready().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_the_daemon_takes_nothing_away() {
+async fn installed_files_stay_when_the_daemon_stops() {
     let mut node = Node::with_default_network().await;
     node.until_ready().await;
     node.stop.cancel();
-    let install = node.tasks.pop().expect("the installation");
-    timeout(PATIENCE, install)
+    let installer = node.tasks.pop().expect("the installer");
+    timeout(PATIENCE, installer)
         .await
-        .expect("it ends")
-        .expect("it does not panic");
+        .expect("the installer stops")
+        .expect("no panic");
     assert!(node.published().is_some() && node.root.path().join("bin/plexus").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cilium_that_wants_the_directory_for_itself_is_named() {
+async fn a_conflict_with_cilium_names_its_setting() {
     let node = Node::with_default_network().await;
     node.default_network("05-cilium.conflist", "cilium");
-    node.until("cilium's", || node.capable_of("cilium")).await;
-    // As with cni.exclusive: whatever else is there is renamed, each time it appears.
+    node.until("cilium's", || node.is_published_for("cilium"))
+        .await;
+    // With cni.exclusive, Cilium renames every other file whenever one appears.
     for _ in 0..5 {
-        node.until("put back", || node.at(FILE).exists()).await;
+        node.until("restored", || node.at(FILE).exists()).await;
         for name in [FILE, "10-calico.conflist"] {
             let _ = fs::rename(node.at(name), node.at(&format!("{name}.cilium_bak")));
         }
     }
-    node.until("contested", || {
-        node.status.get().has(ProblemKind::Contested)
+    node.until("a conflict", || {
+        node.status.get().has(ProblemKind::ConfigConflict)
     })
     .await;
     let state = node.status.get();
@@ -261,30 +269,30 @@ async fn cilium_that_wants_the_directory_for_itself_is_named() {
     assert_eq!(
         (state.restored, state.not_ready().count()),
         (5, 0),
-        "the node is ready all the same"
+        "the node stays ready"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quarrel_is_looked_at_again_when_it_may_be_over() {
-    let (node, mut install) = Node::prepared().await;
+async fn a_conflict_is_checked_again_when_it_may_have_ended() {
+    let (node, mut installer) = Node::prepared().await;
     node.default_network("10-calico.conflist", "calico");
-    while install.default_network.current().is_err() {
-        install.default_network.changed().await;
+    while installer.default_network.current().is_err() {
+        installer.default_network.changed().await;
     }
-    assert_eq!(install.pass(), None);
-    let mut later = None;
+    assert_eq!(installer.reconcile(), None);
+    let mut retry = None;
     for _ in 0..5 {
         fs::remove_file(node.at(FILE)).expect("published");
-        later = install.pass();
-        // Its pauses, as `run` keeps them.
-        while let Some(at) = later.filter(|_| node.published().is_none()) {
-            sleep_until(at).await;
-            later = install.pass();
+        retry = installer.reconcile();
+        // `run` pauses like this.
+        while let Some(time) = retry.filter(|_| node.published().is_none()) {
+            sleep_until(time).await;
+            retry = installer.reconcile();
         }
     }
-    assert!(node.status.get().has(ProblemKind::Contested));
-    let left = later.expect("told of a change or not") - Instant::now();
+    assert!(node.status.get().has(ProblemKind::ConfigConflict));
+    let left = retry.expect("a retry without a change") - Instant::now();
     assert!(
         left > Duration::from_mins(9) && left <= Duration::from_mins(10),
         "{left:?}"
@@ -292,15 +300,16 @@ async fn a_quarrel_is_looked_at_again_when_it_may_be_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kindnet_that_writes_its_file_again_and_again_changes_nothing() {
+async fn rewrites_of_an_unchanged_default_network_publish_nothing() {
     rows!("C-16");
     let node = Node::with_default_network().await;
     node.until_ready().await;
     let before = fs::metadata(node.at(FILE))
         .and_then(|meta| meta.modified())
         .expect("published");
+    // Kindnet writes its file periodically.
     for round in 0..20 {
-        // In place, and by renaming.
+        // In place, and by a rename.
         node.default_network("10-calico.conflist", "calico");
         node.default_network(".10-calico.conflist.tmp", "calico");
         fs::rename(
@@ -310,7 +319,7 @@ async fn kindnet_that_writes_its_file_again_and_again_changes_nothing() {
         .expect("rename");
         fs::write(node.at("note"), round.to_string()).expect("file");
     }
-    // What comes after it is seen after it.
+    // Changes are seen in order, so the installer has seen all of the above when it reports this one.
     fs::write(node.at("00-broken.conflist"), "{").expect("file");
     node.until_problem("00-broken.conflist").await;
     let after = fs::metadata(node.at(FILE))
@@ -321,7 +330,7 @@ async fn kindnet_that_writes_its_file_again_and_again_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn istio_and_linkerd_in_our_list_stay_there() {
+async fn plugins_of_istio_and_linkerd_stay_in_our_list() {
     let node = Node::with_default_network().await;
     for kind in ["istio-cni", "linkerd-cni"] {
         let mut list = node.published().expect("published");
@@ -337,7 +346,7 @@ async fn istio_and_linkerd_in_our_list_stay_there() {
         .expect("file");
     }
     node.default_network("10-calico.conflist", "ovn");
-    node.until("ovn", || node.capable_of("ovn")).await;
+    node.until("ovn", || node.is_published_for("ovn")).await;
     let kinds = || {
         let list = node.published()?;
         Some(
@@ -355,7 +364,7 @@ async fn istio_and_linkerd_in_our_list_stay_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_shim_is_put_back_too() {
+async fn a_removed_shim_is_restored() {
     let node = Node::with_default_network().await;
     let shim = node.root.path().join("bin/plexus");
     node.until_ready().await;
@@ -364,7 +373,7 @@ async fn the_shim_is_put_back_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_the_runtime_takes_first_is_a_problem_until_it_is_gone() {
+async fn a_file_that_sorts_before_ours_is_a_problem_until_it_is_removed() {
     rows!("C-14");
     let node = Node::with_default_network().await;
     node.until_ready().await;
@@ -375,24 +384,22 @@ async fn a_file_that_the_runtime_takes_first_is_a_problem_until_it_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_is_tried_again_without_being_told() {
-    let (mut node, install) = Node::prepared().await;
-    // Nobody tells when our own copy of the shim comes.
-    let own = node.root.path().join("shim");
-    fs::remove_file(&own).expect("our own shim");
+async fn a_failed_installation_is_retried_without_a_change() {
+    let (mut node, installer) = Node::prepared().await;
+    // The source of the shim is not watched.
+    let source = node.root.path().join("shim");
+    fs::remove_file(&source).expect("the source");
     node.sync();
     node.default_network("10-calico.conflist", "calico");
-    let until = node.stop.clone();
-    node.tasks
-        .push(tokio::spawn(async move { install.run(until).await }));
+    node.start(installer);
     node.until_problem("the shim is not installed").await;
-    fs::write(&own, "#!/bin/sh\n").expect("our own shim");
+    fs::write(&source, "#!/bin/sh\n").expect("the source");
     node.until_ready().await;
     assert!(node.published().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_are_passed_over_are_named() {
+async fn an_unusable_file_of_another_plugin_is_named() {
     let node = Node::new().await;
     node.sync();
     fs::write(node.at("10-calico.conflist"), "{").expect("file");

@@ -1,32 +1,34 @@
-//! Leaving the node, in an order in which at no moment a pod can neither start nor end (decision 11):
+//! Uninstall, in an order in which pods can start and stop at any time (decision 11):
 //!
-//! 1. Our configuration is withdrawn, once the runtime has another one to load: new pods start without us.
-//! 2. The daemon goes on serving, and deletes what is in the ledger while the pods that it attached end. A runtime that
-//!    remembers our configuration still finds the shim.
-//! 3. With the last record gone, the marker is written: a shim that is asked yet knows that nothing is left.
-//! 4. The shim is removed.
+//! 1. Remove our configuration as soon as the runtime has another one to load: new pods start without Plexus.
+//! 2. Go on serving, so that the pods that Plexus attached can be deleted. A runtime that has cached our configuration
+//!    still finds the shim.
+//! 3. When no record is left, write the marker file: a shim that is still executed then answers DEL with success.
+//! 4. Remove the shim.
 //!
-//! It may be stopped at any point, and begun again: what is not done yet still works.
+//! An uninstall may be interrupted at any point and started again.
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use plexus_api::wire::{LEDGER_DIR, SPOOL_DIR, UNINSTALLED};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::SHIM;
-use super::backoff::pause;
 use super::config_file::ConfigFile;
 use super::status::{Problem, ProblemKind, Status};
+use super::{LONGEST_PAUSE, SHIM};
 use crate::atomic_file::{remove_if_present, temporary_path};
+use crate::backoff::Backoff;
 use crate::config::{Fields, Settings};
 use crate::dir_watcher::DirWatcher;
 use crate::ledger::{Key, Ledger};
+use crate::telemetry::ChangeFilter;
 
-/// Takes away what was installed.
+/// Removes what [`super::Installer`] installed.
 #[derive(Debug)]
-pub(crate) struct Uninstall {
+pub(crate) struct Uninstaller {
     file: Option<ConfigFile>,
     shim: Option<PathBuf>,
     state_dir: PathBuf,
@@ -34,8 +36,7 @@ pub(crate) struct Uninstall {
     status: Status,
 }
 
-impl Uninstall {
-    /// What `settings` say is installed.
+impl Uninstaller {
     pub(crate) fn new(
         settings: &Settings,
         fields: &Fields,
@@ -54,113 +55,118 @@ impl Uninstall {
         }
     }
 
-    /// Works until `stop`. The status says what it waits for, and has no problem while nothing is left.
+    /// Runs until `stop`. The status has a problem until the uninstall is complete.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let mut failures = 0;
-        while let Err(error) = self.follow(&stop).await {
-            let why = format!("Plexus cannot leave this node: {error}");
-            tracing::error!("{why}");
-            self.status
-                .set(vec![Problem::new(ProblemKind::Leaving, why)], 0);
-            if stop
-                .run_until_cancelled(sleep(pause(failures)))
-                .await
-                .is_none()
-            {
+        let mut backoff = Backoff::up_to(LONGEST_PAUSE);
+        while let Err(error) = self.uninstall(&stop).await {
+            let text = format!("cannot uninstall Plexus: {error}");
+            tracing::error!("{text}");
+            self.set_waiting(Some(text));
+            let pause = backoff.next(Duration::ZERO);
+            if stop.run_until_cancelled(sleep(pause)).await.is_none() {
                 return;
             }
-            failures += 1;
         }
     }
 
-    /// The same, as long as everything can be followed and removed.
-    async fn follow(&self, stop: &CancellationToken) -> io::Result<()> {
-        let mut watched = DirWatcher::new()?;
-        if let Some(file) = &self.file {
-            watched.set(vec![file.dir().to_owned()])?;
-            let mut told = String::new();
-            while let Err(missing) = tokio::task::block_in_place(|| file.withdraw())? {
-                if missing != told {
-                    tracing::warn!("leaving the node: {missing}");
-                    told.clone_from(&missing);
-                }
-                self.status
-                    .set(vec![Problem::new(ProblemKind::Leaving, missing)], 0);
-                tokio::select! {
-                    changed = watched.changed() => changed?,
-                    () = stop.cancelled() => return Ok(()),
-                }
-            }
+    /// Uninstalls, and then waits for `stop`.
+    async fn uninstall(&self, stop: &CancellationToken) -> io::Result<()> {
+        let mut watcher = DirWatcher::new()?;
+        let removed = async {
+            self.remove_config(&mut watcher).await?;
+            self.remove_shim(&mut watcher).await
+        };
+        match stop.run_until_cancelled(removed).await {
+            Some(Err(error)) => Err(error),
+            Some(Ok(())) | None => Ok(()),
         }
-        watched.set(
+    }
+
+    /// Removes the configuration, as soon as the runtime has another one.
+    async fn remove_config(&self, watcher: &mut DirWatcher) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        watcher.set(vec![file.dir().to_owned()])?;
+        let mut logged = ChangeFilter::default();
+        while let Some(reason) = tokio::task::block_in_place(|| file.unpublish())? {
+            if logged.is_new(&reason) {
+                tracing::warn!("uninstall is waiting: {reason}");
+            }
+            logged.end_round();
+            self.set_waiting(Some(reason));
+            watcher.changed().await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the shim when no record is left. Goes on watching: a runtime that has cached our configuration and has a
+    /// shim of its own may attach a pod even then.
+    async fn remove_shim(&self, watcher: &mut DirWatcher) -> io::Result<()> {
+        watcher.set(
             [LEDGER_DIR, SPOOL_DIR]
                 .map(|dir| self.state_dir.join(dir))
                 .to_vec(),
         )?;
-        let mut told = false;
+        let mut waiting_logged = false;
         loop {
-            let left = self.finish().await?.err();
-            match &left {
-                Some(left) if !std::mem::replace(&mut told, true) => {
+            let remaining = self.try_remove_shim().await?;
+            match &remaining {
+                Some(remaining) if !std::mem::replace(&mut waiting_logged, true) => {
                     tracing::info!(
-                        "leaving the node: {left}; `plexusd probe ready` says how many there are yet"
+                        "uninstall is waiting: {remaining}; `plexusd probe ready` shows the current numbers"
                     );
                 }
                 None if !self.status.get().problems.is_empty() => {
-                    tracing::info!("Plexus is uninstalled: nothing is left on this node");
+                    tracing::info!("uninstall is complete: nothing of Plexus is left on this node");
                 }
                 _ => {}
             }
-            self.status.set(
-                left.map(|left| Problem::new(ProblemKind::Leaving, left))
-                    .into_iter()
-                    .collect(),
-                0,
-            );
-            // A runtime that still knows our configuration and has a shim may attach a pod even now.
-            tokio::select! {
-                changed = watched.changed() => changed?,
-                () = stop.cancelled() => return Ok(()),
-            }
+            self.set_waiting(remaining);
+            watcher.changed().await?;
         }
     }
 
-    /// Writes the marker and removes the shim, unless something is left, which is said then.
-    async fn finish(&self) -> io::Result<Result<(), String>> {
-        if let Some(left) = self.left(&self.ledger.keys().map_err(io::Error::other)?)? {
-            return Ok(Err(left));
+    /// Writes the marker and removes the shim. Does nothing if records are left, and returns what is left.
+    async fn try_remove_shim(&self) -> io::Result<Option<String>> {
+        let remaining = self.remaining(&self.ledger.keys().map_err(io::Error::other)?)?;
+        if remaining.is_some() {
+            return Ok(remaining);
         }
-        // No ADD can begin from here on.
-        let exclusive = self.ledger.lock_all().await;
-        if let Some(left) = self.left(&exclusive.keys().map_err(io::Error::other)?)? {
-            return Ok(Err(left));
+        // No ADD can start from here on.
+        let locked = self.ledger.lock_all().await;
+        let remaining = self.remaining(&locked.keys().map_err(io::Error::other)?)?;
+        if remaining.is_some() {
+            return Ok(remaining);
         }
         let marker = self.state_dir.join(UNINSTALLED);
-        // Writing it may be a change that we are told of.
+        // Writing the marker again would wake the watch on the directory.
         if !marker.exists() {
             std::fs::write(&marker, "").map_err(|error| {
                 io::Error::new(error.kind(), format!("{}: {error}", marker.display()))
             })?;
         }
-        for file in self
-            .shim
-            .iter()
-            .flat_map(|shim| [temporary_path(shim), shim.clone()])
-        {
-            remove_if_present(&file)?;
+        if let Some(shim) = &self.shim {
+            remove_if_present(&temporary_path(shim))?;
+            remove_if_present(shim)?;
         }
-        Ok(Ok(()))
+        Ok(None)
     }
 
-    fn left(&self, records: &[Key]) -> io::Result<Option<String>> {
+    fn remaining(&self, records: &[Key]) -> io::Result<Option<String>> {
+        let records = records.len();
         let spooled = Ledger::spooled_files(&self.state_dir)
             .map_err(io::Error::other)?
             .len();
-        Ok((records.len() + spooled > 0).then(|| {
-            let records = records.len();
+        Ok((records + spooled > 0).then(|| {
             format!(
-                "{records} interfaces are attached by Plexus and {spooled} DELs wait: the pods must be deleted first"
+                "pods attached by Plexus must be deleted first (interfaces: {records}, spooled DELs: {spooled})"
             )
         }))
+    }
+
+    fn set_waiting(&self, reason: Option<String>) {
+        let problem = reason.map(|reason| Problem::new(ProblemKind::Uninstalling, reason));
+        self.status.set(Vec::from_iter(problem), 0);
     }
 }

@@ -17,7 +17,8 @@ impl Context {
             self.metrics.config_restored(again);
             for problem in &state.problems {
                 // Whoever takes our file away once more does so in a quarrel that was told of already.
-                if !told.contains(problem) || (problem.kind == ProblemKind::Contested && again > 0)
+                if !told.contains(problem)
+                    || (problem.kind == ProblemKind::ConfigConflict && again > 0)
                 {
                     self.tell(problem);
                 }
@@ -34,13 +35,13 @@ impl Context {
     /// Those that others on the node make, and an administrator can end. All are in the log.
     fn tell(&self, problem: &Problem) {
         let reason = match problem.kind {
-            ProblemKind::Shadowed => EventReason::CNIConfigShadowed,
-            ProblemKind::Contested => EventReason::CNIConfigContested,
-            ProblemKind::Pending
-            | ProblemKind::DefaultNetwork
-            | ProblemKind::Shim
-            | ProblemKind::Unpublished
-            | ProblemKind::Leaving => return,
+            ProblemKind::ConfigNotFirst => EventReason::CNIConfigNotFirst,
+            ProblemKind::ConfigConflict => EventReason::CNIConfigConflict,
+            ProblemKind::NotChecked
+            | ProblemKind::NoDefaultNetwork
+            | ProblemKind::ShimNotInstalled
+            | ProblemKind::ConfigNotPublished
+            | ProblemKind::Uninstalling => return,
         };
         self.reporter.node_event(reason, &problem.text);
     }

@@ -68,9 +68,9 @@ pub enum EventReason {
     /// The pod runs without its networks: it started while the runtime did not know of Plexus.
     NetworksMissing,
     /// The node's runtime loads another file than ours, because its name comes first.
-    CNIConfigShadowed,
+    CNIConfigNotFirst,
     /// Others keep taking our file away from the node's runtime.
-    CNIConfigContested,
+    CNIConfigConflict,
 }
 
 impl EventReason {
@@ -88,8 +88,8 @@ impl EventReason {
         Self::DetachOrphaned,
         Self::NetworkStatusRefused,
         Self::NetworksMissing,
-        Self::CNIConfigShadowed,
-        Self::CNIConfigContested,
+        Self::CNIConfigNotFirst,
+        Self::CNIConfigConflict,
     ];
 
     /// Its name.
@@ -107,8 +107,8 @@ impl EventReason {
             Self::DetachOrphaned => "DetachOrphaned",
             Self::NetworkStatusRefused => "NetworkStatusRefused",
             Self::NetworksMissing => "NetworksMissing",
-            Self::CNIConfigShadowed => "CNIConfigShadowed",
-            Self::CNIConfigContested => "CNIConfigContested",
+            Self::CNIConfigNotFirst => "CNIConfigNotFirst",
+            Self::CNIConfigConflict => "CNIConfigConflict",
         }
     }
 

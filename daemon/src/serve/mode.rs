@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::Serve;
 use crate::context::Context;
-use crate::install::{Install, SHIM, Status, Uninstall};
+use crate::install::{Installer, SHIM, Status, Uninstaller};
 
 /// What the daemon does to the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Mode {
         } = context;
         let (install, uninstall) = match self {
             Self::Install => (
-                Install::new(
+                Installer::new(
                     settings,
                     file,
                     shim(args),
@@ -59,7 +59,7 @@ impl Mode {
             ),
             Self::Uninstall => (
                 None,
-                Some(Uninstall::new(settings, file, ledger, installed)),
+                Some(Uninstaller::new(settings, file, ledger, installed)),
             ),
         };
         async move {

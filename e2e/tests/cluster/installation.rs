@@ -14,8 +14,8 @@ use crate::server;
 
 const ACCESS: &str = include_str!("../../../deploy/node/access.yaml");
 const OURS: &str = "00-plexus.conflist";
-const SHADOWED: &str = r#"plexus_installation_problems{problem="shadowed"}"#;
-const CONTESTED: &str = r#"plexus_installation_problems{problem="contested"}"#;
+const NOT_FIRST: &str = r#"plexus_installation_problems{problem="config_not_first"}"#;
+const CONFLICT: &str = r#"plexus_installation_problems{problem="config_conflict"}"#;
 const RESTORATIONS: &str = "plexus_config_restorations_total";
 
 /// A node whose runtime's configuration is published, by a daemon that may do what it may in a cluster.
@@ -125,10 +125,10 @@ fn a_file_before_ours_is_told_on_the_node_until_it_is_gone() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
     let mut stage = Stage::set(&node, &cluster, server);
-    assert_eq!((stage.value(SHADOWED), stage.value(RESTORATIONS)), (0, 0));
+    assert_eq!((stage.value(NOT_FIRST), stage.value(RESTORATIONS)), (0, 0));
     for count in 1..=2 {
         fs::write(stage.at("00-aaa.conflist"), "{}").expect("a file");
-        let event = stage.wait_event("CNIConfigShadowed", count);
+        let event = stage.wait_event("CNIConfigNotFirst", count);
         assert_eq!(
             (&event["type"], &event["metadata"]["namespace"]),
             (&json!("Warning"), &json!("default"))
@@ -142,14 +142,14 @@ fn a_file_before_ours_is_told_on_the_node_until_it_is_gone() {
                 .iter()
                 .all(|part| message(&event).contains(part))
         );
-        assert_eq!(stage.value(SHADOWED), 1);
+        assert_eq!(stage.value(NOT_FIRST), 1);
         assert_eq!(
             stage.bench.daemon.get("/readyz").expect("an answer").status,
             500
         );
         fs::remove_file(stage.at("00-aaa.conflist")).expect("the file");
         stage.bench.daemon.wait_ready();
-        assert_eq!(stage.value(SHADOWED), 0);
+        assert_eq!(stage.value(NOT_FIRST), 0);
     }
     assert_eq!(
         server.list("events").len(),
@@ -170,24 +170,24 @@ fn a_quarrel_about_our_file_is_told_on_the_node_with_what_to_change() {
     let server = server!(cluster);
     let stage = Stage::set(&node, &cluster, server);
     stage.fight(4);
-    assert_eq!(stage.value(CONTESTED), 0);
+    assert_eq!(stage.value(CONFLICT), 0);
     assert_eq!(server.list("events").len(), 0);
     stage.fight(1);
-    let event = stage.wait_event("CNIConfigContested", 1);
+    let event = stage.wait_event("CNIConfigConflict", 1);
     assert_eq!(event["type"], "Warning");
-    let parts = [OURS, "again and again", "Cilium", "cni.exclusive to false"];
+    let parts = [OURS, "Cilium keeps renaming", "cni.exclusive to false"];
     assert!(
         parts.iter().all(|part| message(&event).contains(part)),
         "{event}"
     );
-    assert_eq!((stage.value(CONTESTED), stage.value(RESTORATIONS)), (1, 5));
+    assert_eq!((stage.value(CONFLICT), stage.value(RESTORATIONS)), (1, 5));
     assert_eq!(
         stage.bench.daemon.get("/readyz").expect("an answer").status,
         200,
         "it is there each time"
     );
     stage.fight(1);
-    stage.wait_event("CNIConfigContested", 2);
+    stage.wait_event("CNIConfigConflict", 2);
     assert_eq!(stage.value(RESTORATIONS), 6);
     assert_eq!(
         server.list("events").len(),
@@ -207,7 +207,7 @@ fn nothing_waits_for_an_event_that_cannot_be_sent() {
     for name in ["00-aaa.conflist", "00-bbb.conflist"] {
         fs::write(stage.at(name), "{}").expect("a file");
         stage.wait_not_ready(&format!("{name} sorts before"));
-        assert_eq!(stage.value(SHADOWED), 1);
+        assert_eq!(stage.value(NOT_FIRST), 1);
         fs::remove_file(stage.at(name)).expect("the file");
         stage.bench.daemon.wait_ready();
     }
@@ -221,7 +221,7 @@ fn nothing_waits_for_an_event_that_cannot_be_sent() {
         began.elapsed()
     );
     server.resume();
-    let event = stage.wait_event("CNIConfigShadowed", 1);
+    let event = stage.wait_event("CNIConfigNotFirst", 1);
     assert!(message(&event).contains("00-aaa.conflist"), "{event}");
     // With the node's own, the events of what came after it do not get lost.
     stage

@@ -127,7 +127,7 @@ fn a_file_before_ours_is_told_of_and_a_rename_is_undone() {
     // Without a cluster there are no events; the metrics are the same.
     let metrics = daemon.get("/metrics").expect("an answer").body;
     assert!(
-        metrics.contains("plexus_installation_problems{problem=\"shadowed\"} 1\n"),
+        metrics.contains("plexus_installation_problems{problem=\"config_not_first\"} 1\n"),
         "{metrics}"
     );
     node.run(|| fs::remove_file("/etc/cni/net.d/00-multus.conf"))
@@ -242,9 +242,9 @@ fn leaving_a_node_withdraws_first_and_removes_the_shim_last() {
     until_not_ready(&daemon, "until the runtime has another configuration");
     assert!(stage.exists(OURS));
     stage.write(PRIMARY, &primary);
-    until_not_ready(&daemon, "2 interfaces are attached by Plexus");
+    until_not_ready(&daemon, "(interfaces: 2, spooled DELs: 0)");
     runtime.del(&other).expect_silence();
-    until_not_ready(&daemon, "1 interfaces are attached by Plexus");
+    until_not_ready(&daemon, "(interfaces: 1, spooled DELs: 0)");
     assert!(!stage.exists(OURS));
     assert!(
         stage.bin.join("plexus").exists(),
@@ -260,13 +260,15 @@ fn leaving_a_node_withdraws_first_and_removes_the_shim_last() {
     daemon.stop();
     // All that was as expected, and is told of once.
     let log = daemon.log();
-    let leaving: Vec<_> = log
+    let waiting: Vec<_> = log
         .lines()
-        .filter(|line| line.contains("are attached by Plexus"))
+        .filter(|line| line.contains("pods attached by Plexus must be deleted first"))
         .collect();
     assert!(
-        leaving.len() == 1 && leaving[0].contains(" INFO leaving the node: 2 "),
-        "{leaving:#?}"
+        waiting.len() == 1
+            && waiting[0].contains(" INFO uninstall is waiting: ")
+            && waiting[0].contains("(interfaces: 2, "),
+        "{waiting:#?}"
     );
     assert!(!log.contains(" ERROR "), "{log}");
 
@@ -332,7 +334,7 @@ fn a_node_goes_from_multus_to_plexus_and_back_under_its_pods() {
     daemon.stop();
     stage.write(MULTUS, &multus);
     daemon.launch_to("uninstall");
-    until_not_ready(&daemon, "1 interfaces are attached by Plexus");
+    until_not_ready(&daemon, "(interfaces: 1, spooled DELs: 0)");
     assert!(!stage.exists(OURS));
     new.remove();
     daemon.wait_ready();

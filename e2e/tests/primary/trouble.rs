@@ -52,7 +52,7 @@ fn directories_that_become_writable_are_tried_again() {
     daemon.launch_to("uninstall");
     until_not_ready(
         &daemon,
-        "Plexus cannot leave this node: /etc/cni/net.d/00-plexus.conflist: Read-only",
+        "cannot uninstall Plexus: /etc/cni/net.d/00-plexus.conflist: Read-only",
     );
     mount(&stage, &format!("-o remount,rw {NET_D}"));
     daemon.wait_ready();
@@ -85,7 +85,7 @@ fn an_uninstall_leaves_no_file_and_is_not_done_while_a_pod_is_attached() {
     let sandbox = node.sandbox("web");
     let target = Target::new(&sandbox, "eth0", &Pod::new("web"));
     runtime.add(&target).result();
-    until_not_ready(&daemon, "1 interfaces are attached by Plexus");
+    until_not_ready(&daemon, "(interfaces: 1, spooled DELs: 0)");
     runtime.del(&target).expect_silence();
     daemon.wait_ready();
 }

@@ -1,318 +1,309 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use inotify::{EventMask, Inotify, WatchMask};
-use plexus_api::cni::{Defaults, NetworkConfig, Version};
+use plexus_api::cni::NetworkConfig;
 use plexus_api::rows;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::{ConfigFile, FILE, Written};
+use super::super::conflist::parse;
+use super::{ConfigFile, FILE, Reconciled};
 use crate::config::{Fields, Publish};
 
-struct Published {
+/// A configuration directory with our file, and the clock of the test.
+struct Fixture {
     dir: TempDir,
     file: ConfigFile,
     now: Instant,
 }
 
-impl Published {
-    fn new(files: &[&str]) -> Self {
+fn config_file(dir: &TempDir) -> ConfigFile {
+    let publish = Publish {
+        dir: dir.path().to_owned(),
+        override_name: false,
+    };
+    ConfigFile::new(publish, &Fields::default())
+}
+
+/// A default network with this capability.
+fn network(capability: &str) -> NetworkConfig {
+    let plugins = json!([{"type": "a", "capabilities": {capability: true}}]);
+    let config = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": plugins});
+    parse(&config.to_string()).expect("a network")
+}
+
+/// A configuration that a runtime can start pods with.
+fn other_config() -> String {
+    json!({"cniVersion": "1.0.0", "name": "x", "plugins": [{"type": "a"}]}).to_string()
+}
+
+impl Fixture {
+    fn new() -> Self {
         let dir = tempfile::tempdir().expect("directory");
-        for name in files {
-            fs::write(dir.path().join(name), "{}").expect("file");
-        }
-        let publish = Publish {
-            dir: dir.path().to_owned(),
-            override_name: false,
-        };
-        let file = ConfigFile::new(publish, &Fields::default());
         Self {
+            file: config_file(&dir),
             dir,
-            file,
             now: Instant::now(),
         }
     }
 
-    fn bring_for(&mut self, capability: &str) -> Written {
-        let config = json!({
-            "cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "a", "capabilities": {capability: true}}],
-        });
-        let defaults = Defaults {
-            name: None,
-            version: Version::V1_0_0,
-        };
-        let network = NetworkConfig::parse(&config.to_string(), defaults).expect("a network");
+    fn reconcile_for(&mut self, capability: &str) -> Reconciled {
         self.file
-            .bring(&network, self.now)
-            .expect("it can be written")
+            .reconcile(&network(capability), self.now)
+            .expect("no error")
     }
 
-    fn bring(&mut self) -> Written {
-        self.bring_for("mac")
+    fn reconcile(&mut self) -> Reconciled {
+        self.reconcile_for("mac")
     }
 
-    /// Brings it, each time when that is due, until it is written.
-    fn bring_late(&mut self) {
+    /// Reconciles, and advances the clock as often as necessary, until the file is written.
+    fn reconcile_until_written(&mut self) {
         loop {
-            match self.bring() {
-                DONE => return,
-                Written { later, .. } => self.now = later.expect("it is to be written"),
+            match self.reconcile() {
+                Reconciled::Written => return,
+                Reconciled::RetryAt(time) => self.now = time,
+                Reconciled::Unchanged => panic!("the file is already right"),
             }
         }
     }
 
-    fn path(&self) -> std::path::PathBuf {
-        self.dir.path().join(FILE)
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.at(FILE)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.at(name), text).expect(name);
     }
 
     fn read(&self) -> Value {
-        serde_json::from_slice(&fs::read(self.path()).expect("it is there")).expect("JSON")
+        serde_json::from_slice(&fs::read(self.path()).expect("the file")).expect("JSON")
     }
 
-    fn append(&self, kind: &str) {
+    /// The list with a plugin of this type appended.
+    fn with_plugin(&self, kind: &str) -> String {
         let mut list = self.read();
         list["plugins"]
             .as_array_mut()
             .expect("a list")
             .push(json!({"type": kind}));
-        fs::write(self.path(), list.to_string()).expect("file");
+        list.to_string()
     }
 
     fn kinds(&self) -> Vec<String> {
-        let list = self.read();
-        list["plugins"]
+        self.read()["plugins"]
             .as_array()
             .expect("a list")
             .iter()
-            .map(|p| p["type"].as_str().unwrap_or("").to_owned())
+            .map(|plugin| plugin["type"].as_str().unwrap_or_default().to_owned())
             .collect()
+    }
+
+    fn preceding_file(&self) -> Option<PathBuf> {
+        self.file.preceding_file()
+    }
+
+    /// Removes the file. Returns the reason if it has to stay.
+    fn unpublish(&self) -> Option<String> {
+        self.file.unpublish().expect("no error")
     }
 }
 
-const DONE: Written = Written {
-    now: true,
-    later: None,
-};
-const NOTHING: Written = Written {
-    now: false,
-    later: None,
-};
-
 #[test]
-fn it_is_written_beside_and_renamed_which_a_runtime_notices() {
+fn the_file_is_renamed_into_place_so_that_runtimes_notice() {
     rows!("C-13", "C-23");
-    let mut published = Published::new(&[]);
+    let mut fixture = Fixture::new();
     let mut inotify = Inotify::init().expect("inotify");
     inotify
         .watches()
-        .add(published.dir.path(), WatchMask::ALL_EVENTS)
+        .add(fixture.dir.path(), WatchMask::ALL_EVENTS)
         .expect("watch");
-    let inode = fs::metadata(published.dir.path()).expect("directory").ino();
-    assert_eq!(published.bring(), DONE);
+    let inode = || fs::metadata(fixture.dir.path()).map(|metadata| metadata.ino());
+    let before = inode().expect("directory");
+    assert_eq!(
+        fixture
+            .file
+            .reconcile(&network("mac"), fixture.now)
+            .expect("no error"),
+        Reconciled::Written
+    );
     let mut buffer = vec![0; 8192];
     let events: Vec<_> = inotify
         .read_events(&mut buffer)
         .expect("events")
-        .map(|event| {
-            (
-                event.mask,
-                event
-                    .name
-                    .map(|name| name.to_string_lossy().into_owned())
-                    .unwrap_or_default(),
-            )
-        })
+        .filter_map(|event| Some((event.mask, event.name?.to_string_lossy().into_owned())))
         .collect();
     let names = |mask| {
         events
             .iter()
             .filter(move |(seen, _)| seen.contains(mask))
             .map(|(_, name)| name.as_str())
+            .collect::<Vec<_>>()
     };
-    let from: Vec<_> = names(EventMask::MOVED_FROM).collect();
-    assert_eq!(from, [format!(".{FILE}.tmp")], "{events:?}");
-    assert_eq!(names(EventMask::MOVED_TO).collect::<Vec<_>>(), [FILE]);
     assert_eq!(
-        names(EventMask::CLOSE_WRITE)
-            .filter(|name| *name == FILE)
-            .count(),
-        0,
-        "never in part"
+        names(EventMask::MOVED_FROM),
+        [format!(".{FILE}.tmp")],
+        "{events:?}"
     );
-    assert_eq!(
-        fs::metadata(published.dir.path()).expect("directory").ino(),
-        inode
+    assert_eq!(names(EventMask::MOVED_TO), [FILE]);
+    assert!(
+        !names(EventMask::CLOSE_WRITE).contains(&FILE),
+        "the file is never written in place"
     );
-    assert_eq!(
-        fs::metadata(published.path())
-            .expect("file")
-            .permissions()
-            .mode()
-            & 0o777,
-        0o600
-    );
-    fs::remove_dir_all(published.dir.path()).expect("directory");
-    published.file.settled = None;
-    let defaults = Defaults {
-        name: None,
-        version: Version::V1_0_0,
-    };
-    let network = NetworkConfig::parse(r#"{"name":"x","type":"a"}"#, defaults).expect("a network");
-    published
-        .file
-        .bring(&network, published.now)
-        .expect_err("the directory is for others to make");
-    assert!(!published.dir.path().exists());
+    assert_eq!(inode().expect("directory"), before);
+    let mode = fs::metadata(fixture.path())
+        .expect("file")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]
-fn it_is_not_written_when_it_says_the_same() {
+fn a_missing_directory_is_not_created() {
+    rows!("C-23");
+    let mut fixture = Fixture::new();
+    fs::remove_dir_all(fixture.dir.path()).expect("directory");
+    fixture
+        .file
+        .reconcile(&network("mac"), fixture.now)
+        .expect_err("the directory is missing");
+    assert!(!fixture.dir.path().exists());
+}
+
+#[test]
+fn a_file_with_the_right_content_is_not_written_again() {
     rows!("C-16");
-    let mut published = Published::new(&[]);
-    assert_eq!(published.bring(), DONE);
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.reconcile(), Reconciled::Written);
     let old = SystemTime::now() - Duration::from_hours(1);
-    // As another daemon, or another layout, may have left it.
-    fs::write(published.path(), published.read().to_string()).expect("file");
+    // Another daemon may have written the file with another layout.
+    fixture.write(FILE, &fixture.read().to_string());
     File::options()
         .write(true)
-        .open(published.path())
+        .open(fixture.path())
         .and_then(|file| file.set_modified(old))
         .expect("mtime");
-    let before = fs::metadata(published.path()).expect("file");
-    assert_eq!(published.bring(), NOTHING);
-    let mut restarted = Published {
-        file: ConfigFile::new(published.file.publish.clone(), &Fields::default()),
-        ..published
-    };
-    assert_eq!(restarted.bring(), NOTHING);
-    let after = fs::metadata(restarted.path()).expect("file");
+    let before = fs::metadata(fixture.path()).expect("file");
+    assert_eq!(fixture.reconcile(), Reconciled::Unchanged);
+    // After a restart of the daemon:
+    fixture.file = config_file(&fixture.dir);
+    assert_eq!(fixture.reconcile(), Reconciled::Unchanged);
+    let after = fs::metadata(fixture.path()).expect("file");
     assert_eq!(
         (after.ino(), after.mtime_nsec()),
         (before.ino(), before.mtime_nsec())
     );
-    assert_eq!(
-        restarted.bring_for("portMappings"),
-        DONE,
-        "another default network is no quarrel"
-    );
-    assert_eq!(restarted.bring(), DONE);
-    assert_eq!(restarted.file.restored(), 0);
+    // A change of the default network is not a conflict.
+    assert_eq!(fixture.reconcile_for("portMappings"), Reconciled::Written);
+    assert_eq!(fixture.reconcile(), Reconciled::Written);
+    assert_eq!(fixture.file.restored(), 0);
 }
 
 #[test]
-fn what_a_mesh_appends_is_kept() {
-    let mut published = Published::new(&[]);
-    published.bring();
-    published.append("istio-cni");
-    assert_eq!(published.bring(), NOTHING, "it may append");
-    published.append("linkerd-cni");
-    assert_eq!(
-        published.bring_for("portMappings"),
-        DONE,
-        "the default network changes at the same time"
-    );
-    assert_eq!(published.kinds(), ["plexus", "istio-cni", "linkerd-cni"]);
-    // Another network plugin takes the file away, with what the mesh put into it.
-    fs::remove_file(published.path()).expect("file");
-    published.bring_late();
-    assert_eq!(published.kinds(), ["plexus", "istio-cni", "linkerd-cni"]);
-    // The mesh leaves.
-    let mut list = published.read();
+fn plugins_that_a_mesh_appends_are_kept() {
+    let mut fixture = Fixture::new();
+    fixture.reconcile();
+    fixture.write(FILE, &fixture.with_plugin("istio-cni"));
+    assert_eq!(fixture.reconcile(), Reconciled::Unchanged);
+    // The default network changes at the same time.
+    fixture.write(FILE, &fixture.with_plugin("linkerd-cni"));
+    assert_eq!(fixture.reconcile_for("portMappings"), Reconciled::Written);
+    assert_eq!(fixture.kinds(), ["plexus", "istio-cni", "linkerd-cni"]);
+    // Another network plugin removes the file, with the plugins of the mesh.
+    fs::remove_file(fixture.path()).expect("file");
+    fixture.reconcile_until_written();
+    assert_eq!(fixture.kinds(), ["plexus", "istio-cni", "linkerd-cni"]);
+    // The mesh is uninstalled.
+    let mut list = fixture.read();
     list["plugins"].as_array_mut().expect("a list").truncate(1);
-    fs::write(published.path(), list.to_string()).expect("file");
-    assert_eq!(published.bring(), NOTHING);
-    assert_eq!(published.kinds(), ["plexus"]);
+    fixture.write(FILE, &list.to_string());
+    assert_eq!(fixture.reconcile(), Reconciled::Unchanged);
+    assert_eq!(fixture.kinds(), ["plexus"]);
 }
 
 #[test]
-fn what_others_break_is_put_back() {
-    let mut published = Published::new(&[]);
-    published.bring();
-    let list = published.read();
-    let foreign =
-        json!({"cniVersion": "1.0.0", "name": "x", "plugins": [{"type": "kindnet"}]}).to_string();
+fn a_changed_file_is_restored() {
+    let mut fixture = Fixture::new();
+    fixture.reconcile();
+    let list = fixture.read();
     let mut changed = list.clone();
     changed["plugins"][0]["capabilities"] = json!({});
-    for text in [String::new(), "{".to_owned(), foreign, changed.to_string()] {
-        fs::write(published.path(), &text).expect("file");
-        published.bring_late();
-        assert_eq!(published.read(), list, "{text}");
+    for text in [
+        String::new(),
+        "{".to_owned(),
+        other_config(),
+        changed.to_string(),
+    ] {
+        fixture.write(FILE, &text);
+        fixture.reconcile_until_written();
+        assert_eq!(fixture.read(), list, "{text}");
     }
-    assert_eq!(published.file.restored(), 4);
+    assert_eq!(fixture.file.restored(), 4);
 }
 
 #[test]
-fn who_writes_in_place_is_given_time() {
-    let mut published = Published::new(&[]);
-    published.bring();
-    let mut list = published.read();
-    list["plugins"]
-        .as_array_mut()
-        .expect("a list")
-        .push(json!({"type": "istio-cni"}));
-    let text = list.to_string();
-    for half in ["", &text[..30]] {
-        fs::write(published.path(), half).expect("file");
-        let written = published.bring();
-        assert!(!written.now && written.later.is_some(), "{written:?}");
+fn a_file_that_is_being_written_in_place_is_left_alone_for_a_while() {
+    let mut fixture = Fixture::new();
+    fixture.reconcile();
+    let text = fixture.with_plugin("istio-cni");
+    for part in ["", &text[..30]] {
+        fixture.write(FILE, part);
+        let first = fixture.reconcile();
+        assert!(matches!(first, Reconciled::RetryAt(_)), "{first:?}");
         assert_eq!(
-            published.bring(),
-            written,
-            "looked at again, it is not later"
+            fixture.reconcile(),
+            first,
+            "another look does not extend the time"
         );
     }
-    fs::write(published.path(), &text).expect("file");
-    assert_eq!(published.bring(), NOTHING);
-    assert_eq!(published.kinds(), ["plexus", "istio-cni"]);
-    assert_eq!(published.file.restored(), 0);
+    fixture.write(FILE, &text);
+    assert_eq!(fixture.reconcile(), Reconciled::Unchanged);
+    assert_eq!(fixture.kinds(), ["plexus", "istio-cni"]);
+    assert_eq!(fixture.file.restored(), 0);
 }
 
 #[test]
-fn a_quarrel_is_slow_and_names_what_to_change() {
-    let mut published = Published::new(&[]);
-    published.bring();
-    let began = published.now;
+fn a_conflict_slows_restorations_down_and_names_the_setting_to_change() {
+    let mut fixture = Fixture::new();
+    fixture.reconcile();
+    let start = fixture.now;
     for count in 1..=5 {
-        assert_eq!(
-            published.file.contested(published.now),
-            None,
-            "after {count}"
-        );
-        let bak = published.dir.path().join(format!("{FILE}.cilium_bak"));
-        fs::rename(published.path(), bak).expect("rename");
-        published.bring_late();
+        assert_eq!(fixture.file.conflict(fixture.now), None, "before {count}");
+        let renamed = fixture.at(&format!("{FILE}.cilium_bak"));
+        fs::rename(fixture.path(), renamed).expect("rename");
+        fixture.reconcile_until_written();
     }
-    let (contested, until) = published.file.contested(published.now).expect("enough");
+    let (text, end) = fixture.file.conflict(fixture.now).expect("a conflict");
     assert!(
-        contested.contains("Cilium") && contested.contains("cni.exclusive"),
-        "{contested}"
+        text.contains("Cilium") && text.contains("cni.exclusive"),
+        "{text}"
     );
-    let took = published.now - began;
     assert_eq!(
-        took,
+        fixture.now - start,
         Duration::from_secs(3),
-        "the first at once, then twice as long each time"
+        "the first restoration is immediate, then the pauses double"
     );
-    // Left alone, it is said no longer, and the next time is the first.
-    assert_eq!(until - published.now, Duration::from_mins(10));
-    published.now = until;
-    assert_eq!(
-        published.file.contested(published.now),
-        None,
-        "it has been quiet"
-    );
-    fs::remove_file(published.path()).expect("file");
-    assert_eq!(published.bring(), DONE);
-    assert_eq!(published.file.contested(published.now), None);
+    // A quiet time ends the conflict, and the next restoration is immediate again.
+    assert_eq!(end - fixture.now, Duration::from_mins(10));
+    fixture.now = end;
+    assert_eq!(fixture.file.conflict(fixture.now), None);
+    fs::remove_file(fixture.path()).expect("file");
+    assert_eq!(fixture.reconcile(), Reconciled::Written);
+    assert_eq!(fixture.file.conflict(fixture.now), None);
 }
 
 #[test]
-fn a_file_that_the_runtime_would_take_first_is_found() {
+fn a_file_that_sorts_before_ours_is_found() {
     rows!("C-14");
-    for (name, before) in [
+    for (name, precedes) in [
         ("00-multus.conf", true),
         ("00-aaa.json", true),
         ("00-plexus.conf", true),
@@ -321,81 +312,57 @@ fn a_file_that_the_runtime_would_take_first_is_found() {
         ("05-cilium.conflist", false),
         ("10-x.conf", false),
     ] {
-        let mut published = Published::new(&[name]);
-        published.bring();
-        let found = published.file.before().map(|path| path.ends_with(name));
-        assert_eq!(found, before.then_some(true), "{name}");
+        let mut fixture = Fixture::new();
+        fixture.write(name, "{}");
+        fixture.reconcile();
+        let expected = precedes.then(|| fixture.at(name));
+        assert_eq!(fixture.preceding_file(), expected, "{name}");
     }
-    let published = Published::new(&[]);
-    fs::create_dir(published.dir.path().join("00-a.conf")).expect("a directory");
-    assert_eq!(
-        published.file.before(),
-        None,
-        "runtimes pass over directories"
-    );
+    let fixture = Fixture::new();
+    fs::create_dir(fixture.at("00-a.conf")).expect("a directory");
+    assert_eq!(fixture.preceding_file(), None, "runtimes skip directories");
 }
 
 #[test]
-fn it_is_withdrawn_only_when_the_runtime_has_another() {
+fn the_file_is_removed_only_if_the_runtime_has_another() {
     rows!("C-25");
-    let mut published = Published::new(&[]);
-    published.bring();
-    let refused = |published: &Published| {
-        published
-            .file
-            .withdraw()
-            .expect("readable")
-            .expect_err("it stays")
-    };
-    assert!(refused(&published).contains("there is none"));
-    fs::write(published.dir.path().join("10-a.conflist"), "{").expect("file");
-    assert!(refused(&published).contains("10-a.conflist"));
-    assert!(published.path().exists());
-    let list = json!({"cniVersion": "1.0.0", "name": "x", "plugins": [{"type": "a"}]}).to_string();
-    fs::write(published.dir.path().join("10-a.conflist"), list).expect("file");
-    published
-        .file
-        .withdraw()
-        .expect("readable")
-        .expect("it goes");
-    assert!(!published.path().exists());
+    let mut fixture = Fixture::new();
+    fixture.reconcile();
+    let reason = fixture.unpublish().expect("no other configuration");
+    assert!(reason.contains("has no other"), "{reason}");
+    fixture.write("10-a.conflist", "{");
+    let reason = fixture.unpublish().expect("a broken configuration");
+    assert!(reason.contains("10-a.conflist"), "{reason}");
+    assert!(fixture.path().exists());
+    fixture.write("10-a.conflist", &other_config());
+    assert_eq!(fixture.unpublish(), None);
+    assert!(!fixture.path().exists());
 }
 
 #[test]
-fn it_is_withdrawn_with_all_that_may_be_left_of_it_and_only_once() {
+fn the_file_is_removed_with_its_copies_and_can_be_removed_again() {
     rows!("C-25");
-    let mut published = Published::new(&[]);
-    let others = [
-        "10-a.conflist",
-        ".00-plexus.conflist.tmp",
-        "00-plexus.conflist.cilium_bak",
-    ];
-    let list = json!({"cniVersion": "1.0.0", "name": "x", "plugins": [{"type": "a"}]}).to_string();
-    for other in others {
-        fs::write(published.dir.path().join(other), &list).expect("file");
+    let mut fixture = Fixture::new();
+    let copies = [".00-plexus.conflist.tmp", "00-plexus.conflist.cilium_bak"];
+    fixture.write("10-a.conflist", &other_config());
+    fs::create_dir(fixture.at("00-a.conf")).expect("a directory");
+    // Copies may exist before and after our write, which removes the temporary file.
+    for copy in copies {
+        fixture.write(copy, &other_config());
     }
-    fs::create_dir(published.dir.path().join("00-a.conf")).expect("a directory");
-    published.bring();
-    for other in others {
-        fs::write(published.dir.path().join(other), &list).expect("file");
+    fixture.reconcile();
+    for copy in copies {
+        fixture.write(copy, &other_config());
     }
-    published
-        .file
-        .withdraw()
-        .expect("readable")
-        .expect("it goes");
-    let mut left: Vec<_> = fs::read_dir(published.dir.path())
-        .expect("dir")
+    assert_eq!(fixture.unpublish(), None);
+    let mut left: Vec<_> = fs::read_dir(fixture.dir.path())
+        .expect("directory")
         .flatten()
-        .map(|it| it.file_name())
+        .map(|entry| entry.file_name())
         .collect();
     left.sort();
     assert_eq!(left, ["00-a.conf", "10-a.conflist"]);
-    // Begun again, it needs no other configuration: there is nothing to withdraw.
-    fs::remove_file(published.dir.path().join("10-a.conflist")).expect("file");
-    published
-        .file
-        .withdraw()
-        .expect("readable")
-        .expect("it is gone");
+    // A second uninstall needs no other configuration.
+    fs::remove_file(fixture.at("10-a.conflist")).expect("file");
+    assert_eq!(fixture.unpublish(), None);
 }

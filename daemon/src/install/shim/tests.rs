@@ -6,146 +6,144 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::{SHIM, Shim};
+use super::{Reconciled, SHIM, Shim};
 
-struct Bench {
+struct Fixture {
     dir: TempDir,
     shim: Shim,
 }
 
-impl Bench {
+impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("directory");
         fs::create_dir(dir.path().join("bin")).expect("directory");
-        let shim = Shim::new(dir.path().join("ours"), dir.path().join("bin"));
-        let bench = Self { dir, shim };
-        bench.ours("#!/bin/sh\necho one\n");
-        bench
+        let shim = Shim::new(dir.path().join("source"), dir.path().join("bin"));
+        let fixture = Self { dir, shim };
+        fixture.write_source("#!/bin/sh\necho one\n");
+        fixture
     }
 
-    fn ours(&self, text: &str) {
-        fs::write(self.dir.path().join("ours"), text).expect("file");
+    fn write_source(&self, text: &str) {
+        fs::write(self.source(), text).expect("file");
+    }
+
+    fn source(&self) -> PathBuf {
+        self.dir.path().join("source")
     }
 
     fn path(&self) -> PathBuf {
         self.dir.path().join("bin").join(SHIM)
     }
 
-    fn bring(&mut self) {
-        assert_eq!(
-            self.shim
-                .bring(Instant::now())
-                .expect("it can be installed"),
-            None
-        );
+    fn reconcile(&mut self) -> Reconciled {
+        self.reconcile_at(Instant::now())
+    }
+
+    fn reconcile_at(&mut self, now: Instant) -> Reconciled {
+        self.shim.reconcile(now).expect("no error")
+    }
+
+    fn reconcile_error(&mut self) -> String {
+        self.shim
+            .reconcile(Instant::now())
+            .expect_err("the shim cannot be installed")
+            .to_string()
+    }
+
+    fn mode(&self) -> u32 {
+        let metadata = fs::metadata(self.path()).expect("installed");
+        metadata.permissions().mode() & 0o777
     }
 }
 
 #[test]
-fn it_is_installed_executable_and_left_alone_when_it_is_the_same() {
-    let mut bench = Bench::new();
-    bench.bring();
-    let first = fs::metadata(bench.path()).expect("installed");
-    assert_eq!(first.permissions().mode() & 0o777, 0o755);
-    bench.bring();
-    bench.shim.settled = None;
-    bench.bring();
+fn an_installed_shim_is_executable_and_not_written_again() {
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.reconcile(), Reconciled::Written);
+    let first = fs::metadata(fixture.path()).expect("installed");
+    assert_eq!(fixture.mode(), 0o755);
+    assert_eq!(fixture.reconcile(), Reconciled::Unchanged);
+    fixture.shim.verified = None;
+    assert_eq!(fixture.reconcile(), Reconciled::Unchanged);
     assert_eq!(
-        fs::metadata(bench.path()).expect("installed").ino(),
+        fs::metadata(fixture.path()).expect("installed").ino(),
         first.ino(),
-        "the same is not written again"
+        "an equal file is not written again"
     );
     assert_eq!(
-        fs::read_dir(bench.dir.path().join("bin"))
+        fs::read_dir(fixture.dir.path().join("bin"))
             .expect("directory")
             .count(),
         1,
-        "nothing is left beside it"
+        "no temporary file is left"
     );
 }
 
 #[test]
-fn it_is_put_back_where_it_is_gone_changed_or_not_executable() {
-    let mut bench = Bench::new();
-    bench.bring();
+fn a_removed_changed_or_not_executable_shim_is_restored() {
+    let mut fixture = Fixture::new();
+    fixture.reconcile();
     let now = Instant::now();
-    fs::write(bench.path(), "other").expect("file");
-    assert_eq!(bench.shim.bring(now).expect("at once"), None);
+    fs::write(fixture.path(), "other").expect("file");
+    assert_eq!(fixture.reconcile_at(now), Reconciled::Written, "at once");
     assert!(
-        fs::read_to_string(bench.path())
+        fs::read_to_string(fixture.path())
             .expect("installed")
             .contains("one")
     );
-    fs::remove_file(bench.path()).expect("file");
-    let later = bench
-        .shim
-        .bring(now)
-        .expect("no error")
-        .expect("not in a hurry");
-    assert!(later > now && !bench.path().exists());
-    assert_eq!(bench.shim.bring(later).expect("then"), None);
-    fs::set_permissions(bench.path(), fs::Permissions::from_mode(0o644)).expect("chmod");
+    fs::remove_file(fixture.path()).expect("file");
+    let Reconciled::RetryAt(later) = fixture.reconcile_at(now) else {
+        panic!("the second restoration has to wait");
+    };
+    assert!(later > now && !fixture.path().exists());
+    assert_eq!(fixture.reconcile_at(later), Reconciled::Written);
+    fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o644)).expect("chmod");
     let much_later = later + std::time::Duration::from_secs(10);
-    assert_eq!(bench.shim.bring(much_later).expect("then"), None);
-    assert_eq!(
-        fs::metadata(bench.path())
-            .expect("installed")
-            .permissions()
-            .mode()
-            & 0o777,
-        0o755
-    );
+    assert_eq!(fixture.reconcile_at(much_later), Reconciled::Written);
+    assert_eq!(fixture.mode(), 0o755);
 }
 
 #[test]
-fn it_is_replaced_while_it_runs() {
-    let mut bench = Bench::new();
-    // A program, not a script: those are never busy.
-    fs::copy("/bin/cat", bench.dir.path().join("ours")).expect("a program");
-    bench.bring();
-    let mut old = Command::new(bench.path())
+fn a_running_shim_can_be_replaced() {
+    let mut fixture = Fixture::new();
+    // A binary: a script is never "busy".
+    fs::copy("/bin/cat", fixture.source()).expect("a program");
+    fixture.reconcile();
+    let mut old = Command::new(fixture.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
-        .expect("it runs");
-    fs::write(bench.path(), "x").expect_err("it is busy");
-    bench.ours("#!/bin/sh\necho two\n");
-    bench.shim.settled = None;
-    bench.bring();
-    let output = Command::new(bench.path())
+        .expect("the old shim runs");
+    fs::write(fixture.path(), "x").expect_err("the old shim is busy");
+    fixture.write_source("#!/bin/sh\necho two\n");
+    fixture.shim.verified = None;
+    assert_eq!(fixture.reconcile(), Reconciled::Written);
+    let output = Command::new(fixture.path())
         .output()
-        .expect("the new one is not busy");
+        .expect("the new shim is not busy");
     assert_eq!(output.stdout, b"two\n");
     drop(old.stdin.take());
-    assert!(old.wait().expect("it ends").success());
+    assert!(old.wait().expect("the old shim ends").success());
 }
 
 #[test]
-fn without_our_own_copy_the_error_says_how_to_name_it() {
-    let mut bench = Bench::new();
-    fs::remove_file(bench.dir.path().join("ours")).expect("file");
-    let error = bench
-        .shim
-        .bring(Instant::now())
-        .expect_err("nothing to install")
-        .to_string();
+fn the_error_for_a_missing_source_names_the_option() {
+    let mut fixture = Fixture::new();
+    fs::remove_file(fixture.source()).expect("file");
+    let error = fixture.reconcile_error();
     assert!(
-        error.contains("--shim") && error.contains("ours"),
+        error.contains("--shim") && error.contains("source"),
         "{error}"
     );
 }
 
 #[test]
-fn what_stands_in_its_place_is_named() {
-    let mut bench = Bench::new();
-    fs::create_dir(bench.path()).expect("a directory");
-    let error = bench
-        .shim
-        .bring(Instant::now())
-        .expect_err("nothing to replace")
-        .to_string();
+fn the_error_for_a_directory_in_place_of_the_shim_names_the_path() {
+    let mut fixture = Fixture::new();
+    fs::create_dir(fixture.path()).expect("a directory");
+    let error = fixture.reconcile_error();
     assert!(
-        error.contains(bench.path().to_str().expect("UTF-8")),
+        error.contains(fixture.path().to_str().expect("UTF-8")),
         "{error}"
     );
 }

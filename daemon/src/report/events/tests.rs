@@ -79,7 +79,7 @@ fn what_waits_to_be_sent_is_bounded_and_nobody_waits_for_it() {
         let message = number.to_string();
         events.emit(Event {
             subject: Subject::Node,
-            reason: EventReason::CNIConfigContested,
+            reason: EventReason::CNIConfigConflict,
             message,
         });
     }

@@ -56,7 +56,7 @@ fn an_event_is_what_kubectl_describe_shows() {
 
 #[test]
 fn an_event_of_the_node_is_where_kubectl_describe_node_looks() {
-    let reason = EventReason::CNIConfigShadowed;
+    let reason = EventReason::CNIConfigNotFirst;
     let event = Event {
         subject: Subject::Node,
         reason,
@@ -76,7 +76,7 @@ fn an_event_of_the_node_is_where_kubectl_describe_node_looks() {
     assert_eq!(object["involvedObject"], node);
     assert_eq!(
         (&object["type"], &object["reason"]),
-        (&json!("Warning"), &json!("CNIConfigShadowed"))
+        (&json!("Warning"), &json!("CNIConfigNotFirst"))
     );
 }
 

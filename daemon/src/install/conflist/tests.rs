@@ -1,19 +1,12 @@
-use plexus_api::cni::{Defaults, NetworkConfig, Version};
+use plexus_api::cni::{NetworkConfig, PluginConfig};
 use plexus_api::rows;
 use serde_json::{Value, json};
 
-use super::{others, render, same, shim_keys, usable};
+use super::{appended_plugins, check_usable, is_same_json, parse, render, shim_keys};
 use crate::config::Fields;
 
 fn network(config: &Value) -> NetworkConfig {
-    NetworkConfig::parse(
-        &config.to_string(),
-        Defaults {
-            name: None,
-            version: Version::V1_0_0,
-        },
-    )
-    .expect("a network")
+    parse(&config.to_string()).expect("a network")
 }
 
 fn rendered(fields: &Value, default_network: &Value, rename: bool) -> Value {
@@ -22,14 +15,14 @@ fn rendered(fields: &Value, default_network: &Value, rename: bool) -> Value {
 }
 
 #[test]
-fn the_list_offers_new_versions_to_those_who_know_them() {
+fn the_list_offers_newer_versions_to_newer_runtimes() {
     rows!("P-068");
     let default_network =
         json!({"cniVersion": "0.3.1", "name": "pods", "plugins": [{"type": "a"}]});
     let list = rendered(&json!({"cniVersion": "0.3.1"}), &default_network, false);
     assert_eq!(
         list["cniVersion"], "1.0.0",
-        "cniVersion of the daemon's file never lowers it"
+        "the cniVersion of the daemon's configuration has no effect"
     );
     assert_eq!(list["cniVersions"], json!(["1.0.0", "1.1.0"]));
     assert_eq!(list["name"], "plexus");
@@ -39,7 +32,7 @@ fn the_list_offers_new_versions_to_those_who_know_them() {
 }
 
 #[test]
-fn it_declares_what_the_default_network_can_and_the_annotations() {
+fn our_plugin_declares_the_capabilities_of_the_default_network_and_pod_annotations() {
     rows!("C-03", "C-06");
     let default_network = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [
         {"type": "a", "capabilities": {"portMappings": true, "mac": false}},
@@ -52,7 +45,7 @@ fn it_declares_what_the_default_network_can_and_the_annotations() {
 }
 
 #[test]
-fn it_has_the_keys_of_the_shim_where_they_are_set_with_the_paths_of_the_host() {
+fn our_plugin_has_the_configured_keys_of_the_shim_with_host_paths() {
     let default_network = json!({"cniVersion": "1.0.0", "name": "pods", "type": "a"});
     let fields = json!({
         "DaemonSocketDir": "/host/run/plexus", "stateDir": "/var/lib/p", "delWhenDown": "spool", "daemonWaitAdd": "5s",
@@ -67,59 +60,57 @@ fn it_has_the_keys_of_the_shim_where_they_are_set_with_the_paths_of_the_host() {
 }
 
 #[test]
-fn what_others_appended_is_found_and_kept_to_the_letter() {
+fn appended_plugins_are_kept_byte_for_byte() {
     let list = r#"{"cniVersion":"1.0.0","name":"plexus","plugins":[
         {"type":"istio-cni","big":12345678901234567890123},{"type":"plexus","capabilities":{}},
         {"type":"linkerd-cni","n":1.50},{"type":"x","delegate":{"type":"plexus"}}]}"#;
-    let others = others(list).expect("it is ours");
-    assert_eq!(
-        others
-            .iter()
-            .map(plexus_api::cni::PluginConfig::kind)
-            .collect::<Vec<_>>(),
-        ["istio-cni", "linkerd-cni"]
-    );
+    let appended = appended_plugins(list).expect("our list");
+    let kinds: Vec<_> = appended.iter().map(PluginConfig::kind).collect();
+    assert_eq!(kinds, ["istio-cni", "linkerd-cni"]);
     let default_network = network(&json!({"cniVersion": "1.0.0", "name": "pods", "type": "a"}));
     let text = render(
         &shim_keys(&Fields::default()),
         &default_network,
         false,
-        &others,
+        &appended,
     );
     assert!(
         text.contains("12345678901234567890123") && text.contains("1.50"),
         "{text}"
     );
-    let kinds: Value = serde_json::from_str(&text).expect("JSON");
+    let list: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(
-        kinds["plugins"][0]["type"], "plexus",
-        "ours is the first: what comes before it would be its prevResult"
+        list["plugins"][0]["type"], "plexus",
+        "our plugin is the first, so it gets no prevResult"
     );
     for text in [
         r#"{"cniVersion":"1.0.0","name":"x","plugins":[{"type":"other"}]}"#,
         "{",
         "",
     ] {
-        assert!(super::others(text).is_none(), "{text}");
+        assert!(appended_plugins(text).is_none(), "{text}");
     }
 }
 
 #[test]
-fn layout_makes_no_difference_but_words_do() {
-    assert!(same(r#"{"a":1,"b":[2]}"#, "{ \"b\": [2],\n\"a\": 1 }"));
+fn layout_makes_no_difference_to_a_comparison() {
+    assert!(is_same_json(
+        r#"{"a":1,"b":[2]}"#,
+        "{ \"b\": [2],\n\"a\": 1 }"
+    ));
     for (one, two) in [(r#"{"a":1}"#, r#"{"a":2}"#), ("", ""), ("{", "{")] {
-        assert!(!same(one, two), "{one} {two}");
+        assert!(!is_same_json(one, two), "{one} {two}");
     }
 }
 
 #[test]
-fn the_runtime_can_start_pods_by_any_list_but_ours() {
+fn every_valid_list_except_ours_is_usable() {
     let list = |kind: &str| {
         format!(r#"{{"cniVersion":"1.0.0","name":"x","plugins":[{{"type":"{kind}"}}]}}"#)
     };
-    usable(&list("calico")).expect("usable");
-    usable(&list("multus-shim")).expect("a node goes back to Multus");
+    check_usable(&list("calico")).expect("usable");
+    check_usable(&list("multus-shim")).expect("a node may go back to Multus");
     for text in [list("plexus"), String::new(), r#"{"name":"x"}"#.to_owned()] {
-        usable(&text).expect_err(&text);
+        check_usable(&text).expect_err(&text);
     }
 }

@@ -1,8 +1,8 @@
-//! The configuration that we publish: one list, our plugin first, then what others appended. Pure.
+//! The text of the published configuration: a list with our plugin first, then the plugins that other programs appended.
 
 use std::collections::BTreeMap;
 
-use plexus_api::cni::{Defaults, NetworkConfig, PluginConfig, RawMap, Version};
+use plexus_api::cni::{ConfigError, Defaults, NetworkConfig, PluginConfig, RawMap, Version};
 use plexus_api::selection::POD_ANNOTATIONS;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -11,22 +11,23 @@ use super::SHIM;
 use crate::config::{Fields, Settings, on_host};
 use crate::model::refers_to_us;
 
-/// The name of our list, unless it takes that of the default network.
+/// The name of the list, unless the list takes the name of the default network.
 const NAME: &str = "plexus";
-/// The keys of the daemon's file that the shim reads, too.
+/// Keys of the daemon's configuration that the shim reads too.
 const SHARED_KEYS: [&str; 2] = ["daemonSocketDir", "stateDir"];
 
-/// Old runtimes know `cniVersion` alone; new ones take the highest of both, and ask STATUS and GC then (P-068).
+/// Old runtimes read `cniVersion` only. New runtimes use the highest of `cniVersions`, and then also send STATUS and GC
+/// (P-068).
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct List<'a> {
+struct Conflist<'a> {
     cni_version: &'a str,
     cni_versions: [&'a str; 2],
     name: &'a str,
     plugins: Vec<&'a RawMap>,
 }
 
-/// The keys that the shim finds on its stdin, with the paths as the host knows them.
+/// The keys that the shim reads from its stdin. Paths are those of the host.
 pub(super) fn shim_keys(fields: &Fields) -> RawMap {
     let mut keys = RawMap::new();
     for key in Settings::SHIM_KEYS.iter().copied().chain(SHARED_KEYS) {
@@ -42,79 +43,80 @@ pub(super) fn shim_keys(fields: &Fields) -> RawMap {
     keys
 }
 
-/// The text of our list for this default network. It declares what that one does: runtimes pass nothing else (C-06).
+/// The text of the list for this default network. Our plugin declares the capabilities of the default network, because
+/// runtimes pass arguments only for declared capabilities (C-06).
 pub(super) fn render(
     shim_keys: &RawMap,
     default_network: &NetworkConfig,
     rename: bool,
-    others: &[PluginConfig],
+    appended: &[PluginConfig],
 ) -> String {
-    let mut capabilities: BTreeMap<String, bool> = default_network
+    let capabilities: BTreeMap<String, bool> = default_network
         .plugins
         .iter()
         .flat_map(PluginConfig::capabilities)
+        .chain([POD_ANNOTATIONS.to_owned()])
         .map(|capability| (capability, true))
         .collect();
-    capabilities.insert(POD_ANNOTATIONS.to_owned(), true);
     let mut plugin = shim_keys.clone();
     plugin.insert("type".to_owned(), json(SHIM));
     plugin.insert("capabilities".to_owned(), json(&capabilities));
-    let list = List {
+    let list = Conflist {
         cni_version: "1.0.0",
         cni_versions: ["1.0.0", "1.1.0"],
         name: if rename { &default_network.name } else { NAME },
         plugins: [&plugin]
             .into_iter()
-            .chain(others.iter().map(PluginConfig::as_map))
+            .chain(appended.iter().map(PluginConfig::as_map))
             .collect(),
     };
-    // Maps of strings to JSON can always be written.
+    // Serializing maps of strings to JSON cannot fail.
     serde_json::to_string_pretty(&list).unwrap_or_default() + "\n"
 }
 
-/// The plugins that others appended to the list in `text`; none where it is not ours, or broken.
-pub(super) fn others(text: &str) -> Option<Vec<PluginConfig>> {
-    let mut list = NetworkConfig::parse(
+/// The plugins that other programs appended to our list. Returns `None` if `text` is not our list, or cannot be parsed.
+pub(super) fn appended_plugins(text: &str) -> Option<Vec<PluginConfig>> {
+    let mut list = parse(text).ok()?;
+    let plugins = std::mem::take(&mut list.plugins);
+    let mut is_ours = false;
+    let mut appended = Vec::new();
+    for plugin in plugins {
+        list.plugins = vec![plugin];
+        match refers_to_us(&list) {
+            Some(_) => is_ours = true,
+            None => appended.append(&mut list.plugins),
+        }
+    }
+    is_ours.then_some(appended)
+}
+
+/// Checks that a runtime can start pods with the configuration in `text` after Plexus is uninstalled.
+///
+/// # Errors
+/// The reason why not.
+pub(super) fn check_usable(text: &str) -> Result<(), String> {
+    let network = parse(text)
+        .and_then(NetworkConfig::require_plugin)
+        .map_err(|error| error.to_string())?;
+    match refers_to_us(&network) {
+        Some(kind) if kind == SHIM => Err("the configuration refers to Plexus".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// Parses a configuration as a runtime does.
+pub(super) fn parse(text: &str) -> Result<NetworkConfig, ConfigError> {
+    NetworkConfig::parse(
         text,
         Defaults {
             name: None,
             version: Version::V1_0_0,
         },
     )
-    .ok()?;
-    let plugins = std::mem::take(&mut list.plugins);
-    let mut ours = false;
-    let mut others = Vec::new();
-    for plugin in plugins {
-        list.plugins = vec![plugin];
-        match refers_to_us(&list) {
-            Some(_) => ours = true,
-            None => others.append(&mut list.plugins),
-        }
-    }
-    ours.then_some(others)
 }
 
-/// Whether a runtime can start pods by the configuration in `text` without us; why not.
-pub(super) fn usable(text: &str) -> Result<(), String> {
-    let parsed = NetworkConfig::parse(
-        text,
-        Defaults {
-            name: None,
-            version: Version::V1_0_0,
-        },
-    );
-    let network = parsed
-        .and_then(NetworkConfig::require_plugin)
-        .map_err(|error| error.to_string())?;
-    match refers_to_us(&network) {
-        Some(kind) if kind == SHIM => Err("it leads back to Plexus".to_owned()),
-        _ => Ok(()),
-    }
-}
-
-/// Whether both say the same.
-pub(super) fn same(one: &str, two: &str) -> bool {
+/// Whether both texts are the same JSON, whatever the layout.
+pub(super) fn is_same_json(one: &str, two: &str) -> bool {
     let parse = |text| serde_json::from_str::<serde_json::Value>(text).ok();
     parse(one).is_some_and(|one| Some(one) == parse(two))
 }

@@ -1,0 +1,46 @@
+//! A limit on how often a file is restored that another program keeps removing or changing.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::backoff::doubled;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// After this time without a restoration, the count starts from zero.
+const QUIET_TIME: Duration = Duration::from_mins(10);
+
+/// Permits the first restoration at once, and doubles the pause before each further one.
+#[derive(Debug, Default)]
+pub(super) struct RestoreLimiter {
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl RestoreLimiter {
+    /// Permits and counts a restoration.
+    ///
+    /// # Errors
+    /// The time of the next restoration, if the pause since the last one is not over.
+    pub(super) fn acquire(&mut self, now: Instant) -> Result<(), Instant> {
+        if let Some(last) = self.last {
+            let next = last + doubled(FIRST_PAUSE, self.count.saturating_sub(1), LONGEST_PAUSE);
+            if now < next {
+                return Err(next);
+            }
+            if now >= last + QUIET_TIME {
+                self.count = 0;
+            }
+        }
+        self.last = Some(now);
+        self.count += 1;
+        Ok(())
+    }
+
+    /// The number of recent restorations, and the time at which the count ends.
+    pub(super) fn recent(&self, now: Instant) -> Option<(u32, Instant)> {
+        let end = self.last? + QUIET_TIME;
+        (now < end).then_some((self.count, end))
+    }
+}
