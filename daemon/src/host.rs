@@ -1,10 +1,13 @@
-//! The host as plugins see it: threads in its mount namespace, which open files there and spawn processes.
+//! The host as plugins see it: threads that open files and spawn processes in the mount namespace of
+//! plugins.
 //!
-//! A thread of its own, because working directory, umask, root and mount namespace belong to a thread once it has
-//! stopped to share them, and a child inherits them from the thread that spawns it. To set them in the child instead
-//! would make the standard library fork the whole daemon, which takes a hundred times as long.
+//! A dedicated thread, because the working directory, umask, root and mount namespace belong to a
+//! thread that has unshared them, and a child inherits them from the thread that spawns it. Setting
+//! them in the child instead makes the standard library fork the whole daemon, which takes a hundred
+//! times as long.
 
 mod callers;
+mod error;
 pub(crate) mod memory;
 mod runtime;
 #[cfg(test)]
@@ -27,11 +30,13 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 pub(crate) use callers::{Caller, Hosts};
+pub(crate) use error::HostError;
 
-/// The umask of plugins: what they create is for its owner to write and for all to read.
+/// The umask of plugins: their files are writable by the owner and readable by all.
 const UMASK: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
 
-/// A thread on the host: the spawner of all processes there. It ends with its last clone.
+/// A thread in the mount namespace of plugins, which spawns all processes there. The thread ends when
+/// the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Host(Arc<Thread>);
 
@@ -44,96 +49,88 @@ struct Thread {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Where a thread of the host is.
+/// The root and the mount namespace of a thread.
 #[derive(Debug)]
-pub(crate) enum Place {
-    /// In the daemon's own mount namespace.
+pub(crate) enum HostRoot {
+    /// The daemon's own.
     Own,
-    /// In this one.
-    Namespace(File),
-    /// Below a directory of the daemon's own.
+    MountNamespace(File),
+    /// A directory in the daemon's mount namespace.
     Chroot(PathBuf),
 }
 
 impl Host {
-    /// Starts a thread at `place`, with umask 022 and `/` for its working directory. Children are watched by `runtime`.
-    ///
-    /// # Errors
-    /// The thread cannot be started, or may not have a file-system context of its own, or may not go to its place; the
-    /// text says what that takes.
-    pub(crate) fn start(runtime: Handle, place: Place) -> io::Result<Self> {
+    /// Starts a thread in `root`, with umask 022 and working directory `/`. `runtime` reaps the
+    /// children.
+    pub(crate) fn start(runtime: Handle, root: HostRoot) -> Result<Self, HostError> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let (ready, started) = mpsc::sync_channel(1);
-        let is_own = matches!(place, Place::Own);
+        let is_own = matches!(root, HostRoot::Own);
         std::thread::Builder::new()
             .name("host".to_owned())
             .spawn(move || {
-                // The other end is gone only if `start` is: then nobody wants the thread.
-                if ready.send(go_to(place)).is_ok() {
-                    let _watching = runtime.enter();
+                if ready.send(enter(root)).is_ok() {
+                    let _runtime = runtime.enter();
                     for job in queue {
                         job();
                     }
                 }
-            })?;
-        started.recv().map_err(|_| gone())??;
+            })
+            .map_err(HostError::Thread)?;
+        started.recv().map_err(|_| HostError::Thread(gone()))??;
         Ok(Self(Arc::new(Thread { jobs, is_own })))
     }
 
-    /// Spawns `command` at the head of a process group of its own.
+    /// Spawns `command` as the leader of a new process group.
     ///
     /// The command must set no working directory, user, group or hook: see the module.
-    ///
-    /// # Errors
-    /// Those of [`Command::spawn`].
     pub(crate) async fn spawn(&self, mut command: Command) -> io::Result<Process> {
-        // Where the caller is gone, the process is dropped.
-        let spawn = move || {
+        // If the caller has stopped waiting, the process is dropped and so killed.
+        self.send(move || {
             command.process_group(0);
             tokio::process::Command::from(command).spawn().map(Process)
-        };
-        self.run(spawn).await?
+        })
+        .await?
     }
 
-    /// Runs `look`, which looks at files, where paths mean what they mean to plugins. It must not take long: plugins
-    /// are started by the same thread.
-    ///
-    /// # Errors
-    /// The thread is gone.
-    pub(crate) async fn look<T: Send + 'static>(
+    /// Runs `read`, which reads or removes files, where paths mean what they mean to plugins. `read`
+    /// must be quick, since the same thread starts plugins.
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
-        look: impl FnOnce() -> T + Send + 'static,
+        read: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
         if self.0.is_own {
-            Ok(look())
+            Ok(read())
         } else {
-            self.run(look).await
+            self.send(read).await
         }
     }
 
-    async fn run<T: Send + 'static>(
+    /// Runs `job` on the thread.
+    async fn send<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let (answer, done) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         self.0
             .jobs
-            .send(Box::new(move || drop(answer.send(job()))))
+            .send(Box::new(move || drop(sender.send(job()))))
             .map_err(|_| gone())?;
-        done.await.map_err(|_| gone())
+        receiver.await.map_err(|_| gone())
     }
 }
 
-/// A process that leads its own group. Dropped before it has been waited for, it is killed with all it has started.
+/// A process that leads a process group. Dropping the process before it has been waited for kills the
+/// whole group.
 #[derive(Debug)]
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// Kills the process and all that it has started, unless it has been waited for.
+    /// Kills the process group, unless the process has been waited for.
     pub(crate) fn kill_group(&self) {
-        // There is an id until the process has been waited for; so long nobody else can have it.
+        // The ID exists until the process has been waited for, and cannot be reused before.
         if let Some(id) = self.id().and_then(|id| i32::try_from(id).ok()) {
-            // It fails only where the group is already gone.
+            // Fails only if the group is already gone.
             let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
         }
     }
@@ -159,33 +156,20 @@ impl DerefMut for Process {
     }
 }
 
-/// Separates this thread's root, working directory and umask from the daemon's, and sets them.
-fn go_to(place: Place) -> io::Result<()> {
-    let failed =
-        |what: &str, errno: nix::Error| io::Error::other(format!("{what} failed: {errno}"));
-    unshare(CloneFlags::CLONE_FS)
-        .map_err(|errno| failed("unshare(CLONE_FS), which starting plugins needs,", errno))?;
+/// Moves the calling thread into `root`, with a root, working directory and umask of its own.
+fn enter(root: HostRoot) -> Result<(), HostError> {
+    unshare(CloneFlags::CLONE_FS).map_err(HostError::Unshare)?;
     umask(UMASK);
-    match place {
-        Place::Own => {}
-        Place::Namespace(namespace) => {
-            setns(namespace, CloneFlags::CLONE_NEWNS).map_err(|errno| {
-                failed(
-                    "entering the mount namespace, which takes CAP_SYS_ADMIN and CAP_SYS_CHROOT,",
-                    errno,
-                )
-            })?;
+    match root {
+        HostRoot::Own => {}
+        HostRoot::MountNamespace(namespace) => {
+            setns(namespace, CloneFlags::CLONE_NEWNS).map_err(HostError::EnterNamespace)?;
         }
-        Place::Chroot(dir) => {
-            chroot(&dir).map_err(|errno| {
-                failed(
-                    &format!("chroot to {}, which takes CAP_SYS_CHROOT,", dir.display()),
-                    errno,
-                )
-            })?;
+        HostRoot::Chroot(dir) => {
+            chroot(&dir).map_err(|errno| HostError::Chroot { dir, errno })?;
         }
     }
-    std::env::set_current_dir("/")
+    std::env::set_current_dir("/").map_err(HostError::WorkingDirectory)
 }
 
 fn gone() -> io::Error {

@@ -7,6 +7,7 @@ mod adopt;
 mod check;
 mod del;
 mod del_without_record;
+mod errors;
 mod gauges;
 mod gc;
 mod installation;

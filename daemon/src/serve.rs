@@ -247,7 +247,9 @@ fn limits(settings: &Settings, hosts: &Hosts, mark: &str) -> Limits {
             })
             .collect(),
         plugin_timeout: settings.plugin_timeout,
-        slots: settings.max_plugin_runs.unwrap_or_else(memory::plugin_runs),
+        slots: settings
+            .max_plugin_runs
+            .unwrap_or_else(memory::max_plugin_runs),
         mark: (surviving_plugins::MARK, mark.to_owned()),
     }
 }

@@ -279,7 +279,7 @@ async fn find(
 ) -> Result<Vec<PathBuf>, CniError> {
     let find = move || kinds.iter().map(|kind| lookup::find(kind, &dirs)).collect();
     call.host
-        .look(find)
+        .run(find)
         .await
         .unwrap_or_else(|error| Err(answer::not_started(&error)))
 }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::host::Place;
+use crate::host::HostRoot;
 use crate::model::Attachment;
 
 /// What every script starts with: it logs the call and keeps its stdin. `$dir` is its directory, `$me` its name.
@@ -148,7 +148,7 @@ fn attachment(plugins: &[&str]) -> Attachment {
 
 fn call() -> PluginCall {
     PluginCall {
-        host: Host::start(Handle::current(), Place::Own).expect("host"),
+        host: Host::start(Handle::current(), HostRoot::Own).expect("host"),
         container_id: "c1".to_owned(),
         netns: Some("/run/netns/c1".to_owned()),
         path: Vec::new(),

@@ -1,4 +1,4 @@
-//! Whose mount namespace plugins run in, and the threads that are there.
+//! Selects the mount namespace in which plugins run, and keeps the threads that are in there.
 
 #[cfg(test)]
 mod tests;
@@ -7,264 +7,256 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Once, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Once, Weak};
 
-use plexus_api::cni::{CniError, Code};
 use tokio::runtime::Handle;
 
-use super::runtime::Runtime;
-use super::{Host, Place, Thread};
+use super::runtime::{RuntimeProcess, mount_namespace};
+use super::{Host, HostError, HostRoot, Thread};
 use crate::config::MountNamespace;
 use crate::file_id::FileId;
 use crate::mutex::lock;
 
-/// Stands in for a runtime that has not called yet.
-const INIT: &str = "/proc/1/ns/mnt";
-/// In the daemon's state: the runtime that called last.
-const FILE: &str = "runtime.json";
+/// The mount namespace for clean-up before the first call, if no earlier runtime is known.
+const FALLBACK: &str = "/proc/1/ns/mnt";
+/// In the state directory: the runtime that called last.
+const RUNTIME_FILE: &str = "runtime.json";
 
 /// Finds the host of each call.
 #[derive(Debug, Clone)]
-pub(crate) struct Hosts(Arc<Kind>);
+pub(crate) struct Hosts(Arc<HostSelection>);
 
 #[derive(Debug)]
-enum Kind {
-    Same(Host),
-    Callers(Callers),
+enum HostSelection {
+    Fixed(Host),
+    ByCaller(CallerHosts),
 }
 
-/// One thread for each mount namespace from which a call is being served, and one for the last that called. No other is
-/// kept: as long as its namespace exists, so does what is mounted there.
+/// One thread for each mount namespace that is in use by a call, and one for the namespace of the last
+/// call. Other threads end: a mount namespace, and all that is mounted there, exists for as long as a
+/// thread is in it.
 #[derive(Debug)]
-struct Callers {
+struct CallerHosts {
     tokio: Handle,
-    /// The file that has the last runtime.
-    file: PathBuf,
-    /// What serves where nobody has called.
-    stand_in: PathBuf,
-    known: Mutex<Known>,
+    runtime_file: PathBuf,
+    fallback: PathBuf,
+    state: Mutex<CallerState>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    /// By device and inode. A number is not used again while a thread is in that namespace.
+struct CallerState {
+    /// By the identity of the mount namespace. The kernel does not reuse an inode while a thread is in
+    /// the namespace.
     threads: BTreeMap<FileId, Weak<Thread>>,
+    /// The host of the last call.
     last: Option<Host>,
-    /// The runtime that is in the file.
-    written: Option<Runtime>,
+    /// The content of the runtime file.
+    saved: Option<RuntimeProcess>,
 }
 
-/// Who is at the other end of a connection.
+/// The process at the other end of a connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller(Arc<Seen>);
+pub(crate) struct Caller(Arc<CallerNamespace>);
 
 #[derive(Debug)]
-enum Seen {
-    /// It is in this mount namespace, and was started by that runtime, where that can be found again.
-    In(File, Option<Runtime>),
-    /// That cannot be seen.
-    Unknown(io::Error),
-    /// It is in another PID namespace than the daemon.
+enum CallerNamespace {
+    /// The runtime is `None` if it cannot be found again after a restart of plexusd.
+    Open(File, Option<RuntimeProcess>),
+    Unreadable(io::Error),
+    /// The caller is in another PID namespace than the daemon.
     Hidden,
-    /// It does not matter.
-    Anyone,
+    /// All callers have the same host.
+    Irrelevant,
 }
 
 impl Hosts {
-    /// The hosts for these settings; `state_dir` remembers the last runtime over restarts. A `chroot_dir` that is no
-    /// mount point is passed over, with a warning: plexusd was then deployed without it. To be called within a runtime.
-    ///
-    /// # Errors
-    /// A place that cannot be entered, with what that takes.
+    /// Selects the hosts for these settings. A `chroot_dir` that is not a mount point is ignored, with a
+    /// warning: plexusd was deployed without that mount. Must be called in a Tokio runtime.
     pub(crate) fn open(
         mount_namespace: &MountNamespace,
         chroot_dir: Option<&Path>,
         state_dir: &Path,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, HostError> {
         if let Some(dir) = chroot_dir {
-            if is_mount_point(dir)? {
-                return Self::same(Place::Chroot(dir.to_owned()));
+            let mounted = is_mount_point(dir).map_err(|error| HostError::ChrootDir {
+                dir: dir.to_owned(),
+                error,
+            })?;
+            if mounted {
+                return Self::fixed(HostRoot::Chroot(dir.to_owned()));
             }
             tracing::warn!(
-                "chrootDir is {}, but nothing is mounted there: mountNamespace says where plugins run",
+                "chrootDir is {}, but nothing is mounted there; mountNamespace applies instead",
                 dir.display()
             );
         }
         match mount_namespace {
-            MountNamespace::Own => Self::same(Place::Own),
-            MountNamespace::Caller => Ok(Self::of_callers(
+            MountNamespace::Own => Self::fixed(HostRoot::Own),
+            MountNamespace::Caller => Ok(Self::by_caller(
                 Handle::current(),
-                state_dir.join(FILE),
-                PathBuf::from(INIT),
+                state_dir.join(RUNTIME_FILE),
+                PathBuf::from(FALLBACK),
             )),
-            MountNamespace::Path(path) => {
-                let at =
-                    |error| io::Error::other(format!("mountNamespace {}: {error}", path.display()));
-                Self::same(Place::Namespace(File::open(path).map_err(at)?)).map_err(at)
-            }
+            MountNamespace::Path(path) => open_namespace(path)
+                .and_then(|namespace| Self::fixed(HostRoot::MountNamespace(namespace)))
+                .map_err(|error| HostError::MountNamespace {
+                    path: path.clone(),
+                    error: Box::new(error),
+                }),
         }
     }
 
-    fn same(place: Place) -> io::Result<Self> {
-        Ok(Self(Arc::new(Kind::Same(Host::start(
-            Handle::current(),
-            place,
-        )?))))
+    fn fixed(root: HostRoot) -> Result<Self, HostError> {
+        let host = Host::start(Handle::current(), root)?;
+        Ok(Self(Arc::new(HostSelection::Fixed(host))))
     }
 
-    pub(super) fn of_callers(tokio: Handle, file: PathBuf, stand_in: PathBuf) -> Self {
-        let known = Mutex::new(Known {
-            written: Runtime::read(&file),
-            ..Known::default()
+    fn by_caller(tokio: Handle, runtime_file: PathBuf, fallback: PathBuf) -> Self {
+        let state = Mutex::new(CallerState {
+            saved: RuntimeProcess::read(&runtime_file),
+            ..CallerState::default()
         });
-        Self(Arc::new(Kind::Callers(Callers {
+        Self(Arc::new(HostSelection::ByCaller(CallerHosts {
             tokio,
-            file,
-            stand_in,
-            known,
+            runtime_file,
+            fallback,
+            state,
         })))
     }
 
-    /// Whether plugins see what the daemon sees.
+    /// Whether plugins see the same files as the daemon.
     pub(crate) fn is_own(&self) -> bool {
-        matches!(self.0.as_ref(), Kind::Same(host) if host.0.is_own)
+        matches!(self.0.as_ref(), HostSelection::Fixed(host) if host.0.is_own)
     }
 
-    /// Remembers who has connected; `pid` as the socket has it. The process must still be there.
+    /// Opens the mount namespace of the process `pid`, as the socket reports it. The process must still
+    /// exist.
     pub(crate) fn caller(&self, pid: Option<i32>) -> Caller {
         static HIDDEN: Once = Once::new();
         if pid == Some(0) {
-            HIDDEN.call_once(|| tracing::error!("{}", hidden().msg));
+            HIDDEN.call_once(|| tracing::error!("{}", HostError::HiddenCaller));
         }
-        let seen = match (self.0.as_ref(), pid) {
-            (Kind::Same(_), _) => Seen::Anyone,
-            (Kind::Callers(_), Some(0)) => Seen::Hidden,
-            (Kind::Callers(_), Some(pid)) => match File::open(format!("/proc/{pid}/ns/mnt")) {
+        let namespace = match (self.0.as_ref(), pid) {
+            (HostSelection::Fixed(_), _) => CallerNamespace::Irrelevant,
+            (HostSelection::ByCaller(_), Some(0)) => CallerNamespace::Hidden,
+            (HostSelection::ByCaller(_), Some(pid)) => match File::open(mount_namespace(pid)) {
                 Ok(namespace) => {
-                    let runtime = Runtime::of_caller(pid, &namespace);
-                    Seen::In(namespace, runtime.unwrap_or_default())
+                    let runtime = RuntimeProcess::of_caller(pid, &namespace);
+                    CallerNamespace::Open(namespace, runtime.unwrap_or_default())
                 }
-                Err(error) => Seen::Unknown(error),
+                Err(error) => CallerNamespace::Unreadable(error),
             },
-            (Kind::Callers(_), None) => {
-                Seen::Unknown(io::Error::other("the socket does not tell its process"))
-            }
+            (HostSelection::ByCaller(_), None) => CallerNamespace::Unreadable(io::Error::other(
+                "the socket does not report the caller's PID",
+            )),
         };
-        Caller(Arc::new(seen))
+        Caller(Arc::new(namespace))
     }
 
-    /// The host on which a call of `caller` is served.
-    ///
-    /// # Errors
-    /// [`Code::TryAgain`] where its mount namespace cannot be seen or entered, and no other can take its place.
-    pub(crate) fn of(&self, caller: &Caller) -> Result<Host, CniError> {
+    /// The host that serves a call of `caller`.
+    pub(crate) fn for_caller(&self, caller: &Caller) -> Result<Host, HostError> {
         match (self.0.as_ref(), caller.0.as_ref()) {
-            (Kind::Same(host), _) => Ok(host.clone()),
-            (Kind::Callers(callers), Seen::In(namespace, runtime)) => {
-                let host = callers.enter(namespace).map_err(|error| away(&error))?;
-                callers.remember(&host, runtime.as_ref());
+            (HostSelection::Fixed(host), _) => Ok(host.clone()),
+            (HostSelection::ByCaller(hosts), CallerNamespace::Open(namespace, runtime)) => {
+                let host = hosts.enter(namespace)?;
+                hosts.remember(&host, runtime.as_ref());
                 Ok(host)
             }
-            (Kind::Callers(_), Seen::Hidden) => Err(hidden()),
-            (Kind::Callers(_), Seen::Unknown(error)) => {
-                tracing::warn!(%error, "the caller's mount namespace cannot be seen; taking the last caller's");
+            (HostSelection::ByCaller(_), CallerNamespace::Hidden) => Err(HostError::HiddenCaller),
+            (HostSelection::ByCaller(_), CallerNamespace::Unreadable(error)) => {
+                tracing::warn!(
+                    %error,
+                    "cannot open the caller's mount namespace; using that of the last caller"
+                );
                 self.for_cleanup()
             }
-            (Kind::Callers(_), Seen::Anyone) => self.for_cleanup(),
+            (HostSelection::ByCaller(_), CallerNamespace::Irrelevant) => self.for_cleanup(),
         }
     }
 
-    /// The host for what nobody asks for any more: where the last call came from, or else where the runtime is that an
-    /// earlier daemon served last, or else where the machine's first process is.
-    ///
-    /// # Errors
-    /// [`Code::TryAgain`] where that cannot be entered.
-    pub(crate) fn for_cleanup(&self) -> Result<Host, CniError> {
-        let callers = match self.0.as_ref() {
-            Kind::Same(host) => return Ok(host.clone()),
-            Kind::Callers(callers) => callers,
+    /// The host for plugins that run without a call: that of the last call, else that of the runtime
+    /// which an earlier daemon served last, else that of the machine's first process.
+    pub(crate) fn for_cleanup(&self) -> Result<Host, HostError> {
+        let hosts = match self.0.as_ref() {
+            HostSelection::Fixed(host) => return Ok(host.clone()),
+            HostSelection::ByCaller(hosts) => hosts,
         };
-        let (last, earlier) = {
-            let known = callers.known();
-            (known.last.clone(), known.written.clone())
+        let (last, saved) = {
+            let state = hosts.state();
+            (state.last.clone(), state.saved.clone())
         };
-        if let Some(last) = last {
-            return Ok(last);
-        }
-        if let Some(Ok(host)) = earlier.map(|runtime| callers.enter(&runtime.namespace()?)) {
+        let of_saved = || hosts.enter(&saved?.namespace().ok()?).ok();
+        if let Some(host) = last.or_else(of_saved) {
             return Ok(host);
         }
-        let entered = File::open(&callers.stand_in).and_then(|namespace| callers.enter(&namespace));
-        entered.map_err(|error| {
-            let path = callers.stand_in.display();
-            away(&io::Error::other(format!(
-                "no runtime has called yet, and {path}: {error}"
-            )))
-        })
+        open_namespace(&hosts.fallback)
+            .and_then(|namespace| hosts.enter(&namespace))
+            .map_err(|error| HostError::NoRuntime {
+                fallback: hosts.fallback.clone(),
+                error: Box::new(error),
+            })
     }
 }
 
-impl Callers {
-    /// Notes where the last call came from.
-    fn remember(&self, host: &Host, runtime: Option<&Runtime>) {
-        let mut known = self.known();
-        known.last = Some(host.clone());
-        let Some(runtime) = runtime.filter(|runtime| known.written.as_ref() != Some(runtime))
-        else {
+impl CallerHosts {
+    /// Makes `host` the host of the last call, and saves its runtime.
+    fn remember(&self, host: &Host, runtime: Option<&RuntimeProcess>) {
+        let mut state = self.state();
+        state.last = Some(host.clone());
+        let Some(runtime) = runtime.filter(|runtime| state.saved.as_ref() != Some(runtime)) else {
             return;
         };
-        // Once for each start of a runtime. What cannot be written is written no better with the next call.
-        known.written = Some(runtime.clone());
-        if let Err(error) = runtime.write(&self.file) {
-            tracing::warn!(%error, "a later plexusd will not know where the runtime is");
+        // Set even if the write fails: the next call would fail to write, too.
+        state.saved = Some(runtime.clone());
+        if let Err(error) = runtime.write(&self.runtime_file) {
+            tracing::warn!(
+                %error,
+                "cannot save the PID of the runtime; after a restart, plexusd cleans up in the mount \
+                 namespace of the first process until the runtime calls"
+            );
         }
     }
 
-    /// The thread in that namespace.
-    fn enter(&self, namespace: &File) -> io::Result<Host> {
-        let id = FileId::from(&namespace.metadata()?);
-        let mut known = self.known();
-        if let Some(thread) = known.threads.get(&id).and_then(Weak::upgrade) {
+    /// The host in `namespace`. Starts a thread there if none is running.
+    fn enter(&self, namespace: &File) -> Result<Host, HostError> {
+        let id = namespace
+            .metadata()
+            .map(|metadata| FileId::from(&metadata))
+            .map_err(HostError::OpenNamespace)?;
+        let mut state = self.state();
+        if let Some(thread) = state.threads.get(&id).and_then(Weak::upgrade) {
             return Ok(Host(thread));
         }
-        let host = Host::start(self.tokio.clone(), Place::Namespace(namespace.try_clone()?))?;
-        known.threads.retain(|_, thread| thread.strong_count() > 0);
-        known.threads.insert(id, Arc::downgrade(&host.0));
+        let namespace = namespace.try_clone().map_err(HostError::OpenNamespace)?;
+        let host = Host::start(self.tokio.clone(), HostRoot::MountNamespace(namespace))?;
+        state.threads.retain(|_, thread| thread.strong_count() > 0);
+        state.threads.insert(id, Arc::downgrade(&host.0));
         Ok(host)
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        lock(&self.known)
+    fn state(&self) -> MutexGuard<'_, CallerState> {
+        lock(&self.state)
     }
 }
 
-fn hidden() -> CniError {
-    let msg = "plexusd cannot see the processes that call it: it needs the host's PID namespace (hostPID: true in its pod)";
-    CniError::new(Code::TryAgain, msg)
+fn open_namespace(path: &Path) -> Result<File, HostError> {
+    File::open(path).map_err(HostError::OpenNamespace)
 }
 
-fn away(error: &io::Error) -> CniError {
-    CniError::new(
-        Code::TryAgain,
-        format!("the mount namespace in which plugins run cannot be entered: {error}"),
-    )
-}
-
-/// Whether something is mounted at `dir` itself. By the mount table: a directory that is bound from the same file
-/// system cannot be told from its parent otherwise.
+/// Whether something is mounted at `dir` itself. Reads the mount table, since a bind mount from the
+/// same file system has the same device as its parent directory.
 fn is_mount_point(dir: &Path) -> io::Result<bool> {
     let dir = match dir.canonicalize() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         dir => dir?,
     };
-    let table = fs::read_to_string("/proc/thread-self/mountinfo")?;
-    // Blanks are octal there.
-    let dir = dir
+    // The table has blanks and backslashes in octal.
+    let escaped = dir
         .to_string_lossy()
         .replace('\\', "\\134")
         .replace(' ', "\\040");
-    Ok(table
+    Ok(fs::read_to_string("/proc/thread-self/mountinfo")?
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
-        .any(|mount_point| mount_point == dir))
+        .any(|mount_point| mount_point == escaped))
 }

@@ -1,4 +1,4 @@
-//! How much memory there is for plugins: they are processes of the daemon's control group.
+//! The default of `maxPluginRuns`, from the memory limit: plugins are in the daemon's control group.
 
 #[cfg(test)]
 mod tests;
@@ -6,20 +6,20 @@ mod tests;
 use std::fs;
 use std::path::Path;
 
-/// For the daemon itself.
+/// Memory of the daemon itself, in bytes.
 const DAEMON: u64 = 32 << 20;
-/// For one call: a plugin and the one for addresses that it runs, twice what the reference plugins take.
+/// Memory of one call in bytes: a plugin and its IPAM plugin, twice what the reference plugins need.
 const CALL: u64 = 16 << 20;
-/// Without a limit: what plugins share, such as the kernel's routing lock, makes more of them no quicker.
-const MOST: usize = 32;
-/// One that hangs must not keep DEL waiting.
-const LEAST: usize = 2;
+/// More plugins at once are no faster: they share locks of the kernel such as the routing lock.
+const MAX_RUNS: usize = 32;
+/// One plugin that hangs must not block DEL.
+const MIN_RUNS: usize = 2;
 
-/// How many calls may run plugins at one time.
-pub(crate) fn plugin_runs() -> usize {
+/// How many calls may run plugins at the same time.
+pub(crate) fn max_plugin_runs() -> usize {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limit = limit(&groups, Path::new("/sys/fs/cgroup"));
-    let runs = within(limit);
+    let runs = runs_within(limit);
     if let Some(limit) = limit {
         tracing::info!(
             limit,
@@ -30,23 +30,22 @@ pub(crate) fn plugin_runs() -> usize {
     runs
 }
 
-fn within(limit: Option<u64>) -> usize {
-    let Some(limit) = limit else { return MOST };
+fn runs_within(limit: Option<u64>) -> usize {
+    let Some(limit) = limit else { return MAX_RUNS };
     usize::try_from(limit.saturating_sub(DAEMON) / CALL)
-        .unwrap_or(MOST)
-        .clamp(LEAST, MOST)
+        .unwrap_or(MAX_RUNS)
+        .clamp(MIN_RUNS, MAX_RUNS)
 }
 
-/// The least `memory.max` of our control group and those above it; `groups` is `/proc/self/cgroup`. Where a container
-/// sees its own group alone, that is mounted at `root`, whatever `groups` calls it. Version 1 of control groups is not
-/// asked.
+/// The lowest `memory.max` of our control group and its ancestors; `groups` is `/proc/self/cgroup`. In
+/// a container that sees only its own group, that group is mounted at `root`, whatever path `groups`
+/// has. Ignores version 1 of control groups.
 fn limit(groups: &str, root: &Path) -> Option<u64> {
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let above = Path::new(own)
+    Path::new(own)
         .ancestors()
-        .map(|group| root.join(group).join("memory.max"));
-    // "max" is no limit, and the root of all has none.
-    above
+        .map(|group| root.join(group).join("memory.max"))
+        // "max" is no limit, and the root group has no such file.
         .filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
         .min()
 }

@@ -1,5 +1,5 @@
-//! The runtime that called last, written down: a daemon that starts has to clean up before anyone calls, and after our
-//! configuration was withdrawn nobody ever does.
+//! The container runtime that called last, kept in a file: a daemon that starts has to clean up before
+//! any call, and once our configuration was withdrawn no call comes at all.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,28 +11,30 @@ use crate::atomic_file::AtomicFile;
 use crate::clock::boot_id;
 use crate::file_id::FileId;
 
-/// A process that executes the shim, told from any other that ever has its number.
+/// The process that executes the shim. Boot ID and start time tell it from later processes with the
+/// same PID.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Runtime {
+pub(super) struct RuntimeProcess {
     boot_id: String,
     pid: i32,
-    /// When it was started, in clock ticks after the boot.
+    /// In clock ticks since boot.
     started: u64,
 }
 
-impl Runtime {
-    /// The parent of the process `pid`, where it is in the mount namespace `namespace`: a wrapper may be elsewhere, and
-    /// then it does not lead back there.
+impl RuntimeProcess {
+    /// The parent of the process `pid`. Returns `None` if the parent is in another mount namespace than
+    /// `namespace`, as a wrapper of the shim may be, or is the first process, which is the fallback
+    /// anyway.
     pub(super) fn of_caller(pid: i32, namespace: &File) -> io::Result<Option<Self>> {
-        let (parent, _) = stat(pid)?;
+        let Stat { parent, .. } = Stat::read(pid)?;
+        // 0: the parent is in another PID namespace.
         if parent <= 1 {
-            // The first process stands in for others already, and 0 is not seen from here.
             return Ok(None);
         }
         let boot_id = boot_id()?;
-        let (_, started) = stat(parent)?;
-        let same = FileId::of(namespace_of(parent))? == FileId::from(&namespace.metadata()?);
+        let Stat { started, .. } = Stat::read(parent)?;
+        let same = FileId::of(mount_namespace(parent))? == FileId::from(&namespace.metadata()?);
         Ok(same.then_some(Self {
             boot_id,
             pid: parent,
@@ -40,17 +42,17 @@ impl Runtime {
         }))
     }
 
-    /// What [`Runtime::write`] wrote to the file `path`; none where there is none.
+    /// Returns `None` if the file is missing or not valid.
     pub(super) fn read(path: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(path).ok()?).ok()
     }
 
-    /// Writes it to the file `path`. It need not survive a power loss: the boot ends with it.
+    /// Writes the file. Not durable: a power loss ends the boot, and with it the process.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         AtomicFile::new(path, 0o644).write(&serde_json::to_vec(self)?)
     }
 
-    /// Its mount namespace, as long as it runs.
+    /// Opens the mount namespace of the process while the process runs.
     pub(super) fn namespace(&self) -> io::Result<File> {
         let ended = || {
             io::Error::new(
@@ -61,30 +63,40 @@ impl Runtime {
         if boot_id()? != self.boot_id {
             return Err(ended());
         }
-        let namespace = File::open(namespace_of(self.pid))?;
-        // Looked at afterwards: then it was that process when the file was opened.
-        if stat(self.pid)?.1 != self.started {
+        let namespace = File::open(mount_namespace(self.pid))?;
+        // Checked after opening, so the PID cannot have been reused in between.
+        if Stat::read(self.pid)?.started != self.started {
             return Err(ended());
         }
         Ok(namespace)
     }
 }
 
-fn namespace_of(pid: i32) -> String {
+pub(super) fn mount_namespace(pid: i32) -> String {
     format!("/proc/{pid}/ns/mnt")
 }
 
-/// The parent of a process, and when it was started.
-fn stat(pid: i32) -> io::Result<(i32, u64)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name, in parentheses, may have any character.
-    let fields = text
-        .rsplit_once(") ")
-        .map(|(_, rest)| rest.split(' ').collect::<Vec<_>>())
-        .unwrap_or_default();
-    let parent = fields.get(1).and_then(|field| field.parse().ok());
-    let started = fields.get(19).and_then(|field| field.parse().ok());
-    parent
-        .zip(started)
-        .ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat is not understood")))
+/// Fields of `/proc/PID/stat`.
+struct Stat {
+    parent: i32,
+    /// In clock ticks since boot.
+    started: u64,
+}
+
+impl Stat {
+    fn read(pid: i32) -> io::Result<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        Self::parse(&text)
+            .ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat cannot be parsed")))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // The name before is in parentheses and may contain any character.
+        let (_, rest) = text.rsplit_once(") ")?;
+        let fields: Vec<_> = rest.split(' ').collect();
+        Some(Self {
+            parent: fields.get(1)?.parse().ok()?,
+            started: fields.get(19)?.parse().ok()?,
+        })
+    }
 }

@@ -5,8 +5,8 @@ use tokio::io::AsyncReadExt as _;
 
 use super::*;
 
-/// What a process prints until it ends.
-async fn said(process: &mut Process) -> String {
+/// Reads the output of a process until it ends.
+async fn output_of(process: &mut Process) -> String {
     let mut text = String::new();
     process
         .stdout
@@ -20,48 +20,49 @@ async fn said(process: &mut Process) -> String {
 }
 
 #[tokio::test]
-async fn children_start_from_a_known_place() {
+async fn children_have_a_fixed_directory_and_umask() {
     plexus_api::rows!("R-051");
-    // Given a daemon with a directory and a umask of its own; on a thread that shares neither with other tests.
+    // Given a daemon with another directory and umask, on a thread that shares neither with other
+    // tests.
     let runtime = Handle::current();
     let dir = tempfile::tempdir().expect("dir");
     let start_here = dir.path().to_owned();
-    let (host, left) = std::thread::spawn(move || {
+    let (host, after) = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_FS).expect("unshare");
         std::env::set_current_dir(&start_here).expect("chdir");
         umask(Mode::from_bits_truncate(0o077));
-        let host = Host::start(runtime, Place::Own).expect("host");
-        let left = (std::env::current_dir().expect("cwd"), umask(Mode::empty()));
-        (host, left)
+        let host = Host::start(runtime, HostRoot::Own).expect("host");
+        let after = (std::env::current_dir().expect("cwd"), umask(Mode::empty()));
+        (host, after)
     })
     .join()
     .expect("thread");
-    // When a child is spawned, then it has `/` and 022, and the daemon has what it had.
+    // When a child is spawned, then the child has `/` and 022, and the daemon keeps its own.
     let mut command = Command::new("/bin/sh");
-    let file = dir.path().join("made");
+    let file = dir.path().join("created");
     command
         .args(["-c", "pwd; umask; : > \"$0\""])
         .arg(&file)
         .stdout(Stdio::piped());
-    let output = said(&mut host.spawn(command).await.expect("spawn")).await;
+    let output = output_of(&mut host.spawn(command).await.expect("spawn")).await;
     assert_eq!(output, "/\n0022\n");
-    assert_eq!(file.metadata().expect("made").mode() & 0o777, 0o644);
+    assert_eq!(file.metadata().expect("created").mode() & 0o777, 0o644);
     assert_eq!(
-        left,
+        after,
         (dir.path().to_owned(), Mode::from_bits_truncate(0o077))
     );
 }
 
 #[tokio::test]
-async fn a_child_leads_its_own_group() {
-    let host = Host::start(Handle::current(), Place::Own).expect("host");
+async fn a_child_leads_its_own_process_group() {
+    let host = Host::start(Handle::current(), HostRoot::Own).expect("host");
     let mut command = Command::new("/bin/sh");
     command
         .args(["-c", "read -r stat < /proc/self/stat; echo \"$stat\""])
         .stdout(Stdio::piped());
     let mut child = host.spawn(command).await.expect("spawn");
     let id = child.id().expect("runs").to_string();
-    let stat = said(&mut child).await;
+    let stat = output_of(&mut child).await;
     let fields: Vec<_> = stat.split(' ').collect();
     assert_eq!(
         (fields[0], fields[4]),
@@ -71,15 +72,15 @@ async fn a_child_leads_its_own_group() {
 }
 
 #[tokio::test]
-async fn a_spawn_error_is_handed_back() {
-    let host = Host::start(Handle::current(), Place::Own).expect("host");
+async fn a_spawn_error_is_returned() {
+    let host = Host::start(Handle::current(), HostRoot::Own).expect("host");
     let error = host
         .spawn(Command::new("/nonexistent"))
         .await
-        .expect_err("nothing there");
+        .expect_err("no such program");
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
     assert!(
         host.spawn(Command::new("/bin/true")).await.is_ok(),
-        "and the thread goes on"
+        "the thread still runs"
     );
 }

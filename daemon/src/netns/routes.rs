@@ -1,5 +1,5 @@
-//! Default routes of the main table: prefix length 0 in either notation, unicast, over a link. Routes in other tables,
-//! `0.0.0.0/1` and the like, and refusals without a link are none of our business (K-042).
+//! Default routes of the main table: prefix length 0 in either notation, unicast, over a link. Routes
+//! of other tables, `0.0.0.0/1` and the like, and unreachable routes are never changed (K-042).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use nix::errno::Errno;
-use plexus_api::cni::{CniError, Code};
 use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
@@ -17,85 +16,75 @@ use rtnetlink::packet_route::route::{
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::{Netns, errno, reason};
+use super::{Netns, NetnsError, RouteProblem, errno};
 
-/// An address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Family {
-    /// IPv4
     V4,
-    /// IPv6
     V6,
 }
 
-/// A default route: one next hop of it.
+/// One next hop of a default route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DefaultRoute {
-    /// The link that it leads over.
     pub(crate) ifname: String,
-    /// The gateway; none where the link itself is the way.
+    /// `None` for a route without a gateway, directly over the link.
     pub(crate) gateway: Option<IpAddr>,
 }
 
-/// How often [`Netns::move_default_route`] looks: once too often means that something works against it.
-const PASSES: usize = 4;
+/// How many times [`Netns::move_default_route`] lists the routes before it concludes that another
+/// program works against it.
+const MAX_PASSES: usize = 4;
 
 impl Netns {
-    /// The default routes of one family.
-    ///
-    /// # Errors
-    /// [`Code::Io`] with the kernel's reason.
+    /// Lists the default routes of `family`.
     pub(crate) async fn default_routes(
         &mut self,
         family: Family,
-    ) -> Result<Vec<DefaultRoute>, CniError> {
-        let names = self.names().await?;
-        let routes = self.defaults(family).await?;
+    ) -> Result<Vec<DefaultRoute>, NetnsError> {
+        let names = self.link_names().await?;
+        let routes = self.list_defaults(family).await?;
         Ok(routes
             .iter()
             .flat_map(|route| named(route, &names))
             .collect())
     }
 
-    /// Whether link `owner` has a default route of `family`.
-    ///
-    /// # Errors
-    /// [`Code::Io`] with the kernel's reason.
+    /// Whether `link` has a default route of `family`.
     pub(crate) async fn owns_default(
         &mut self,
         family: Family,
-        owner: &str,
-    ) -> Result<bool, CniError> {
+        link: &str,
+    ) -> Result<bool, NetnsError> {
         Ok(self
             .default_routes(family)
             .await?
             .iter()
-            .any(|route| route.ifname == owner))
+            .any(|route| route.ifname == link))
     }
 
-    /// Makes link `owner` the only one of the sandbox with a default route of `family`.
+    /// Makes `link` the only link of the sandbox with a default route of `family`.
     ///
-    /// With a gateway, the owner's own default routes are replaced by one over it. Without, the owner keeps its own,
-    /// and where it has none of this family nothing changes at all. The new route is in place before any goes, so that
-    /// an error leaves the sandbox reachable. Doing it again changes nothing.
-    ///
-    /// # Errors
-    /// [`Code::RouteFailed`], with the link, the gateway and the kernel's reason.
+    /// With a gateway, the link's own default routes are replaced by one via the gateway. Without a
+    /// gateway, the link keeps its own default routes; if the link has none, nothing changes. The new
+    /// route is added before any route is removed, so the sandbox stays reachable on an error.
+    /// Idempotent.
     pub(crate) async fn move_default_route(
         &mut self,
         family: Family,
-        owner: &str,
+        link: &str,
         gateway: Option<IpAddr>,
-    ) -> Result<(), CniError> {
-        let names = self.names().await?;
-        let Some(index) = names
-            .iter()
-            .find_map(|(index, name)| (name == owner).then_some(*index))
-        else {
-            return Err(failed(format!(
-                "{family} default route: there is no link {owner:?} in the sandbox"
-            )));
+    ) -> Result<(), NetnsError> {
+        let failed = |problem| NetnsError::MoveDefaultRoute {
+            family,
+            link: link.to_owned(),
+            problem,
         };
+        let names = self.link_names().await?;
+        let index = names
+            .iter()
+            .find_map(|(index, name)| (name == link).then_some(*index))
+            .ok_or_else(|| failed(RouteProblem::NoSuchLink))?;
         let is_own = |route: &RouteMessage| next_hops(route).iter().all(|(link, _)| *link == index);
         let is_wanted = |route: &RouteMessage| next_hops(route) == [(index, gateway)];
         let stays = |route: &RouteMessage| {
@@ -105,30 +94,31 @@ impl Netns {
                 is_own(route)
             }
         };
-        // A request to remove describes a route, and the first that fits goes, which may have been the wrong one.
-        for _ in 0..PASSES {
-            let present = self.defaults(family).await?;
+        // A removal describes a route, and the kernel removes the first match, which may have been
+        // the wrong one. So the result is checked and the pass repeated.
+        for _ in 0..MAX_PASSES {
+            let present = self.list_defaults(family).await?;
             if present.iter().all(stays) && (gateway.is_none() || !present.is_empty()) {
                 return Ok(());
             }
             match gateway {
                 None if !present.iter().any(is_own) => return Ok(()),
                 Some(gateway) if !present.iter().any(is_wanted) => {
-                    self.add_default(family, index, owner, gateway).await?;
+                    self.add_default(family, index, gateway)
+                        .await
+                        .map_err(failed)?;
                 }
                 _ => {}
             }
             for route in present.iter().filter(|route| !stays(route)) {
-                self.remove(family, route, &names).await?;
+                self.remove(route, &names).await.map_err(failed)?;
             }
         }
-        Err(failed(format!(
-            "{family} default route on {owner}: other default routes stay or come back"
-        )))
+        Err(failed(RouteProblem::StillThere))
     }
 
     /// The names of all links, by index.
-    async fn names(&mut self) -> Result<BTreeMap<u32, String>, CniError> {
+    async fn link_names(&mut self) -> Result<BTreeMap<u32, String>, NetnsError> {
         Ok(self
             .links()
             .await?
@@ -137,29 +127,27 @@ impl Netns {
             .collect())
     }
 
-    async fn defaults(&mut self, family: Family) -> Result<Vec<RouteMessage>, CniError> {
-        let request = match family {
+    async fn list_defaults(&mut self, family: Family) -> Result<Vec<RouteMessage>, NetnsError> {
+        let filter = match family {
             Family::V4 => RouteMessageBuilder::<Ipv4Addr>::new().build(),
             Family::V6 => RouteMessageBuilder::<Ipv6Addr>::new().build(),
         };
-        let request = self.handle.route().get(request);
-        let mut routes = self
-            .request(request.execute().try_collect::<Vec<_>>())
+        let request = self.handle.route().get(filter);
+        let mut routes: Vec<_> = self
+            .request(request.execute().try_collect())
             .await
-            .map_err(|error| self.failed("routes cannot be listed", &error))?;
+            .map_err(|error| self.failed("listing routes", error))?;
         routes.retain(|route| is_default(route, family));
         Ok(routes)
     }
 
-    /// Adds the route behind those with the same metric, which stay.
+    /// Adds a default route after those with the same metric, which stay.
     async fn add_default(
         &mut self,
         family: Family,
         index: u32,
-        owner: &str,
         gateway: IpAddr,
-    ) -> Result<(), CniError> {
-        let what = || format!("{family} default route via {gateway} on {owner} cannot be set");
+    ) -> Result<(), RouteProblem> {
         let route = match (family, gateway) {
             (Family::V4, IpAddr::V4(gateway)) => RouteMessageBuilder::<Ipv4Addr>::new()
                 .gateway(gateway)
@@ -169,39 +157,37 @@ impl Netns {
                 .gateway(gateway)
                 .output_interface(index)
                 .build(),
-            _ => return Err(failed(what() + ": the gateway is of the other family")),
+            _ => return Err(RouteProblem::WrongFamily(gateway)),
         };
         let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewRoute(route));
-        // Neither EXCL nor REPLACE: a clash with another link's route is the very reason for this call.
+        // Neither NLM_F_EXCL nor NLM_F_REPLACE: another link's default route is usually there.
         request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND;
         let mut handle = self.handle.clone();
-        let answer = async move {
-            let mut answers = handle.request(request)?;
-            while let Some(answer) = answers.next().await {
-                if let NetlinkPayload::Error(error) = answer.payload {
+        let acknowledged = async move {
+            let mut messages = handle.request(request)?;
+            while let Some(message) = messages.next().await {
+                if let NetlinkPayload::Error(error) = message.payload {
                     return Err(rtnetlink::Error::NetlinkError(error));
                 }
             }
             Ok(())
         };
-        self.request(answer)
+        self.request(acknowledged)
             .await
             .map_err(|error| match errno(&error) {
-                Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EINVAL) => failed(format!(
-                    "{}: the gateway is in no subnet of {owner}, or that link is down ({})",
-                    what(),
-                    reason(&error)
-                )),
-                _ => failed(format!("{}: {}", what(), reason(&error))),
+                Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EINVAL) => {
+                    RouteProblem::Unreachable { gateway, error }
+                }
+                _ => RouteProblem::Add { gateway, error },
             })
     }
 
+    /// Removes a route. A route that is already gone is no error.
     async fn remove(
         &mut self,
-        family: Family,
         route: &RouteMessage,
         names: &BTreeMap<u32, String>,
-    ) -> Result<(), CniError> {
+    ) -> Result<(), RouteProblem> {
         let mut request = RouteMessage::default();
         request.header = route.header.clone();
         request.header.flags = RouteFlags::empty();
@@ -213,18 +199,16 @@ impl Netns {
             .collect();
         let request = self.handle.route().del(request);
         match self.request(request.execute()).await {
-            Err(error) if errno(&error) != Some(Errno::ESRCH) => Err(failed(format!(
-                "{family} default route {} cannot be removed: {}",
-                List(&named(route, names)),
-                reason(&error)
-            ))),
-            // Gone by itself.
+            Err(error) if errno(&error) != Some(Errno::ESRCH) => Err(RouteProblem::Remove {
+                route: describe(&named(route, names)),
+                error,
+            }),
             _ => Ok(()),
         }
     }
 }
 
-/// What tells one route from another in a request to remove it.
+/// Whether the kernel matches a route to remove by this attribute.
 fn identifies(attribute: &RouteAttribute) -> bool {
     matches!(
         attribute,
@@ -256,7 +240,7 @@ fn is_default(route: &RouteMessage, family: Family) -> bool {
         && !next_hops(route).is_empty()
 }
 
-/// The ways of a route: link and gateway.
+/// The next hops of a route: link index and gateway.
 fn next_hops(route: &RouteMessage) -> Vec<(u32, Option<IpAddr>)> {
     let (mut hops, mut link) = (Vec::new(), None);
     for attribute in &route.attributes {
@@ -286,33 +270,26 @@ fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
 }
 
 fn named(route: &RouteMessage, names: &BTreeMap<u32, String>) -> Vec<DefaultRoute> {
-    let named = |(link, gateway)| DefaultRoute {
-        ifname: names
-            .get(&link)
-            .cloned()
-            .unwrap_or_else(|| format!("link {link}")),
-        gateway,
-    };
-    next_hops(route).into_iter().map(named).collect()
+    next_hops(route)
+        .into_iter()
+        .map(|(link, gateway)| DefaultRoute {
+            ifname: names
+                .get(&link)
+                .cloned()
+                .unwrap_or_else(|| format!("link {link}")),
+            gateway,
+        })
+        .collect()
 }
 
-fn failed(msg: String) -> CniError {
-    CniError::new(Code::RouteFailed, msg)
-}
-
-struct List<'a>(&'a [DefaultRoute]);
-
-impl fmt::Display for List<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, route) in self.0.iter().enumerate() {
-            f.write_str(if index == 0 { "" } else { ", " })?;
-            if let Some(gateway) = route.gateway {
-                write!(f, "via {gateway} ")?;
-            }
-            write!(f, "on {}", route.ifname)?;
-        }
-        Ok(())
-    }
+fn describe(hops: &[DefaultRoute]) -> String {
+    hops.iter()
+        .map(|hop| match hop.gateway {
+            Some(gateway) => format!("via {gateway} on {}", hop.ifname),
+            None => format!("on {}", hop.ifname),
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl fmt::Display for Family {

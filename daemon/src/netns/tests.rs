@@ -4,21 +4,21 @@ use std::path::Path;
 use nix::sys::stat::Mode;
 use plexus_api::cni::{CniError, Code};
 
-use super::Netns;
-use crate::host::{Host, Place};
+use super::{Netns, NetnsError};
+use crate::host::{Host, HostRoot};
 use sandbox::Sandbox;
 
 mod routes;
 mod sandbox;
 
-/// Opens a namespace as the daemon itself sees it.
-async fn open(path: &Path) -> Result<Netns, CniError> {
-    let host = Host::start(tokio::runtime::Handle::current(), Place::Own).expect("host");
+/// Opens a namespace at a path of the daemon itself.
+async fn open(path: &Path) -> Result<Netns, NetnsError> {
+    let host = Host::start(tokio::runtime::Handle::current(), HostRoot::Own).expect("host");
     Netns::open(path, &host).await
 }
 
 #[tokio::test]
-async fn what_is_no_network_namespace_is_refused() {
+async fn a_path_that_is_not_a_network_namespace_is_refused() {
     plexus_api::rows!("P-011");
     let dir = tempfile::tempdir().expect("directory");
     let at = |name: &str| dir.path().join(name);
@@ -43,6 +43,7 @@ async fn what_is_no_network_namespace_is_refused() {
         let Err(error) = open(&path).await else {
             panic!("{} was opened", path.display())
         };
+        let error = CniError::from(error);
         assert!(error.is(Code::InvalidEnvironment), "{error}");
         assert!(
             error.msg.contains(&format!("CNI_NETNS {}", path.display())),
@@ -52,7 +53,7 @@ async fn what_is_no_network_namespace_is_refused() {
 }
 
 #[tokio::test]
-async fn links_of_the_namespace_are_seen() {
+async fn links_of_the_namespace_are_listed() {
     plexus_api::rows!("P-080");
     let Some(sandbox) = Sandbox::new() else {
         return;
@@ -75,23 +76,24 @@ async fn links_of_the_namespace_are_seen() {
         "{mac}"
     );
 
-    for (name, there) in [
+    for (name, exists) in [
         ("net1", true),
         ("net2", true),
         ("lo", true),
         ("net3", false),
         ("net", false),
     ] {
-        assert_eq!(netns.has_link(name).await.expect(name), there, "{name}");
+        assert_eq!(netns.has_link(name).await.expect(name), exists, "{name}");
     }
     sandbox.link("net3", true).await;
     assert!(
         netns.has_link("net3").await.expect("net3"),
-        "nothing is remembered"
+        "links are not cached"
     );
     let error = netns
         .has_link("a name that is too long")
         .await
+        .map_err(CniError::from)
         .expect_err("too long");
     assert!(
         error.is(Code::Io) && error.msg.contains("too long"),
@@ -100,7 +102,7 @@ async fn links_of_the_namespace_are_seen() {
 }
 
 #[tokio::test]
-async fn a_namespace_is_told_by_its_id_and_nobody_else_enters_it() {
+async fn the_id_identifies_a_namespace_and_no_other_thread_enters_it() {
     let (Some(one), Some(two)) = (Sandbox::new(), Sandbox::new()) else {
         return;
     };
@@ -113,7 +115,7 @@ async fn a_namespace_is_told_by_its_id_and_nobody_else_enters_it() {
 }
 
 #[tokio::test]
-async fn nothing_holds_the_namespace_afterwards() {
+async fn a_dropped_namespace_is_not_held() {
     plexus_api::rows!("R-071");
     let Some(sandbox) = Sandbox::new() else {
         return;
@@ -130,24 +132,23 @@ async fn nothing_holds_the_namespace_afterwards() {
     assert_eq!(held(&sandbox), before);
 }
 
-/// How many files of this process are the namespace, and how many netlink sockets are in it.
+/// Counts the open files of this process that are the namespace, and the netlink sockets in the
+/// namespace.
 fn held(sandbox: &Sandbox) -> (usize, usize) {
     let this = format!("net:[{}]", sandbox.inode());
-    let files = fs::read_dir("/proc/self/fd").expect("files");
-    let files = files.filter(|file| {
-        let target = file.as_ref().map(|file| fs::read_link(file.path()));
-        matches!(target, Ok(Ok(target)) if target == Path::new(&this))
-    });
-    let sockets =
-        sandbox.inside(|| fs::read_to_string("/proc/thread-self/net/netlink").expect("sockets"));
-    // Protocol 0 is NETLINK_ROUTE; the kernel's own socket has no port.
-    let sockets = sockets
+    let files = fs::read_dir("/proc/self/fd")
+        .expect("files")
+        .filter(|file| {
+            let target = file.as_ref().map(|file| fs::read_link(file.path()));
+            matches!(target, Ok(Ok(target)) if target == Path::new(&this))
+        })
+        .count();
+    // Protocol 0 is NETLINK_ROUTE. The kernel's own socket has port 0.
+    let sockets = sandbox
+        .inside(|| fs::read_to_string("/proc/thread-self/net/netlink").expect("sockets"))
         .lines()
-        .map(|line| line.split_whitespace().skip(1).take(2).collect::<Vec<_>>());
-    (
-        files.count(),
-        sockets
-            .filter(|fields| fields[0] == "0" && fields[1] != "0")
-            .count(),
-    )
+        .map(|line| line.split_whitespace().skip(1).take(2).collect::<Vec<_>>())
+        .filter(|fields| fields[0] == "0" && fields[1] != "0")
+        .count();
+    (files, sockets)
 }

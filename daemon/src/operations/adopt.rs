@@ -22,10 +22,12 @@ impl Context {
         let (dir, args) = (incoming.settings.cni_dir.clone(), incoming.args.clone());
         let (container_id, ifname) = (env.container_id.clone(), env.ifname.clone());
         // Where the runtime is, as Multus' cache is: it needs no mount of its own in a container.
-        let look = incoming
+        let remembered = incoming
             .host
-            .look(move || remembered(&dir, &container_id, &ifname, &args));
-        let remembered = look.await.ok().flatten()?;
+            .run(move || remembered(&dir, &container_id, &ifname, &args))
+            .await
+            .ok()
+            .flatten()?;
         let planned = Planned {
             format: FORMAT,
             plexusd: PLEXUSD.to_owned(),
@@ -68,7 +70,7 @@ impl Context {
         let files = remembered.files;
         let left = incoming
             .host
-            .look(move || remove(files))
+            .run(move || remove(files))
             .await
             .unwrap_or_else(|error| vec![error.to_string()]);
         for error in left {

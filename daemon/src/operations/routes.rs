@@ -22,10 +22,10 @@ pub(super) async fn apply(
         let Some(attachment) = attachments.get(owner.attachment) else {
             continue;
         };
-        let moved = netns
+        netns
             .move_default_route(family, &attachment.ifname, owner.gateway)
-            .await;
-        moved.map_err(|error| error.context(attachment.place()))?;
+            .await
+            .map_err(|error| CniError::from(error).context(attachment.place()))?;
         if owner.gateway.is_none() && !netns.owns_default(family, &attachment.ifname).await? {
             // It has none to keep, so the others keep theirs (decision 3).
             continue;

@@ -216,7 +216,7 @@ async fn cni(
     );
     // Boxed: it is large, and each layer around it would copy it.
     let serve = Box::pin(async move {
-        let host = shared.hosts.of(&caller)?;
+        let host = shared.hosts.for_caller(&caller)?;
         match context {
             Some(context) => context.serve(request, host, gone).await,
             None => shared.availability.serve(&request, host, gone).await,

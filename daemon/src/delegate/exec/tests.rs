@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use tokio::runtime::Handle;
 
 use super::*;
-use crate::host::Place;
+use crate::host::HostRoot;
 
 #[test]
 fn what_is_kept_is_bounded() {
@@ -68,7 +68,7 @@ async fn a_program_starts_once_its_writer_has_closed_it() {
     let program = dir.path().join("plugin");
     fs::copy("/bin/true", &program).expect("copy");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
-    let host = Host::start(Handle::current(), Place::Own).expect("host");
+    let host = Host::start(Handle::current(), HostRoot::Own).expect("host");
     let writer = Cell::new(Some(
         OpenOptions::new().write(true).open(&program).expect("open"),
     ));

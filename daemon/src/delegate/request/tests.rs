@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::host::{Host, Place};
+use crate::host::{Host, HostRoot};
 
 fn network(version: &str, plugins: &str) -> NetworkConfig {
     let text = format!(r#"{{"name":"net","cniVersion":"{version}","plugins":[{plugins}]}}"#);
@@ -233,7 +233,7 @@ fn call(env: &[(&str, &str)]) -> PluginCall {
     static RUNTIME: LazyLock<Runtime> =
         LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
     PluginCall {
-        host: Host::start(RUNTIME.handle().clone(), Place::Own).expect("host"),
+        host: Host::start(RUNTIME.handle().clone(), HostRoot::Own).expect("host"),
         container_id: "c1".to_owned(),
         netns: Some("/run/netns/c1".to_owned()),
         path: Vec::new(),

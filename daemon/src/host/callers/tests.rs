@@ -3,21 +3,22 @@ use std::process::{Child, Command, Stdio};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use plexus_api::cni::{CniError, Code};
 
 use super::*;
 
-/// A process in a mount namespace of its own, in which `/mnt` has one file, `here`. None, said aloud, where it cannot
-/// be made.
+/// A process in a new mount namespace, in which `/mnt` has one file, `here`.
 struct Elsewhere(Child);
 
 impl Elsewhere {
+    /// Prints why and returns `None` if the namespace cannot be created.
     fn new() -> Option<Self> {
         Self::with(&mut Command::new("/bin/cat"))
     }
 
     fn with(command: &mut Command) -> Option<Self> {
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let made = std::thread::scope(|scope| {
+        let spawned = std::thread::scope(|scope| {
             scope
                 .spawn(move || -> io::Result<Child> {
                     unshare(CloneFlags::CLONE_NEWNS)?;
@@ -29,10 +30,10 @@ impl Elsewhere {
                 })
                 .join()
         });
-        match made.expect("no panic") {
+        match spawned.expect("no panic") {
             Ok(child) => Some(Self(child)),
             Err(error) => {
-                eprintln!("skipped: a mount namespace cannot be made here: {error}");
+                eprintln!("skipped: cannot create a mount namespace: {error}");
                 None
             }
         }
@@ -54,18 +55,18 @@ impl Drop for Elsewhere {
     }
 }
 
-fn hosts(stand_in: &str) -> Hosts {
-    Hosts::of_callers(
+fn hosts(fallback: &str) -> Hosts {
+    Hosts::by_caller(
         Handle::current(),
         "/nowhere/runtime".into(),
-        stand_in.into(),
+        fallback.into(),
     )
 }
 
-async fn sees(host: &Host) -> bool {
-    host.look(|| Path::new("/mnt/here").exists())
+async fn sees_here(host: &Host) -> bool {
+    host.run(|| Path::new("/mnt/here").exists())
         .await
-        .expect("the thread lives")
+        .expect("the thread runs")
 }
 
 fn same(one: &Host, other: &Host) -> bool {
@@ -73,67 +74,74 @@ fn same(one: &Host, other: &Host) -> bool {
 }
 
 #[tokio::test]
-async fn a_call_is_served_where_its_caller_is() {
+async fn a_call_is_served_in_the_mount_namespace_of_its_caller() {
     let (Some(one), Some(two)) = (Elsewhere::new(), Elsewhere::new()) else {
         return;
     };
     let hosts = hosts("/nowhere");
     let caller = hosts.caller(Some(one.pid()));
-    let host = hosts.of(&caller).expect("entered");
-    assert!(sees(&host).await);
-    assert!(!Path::new("/mnt/here").exists(), "nobody else is there");
+    let host = hosts.for_caller(&caller).expect("entered");
+    assert!(sees_here(&host).await);
+    assert!(
+        !Path::new("/mnt/here").exists(),
+        "other threads stay in their namespace"
+    );
     assert!(
         same(
             &host,
-            &hosts.of(&hosts.caller(Some(one.pid()))).expect("entered")
+            &hosts
+                .for_caller(&hosts.caller(Some(one.pid())))
+                .expect("entered")
         ),
         "one thread"
     );
-    let other = hosts.of(&hosts.caller(Some(two.pid()))).expect("entered");
+    let other = hosts
+        .for_caller(&hosts.caller(Some(two.pid())))
+        .expect("entered");
     assert!(!same(&host, &other), "another namespace, another thread");
-    // A thread in use is kept, one that is not goes.
-    assert!(same(&host, &hosts.of(&caller).expect("entered")));
+    // A thread in use is kept; others end.
+    assert!(same(&host, &hosts.for_caller(&caller).expect("entered")));
     drop(other);
     let kept = |hosts: &Hosts| match hosts.0.as_ref() {
-        Kind::Callers(callers) => callers
-            .known()
+        HostSelection::ByCaller(hosts) => hosts
+            .state()
             .threads
             .values()
             .filter(|thread| thread.strong_count() > 0)
             .count(),
-        Kind::Same(_) => unreachable!("they are those of callers"),
+        HostSelection::Fixed(_) => unreachable!("hosts are selected by caller"),
     };
     assert_eq!(kept(&hosts), 1);
 }
 
 #[tokio::test]
-async fn a_caller_that_has_gone_is_still_known_by_its_namespace() {
+async fn a_caller_that_has_exited_is_served_in_its_namespace() {
     let Some(one) = Elsewhere::new() else { return };
     let hosts = hosts("/nowhere");
     let caller = hosts.caller(Some(one.pid()));
     drop(one);
-    assert!(sees(&hosts.of(&caller).expect("entered")).await);
+    assert!(sees_here(&hosts.for_caller(&caller).expect("entered")).await);
 }
 
 #[tokio::test]
-async fn cleanup_is_where_the_last_call_came_from() {
+async fn cleanup_runs_where_the_last_call_came_from() {
     let Some(one) = Elsewhere::new() else { return };
     let hosts = hosts("/proc/self/ns/mnt");
-    let before = hosts.for_cleanup().expect("the stand-in");
-    assert!(!sees(&before).await);
+    let before = hosts.for_cleanup().expect("the fallback");
+    assert!(!sees_here(&before).await);
     let caller = hosts.caller(Some(one.pid()));
     assert!(
-        same(&before, &hosts.for_cleanup().expect("the stand-in")),
-        "to connect is not to call"
+        same(&before, &hosts.for_cleanup().expect("the fallback")),
+        "a connection is not a call"
     );
-    hosts.of(&caller).expect("entered");
+    hosts.for_caller(&caller).expect("entered");
     drop(one);
-    assert!(sees(&hosts.for_cleanup().expect("the last one's")).await);
+    assert!(sees_here(&hosts.for_cleanup().expect("the last caller's")).await);
 }
 
 #[tokio::test]
-async fn a_later_daemon_cleans_up_where_the_runtime_is() {
-    // Given a runtime, whose shim says its own number and waits.
+async fn a_restarted_daemon_cleans_up_where_the_runtime_is() {
+    // Given a runtime whose shim prints its PID and waits.
     let mut runtime = Command::new("/bin/sh");
     runtime.args(["-c", "sh -c 'echo $$; exec cat <&3' 3<&0; cat"]);
     let Some(mut runtime) = Elsewhere::with(&mut runtime) else {
@@ -142,18 +150,18 @@ async fn a_later_daemon_cleans_up_where_the_runtime_is() {
     let mut shim = String::new();
     BufReader::new(runtime.0.stdout.take().expect("piped"))
         .read_line(&mut shim)
-        .expect("it says its number");
+        .expect("the shim prints its PID");
     let dir = tempfile::tempdir().expect("a directory");
-    let (file, nowhere) = (dir.path().join(FILE), PathBuf::from("/nowhere"));
-    let hosts = || Hosts::of_callers(Handle::current(), file.clone(), nowhere.clone());
-    // When it has called one daemon, then the next one knows where it is.
+    let (file, nowhere) = (dir.path().join(RUNTIME_FILE), PathBuf::from("/nowhere"));
+    let hosts = || Hosts::by_caller(Handle::current(), file.clone(), nowhere.clone());
+    // When the runtime has called one daemon, then the next daemon finds it.
     let first = hosts();
-    let caller = first.caller(Some(shim.trim().parse().expect("a number")));
-    assert!(!file.exists(), "to connect is not to call");
-    first.of(&caller).expect("entered");
-    assert!(sees(&hosts().for_cleanup().expect("the runtime's")).await);
-    // What is there by the same number is not it.
-    let text = fs::read_to_string(&file).expect("it is written");
+    let caller = first.caller(Some(shim.trim().parse().expect("a PID")));
+    assert!(!file.exists(), "a connection is not a call");
+    first.for_caller(&caller).expect("entered");
+    assert!(sees_here(&hosts().for_cleanup().expect("the runtime's")).await);
+    // Another process with the same PID is not the runtime.
+    let text = fs::read_to_string(&file).expect("the file is written");
     let started = text.replace("\"started\":", "\"started\":1");
     assert_ne!(text, started);
     for other in [
@@ -161,70 +169,80 @@ async fn a_later_daemon_cleans_up_where_the_runtime_is() {
         text.replace("\"bootId\":\"", "\"bootId\":\"0"),
         "{".to_owned(),
     ] {
-        fs::write(&file, other).expect("it can be written");
+        fs::write(&file, other).expect("write");
         assert!(hosts().for_cleanup().is_err());
     }
-    // Nor is it once it has ended.
-    fs::write(&file, text).expect("it can be written");
+    // The runtime has ended.
+    fs::write(&file, text).expect("write");
     drop(runtime);
     assert!(hosts().for_cleanup().is_err());
 }
 
 #[tokio::test]
-async fn who_calls_from_elsewhere_than_its_parent_is_not_remembered() {
+async fn a_caller_in_another_namespace_than_its_parent_is_not_saved() {
     let Some(one) = Elsewhere::new() else { return };
     let dir = tempfile::tempdir().expect("a directory");
-    let hosts = Hosts::of_callers(Handle::current(), dir.path().join(FILE), "/nowhere".into());
-    hosts.of(&hosts.caller(Some(one.pid()))).expect("entered");
-    assert!(!dir.path().join(FILE).exists());
+    let hosts = Hosts::by_caller(
+        Handle::current(),
+        dir.path().join(RUNTIME_FILE),
+        "/nowhere".into(),
+    );
+    hosts
+        .for_caller(&hosts.caller(Some(one.pid())))
+        .expect("entered");
+    assert!(!dir.path().join(RUNTIME_FILE).exists());
 }
 
 #[tokio::test]
-async fn without_a_caller_the_stand_in_serves_or_is_named() {
+async fn without_a_caller_the_fallback_serves_or_is_named() {
     let Some(one) = Elsewhere::new() else { return };
-    let there = hosts(one.namespace().to_str().expect("text"));
-    assert!(sees(&there.for_cleanup().expect("the stand-in")).await);
-    let gone = hosts("/nowhere/ns/mnt");
-    let error = gone.for_cleanup().expect_err("not there");
+    let reachable = hosts(one.namespace().to_str().expect("text"));
+    assert!(sees_here(&reachable.for_cleanup().expect("the fallback")).await);
+    let missing = hosts("/nowhere/ns/mnt");
+    let error = missing
+        .for_cleanup()
+        .map_err(CniError::from)
+        .expect_err("not there");
     assert!(
         error.is(Code::TryAgain) && error.msg.contains("/nowhere/ns/mnt"),
         "{error}"
     );
-    // A caller whose namespace cannot be seen is served where the last was, else by the stand-in.
-    let unseen = Caller(Arc::new(Seen::Unknown(
+    // A caller whose namespace cannot be opened is served where the last caller was, else by the fallback.
+    let unreadable = Caller(Arc::new(CallerNamespace::Unreadable(
         io::ErrorKind::PermissionDenied.into(),
     )));
-    assert!(sees(&there.of(&unseen).expect("the stand-in")).await);
-    assert!(gone.of(&unseen).is_err());
+    assert!(sees_here(&reachable.for_caller(&unreadable).expect("the fallback")).await);
+    assert!(missing.for_caller(&unreadable).is_err());
 }
 
 #[tokio::test]
-async fn a_hidden_caller_is_told_what_is_missing() {
+async fn the_error_for_a_hidden_caller_names_host_pid() {
     let hosts = hosts("/proc/self/ns/mnt");
     let error = hosts
-        .of(&hosts.caller(Some(0)))
-        .expect_err("it cannot be served in the right place");
+        .for_caller(&hosts.caller(Some(0)))
+        .map_err(CniError::from)
+        .expect_err("its namespace is unknown");
     assert!(
         error.is(Code::TryAgain) && error.msg.contains("hostPID"),
         "{error}"
     );
     let own = Hosts::open(&MountNamespace::Own, None, Path::new("/nowhere")).expect("own");
     assert!(
-        own.of(&own.caller(Some(0))).is_ok(),
-        "where it does not matter, it is served"
+        own.for_caller(&own.caller(Some(0))).is_ok(),
+        "the caller's namespace does not matter"
     );
 }
 
 #[tokio::test]
-async fn a_path_is_entered_at_start_or_named() {
+async fn a_configured_path_is_entered_at_start_or_named() {
     let Some(one) = Elsewhere::new() else { return };
     let hosts = Hosts::open(
         &MountNamespace::Path(one.namespace()),
         None,
         Path::new("/nowhere"),
     )
-    .expect("it is there");
-    assert!(sees(&hosts.for_cleanup().expect("it")).await);
+    .expect("the namespace exists");
+    assert!(sees_here(&hosts.for_cleanup().expect("the configured host")).await);
     for (path, word) in [
         ("/nowhere/mnt", "/nowhere/mnt"),
         ("/proc/self/ns/net", "Invalid argument"),
@@ -244,7 +262,7 @@ async fn a_path_is_entered_at_start_or_named() {
 }
 
 #[test]
-fn a_mount_point_is_told_from_a_directory() {
+fn a_mount_point_is_distinguished_from_a_directory() {
     assert!(is_mount_point(Path::new("/proc")).expect("a table"));
     assert!(!is_mount_point(Path::new("/proc/sys/kernel")).expect("a table"));
     assert!(!is_mount_point(Path::new("/nowhere")).expect("a table"));

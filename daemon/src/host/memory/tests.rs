@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_memory_limit_bounds_the_runs() {
+fn a_memory_limit_bounds_the_plugin_runs() {
     for (limit, runs) in [
         (None, 32),
         (Some(0), 2),
@@ -11,12 +11,12 @@ fn a_memory_limit_bounds_the_runs() {
         (Some(544 << 20), 32),
         (Some(u64::MAX), 32),
     ] {
-        assert_eq!(within(limit), runs, "{limit:?}");
+        assert_eq!(runs_within(limit), runs, "{limit:?}");
     }
 }
 
 #[test]
-fn the_least_limit_of_all_groups_counts() {
+fn the_lowest_limit_of_all_control_groups_applies() {
     let dir = tempfile::tempdir().expect("dir");
     let root = dir.path();
     let write = |group: &str, text: &str| {
@@ -30,12 +30,12 @@ fn the_least_limit_of_all_groups_counts() {
     assert_eq!(
         limit("9:name=systemd:/x\n0::/a/b\n", root),
         Some(1000),
-        "the group above"
+        "the parent group"
     );
     write("a/b", "500\n");
     assert_eq!(limit("0::/a/b\n", root), Some(500));
     assert_eq!(limit("4:memory:/a/b\n", root), None, "version 1");
-    // A container that sees its own group alone.
+    // A container that sees only its own control group.
     write("", "700\n");
     assert_eq!(limit("0::/kubepods/pod1/c1\n", root), Some(700));
     assert_eq!(limit("0::/\n", root), Some(700));

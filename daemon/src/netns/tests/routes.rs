@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use plexus_api::cni::Code;
+use plexus_api::cni::{CniError, Code};
 
 use super::{open, sandbox::Sandbox};
 use crate::netns::routes::DefaultRoute;
@@ -17,7 +17,7 @@ fn default(ifname: &str, gateway: Option<IpAddr>) -> DefaultRoute {
     }
 }
 
-/// `eth0` and `net1`, up, with an address of either family.
+/// Links `eth0` and `net1`, up, each with an address of both families.
 async fn two_links(sandbox: &Sandbox) -> Netns {
     sandbox
         .link_with("eth0", &["10.0.0.2/24", "fd00::2/64"])
@@ -29,10 +29,10 @@ async fn two_links(sandbox: &Sandbox) -> Netns {
 }
 
 #[tokio::test]
-async fn a_gateway_takes_the_default_of_its_family_from_all_others() {
+async fn a_gateway_replaces_all_ipv4_default_routes() {
     plexus_api::rows!("K-041");
     let v6 = "::/0 via fd00::1 dev eth0";
-    // Both orders: the owner's own default, where it has one, before and after that of the other link.
+    // The link's own default route, if it has one, comes before and after that of the other link.
     for before in [
         &["default via 10.0.0.1 dev eth0"][..],
         &[
@@ -96,7 +96,7 @@ async fn a_gateway_takes_the_default_of_its_family_from_all_others() {
 }
 
 #[tokio::test]
-async fn the_other_family_likewise() {
+async fn a_gateway_replaces_all_ipv6_default_routes() {
     plexus_api::rows!("K-041");
     for (before, gateway) in [
         (&["default6 via fd00::1 dev eth0"][..], "fd01::1"),
@@ -142,7 +142,7 @@ async fn the_other_family_likewise() {
 }
 
 #[tokio::test]
-async fn only_defaults_of_the_main_table_count_however_they_are_written() {
+async fn only_default_routes_of_the_main_table_move_in_any_notation() {
     plexus_api::rows!("K-042");
     let Some(sandbox) = Sandbox::new() else {
         return;
@@ -171,7 +171,7 @@ async fn only_defaults_of_the_main_table_count_however_they_are_written() {
 }
 
 #[tokio::test]
-async fn without_a_gateway_the_owner_keeps_what_it_has() {
+async fn without_a_gateway_the_link_keeps_its_default_routes() {
     let Some(sandbox) = Sandbox::new() else {
         return;
     };
@@ -180,7 +180,7 @@ async fn without_a_gateway_the_owner_keeps_what_it_has() {
     netns
         .move_default_route(Family::V4, "net1", None)
         .await
-        .expect("nothing to keep");
+        .expect("net1 has no default route to keep");
     assert_eq!(sandbox.routes().await, ["0.0.0.0/0 via 10.0.0.1 dev eth0"]);
 
     sandbox.add("default via 10.1.0.1 dev net1 metric 7").await;
@@ -199,7 +199,7 @@ async fn without_a_gateway_the_owner_keeps_what_it_has() {
 }
 
 #[tokio::test]
-async fn a_default_over_several_links_goes_as_a_whole() {
+async fn a_multipath_default_route_is_replaced_as_a_whole() {
     let Some(sandbox) = Sandbox::new() else {
         return;
     };
@@ -231,7 +231,7 @@ async fn a_default_over_several_links_goes_as_a_whole() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_an_error_and_changes_nothing() {
+async fn a_failed_move_changes_nothing() {
     let Some(sandbox) = Sandbox::new() else {
         return;
     };
@@ -245,32 +245,33 @@ async fn what_cannot_be_done_is_an_error_and_changes_nothing() {
             Family::V4,
             "net1",
             "10.9.9.9",
-            "the gateway is in no subnet of net1",
+            "is in no subnet of the link",
         ),
         (
             Family::V4,
             "net1",
             "10.0.0.1",
-            "the gateway is in no subnet of net1",
+            "is in no subnet of the link",
         ),
-        (
-            Family::V6,
-            "net1",
-            "fd09::9",
-            "the gateway is in no subnet of net1",
-        ),
+        (Family::V6, "net1", "fd09::9", "is in no subnet of the link"),
         (
             Family::V4,
             "net1",
             "fd01::1",
-            "the gateway is of the other family",
+            "gateway fd01::1 is an address of the other family",
         ),
-        (Family::V4, "down", "10.1.0.1", "or that link is down"),
-        (Family::V4, "none", "10.1.0.1", "there is no link \"none\""),
+        (Family::V4, "down", "10.1.0.1", "or the link is down"),
+        (
+            Family::V4,
+            "none",
+            "10.1.0.1",
+            "the sandbox has no such link",
+        ),
     ] {
         let error = netns
             .move_default_route(family, owner, Some(ip(gateway)))
             .await
+            .map_err(CniError::from)
             .expect_err(why);
         assert!(
             error.is(Code::RouteFailed) && error.msg.contains(why),

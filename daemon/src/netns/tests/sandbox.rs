@@ -1,4 +1,4 @@
-//! A network namespace for one test, and what is built in it.
+//! A network namespace for one test, with links and routes.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -26,11 +26,11 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Made by a thread that ends: neither the test's thread nor those that it makes are in the namespace. None, said
-    /// aloud, where it cannot be made.
+    /// Creates the namespace in a short-lived thread, so the test's threads stay in theirs. Prints why and
+    /// returns `None` if the namespace cannot be created.
     pub(super) fn new() -> Option<Self> {
         let runtime = tokio::runtime::Handle::current();
-        let made = std::thread::spawn(move || {
+        let created = std::thread::spawn(move || {
             let _runtime = runtime.enter();
             unshare(CloneFlags::CLONE_NEWNET)?;
             Ok::<_, io::Error>((
@@ -38,13 +38,13 @@ impl Sandbox {
                 rtnetlink::new_connection()?,
             ))
         });
-        match made.join().expect("no panic") {
+        match created.join().expect("no panic") {
             Ok((namespace, (connection, handle, _))) => {
                 tokio::spawn(connection);
                 Some(Self { namespace, handle })
             }
             Err(error) => {
-                eprintln!("skipped: a network namespace cannot be made here: {error}");
+                eprintln!("skipped: cannot create a network namespace: {error}");
                 None
             }
         }
@@ -58,7 +58,7 @@ impl Sandbox {
         self.namespace.metadata().expect("metadata").ino()
     }
 
-    /// Runs in the namespace, in a thread of its own.
+    /// Runs `run` in the namespace, in a new thread.
     pub(super) fn inside<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
         let inside = || {
             setns(&self.namespace, CloneFlags::CLONE_NEWNET).expect("enter");
@@ -67,7 +67,7 @@ impl Sandbox {
         std::thread::scope(|scope| scope.spawn(inside).join().expect("no panic"))
     }
 
-    /// One end of a pair, whose other end is up.
+    /// Creates a veth pair whose other end is up.
     pub(super) async fn link(&self, name: &str, up: bool) {
         let peer = format!("p-{name}");
         self.handle
@@ -86,7 +86,7 @@ impl Sandbox {
         }
     }
 
-    /// A link that is up, with these addresses.
+    /// Creates a link that is up, with these addresses.
     pub(super) async fn link_with(&self, name: &str, addresses: &[&str]) {
         self.link(name, true).await;
         let index = self.index(name).await;
@@ -114,8 +114,9 @@ impl Sandbox {
         found.expect(name).header.index
     }
 
-    /// Adds a route in the words of `ip route`, behind what is there: `0.0.0.0/0 via 10.0.0.1 dev eth0 metric 5`.
-    /// `default` and `default6` have no destination at all.
+    /// Appends a route in the syntax of `ip route`, such as
+    /// `0.0.0.0/0 via 10.0.0.1 dev eth0 metric 5`. `default` and `default6` have no destination
+    /// attribute.
     pub(super) async fn add(&self, route: &str) {
         let words: Vec<_> = route.split(' ').collect();
         let value = |key: &str| {
@@ -160,7 +161,7 @@ impl Sandbox {
         }
         let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewRoute(message));
         request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND;
-        let answers: Vec<_> = self
+        let responses: Vec<_> = self
             .handle
             .clone()
             .request(request)
@@ -168,14 +169,14 @@ impl Sandbox {
             .collect()
             .await;
         assert!(
-            !answers
+            !responses
                 .iter()
-                .any(|answer| matches!(answer.payload, NetlinkPayload::Error(_))),
-            "{route}: {answers:?}"
+                .any(|response| matches!(response.payload, NetlinkPayload::Error(_))),
+            "{route}: {responses:?}"
         );
     }
 
-    /// Adds a default route over several ways.
+    /// Adds a default route with several next hops.
     pub(super) async fn add_multipath(&self, hops: &[(&str, &str)]) {
         let mut message = RouteMessageBuilder::<IpAddr>::new().build();
         let v6 = hops[0].0.contains(':');
@@ -201,7 +202,7 @@ impl Sandbox {
             .expect("multipath");
     }
 
-    /// All unicast routes with a prefix length of 0 or 1, in the words of [`Sandbox::add`], in order.
+    /// All unicast routes with a prefix length of 0 or 1, in the syntax of [`Sandbox::add`], sorted.
     pub(super) async fn routes(&self) -> Vec<String> {
         let mut found = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -219,7 +220,7 @@ impl Sandbox {
                 if route.header.destination_prefix_length <= 1
                     && route.header.kind == RouteType::Unicast
                 {
-                    found.push(self.words(&route).await);
+                    found.push(self.format(&route).await);
                 }
             }
         }
@@ -227,7 +228,7 @@ impl Sandbox {
         found
     }
 
-    async fn words(&self, route: &RouteMessage) -> String {
+    async fn format(&self, route: &RouteMessage) -> String {
         let zero = if route.header.address_family == AddressFamily::Inet {
             "0.0.0.0"
         } else {
@@ -284,7 +285,7 @@ impl Sandbox {
         if route.header.table != 254 {
             write!(words, " table {}", route.header.table).expect("a string");
         }
-        // What IPv6 takes where none is given.
+        // 1024 is the default metric of IPv6.
         if metric != 0 && metric != 1024 {
             write!(words, " metric {metric}").expect("a string");
         }

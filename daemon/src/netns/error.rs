@@ -1,0 +1,91 @@
+//! Errors of a sandbox's network namespace.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::Family;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NetnsError {
+    #[error("CNI_NETNS {} is not a network namespace", .0.display())]
+    NotANetns(PathBuf),
+    #[error("CNI_NETNS {} cannot be opened: {error}", path.display())]
+    Open { path: PathBuf, error: io::Error },
+    /// The path may be right, but the process or the machine is out of files, threads or memory.
+    #[error("CNI_NETNS {} cannot be opened now: {error}", path.display())]
+    OutOfResources { path: PathBuf, error: io::Error },
+    #[error("CNI_NETNS {} cannot be entered: {error}; plexusd needs CAP_SYS_ADMIN on the node", path.display())]
+    NotPermitted { path: PathBuf, error: io::Error },
+    #[error("CNI_NETNS {}: {action} failed: {}", path.display(), reason(error))]
+    Netlink {
+        path: PathBuf,
+        action: String,
+        error: rtnetlink::Error,
+    },
+    #[error("cannot move the {family} default route to {link}: {problem}")]
+    MoveDefaultRoute {
+        family: Family,
+        link: String,
+        problem: RouteProblem,
+    },
+}
+
+/// The reason why a default route cannot be moved to a link.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RouteProblem {
+    #[error("the sandbox has no such link")]
+    NoSuchLink,
+    #[error("gateway {0} is an address of the other family")]
+    WrongFamily(IpAddr),
+    #[error(
+        "gateway {gateway} is in no subnet of the link, or the link is down ({})",
+        reason(error)
+    )]
+    Unreachable {
+        gateway: IpAddr,
+        error: rtnetlink::Error,
+    },
+    #[error("the route via {gateway} cannot be added: {}", reason(error))]
+    Add {
+        gateway: IpAddr,
+        error: rtnetlink::Error,
+    },
+    #[error("the old route {route} cannot be removed: {}", reason(error))]
+    Remove {
+        route: String,
+        error: rtnetlink::Error,
+    },
+    #[error("other default routes cannot be removed, or another program keeps adding them")]
+    StillThere,
+}
+
+impl NetnsError {
+    /// An error of opening or entering the namespace at `path`.
+    pub(super) fn open(path: &Path, error: io::Error) -> Self {
+        let path = path.to_owned();
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EPERM) => Self::NotPermitted { path, error },
+            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN) => {
+                Self::OutOfResources { path, error }
+            }
+            Some(Errno::EINVAL) => Self::NotANetns(path),
+            _ => Self::Open { path, error },
+        }
+    }
+}
+
+/// The kernel's error number, if the kernel answered with an error.
+pub(super) fn errno(error: &rtnetlink::Error) -> Option<Errno> {
+    let rtnetlink::Error::NetlinkError(message) = error else {
+        return None;
+    };
+    Some(Errno::from_raw(message.raw_code().abs()))
+}
+
+/// The kernel's reason, without the library's words around it.
+fn reason(error: &rtnetlink::Error) -> String {
+    errno(error).map_or_else(|| error.to_string(), |errno| errno.desc().to_owned())
+}
