@@ -1,4 +1,4 @@
-//! Validation of the query parameters of list and watch, in the words of Kubernetes.
+//! Validation of the query parameters of list and watch, with the error messages of Kubernetes.
 
 use crate::field_error::FieldError;
 use crate::query::Query;

@@ -22,7 +22,7 @@ pub struct Resource {
     pub namespaced: bool,
     /// Whether the subresource `status` exists.
     pub has_status: bool,
-    /// Whether it comes from a `CustomResourceDefinition`.
+    /// Whether a `CustomResourceDefinition` defines the resource.
     pub custom: bool,
 }
 
@@ -73,7 +73,7 @@ impl Resource {
         }
     }
 
-    /// Whether it belongs to this group and is served in this version.
+    /// Whether the resource is in this group and served in this version.
     pub fn serves(&self, group: &str, version: &str) -> bool {
         self.group == group && self.versions.iter().any(|served| served == version)
     }

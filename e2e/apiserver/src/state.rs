@@ -13,7 +13,7 @@ use crate::network::Network;
 use crate::store::Store;
 use crate::watch_registry::WatchRegistry;
 
-/// Everything behind the connections.
+/// The state of the server, without the connections.
 #[derive(Debug)]
 pub struct ServerState {
     store: Mutex<Store>,

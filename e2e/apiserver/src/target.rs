@@ -37,7 +37,7 @@ impl Target {
             "status" => resource.has_status && !path.name.is_empty(),
             _ => false,
         };
-        // Of a namespaced resource only collections have a path without a namespace.
+        // Only collections of a namespaced resource have a path without a namespace.
         let scope_matches = if resource.namespaced {
             path.name.is_empty() || !path.namespace.is_empty()
         } else {

@@ -1,11 +1,11 @@
-//! The cluster of tests, in memory or real.
+//! Tests of the test cluster itself, in memory or real.
 
 use plexus_apiserver::{Client, Kubeconfig};
 use plexus_e2e::{Cluster, Pod, node};
 use serde_json::json;
 
 #[test]
-fn a_pod_lives_in_a_namespace_of_its_own() {
+fn a_namespace_has_pods_definitions_and_events() {
     let cluster = Cluster::new();
     let node = Cluster::made_up_node();
     let namespace = cluster.namespace();
@@ -15,7 +15,7 @@ fn a_pod_lives_in_a_namespace_of_its_own() {
         (pod.namespace.as_str(), pod.uid.len()),
         (namespace.name(), 36)
     );
-    let found = namespace.get_pod("p").expect("it was made");
+    let found = namespace.get_pod("p").expect("pod");
     assert_eq!(found["spec"]["nodeName"], node);
     assert_eq!(
         found["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"],
@@ -24,7 +24,7 @@ fn a_pod_lives_in_a_namespace_of_its_own() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| namespace.wait_for_annotation("p", "answer"));
         namespace.annotate_pod("p", &json!({"answer": "42"}));
-        assert_eq!(waiting.join().expect("it comes"), "42");
+        assert_eq!(waiting.join().expect("no panic"), "42");
     });
     let event = json!({
         "apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}, "reason": "Any", "type": "Normal",
@@ -46,7 +46,7 @@ fn a_pod_lives_in_a_namespace_of_its_own() {
 }
 
 #[test]
-fn a_namespace_leaves_nothing_behind() {
+fn dropping_a_namespace_deletes_its_pods() {
     let cluster = Cluster::new();
     let namespace = cluster.namespace();
     let name = namespace.name().to_owned();
@@ -70,15 +70,15 @@ fn a_namespace_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_node_reaches_the_cluster() {
+fn a_node_can_reach_the_api_server() {
     let node = node!();
     let cluster = Cluster::new();
     let path = cluster.kubeconfig(&node);
-    let config = Kubeconfig::read(&path).expect("it was written");
-    let answer = node.run(|| {
+    let config = Kubeconfig::read(&path).expect("kubeconfig");
+    let response = node.run(|| {
         Client::new(&config)
-            .expect("the credentials are good")
+            .expect("valid credentials")
             .get("/api/v1/nodes")
     });
-    assert_eq!(answer.expect("response").code, 200);
+    assert_eq!(response.expect("response").code, 200);
 }

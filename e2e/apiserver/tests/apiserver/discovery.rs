@@ -1,11 +1,11 @@
-//! What the server tells about itself, and in which form.
+//! Discovery, and content negotiation.
 
 use serde_json::json;
 
-use crate::support::{PODS, pod, server, with_definitions};
+use crate::support::{PODS, install_crd, pod, server};
 
 #[test]
-fn resources_are_found_as_they_are_served() {
+fn discovery_lists_the_served_resources() {
     let (server, client) = server();
     let get = |path: &str| client.get(path).expect("response").json();
     assert_eq!(get("/api")["versions"], json!(["v1"]));
@@ -24,7 +24,7 @@ fn resources_are_found_as_they_are_served() {
     assert!(
         ["pods", "pods/status", "events", "namespaces"]
             .iter()
-            .all(|name| core.iter().any(|one| one == name))
+            .all(|name| core.iter().any(|listed| listed == name))
     );
     let group = |list: &serde_json::Value| {
         let groups = list["groups"].as_array().expect("groups");
@@ -34,7 +34,7 @@ fn resources_are_found_as_they_are_served() {
             .cloned()
     };
     assert_eq!(group(&get("/apis")), None);
-    with_definitions(&server);
+    install_crd(&server);
     let version = json!({"groupVersion": "k8s.cni.cncf.io/v1", "version": "v1"});
     let expected =
         json!({"name": "k8s.cni.cncf.io", "versions": [version], "preferredVersion": version});
@@ -47,7 +47,7 @@ fn resources_are_found_as_they_are_served() {
 }
 
 #[test]
-fn the_form_is_the_first_that_the_client_takes_and_the_server_has() {
+fn the_first_supported_media_type_is_used() {
     let (server, client) = server();
     server.create(&pod("a"));
     let get = |path: &str, accept: &str| {

@@ -1,4 +1,4 @@
-//! kube-rs against the server, as it is.
+//! kube-rs as a client of the server.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -16,28 +16,27 @@ use serde_json::json;
 use crate::support::{TIMEOUT, pod, pod_on};
 
 async fn client(server: &ApiServer) -> Client {
-    let dir = tempfile::tempdir().expect("a directory");
-    let file =
-        Kubeconfig::read_from(server.kubeconfig(dir.path(), "node")).expect("kube-rs reads it");
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let file = Kubeconfig::read_from(server.kubeconfig(dir.path(), "node")).expect("kubeconfig");
     let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
         .await
-        .expect("a configuration");
-    Client::try_from(config).expect("a client")
+        .expect("configuration");
+    Client::try_from(config).expect("client")
 }
 
-async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(TIMEOUT, what)
+async fn with_timeout<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(TIMEOUT, future)
         .await
-        .expect("it comes in time")
+        .expect("timeout")
 }
 
-/// A store that follows the pods of the node `n1`.
-struct Followed {
+/// A reflector for the pods of the node `n1`, and a line for each of its events.
+struct PodReflector {
     store: reflector::Store<Pod>,
     events: tokio::sync::mpsc::UnboundedReceiver<String>,
 }
 
-impl Followed {
+impl PodReflector {
     fn start(client: Client, config: watcher::Config) -> Self {
         let (store, writer) = reflector::store();
         let (sender, events) = tokio::sync::mpsc::unbounded_channel();
@@ -62,14 +61,17 @@ impl Followed {
 
     async fn expect(&mut self, lines: &[&str]) {
         for line in lines {
-            assert_eq!(soon(self.events.recv()).await.as_deref(), Some(*line));
+            assert_eq!(
+                with_timeout(self.events.recv()).await.as_deref(),
+                Some(*line)
+            );
         }
     }
 
-    /// Skips what is told until this, and gives it.
+    /// Skips events until one that satisfies `wanted`, and returns it.
     async fn until(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         loop {
-            let line = soon(self.events.recv()).await.expect("the watch goes on");
+            let line = with_timeout(self.events.recv()).await.expect("event");
             if wanted(&line) {
                 return line;
             }
@@ -87,72 +89,72 @@ fn name(pod: &Pod) -> String {
     pod.metadata.name.clone().unwrap_or_default()
 }
 
-fn rejected<T: Debug>(outcome: Result<T, kube::Error>) -> (u16, String) {
+fn status_error<T: Debug>(outcome: Result<T, kube::Error>) -> (u16, String) {
     match outcome {
         Err(kube::Error::Api(status)) => (status.code, status.reason.clone()),
-        other => panic!("not refused but {other:?}"),
+        other => panic!("expected an error response, got {other:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_reflector_follows_through_what_goes_wrong() {
+async fn a_reflector_recovers_from_broken_watches_and_compaction() {
     let server = ApiServer::start();
     for name in ["a", "b", "c"] {
         server.create(&pod_on(name, "n1"));
     }
     server.create(&pod_on("x", "n2"));
-    let mut followed = Followed::start(
+    let mut reflector = PodReflector::start(
         client(&server).await,
         watcher::Config::default().page_size(2),
     );
-    followed
+    reflector
         .expect(&["init", "listed a", "listed b", "listed c", "done"])
         .await;
     assert_eq!(server.count("list", "pods"), 2, "two pages");
     server.create(&pod_on("d", "n1"));
     server.create(&pod_on("y", "n2"));
-    followed.expect(&["apply d"]).await;
-    // A watch that breaks is begun again from where it was, without a list.
+    reflector.expect(&["apply d"]).await;
+    // A broken watch resumes at its resource version, without another list.
     server.drop_watches("pods");
     server.create(&pod_on("e", "n1"));
     assert_eq!(
-        followed.until(|line| !line.starts_with("error")).await,
+        reflector.until(|line| !line.starts_with("error")).await,
         "apply e"
     );
     assert_eq!(server.count("list", "pods"), 2);
-    // A bookmark carries over a compaction that happened before it.
+    // A bookmark after a compaction keeps the watch from expiring.
     server.compact();
     server.bookmark();
     server.create(&pod_on("f", "n1"));
-    followed.expect(&["apply f"]).await;
+    reflector.expect(&["apply f"]).await;
     server.drop_watches("pods");
     server.delete("pods", "default", "f");
     assert_eq!(
-        followed.until(|line| !line.starts_with("error")).await,
+        reflector.until(|line| !line.starts_with("error")).await,
         "delete f"
     );
     assert_eq!(server.count("list", "pods"), 2);
-    // Without one the past is gone, and it lists anew.
+    // Without a bookmark the resource version has expired, so the reflector lists again.
     server.stop();
     server.delete("pods", "default", "a");
     server.compact();
     server.resume();
-    followed.until(|line| line == "done").await;
-    assert_eq!(followed.names(), ["b", "c", "d", "e"]);
+    reflector.until(|line| line == "done").await;
+    assert_eq!(reflector.names(), ["b", "c", "d", "e"]);
     assert_eq!(server.count("list", "pods"), 4);
 }
 
 #[tokio::test]
-async fn a_reflector_begins_with_a_streaming_list() {
+async fn a_reflector_can_start_with_a_streaming_list() {
     let server = ApiServer::start();
     server.create(&pod_on("a", "n1"));
-    let mut followed = Followed::start(
+    let mut reflector = PodReflector::start(
         client(&server).await,
         watcher::Config::default().streaming_lists(),
     );
-    followed.expect(&["init", "listed a", "done"]).await;
+    reflector.expect(&["init", "listed a", "done"]).await;
     server.create(&pod_on("b", "n1"));
-    followed.expect(&["apply b"]).await;
+    reflector.expect(&["apply b"]).await;
     assert_eq!(
         (server.count("list", "pods"), server.count("watch", "pods")),
         (0, 1)
@@ -160,40 +162,40 @@ async fn a_reflector_begins_with_a_streaming_list() {
 }
 
 #[tokio::test]
-async fn a_reflector_outlasts_errors_of_the_server() {
+async fn a_reflector_retries_after_server_errors() {
     let server = ApiServer::start();
     server.create(&pod_on("a", "n1"));
     server.fault(Fault::new("list", "pods", Effect::Error(500)).times(1));
     server.fault(Fault::new("watch", "pods", Effect::CutAfter(0)).times(1));
-    let mut followed = Followed::start(client(&server).await, watcher::Config::default());
-    followed.until(|line| line == "done").await;
+    let mut reflector = PodReflector::start(client(&server).await, watcher::Config::default());
+    reflector.until(|line| line == "done").await;
     server.create(&pod_on("b", "n1"));
-    followed.until(|line| line == "apply b").await;
-    assert_eq!(followed.names(), ["a", "b"]);
+    reflector.until(|line| line == "apply b").await;
+    assert_eq!(reflector.names(), ["a", "b"]);
 }
 
 #[tokio::test]
-async fn metadata_is_watched_alone() {
+async fn partial_metadata_can_be_watched() {
     let server = ApiServer::start();
     server.create(&pod_on("a", "n1"));
     let pods = Api::<PartialObjectMeta<Pod>>::all(client(&server).await);
     let stream = watcher(pods, watcher::Config::default()).applied_objects();
     let mut stream = Box::pin(stream);
-    let first = soon(stream.try_next())
+    let first = with_timeout(stream.try_next())
         .await
-        .expect("no error")
-        .expect("an object");
+        .expect("success")
+        .expect("object");
     assert_eq!(first.metadata.name.as_deref(), Some("a"));
     server.create(&pod("b"));
-    let second = soon(stream.try_next())
+    let second = with_timeout(stream.try_next())
         .await
-        .expect("no error")
-        .expect("an object");
+        .expect("success")
+        .expect("object");
     assert_eq!(second.metadata.name.as_deref(), Some("b"));
 }
 
 #[tokio::test]
-async fn the_status_is_patched_for_the_right_pod_only() {
+async fn a_status_patch_must_have_the_uid_of_the_pod() {
     let server = ApiServer::start();
     let uid = server.create(&pod_on("a", "n1"))["metadata"]["uid"].clone();
     let pods = Api::<Pod>::namespaced(client(&server).await, "default");
@@ -205,44 +207,42 @@ async fn the_status_is_patched_for_the_right_pod_only() {
                 .await
         }
     };
-    let pod = soon(send("a", uid.clone()))
-        .await
-        .expect("it is the right one");
+    let pod = with_timeout(send("a", uid.clone())).await.expect("success");
     assert_eq!(pod.metadata.annotations.unwrap_or_default()["status"], "[]");
     assert_eq!(
-        rejected(soon(send("a", json!("other"))).await),
+        status_error(with_timeout(send("a", json!("other"))).await),
         (422, "Invalid".into())
     );
     assert_eq!(
-        rejected(soon(send("none", uid)).await),
+        status_error(with_timeout(send("none", uid)).await),
         (404, "NotFound".into())
     );
     assert_eq!(server.count("patch", "pods/status"), 3);
 }
 
 #[tokio::test]
-async fn overload_is_waited_out_as_the_server_says() {
+async fn kube_rs_honours_retry_after() {
     let server = ApiServer::start();
     let pods = Api::<Pod>::namespaced(client(&server).await, "default");
     server.fault(Fault::new("list", "pods", Effect::TooManyRequests(1)).times(1));
-    let begin = std::time::Instant::now();
-    let list = soon(pods.list(&ListParams::default()))
+    let start = std::time::Instant::now();
+    let list = with_timeout(pods.list(&ListParams::default()))
         .await
-        .expect("the second try succeeds");
-    assert!(list.items.is_empty() && begin.elapsed() >= Duration::from_secs(1));
+        .expect("success on the second attempt");
+    assert!(list.items.is_empty() && start.elapsed() >= Duration::from_secs(1));
     assert_eq!(server.count("list", "pods"), 2);
-    let made: Pod = serde_json::from_value(pod("a")).expect("a pod");
-    soon(pods.create(&PostParams::default(), &made))
+    let new: Pod = serde_json::from_value(pod("a")).expect("pod");
+    with_timeout(pods.create(&PostParams::default(), &new))
         .await
-        .expect("it is made");
+        .expect("created");
     assert_eq!(
-        rejected(soon(pods.create(&PostParams::default(), &made)).await),
+        status_error(with_timeout(pods.create(&PostParams::default(), &new)).await),
         (409, "AlreadyExists".into())
     );
     assert!(
-        soon(pods.delete("a", &kube::api::DeleteParams::default()))
+        with_timeout(pods.delete("a", &kube::api::DeleteParams::default()))
             .await
-            .expect("it is there")
+            .expect("deleted")
             .is_left()
     );
 }

@@ -1,13 +1,11 @@
-//! Lists: snapshots, pages, resource versions, selectors.
+//! Lists: snapshots, pages, resource versions.
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    DEFINITIONS, PODS, definition, encoded, labelled, names, pod, pod_on, server, with_definitions,
-};
+use crate::support::{DEFINITIONS, PODS, definition, install_crd, names, pod, server};
 
 #[test]
-fn pages_show_one_snapshot() {
+fn pages_belong_to_one_snapshot() {
     let (server, client) = server();
     for name in ["a", "b", "c", "d", "e"] {
         server.create(&pod(name));
@@ -30,7 +28,7 @@ fn pages_show_one_snapshot() {
     let second = page(
         first["metadata"]["continue"]
             .as_str()
-            .expect("there is more"),
+            .expect("continue token"),
     );
     assert_eq!(
         (names(&second), &second["metadata"]["remainingItemCount"]),
@@ -39,7 +37,7 @@ fn pages_show_one_snapshot() {
     let third = page(
         second["metadata"]["continue"]
             .as_str()
-            .expect("there is more"),
+            .expect("continue token"),
     );
     assert_eq!(names(&third), ["e"]);
     assert!(third["metadata"].get("continue").is_none(), "{third}");
@@ -50,7 +48,7 @@ fn pages_show_one_snapshot() {
         "{versions:?}"
     );
     assert_eq!(names(&page("")), ["b", "bb"]);
-    // A selection does not know how much is left.
+    // With a selector there is no remainingItemCount.
     let selected = client
         .get(&format!("{PODS}?limit=1&fieldSelector=metadata.name!%3Db"))
         .expect("response")
@@ -66,7 +64,7 @@ fn pages_show_one_snapshot() {
 }
 
 #[test]
-fn a_page_whose_snapshot_is_gone_is_refused() {
+fn a_continue_token_expires_with_its_snapshot() {
     let (server, client) = server();
     for name in ["a", "b", "c"] {
         server.create(&pod(name));
@@ -77,7 +75,7 @@ fn a_page_whose_snapshot_is_gone_is_refused() {
         .json();
     let token = first["metadata"]["continue"]
         .as_str()
-        .expect("there is more");
+        .expect("continue token");
     server.compact();
     server.create(&pod("aa"));
     let expired = client
@@ -91,7 +89,7 @@ fn a_page_whose_snapshot_is_gone_is_refused() {
     );
     let token = status["metadata"]["continue"]
         .as_str()
-        .expect("a token to go on with what is there");
+        .expect("token to continue at the current resource version");
     let rest = client
         .get(&format!("{PODS}?continue={token}"))
         .expect("response")
@@ -100,16 +98,16 @@ fn a_page_whose_snapshot_is_gone_is_refused() {
 }
 
 #[test]
-fn a_resource_version_says_how_old_a_list_may_be() {
+fn a_resource_version_limits_the_age_of_a_list() {
     let (server, client) = server();
     server.create(&pod("a"));
     let old = server.resource_version();
     server.create(&pod("b"));
     server.create(&pod("c"));
-    let (now, far) = (server.resource_version(), server.resource_version() + 100);
+    let current = server.resource_version();
     let list = |query: &str| client.get(&format!("{PODS}?{query}")).expect("response");
     for (query, expected) in [
-        // From the cache, which knows no pages.
+        // kube-apiserver answers this from its watch cache, without pages.
         ("resourceVersion=0&limit=1".to_owned(), vec!["a", "b", "c"]),
         (format!("resourceVersion={old}"), vec!["a", "b", "c"]),
         (
@@ -122,18 +120,31 @@ fn a_resource_version_says_how_old_a_list_may_be() {
         ),
         (format!("resourceVersion={old}&limit=5"), vec!["a"]),
     ] {
-        let answer = list(&query).json();
-        assert_eq!(names(&answer), expected, "{query}");
-        let version = if expected.len() == 1 { old } else { now };
+        let response = list(&query).json();
+        assert_eq!(names(&response), expected, "{query}");
+        let version = if expected.len() == 1 { old } else { current };
         assert_eq!(
-            answer["metadata"]["resourceVersion"],
+            response["metadata"]["resourceVersion"],
             version.to_string(),
             "{query}"
         );
     }
+    server.compact();
+    let expired = list(&format!("resourceVersion={old}&resourceVersionMatch=Exact"));
+    assert_eq!(
+        (expired.code, &expired.json()["reason"]),
+        (410, &json!("Expired"))
+    );
+}
+
+#[test]
+fn invalid_list_options_are_refused() {
+    let (server, client) = server();
+    server.create(&pod("a"));
+    let future = server.resource_version() + 100;
     for (query, code, text) in [
         (
-            format!("resourceVersion={far}"),
+            format!("resourceVersion={future}"),
             504,
             "Too large resource version",
         ),
@@ -159,119 +170,29 @@ fn a_resource_version_says_how_old_a_list_may_be() {
             "sendInitialEvents is forbidden for list",
         ),
     ] {
-        let answer = list(&query);
-        assert_eq!(answer.code, code, "{query}: {}", answer.text);
+        let response = client.get(&format!("{PODS}?{query}")).expect("response");
+        assert_eq!(response.code, code, "{query}: {}", response.text);
         assert!(
-            answer.json()["message"]
+            response.json()["message"]
                 .as_str()
                 .is_some_and(|message| message.contains(text)),
             "{}",
-            answer.text
+            response.text
         );
     }
-    let ahead = client
-        .get(&format!("{PODS}/a?resourceVersion={far}"))
+    let get = client
+        .get(&format!("{PODS}/a?resourceVersion={future}"))
         .expect("response");
     assert_eq!(
-        ahead.json()["details"]["causes"][0]["reason"],
+        get.json()["details"]["causes"][0]["reason"],
         "ResourceVersionTooLarge"
     );
-    server.compact();
-    let gone = list(&format!("resourceVersion={old}&resourceVersionMatch=Exact"));
-    assert_eq!(
-        (gone.code, &gone.json()["reason"]),
-        (410, &json!("Expired"))
-    );
 }
 
 #[test]
-fn selectors_select() {
+fn items_of_custom_resources_have_kind_and_version() {
     let (server, client) = server();
-    server.create(&labelled("a", &json!({"app": "web", "tier": "1"})));
-    server.create(&labelled("b", &json!({"app": "db", "tier": "2"})));
-    server.create(&labelled("c", &json!({"app": "db"})));
-    server.create(&pod_on("d", "n1"));
-    server.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}));
-    let mut elsewhere = pod_on("e", "n1");
-    elsewhere["metadata"]["namespace"] = "other".into();
-    server.create(&elsewhere);
-    server.apply(&json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "d", "namespace": "default"},
-        "status": {"phase": "Running"},
-    }));
-    let list = |parameter: &str, selector: &str| {
-        client
-            .get(&format!("/api/v1/pods?{parameter}={}", encoded(selector)))
-            .expect("response")
-    };
-    for (selector, expected) in [
-        ("app=db", "b c"),
-        ("app==db", "b c"),
-        ("app!=db", "a d e"),
-        ("app=db,tier=2", "b"),
-        ("app in (web, db)", "a b c"),
-        ("app in (web,db),tier notin (2)", "a c"),
-        ("app", "a b c"),
-        ("!app", "d e"),
-        ("tier>1", "b"),
-        ("tier<2", "a"),
-        ("", "a b c d e"),
-    ] {
-        assert_eq!(
-            names(&list("labelSelector", selector).json()).join(" "),
-            expected,
-            "{selector}"
-        );
-    }
-    for (selector, expected) in [
-        ("metadata.name=a", "a"),
-        ("metadata.name!=a", "b c d e"),
-        ("metadata.namespace=other", "e"),
-        ("spec.nodeName=n1", "d e"),
-        ("spec.nodeName==n1,metadata.namespace=default", "d"),
-        ("spec.nodeName=", "a b c"),
-        ("status.phase=Running", "d"),
-        ("status.phase!=Running,spec.nodeName=n1", "e"),
-        ("spec.hostNetwork=false", "a b c d e"),
-    ] {
-        assert_eq!(
-            names(&list("fieldSelector", selector).json()).join(" "),
-            expected,
-            "{selector}"
-        );
-    }
-    assert_eq!(
-        names(
-            &client
-                .get("/api/v1/namespaces/other/pods")
-                .expect("response")
-                .json()
-        ),
-        ["e"]
-    );
-    for (parameter, selector) in [
-        ("fieldSelector", "spec.foo=1"),
-        ("fieldSelector", "metadata.name"),
-        ("labelSelector", "app in web"),
-        ("labelSelector", "a b=c"),
-        ("labelSelector", "app in (web"),
-    ] {
-        assert_eq!(list(parameter, selector).code, 400, "{selector}");
-    }
-    with_definitions(&server);
-    assert_eq!(
-        client
-            .get(&format!("{DEFINITIONS}?fieldSelector=spec.config%3Dx"))
-            .expect("response")
-            .code,
-        400
-    );
-}
-
-#[test]
-fn lists_have_the_form_of_their_api() {
-    let (server, client) = server();
-    with_definitions(&server);
+    install_crd(&server);
     server.create(&pod("a"));
     server.create(&definition("n"));
     let pods = client.get("/api/v1/pods").expect("response").json();

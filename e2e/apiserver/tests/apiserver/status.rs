@@ -1,22 +1,22 @@
-//! The subresource `status`, as the daemon writes it.
+//! The subresource `status`.
 
 use serde_json::{Value, json};
 
-use crate::support::{DEFINITIONS, PODS, definition, pod_on, server, with_definitions};
+use crate::support::{DEFINITIONS, PODS, definition, install_crd, pod_on, server};
 
 #[test]
-fn annotations_can_be_merged_through_the_status() {
+fn a_status_patch_can_set_annotations() {
     let (server, client) = server();
-    let made = server.create(&pod_on("a", "n1"));
+    let created = server.create(&pod_on("a", "n1"));
     let path = format!("{PODS}/a/status");
     let patch = json!({
-        "metadata": {"uid": made["metadata"]["uid"], "annotations": {"k8s.v1.cni.cncf.io/network-status": "[]"}},
+        "metadata": {"uid": created["metadata"]["uid"], "annotations": {"k8s.v1.cni.cncf.io/network-status": "[]"}},
         "spec": {"nodeName": "n2", "hostname": "other"},
         "status": {"phase": "Running"},
     });
-    let answer = client.merge_patch(&path, &patch).expect("response");
-    assert_eq!(answer.code, 200);
-    let pod = answer.json();
+    let response = client.merge_patch(&path, &patch).expect("response");
+    assert_eq!(response.code, 200);
+    let pod = response.json();
     assert_eq!(
         pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"],
         "[]"
@@ -25,13 +25,13 @@ fn annotations_can_be_merged_through_the_status() {
     assert_eq!(
         (&pod["spec"]["nodeName"], &pod["spec"]["hostname"]),
         (&json!("n1"), &Value::Null),
-        "the spec stays"
+        "the spec is unchanged"
     );
     assert_eq!(
         pod["metadata"]["resourceVersion"],
         server.resource_version().to_string()
     );
-    // And the other way round.
+    // A patch of the pod does not change the status.
     let pod = client
         .merge_patch(
             &format!("{PODS}/a"),
@@ -43,16 +43,16 @@ fn annotations_can_be_merged_through_the_status() {
 }
 
 #[test]
-fn the_status_of_another_pod_of_that_name_is_refused() {
+fn a_status_patch_with_another_uid_is_refused() {
     let (server, client) = server();
     server.create(&pod_on("a", "n1"));
     let before = server.resource_version();
     let patch = json!({"metadata": {"uid": "other", "annotations": {"a": "b"}}});
-    let answer = client
+    let response = client
         .merge_patch(&format!("{PODS}/a/status"), &patch)
         .expect("response");
     assert_eq!(
-        (answer.code, answer.json()),
+        (response.code, response.json()),
         (
             422,
             json!({
@@ -67,11 +67,11 @@ fn the_status_of_another_pod_of_that_name_is_refused() {
         )
     );
     assert_eq!(server.resource_version(), before, "nothing was written");
-    let answer = client
+    let response = client
         .merge_patch(&format!("{PODS}/none/status"), &patch)
         .expect("response");
     assert_eq!(
-        (answer.code, answer.json()),
+        (response.code, response.json()),
         (
             404,
             json!({
@@ -83,9 +83,9 @@ fn the_status_of_another_pod_of_that_name_is_refused() {
 }
 
 #[test]
-fn a_custom_resource_has_a_status_only_where_its_definition_says_so() {
+fn a_custom_resource_has_a_status_only_if_its_crd_declares_one() {
     let (server, client) = server();
-    with_definitions(&server);
+    install_crd(&server);
     server.create(&definition("n"));
     assert_eq!(
         client
@@ -110,7 +110,7 @@ fn a_custom_resource_has_a_status_only_where_its_definition_says_so() {
         .merge_patch("/apis/example.com/v1/things/t/status", &patch)
         .expect("response")
         .json();
-    // Of a custom resource nothing but the status is written there.
+    // The status endpoint of a custom resource changes nothing except the status.
     assert_eq!(
         (&thing["status"]["b"], &thing["spec"]["a"]),
         (&json!(3), &json!(1))

@@ -1,33 +1,33 @@
-//! What the tests begin with.
+//! Objects and helpers that the tests share.
 
 use std::time::Duration;
 
 use plexus_apiserver::{
-    ApiServer, Client, LineStream, StreamItem, network_attachment_definition_crd,
+    ApiServer, Client, ClientResponse, LineStream, StreamItem, network_attachment_definition_crd,
 };
 use serde_json::{Value, json};
 
-/// The pods of the namespace `default`.
+/// The path of the pods in the namespace `default`.
 pub const PODS: &str = "/api/v1/namespaces/default/pods";
-/// The definitions of the namespace `default`.
+/// The path of the network attachment definitions in the namespace `default`.
 pub const DEFINITIONS: &str =
     "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions";
-/// How long a failing test waits.
+/// The timeout for anything that must happen.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A server, and a client that may do everything.
+/// A server, and a client without restrictions.
 pub fn server() -> (ApiServer, Client) {
     let server = ApiServer::start();
     let client = client(&server, "admin");
     (server, client)
 }
 
-/// A client of this user.
+/// A client with the credentials of a user.
 pub fn client(server: &ApiServer, user: &str) -> Client {
-    Client::new(&server.credentials(user)).expect("the credentials are good")
+    Client::new(&server.credentials(user)).expect("valid credentials")
 }
 
-/// A pod of the namespace `default`.
+/// A pod in the namespace `default`.
 pub fn pod(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
@@ -49,7 +49,7 @@ pub fn labelled(name: &str, labels: &Value) -> Value {
     pod
 }
 
-/// A definition of the namespace `default`.
+/// A network attachment definition in the namespace `default`.
 pub fn definition(name: &str) -> Value {
     json!({
         "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
@@ -57,37 +57,65 @@ pub fn definition(name: &str) -> Value {
     })
 }
 
-/// Makes the definitions known.
-pub fn with_definitions(server: &ApiServer) {
+/// Installs the CRD of network attachment definitions.
+pub fn install_crd(server: &ApiServer) {
     server.create(&network_attachment_definition_crd());
 }
 
-/// `ADDED name` of the next event of a watch.
-pub fn event(lines: &mut LineStream) -> String {
-    let event = lines.document();
-    let what = event["object"]["metadata"]["name"]
+/// Sends a patch of this media type.
+pub fn patch(client: &Client, path: &str, media_type: &str, patch: &Value) -> ClientResponse {
+    client
+        .send_json("PATCH", path, media_type, patch)
+        .expect("response")
+}
+
+/// Checks that the response is a `Status` with this code and reason, and with `text` in its
+/// message.
+pub fn expect_error(response: &ClientResponse, code: u16, reason: &str, text: &str) {
+    let status = response.json();
+    assert_eq!(
+        (response.code, &status["code"]),
+        (code, &json!(code)),
+        "{status}"
+    );
+    assert_eq!(
+        (&status["kind"], &status["reason"]),
+        (&json!("Status"), &json!(reason)),
+        "{status}"
+    );
+    assert!(
+        status["message"]
+            .as_str()
+            .is_some_and(|message| message.contains(text)),
+        "{status}"
+    );
+}
+
+/// The type of the next event of a watch and the name of its object, such as `ADDED a`.
+pub fn event(stream: &mut LineStream) -> String {
+    let event = stream.document();
+    let event_type = event["type"].as_str().unwrap_or_default();
+    let name = event["object"]["metadata"]["name"]
         .as_str()
         .unwrap_or_default();
-    format!("{} {what}", event["type"].as_str().unwrap_or_default())
-        .trim_end()
-        .to_owned()
+    format!("{event_type} {name}").trim_end().to_owned()
 }
 
-/// That the watch says nothing for as long as a change would take.
-pub fn expect_silence(lines: &mut LineStream) {
-    assert_eq!(lines.next(Duration::from_millis(100)), StreamItem::Timeout);
+/// Checks that the watch sends nothing for longer than an event needs.
+pub fn expect_silence(stream: &mut LineStream) {
+    assert_eq!(stream.next(Duration::from_millis(100)), StreamItem::Timeout);
 }
 
-/// The names of a list.
+/// The names of the items of a list.
 pub fn names(list: &Value) -> Vec<&str> {
-    let items = list["items"].as_array().expect("a list has items");
+    let items = list["items"].as_array().expect("items");
     items
         .iter()
         .filter_map(|item| item["metadata"]["name"].as_str())
         .collect()
 }
 
-/// A text as it stands in a query.
+/// Encodes text for a query.
 pub fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }

@@ -1,4 +1,4 @@
-//! Watches: what they tell, from where, and how they end.
+//! Watches: their events, where they start, and how they end.
 
 use std::time::{Duration, Instant};
 
@@ -6,20 +6,20 @@ use plexus_apiserver::{Client, LineStream, StreamItem};
 use serde_json::json;
 
 use crate::support::{
-    DEFINITIONS, PODS, TIMEOUT, definition, encoded, event, expect_silence, labelled, pod, pod_on,
-    server, with_definitions,
+    DEFINITIONS, PODS, TIMEOUT, definition, encoded, event, expect_silence, install_crd, labelled,
+    pod, pod_on, server,
 };
 
 fn watch(client: &Client, query: &str) -> LineStream {
-    let lines = client
+    let stream = client
         .stream(&format!("/api/v1/pods?watch=true&{query}"), &[])
         .expect("response");
-    assert_eq!(lines.code, 200);
-    lines
+    assert_eq!(stream.code, 200);
+    stream
 }
 
 #[test]
-fn changes_are_told_in_order_from_a_resource_version_on() {
+fn a_watch_reports_changes_in_order_from_a_resource_version() {
     let (server, client) = server();
     server.create(&pod("before"));
     let from = server.resource_version();
@@ -31,10 +31,10 @@ fn changes_are_told_in_order_from_a_resource_version_on() {
             "a",
             &json!({"metadata": {"labels": {"x": "1"}}}),
         )
-        .expect("it is there");
-    let mut lines = watch(&client, &format!("resourceVersion={from}"));
-    assert_eq!(event(&mut lines), "ADDED a");
-    let modified = lines.document();
+        .expect("patched");
+    let mut stream = watch(&client, &format!("resourceVersion={from}"));
+    assert_eq!(event(&mut stream), "ADDED a");
+    let modified = stream.document();
     assert_eq!(
         (
             &modified["type"],
@@ -50,7 +50,7 @@ fn changes_are_told_in_order_from_a_resource_version_on() {
         (&json!("Pod"), &json!("v1"))
     );
     server.delete("pods", "default", "a");
-    let deleted = lines.document();
+    let deleted = stream.document();
     assert_eq!(deleted["type"], "DELETED");
     assert_eq!(
         deleted["object"]["metadata"]["resourceVersion"],
@@ -60,36 +60,36 @@ fn changes_are_told_in_order_from_a_resource_version_on() {
         deleted["object"]["metadata"]["uid"],
         modified["object"]["metadata"]["uid"]
     );
-    // What other resources do is none of its business.
+    // Changes of other resources are not reported.
     server.create(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}));
-    expect_silence(&mut lines);
+    expect_silence(&mut stream);
 }
 
 #[test]
-fn a_watch_from_nowhere_begins_with_what_is_there() {
+fn a_watch_without_a_resource_version_starts_with_the_existing_objects() {
     let (server, client) = server();
     server.create(&pod("a"));
     server.create(&pod("b"));
     for query in ["", "resourceVersion=0"] {
-        let mut lines = watch(&client, query);
+        let mut stream = watch(&client, query);
         assert_eq!(
-            [event(&mut lines), event(&mut lines)],
+            [event(&mut stream), event(&mut stream)],
             ["ADDED a", "ADDED b"],
             "{query}"
         );
-        expect_silence(&mut lines);
+        expect_silence(&mut stream);
     }
-    let mut one = client
+    let mut single = client
         .stream(&format!("{PODS}/b?watch=1"), &[])
         .expect("response");
-    assert_eq!(event(&mut one), "ADDED b");
+    assert_eq!(event(&mut single), "ADDED b");
     server.delete("pods", "default", "a");
     server.delete("pods", "default", "b");
-    assert_eq!(event(&mut one), "DELETED b");
+    assert_eq!(event(&mut single), "DELETED b");
 }
 
 #[test]
-fn an_object_comes_and_goes_with_the_selection() {
+fn an_object_that_enters_or_leaves_the_selection_is_added_or_deleted() {
     let (server, client) = server();
     server.create(&labelled("a", &json!({"app": "web"})));
     server.create(&labelled("b", &json!({"app": "db"})));
@@ -113,7 +113,7 @@ fn an_object_comes_and_goes_with_the_selection() {
                 name,
                 &json!({"metadata": {"labels": {"app": app}}}),
             )
-            .expect("it is there");
+            .expect("patched");
     };
     label("a", "db");
     let gone = labels.document();
@@ -121,7 +121,7 @@ fn an_object_comes_and_goes_with_the_selection() {
         (&gone["type"], &gone["object"]["metadata"]["name"]),
         (&json!("DELETED"), &json!("a"))
     );
-    // The last state that was selected, with the resource version of the change.
+    // The event has the last selected state, with the resource version of the change.
     assert_eq!(gone["object"]["metadata"]["labels"]["app"], "web");
     assert_eq!(
         gone["object"]["metadata"]["resourceVersion"],
@@ -139,7 +139,7 @@ fn an_object_comes_and_goes_with_the_selection() {
         let status = json!({"status": {"phase": phase}});
         server
             .patch("pods/status", "default", "c", &status)
-            .expect("it is there");
+            .expect("patched");
     };
     phase("Running");
     phase("Succeeded");
@@ -150,7 +150,7 @@ fn an_object_comes_and_goes_with_the_selection() {
 }
 
 #[test]
-fn a_resource_version_of_a_forgotten_past_is_told_as_an_event() {
+fn an_expired_resource_version_is_reported_as_an_event() {
     let (server, client) = server();
     let from = server.resource_version();
     let mut running = watch(&client, &format!("resourceVersion={from}"));
@@ -171,7 +171,7 @@ fn a_resource_version_of_a_forgotten_past_is_told_as_an_event() {
         "{status}"
     );
     assert_eq!(late.next(TIMEOUT), StreamItem::End);
-    // Who watched all the time misses nothing.
+    // A running watch misses nothing.
     server.create(&pod("b"));
     assert_eq!(
         [event(&mut running), event(&mut running)],
@@ -180,7 +180,7 @@ fn a_resource_version_of_a_forgotten_past_is_told_as_an_event() {
 }
 
 #[test]
-fn bookmarks_come_to_who_wants_them() {
+fn only_watches_that_allow_bookmarks_get_them() {
     let (server, client) = server();
     let from = server.resource_version();
     let mut with = watch(
@@ -202,9 +202,9 @@ fn bookmarks_come_to_who_wants_them() {
     );
     let version = bookmark["object"]["metadata"]["resourceVersion"]
         .as_str()
-        .expect("a resource version");
+        .expect("resource version");
     expect_silence(&mut without);
-    // It was worth it: from there the past is not forgotten.
+    // A watch can start at the bookmark, which is newer than the compaction.
     server.create(&pod("b"));
     assert_eq!(
         event(&mut watch(&client, &format!("resourceVersion={version}"))),
@@ -213,17 +213,17 @@ fn bookmarks_come_to_who_wants_them() {
 }
 
 #[test]
-fn a_watch_can_begin_with_a_list() {
+fn a_watch_can_start_with_a_streaming_list() {
     let (server, client) = server();
     server.create(&pod_on("a", "n1"));
     server.create(&pod_on("b", "n2"));
     let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
-    let mut lines = watch(
+    let mut stream = watch(
         &client,
         &format!("{query}&fieldSelector=spec.nodeName%3Dn1"),
     );
-    assert_eq!(event(&mut lines), "ADDED a");
-    let bookmark = lines.document();
+    assert_eq!(event(&mut stream), "ADDED a");
+    let bookmark = stream.document();
     assert_eq!(bookmark["type"], "BOOKMARK");
     assert_eq!(
         bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"],
@@ -234,7 +234,7 @@ fn a_watch_can_begin_with_a_list() {
         server.resource_version().to_string()
     );
     server.create(&pod_on("c", "n1"));
-    assert_eq!(event(&mut lines), "ADDED c");
+    assert_eq!(event(&mut stream), "ADDED c");
     for wrong in [
         "sendInitialEvents=true",
         "resourceVersionMatch=NotOlderThan",
@@ -253,36 +253,36 @@ fn a_watch_can_begin_with_a_list() {
 }
 
 #[test]
-fn a_watch_ends_in_its_time() {
+fn a_watch_ends_after_its_timeout() {
     let (_server, client) = server();
-    let begin = Instant::now();
-    let mut lines = watch(
+    let start = Instant::now();
+    let mut stream = watch(
         &client,
         "timeoutSeconds=1&resourceVersion=1&allowWatchBookmarks=true",
     );
     loop {
-        match lines.next(TIMEOUT) {
+        match stream.next(TIMEOUT) {
             StreamItem::Document(_) => {}
             other => break assert_eq!(other, StreamItem::End),
         }
     }
-    assert!(begin.elapsed() >= Duration::from_secs(1));
+    assert!(start.elapsed() >= Duration::from_secs(1));
 }
 
 #[test]
-fn metadata_alone_can_be_watched_and_listed() {
+fn partial_metadata_can_be_watched_and_listed() {
     let (server, client) = server();
     server.create(&pod("a"));
     let form = |kind: &str| format!("application/json;as={kind};g=meta.k8s.io;v=v1");
     let accept = form("PartialObjectMetadata");
-    let mut lines = client.stream(
+    let mut stream = client.stream(
         "/api/v1/pods?watch=true&allowWatchBookmarks=true",
         &[("accept", &accept)],
     );
-    let lines = lines.as_mut().expect("response");
-    let added = lines.document();
+    let stream = stream.as_mut().expect("response");
+    let added = stream.document();
     server.bookmark();
-    let bookmark = lines.document();
+    let bookmark = stream.document();
     assert_eq!(
         (&added["type"], &bookmark["type"]),
         (&json!("ADDED"), &json!("BOOKMARK"))
@@ -314,7 +314,7 @@ fn metadata_alone_can_be_watched_and_listed() {
             "{object}"
         );
     }
-    // A list is no object.
+    // A list needs the form for lists.
     assert_eq!(
         client
             .send("GET", PODS, &[("accept", &accept)], None)
@@ -325,20 +325,20 @@ fn metadata_alone_can_be_watched_and_listed() {
 }
 
 #[test]
-fn a_custom_resource_can_be_watched_as_long_as_it_is_served() {
+fn a_watch_of_a_custom_resource_ends_when_its_crd_is_deleted() {
     let (server, client) = server();
     let path = format!("{DEFINITIONS}?watch=true");
     assert_eq!(client.get(&path).expect("response").code, 404);
-    with_definitions(&server);
-    let mut lines = client.stream(&path, &[]).expect("response");
+    install_crd(&server);
+    let mut stream = client.stream(&path, &[]).expect("response");
     server.create(&definition("a"));
-    assert_eq!(event(&mut lines), "ADDED a");
+    assert_eq!(event(&mut stream), "ADDED a");
     server.delete(
         "customresourcedefinitions.apiextensions.k8s.io",
         "",
         "network-attachment-definitions.k8s.cni.cncf.io",
     );
-    assert_eq!(event(&mut lines), "DELETED a");
-    assert_eq!(lines.next(TIMEOUT), StreamItem::End);
+    assert_eq!(event(&mut stream), "DELETED a");
+    assert_eq!(stream.next(TIMEOUT), StreamItem::End);
     assert_eq!(client.get(&path).expect("response").code, 404);
 }
