@@ -65,18 +65,18 @@ fn main() {
         let through = timed(|| assert!(plexus.add(&target).ok()));
         adds.push((
             timed(|| {
-                alone
-                    .iter()
-                    .for_each(|runtime| assert!(runtime.add(&target).ok()));
+                for runtime in &alone {
+                    assert!(runtime.add(&target).ok());
+                }
             }),
             through,
         ));
         let through = timed(|| plexus.del(&target).expect_silence());
         dels.push((
             timed(|| {
-                alone
-                    .iter()
-                    .for_each(|runtime| runtime.del(&target).expect_silence());
+                for runtime in &alone {
+                    runtime.del(&target).expect_silence();
+                }
             }),
             through,
         ));
