@@ -1,6 +1,6 @@
-//! What the daemon tells of itself: metrics and logs.
+//! Metrics and logs of the daemon.
 //!
-//! `metrics` is the only file that knows the metrics library, `logs` the only one that knows how logs are written.
+//! Only `metrics` knows the metrics library, and only `logs` knows how logs are written.
 
 mod api;
 mod call_span;

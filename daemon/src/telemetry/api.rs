@@ -1,4 +1,4 @@
-//! Measures the requests to the Kubernetes API server: a layer around the client's service.
+//! A tower layer that measures the requests to the Kubernetes API server.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,36 +11,35 @@ use tower::{Layer, Service};
 
 use super::Metrics;
 
-/// The layer, for `kube::client::ClientBuilder::with_layer`.
+/// The layer, for `kube::client::ClientBuilder::with_layer`. Records in [`Metrics`].
 #[derive(Debug, Clone)]
 pub(crate) struct ApiLayer(Arc<Metrics>);
 
-/// A service that is measured.
+/// The service `S`, measured.
 #[derive(Debug, Clone)]
-pub(crate) struct ApiService<S> {
+pub(crate) struct MeasuredService<S> {
     inner: S,
     metrics: Arc<Metrics>,
 }
 
 impl ApiLayer {
-    /// A layer that records in `metrics`.
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
         Self(metrics)
     }
 }
 
 impl<S> Layer<S> for ApiLayer {
-    type Service = ApiService<S>;
+    type Service = MeasuredService<S>;
 
-    fn layer(&self, inner: S) -> ApiService<S> {
-        ApiService {
+    fn layer(&self, inner: S) -> MeasuredService<S> {
+        MeasuredService {
             inner,
             metrics: self.0.clone(),
         }
     }
 }
 
-impl<S, B, R> Service<Request<B>> for ApiService<S>
+impl<S, B, R> Service<Request<B>> for MeasuredService<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
     S::Future: Send + 'static,
@@ -54,100 +53,98 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let asked = Asked::of(request.method(), request.uri());
-        let mut measured = Measured {
+        let mut timer = RequestTimer {
             metrics: self.metrics.clone(),
-            asked,
+            info: RequestInfo::new(request.method(), request.uri()),
             start: Instant::now(),
-            answered: false,
+            recorded: false,
         };
-        let answer = self.inner.call(request);
+        let response = self.inner.call(request);
         Box::pin(async move {
-            let answer = answer.await;
-            match &answer {
-                Ok(answer) => measured.end(answer.status().as_str()),
-                Err(_) => measured.end("error"),
+            let response = response.await;
+            match &response {
+                Ok(response) => timer.record(response.status().as_str()),
+                Err(_) => timer.record("error"),
             }
-            answer
+            response
         })
     }
 }
 
-/// A request under way. One that is given up, because its time is over, is dropped.
-struct Measured {
+/// A request in flight. A request that is dropped before its response, after a timeout for example, counts as abandoned.
+struct RequestTimer {
     metrics: Arc<Metrics>,
-    asked: Asked,
+    info: RequestInfo,
     start: Instant,
-    answered: bool,
+    recorded: bool,
 }
 
-impl Measured {
-    fn end(&mut self, code: &str) {
-        self.answered = true;
-        self.metrics.api_answered(
-            self.asked.verb,
-            &self.asked.resource,
+impl RequestTimer {
+    fn record(&mut self, code: &str) {
+        self.recorded = true;
+        self.metrics.api_request(
+            self.info.verb,
+            &self.info.resource,
             code,
             self.start.elapsed(),
         );
     }
 }
 
-impl Drop for Measured {
+impl Drop for RequestTimer {
     fn drop(&mut self) {
-        if !self.answered {
-            self.end("abandoned");
+        if !self.recorded {
+            self.record("abandoned");
         }
     }
 }
 
-/// What a request is about, in the API's terms: `patch`, `pods/status`.
+/// Verb and resource of a request, in the terms of the API server: `patch`, `pods/status`.
 #[derive(Debug, PartialEq, Eq)]
-struct Asked {
+struct RequestInfo {
     verb: &'static str,
     resource: String,
 }
 
-impl Asked {
-    fn of(method: &Method, uri: &Uri) -> Self {
-        let mut path = uri.path().split('/').filter(|part| !part.is_empty());
-        // /api/VERSION/… or /apis/GROUP/VERSION/…
-        let skipped = match path.next() {
-            Some("api") => 1,
-            Some("apis") => 2,
-            _ => {
-                return Self {
-                    verb: verb(method, uri, true),
-                    resource: "other".to_owned(),
-                };
-            }
-        };
-        let parts: Vec<_> = path.skip(skipped).collect();
-        let parts = match parts.as_slice() {
-            ["namespaces", _, rest @ ..] if !rest.is_empty() => rest,
-            all => all,
-        };
-        let resource = match parts {
-            [resource, _, subresource, ..] => format!("{resource}/{subresource}"),
-            [resource, ..] => (*resource).to_owned(),
-            [] => "other".to_owned(),
+impl RequestInfo {
+    fn new(method: &Method, uri: &Uri) -> Self {
+        let path: Vec<_> = uri
+            .path()
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .collect();
+        let (resource, is_collection) = match path.as_slice() {
+            // /api/VERSION/… and /apis/GROUP/VERSION/…
+            ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => resource(rest),
+            _ => ("other".to_owned(), false),
         };
         Self {
-            verb: verb(method, uri, parts.len() != 1),
+            verb: verb(method, uri, is_collection),
             resource,
         }
     }
 }
 
-fn verb(method: &Method, uri: &Uri, one: bool) -> &'static str {
-    let watch = |query: &str| {
+/// The resource in a path below the API's version, and whether the path is that of a collection.
+fn resource(path: &[&str]) -> (String, bool) {
+    match path {
+        ["namespaces", _, rest @ ..] if !rest.is_empty() => resource(rest),
+        [resource, _, subresource, ..] => (format!("{resource}/{subresource}"), false),
+        [resource, _] => ((*resource).to_owned(), false),
+        [resource] => ((*resource).to_owned(), true),
+        [] => ("other".to_owned(), false),
+    }
+}
+
+fn verb(method: &Method, uri: &Uri, is_collection: bool) -> &'static str {
+    let is_watch = |query: &str| {
         query
             .split('&')
             .any(|pair| matches!(pair, "watch=true" | "watch=1"))
     };
     match method.as_str() {
-        "GET" if uri.query().is_some_and(watch) => "watch",
-        "GET" if one => "get",
+        "GET" if uri.query().is_some_and(is_watch) => "watch",
+        "GET" if !is_collection => "get",
         "GET" => "list",
         "POST" => "create",
         "PUT" => "update",

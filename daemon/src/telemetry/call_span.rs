@@ -1,4 +1,4 @@
-//! One call of the runtime, as logs and metrics see it: a span around all of it, and one line at its end.
+//! The span, the log line and the metrics of one CNI call.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -11,15 +11,14 @@ use tracing::{Instrument as _, Span};
 
 use super::Metrics;
 
-/// A call.
-#[derive(Debug)]
+/// One CNI call. Every log line of the call has the fields of the span.
 pub(crate) struct CallSpan {
     verb: Option<Verb>,
     span: Span,
 }
 
 impl CallSpan {
-    /// What a request says of itself, whatever else may be wrong with it.
+    /// Takes the fields of the span from a request, which may be invalid.
     pub(crate) fn new(request: &Request) -> Self {
         let get = |key: &str| {
             request
@@ -32,28 +31,26 @@ impl CallSpan {
         let args = CniArgs::parse_lossy(get("CNI_ARGS").unwrap_or_default());
         let pod = args.get("K8S_POD_NAMESPACE").zip(args.get("K8S_POD_NAME"));
         let pod = pod.map(|(namespace, name)| format!("{namespace}/{name}"));
-        // At the highest level, or the lines of a daemon that logs only errors would not say which pod they are about.
+        // At level ERROR, because the lines of a daemon that logs only errors need the span too.
         let span = tracing::error_span!(
             "cni",
             verb = verb.map(Verb::as_str),
             pod,
             container_id = get("CNI_CONTAINERID"),
             ifname = get("CNI_IFNAME"),
-            // Recorded once they are known.
             networks = Empty,
         );
         Self { verb, span }
     }
 
-    /// The span that everything of this call belongs to.
     pub(crate) fn span(&self) -> &Span {
         &self.span
     }
 
-    /// Does the work of this call: measured, within its span, and with one line at the end. A panic becomes an error.
+    /// Runs the call in its span, records its metrics, and logs one line at its end. A panic becomes an error.
     ///
     /// # Errors
-    /// The work's.
+    /// Those of `work`.
     pub(crate) async fn observe<T>(
         self,
         metrics: &Metrics,
@@ -63,26 +60,26 @@ impl CallSpan {
         let name = verb.map_or("other", Verb::as_str);
         async {
             let start = Instant::now();
-            let in_flight = metrics.call_began(name);
+            let in_flight = metrics.call_started(name);
             let outcome = AssertUnwindSafe(work)
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| {
                     Err(CniError::new(
                         Code::Internal,
-                        "plexusd panicked; its log has the place. Please report it",
+                        "plexusd panicked: report this as a bug, with the log of plexusd",
                     ))
                 });
-            let took = start.elapsed();
+            let duration = start.elapsed();
             drop(in_flight);
-            metrics.call_ended(
+            metrics.call_finished(
                 name,
                 outcome.as_ref().err().map_or(0, |error| error.code),
-                took,
+                duration,
             );
-            let duration_ms = (took.as_secs_f64() * 10_000.0).round() / 10.0;
+            let duration_ms = (duration.as_secs_f64() * 10_000.0).round() / 10.0;
             match &outcome {
-                // A runtime asks for the status every few seconds.
+                // Runtimes send STATUS every few seconds.
                 Ok(_) if verb == Some(Verb::Status) => tracing::debug!(duration_ms, "done"),
                 Ok(_) => tracing::info!(duration_ms, "done"),
                 Err(CniError {
@@ -100,7 +97,7 @@ impl CallSpan {
         .await
     }
 
-    /// Says in the span of the call that is being served which networks it is about.
+    /// Adds the networks to the span of the current call, when they are known.
     pub(crate) fn record_networks(networks: &str) {
         Span::current().record("networks", networks);
     }

@@ -1,4 +1,4 @@
-//! A log file that is put aside when it is full: `FILE` becomes `FILE.1`, that one `FILE.2`, and so on.
+//! Log file rotation: a full `FILE` becomes `FILE.1`, `FILE.1` becomes `FILE.2`, and so on.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use crate::config::LogFile;
 
-/// The file that is written to.
 #[derive(Debug)]
 pub(super) struct RotatingFile {
     settings: LogFile,
@@ -16,7 +15,7 @@ pub(super) struct RotatingFile {
 }
 
 impl RotatingFile {
-    /// Opens the file to append to it; makes it, for root alone, where it is missing.
+    /// Opens the file for appending. Creates a missing file, readable by root only.
     pub(super) fn open(settings: LogFile) -> io::Result<Self> {
         let file = OpenOptions::new()
             .create(true)
@@ -33,18 +32,18 @@ impl RotatingFile {
         Ok(opened)
     }
 
-    /// Appends a line, to a new file where this one has no room for it.
+    /// Appends a line, after a rotation if the file would become too large.
     pub(super) fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
         let length = line.len() as u64;
         if self.size > 0 && self.size + length > self.settings.max_size {
-            self.put_aside()?;
+            self.rotate()?;
         }
         self.file.write_all(line)?;
         self.size += length;
         Ok(())
     }
 
-    fn put_aside(&mut self) -> io::Result<()> {
+    fn rotate(&mut self) -> io::Result<()> {
         for number in (1..=self.backups()).rev() {
             fs::rename(self.backup(number), self.backup(number + 1))?;
         }
@@ -53,7 +52,7 @@ impl RotatingFile {
         Ok(())
     }
 
-    /// Removes what is too old or too many; the higher the number, the older.
+    /// Removes backups that are too old or too many. A higher number is older.
     fn prune(&self) {
         for number in (1..=self.backups()).rev() {
             let path = self.backup(number);
@@ -65,12 +64,12 @@ impl RotatingFile {
             if number <= self.settings.max_backups && age <= self.settings.max_age {
                 break;
             }
-            // One that stays is tried again the next time.
+            // The next rotation retries a failed removal.
             let _ = fs::remove_file(path);
         }
     }
 
-    /// How many files there are that were put aside.
+    /// The number of backups.
     fn backups(&self) -> usize {
         (1..usize::MAX)
             .take_while(|number| self.backup(*number).exists())

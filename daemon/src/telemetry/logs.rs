@@ -1,4 +1,4 @@
-//! How logs are written, and which.
+//! Logging: level, format and destination.
 
 use std::io::{self, Write};
 use std::str::FromStr as _;
@@ -13,7 +13,7 @@ use tracing_subscriber::{Registry, fmt, reload};
 use super::log_file::RotatingFile;
 use crate::config::LogSettings;
 
-/// The levels by name: Multus' and the usual ones.
+/// The names of the levels: those of Multus, and the usual ones.
 const LEVELS: [(&str, LevelFilter); 8] = [
     ("panic", LevelFilter::OFF),
     ("off", LevelFilter::OFF),
@@ -25,13 +25,13 @@ const LEVELS: [(&str, LevelFilter); 8] = [
     ("trace", LevelFilter::TRACE),
 ];
 
-/// The logs of this process.
+/// A handle to change the level of this process' log.
 #[derive(Debug, Clone)]
 pub(crate) struct Logs(reload::Handle<Targets, Registry>);
 
 impl Logs {
-    /// Starts to log. `PLEXUS_LOG` (as `debug` or `plexusd=debug,kube_client=debug`) wins over the configured level.
-    /// A log file that cannot be written is replaced by stderr: pods need their networks all the same.
+    /// Starts logging. `PLEXUS_LOG` (for example `debug` or `plexusd=debug,kube_client=debug`) overrides the configured
+    /// level. A log file that cannot be opened is not fatal: lines go to stderr instead.
     pub(crate) fn start(settings: &LogSettings) -> Self {
         let by_env = std::env::var("PLEXUS_LOG")
             .ok()
@@ -60,7 +60,7 @@ impl Logs {
             .with_target(false)
             .with_ansi(false);
         let lines = if settings.json {
-            // The fields of the call are in `span`, and stay in one place.
+            // Keeps the fields of the call together, in `span`.
             lines
                 .json()
                 .flatten_event(true)
@@ -75,19 +75,22 @@ impl Logs {
             .with(lines)
             .init();
         if let Some((path, error)) = problem {
-            tracing::error!(path = %path.display(), %error, "the log file cannot be written; logging to stderr");
+            tracing::error!(path = %path.display(), %error, "cannot open the log file, logging to stderr instead");
         }
         Self(handle)
     }
 
-    /// Changes the level, until the end of this process.
+    /// Changes the level for the rest of this process' life.
     ///
     /// # Errors
-    /// A name that is no level; the text says which are.
+    /// An unknown name. The text lists the known ones.
     pub(crate) fn set_level(&self, name: &str) -> Result<(), String> {
         let Some(targets) = targets(name) else {
             let names: Vec<_> = LEVELS.iter().map(|(name, _)| *name).collect();
-            return Err(format!("{name:?} is none of {}", names.join(", ")));
+            return Err(format!(
+                "unknown level {name:?}: use one of {}",
+                names.join(", ")
+            ));
         };
         self.0.reload(targets).map_err(|error| error.to_string())
     }
@@ -100,16 +103,15 @@ fn targets(name: &str) -> Option<Targets> {
         .map(|(_, level)| above(*level))
 }
 
-/// Our own lines from `level` on; of the libraries, whose lines may hold what is not ours to show, only warnings.
+/// Our own lines from `level` up, but only warnings of libraries, whose other lines may contain secrets.
 fn above(level: LevelFilter) -> Targets {
     let libraries = Targets::new().with_default(level.min(LevelFilter::WARN));
-    // The daemon tells itself what matters of its requests to the API server.
+    // The daemon itself logs failed requests to the API server.
     libraries
         .with_target("kube_client", LevelFilter::OFF)
         .with_target("plexusd", level)
 }
 
-/// Where the lines go.
 #[derive(Debug)]
 struct Output {
     stderr: bool,
@@ -117,7 +119,7 @@ struct Output {
 }
 
 impl Write for Output {
-    /// One call is one line.
+    /// Called once for each line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let to_stderr = if self.stderr {
             io::stderr().write_all(line)

@@ -29,10 +29,10 @@ fn calls_and_plugins_are_measured() {
             0.0,
         ),
         (r#"plexus_ledger_records{state="attached"}"#, 1.0),
-        ("plexus_status_writes_pending", 0.0),
+        ("plexus_network_status_writes_pending", 0.0),
         (r#"plexus_cache_objects{kind="definitions"}"#, 1.0),
         ("plexus_cache_synced", 1.0),
-        ("plexus_plugin_slots", 32.0),
+        ("plexus_plugin_permits", 32.0),
     ];
     assert_values(&plexus, &attached);
 
@@ -84,12 +84,12 @@ fn what_runs_and_what_waits_is_seen_while_it_does() {
         .start("ADD", &plexus.target(&Pod::new("second")));
     // Nothing tells that a call has begun to wait but the metrics themselves.
     let end = Instant::now() + Duration::from_secs(20);
-    while value(&plexus, r#"plexus_plugin_slots_waiting{priority="add"}"#) < 1.0 {
+    while value(&plexus, r#"plexus_plugin_permits_waiting{priority="add"}"#) < 1.0 {
         assert!(Instant::now() < end, "{}", scrape(&plexus));
     }
     let meanwhile = [
         (r#"plexus_requests_in_flight{verb="ADD"}"#, 2.0),
-        ("plexus_plugin_slots_used", 1.0),
+        ("plexus_plugin_permits_in_use", 1.0),
         (r#"plexus_ledger_records{state="adding"}"#, 2.0),
     ];
     assert_values(&plexus, &meanwhile);
@@ -99,7 +99,7 @@ fn what_runs_and_what_waits_is_seen_while_it_does() {
     second.wait().result();
     let after = [
         (r#"plexus_requests_in_flight{verb="ADD"}"#, 0.0),
-        ("plexus_plugin_slots_used", 0.0),
+        ("plexus_plugin_permits_in_use", 0.0),
     ];
     assert_values(&plexus, &after);
 }

@@ -6,7 +6,7 @@ use tower::{ServiceExt as _, service_fn};
 use super::*;
 
 #[test]
-fn requests_are_named_as_the_api_has_them() {
+fn verb_and_resource_are_those_of_the_api_server() {
     for (method, uri, verb, resource) in [
         (
             "GET",
@@ -45,13 +45,13 @@ fn requests_are_named_as_the_api_has_them() {
         ("GET", "/version", "get", "other"),
         ("GET", "/api", "get", "other"),
     ] {
-        let asked = Asked::of(
+        let info = RequestInfo::new(
             &method.parse().expect("a method"),
             &uri.parse().expect("a URI"),
         );
         assert_eq!(
-            asked,
-            Asked {
+            info,
+            RequestInfo {
                 verb,
                 resource: resource.to_owned()
             },
@@ -67,7 +67,7 @@ fn request() -> Request<()> {
 }
 
 #[tokio::test]
-async fn each_request_counts_once_by_how_it_ended() {
+async fn each_request_counts_once_by_its_outcome() {
     let metrics = Arc::new(Metrics::new(false));
     let layer = ApiLayer::new(metrics.clone());
 
@@ -79,18 +79,18 @@ async fn each_request_counts_once_by_how_it_ended() {
                 .expect("a response"),
         ))
     }));
-    refuses.oneshot(request()).await.expect("an answer");
+    refuses.oneshot(request()).await.expect("a response");
     let fails = layer.layer(service_fn(|_: Request<()>| {
         ready(Err::<Response<()>, _>("no route to host"))
     }));
-    fails.oneshot(request()).await.expect_err("no answer");
+    fails.oneshot(request()).await.expect_err("no response");
     let hangs = layer.layer(service_fn(|_: Request<()>| {
         pending::<Result<Response<()>, Infallible>>()
     }));
     let waiting = tokio::spawn(hangs.oneshot(request()));
     tokio::task::yield_now().await;
     waiting.abort();
-    waiting.await.expect_err("it was given up");
+    waiting.await.expect_err("the request was dropped");
 
     let scrape = metrics.encode();
     for code in ["422", "error", "abandoned"] {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// Lines as the JSON log has them.
+/// The JSON lines of a log.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -19,7 +19,7 @@ impl Write for Lines {
     }
 }
 
-/// What a call of this verb logs whose work is `work`, and what it answers.
+/// The result of a call with this verb, and what it logs.
 async fn logged<T>(
     verb: &str,
     work: impl Future<Output = Result<T, CniError>>,
@@ -60,9 +60,9 @@ async fn logged<T>(
 }
 
 #[tokio::test]
-async fn every_line_of_a_call_says_which_call_it_is() {
+async fn every_line_of_a_call_has_the_fields_of_the_span() {
     let (_, lines) = logged("ADD", async {
-        tracing::debug!("on the way");
+        tracing::debug!("in between");
         CallSpan::record_networks("eth0=pods");
         Ok(())
     })
@@ -70,10 +70,10 @@ async fn every_line_of_a_call_says_which_call_it_is() {
     assert_eq!(lines.len(), 2, "{lines:?}");
     for line in &lines {
         let span = &line["span"];
-        let about = ["name", "verb", "pod", "container_id", "ifname"]
+        let fields = ["name", "verb", "pod", "container_id", "ifname"]
             .map(|key| span[key].as_str().unwrap_or_default());
         assert_eq!(
-            about,
+            fields,
             ["cni", "ADD", "default/web", "abc", "eth0"],
             "{line}"
         );
@@ -87,7 +87,7 @@ async fn every_line_of_a_call_says_which_call_it_is() {
 }
 
 #[tokio::test]
-async fn a_failed_call_is_told_once() {
+async fn a_failed_call_is_logged_once() {
     for (verb, level) in [("ADD", "ERROR"), ("DEL", "ERROR"), ("STATUS", "WARN")] {
         let error = CniError::new(Code::TryAgain, "ADD pod default/web: no").with_details("why");
         let (_, lines) = logged::<()>(verb, async { Err(error) }).await;
@@ -106,7 +106,7 @@ async fn a_failed_call_is_told_once() {
 }
 
 #[tokio::test]
-async fn a_status_that_is_well_is_not_worth_a_line() {
+async fn a_successful_status_is_logged_at_debug_only() {
     let (_, lines) = logged("STATUS", async { Ok(()) }).await;
     assert_eq!(
         lines.iter().map(|line| &line["level"]).collect::<Vec<_>>(),
@@ -115,7 +115,7 @@ async fn a_status_that_is_well_is_not_worth_a_line() {
 }
 
 #[tokio::test]
-async fn a_panic_is_an_answer() {
+async fn a_panic_becomes_an_error() {
     let work = async { if true { panic!("as if") } else { Ok(()) } };
     let (outcome, lines) = logged("DEL", work).await;
     assert_eq!(outcome.expect_err("an error").code, Code::Internal as u32);

@@ -29,9 +29,9 @@ fn contents(dir: &TempDir) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_full_file_is_put_aside_and_the_oldest_go() {
+fn a_full_file_is_rotated_and_the_oldest_backups_are_removed() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut file = RotatingFile::open(settings(&dir)).expect("it can be opened");
+    let mut file = RotatingFile::open(settings(&dir)).expect("the file opens");
     for line in [
         "one\n",
         "two\n",
@@ -39,7 +39,8 @@ fn a_full_file_is_put_aside_and_the_oldest_go() {
         "a line that is longer than the file\n",
         "five\n",
     ] {
-        file.write_line(line.as_bytes()).expect("it can be written");
+        file.write_line(line.as_bytes())
+            .expect("the line is written");
     }
     let expected = [
         ("plexusd.log", "five\n"),
@@ -51,23 +52,23 @@ fn a_full_file_is_put_aside_and_the_oldest_go() {
         expected.map(|(name, text)| (name.to_owned(), text.to_owned()))
     );
     let mode = fs::metadata(dir.path().join("plexusd.log"))
-        .expect("it is there")
+        .expect("the file exists")
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]
-fn a_file_that_is_there_is_continued_and_old_ones_go() {
+fn an_existing_file_is_appended_to_and_old_backups_are_removed() {
     let dir = tempfile::tempdir().expect("a directory");
-    fs::write(dir.path().join("plexusd.log"), "before\n").expect("it can be written");
+    fs::write(dir.path().join("plexusd.log"), "before\n").expect("the line is written");
     for (name, age) in [("plexusd.log.1", 1), ("plexusd.log.2", 7200)] {
-        let file = File::create(dir.path().join(name)).expect("it can be made");
+        let file = File::create(dir.path().join(name)).expect("the file is created");
         file.set_modified(SystemTime::now() - Duration::from_secs(age))
-            .expect("its time can be set");
+            .expect("its modification time is set");
     }
-    let mut file = RotatingFile::open(settings(&dir)).expect("it can be opened");
-    file.write_line(b"on\n").expect("it can be written");
+    let mut file = RotatingFile::open(settings(&dir)).expect("the file opens");
+    file.write_line(b"on\n").expect("the line is written");
     let expected = [("plexusd.log", "before\non\n"), ("plexusd.log.1", "")];
     assert_eq!(
         contents(&dir),

@@ -1,36 +1,36 @@
-//! Label values that come from outside: a bounded number of them, so that nobody can make series without end.
+//! Labels with values from outside: a bound on their number keeps the number of series finite.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use crate::mutex::lock;
 
-/// What all further values are called.
-pub(super) const OTHER: &str = "other";
+/// The value that replaces all values beyond the bound.
+const OTHER: &str = "other";
 
 /// The values of one label.
 #[derive(Debug)]
-pub(super) struct Labels {
+pub(super) struct BoundedLabel {
     limit: usize,
-    seen: Mutex<BTreeSet<String>>,
+    known: Mutex<BTreeSet<String>>,
 }
 
-impl Labels {
+impl BoundedLabel {
+    /// A label with at most `limit` values beside [`OTHER`].
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
-            seen: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
-    /// Calls `record` with the value, or with [`OTHER`] where there are too many before it.
-    pub(super) fn bound(&self, value: &str, record: impl FnOnce(&str)) {
+    /// Calls `record` with `value`, or with [`OTHER`] if the limit is reached and the value is new.
+    pub(super) fn record(&self, value: &str, record: impl FnOnce(&str)) {
         record(if self.admits(value) { value } else { OTHER });
     }
 
     fn admits(&self, value: &str) -> bool {
-        // A set of texts cannot be left half changed.
-        let mut seen = lock(&self.seen);
-        seen.contains(value) || (seen.len() < self.limit && seen.insert(value.to_owned()))
+        let mut known = lock(&self.known);
+        known.contains(value) || (known.len() < self.limit && known.insert(value.to_owned()))
     }
 }

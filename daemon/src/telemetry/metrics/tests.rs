@@ -4,20 +4,22 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use super::calls::MAX_CODES;
+use super::plugins::MAX_PLUGINS;
 use super::*;
 
 const MS: Duration = Duration::from_millis(3);
 const TABLE: &str = "| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n";
 
-/// Metrics of which each has at least one series.
+/// All metrics, with at least one series each.
 fn all() -> Metrics {
     let metrics = Metrics::new(true);
-    drop(metrics.call_began("ADD"));
-    metrics.call_ended("ADD", 0, MS);
+    drop(metrics.call_started("ADD"));
+    metrics.call_finished("ADD", 0, MS);
     metrics.plugin_ran("bridge", "ADD", MS, true);
     metrics.cleaned_up("dead", true);
     metrics.disbelieved(0);
-    metrics.api_answered("patch", "pods/status", "200", MS);
+    metrics.api_request("patch", "pods/status", "200", MS);
     metrics.multus_request("/cni", 200, "POST");
     metrics.set_permits(PermitsReading::default());
     metrics.set_ledger(Some(LedgerReading::default()));
@@ -31,7 +33,7 @@ fn all() -> Metrics {
     metrics
 }
 
-/// The value of a series, as it stands in the text.
+/// The value of a series, as text.
 fn value(metrics: &Metrics, series: &str) -> Option<String> {
     let text = metrics.encode();
     text.lines()
@@ -49,27 +51,27 @@ fn assert_value(metrics: &Metrics, series: &str, expected: &str) {
 }
 
 #[test]
-fn the_page_documents_every_metric() {
+fn the_page_lists_every_metric() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the workspace")
         .join("docs/metrics.md");
-    let page = fs::read_to_string(&path).expect("the page is there");
+    let page = fs::read_to_string(&path).expect("the page exists");
     let (before, rest) = page.split_once(TABLE).expect("the page has the table");
     let (table, after) = rest.split_once("\n\n").expect("the table ends");
     let expected = rows(&all().encode());
     if std::env::var_os("PLEXUS_BLESS").is_some() {
         fs::write(&path, format!("{before}{TABLE}{expected}\n\n{after}"))
-            .expect("the page can be written");
+            .expect("the page is written");
     } else {
         assert_eq!(
             table, expected,
-            "docs/metrics.md is not what the code says: run `make metrics` and commit it"
+            "docs/metrics.md does not match the code: run `make metrics` and commit the page"
         );
     }
 }
 
-/// A row of the table for each metric in a scrape.
+/// The rows of the table, one for each metric in a scrape.
 fn rows(scrape: &str) -> String {
     let (mut help, mut kinds) = (BTreeMap::new(), BTreeMap::new());
     let mut labels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -110,7 +112,7 @@ fn rows(scrape: &str) -> String {
 }
 
 #[test]
-fn names_and_units_are_as_prometheus_has_them() {
+fn names_and_units_follow_the_conventions_of_prometheus() {
     let scrape = all().encode();
     for line in scrape.lines().filter(|line| line.starts_with("# TYPE ")) {
         let mut words = line.split(' ').skip(2);
@@ -128,17 +130,17 @@ fn names_and_units_are_as_prometheus_has_them() {
 }
 
 #[test]
-fn calls_count_by_verb_and_code_and_are_in_flight_until_they_end() {
+fn calls_are_counted_by_verb_and_code_and_are_in_flight_until_they_end() {
     let metrics = Metrics::new(false);
     assert_value(
         &metrics,
         r#"plexus_requests_total{code="0",verb="DEL"}"#,
         "0",
     );
-    let running = (metrics.call_began("ADD"), metrics.call_began("ADD"));
+    let running = (metrics.call_started("ADD"), metrics.call_started("ADD"));
     assert_value(&metrics, r#"plexus_requests_in_flight{verb="ADD"}"#, "2");
     drop(running.0);
-    metrics.call_ended("ADD", 11, Duration::from_millis(30));
+    metrics.call_finished("ADD", 11, Duration::from_millis(30));
     assert_value(&metrics, r#"plexus_requests_in_flight{verb="ADD"}"#, "1");
     assert_value(
         &metrics,
@@ -157,16 +159,16 @@ fn calls_count_by_verb_and_code_and_are_in_flight_until_they_end() {
     );
     assert!(
         !metrics.encode().contains("multus_"),
-        "only where metricsPort asks for it"
+        "only metricsPort enables the metric of Multus"
     );
 }
 
 #[test]
-fn nobody_can_make_series_without_end() {
+fn the_number_of_series_is_bounded() {
     let metrics = Metrics::new(false);
     for number in 0..1000 {
         metrics.plugin_ran(&format!("plugin{number}"), "ADD", MS, number % 2 == 0);
-        metrics.call_ended("ADD", number, MS);
+        metrics.call_finished("ADD", number, MS);
     }
     metrics.plugin_ran("plugin3", "ADD", MS, true);
     let scrape = metrics.encode();
@@ -176,15 +178,18 @@ fn nobody_can_make_series_without_end() {
             .filter(|line| line.starts_with(prefix))
             .count()
     };
-    assert_eq!(count("plexus_plugin_duration_seconds_count{"), PLUGINS + 1);
-    // And the codes of the other verbs, which begin at 0.
-    assert_eq!(count("plexus_requests_total{"), CODES + 1 + 4);
+    assert_eq!(
+        count("plexus_plugin_duration_seconds_count{"),
+        MAX_PLUGINS + 1
+    );
+    // The other verbs have a series for code 0.
+    assert_eq!(count("plexus_requests_total{"), MAX_CODES + 1 + 4);
     assert_value(
         &metrics,
         r#"plexus_plugin_duration_seconds_count{plugin="plugin3",verb="ADD"}"#,
         "2",
     );
-    let others = (1000 - PLUGINS).to_string();
+    let others = (1000 - MAX_PLUGINS).to_string();
     assert_value(
         &metrics,
         r#"plexus_plugin_duration_seconds_count{plugin="other",verb="ADD"}"#,
@@ -198,7 +203,7 @@ fn nobody_can_make_series_without_end() {
 }
 
 #[test]
-fn readings_replace_each_other() {
+fn a_new_reading_replaces_the_old_one() {
     let metrics = Metrics::new(false);
     metrics.set_ledger(Some(LedgerReading {
         orphaned: 2,
@@ -222,11 +227,11 @@ fn readings_replace_each_other() {
     metrics.set_status_overdue(true);
     for (series, expected) in [
         ("plexus_events_dropped_total", "5"),
-        ("plexus_status_write_overdue", "1"),
+        ("plexus_network_status_write_overdue", "1"),
         (r#"plexus_ledger_records{state="orphaned"}"#, "2"),
         ("plexus_ledger_oldest_pending_cleanup_seconds", "1.5"),
         ("plexus_ledger_readable", "1"),
-        (r#"plexus_plugin_slots_waiting{priority="recovery"}"#, "3"),
+        (r#"plexus_plugin_permits_waiting{priority="recovery"}"#, "3"),
         (r#"plexus_cache_objects{kind="pods"}"#, "5"),
         (r#"plexus_cache_age_seconds{kind="pods"}"#, "0.003"),
         ("plexus_cache_snapshot_age_seconds", "0.003"),
@@ -239,7 +244,7 @@ fn readings_replace_each_other() {
 }
 
 #[test]
-fn the_process_is_there() {
+fn process_metrics_have_plausible_values() {
     let metrics = Metrics::new(false);
     let number = |series: &str| {
         value(&metrics, series)
