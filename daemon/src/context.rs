@@ -13,31 +13,31 @@ use crate::ledger::Ledger;
 use crate::report::Reporter;
 use crate::telemetry::Metrics;
 
-/// All that the context work with; one for the daemon's life.
+/// Handles that need no ledger. STATUS works with these alone: a daemon that waits for its predecessor to release the
+/// ledger answers already, because a slow plugin there must not make the node `NotReady`.
+#[derive(Debug)]
+pub(crate) struct NodeContext {
+    /// The keys of the daemon's own configuration file. They win over the keys of a call.
+    pub(crate) file: Fields,
+    /// The settings of the daemon's own configuration file.
+    pub(crate) settings: Settings,
+    pub(crate) default_network: DefaultNetwork,
+    pub(crate) delegates: Delegates,
+    pub(crate) hosts: Hosts,
+    /// The node's pods and all definitions.
+    pub(crate) store: Store,
+    /// The API server, for objects that the store does not have. `None` with `--manifests`.
+    pub(crate) live: Option<Arc<Live>>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The ID of the machine's current boot.
+    pub(crate) boot_id: String,
+}
+
+/// The handles of the daemon that owns the ledger.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// The keys of the daemon's own file, which win over those of a call.
-    pub(crate) file: Fields,
-    /// The daemon's configuration, from its file alone.
-    pub(crate) settings: Settings,
-    /// What is attached.
+    pub(crate) node: Arc<NodeContext>,
     pub(crate) ledger: Ledger,
-    /// The default network.
-    pub(crate) default_network: DefaultNetwork,
-    /// What is installed on the node.
-    pub(crate) installed: Status,
-    /// The plugins.
-    pub(crate) delegates: Delegates,
-    /// Where plugins run.
-    pub(crate) hosts: Hosts,
-    /// The node's pods and the definitions.
-    pub(crate) store: Store,
-    /// The API server that they come from, where there is one.
-    pub(crate) live: Option<Arc<Live>>,
-    /// Where network-status goes.
     pub(crate) reporter: Reporter,
-    /// What is measured.
-    pub(crate) metrics: Arc<Metrics>,
-    /// What identifies this boot of the machine.
-    pub(crate) boot_id: String,
+    pub(crate) installed: Status,
 }

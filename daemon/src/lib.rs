@@ -23,11 +23,11 @@ mod mutex;
 mod netns;
 mod operations;
 mod plan;
+mod readiness;
 mod recovery;
 mod report;
 pub mod serve;
 mod server;
-mod startup_taint;
 mod telemetry;
 
 pub use install::ProblemKind;

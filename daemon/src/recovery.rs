@@ -19,7 +19,7 @@ use crate::clock::unix_ms;
 use crate::context::Context;
 use crate::ledger::{DelFailures, Key, Ledger, LedgerError, Record, Spooled};
 use crate::model::NetnsId;
-use crate::operations::{CleanupReason, Leftover};
+use crate::operations::{CleanupReason, Leftover, resume_status};
 use crate::telemetry::ChangeFilter;
 use audit::Audit;
 use evidence::{Sandbox, Suspects, judge, living_netns};
@@ -40,7 +40,7 @@ pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
     while !recovery.stop.is_cancelled() {
         recovery.look().await;
         tokio::select! {
-            () = tokio::time::sleep(recovery.context.settings.recovery_interval) => {}
+            () = tokio::time::sleep(recovery.context.node.settings.recovery_interval) => {}
             () = recovery.stop.cancelled() => {}
         }
     }
@@ -80,7 +80,10 @@ struct Seen {
 impl Recovery {
     async fn look(&mut self) {
         self.running.retain(|_, job| !job.is_finished());
-        let (ledger, boot) = (self.context.ledger.clone(), self.context.boot_id.clone());
+        let (ledger, boot) = (
+            self.context.ledger.clone(),
+            self.context.node.boot_id.clone(),
+        );
         let seen = tokio::task::spawn_blocking(move || see(&ledger, &boot)).await;
         match seen.unwrap_or_else(|panic| {
             Err(CniError::new(
@@ -129,7 +132,7 @@ impl Recovery {
             if let Some(reason) = asked_for(&record).or(dead) {
                 if is_due(
                     &record.del_failures,
-                    self.context.settings.recovery_interval,
+                    self.context.node.settings.recovery_interval,
                     unix_ms(),
                 ) {
                     leftovers.push((key, Leftover::new(&record, reason)));
@@ -137,7 +140,7 @@ impl Recovery {
             } else if !record.status_written {
                 let context = self.context.clone();
                 self.begin(Job::Record(key.clone()), async move {
-                    context.resume_status(&key.0, &key.1).await;
+                    resume_status(&context, &key.0, &key.1).await;
                 });
             }
         }
@@ -150,7 +153,7 @@ impl Recovery {
         if records + dels == 0 {
             return;
         }
-        let host = match self.context.hosts.for_cleanup() {
+        let host = match self.context.node.hosts.for_cleanup() {
             Ok(host) => host,
             Err(error) => {
                 if self.logged.is_new(error.to_string()) {
@@ -188,23 +191,23 @@ impl Recovery {
 
     /// Whether the API server says that the pod of a record is no more. A pod that the manifests lack may well be.
     fn pod_deleted(&self, record: &Record) -> bool {
-        self.context.live.is_some() && self.context.store.lacks_pod(&record.planned.pod)
+        self.context.node.live.is_some() && self.context.node.store.lacks_pod(&record.planned.pod)
     }
 
     /// Looks for pods that run without their networks.
     fn audit(&mut self, records: &[Record]) {
         let context = self.context.clone();
         // Without an API server nobody says which pods run, and before the first list nobody knows them.
-        if context.live.is_none() || !context.store.synced() {
+        if context.node.live.is_none() || !context.node.store.synced() {
             return;
         }
         let (due, unmet) = self.audit.look(
-            &context.store.pods(),
+            &context.node.store.pods(),
             records,
-            context.settings.gone_gap,
+            context.node.settings.gone_gap,
             Instant::now(),
         );
-        context.metrics.networks_missing(unmet);
+        context.node.metrics.networks_missing(unmet);
         if !due.is_empty() {
             let audit = self.audit.clone();
             self.begin(Job::Audit, audit.ask(context, due));
@@ -227,16 +230,16 @@ impl Recovery {
                 .filter_map(|sandbox| sandbox.netns)
                 .collect()
         });
-        let gap = self.context.settings.gone_gap;
+        let gap = self.context.node.settings.gone_gap;
         let judgement = judge(
             sandboxes,
-            &self.context.boot_id,
+            &self.context.node.boot_id,
             &living,
             &self.suspects,
             Instant::now(),
             gap,
         );
-        self.context.metrics.disbelieved(
+        self.context.node.metrics.disbelieved(
             judgement
                 .disbelieved
                 .map_or(0, |disbelieved| disbelieved.gone),

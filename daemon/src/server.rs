@@ -1,14 +1,15 @@
-//! HTTP on the Unix socket: who calls, what they ask, and the answer. Knows nothing of networks. And the metrics, over
-//! TCP.
+//! HTTP on the Unix socket, and the metrics port. Authenticates callers and hands their calls to operations.
 
+mod accept;
 mod client;
 mod handlers;
 mod listener;
-mod metrics;
-mod successor;
+mod metrics_port;
+mod other_daemon;
+mod scrape;
 
 pub(crate) use client::{Reply, get, post};
-pub(crate) use handlers::{ABANDON, Shared, metrics_router, router};
-pub(crate) use listener::{Ended, Listener};
-pub(crate) use metrics::MetricsListener;
-pub(crate) use successor::outlive;
+pub(crate) use handlers::{ABANDON, AppState, probe_router, router};
+pub(crate) use listener::{Listener, ListenerExit};
+pub(crate) use metrics_port::MetricsListener;
+pub(crate) use other_daemon::wait_until_no_daemon;

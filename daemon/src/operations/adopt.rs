@@ -12,77 +12,73 @@ use crate::gather::multus::{Remembered, remembered};
 use crate::ledger::{ContainerLock, FORMAT, Line, PLEXUSD, Planned, Record};
 use crate::model::DefaultRoutes;
 
-impl Context {
-    /// What Multus remembers of the sandbox, as a record that is not in the ledger: for CHECK, which changes nothing.
-    pub(super) async fn remembered_by_multus(
-        &self,
-        incoming: &CniRequest,
-    ) -> Option<(Record, Remembered)> {
-        let env = &incoming.env;
-        let (dir, args) = (incoming.settings.cni_dir.clone(), incoming.args.clone());
-        let (container_id, ifname) = (env.container_id.clone(), env.ifname.clone());
-        // Where the runtime is, as Multus' cache is: it needs no mount of its own in a container.
-        let remembered = incoming
-            .host
-            .run(move || remembered(&dir, &container_id, &ifname, &args))
-            .await
-            .ok()
-            .flatten()?;
-        let planned = Planned {
-            format: FORMAT,
-            plexusd: PLEXUSD.to_owned(),
-            container_id: env.container_id.clone(),
-            ifname: env.ifname.clone(),
-            netns: remembered.netns.clone(),
-            netns_id: None,
-            boot_id: self.boot_id.clone(),
-            created_unix_ms: unix_ms(),
-            created_boottime_ns: None,
-            pod: incoming.pod.clone(),
-            cni_path: env.path.clone(),
-            attachments: remembered
-                .attachments
-                .iter()
-                .map(|(attachment, _)| attachment.clone())
-                .collect(),
-            default_routes: DefaultRoutes::default(),
-        };
-        let mut record = Record::new(planned);
-        lines(&remembered).for_each(|line| record.apply(line));
-        Some((record, remembered))
-    }
+/// What Multus remembers of the sandbox, as a record that is not in the ledger: for CHECK, which changes nothing.
+pub(super) async fn remembered_by_multus(
+    context: &Context,
+    request: &CniRequest,
+) -> Option<(Record, Remembered)> {
+    let env = &request.env;
+    let (dir, args) = (request.settings.cni_dir.clone(), request.args.clone());
+    let (container_id, ifname) = (env.container_id.clone(), env.ifname.clone());
+    // Where the runtime is, as Multus' cache is: it needs no mount of its own in a container.
+    let look = request
+        .host
+        .run(move || remembered(&dir, &container_id, &ifname, &args));
+    let remembered = look.await.ok().flatten()?;
+    let planned = Planned {
+        format: FORMAT,
+        plexusd: PLEXUSD.to_owned(),
+        container_id: env.container_id.clone(),
+        ifname: env.ifname.clone(),
+        netns: remembered.netns.clone(),
+        netns_id: None,
+        boot_id: context.node.boot_id.clone(),
+        created_unix_ms: unix_ms(),
+        created_boottime_ns: None,
+        pod: request.pod.clone(),
+        cni_path: env.path.clone(),
+        attachments: remembered
+            .attachments
+            .iter()
+            .map(|(attachment, _)| attachment.clone())
+            .collect(),
+        default_routes: DefaultRoutes::default(),
+    };
+    let mut record = Record::new(planned);
+    lines(&remembered).for_each(|line| record.apply(line));
+    Some((record, remembered))
+}
 
-    /// Takes the sandbox over into the ledger, so that its DEL is tried until it succeeds as any other. Multus' files
-    /// go when the record is durable: the ledger owns it from there on.
-    pub(super) async fn adopt(
-        &self,
-        incoming: &CniRequest,
-        lock: &ContainerLock,
-    ) -> Result<Option<Record>, CniError> {
-        let Some((record, remembered)) = self.remembered_by_multus(incoming).await else {
-            return Ok(None);
-        };
-        let mut record = lock.plan(record.planned).await?;
-        for line in lines(&remembered) {
-            lock.append(&mut record, line)?;
-        }
-        tracing::info!(pod = %incoming.pod, "the sandbox was attached by Multus; the ledger has it now");
-        let files = remembered.files;
-        let left = incoming
-            .host
-            .run(move || remove(files))
-            .await
-            .unwrap_or_else(|error| vec![error.to_string()]);
-        for error in left {
-            // No harm, but work: a DEL more than needed is what plugins have to bear.
-            tracing::warn!(
-                pod = %incoming.pod, error,
-                "a file of Multus stays behind; remove it by hand: while Multus remembers the sandbox, each DEL of it \
-                 runs its plugins again"
-            );
-        }
-        Ok(Some(record))
+/// Takes the sandbox over into the ledger, so that its DEL is tried until it succeeds as any other. Multus' files
+/// go when the record is durable: the ledger owns it from there on.
+pub(super) async fn adopt(
+    context: &Context,
+    request: &CniRequest,
+    lock: &ContainerLock,
+) -> Result<Option<Record>, CniError> {
+    let Some((record, remembered)) = remembered_by_multus(context, request).await else {
+        return Ok(None);
+    };
+    let mut record = lock.plan(record.planned).await?;
+    for line in lines(&remembered) {
+        lock.append(&mut record, line)?;
     }
+    tracing::info!(pod = %request.pod, "the sandbox was attached by Multus; the ledger has it now");
+    let files = remembered.files;
+    let left = request
+        .host
+        .run(move || remove(files))
+        .await
+        .unwrap_or_else(|error| vec![error.to_string()]);
+    for error in left {
+        // No harm, but work: a DEL more than needed is what plugins have to bear.
+        tracing::warn!(
+            pod = %request.pod, error,
+            "a file of Multus stays behind; remove it by hand: while Multus remembers the sandbox, each DEL of it \
+             runs its plugins again"
+        );
+    }
+    Ok(Some(record))
 }
 
 /// Removes the files in their order. One that stays does not keep the others; which did, and why. Blocking.

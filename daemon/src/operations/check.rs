@@ -5,6 +5,7 @@ use std::path::Path;
 use plexus_api::cni::{CniError, Code, PluginResult};
 use tokio_util::sync::CancellationToken;
 
+use super::adopt::remembered_by_multus;
 use super::request::CniRequest;
 use crate::context::Context;
 use crate::delegate::Priority;
@@ -13,54 +14,55 @@ use crate::model::DefaultRoutes;
 use crate::netns::{Family, Netns};
 use crate::telemetry;
 
-impl Context {
-    /// Asks each plugin in order, and looks for each interface ourselves; changes nothing (P-095, P-096, P-097).
-    pub(super) async fn check(&self, incoming: &CniRequest) -> Result<(), CniError> {
-        self.try_check(incoming)
-            .await
-            .map_err(|error| error.context(incoming.subject()))
-    }
+/// Asks each plugin in order, and looks for each interface ourselves; changes nothing (P-095, P-096, P-097).
+pub(super) async fn check(context: &Context, request: &CniRequest) -> Result<(), CniError> {
+    try_check(context, request)
+        .await
+        .map_err(|error| error.context(request.subject()))
+}
 
-    async fn try_check(&self, incoming: &CniRequest) -> Result<(), CniError> {
-        let env = &incoming.env;
-        let lock = self.ledger.lock_container(&env.container_id).await;
-        let record = match lock.load(&env.ifname)? {
-            None => self
-                .remembered_by_multus(incoming)
-                .await
-                .map(|(record, _)| record),
-            known => known,
-        };
-        let Some(record) = record.filter(Record::is_attached) else {
-            let msg = format!(
-                "interface {:?} of this container is not attached",
-                env.ifname
-            );
-            return Err(CniError::new(Code::CheckFailed, msg));
-        };
-        telemetry::CallSpan::record_networks(&record.planned.networks());
-        let mut netns = Netns::open(
-            Path::new(env.netns.as_deref().unwrap_or_default()),
-            &incoming.host,
-        )
-        .await?;
-        let _permit = self.delegates.permit(Priority::Add).await;
-        let call = incoming.delegate_call(incoming.settings.add_timeout, CancellationToken::new());
-        for (index, attachment) in record.planned.attachments.iter().enumerate() {
-            if attachment.config.disable_check {
-                continue;
-            }
-            let checked = async {
-                let previous = record.result_for_check(index)?;
-                check_links(&mut netns, &previous).await?;
-                self.delegates.check(&call, attachment, &previous).await
-            };
-            checked
-                .await
-                .map_err(|error| error.context(attachment.place()))?;
+async fn try_check(context: &Context, request: &CniRequest) -> Result<(), CniError> {
+    let env = &request.env;
+    let lock = context.ledger.lock_container(&env.container_id).await;
+    let record = match lock.load(&env.ifname)? {
+        None => remembered_by_multus(context, request)
+            .await
+            .map(|(record, _)| record),
+        known => known,
+    };
+    let Some(record) = record.filter(Record::is_attached) else {
+        let msg = format!(
+            "interface {:?} of this container is not attached",
+            env.ifname
+        );
+        return Err(CniError::new(Code::CheckFailed, msg));
+    };
+    telemetry::CallSpan::record_networks(&record.planned.networks());
+    let mut netns = Netns::open(
+        Path::new(env.netns.as_deref().unwrap_or_default()),
+        &request.host,
+    )
+    .await?;
+    let _permit = context.node.delegates.permit(Priority::Add).await;
+    let call = request.plugin_call(request.settings.add_timeout, CancellationToken::new());
+    for (index, attachment) in record.planned.attachments.iter().enumerate() {
+        if attachment.config.disable_check {
+            continue;
         }
-        check_default_routes(&mut netns, &record.planned).await
+        let checked = async {
+            let previous = record.result_for_check(index)?;
+            check_links(&mut netns, &previous).await?;
+            context
+                .node
+                .delegates
+                .check(&call, attachment, &previous)
+                .await
+        };
+        checked
+            .await
+            .map_err(|error| error.context(attachment.place()))?;
     }
+    check_default_routes(&mut netns, &record.planned).await
 }
 
 /// That the links are there. Not that their addresses are the same: a bond in the pod gives its own to its ports.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::request::CniRequest;
-use super::undo::{Failures, Undo};
+use super::undo::{Failures, Undo, undo};
 use crate::context::Context;
 use crate::delegate::{GcLock, Priority, ValidAttachment, wants_gc};
 use crate::gather;
@@ -25,206 +25,212 @@ struct Listed {
     ifname: String,
 }
 
-impl Context {
-    /// Deletes the recorded sandboxes that the runtime does not list, then forwards GC to each network of ours with
-    /// the attachments that live on it (P-107…P-112), unless we do not know all of those. Goes on after
-    /// errors and tells them all.
-    pub(super) async fn gc(&self, incoming: &CniRequest) -> Result<(), CniError> {
-        let list = valid_attachments(incoming)?;
-        let (stale, mut errors) = self.stale(&list).await?;
-        for (key, created_unix_ms) in &stale {
-            errors.extend(
-                self.delete_stale(incoming, key, *created_unix_ms)
-                    .await
-                    .err()
-                    .unwrap_or_default(),
-            );
-        }
-        errors.extend(self.ask_plugins(incoming, &Valid { list, stale }).await);
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(CniError::from(Failures(errors)).context("GC"))
-        }
-    }
-
-    /// The sandboxes that are not on the list. An ADD in flight cannot be on it, and is not to be deleted for that.
-    async fn stale(&self, list: &BTreeSet<Key>) -> Result<(Stale, Vec<CniError>), CniError> {
-        let (keys, adds) = self.ledger.keys_and_adds()?;
-        let (mut stale, mut errors) = (Stale::new(), Vec::new());
-        for key in keys.into_iter().filter(|key| !adds.contains(key)) {
-            match self.ledger.read(&key.0, &key.1) {
-                Ok(record) => {
-                    let record = record.filter(|_| !list.contains(&key));
-                    stale.extend(record.map(|record| (key, record.planned.created_unix_ms)));
-                }
-                Err(LedgerError::Corrupt { .. }) => {
-                    // In its lane, a damaged one is moved out of the way.
-                    errors.extend(
-                        self.ledger
-                            .lock_container(&key.0)
-                            .await
-                            .load(&key.1)
-                            .err()
-                            .map(CniError::from),
-                    );
-                }
-                // It is met again before the plugins are asked.
-                Err(_) => {}
-            }
-        }
-        Ok((stale, errors))
-    }
-
-    /// Deletes a sandbox that is not listed, unless its record has gone meanwhile or is another's.
-    async fn delete_stale(
-        &self,
-        incoming: &CniRequest,
-        (container_id, ifname): &Key,
-        created_unix_ms: u64,
-    ) -> Result<(), Vec<CniError>> {
-        let lock = self.ledger.lock_container(container_id).await;
-        let record = lock.load(ifname).map_err(|error| vec![error.into()])?;
-        let Some(record) =
-            record.filter(|record| record.planned.created_unix_ms == created_unix_ms)
-        else {
-            return Ok(());
-        };
-        tracing::info!(container_id, ifname, pod = %record.planned.pod, "GC: not listed by the runtime");
-        let pod = format!("pod {}", record.planned.pod);
-        let call = format!("GC of {pod}");
-        let _guard = self
-            .delegates
-            .attach_guard(Priority::Del, &call, &record.planned.attachments)
-            .await;
-        let undo = Undo {
-            host: incoming.host.clone(),
-            netns: self.recorded_netns(&record, &incoming.host).await,
-            path: incoming.env.path.clone(),
-            env: incoming.pass_on.clone(),
-        };
-        let undone = self
-            .undo(&lock, record, undo, incoming.settings.del_timeout)
-            .await;
-        undone.map_err(|failures| {
-            failures
-                .0
-                .into_iter()
-                .map(|error| error.context(&pod))
-                .collect()
-        })
-    }
-
-    /// GC of the default networks and of those that anything lives on, side by side: one that waits does not keep the
-    /// others.
-    async fn ask_plugins(&self, incoming: &CniRequest, valid: &Valid) -> Vec<CniError> {
-        let one = self.delegates.lock_gc().await;
-        let mut networks = Networks::default();
-        match gather::default_networks(&self.store, &self.default_network, &incoming.settings).await
-        {
-            Ok(found) => found
-                .iter()
-                .for_each(|network| networks.add(&network.config)),
-            Err(error) => tracing::warn!(%error, "GC: the default networks are left out"),
-        }
-        let all = self.for_each_living(valid, |planned| {
-            planned
-                .attachments
-                .iter()
-                .for_each(|attachment| networks.add(&attachment.config));
-        });
-        match all {
-            Ok(true) => {}
-            Ok(false) => return Vec::new(),
-            Err(error) => return vec![error.into()],
-        }
-        let asked = networks
-            .0
-            .iter()
-            .map(|(name, configs)| self.ask_plugins_of(&one, incoming, name, configs, valid));
-        join_all(asked).await.into_iter().flatten().collect()
-    }
-
-    async fn ask_plugins_of(
-        &self,
-        one: &GcLock<'_>,
-        incoming: &CniRequest,
-        name: &str,
-        configs: &BTreeMap<String, NetworkConfig>,
-        valid: &Valid,
-    ) -> Vec<CniError> {
-        let _alone = match self.delegates.gc_guard(one, name).await {
-            Ok(alone) => alone,
-            Err(error) => return vec![error],
-        };
-        let mut living = Vec::new();
-        let all = self.for_each_living(valid, |planned| {
-            let here = planned
-                .attachments
-                .into_iter()
-                .filter(|attachment| attachment.config.name == name);
-            living.extend(here.map(|attachment| ValidAttachment {
-                container_id: planned.container_id.clone(),
-                ifname: attachment.ifname,
-            }));
-        });
-        match all {
-            Ok(true) => {}
-            Ok(false) => return Vec::new(),
-            Err(error) => return vec![error.into()],
-        }
-        let call = incoming.delegate_call(incoming.settings.add_timeout, CancellationToken::new());
-        let mut errors = Vec::new();
-        for network in configs.values() {
-            errors.extend(
-                self.delegates
-                    .gc(&call, network, &living)
-                    .await
-                    .err()
-                    .unwrap_or_default(),
-            );
-        }
-        errors
-    }
-
-    /// Looks at all sandboxes but those that GC was to delete. False where another is on the list of the runtime: it was
-    /// attached by another, or its record is damaged, and plugins would delete it, because we cannot list it.
-    fn for_each_living(
-        &self,
-        valid: &Valid,
-        mut each: impl FnMut(Planned),
-    ) -> Result<bool, LedgerError> {
-        let (keys, adds) = self.ledger.keys_and_adds()?;
-        let mut unknown: BTreeSet<_> = valid
-            .list
-            .difference(&adds.into_iter().collect())
-            .cloned()
-            .collect();
-        for key in keys {
-            let record = self.ledger.read(&key.0, &key.1)?;
-            let living =
-                |record: &Record| valid.stale.get(&key) != Some(&record.planned.created_unix_ms);
-            if let Some(record) = record.filter(living) {
-                unknown.remove(&key);
-                each(record.planned);
-            }
-        }
-        unknown
-            .retain(|(container_id, ifname)| !self.ledger.recently_deleted(container_id, ifname));
-        if unknown.is_empty() {
-            return Ok(true);
-        }
-        let unknown: Vec<_> = unknown
-            .iter()
-            .map(|(container_id, ifname)| format!("{container_id}/{ifname}"))
-            .collect();
-        let unknown = unknown.join(", ");
-        tracing::warn!(
-            unknown,
-            "GC: the plugins are not asked, their attachments are not all known"
+/// Deletes the recorded sandboxes that the runtime does not list, then forwards GC to each network of ours with
+/// the attachments that live on it (P-107…P-112), unless we do not know all of those. Goes on after
+/// errors and tells them all.
+pub(super) async fn gc(context: &Context, request: &CniRequest) -> Result<(), CniError> {
+    let list = valid_attachments(request)?;
+    let (stale, mut errors) = stale(context, &list).await?;
+    for (key, created_unix_ms) in &stale {
+        errors.extend(
+            delete_stale(context, request, key, *created_unix_ms)
+                .await
+                .err()
+                .unwrap_or_default(),
         );
-        Ok(false)
     }
+    errors.extend(ask_plugins(context, request, &Valid { list, stale }).await);
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(CniError::from(Failures(errors)).context("GC"))
+    }
+}
+
+/// The sandboxes that are not on the list. An ADD in flight cannot be on it, and is not to be deleted for that.
+async fn stale(
+    context: &Context,
+    list: &BTreeSet<Key>,
+) -> Result<(Stale, Vec<CniError>), CniError> {
+    let (keys, adds) = context.ledger.keys_and_adds()?;
+    let (mut stale, mut errors) = (Stale::new(), Vec::new());
+    for key in keys.into_iter().filter(|key| !adds.contains(key)) {
+        match context.ledger.read(&key.0, &key.1) {
+            Ok(record) => {
+                let record = record.filter(|_| !list.contains(&key));
+                stale.extend(record.map(|record| (key, record.planned.created_unix_ms)));
+            }
+            Err(LedgerError::Corrupt { .. }) => {
+                // In its lane, a damaged one is moved out of the way.
+                errors.extend(
+                    context
+                        .ledger
+                        .lock_container(&key.0)
+                        .await
+                        .load(&key.1)
+                        .err()
+                        .map(CniError::from),
+                );
+            }
+            // It is met again before the plugins are asked.
+            Err(_) => {}
+        }
+    }
+    Ok((stale, errors))
+}
+
+/// Deletes a sandbox that is not listed, unless its record has gone meanwhile or is another's.
+async fn delete_stale(
+    context: &Context,
+    request: &CniRequest,
+    (container_id, ifname): &Key,
+    created_unix_ms: u64,
+) -> Result<(), Vec<CniError>> {
+    let lock = context.ledger.lock_container(container_id).await;
+    let record = lock.load(ifname).map_err(|error| vec![error.into()])?;
+    let Some(record) = record.filter(|record| record.planned.created_unix_ms == created_unix_ms)
+    else {
+        return Ok(());
+    };
+    tracing::info!(container_id, ifname, pod = %record.planned.pod, "GC: not listed by the runtime");
+    let pod = format!("pod {}", record.planned.pod);
+    let call = format!("GC of {pod}");
+    let _guard = context
+        .node
+        .delegates
+        .attach_guard(Priority::Del, &call, &record.planned.attachments)
+        .await;
+    let how = Undo {
+        host: request.host.clone(),
+        netns: context.recorded_netns(&record, &request.host).await,
+        path: request.env.path.clone(),
+        env: request.pass_on.clone(),
+    };
+    let undone = undo(context, &lock, record, how, request.settings.del_timeout).await;
+    undone.map_err(|failures| {
+        failures
+            .0
+            .into_iter()
+            .map(|error| error.context(&pod))
+            .collect()
+    })
+}
+
+/// GC of the default networks and of those that anything lives on, side by side: one that waits does not keep the
+/// others.
+async fn ask_plugins(context: &Context, request: &CniRequest, valid: &Valid) -> Vec<CniError> {
+    let one = context.node.delegates.lock_gc().await;
+    let mut networks = Networks::default();
+    match gather::default_networks(
+        &context.node.store,
+        &context.node.default_network,
+        &request.settings,
+    )
+    .await
+    {
+        Ok(found) => found
+            .iter()
+            .for_each(|network| networks.add(&network.config)),
+        Err(error) => tracing::warn!(%error, "GC: the default networks are left out"),
+    }
+    let all = for_each_living(context, valid, |planned| {
+        planned
+            .attachments
+            .iter()
+            .for_each(|attachment| networks.add(&attachment.config));
+    });
+    match all {
+        Ok(true) => {}
+        Ok(false) => return Vec::new(),
+        Err(error) => return vec![error.into()],
+    }
+    let asked = networks
+        .0
+        .iter()
+        .map(|(name, configs)| ask_plugins_of(context, &one, request, name, configs, valid));
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+async fn ask_plugins_of(
+    context: &Context,
+    one: &GcLock<'_>,
+    request: &CniRequest,
+    name: &str,
+    configs: &BTreeMap<String, NetworkConfig>,
+    valid: &Valid,
+) -> Vec<CniError> {
+    let _alone = match context.node.delegates.gc_guard(one, name).await {
+        Ok(alone) => alone,
+        Err(error) => return vec![error],
+    };
+    let mut living = Vec::new();
+    let all = for_each_living(context, valid, |planned| {
+        let here = planned
+            .attachments
+            .into_iter()
+            .filter(|attachment| attachment.config.name == name);
+        living.extend(here.map(|attachment| ValidAttachment {
+            container_id: planned.container_id.clone(),
+            ifname: attachment.ifname,
+        }));
+    });
+    match all {
+        Ok(true) => {}
+        Ok(false) => return Vec::new(),
+        Err(error) => return vec![error.into()],
+    }
+    let call = request.plugin_call(request.settings.add_timeout, CancellationToken::new());
+    let mut errors = Vec::new();
+    for network in configs.values() {
+        errors.extend(
+            context
+                .node
+                .delegates
+                .gc(&call, network, &living)
+                .await
+                .err()
+                .unwrap_or_default(),
+        );
+    }
+    errors
+}
+
+/// Looks at all sandboxes but those that GC was to delete. False where another is on the list of the runtime: it was
+/// attached by another, or its record is damaged, and plugins would delete it, because we cannot list it.
+fn for_each_living(
+    context: &Context,
+    valid: &Valid,
+    mut each: impl FnMut(Planned),
+) -> Result<bool, LedgerError> {
+    let (keys, adds) = context.ledger.keys_and_adds()?;
+    let mut unknown: BTreeSet<_> = valid
+        .list
+        .difference(&adds.into_iter().collect())
+        .cloned()
+        .collect();
+    for key in keys {
+        let record = context.ledger.read(&key.0, &key.1)?;
+        let living =
+            |record: &Record| valid.stale.get(&key) != Some(&record.planned.created_unix_ms);
+        if let Some(record) = record.filter(living) {
+            unknown.remove(&key);
+            each(record.planned);
+        }
+    }
+    unknown.retain(|(container_id, ifname)| !context.ledger.recently_deleted(container_id, ifname));
+    if unknown.is_empty() {
+        return Ok(true);
+    }
+    let unknown: Vec<_> = unknown
+        .iter()
+        .map(|(container_id, ifname)| format!("{container_id}/{ifname}"))
+        .collect();
+    let unknown = unknown.join(", ");
+    tracing::warn!(
+        unknown,
+        "GC: the plugins are not asked, their attachments are not all known"
+    );
+    Ok(false)
 }
 
 /// What is to be kept, and what is not.
@@ -264,16 +270,16 @@ impl Networks {
 
 /// The runtime's list, by the key of the specification or the older one. `null` is an empty list; without either key
 /// the runtime has not said anything, and nothing is deleted (P-107, P-108).
-fn valid_attachments(incoming: &CniRequest) -> Result<BTreeSet<Key>, CniError> {
+fn valid_attachments(request: &CniRequest) -> Result<BTreeSet<Key>, CniError> {
     let keys = ["cni.dev/valid-attachments", "cni.dev/attachments"];
-    let Some(key) = keys.into_iter().find(|key| incoming.config.has(key)) else {
+    let Some(key) = keys.into_iter().find(|key| request.config.has(key)) else {
         let msg = format!(
             "GC: the configuration has neither {:?} nor {:?}",
             keys[0], keys[1]
         );
         return Err(CniError::new(Code::InvalidConfig, msg));
     };
-    let listed: Option<Vec<Listed>> = incoming
+    let listed: Option<Vec<Listed>> = request
         .config
         .get(key, "a list of objects with containerID and ifname")?;
     Ok(listed

@@ -8,7 +8,8 @@ use plexus_api::wire::Request;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::undo::Undo;
+use super::dispatch::dispatch;
+use super::undo::{Undo, undo};
 use crate::context::Context;
 use crate::delegate::Priority;
 use crate::host::Host;
@@ -93,6 +94,7 @@ impl Context {
         let pod = record.planned.pod.clone();
         let call = format!("recovery of pod {pod}");
         let _guard = self
+            .node
             .delegates
             .attach_guard(Priority::Recovery, &call, &record.planned.attachments)
             .await;
@@ -101,16 +103,16 @@ impl Context {
         } else {
             self.recorded_netns(&record, &host).await
         };
-        let undo = Undo {
+        let how = Undo {
             host,
             netns,
             path: Vec::new(),
             env: BTreeMap::new(),
         };
-        let undone = self
-            .undo(&lock, record, undo, self.settings.del_timeout)
-            .await;
-        self.metrics.cleaned_up(reason.as_str(), undone.is_ok());
+        let undone = undo(self, &lock, record, how, self.node.settings.del_timeout).await;
+        self.node
+            .metrics
+            .cleaned_up(reason.as_str(), undone.is_ok());
         match undone {
             Ok(()) => tracing::info!(%pod, container_id, ifname, ?reason, "recovery: cleaned up"),
             // The next look tells of it, with all that fail for the same cause.
@@ -125,7 +127,7 @@ impl Context {
     pub(super) async fn recorded_netns(&self, record: &Record, host: &Host) -> Option<String> {
         let planned = &record.planned;
         let path = Some(&planned.netns)
-            .filter(|path| !path.is_empty() && planned.boot_id == self.boot_id)?;
+            .filter(|path| !path.is_empty() && planned.boot_id == self.node.boot_id)?;
         let netns = Netns::open(Path::new(path), host).await.ok()?;
         planned
             .netns_id
@@ -153,11 +155,16 @@ impl Context {
             }
         };
         self.confirm_netns(&mut request, &host).await;
-        let (call, metrics) = (CallSpan::new(&request), self.metrics.clone());
-        let served = self
-            .serve(request, host, CancellationToken::new())
-            .instrument(call.span().clone())
-            .await;
+        let (call, metrics) = (CallSpan::new(&request), self.node.metrics.clone());
+        let served = dispatch(
+            &self.node,
+            Some(&self),
+            &request,
+            host,
+            CancellationToken::new(),
+        )
+        .instrument(call.span().clone())
+        .await;
         metrics.cleaned_up("spooled", served.is_ok());
         match served {
             Ok(_) => {

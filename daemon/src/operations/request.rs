@@ -118,7 +118,7 @@ impl CniRequest {
     ///
     /// # Errors
     /// [`Code::InvalidConfig`] where `runtimeConfig` is not an object.
-    pub(super) fn asked(&self) -> Result<PodRequest, CniError> {
+    pub(super) fn pod_request(&self) -> Result<PodRequest, CniError> {
         let runtime_config = match self.config.raw("runtimeConfig") {
             None => RawMap::new(),
             Some(raw) => serde_json::from_str(raw.get()).map_err(|_| {
@@ -137,7 +137,7 @@ impl CniRequest {
     }
 
     /// What the plugins are called with, within `time` from now.
-    pub(super) fn delegate_call(&self, time: Duration, cancel: CancellationToken) -> PluginCall {
+    pub(super) fn plugin_call(&self, time: Duration, cancel: CancellationToken) -> PluginCall {
         PluginCall {
             host: self.host.clone(),
             container_id: self.env.container_id.clone(),

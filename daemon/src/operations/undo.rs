@@ -61,87 +61,87 @@ impl From<Failures> for CniError {
     }
 }
 
-impl Context {
-    /// Deletes what `record` says was started, the last first; one that fails does not stop the others (P-091). The
-    /// record goes when all of it is deleted, and keeps what failed otherwise (P-092).
-    ///
-    /// `time` is shared; see [`Shares`].
-    pub(super) async fn undo(
-        &self,
-        lock: &ContainerLock,
-        mut record: Record,
-        undo: Undo,
-        time: Duration,
-    ) -> Result<(), Failures> {
-        let mut failures = Vec::new();
-        let attachments = &record.planned.attachments;
-        let results: Vec<_> = (0..attachments.len())
-            .map_while(|index| record.result_for_del(index))
-            .collect();
-        self.reporter
-            .withdraw(
-                sandbox(&record.planned),
-                attachments,
-                &results,
-                record.status_written,
-            )
-            .await;
-        let path = if undo.path.is_empty() {
-            record.planned.cni_path.clone()
-        } else {
-            undo.path
+/// Deletes what `record` says was started, the last first; one that fails does not stop the others (P-091). The
+/// record goes when all of it is deleted, and keeps what failed otherwise (P-092).
+///
+/// `time` is shared; see [`Shares`].
+pub(super) async fn undo(
+    context: &Context,
+    lock: &ContainerLock,
+    mut record: Record,
+    how: Undo,
+    time: Duration,
+) -> Result<(), Failures> {
+    let mut failures = Vec::new();
+    let attachments = &record.planned.attachments;
+    let results: Vec<_> = (0..attachments.len())
+        .map_while(|index| record.result_for_del(index))
+        .collect();
+    context
+        .reporter
+        .withdraw(
+            sandbox(&record.planned),
+            attachments,
+            &results,
+            record.status_written,
+        )
+        .await;
+    let path = if how.path.is_empty() {
+        record.planned.cni_path.clone()
+    } else {
+        how.path
+    };
+    let indexes = record.to_undo(&context.node.boot_id);
+    if !indexes.is_empty() && !record.deleting {
+        note(lock, &mut record, Line::Deleting);
+    }
+    let mut shares = Shares::of(time, indexes.len());
+    for index in indexes {
+        let attachment = record.planned.attachments[index].clone();
+        let Some(deadline) = shares.next() else {
+            let msg = format!(
+                "the others have taken all of the {time:?} that a DEL may take (delTimeout)"
+            );
+            failures.push(CniError::new(Code::TryAgain, msg).context(attachment.place()));
+            continue;
         };
-        let indexes = record.to_undo(&self.boot_id);
-        if !indexes.is_empty() && !record.deleting {
-            note(lock, &mut record, Line::Deleting);
-        }
-        let mut shares = Shares::of(time, indexes.len());
-        for index in indexes {
-            let attachment = record.planned.attachments[index].clone();
-            let Some(deadline) = shares.next() else {
-                let msg = format!(
-                    "the others have taken all of the {time:?} that a DEL may take (delTimeout)"
-                );
-                failures.push(CniError::new(Code::TryAgain, msg).context(attachment.place()));
-                continue;
-            };
-            let call = PluginCall {
-                host: undo.host.clone(),
-                container_id: record.planned.container_id.clone(),
-                netns: undo.netns.clone(),
-                path: path.clone(),
-                env: undo.env.clone(),
-                deadline,
-                // DEL runs to its end, whoever has gone away (decision 15).
-                cancel: CancellationToken::new(),
-            };
-            let previous = record.result_for_del(index);
-            match self
-                .delegates
-                .del(&call, &attachment, previous.as_ref())
-                .await
-            {
-                Ok(()) => note(lock, &mut record, Line::Deleted { index }),
-                Err(error) => {
-                    failures.push(error.context(attachment.place()));
-                }
+        let call = PluginCall {
+            host: how.host.clone(),
+            container_id: record.planned.container_id.clone(),
+            netns: how.netns.clone(),
+            path: path.clone(),
+            env: how.env.clone(),
+            deadline,
+            // DEL runs to its end, whoever has gone away (decision 15).
+            cancel: CancellationToken::new(),
+        };
+        let previous = record.result_for_del(index);
+        match context
+            .node
+            .delegates
+            .del(&call, &attachment, previous.as_ref())
+            .await
+        {
+            Ok(()) => note(lock, &mut record, Line::Deleted { index }),
+            Err(error) => {
+                failures.push(error.context(attachment.place()));
             }
         }
-        if failures.is_empty() {
-            lock.remove(record)
-                .map_err(|error| Failures(vec![error.into()]))
-        } else {
-            let error = Failures(failures);
-            note(
-                lock,
-                &mut record,
-                Line::DelFailed {
-                    unix_ms: unix_ms(),
-                    error: error.to_string(),
-                },
-            );
-            Err(error)
-        }
+    }
+    if failures.is_empty() {
+        lock.remove(record)
+            .map_err(|error| Failures(vec![error.into()]))
+    } else {
+        let error = Failures(failures);
+        note(
+            lock,
+            &mut record,
+            Line::DelFailed {
+                unix_ms: unix_ms(),
+                error: error.to_string(),
+            },
+        );
+        Err(error)
     }
 }
 

@@ -106,7 +106,9 @@ impl Audit {
 
     /// Asks for these pods, and tells those that run without their networks.
     pub(super) async fn ask(self, context: Arc<Context>, pods: Vec<PodRef>) {
-        let Some(live) = &context.live else { return };
+        let Some(live) = &context.node.live else {
+            return;
+        };
         for pod in pods {
             let running = match live.running(&pod.namespace, &pod.name).await {
                 Ok(running) => running,

@@ -1,67 +1,62 @@
-//! What the daemon does to the node beside serving: put Plexus on it, or take it away.
+//! What the daemon does to the node besides serving: install Plexus, or uninstall it.
 
 use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::Serve;
-use crate::context::Context;
-use crate::install::{Installer, SHIM, Status, Uninstaller};
+use crate::context::{Context, NodeContext};
+use crate::install::{Installer, Status, Uninstaller};
 
-/// What the daemon does to the node.
+/// The mode of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// What is configured is put on the node, and kept there.
+    /// The shim and the runtime's configuration are installed, and kept in place.
     Install,
-    /// It is taken away.
+    /// Both are removed.
     Uninstall,
 }
 
 impl Mode {
-    /// Before anything is done.
-    pub(super) fn status(self, publishes: bool) -> Status {
+    /// The status before the first action.
+    pub(super) fn initial_status(self, publishes: bool) -> Status {
         match self {
             Self::Install if publishes => {
                 Status::pending("the runtime's configuration is not published yet")
             }
             Self::Install => Status::nothing(),
-            Self::Uninstall => Status::pending("Plexus has not begun to leave this node yet"),
+            Self::Uninstall => Status::pending("the uninstallation has not started yet"),
         }
     }
 
-    /// Does it until `stop`.
-    pub(super) fn fulfil(
+    /// Installs or uninstalls until `stop`. `shim` is the daemon's own copy of the shim.
+    pub(super) fn run(
         self,
         context: &Context,
-        args: &Serve,
+        shim: PathBuf,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send + use<> {
         let Context {
-            settings,
-            file,
-            store,
-            default_network,
+            node,
             installed,
             ledger,
             ..
         } = context;
-        let (install, uninstall) = match self {
-            Self::Install => (
-                Installer::new(
-                    settings,
-                    file,
-                    shim(args),
-                    store,
-                    default_network,
-                    installed,
-                ),
-                None,
-            ),
-            Self::Uninstall => (
-                None,
-                Some(Uninstaller::new(settings, file, ledger, installed)),
-            ),
-        };
+        let NodeContext {
+            settings,
+            file,
+            store,
+            default_network,
+            ..
+        } = node.as_ref();
+        let (mut install, mut uninstall) = (None, None);
+        match self {
+            Self::Install => {
+                install = Installer::new(settings, file, shim, store, default_network, installed);
+            }
+            Self::Uninstall => {
+                uninstall = Some(Uninstaller::new(settings, file, ledger, installed))
+            }
+        }
         async move {
             if let Some(install) = install {
                 install.run(stop).await;
@@ -70,14 +65,4 @@ impl Mode {
             }
         }
     }
-}
-
-/// Our own copy of the shim.
-fn shim(args: &Serve) -> PathBuf {
-    let beside = || {
-        std::env::current_exe()
-            .unwrap_or_default()
-            .with_file_name(SHIM)
-    };
-    args.shim.clone().unwrap_or_else(beside)
 }

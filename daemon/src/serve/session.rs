@@ -1,120 +1,109 @@
-//! The time during which a daemon has the socket, and then the ledger.
+//! One session: the time from the binding of the socket until the last call has finished.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::context::Context;
 use crate::recovery;
-use crate::server::{Ended, Listener, Shared, router};
+use crate::server::{AppState, Listener, ListenerExit, router};
 
-/// From the binding of the socket until all calls have finished.
+/// The servers and tasks of a session.
 pub(super) struct Session {
     stop: CancellationToken,
-    tasks: TaskTracker,
-    context: watch::Sender<Option<Arc<Context>>>,
-    /// What the paths of the socket work with.
-    pub(crate) shared: Shared,
+    calls: TaskTracker,
+    owner: watch::Sender<Option<Arc<Context>>>,
+    pub(super) state: AppState,
     /// The server on the socket.
-    pub(crate) server: JoinHandle<io::Result<Ended>>,
+    pub(super) server: JoinHandle<io::Result<ListenerExit>>,
     /// The server on Multus' socket.
-    multus: JoinHandle<()>,
-    beside: JoinSet<()>,
+    multus_server: JoinHandle<()>,
+    background: JoinSet<()>,
 }
 
 impl Session {
-    /// Takes callers in. STATUS is answered at once, what needs the ledger once that [is there](Self::open).
-    pub(super) fn begin(
+    /// Accepts callers. STATUS is served at once, other calls wait for [`serve_calls`](Self::serve_calls).
+    pub(super) fn start(
         listener: Listener,
         multus: Option<Listener>,
-        shared: impl FnOnce(
+        state: impl FnOnce(
             watch::Receiver<Option<Arc<Context>>>,
             TaskTracker,
             CancellationToken,
-        ) -> Shared,
+        ) -> AppState,
     ) -> Self {
-        let (stop, tasks, context) = (
-            CancellationToken::new(),
-            TaskTracker::new(),
-            watch::Sender::new(None),
-        );
-        let shared = shared(context.subscribe(), tasks.clone(), stop.clone());
-        let router = router(shared.clone());
-        // What ends this one alone is no end of the other.
-        let multus = multus.map(|listener| listener.serve(router.clone(), stop.child_token()));
-        let multus = tokio::spawn(async move {
-            let Some(serve) = multus else { return };
-            match serve.await {
-                Ok(Ended::Superseded) => {
-                    tracing::info!("another listens on multus.sock from here on");
-                }
-                Ok(Ended::Stopped) => {}
-                Err(error) => {
-                    tracing::error!(%error, "Plexus does not listen on multus.sock any more");
-                }
+        let (stop, calls) = (CancellationToken::new(), TaskTracker::new());
+        let owner = watch::Sender::new(None);
+        let state = state(owner.subscribe(), calls.clone(), stop.clone());
+        let router = router(state.clone());
+        // The token is a child: the end of this server does not end the server on our own socket.
+        let multus_stop = stop.child_token();
+        let multus_router = router.clone();
+        let multus_server = tokio::spawn(async move {
+            if let Some(listener) = multus {
+                log_multus_exit(listener.serve(multus_router, multus_stop).await);
             }
         });
         let server = tokio::spawn(listener.serve(router, stop.clone()));
         Self {
             stop,
-            tasks,
-            context,
-            shared,
+            calls,
+            owner,
+            state,
             server,
-            multus,
-            beside: JoinSet::new(),
+            multus_server,
+            background: JoinSet::new(),
         }
     }
 
-    /// Serves all calls from here on, and looks after leftovers.
-    pub(super) fn open(&mut self, context: &Arc<Context>) {
-        let leftovers = context.clone();
-        self.also(|stop| recovery::run(leftovers, stop));
-        self.context.send_replace(Some(context.clone()));
+    /// Serves all calls from now on, and starts recovery.
+    pub(super) fn serve_calls(&mut self, context: &Arc<Context>) {
+        let recovered = context.clone();
+        self.spawn(|stop| recovery::run(recovered, stop));
+        self.owner.send_replace(Some(context.clone()));
     }
 
-    /// Does this beside serving, until the token says that it is to end.
-    pub(super) fn also<W: Future<Output = ()> + Send + 'static>(
+    /// Runs a task that ends when its token is cancelled.
+    pub(super) fn spawn<T: Future<Output = ()> + Send + 'static>(
         &mut self,
-        work: impl FnOnce(CancellationToken) -> W,
+        task: impl FnOnce(CancellationToken) -> T,
     ) {
-        self.beside.spawn(work(self.stop.clone()));
+        self.background.spawn(task(self.stop.clone()));
     }
 
-    /// What the end of the server means, which nobody has asked for.
-    ///
-    /// # Errors
-    /// The socket is lost.
-    pub(super) fn superseded(ended: Result<io::Result<Ended>, JoinError>) -> anyhow::Result<()> {
-        ended?.context("the socket was removed, and cannot be made again")?;
-        tracing::info!("another plexusd takes over: calls in flight finish here");
-        Ok(())
-    }
-
-    /// Lets all calls finish, and lets go of the ledger with the last.
-    pub(super) async fn end(mut self) {
+    /// Stops accepting callers, and waits for all calls and tasks. The ledger is released with the last one.
+    pub(super) async fn drain(mut self) {
         self.stop.cancel();
         if !self.server.is_finished() {
             let _ = (&mut self.server).await;
         }
-        let _ = self.multus.await;
-        self.tasks.close();
-        self.tasks.wait().await;
-        while self.beside.join_next().await.is_some() {}
+        let _ = self.multus_server.await;
+        self.calls.close();
+        self.calls.wait().await;
+        while self.background.join_next().await.is_some() {}
     }
 
-    /// The same, but not longer than `grace`.
-    pub(super) async fn end_within(self, grace: Duration) {
-        if tokio::time::timeout(grace, self.end()).await.is_err() {
+    /// [`drain`](Self::drain), but for at most `grace`.
+    pub(super) async fn drain_within(self, grace: Duration) {
+        if tokio::time::timeout(grace, self.drain()).await.is_err() {
             tracing::warn!(
-                "stopped with calls in flight; what they attached is undone at the next start"
+                "stopped with calls in flight; the next start undoes what they attached"
             );
         }
+    }
+}
+
+fn log_multus_exit(exit: io::Result<ListenerExit>) {
+    match exit {
+        Ok(ListenerExit::Stopped) => {}
+        Ok(ListenerExit::Superseded) => {
+            tracing::info!("another program listens on multus.sock from now on");
+        }
+        Err(error) => tracing::error!(%error, "Plexus no longer listens on multus.sock"),
     }
 }

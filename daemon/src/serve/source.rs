@@ -1,4 +1,4 @@
-//! Where pods and definitions come from: the cluster that plexusd runs in, one by kubeconfig, or a directory.
+//! The source of pods and definitions: the cluster that plexusd runs in, the cluster of a kubeconfig, or a directory.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -9,12 +9,12 @@ use crate::cli::Serve;
 use crate::cluster::kube::{Connection, Live, feed};
 use crate::cluster::{DefinitionSnapshot, Manifests, Store};
 use crate::config::Settings;
+use crate::readiness::StartupTaint;
 use crate::report::Reporter;
-use crate::startup_taint::StartupTaint;
 use crate::telemetry::{ApiLayer, Metrics};
 
-/// The variables that name this node: ours, and Multus'.
-const NODE_NAME: [&str; 2] = ["NODE_NAME", "MULTUS_NODE_NAME"];
+/// The environment variables with this node's name: our own, and that of Multus.
+const NODE_NAME_VARIABLES: [&str; 2] = ["NODE_NAME", "MULTUS_NODE_NAME"];
 
 /// The source of the store.
 pub(super) enum ObjectSource {
@@ -29,12 +29,12 @@ pub(super) struct Cluster {
     connection: Arc<Connection>,
     node: String,
     store: Store,
-    snapshots: DefinitionSnapshot,
+    snapshot: DefinitionSnapshot,
 }
 
 impl ObjectSource {
-    /// The source that the command line names. An API server need not answer, but what it takes to ask it must be
-    /// there.
+    /// Opens the source that the command line names. An API server may be unavailable, but its credentials must be
+    /// present.
     ///
     /// # Errors
     /// The directory cannot be watched, the node has no name, or there are no credentials.
@@ -53,7 +53,7 @@ impl ObjectSource {
             ApiLayer::new(metrics),
         ));
         connection.client().await?;
-        let snapshots = DefinitionSnapshot::new(
+        let snapshot = DefinitionSnapshot::new(
             &settings.state_dir,
             settings.snapshot_max_age,
             store.clone(),
@@ -62,11 +62,11 @@ impl ObjectSource {
             connection,
             node,
             store: store.clone(),
-            snapshots,
+            snapshot,
         }))
     }
 
-    /// What asks the API server, where there is one.
+    /// The reader of single objects from the API server. `None` for a directory.
     pub(super) fn live(&self) -> Option<Arc<Live>> {
         match self {
             Self::Manifests(_) => None,
@@ -74,15 +74,15 @@ impl ObjectSource {
         }
     }
 
-    /// The definitions on disk, for who owns the state directory to keep them, where there is an API server.
-    pub(super) fn snapshots(&self) -> Option<DefinitionSnapshot> {
+    /// The snapshot of the definitions on disk, which the owner of the state directory keeps. `None` for a directory.
+    pub(super) fn snapshot(&self) -> Option<DefinitionSnapshot> {
         match self {
             Self::Manifests(_) => None,
-            Self::Cluster(cluster) => Some(cluster.snapshots.clone()),
+            Self::Cluster(cluster) => Some(cluster.snapshot.clone()),
         }
     }
 
-    /// What takes the start-up taint off the node, where there is one to take off.
+    /// The remover of the start-up taint. `None` if `startupTaint` is not set, or for a directory.
     pub(super) fn startup_taint(&self, settings: &Settings) -> Option<StartupTaint> {
         let key = settings.startup_taint.clone()?;
         match self {
@@ -100,7 +100,7 @@ impl ObjectSource {
         }
     }
 
-    /// Makes what tells the world of its pods, for who owns the ledger.
+    /// A function that creates the reporter of a daemon that owns the ledger.
     pub(super) fn reporters(&self) -> impl Fn() -> Reporter + use<> {
         let dropped = Arc::<AtomicU64>::default();
         let from = match self {
@@ -120,7 +120,7 @@ impl ObjectSource {
         }
     }
 
-    /// Feeds the store for as long as that is possible, and returns why it is not any more.
+    /// Feeds the store. Returns the error that ended it.
     pub(super) async fn run(self) -> anyhow::Error {
         match self {
             Self::Manifests(manifests) => manifests.run().await.into(),
@@ -128,8 +128,8 @@ impl ObjectSource {
                 connection,
                 node,
                 store,
-                snapshots,
-            }) => match tokio::join!(feed(connection, &node, store), snapshots.stand_in()).0 {},
+                snapshot,
+            }) => match tokio::join!(feed(connection, &node, store), snapshot.stand_in()).0 {},
         }
     }
 }
@@ -137,7 +137,7 @@ impl ObjectSource {
 /// The node's name: given, or by environment.
 fn node_name(given: Option<&str>, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<String> {
     let by_env = || {
-        NODE_NAME
+        NODE_NAME_VARIABLES
             .into_iter()
             .find_map(|name| env(name).filter(|value| !value.is_empty()))
     };

@@ -1,4 +1,4 @@
-//! The other end of the socket, for the command line.
+//! The client of the socket, for subcommands.
 
 use std::io;
 use std::path::Path;
@@ -11,26 +11,24 @@ use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-/// What came back, and from whom.
+/// A response, and the process that sent it.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    /// The status code.
     pub(crate) status: StatusCode,
-    /// The body.
     pub(crate) body: Bytes,
-    /// The process that has bound the socket, where it can be seen.
+    /// The PID of the process that has bound the socket. `None` if it is in another PID namespace.
     pub(crate) server: Option<i32>,
 }
 
-/// `GET path` from the daemon at `socket`; its answer.
+/// Sends `GET path` to the daemon at `socket`.
 ///
 /// # Errors
-/// [`io::ErrorKind::NotFound`] and [`io::ErrorKind::ConnectionRefused`] where no daemon is there.
+/// [`io::ErrorKind::NotFound`] or [`io::ErrorKind::ConnectionRefused`] if no daemon listens.
 pub(crate) async fn get(socket: &Path, path: &str) -> io::Result<Reply> {
     exchange(socket, Request::get(path), Vec::new()).await
 }
 
-/// `POST path` to the daemon at `socket`; its answer.
+/// Sends `POST path` to the daemon at `socket`.
 ///
 /// # Errors
 /// Those of [`get`].
@@ -45,7 +43,7 @@ pub(crate) async fn post(socket: &Path, path: &str, body: Vec<u8>) -> io::Result
 
 async fn exchange(socket: &Path, request: Builder, body: Vec<u8>) -> io::Result<Reply> {
     let stream = UnixStream::connect(socket).await?;
-    // 0 is a process of another PID namespace.
+    // The kernel reports 0 for a process of another PID namespace.
     let server = stream
         .peer_cred()
         .ok()
@@ -53,7 +51,7 @@ async fn exchange(socket: &Path, request: Builder, body: Vec<u8>) -> io::Result<
         .filter(|pid| *pid != 0);
     let exchange = async {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // It ends with the sender.
+        // The connection ends with the sender.
         tokio::spawn(connection);
         let request = request
             .header(header::HOST, "plexusd")

@@ -1,5 +1,5 @@
-//! The paths of the socket: those of Multus, `/cni`, `/healthz`, `/readyz`; `/metrics`; `/alive`, for the daemon before
-//! this one; `/loglevel` and `/ledger/abandon`, for the operator.
+//! The paths of the socket: `/cni`, `/healthz` and `/readyz` as Multus has them, `/metrics`, `/alive` for other daemons,
+//! `/loglevel` and `/ledger/abandon` for the operator.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,224 +12,191 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Router};
-use plexus_api::cni::{CniError, Code, Verb};
+use plexus_api::cni::{CniError, Code};
 use plexus_api::wire::{self, MAX_REQUEST};
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::successor::ALIVE;
-use crate::context::Context;
-use crate::host::{Caller, Hosts};
-use crate::ledger::{Abandon, Ledger};
-use crate::operations::Availability;
-use crate::telemetry::{CallSpan, Logs, Metrics};
+use super::other_daemon::ALIVE;
+use super::scrape::scrape;
+use crate::context::{Context, NodeContext};
+use crate::host::Caller;
+use crate::ledger::Abandon;
+use crate::operations::{dispatch, needs_ledger};
+use crate::readiness;
+use crate::telemetry::{CallSpan, Logs};
 
-/// The path on which an operator gives up records.
+/// The path on which an operator abandons records.
 pub(crate) const ABANDON: &str = "/ledger/abandon";
 
-/// What the paths work with.
+/// The state that the handlers share.
 #[derive(Clone)]
-pub(crate) struct Shared {
-    /// The context, once this daemon has the ledger. Until then the daemon before this one has it.
-    pub(crate) context: watch::Receiver<Option<Arc<Context>>>,
-    /// What needs no ledger.
-    pub(crate) availability: Arc<Availability>,
-    /// Where plugins run.
-    pub(crate) hosts: Hosts,
-    /// What is measured.
-    pub(crate) metrics: Arc<Metrics>,
-    /// Where the ledger is.
-    pub(crate) state_dir: PathBuf,
-    /// Calls run as tasks of this: a connection that ends is a message to them, never their end.
+pub(crate) struct AppState {
+    pub(crate) node: Arc<NodeContext>,
+    /// `None` until this daemon owns the ledger.
+    pub(crate) owner: watch::Receiver<Option<Arc<Context>>>,
+    /// The tasks of the calls. The end of a connection is a message to its task, and does not end the task.
     pub(crate) tasks: TaskTracker,
-    /// Cancelled when the daemon serves no more.
+    /// Cancelled when this daemon stops serving.
     pub(crate) stop: CancellationToken,
-    /// What is logged.
     pub(crate) logs: Logs,
 }
 
-impl Shared {
-    /// The context, where they are there now.
-    fn context_now(&self) -> Option<Arc<Context>> {
-        self.context.borrow().clone()
+impl AppState {
+    /// The handles of the ledger's owner, if this daemon is the owner now.
+    fn owner_now(&self) -> Option<Arc<Context>> {
+        self.owner.borrow().clone()
     }
 
-    /// The context, as soon as they are there; none where this daemon serves no more before that.
-    async fn context(&self) -> Option<Arc<Context>> {
-        let mut context = self.context.clone();
+    /// Waits until this daemon owns the ledger. Returns `None` if this daemon stops serving before that.
+    async fn owner(&self) -> Option<Arc<Context>> {
+        let mut owner = self.owner.clone();
         tokio::select! {
             biased;
-            found = context.wait_for(Option::is_some) => found.ok()?.clone(),
+            context = owner.wait_for(Option::is_some) => context.ok()?.clone(),
             () = self.stop.cancelled() => None,
         }
     }
 
-    /// What a daemon waits for that has no context yet.
-    async fn waits_for(&self) -> String {
-        let state_dir = self.state_dir.clone();
-        let holder = tokio::task::spawn_blocking(move || Ledger::waits_for(&state_dir)).await;
-        holder.map_or_else(
-            |panic| panic.to_string(),
-            |holder| format!("plexusd waits for the ledger: {holder}\n"),
-        )
+    async fn waiting_for_ledger(&self) -> Response {
+        let text = readiness::waiting_for_ledger(&self.state_dir()).await;
+        (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        self.node.settings.state_dir.clone()
     }
 }
 
-/// The paths.
-pub(crate) fn router(shared: Shared) -> Router {
-    let metrics = metrics_router(shared.clone());
+/// All paths, for the socket.
+pub(crate) fn router(state: AppState) -> Router {
+    let probes = probe_router(state.clone());
     Router::new()
         .route("/cni", post(cni))
         .route("/loglevel", put(log_level))
         .route(ALIVE, get(alive))
         .route(ABANDON, post(abandon))
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
-        .with_state(shared.clone())
-        .merge(metrics)
-        .layer(from_fn_with_state(shared, count_as_multus))
+        .with_state(state.clone())
+        .merge(probes)
+        .layer(from_fn_with_state(state, count_as_multus))
 }
 
-/// The paths that tell how the daemon is, and change nothing.
-pub(crate) fn metrics_router(shared: Shared) -> Router {
+/// The read-only paths, for the metrics port.
+pub(crate) fn probe_router(state: AppState) -> Router {
     Router::new()
-        .route("/healthz", get(healthy).post(healthy))
-        .route("/readyz", get(ready).post(ready))
+        .route("/healthz", get(healthz).post(healthz))
+        .route("/readyz", get(readyz).post(readyz))
         .route("/metrics", get(metrics))
-        .with_state(shared)
+        .with_state(state)
 }
 
-/// Multus' metric, where `metricsPort` asks for it.
-async fn count_as_multus(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+/// Counts requests in Multus' metric, if `metricsPort` asks for it.
+async fn count_as_multus(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
     let code = response.status();
-    // Anyone can ask for any path; those that are not there count as one.
+    // Clients can send any path; unknown paths count as one, so that the number of series is bounded.
     let handler = if code == StatusCode::NOT_FOUND {
         "NotFound"
     } else {
         &path
     };
-    shared
+    state
+        .node
         .metrics
         .multus_request(handler, code.as_u16(), method.as_str());
     response
 }
 
-/// Answers when this daemon stops; the connection ends when it dies.
-async fn alive(State(shared): State<Shared>) -> StatusCode {
-    shared.stop.cancelled().await;
+/// Responds when this daemon stops. The connection ends without a response when the daemon dies.
+async fn alive(State(state): State<AppState>) -> StatusCode {
+    state.stop.cancelled().await;
     StatusCode::OK
 }
 
-/// Not while this daemon waits for the ledger: probes then end the one that holds it, or this one.
-async fn healthy(State(shared): State<Shared>) -> Response {
-    match shared.context_now() {
+/// Fails while this daemon waits for the ledger: the liveness probe then restarts the daemon that holds it, or this
+/// one.
+async fn healthz(State(state): State<AppState>) -> Response {
+    match state.owner_now() {
         Some(_) => StatusCode::OK.into_response(),
-        None => (StatusCode::INTERNAL_SERVER_ERROR, shared.waits_for().await).into_response(),
+        None => state.waiting_for_ledger().await,
     }
 }
 
-async fn ready(State(shared): State<Shared>) -> Response {
-    let Some(context) = shared.context_now() else {
-        return (StatusCode::INTERNAL_SERVER_ERROR, shared.waits_for().await).into_response();
+async fn readyz(State(state): State<AppState>) -> Response {
+    let Some(context) = state.owner_now() else {
+        return state.waiting_for_ledger().await;
     };
-    let problems = context.problems();
+    let problems = readiness::problems(&context);
     if problems.is_empty() {
         StatusCode::OK.into_response()
     } else {
-        (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            problems.join("\n") + "\n",
-        )
-            .into_response()
+        let text = problems.join("\n") + "\n";
+        (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
     }
 }
 
-async fn metrics(State(shared): State<Shared>) -> Response {
-    let Some(context) = shared.context().await else {
-        return elsewhere();
+async fn metrics(State(state): State<AppState>) -> Response {
+    let Some(context) = state.owner().await else {
+        return stopped_serving();
     };
-    (
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-        context.metrics().await,
-    )
-        .into_response()
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (content_type, scrape(&context).await).into_response()
 }
 
-/// Changes the log level until the daemon ends. The body is a level's name.
-async fn log_level(State(shared): State<Shared>, level: String) -> Response {
+/// Changes the log level until the daemon ends. The body is the name of a level.
+async fn log_level(State(state): State<AppState>, level: String) -> Response {
     let level = level.trim();
-    match shared.logs.set_level(level) {
+    match state.logs.set_level(level) {
         Ok(()) => {
             tracing::info!(level, "the log level was changed");
             StatusCode::OK.into_response()
         }
-        Err(why) => (StatusCode::BAD_REQUEST, why + "\n").into_response(),
+        Err(reason) => (StatusCode::BAD_REQUEST, reason + "\n").into_response(),
     }
 }
 
 async fn cni(
-    State(shared): State<Shared>,
+    State(state): State<AppState>,
     Extension(caller): Extension<Caller>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let body = match body {
-        Ok(body) => body,
-        Err(rejection) => {
-            let why = rejection.body_text();
-            let msg = format!("the request cannot be read, it may have {MAX_REQUEST} bytes: {why}");
-            return unreadable(&CniError::new(Code::Decode, msg));
-        }
-    };
-    let request: wire::Request = match serde_json::from_slice(&body) {
+    let request = match decode(body) {
         Ok(request) => request,
         Err(error) => {
-            return unreadable(&CniError::new(
-                Code::Decode,
-                format!("the request is not JSON of /cni: {error}"),
-            ));
+            // The call is unknown, so its span cannot log the error.
+            tracing::warn!(code = error.code, "{}", error.msg);
+            return refused(&error);
         }
     };
-    drop(body);
     let gone = CancellationToken::new();
-    // Dropped with this future when the caller goes away, and after the answer, when nobody listens any more.
+    // Dropped with this future: when the caller disconnects, and after the response.
     let _guard = gone.clone().drop_guard();
-    let is_status = request
-        .env
-        .get("CNI_COMMAND")
-        .is_some_and(|verb| verb == Verb::Status.as_str());
-    let context = if is_status {
-        None
-    } else {
-        let Some(context) = shared.context().await else {
-            return elsewhere();
-        };
-        Some(context)
-    };
-    let (call, metrics, tasks) = (
-        CallSpan::new(&request),
-        shared.metrics.clone(),
-        shared.tasks.clone(),
-    );
-    // Boxed: it is large, and each layer around it would copy it.
-    let serve = Box::pin(async move {
-        let host = shared.hosts.for_caller(&caller)?;
-        match context {
-            Some(context) => context.serve(request, host, gone).await,
-            None => shared.availability.serve(&request, host, gone).await,
+    let call = CallSpan::new(&request);
+    let mut owner = None;
+    if needs_ledger(call.verb()) {
+        owner = state.owner().await;
+        if owner.is_none() {
+            return stopped_serving();
         }
+    }
+    let (node, tasks) = (state.node.clone(), state.tasks.clone());
+    // Boxed: the future is large, and each layer around it would copy it.
+    let served = Box::pin(async move {
+        let host = state.node.hosts.for_caller(&caller)?;
+        dispatch(&state.node, owner.as_deref(), &request, host, gone).await
     });
     match tasks
-        .spawn(async move { call.observe(&metrics, serve).await })
+        .spawn(async move { call.observe(&node.metrics, served).await })
         .await
     {
-        Ok(Ok(Some(result))) => answered(result),
+        Ok(Ok(Some(result))) => json(&wire::Response { result }),
         Ok(Ok(None)) => StatusCode::OK.into_response(),
         Ok(Err(error)) => refused(&error),
-        // It has not panicked; the daemon ends.
+        // `observe` catches panics, so the task was cancelled: the daemon ends.
         Err(_) => refused(&CniError::new(
             Code::TryAgain,
             "plexusd stopped in the middle of the call",
@@ -237,7 +204,21 @@ async fn cni(
     }
 }
 
-async fn abandon(State(shared): State<Shared>, body: Bytes) -> Response {
+fn decode(body: Result<Bytes, BytesRejection>) -> Result<wire::Request, CniError> {
+    let body = body.map_err(|rejection| {
+        let reason = rejection.body_text();
+        let msg = format!("the request cannot be read, its limit is {MAX_REQUEST} bytes: {reason}");
+        CniError::new(Code::Decode, msg)
+    })?;
+    serde_json::from_slice(&body).map_err(|error| {
+        CniError::new(
+            Code::Decode,
+            format!("the request is not JSON of /cni: {error}"),
+        )
+    })
+}
+
+async fn abandon(State(state): State<AppState>, body: Bytes) -> Response {
     let which: Abandon = match serde_json::from_slice(&body) {
         Ok(which) => which,
         Err(error) => {
@@ -245,8 +226,8 @@ async fn abandon(State(shared): State<Shared>, body: Bytes) -> Response {
             return refused(&CniError::new(Code::Decode, msg));
         }
     };
-    let Some(context) = shared.context().await else {
-        return elsewhere();
+    let Some(context) = state.owner().await else {
+        return stopped_serving();
     };
     match context.ledger.abandon(&which).await {
         Ok(abandoned) => json(&abandoned),
@@ -254,49 +235,31 @@ async fn abandon(State(shared): State<Shared>, body: Bytes) -> Response {
     }
 }
 
-fn answered(result: Box<RawValue>) -> Response {
-    json(&wire::Response { result })
-}
-
 fn json(value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(error) => refused(&CniError::new(
             Code::Internal,
-            format!("the answer cannot be written: {error}"),
+            format!("the response cannot be encoded: {error}"),
         )),
     }
 }
 
-/// Nothing was done, and another daemon is or will be at the socket: the caller asks again.
-fn elsewhere() -> Response {
-    let error = CniError::new(
-        Code::TryAgain,
-        "this plexusd serves no more, another does; nothing was done",
-    );
-    (
+/// The response of a daemon that stops serving before it has begun the call. Another daemon is or will be at the
+/// socket, and the shim sends the call again.
+fn stopped_serving() -> Response {
+    let msg = "this plexusd has stopped serving, another one serves; nothing was done";
+    error_response(
         StatusCode::SERVICE_UNAVAILABLE,
-        [(header::CONTENT_TYPE, "application/json")],
-        body(&error),
+        &CniError::new(Code::TryAgain, msg),
     )
-        .into_response()
-}
-
-/// Refuses a request of which it is not known what call it is.
-fn unreadable(error: &CniError) -> Response {
-    tracing::warn!(code = error.code, "{}", error.msg);
-    refused(error)
 }
 
 fn refused(error: &CniError) -> Response {
-    (
-        StatusCode::BAD_REQUEST,
-        [(header::CONTENT_TYPE, "application/json")],
-        body(error),
-    )
-        .into_response()
+    error_response(StatusCode::BAD_REQUEST, error)
 }
 
-fn body(error: &CniError) -> Vec<u8> {
-    serde_json::to_vec(error).unwrap_or_default()
+fn error_response(status: StatusCode, error: &CniError) -> Response {
+    let body = serde_json::to_vec(error).unwrap_or_default();
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -1,4 +1,4 @@
-//! The socket: made with rights for root alone, and handed over to the next daemon by renaming.
+//! The Unix socket: accessible to root alone, and handed over to the next daemon by renaming.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
@@ -9,8 +9,6 @@ use axum::Router;
 use futures_util::StreamExt;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use inotify::{EventStream, Inotify, WatchMask};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tokio::net::{UnixListener, UnixStream};
@@ -18,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use super::accept::{pause_after, serve_request};
 use crate::dir_watcher::with_limit;
 use crate::file_id::FileId;
 use crate::host::Hosts;
 
-/// A caller sends the head of its request within this time, or is cut off.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time in which a caller must send the head of its request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The bound socket.
 #[derive(Debug)]
@@ -32,35 +31,35 @@ pub(crate) struct Listener {
     path: PathBuf,
     allowed_uid: Option<u32>,
     hosts: Hosts,
-    /// What tells this socket from one that another daemon puts in its place: device and inode. The kernel does not
-    /// give them again while the socket is open.
+    /// Distinguishes this socket from the socket of another daemon at the same path. The kernel does not reuse the
+    /// inode while the socket is open.
     identity: FileId,
     changes: EventStream<Vec<u8>>,
 }
 
-/// What is at the socket's path.
+/// Who owns the socket at the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Ours,
-    AnotherDaemons,
-    Nothing,
+enum SocketOwner {
+    ThisDaemon,
+    OtherDaemon,
+    Missing,
 }
 
 /// Why [`Listener::serve`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// It was told to.
+pub(crate) enum ListenerExit {
+    /// `stop` was cancelled.
     Stopped,
-    /// Another daemon has put its socket in place of this one.
+    /// Another daemon has replaced the socket with its own.
     Superseded,
 }
 
 impl Listener {
-    /// Binds the socket `name` in `dir` (0700, made where it is missing) with mode 0600. An older socket of that name is
-    /// replaced in one step, so that a caller meets the old daemon or the new one, never none.
+    /// Binds the socket `name` with mode 0600 in `dir`, which is created with mode 0700 if it is missing. An existing
+    /// socket is replaced atomically, so that a caller reaches either the old daemon or the new one.
     ///
     /// # Errors
-    /// The system's, with the path.
+    /// Those of the system, with the path.
     pub(crate) fn bind(
         dir: &Path,
         name: &str,
@@ -75,18 +74,18 @@ impl Listener {
             .mode(0o700)
             .create(dir);
         let close =
-            || std::fs::set_permissions(own_directory(dir)?, PermissionsExt::from_mode(0o700));
+            || std::fs::set_permissions(private_directory(dir)?, PermissionsExt::from_mode(0o700));
         made.and_then(|()| close()).map_err(|e| at(e, dir))?;
         let path = dir.join(name);
         let fresh = temporary(&path);
         let bind = || {
-            sweep(dir, &prefix(name));
+            remove_stale_sockets(dir, &prefix(name));
             match std::fs::remove_file(&fresh) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            // From here on it is noticed when another comes or this one goes. Without that, the socket of a daemon that
-            // runs is not taken from it.
+            // The watch starts before the socket is visible, so that no replacement or removal is missed. If the watch
+            // fails, the socket of a running daemon stays in place.
             let inotify = Inotify::init().map_err(with_limit)?;
             let gone = WatchMask::DELETE
                 | WatchMask::MOVED_FROM
@@ -114,9 +113,9 @@ impl Listener {
         })
     }
 
-    /// Binds it again, where it has been taken off its path. Who has come to it already is served.
-    async fn again(self, router: &Router, connections: &TaskTracker) -> io::Result<Self> {
-        tracing::warn!(socket = %self.path.display(), "the socket was removed by another program; it is made again");
+    /// Binds the socket again after another program has removed it. Callers that have connected already are served.
+    async fn rebind(self, router: &Router, connections: &TaskTracker) -> io::Result<Self> {
+        tracing::warn!(socket = %self.path.display(), "another program removed the socket; plexusd creates it again");
         let dir = self.path.parent().unwrap_or(Path::new("/"));
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let bound = Self::bind(dir, &name, self.allowed_uid, self.hosts.clone());
@@ -124,46 +123,46 @@ impl Listener {
         bound
     }
 
-    /// Serves callers until `stop`, or until another daemon has taken the socket's place; then those who have come by
-    /// then, and waits for all answers that are under way. In every case `stop` is cancelled before that: who waits for
-    /// it must have an answer, too.
+    /// Serves callers until `stop`, or until another daemon has replaced the socket. Then serves the callers that have
+    /// connected by then, and waits for all responses. `stop` is cancelled before that in every case, because some
+    /// callers wait for it.
     ///
     /// # Errors
-    /// The socket was taken off its path, and cannot be made again.
+    /// The socket was removed, and cannot be created again.
     pub(crate) async fn serve(
         mut self,
         router: Router,
         stop: CancellationToken,
-    ) -> io::Result<Ended> {
-        let (connections, told) = (TaskTracker::new(), stop.clone().drop_guard());
+    ) -> io::Result<ListenerExit> {
+        let (connections, cancel_stop) = (TaskTracker::new(), stop.clone().drop_guard());
         let ended = loop {
-            match self.place() {
-                Place::Ours => {}
-                Place::AnotherDaemons => break Ended::Superseded,
-                Place::Nothing => self = self.again(&router, &connections).await?,
+            match self.socket_owner() {
+                SocketOwner::ThisDaemon => {}
+                SocketOwner::OtherDaemon => break ListenerExit::Superseded,
+                SocketOwner::Missing => self = self.rebind(&router, &connections).await?,
             }
             tokio::select! {
                 accepted = self.socket.accept() => {
                     admit(accepted.map(|(stream, _)| stream), self.allowed_uid, &self.hosts, &router, &connections).await;
                 }
                 _ = self.changes.next() => {}
-                () = stop.cancelled() => break Ended::Stopped,
+                () = stop.cancelled() => break ListenerExit::Stopped,
             }
         };
-        if ended == Ended::Stopped && self.place() == Place::Ours {
-            // Whoever comes now waits for the next daemon, and does not fall into a queue that nobody serves.
-            self.withdraw();
+        if ended == ListenerExit::Stopped && self.socket_owner() == SocketOwner::ThisDaemon {
+            // A later caller waits for the next daemon, instead of connecting to a socket that nobody accepts on.
+            self.remove_socket();
         }
-        drop(told);
+        drop(cancel_stop);
         self.drain(&router, &connections).await;
         connections.close();
         connections.wait().await;
         Ok(ended)
     }
 
-    /// Admits all who have come.
+    /// Serves all callers that have connected.
     async fn drain(self, router: &Router, connections: &TaskTracker) {
-        // Asked of the kernel and not of the runtime, which may not have heard yet of who has come.
+        // The kernel knows of callers that the async runtime has not been notified of yet.
         let Self {
             socket,
             allowed_uid,
@@ -179,13 +178,13 @@ impl Listener {
                     admit(stream, allowed_uid, &hosts, router, connections).await;
                 }
             }
-            Err(error) => tracing::error!(%error, "callers that are waiting are turned away"),
+            Err(error) => tracing::error!(%error, "waiting callers are disconnected"),
         }
     }
 
-    /// Takes the socket off its path. It is moved before it is looked at and removed: one that another daemon has put
-    /// there meanwhile is put back, unless that one has noticed and made another.
-    fn withdraw(&self) {
+    /// Removes the socket from its path. The socket is renamed before it is identified and removed: the socket of
+    /// another daemon that took the path in between is renamed back, unless that daemon has created another one.
+    fn remove_socket(&self) {
         let aside = temporary(&self.path);
         if std::fs::rename(&self.path, &aside).is_err() {
             return;
@@ -196,24 +195,24 @@ impl Listener {
         }
     }
 
-    fn place(&self) -> Place {
+    fn socket_owner(&self) -> SocketOwner {
         match FileId::of(&self.path) {
-            Ok(there) if there != self.identity => Place::AnotherDaemons,
+            Ok(there) if there != self.identity => SocketOwner::OtherDaemon,
             Err(error)
                 if matches!(
                     error.kind(),
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                 ) =>
             {
-                Place::Nothing
+                SocketOwner::Missing
             }
-            // What cannot be looked at is not known to have changed.
-            _ => Place::Ours,
+            // A failed `stat` does not prove that the socket was replaced.
+            _ => SocketOwner::ThisDaemon,
         }
     }
 }
 
-/// Where this process has the socket while it is not at its path.
+/// The path of this process' socket before it is renamed to its final path, and after it was renamed from there.
 fn temporary(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!("{}{}", prefix(&name), std::process::id()))
@@ -223,9 +222,9 @@ fn prefix(name: &str) -> String {
     format!(".{name}.")
 }
 
-/// Removes what daemons have left that were killed while they put their socket in place or took it away: nobody listens
-/// there, nor is about to, as a process that runs may be.
-fn sweep(dir: &Path, prefix: &str) {
+/// Removes temporary sockets of daemons that were killed while they bound or removed their socket. A socket of a
+/// running process may be about to listen, and stays.
+fn remove_stale_sockets(dir: &Path, prefix: &str) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
         let name = entry.file_name();
@@ -241,21 +240,21 @@ fn sweep(dir: &Path, prefix: &str) {
         }
         let refused = std::os::unix::net::UnixStream::connect(entry.path());
         if refused.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-            // One that stays does no harm.
+            // A stale socket does no harm.
             let _ = std::fs::remove_file(entry.path());
         }
     }
 }
 
-/// The directory, which others will not be able to enter any more: so `/run` or `/tmp` will not do.
-fn own_directory(dir: &Path) -> io::Result<PathBuf> {
+/// Checks that `dir` is not shared with other programs, as `/run` or `/tmp` is: its mode becomes 0700.
+fn private_directory(dir: &Path) -> io::Result<PathBuf> {
     let dir = dir.canonicalize()?;
     if dir.ancestors().count() > 2 {
         return Ok(dir);
     }
     Err(io::Error::new(
         io::ErrorKind::InvalidInput,
-        "the socket needs a directory of its own, as /run/plexus",
+        "the socket needs a directory of its own, for example /run/plexus",
     ))
 }
 
@@ -268,7 +267,7 @@ async fn admit(
 ) {
     match accepted {
         Ok(stream) if is_allowed(&stream, allowed_uid) => {
-            // Now, while the caller waits and cannot have gone.
+            // Now, while the caller waits and its process cannot have ended.
             let caller = hosts.caller(stream.peer_cred().ok().and_then(|peer| peer.pid()));
             let service = router
                 .clone()
@@ -276,29 +275,14 @@ async fn admit(
                     request.extensions_mut().insert(caller.clone());
                     request
                 });
-            let service = TowerToHyperService::new(service);
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(REQUEST_TIMEOUT)
-                // One call each, and none is closed before it was read, however late that is.
-                .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), service);
-            connections.spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended early");
-                }
-            });
+            connections.spawn(serve_request(stream, service, HEAD_TIMEOUT));
         }
         Ok(_) => {}
-        Err(error) => {
-            // Out of descriptors, most likely: others must end before this can go on.
-            tracing::error!(%error, "cannot accept a connection");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        Err(error) => pause_after(&error, "socket").await,
     }
 }
 
-/// Root and the configured user may call; the directory's rights keep others out already.
+/// Root and the configured user may call. The mode of the directory already excludes other users.
 fn is_allowed(stream: &UnixStream, allowed_uid: Option<u32>) -> bool {
     match stream.peer_cred() {
         Ok(peer) if peer.uid() == 0 || Some(peer.uid()) == allowed_uid => true,
@@ -311,7 +295,7 @@ fn is_allowed(stream: &UnixStream, allowed_uid: Option<u32>) -> bool {
             false
         }
         Err(error) => {
-            tracing::warn!(%error, "refused a caller of unknown identity");
+            tracing::warn!(%error, "refused a caller without readable credentials");
             false
         }
     }

@@ -43,6 +43,11 @@ impl CallSpan {
         Self { verb, span }
     }
 
+    /// The verb that the request names. `None` if there is no such verb.
+    pub(crate) fn verb(&self) -> Option<Verb> {
+        self.verb
+    }
+
     pub(crate) fn span(&self) -> &Span {
         &self.span
     }

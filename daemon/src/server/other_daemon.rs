@@ -1,4 +1,4 @@
-//! The daemon that has taken over, as the one before it sees it.
+//! Detection of another daemon on the same socket.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use tokio::net::UnixStream;
 /// The path on which a daemon answers when it stops.
 pub(super) const ALIVE: &str = "/alive";
 
-/// Waits until no daemon is at `socket`. One that hands over to another is followed by that one.
-pub(crate) async fn outlive(socket: &Path) {
+/// Waits until no daemon listens on `socket`. A daemon that hands over to another one is followed by that one.
+pub(crate) async fn wait_until_no_daemon(socket: &Path) {
     loop {
         let mut stream = match UnixStream::connect(socket).await {
             Ok(stream) => stream,
@@ -17,7 +17,7 @@ pub(crate) async fn outlive(socket: &Path) {
         };
         let request = format!("GET {ALIVE} HTTP/1.1\r\nHost: plexusd\r\n\r\n");
         if stream.write_all(request.as_bytes()).await.is_ok() {
-            // An answer says as much as an end without one.
+            // An answer and the end of the connection mean the same.
             let _ = stream.read(&mut [0; 1]).await;
         }
     }

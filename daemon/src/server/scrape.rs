@@ -1,4 +1,4 @@
-//! What is read when somebody asks for the metrics.
+//! The metrics page: readings that are taken when a scraper asks.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,28 +9,29 @@ use crate::install::ProblemKind;
 use crate::ledger::{Ledger, LedgerError, Phase};
 use crate::telemetry::LedgerReading;
 
-impl Context {
-    /// The metrics, with what is kept elsewhere as it is now, in Prometheus' text format.
-    pub(crate) async fn metrics(&self) -> String {
-        let (metrics, dir) = (self.metrics.clone(), self.settings.state_dir.clone());
-        metrics.set_permits(self.delegates.permits());
-        metrics.set_cache(self.store.reading());
-        metrics.set_status_overdue(self.reporter.is_overdue());
-        metrics.set_events_dropped(self.reporter.events_dropped());
-        let installed = self.installed.get();
-        for kind in ProblemKind::ALL {
-            metrics.set_installation_problem(kind.name(), installed.has(kind));
-        }
-        let text = tokio::task::spawn_blocking(move || {
-            let reading = read_ledger(&dir);
-            if let Err(error) = &reading {
-                tracing::warn!(%error, "the metrics are without the ledger");
-            }
-            metrics.set_ledger(reading.ok());
-            metrics.encode()
-        });
-        text.await.unwrap_or_default()
+/// All metrics in Prometheus' text format, with current readings of permits, caches, installation and ledger.
+pub(super) async fn scrape(context: &Context) -> String {
+    let (metrics, dir) = (
+        context.node.metrics.clone(),
+        context.node.settings.state_dir.clone(),
+    );
+    metrics.set_permits(context.node.delegates.permits());
+    metrics.set_cache(context.node.store.reading());
+    metrics.set_status_overdue(context.reporter.is_overdue());
+    metrics.set_events_dropped(context.reporter.events_dropped());
+    let installed = context.installed.get();
+    for kind in ProblemKind::ALL {
+        metrics.set_installation_problem(kind.name(), installed.has(kind));
     }
+    let text = tokio::task::spawn_blocking(move || {
+        let reading = read_ledger(&dir);
+        if let Err(error) = &reading {
+            tracing::warn!(%error, "the metrics lack the ledger, which cannot be read");
+        }
+        metrics.set_ledger(reading.ok());
+        metrics.encode()
+    });
+    text.await.unwrap_or_default()
 }
 
 fn read_ledger(dir: &Path) -> Result<LedgerReading, LedgerError> {

@@ -15,6 +15,9 @@ use crate::backoff::Backoff;
 use crate::cluster::kube::{Connection, Live, Trouble, Writes};
 use crate::context::Context;
 
+use super::round_trip::round_trip;
+use super::wait_until_ready;
+
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -74,7 +77,7 @@ impl StartupTaint {
 
     /// Takes it off as soon as Plexus works, and tries until it is gone or `stop`.
     pub(crate) async fn remove(self: Arc<Self>, context: Arc<Context>, stop: CancellationToken) {
-        context.metrics.startup_taint(true);
+        context.node.metrics.startup_taint(true);
         stop.run_until_cancelled(self.try_until_gone(&context))
             .await;
     }
@@ -84,10 +87,10 @@ impl StartupTaint {
         let mut backoff = Backoff::up_to(LONGEST_PAUSE);
         let mut told = String::new();
         loop {
-            context.ready().await;
+            wait_until_ready(context).await;
             let not_yet = match self.try_once(context).await {
                 Ok(was_there) => {
-                    context.metrics.startup_taint(false);
+                    context.node.metrics.startup_taint(false);
                     if was_there {
                         tracing::info!(
                             node,
@@ -125,7 +128,7 @@ impl StartupTaint {
         let Some(patch) = removal(&taints, &self.key) else {
             return Ok(false);
         };
-        context.round_trip().await?;
+        round_trip(context).await?;
         let request = Request::patch(format!("/api/v1/nodes/{}?fieldManager=plexusd", self.node))
             .header(CONTENT_TYPE, "application/json-patch+json")
             .body(patch.to_string().into_bytes())

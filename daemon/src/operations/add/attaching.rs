@@ -1,0 +1,164 @@
+//! The part of an ADD that follows the recorded plan: plugins, default routes, network-status, answer.
+
+use std::time::Duration;
+
+use plexus_api::cni::{CniError, Code, PluginResult, Version};
+use serde_json::value::RawValue;
+
+use super::caller_gone;
+use crate::config::Settings;
+use crate::context::Context;
+use crate::delegate::{AddError, AttachGuard, PluginCall};
+use crate::ledger::{AddLock, Line, Record};
+use crate::netns::Netns;
+use crate::operations::network_status::{record_when_written, sandbox};
+use crate::operations::request::CniRequest;
+use crate::operations::routes;
+use crate::report::NotYet;
+
+/// An ADD with a recorded plan.
+pub(super) struct Attaching<'a> {
+    pub(super) context: &'a Context,
+    pub(super) request: &'a CniRequest,
+    pub(super) call: PluginCall,
+    pub(super) netns: Netns,
+    pub(super) lock: &'a AddLock,
+    pub(super) record: Record,
+    /// The results of the attachments so far, in the order of the plan.
+    pub(super) results: Vec<PluginResult>,
+    /// The right to run plugins. `None` once all have run.
+    pub(super) guard: Option<AttachGuard>,
+}
+
+impl Attaching<'_> {
+    pub(super) async fn run(&mut self) -> Result<Box<RawValue>, CniError> {
+        for index in 0..self.record.planned.attachments.len() {
+            self.attach(index).await?;
+        }
+        self.move_default_routes().await?;
+        let answer = self.answer()?;
+        self.write_network_status().await?;
+        self.lock.append(&mut self.record, Line::Completed)?;
+        // A runtime that is gone never sends the DEL (decision 15).
+        if self.call.cancel.is_cancelled() {
+            return Err(caller_gone());
+        }
+        let planned = &self.record.planned;
+        self.context
+            .reporter
+            .attached(&planned.pod, &planned.attachments, &self.results);
+        Ok(answer)
+    }
+
+    async fn attach(&mut self, index: usize) -> Result<(), CniError> {
+        let attachment = self.record.planned.attachments[index].clone();
+        let place = attachment.place();
+        if self.call.cancel.is_cancelled() {
+            return Err(caller_gone().context(place));
+        }
+        // An earlier plugin may have created a link of this name, which is not ours to delete (P-080).
+        if self.netns.has_link(&attachment.ifname).await? {
+            let msg = "the sandbox already has a link of this name";
+            return Err(CniError::new(Code::InterfaceTaken, msg).context(place));
+        }
+        self.lock
+            .append(&mut self.record, Line::Started { index })?;
+        let delegates = &self.context.node.delegates;
+        let result = match delegates.add(&self.call, &attachment).await {
+            Ok(result) => result,
+            Err(AddError { error, ran }) => {
+                if !ran {
+                    // Its DEL would fail for the same reason, again and again.
+                    self.lock
+                        .append(&mut self.record, Line::Deleted { index })?;
+                }
+                return Err(error.context(place));
+            }
+        };
+        self.record_result(index, &result)?;
+        self.results.push(result);
+        Ok(())
+    }
+
+    fn record_result(&mut self, index: usize, result: &PluginResult) -> Result<(), CniError> {
+        let result = result.raw().to_owned();
+        Ok(self
+            .lock
+            .append(&mut self.record, Line::Added { index, result })?)
+    }
+
+    /// Moves the default routes in the sandbox and in the results, so that answer, ledger and network-status agree
+    /// with the kernel (K-042).
+    async fn move_default_routes(&mut self) -> Result<(), CniError> {
+        let planned = &self.record.planned;
+        let changed = routes::apply(
+            &mut self.netns,
+            &planned.attachments,
+            planned.default_routes,
+            &mut self.results,
+        )
+        .await?;
+        for index in changed {
+            let result = self.results[index].clone();
+            self.record_result(index, &result)?;
+        }
+        Ok(())
+    }
+
+    /// The default network's result, in the latest version for the shim to convert. A result that the runtime's
+    /// version cannot express fails the ADD while it can still be undone.
+    fn answer(&self) -> Result<Box<RawValue>, CniError> {
+        let default = self
+            .results
+            .first()
+            .ok_or_else(|| CniError::new(Code::Internal, "the plan has no network"))?;
+        default.to_version(self.request.version)?;
+        Ok(default.to_version(Version::LATEST)?.raw().to_owned())
+    }
+
+    /// Starts to write network-status, and waits for at most `statusWait`. A write that takes longer continues in the
+    /// background (decision 19).
+    async fn write_network_status(&mut self) -> Result<(), CniError> {
+        // The plugins have run: the next call need not wait for the API server.
+        self.guard = None;
+        let Settings {
+            status_required,
+            status_wait,
+            ..
+        } = self.request.settings;
+        let (reporter, ledger) = (&self.context.reporter, &self.context.ledger);
+        let planned = &self.record.planned;
+        let is_overdue = reporter.is_overdue() && !status_required;
+        let limit = if is_overdue {
+            Duration::ZERO
+        } else {
+            status_wait
+        };
+        let mut write = reporter
+            .network_status(
+                sandbox(planned),
+                &planned.attachments,
+                &self.results,
+                status_wait,
+                || ledger.is_newest(planned, &self.context.node.boot_id),
+            )
+            .await;
+        match write.done_within(limit, status_required).await {
+            Ok(()) => Ok(self.lock.append(&mut self.record, Line::StatusWritten)?),
+            Err(error) if status_required && error != NotYet::NoMirror => {
+                let msg =
+                    format!("network-status cannot be written, and statusRequired is set: {error}");
+                Err(CniError::new(Code::TryAgain, msg))
+            }
+            Err(error) => {
+                if is_overdue {
+                    tracing::debug!(pod = %planned.pod, "network-status is written later, because earlier writes are overdue");
+                } else {
+                    tracing::warn!(pod = %planned.pod, %error, "network-status is not written yet; the write is retried");
+                }
+                record_when_written(self.context, planned, write);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Readiness of the node: what `/readyz` reports, and what depends on it.
+
+mod node_events;
+mod round_trip;
+mod startup_taint;
+
+use std::path::Path;
+
+pub(crate) use node_events::emit_node_events;
+pub(crate) use startup_taint::StartupTaint;
+
+use crate::context::Context;
+use crate::ledger::Ledger;
+
+/// The reasons why the node is not ready, one line each. Empty if it is ready.
+pub(crate) fn problems(context: &Context) -> Vec<String> {
+    let unsynced = (!context.node.store.synced())
+        .then(|| "the pods and definitions of this node are not known yet".to_owned());
+    let installed = context.installed.get();
+    let installation = installed.not_ready().map(str::to_owned);
+    unsynced.into_iter().chain(installation).collect()
+}
+
+/// Waits until `/readyz` reports no problem.
+pub(crate) async fn wait_until_ready(context: &Context) {
+    let (mut installed, mut objects) = (context.installed.follow(), context.node.store.changes());
+    while !problems(context).is_empty() {
+        tokio::select! {
+            // The sender lives in `context`.
+            _ = installed.changed() => {}
+            () = objects.next() => {}
+        }
+    }
+}
+
+/// What `/readyz` and `/healthz` report while this daemon does not own the ledger: who owns it.
+pub(crate) async fn waiting_for_ledger(state_dir: &Path) -> String {
+    let state_dir = state_dir.to_owned();
+    tokio::task::spawn_blocking(move || Ledger::waits_for(&state_dir))
+        .await
+        .map_or_else(
+            |panic| panic.to_string(),
+            |holder| format!("plexusd waits for the ledger: {holder}\n"),
+        )
+}

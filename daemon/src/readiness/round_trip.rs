@@ -1,0 +1,54 @@
+//! STATUS as the runtime issues it: executes the installed shim with the published configuration, which calls this
+//! daemon over its socket.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plexus_api::cni::CniError;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::delegate::PluginCall;
+use crate::install;
+
+/// The time limit of the round trip: longer than the shim waits for the daemon, and the daemon for the plugins.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+
+/// Issues STATUS as the runtime does.
+///
+/// # Errors
+/// The error that the runtime would get.
+pub(super) async fn round_trip(context: &Context) -> Result<(), CniError> {
+    let call = PluginCall {
+        host: context.node.hosts.for_cleanup()?,
+        container_id: String::new(),
+        netns: None,
+        path: context
+            .node
+            .settings
+            .shim_dir
+            .iter()
+            .map(|dir| path_from_other_namespaces(context, dir))
+            .collect(),
+        env: BTreeMap::new(),
+        deadline: Instant::now() + TIME_LIMIT,
+        cancel: CancellationToken::new(),
+    };
+    context
+        .node
+        .delegates
+        .status(&call, &install::published(&context.node.settings).await?)
+        .await
+}
+
+/// The path of one of this process' directories for a reader in any mount namespace of the node, where another
+/// directory may have the same path.
+fn path_from_other_namespaces(context: &Context, dir: &Path) -> PathBuf {
+    if context.node.hosts.is_own() {
+        return dir.to_owned();
+    }
+    PathBuf::from(format!("/proc/{}/root", std::process::id()))
+        .join(dir.strip_prefix("/").unwrap_or(dir))
+}

@@ -1,0 +1,190 @@
+//! The parts of the daemon that are built once, before it takes over the node.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use plexus_api::wire::{MULTUS_SOCKET_NAME, SOCKET_NAME};
+use tokio::task::JoinHandle;
+
+use super::preflight::preflight;
+use super::source::ObjectSource;
+use super::{Config, Mode};
+use crate::cli::Serve;
+use crate::clock::boot_id;
+use crate::cluster::kube::Live;
+use crate::cluster::{DefinitionSnapshot, Store};
+use crate::config::{Fields, Settings, on_host};
+use crate::context::NodeContext;
+use crate::delegate::{Delegates, Limits};
+use crate::gather::default_network::DefaultNetwork;
+use crate::host::{Hosts, memory};
+use crate::install::SHIM;
+use crate::readiness::StartupTaint;
+use crate::recovery::surviving_plugins;
+use crate::report::Reporter;
+use crate::server::Listener;
+use crate::telemetry::{Logs, Metrics};
+
+/// The parts of the daemon that live as long as its process.
+pub(super) struct Components {
+    pub(super) mode: Mode,
+    /// The daemon's own copy of the shim.
+    pub(super) shim: PathBuf,
+    pub(super) fields: Fields,
+    pub(super) settings: Settings,
+    pub(super) logs: Logs,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) hosts: Hosts,
+    pub(super) store: Store,
+    pub(super) live: Option<Arc<Live>>,
+    pub(super) snapshot: Option<DefinitionSnapshot>,
+    pub(super) startup_taint: Option<Arc<StartupTaint>>,
+    pub(super) default_network: DefaultNetwork,
+    pub(super) boot_id: String,
+    /// Creates the reporter of a daemon that owns the ledger.
+    pub(super) new_reporter: Box<dyn Fn() -> Reporter + Send + Sync>,
+}
+
+/// Tasks that follow the outside world. They end only with an error, and the daemon ends with them: without them it
+/// would serve outdated data, and a supervisor can restart it.
+pub(super) struct Feeds {
+    objects: JoinHandle<anyhow::Error>,
+    default_network: JoinHandle<io::Error>,
+}
+
+impl Components {
+    /// Builds everything, and starts the feeds.
+    ///
+    /// # Errors
+    /// An argument is wrong, or the daemon lacks a right that it needs.
+    pub(super) async fn build(
+        args: &Serve,
+        mode: Mode,
+        Config {
+            fields, settings, ..
+        }: Config,
+        logs: Logs,
+    ) -> anyhow::Result<(Self, Feeds)> {
+        let store = Store::default();
+        let metrics = Arc::new(Metrics::new(settings.metrics.multus));
+        // Arguments are checked before rights: a wrong argument is easier to correct.
+        let source = ObjectSource::open(args, &settings, &store, metrics.clone()).await?;
+        preflight(&settings)?;
+        let hosts = Hosts::open(
+            &settings.mount_namespace,
+            settings.chroot_dir.as_deref(),
+            &settings.state_dir,
+        )?;
+        let (snapshot, live) = (source.snapshot(), source.live());
+        let new_reporter = Box::new(source.reporters());
+        let startup_taint = source
+            .startup_taint(&settings)
+            .filter(|_| mode == Mode::Install)
+            .map(Arc::new);
+        let objects = tokio::spawn(source.run());
+        let (default_network, follower) = DefaultNetwork::open(&settings, &store)
+            .await
+            .context("the default network")?;
+        let feeds = Feeds {
+            objects,
+            default_network: tokio::spawn(follower.run()),
+        };
+        let components = Self {
+            mode,
+            shim: args.shim.clone().unwrap_or_else(shim_beside_plexusd),
+            fields,
+            settings,
+            logs,
+            metrics,
+            hosts,
+            store,
+            live,
+            snapshot,
+            startup_taint,
+            default_network,
+            boot_id: boot_id().context("the machine's boot ID")?,
+            new_reporter,
+        };
+        Ok((components, feeds))
+    }
+
+    /// The handles that need no ledger. `ledger_id` marks the plugins that this daemon starts.
+    pub(super) fn node_context(&self, ledger_id: &str) -> NodeContext {
+        let limits = self.limits(ledger_id);
+        NodeContext {
+            file: self.fields.clone(),
+            settings: self.settings.clone(),
+            default_network: self.default_network.clone(),
+            delegates: Delegates::new(limits, self.metrics.clone()),
+            hosts: self.hosts.clone(),
+            store: self.store.clone(),
+            live: self.live.clone(),
+            metrics: self.metrics.clone(),
+            boot_id: self.boot_id.clone(),
+        }
+    }
+
+    fn limits(&self, ledger_id: &str) -> Limits {
+        let settings = &self.settings;
+        let bin_dir = |dir: &PathBuf| {
+            if self.hosts.is_own() {
+                dir.clone()
+            } else {
+                on_host(dir)
+            }
+        };
+        Limits {
+            bin_dirs: settings.bin_dir.iter().map(bin_dir).collect(),
+            plugin_timeout: settings.plugin_timeout,
+            slots: settings
+                .max_plugin_runs
+                .unwrap_or_else(memory::max_plugin_runs),
+            mark: (surviving_plugins::MARK, ledger_id.to_owned()),
+        }
+    }
+
+    /// The path of the socket.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.settings.socket_dir.join(SOCKET_NAME)
+    }
+
+    /// Binds the socket. A running daemon hands over to this one then.
+    ///
+    /// # Errors
+    /// The socket cannot be bound.
+    pub(super) fn bind_socket(&self) -> io::Result<Listener> {
+        let Settings {
+            socket_dir,
+            allowed_uid,
+            ..
+        } = &self.settings;
+        Listener::bind(socket_dir, SOCKET_NAME, *allowed_uid, self.hosts.clone())
+    }
+
+    /// Binds the socket of Multus' daemon for its clients, if `multusSocketDir` asks for it. A failure is logged only.
+    pub(super) fn bind_multus_socket(&self) -> Option<Listener> {
+        let dir = self.settings.multus_socket_dir.as_deref()?;
+        let hosts = self.hosts.clone();
+        Listener::bind(dir, MULTUS_SOCKET_NAME, self.settings.allowed_uid, hosts)
+            .inspect_err(|error| tracing::warn!(%error, "Plexus does not listen on multus.sock"))
+            .ok()
+    }
+}
+
+impl Feeds {
+    /// Waits until a feed ends, which none does as long as it works.
+    pub(super) async fn failed(&mut self) -> anyhow::Error {
+        tokio::select! {
+            error = &mut self.objects => error.unwrap_or_else(Into::into),
+            error = &mut self.default_network => error.map_or_else(Into::into, Into::into),
+        }
+    }
+}
+
+fn shim_beside_plexusd() -> PathBuf {
+    std::env::current_exe()
+        .unwrap_or_default()
+        .with_file_name(SHIM)
+}

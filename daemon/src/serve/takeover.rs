@@ -1,0 +1,297 @@
+//! The life of a daemon beside other daemons on the same node, as a state machine.
+//!
+//! ```text
+//!            able to serve, or
+//!            no other daemon           ledger locked
+//! ┌─────────┐         ┌─────────────┐         ┌─────────┐
+//! │ Waiting │────────▶│    Bound    │────────▶│  Owner  │
+//! └─────────┘         └─────────────┘         └─────────┘
+//!      ▲                     │                     │
+//!      │ no other            │ another daemon      │ another daemon
+//!      │ daemon              │ took the socket     │ took the socket
+//!      │                     ▼                     │
+//! ┌────────────┐  drained ┌──────────┐             │
+//! │ StandingBy │◀─────────│ Draining │◀────────────┘
+//! └────────────┘          └──────────┘
+//! ```
+//!
+//! A signal ends the daemon from each state, by way of `Draining` if it has accepted calls. If the feed of pods and
+//! definitions or of the default network fails, the daemon ends at once, for a supervisor to restart it.
+//!
+//! - `Waiting`: another daemon serves. This one does not touch the socket until it can serve as well as that one.
+//! - `Bound`: callers reach this daemon. STATUS is served; all other calls wait for the ledger, which the daemon before
+//!   this one releases after its last call.
+//! - `Owner`: all calls are served, leftovers cleaned up, the shim and the runtime's configuration kept in place.
+//! - `Draining`: no calls are accepted. The ledger is released with the last call.
+//! - `StandingBy`: another daemon serves. If it ends, this one starts over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Mode;
+use super::components::{Components, Feeds};
+use super::session::Session;
+use crate::context::{Context, NodeContext};
+use crate::ledger::{Ledger, UnlockedLedger};
+use crate::operations::wait_until_able_to_add;
+use crate::readiness::emit_node_events;
+use crate::recovery::surviving_plugins;
+use crate::server::{AppState, ListenerExit, MetricsListener, probe_router, wait_until_no_daemon};
+
+/// How long a daemon waits for the ledger of the daemon before it. That one finishes its calls first, so the wait is
+/// longer than a call can last.
+pub const LOCK_WAIT: Duration = Duration::from_mins(3);
+
+/// The state machine.
+pub(super) struct Takeover {
+    components: Components,
+    feeds: Feeds,
+    signals: Signals,
+}
+
+enum State {
+    Waiting,
+    Bound {
+        session: Session,
+        node: Arc<NodeContext>,
+        ledger: UnlockedLedger,
+    },
+    Owner(Session),
+    Draining {
+        session: Session,
+        /// How long calls may take to finish. `None` waits for all.
+        grace: Option<Duration>,
+        next: AfterDraining,
+    },
+    StandingBy,
+    Ended(anyhow::Result<()>),
+}
+
+enum AfterDraining {
+    StandBy,
+    End(anyhow::Result<()>),
+}
+
+impl Takeover {
+    /// # Errors
+    /// The signal handlers cannot be installed.
+    pub(super) fn new(components: Components, feeds: Feeds) -> anyhow::Result<Self> {
+        Ok(Self {
+            components,
+            feeds,
+            signals: Signals::new()?,
+        })
+    }
+
+    /// Runs until a signal or an error.
+    pub(super) async fn run(mut self) -> anyhow::Result<()> {
+        let mut state = State::Waiting;
+        loop {
+            state = match state {
+                State::Waiting => self.wait().await?,
+                State::Bound {
+                    session,
+                    node,
+                    ledger,
+                } => self.take_ledger(session, node, ledger).await,
+                State::Owner(session) => self.serve(session).await,
+                State::Draining {
+                    session,
+                    grace,
+                    next,
+                } => drain(session, grace, next).await,
+                State::StandingBy => self.stand_by().await,
+                State::Ended(outcome) => return outcome,
+            };
+        }
+    }
+
+    /// `Waiting`: waits until this daemon may bind the socket, and binds it.
+    async fn wait(&mut self) -> anyhow::Result<State> {
+        let components = &self.components;
+        let socket = components.socket();
+        let ledger = UnlockedLedger::at(&components.settings.state_dir)?;
+        let node = Arc::new(components.node_context(ledger.mark()));
+        // An uninstallation takes over at once: the running daemon would install again.
+        let able_to_serve = async {
+            if components.mode == Mode::Install {
+                wait_until_able_to_add(&node).await;
+            }
+        };
+        tokio::select! {
+            () = able_to_serve => {}
+            () = wait_until_no_daemon(&socket) => {}
+            () = self.signals.next() => return Ok(State::Ended(Ok(()))),
+            error = self.feeds.failed() => return Err(error),
+        }
+        let listener = components.bind_socket()?;
+        let multus = components.bind_multus_socket();
+        let session = Session::start(listener, multus, |owner, tasks, stop| AppState {
+            node: node.clone(),
+            owner,
+            tasks,
+            stop,
+            logs: components.logs.clone(),
+        });
+        Ok(State::Bound {
+            session,
+            node,
+            ledger,
+        })
+    }
+
+    /// `Bound`: waits for the ledger, and starts to serve all calls.
+    async fn take_ledger(
+        &mut self,
+        mut session: Session,
+        node: Arc<NodeContext>,
+        ledger: UnlockedLedger,
+    ) -> State {
+        let next = tokio::select! {
+            locked = lock_ledger(ledger, &node) => match locked {
+                Ok(ledger) => {
+                    self.start_serving(&mut session, node, ledger).await;
+                    return State::Owner(session);
+                }
+                Err(error) => AfterDraining::End(Err(error)),
+            },
+            exit = &mut session.server => after_exit(exit),
+            () = self.signals.next() => AfterDraining::End(Ok(())),
+        };
+        State::Draining {
+            session,
+            grace: None,
+            next,
+        }
+    }
+
+    /// Starts the tasks of the ledger's owner. The ledger is released when the last of them has ended.
+    async fn start_serving(&self, session: &mut Session, node: Arc<NodeContext>, ledger: Ledger) {
+        let Components {
+            mode,
+            settings,
+            shim,
+            snapshot,
+            startup_taint,
+            new_reporter,
+            ..
+        } = &self.components;
+        let context = Arc::new(Context {
+            node,
+            ledger,
+            reporter: new_reporter(),
+            installed: mode.initial_status(settings.publish.is_some()),
+        });
+        // The daemon before this one has closed the port before it released the ledger.
+        let metrics = MetricsListener::bind(settings.metrics.address).await;
+        session.serve_calls(&context);
+        if let Some(metrics) = metrics {
+            let router = probe_router(session.state.clone());
+            session.spawn(|stop| metrics.serve(router, stop));
+        }
+        session.spawn(|stop| mode.run(&context, shim.clone(), stop));
+        let reported = context.clone();
+        session.spawn(|stop| async move { emit_node_events(&reported, stop).await });
+        if let Some(taint) = startup_taint.clone() {
+            session.spawn(|stop| taint.remove(context.clone(), stop));
+        }
+        if let Some(snapshot) = snapshot.clone() {
+            session.spawn(|stop| async move { snapshot.keep(stop).await });
+        }
+        let (socket, version) = (self.components.socket(), env!("CARGO_PKG_VERSION"));
+        tracing::info!(socket = %socket.display(), version, "plexusd serves");
+    }
+
+    /// `Owner`: serves until a signal, an error, or another daemon takes the socket.
+    async fn serve(&mut self, mut session: Session) -> State {
+        let grace = Some(self.components.settings.shutdown_grace);
+        tokio::select! {
+            () = self.signals.next() => {
+                tracing::info!("stopping: calls in flight may finish");
+                State::Draining { session, grace, next: AfterDraining::End(Ok(())) }
+            }
+            exit = &mut session.server => match after_exit(exit) {
+                next @ AfterDraining::StandBy => State::Draining { session, grace: None, next },
+                next @ AfterDraining::End(_) => State::Draining { session, grace, next },
+            },
+            error = self.feeds.failed() => State::Ended(Err(error)),
+        }
+    }
+
+    /// `StandingBy`: waits until no other daemon serves.
+    async fn stand_by(&mut self) -> State {
+        tracing::info!("another plexusd serves; this one stands by");
+        let socket = self.components.socket();
+        tokio::select! {
+            () = self.signals.next() => State::Ended(Ok(())),
+            () = wait_until_no_daemon(&socket) => {
+                tracing::info!("the plexusd that took over has ended; this one serves again");
+                State::Waiting
+            }
+        }
+    }
+}
+
+/// `Draining`: lets calls in flight finish, and releases the ledger.
+async fn drain(session: Session, grace: Option<Duration>, next: AfterDraining) -> State {
+    match grace {
+        Some(grace) => session.drain_within(grace).await,
+        None => session.drain().await,
+    }
+    match next {
+        AfterDraining::StandBy => State::StandingBy,
+        AfterDraining::End(outcome) => State::Ended(outcome),
+    }
+}
+
+/// What follows when the server on the socket has ended without being stopped.
+fn after_exit(
+    exit: Result<std::io::Result<ListenerExit>, tokio::task::JoinError>,
+) -> AfterDraining {
+    match exit
+        .map_err(anyhow::Error::from)
+        .and_then(|exit| exit.context("the socket was removed, and cannot be created again"))
+    {
+        Ok(_) => {
+            tracing::info!("another plexusd takes over: calls in flight finish here");
+            AfterDraining::StandBy
+        }
+        Err(error) => AfterDraining::End(Err(error)),
+    }
+}
+
+/// Waits until the daemon before this one has released the ledger, and until plugins that it left running can do no
+/// harm.
+async fn lock_ledger(ledger: UnlockedLedger, node: &NodeContext) -> anyhow::Result<Ledger> {
+    let ledger = tokio::task::spawn_blocking(move || ledger.own(LOCK_WAIT)).await??;
+    let patience = node.settings.plugin_timeout;
+    if let Err(error) = surviving_plugins::hold(&ledger, &node.delegates, patience).await {
+        tracing::warn!(%error, "cannot determine whether plugins of an earlier plexusd still run");
+    }
+    Ok(ledger)
+}
+
+/// The signals that end the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
