@@ -327,7 +327,7 @@ fn a_socket_that_is_removed_is_made_again() {
         runtime.status().expect_silence();
         let warnings = daemon
             .log()
-            .matches("the socket was removed by another program")
+            .matches("another program removed the socket")
             .count();
         assert_eq!(warnings, turn + 1, "{}", daemon.log());
     }
@@ -352,7 +352,7 @@ fn a_daemon_whose_socket_cannot_be_made_again_ends() {
     assert!(
         daemon
             .log()
-            .contains("the socket was removed, and cannot be made again"),
+            .contains("the socket was removed, and cannot be created again"),
         "{}",
         daemon.log()
     );
@@ -464,7 +464,7 @@ fn a_daemon_without_the_default_network_takes_over_to_uninstall_alone() {
     fs::remove_file(&stage.network).expect("it is there");
     let (mut useless, mut leaving) = (stage.daemon(), stage.daemon());
     useless.launch();
-    useless.wait_log("a plexusd that runs serves on");
+    useless.wait_log("a running plexusd keeps serving");
     leaving.launch_to("uninstall");
     old.wait_log("another plexusd serves; this one stands by");
     assert_eq!(

@@ -89,7 +89,7 @@ fn show_or_orphan(
         context.reporter.event(
             &pod,
             EventReason::DetachFailed,
-            format!("{failures}; the runtime will try again"),
+            format!("{failures}; the runtime retries"),
         );
         return Err(failures.into());
     }

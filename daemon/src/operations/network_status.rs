@@ -2,7 +2,7 @@
 //! resumed after a restart.
 
 use crate::context::Context;
-use crate::ledger::{Ledger, Line, Planned};
+use crate::ledger::{ContainerLock, Ledger, Line, Planned, Record};
 use crate::report::{SandboxRef, Write};
 
 /// The sandbox of a record, for the reporter.
@@ -33,10 +33,18 @@ pub(super) fn record_when_written(context: &Context, planned: &Planned, write: W
 /// Resumes a write that an earlier daemon did not finish.
 pub(crate) async fn resume_status(context: &Context, container_id: &str, ifname: &str) {
     let lock = context.ledger.lock_container(container_id).await;
-    let Ok(Some(record)) = lock.load(ifname) else {
+    let Ok(Some(mut record)) = lock.load(ifname) else {
         return;
     };
     if !record.is_attached() || record.status_written {
+        return;
+    }
+    // Not left to the reporter, which is busy with the pod while it writes the status of the newer sandbox.
+    if !context
+        .ledger
+        .is_newest(&record.planned, &context.node.boot_id)
+    {
+        append_written(&lock, &mut record);
         return;
     }
     let planned = &record.planned;
@@ -68,7 +76,12 @@ async fn record_end(ledger: Ledger, sandbox: SandboxRef, created_unix_ms: u64, m
     if record.planned.created_unix_ms != created_unix_ms || record.status_written {
         return;
     }
-    if let Err(error) = lock.append(&mut record, Line::StatusWritten) {
-        tracing::error!(pod = %sandbox.pod, %error, "the ledger cannot record that network-status is written");
+    append_written(&lock, &mut record);
+}
+
+fn append_written(lock: &ContainerLock, record: &mut Record) {
+    if let Err(error) = lock.append(record, Line::StatusWritten) {
+        let pod = &record.planned.pod;
+        tracing::error!(%pod, %error, "the ledger cannot record that network-status is written");
     }
 }

@@ -29,7 +29,7 @@ fn it_does_not_relieve_one_that_knows_more() {
     bench.stop_server();
     let mut new = Daemon::of_cluster(&node, &bench.config, &bench.kubeconfig, &bench.name);
     new.launch();
-    new.wait_log("a plexusd that runs serves on");
+    new.wait_log("a running plexusd keeps serving");
     bench.older.status().expect_silence();
     bench
         .add(
