@@ -132,7 +132,7 @@ fn what_is_wrong_with_a_pod_stands_on_it() {
             "failing",
             "broken",
             "AttachFailed",
-            vec!["/broken", "net1", "the switch does not answer", "again"],
+            vec!["/broken", "net1", "the switch does not answer", "retries"],
         ),
         ("plugin", "absent", "AttachFailed", vec!["no-such"]),
     ];
