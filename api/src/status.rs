@@ -26,7 +26,7 @@ pub struct NetworkStatus {
     /// The MTU, if the plugin reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
-    /// Whether this is the pod's default network, which exactly one entry is.
+    /// Whether this is the pod's default network. True for exactly one entry.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub default: bool,
     /// The DNS settings; printed even if empty.

@@ -34,7 +34,7 @@ fn pairs(args: &CniArgs) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn the_order_has_no_meaning_but_the_case_has() {
+fn order_is_irrelevant_but_case_matters() {
     rows!("C-02", "P-015");
     let all = permutations(&PAIRS);
     assert_eq!(all.len(), 120);

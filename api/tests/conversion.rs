@@ -167,7 +167,7 @@ fn conversion_to_the_same_version_keeps_the_text() {
 }
 
 #[test]
-fn unknown_keys_keep_their_numbers_within_a_format() {
+fn numbers_in_unknown_keys_survive_conversion_within_a_format() {
     rows!("T-009");
     let text = br#"{"cniVersion":"1.0.0","vendor":[9007199254740993,1e400,0.10]}"#;
     let converted = PluginResult::parse(text, Version::V1_0_0)

@@ -133,7 +133,7 @@ fn refuse_own_netns(call: &CniEnv) -> Result<(), CniError> {
         .with_details("set CNI_NETNS_OVERRIDE=1 to allow this"))
 }
 
-/// The settings. DEL must always be possible, so an invalid setting is only logged then.
+/// The settings. For DEL, an invalid setting is only logged: a DEL must not fail because of one.
 fn settings(verb: Verb, config: &Object) -> Result<ShimSettings, CniError> {
     let (settings, errors) = ShimSettings::read(config);
     for error in errors {

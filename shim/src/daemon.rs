@@ -37,7 +37,7 @@ impl fmt::Display for Unavailable {
         match &self.error {
             HttpError::Connect(error) => write!(
                 f,
-                "plexusd cannot be reached at {socket} ({error}; waiting up to {wait}); \
+                "plexusd cannot be reached at {socket} ({error}; wait limit {wait}); \
                  check that plexusd is running on this node"
             ),
             HttpError::NotStarted => write!(

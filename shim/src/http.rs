@@ -33,7 +33,7 @@ pub enum HttpError {
     /// The daemon did not start the call: the response says so, or the daemon did not read the
     /// whole request.
     NotStarted,
-    /// The daemon may have received the request.
+    /// There is no valid response, and the daemon may have started the call.
     NoResponse(io::Error),
 }
 

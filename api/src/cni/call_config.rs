@@ -1,4 +1,4 @@
-//! The configuration on a call's stdin. The shim and the daemon both read it, with this code.
+//! The configuration on a call's stdin, which the shim and the daemon read with the same rules.
 
 use super::{CniError, Code, Verb, Version, validate_network_name};
 use crate::json::Object;
@@ -6,7 +6,7 @@ use crate::json::Object;
 /// The configuration of a call.
 #[derive(Debug, Clone)]
 pub struct CallConfig {
-    /// All keys. Most are for others and stay unparsed (P-033).
+    /// All keys. Values are only parsed when used, so other keys may have any type (P-033).
     pub object: Object,
 }
 

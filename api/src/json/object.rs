@@ -18,8 +18,8 @@ pub struct ObjectError(String);
 /// Parses a JSON object into `T`, a map.
 ///
 /// # Errors
-/// The position of a syntax error. The error never quotes the text, which may contain a secret
-/// (P-047).
+/// A message with the position of the syntax error. The message never quotes the text, which may
+/// contain a secret (P-047).
 pub fn parse_object<T: DeserializeOwned>(text: &str) -> Result<T, ObjectError> {
     serde_json::from_str(text).map_err(|error| {
         // Syntax errors only have a position, but type errors quote the value.
@@ -37,7 +37,7 @@ pub fn keys_match(a: &str, b: &str) -> bool {
 }
 
 /// A JSON object as Go's decoder reads it into a struct: keys match in any case, and if a key is
-/// present more than once, in whatever case, the last one in the text wins (decision 38).
+/// present in several spellings, the last one in the text wins (decision 38).
 #[derive(Debug, Clone, Default)]
 pub struct Object(RawMap);
 
