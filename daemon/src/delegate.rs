@@ -1,7 +1,8 @@
-//! The runtime half of CNI: calls the plugins of an attachment in order, as the specification has a runtime do it.
+//! Runs the plugins of an attachment, in the order that the CNI specification requires of a runtime.
 //!
-//! `request` derives what one plugin gets, `lookup` finds it, `exec` runs it, `answer` reads what it says, and `chain`
-//! has the order of each verb.
+//! `chain` runs the plugins of a network for each command, `lookup` finds the executable of a plugin,
+//! `request` builds the plugin's input, `exec` runs the plugin, and `answer` interprets its output.
+//! `permits` and `network_locks` limit which calls run plugins at the same time.
 
 mod answer;
 mod chain;
@@ -27,12 +28,12 @@ use crate::host::Host;
 use crate::model::Attachment;
 use crate::telemetry::{Metrics, PermitsReading};
 pub(crate) use chain::wants_gc;
-use network_locks::{ExclusiveNetworkLock, NetworkLocks};
+use network_locks::{BLOCKING_WAIT, ExclusiveNetworkLock, NetworkLocks};
 pub(crate) use network_locks::{GcLock, SharedNetworkLock};
 use permits::Permits;
 pub(crate) use permits::{Permit, Priority};
 
-/// Calls plugins.
+/// Runs plugins.
 #[derive(Debug, Clone)]
 pub(crate) struct Delegates(Arc<Inner>);
 
@@ -40,119 +41,117 @@ pub(crate) struct Delegates(Arc<Inner>);
 struct Inner {
     bin_dirs: Vec<PathBuf>,
     plugin_timeout: Duration,
-    slots: Permits,
-    gates: NetworkLocks,
-    mark: (&'static str, String),
+    permits: Permits,
+    network_locks: NetworkLocks,
+    marker: (&'static str, String),
     metrics: Arc<Metrics>,
 }
 
-/// What bounds the calls.
 #[derive(Debug, Clone)]
-pub(crate) struct Limits {
-    /// The directories of plugins, searched before those of the runtime.
+pub(crate) struct PluginSettings {
+    /// The plugin directories, searched before those of the runtime.
     pub(crate) bin_dirs: Vec<PathBuf>,
-    /// The longest that one plugin may take.
+    /// The time limit for one run of one plugin.
     pub(crate) plugin_timeout: Duration,
-    /// How many requests may run plugins at one time; 0 counts as 1.
-    pub(crate) slots: usize,
-    /// A variable that all plugins get, name and value, by which a later daemon knows them.
-    pub(crate) mark: (&'static str, String),
+    /// How many calls may run plugins at the same time; 0 counts as 1.
+    pub(crate) permits: usize,
+    /// The marker variable, name and value: in the environment of all plugins, so that a later daemon
+    /// finds those that have survived this one.
+    pub(crate) marker: (&'static str, String),
 }
 
-/// What the calls of one request have in common.
+/// The input that all plugins of one call share.
 #[derive(Debug, Clone)]
 pub(crate) struct PluginCall {
-    /// Where plugins are looked up and run.
     pub(crate) host: Host,
     /// `CNI_CONTAINERID`.
     pub(crate) container_id: String,
-    /// `CNI_NETNS`, as the runtime gave it on this verb; may be absent on DEL.
+    /// `CNI_NETNS`, as the runtime passed it with this command; may be `None` for DEL.
     pub(crate) netns: Option<String>,
     /// The absolute directories of the runtime's `CNI_PATH`.
     pub(crate) path: Vec<PathBuf>,
-    /// The environment of the caller, or what is to be passed on of it (R-105). Variables that are the daemon's to set
-    /// are ignored.
+    /// The environment of the caller (R-105). Variables that the daemon sets itself are ignored.
     pub(crate) env: BTreeMap<String, String>,
-    /// When the whole request must have ended.
+    /// The deadline of the whole call.
     pub(crate) deadline: Instant,
-    /// Kills the plugin that runs, and lets no other start.
+    /// Kills the running plugin and prevents further ones from starting.
     pub(crate) cancel: CancellationToken,
 }
 
-/// Why an ADD failed.
+/// A failed ADD.
 #[derive(Debug)]
 pub(crate) struct AddError {
     /// The error for the runtime.
     pub(crate) error: CniError,
-    /// Whether any plugin has been started; if not, there is nothing to undo.
+    /// Whether a plugin was started; if not, there is nothing to undo.
     pub(crate) ran: bool,
 }
 
-/// The right of one request to run the plugins of its networks, released from top to bottom.
+/// A permit and the shared locks of the networks: needed to run ADD and DEL of plugins.
 #[derive(Debug)]
 pub(crate) struct AttachGuard {
+    // Released in this order.
     _permit: Permit,
     _network_locks: SharedNetworkLock,
 }
 
-/// The right to run GC of a network, released from top to bottom.
+/// A permit and the exclusive lock of a network: needed to run GC of its plugins.
 #[derive(Debug)]
 pub(crate) struct GcGuard {
+    // Released in this order.
     _permit: Permit,
-    _closed: ExclusiveNetworkLock,
+    _network_lock: ExclusiveNetworkLock,
 }
 
-/// An attachment that exists, as GC lists it (R-101).
+/// An existing attachment in the list that GC passes to plugins (R-101).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct ValidAttachment {
-    /// The container.
     #[serde(rename = "containerID")]
     pub(crate) container_id: String,
-    /// The name of the interface in it.
     pub(crate) ifname: String,
 }
 
 impl Delegates {
-    /// Calls plugins within `limits`, and records their runs in `metrics`.
-    pub(crate) fn new(limits: Limits, metrics: Arc<Metrics>) -> Self {
-        let Limits {
+    pub(crate) fn new(settings: PluginSettings, metrics: Arc<Metrics>) -> Self {
+        let PluginSettings {
             bin_dirs,
             plugin_timeout,
-            slots,
-            mark,
-        } = limits;
+            permits,
+            marker,
+        } = settings;
         Self(Arc::new(Inner {
             bin_dirs,
             plugin_timeout,
-            slots: Permits::new(slots),
-            gates: NetworkLocks::default(),
-            mark,
+            permits: Permits::new(permits),
+            network_locks: NetworkLocks::default(),
+            marker,
             metrics,
         }))
     }
 
-    /// Waits for the right to run plugins that attach and detach nothing. It is to be held while the plugins of a request
-    /// run, and not longer.
+    /// Waits for a permit to run plugins that neither attach nor detach. Callers hold the permit only
+    /// while the plugins of the call run.
     pub(crate) async fn permit(&self, priority: Priority) -> Permit {
-        self.0.slots.take(priority).await
+        self.0.permits.acquire(priority).await
     }
 
-    /// The same for ADD and DEL of these attachments; waits also for GC of their networks. `call` names the request.
+    /// Waits for the right to run ADD or DEL of these attachments. `call` names the call in errors of a
+    /// GC that waits.
     pub(crate) async fn attach_guard(
         &self,
         priority: Priority,
         call: &str,
         attachments: &[Attachment],
     ) -> AttachGuard {
-        // In this order: who has a slot never waits, so slots come free.
-        let pass = self.lock_networks(call, attachments).await;
+        // Locks first: a call that holds a permit never waits, so permits are always released.
+        let network_locks = self.lock_networks(call, attachments).await;
         AttachGuard {
             _permit: self.permit(priority).await,
-            _network_locks: pass,
+            _network_locks: network_locks,
         }
     }
 
-    /// Keeps GC from the networks of these attachments without running anything on them.
+    /// Waits for the shared locks of these attachments' networks, without a permit to run plugins.
     pub(crate) async fn lock_networks(
         &self,
         call: &str,
@@ -160,42 +159,44 @@ impl Delegates {
     ) -> SharedNetworkLock {
         let networks = attachments
             .iter()
-            .map(|attachment| attachment.config.name.clone());
-        self.0.gates.enter(call, networks.collect()).await
+            .map(|attachment| attachment.config.name.clone())
+            .collect();
+        self.0.network_locks.acquire_shared(call, networks).await
     }
 
-    /// Waits for the right to be the one GC.
+    /// Waits until no other GC is running.
     pub(crate) async fn lock_gc(&self) -> GcLock<'_> {
-        self.0.gates.lock_gc().await
+        self.0.network_locks.lock_gc().await
     }
 
-    /// Waits for the right to run GC of a network, alone on it.
+    /// Waits for the right to run GC of `network`.
     ///
     /// # Errors
-    /// [`Code::TryAgain`] where calls that are on it do not end, or all slots stay taken.
+    /// [`Code::TryAgain`] if calls of this network do not end, or no permit is released.
     pub(crate) async fn gc_guard(
         &self,
-        one: &GcLock<'_>,
+        gc: &GcLock<'_>,
         network: &str,
     ) -> Result<GcGuard, CniError> {
-        let closed = self.0.gates.close(one, network).await?;
-        // Before others, who wait for the network meanwhile; and not for long.
-        let slot = timeout(network_locks::BARRED, self.permit(Priority::Del)).await.map_err(|_| {
-            let slots = self.permits().all;
-            let msg = format!(
-                "network {network:?}: its plugins were not asked, other plugins hold all {slots} of maxPluginRuns; try \
-                 again later"
-            );
-            CniError::new(Code::TryAgain, msg)
-        })?;
+        let network_lock = self.0.network_locks.acquire_exclusive(gc, network).await?;
+        // With the priority of DEL and a short timeout, since other calls wait for the network.
+        let permit = timeout(BLOCKING_WAIT, self.permit(Priority::Del))
+            .await
+            .map_err(|_| {
+                let msg = format!(
+                    "network {network:?}: GC did not run, because other calls hold all {} permits \
+                     (maxPluginRuns); retry later",
+                    self.permits().all
+                );
+                CniError::new(Code::TryAgain, msg)
+            })?;
         Ok(GcGuard {
-            _permit: slot,
-            _closed: closed,
+            _permit: permit,
+            _network_lock: network_lock,
         })
     }
 
-    /// The slots, as they are now.
     pub(crate) fn permits(&self) -> PermitsReading {
-        self.0.slots.reading()
+        self.0.permits.reading()
     }
 }

@@ -1,4 +1,4 @@
-//! What a run means: the plugin's output, or an error with its code (R-046, P-043). Pure.
+//! Interprets one run of a plugin: its output, or an error with a CNI code (R-046, P-043). Pure.
 
 #[cfg(test)]
 mod tests;
@@ -14,105 +14,118 @@ use plexus_api::cni::{CniError, Code, RawMap};
 use plexus_api::json::{MAX_RESULT, check_limits};
 use serde::Deserialize;
 
-use super::exec::{Ended, Run};
+use super::exec::{RunOutput, Termination};
 
-/// The longest text of a plugin that goes into an error, in bytes: it ends up in an event of the pod.
+/// The longest quotation of a plugin in an error, in bytes: the error becomes an event of the pod.
 const MAX_QUOTE: usize = 512;
+const UNKNOWN_CONTAINER: u32 = Code::UnknownContainer as u32;
 
-/// The output of a run that succeeded, whatever it says on stderr. `limit` is the time that it had.
-///
-/// # Errors
-/// The plugin's own, or [`Code::PluginFailed`] where it has no code, or [`Code::TryAgain`] where it was stopped. The
-/// message does not name the plugin.
-pub(super) fn output(run: Run, limit: Duration) -> Result<Vec<u8>, CniError> {
-    match run.ended {
-        Ended::Exited(status) if status.success() => Ok(run.stdout),
-        Ended::Exited(status) => Err(failure(status, &run.stdout, &run.stderr)),
-        Ended::TimedOut if limit.is_zero() => Err(CniError::new(
-            Code::TryAgain,
-            "was not started: the time for the call is over",
-        )),
-        Ended::TimedOut => Err(CniError::new(
-            Code::TryAgain,
-            format!("was killed: it took longer than {limit:.1?}"),
-        )
-        .with_details(quote_end(&run.stderr))),
-        Ended::Cancelled => Err(CniError::new(
-            Code::TryAgain,
-            "was stopped: the call was cancelled",
-        )
-        .with_details(quote_end(&run.stderr))),
+/// The reason why a plugin gave no result. The errors do not name the plugin.
+#[derive(Debug)]
+pub(super) enum PluginError {
+    /// The plugin could not be started, so there is nothing to undo.
+    NotStarted(CniError),
+    /// The plugin reported code 3: the runtime need not clean up (P-041).
+    UnknownContainer(CniError),
+    /// The plugin failed, was stopped, or printed an invalid result.
+    Failed(CniError),
+}
+
+impl From<PluginError> for CniError {
+    fn from(error: PluginError) -> Self {
+        match error {
+            PluginError::NotStarted(error)
+            | PluginError::UnknownContainer(error)
+            | PluginError::Failed(error) => error,
+        }
+    }
+}
+
+/// The stdout of a run that succeeded, whatever its stderr. `limit` is the time that the plugin
+/// had.
+pub(super) fn output(run: RunOutput, limit: Duration) -> Result<Vec<u8>, PluginError> {
+    let try_again = |msg: String| {
+        let error = CniError::new(Code::TryAgain, msg).with_details(quote_end(&run.stderr));
+        Err(PluginError::Failed(error))
+    };
+    match run.termination {
+        Termination::Exited(status) if status.success() => Ok(run.stdout),
+        Termination::Exited(status) => Err(failure(status, &run.stdout, &run.stderr)),
+        Termination::TimedOut if limit.is_zero() => {
+            try_again("was not started: the deadline of the call has passed".to_owned())
+        }
+        Termination::TimedOut => try_again(format!("was killed: it took longer than {limit:.1?}")),
+        Termination::Cancelled => try_again("was stopped: the call was cancelled".to_owned()),
     }
 }
 
 /// The error of a program that could not be started.
 ///
-/// The text of the operating system is not repeated where it says that there is no such file: a runtime takes that for
-/// a DEL that has nothing left to do.
-pub(super) fn not_started(error: &io::Error) -> CniError {
-    let (code, why) = match error.raw_os_error().map(Errno::from_raw) {
+/// Does not quote "no such file or directory", since a runtime takes that text for a DEL that has
+/// nothing left to do.
+pub(super) fn not_started(error: &io::Error) -> PluginError {
+    let (code, reason) = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOENT) => (
             Code::PluginMissing,
             "its interpreter or loader is missing".to_owned(),
         ),
         Some(Errno::ENOEXEC) => (
             Code::PluginMissing,
-            "it is no program for this machine".to_owned(),
+            "the file is not a program for this machine".to_owned(),
         ),
         Some(Errno::EACCES | Errno::EPERM) => (
             Code::PluginMissing,
-            format!("it may not be executed: {error}"),
+            format!("the file is not executable: {error}"),
         ),
         Some(Errno::ETXTBSY) => (
             Code::TryAgain,
-            "it is being written to; is it being upgraded?".to_owned(),
+            "the file is open for writing, as during an upgrade".to_owned(),
         ),
         Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE) => {
             (Code::TryAgain, error.to_string())
         }
         _ => (Code::Io, error.to_string()),
     };
-    CniError::new(code, format!("cannot be started: {why}"))
+    PluginError::NotStarted(CniError::new(code, format!("cannot be started: {reason}")))
 }
 
-fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> CniError {
-    if let Some(error) = own_error(stdout) {
+fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> PluginError {
+    if let Some(error) = reported_error(stdout) {
         return error;
     }
     let how = describe(status);
     let failed = |msg: String| CniError::new(Code::PluginFailed, msg);
-    match (stdout.trim_ascii(), stderr.trim_ascii()) {
+    PluginError::Failed(match (stdout.trim_ascii(), stderr.trim_ascii()) {
         (b"", b"") => failed(format!("{how} and printed nothing")),
         (b"", stderr) => failed(format!("{how}: {}", quote_end(stderr))),
         (stdout, stderr) => failed(format!(
-            "{how} and printed what is no CNI error: {:?}",
+            "{how} and its output is not a CNI error: {:?}",
             quote_start(stdout)
         ))
         .with_details(quote_end(stderr)),
-    }
+    })
 }
 
-/// The error object that the plugin printed, where it says anything.
-fn own_error(stdout: &[u8]) -> Option<CniError> {
+/// The CNI error that the plugin printed. Returns `None` if the output is not one, or has neither code
+/// nor message.
+fn reported_error(stdout: &[u8]) -> Option<PluginError> {
     check_limits(stdout, MAX_RESULT).ok()?;
     let object: RawMap = serde_json::from_slice(stdout).ok()?;
     let code: u32 = value(&object, "code").unwrap_or_default();
     let msg: String = value(&object, "msg").unwrap_or_default();
     let details: String = value(&object, "details").unwrap_or_default();
-    if code == 0 && msg.trim().is_empty() {
-        return None;
-    }
-    let text = if msg.trim().is_empty() {
-        format!("failed with code {code}")
-    } else {
-        quote_start(msg.as_bytes())
+    let text = match (code, msg.trim()) {
+        (0, "") => return None,
+        (_, "") => format!("failed with code {code}"),
+        (_, msg) => quote_start(msg.as_bytes()),
     };
-    let mut error =
+    let error =
         CniError::new(Code::PluginFailed, text).with_details(quote_start(details.as_bytes()));
-    if code != 0 {
-        error.code = code;
-    }
-    Some(error)
+    Some(match code {
+        0 => PluginError::Failed(error),
+        UNKNOWN_CONTAINER => PluginError::UnknownContainer(CniError { code, ..error }),
+        _ => PluginError::Failed(CniError { code, ..error }),
+    })
 }
 
 fn value<'a, T: Deserialize<'a>>(object: &'a RawMap, key: &str) -> Option<T> {
@@ -130,7 +143,7 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// The start of a text, as much as goes into an error.
+/// The start of a text, shortened for an error.
 pub(super) fn quote_start(text: &[u8]) -> String {
     let text = text.trim_ascii();
     let cut = String::from_utf8_lossy(&text[..text.len().min(MAX_QUOTE)]);
@@ -141,7 +154,7 @@ pub(super) fn quote_start(text: &[u8]) -> String {
     }
 }
 
-/// The end of a text, as much as goes into an error.
+/// The end of a text, shortened for an error.
 fn quote_end(text: &[u8]) -> String {
     let text = text.trim_ascii();
     let cut = String::from_utf8_lossy(&text[text.len().saturating_sub(MAX_QUOTE)..]);

@@ -1,40 +1,35 @@
-//! The order of the plugins of a network, verb by verb.
+//! Runs the plugins of a network, in the order that each command requires.
 
 use std::path::{Path, PathBuf};
 
-use plexus_api::cni::{
-    CniError, Code, NetworkConfig, PluginConfig, PluginResult, ResultError, Verb, Version,
-};
+use plexus_api::cni::{CniError, Code, NetworkConfig, PluginConfig, PluginResult, Verb, Version};
 use tokio::time::Instant;
 
+use super::answer::{self, PluginError};
 use super::exec::Exec;
 use super::request::{Payload, environment, stdin};
-use super::{AddError, Delegates, PluginCall, ValidAttachment, answer, lookup};
+use super::{AddError, Delegates, PluginCall, ValidAttachment, lookup};
 use crate::model::Attachment;
 
 impl Delegates {
-    /// The programs of a network's plugins, in order. Runs none of them.
+    /// Finds the executables of a network's plugins, in order. Runs none of them.
     ///
     /// # Errors
-    /// [`Code::PluginMissing`] for the first that is not there or may not be executed.
+    /// [`Code::PluginMissing`] for the first plugin that is missing or not executable.
     pub(crate) async fn find(
         &self,
         call: &PluginCall,
         network: &NetworkConfig,
     ) -> Result<Vec<PathBuf>, CniError> {
-        find(
-            call,
-            network.plugins.iter().map(PluginConfig::kind).collect(),
-            self.dirs(call),
-        )
-        .await
+        let kinds = network.plugins.iter().map(PluginConfig::kind).collect();
+        find(call, kinds, self.dirs(call)).await
     }
 
-    /// ADD: in order, each with the result of the one before; the result of the last is the network's, in the network's
-    /// version (R-060, T-006).
+    /// ADD: in order, each plugin with the result of the plugin before. Returns the result of the last
+    /// plugin in the network's version (R-060, T-006).
     ///
     /// # Errors
-    /// The first plugin's that fails. What has run is for the caller to undo.
+    /// The error of the first plugin that fails. The caller undoes what has run.
     pub(crate) async fn add(
         &self,
         call: &PluginCall,
@@ -46,34 +41,25 @@ impl Delegates {
         let dirs = self.dirs(call);
         let mut previous = None;
         for (plugin, program) in network.plugins.iter().zip(programs) {
-            let step = Step {
-                call,
-                verb: Verb::Add,
-                network,
-                attachment: Some(attachment),
-                plugin,
-            };
+            let step = Step::of_attachment(call, Verb::Add, attachment, plugin);
             let payload = Payload::Attachment {
                 capability_args: &attachment.capability_args,
                 previous: previous.as_ref(),
             };
             let result = self
-                .execute(step, payload, &dirs, &program, |stdout| {
-                    step.result(&stdout)
-                })
-                .await;
-            previous = Some(match result {
-                Err(failed) if previous.is_some() => return Err(failed.after_others()),
-                result => result?,
-            });
+                .execute(step, payload, &dirs, &program, |stdout| step.result(stdout))
+                .await
+                .map_err(|error| step.add_error(error, previous.is_some()))?;
+            previous = Some(result);
         }
-        previous.ok_or_else(|| nothing_ran(CniError::new(Code::InvalidConfig, "it has no plugin")))
+        previous.ok_or_else(|| {
+            let msg = "the network has no plugin";
+            nothing_ran(CniError::new(Code::InvalidConfig, msg))
+        })
     }
 
-    /// DEL: in reverse order, each with the result of ADD, from version 0.4.0 on; the first error ends it.
-    ///
-    /// # Errors
-    /// That error.
+    /// DEL: in reverse order until the first error, with the result of ADD from version 0.4.0 on
+    ///
     pub(crate) async fn del(
         &self,
         call: &PluginCall,
@@ -81,34 +67,37 @@ impl Delegates {
         previous: Option<&PluginResult>,
     ) -> Result<(), CniError> {
         let network = &attachment.config;
-        let previous = previous.filter(|_| network.cni_version >= Version::V0_4_0).and_then(|previous| {
-            let converted = previous.to_version(network.cni_version);
-            let warn =
-                |error: &ResultError| tracing::warn!(network = network.name, %error, "DEL goes on without prevResult");
-            converted.inspect_err(warn).ok()
-        });
+        let previous = previous
+            .filter(|_| network.cni_version >= Version::V0_4_0)
+            .and_then(|previous| {
+                previous
+                    .to_version(network.cni_version)
+                    .inspect_err(|error| {
+                        tracing::warn!(
+                            network = network.name,
+                            %error,
+                            "cannot convert the result of ADD; running DEL without prevResult"
+                        );
+                    })
+                    .ok()
+            });
         let payload = Payload::Attachment {
             capability_args: &attachment.capability_args,
             previous: previous.as_ref(),
         };
         for plugin in network.plugins.iter().rev() {
-            let step = Step {
-                call,
-                verb: Verb::Del,
-                network,
-                attachment: Some(attachment),
-                plugin,
-            };
+            let step = Step::of_attachment(call, Verb::Del, attachment, plugin);
             self.find_and_execute(step, payload).await?;
         }
         Ok(())
     }
 
-    /// CHECK: in order, each with the result of ADD; the first error ends it. Success without a call where the
-    /// network has `disableCheck`, or a version before 0.4.0.
+    /// CHECK: in order until the first error, with the result of ADD. Runs nothing if the network
+    /// has `disableCheck` or a version before 0.4.0.
     ///
     /// # Errors
-    /// That error, or [`Code::IncompatibleVersion`] where the result cannot be had in the network's version.
+    /// Also [`Code::IncompatibleVersion`] if the result cannot be converted to the network's version
+    ///
     pub(crate) async fn check(
         &self,
         call: &PluginCall,
@@ -119,28 +108,20 @@ impl Delegates {
         if network.disable_check || network.cni_version < Verb::Check.since() {
             return Ok(());
         }
-        let previous = previous.to_version(network.cni_version)?;
+        let converted = previous.to_version(network.cni_version)?;
         let payload = Payload::Attachment {
             capability_args: &attachment.capability_args,
-            previous: Some(&previous),
+            previous: Some(&converted),
         };
         for plugin in &network.plugins {
-            let step = Step {
-                call,
-                verb: Verb::Check,
-                network,
-                attachment: Some(attachment),
-                plugin,
-            };
+            let step = Step::of_attachment(call, Verb::Check, attachment, plugin);
             self.find_and_execute(step, payload).await?;
         }
         Ok(())
     }
 
-    /// STATUS: in order; the first error ends it. Success without a call before version 1.1.0.
-    ///
-    /// # Errors
-    /// That error.
+    /// STATUS: in order until the first error. Runs nothing if the network has a version before
+    /// 1.1.0.
     pub(crate) async fn status(
         &self,
         call: &PluginCall,
@@ -150,23 +131,17 @@ impl Delegates {
             return Ok(());
         }
         for plugin in &network.plugins {
-            let step = Step {
-                call,
-                verb: Verb::Status,
-                network,
-                attachment: None,
-                plugin,
-            };
+            let step = Step::of_network(call, Verb::Status, network, plugin);
             self.find_and_execute(step, Payload::Status).await?;
         }
         Ok(())
     }
 
-    /// GC: in order, whatever fails; `valid` is all that is to be kept. Success without a call where the network
-    /// has `disableGC`, or a version before 1.1.0.
+    /// GC: all plugins in order, even after errors. Runs nothing if the network has `disableGC` or
+    /// a version before 1.1.0. `valid` lists all attachments to keep.
     ///
     /// # Errors
-    /// Those of all plugins that failed, in order.
+    /// The errors of all plugins that failed, in order.
     pub(crate) async fn gc(
         &self,
         call: &PluginCall,
@@ -178,13 +153,7 @@ impl Delegates {
         }
         let mut errors = Vec::new();
         for plugin in &network.plugins {
-            let step = Step {
-                call,
-                verb: Verb::Gc,
-                network,
-                attachment: None,
-                plugin,
-            };
+            let step = Step::of_network(call, Verb::Gc, network, plugin);
             errors.extend(self.find_and_execute(step, Payload::Gc(valid)).await.err());
         }
         if errors.is_empty() {
@@ -201,18 +170,18 @@ impl Delegates {
             .remove(0);
         self.execute(step, payload, &dirs, &program, |_| Ok(()))
             .await
-            .map_err(|failed| failed.error)
+            .map_err(|error| step.name(error.into()))
     }
 
-    /// Runs one plugin; what `read` makes of its stdout, or the error.
+    /// Runs one plugin. Returns what `read` makes of its stdout.
     async fn execute<T>(
         &self,
         step: Step<'_>,
         payload: Payload<'_>,
         dirs: &[PathBuf],
         program: &Path,
-        read: impl FnOnce(Vec<u8>) -> Result<T, CniError>,
-    ) -> Result<T, AddError> {
+        read: impl FnOnce(&[u8]) -> Result<T, CniError>,
+    ) -> Result<T, PluginError> {
         let Step {
             call,
             verb,
@@ -220,42 +189,32 @@ impl Delegates {
             attachment,
             plugin,
         } = step;
-        let failed = |error, ran| AddError {
-            error: step.name(error),
-            ran,
-        };
-        let now = Instant::now();
-        let deadline = now
+        let start = Instant::now();
+        let deadline = start
             .checked_add(self.0.plugin_timeout)
             .map_or(call.deadline, |end| end.min(call.deadline));
+        let limit = deadline.saturating_duration_since(start);
+        let (marker, value) = &self.0.marker;
         let mut env = environment(call, verb, attachment, plugin, dirs);
-        env.insert(self.0.mark.0.to_owned(), self.0.mark.1.clone());
+        env.insert((*marker).to_owned(), value.clone());
         let exec = Exec {
             program,
             env: &env,
-            stdin: &stdin(network, plugin, payload).map_err(|error| failed(error, false))?,
+            stdin: &stdin(network, plugin, payload).map_err(PluginError::NotStarted)?,
             deadline,
             cancel: &call.cancel,
         };
-        let ran = exec.run(&call.host).await;
-        for line in ran
-            .iter()
-            .flat_map(|run| run.stderr.split(|byte| *byte == b'\n'))
-            .filter(|line| !line.is_empty())
-        {
-            let line = String::from_utf8_lossy(line);
-            tracing::info!(network = network.name, %verb, plugin = plugin.kind(), "stderr: {line}");
-        }
-        let limit = deadline.saturating_duration_since(now);
-        let run = ran.map_err(|error| failed(answer::not_started(&error), false));
-        let output =
-            run.and_then(|run| answer::output(run, limit).map_err(|error| failed(error, true)));
-        let outcome =
-            output.and_then(|stdout| read(stdout).map_err(|error| AddError { error, ran: true }));
+        let outcome = exec
+            .run(&call.host)
+            .await
+            .map_err(|error| answer::not_started(&error))
+            .inspect(|run| step.log(&run.stderr))
+            .and_then(|run| answer::output(run, limit))
+            .and_then(|stdout| read(&stdout).map_err(PluginError::Failed));
         self.0.metrics.plugin_ran(
             &plugin.kind(),
             verb.as_str(),
-            now.elapsed(),
+            start.elapsed(),
             outcome.is_ok(),
         );
         outcome
@@ -266,63 +225,113 @@ impl Delegates {
     }
 }
 
-/// Whether GC calls any plugin of this network.
+/// Whether GC runs plugins of this network.
 pub(crate) fn wants_gc(network: &NetworkConfig) -> bool {
     !network.disable_gc && network.cni_version >= Verb::Gc.since()
 }
 
-/// The programs of these types, one each.
+/// Finds the executable of each plugin type.
 async fn find(
     call: &PluginCall,
     kinds: Vec<String>,
     dirs: Vec<PathBuf>,
 ) -> Result<Vec<PathBuf>, CniError> {
-    let find = move || kinds.iter().map(|kind| lookup::find(kind, &dirs)).collect();
     call.host
-        .run(find)
+        .run(move || kinds.iter().map(|kind| lookup::find(kind, &dirs)).collect())
         .await
-        .unwrap_or_else(|error| Err(answer::not_started(&error)))
+        .unwrap_or_else(|error| Err(answer::not_started(&error).into()))
 }
 
-/// One plugin on one verb.
+/// One command for one plugin.
 #[derive(Debug, Clone, Copy)]
 struct Step<'a> {
     call: &'a PluginCall,
     verb: Verb,
     network: &'a NetworkConfig,
-    /// Absent for STATUS and GC.
+    /// `None` for STATUS and GC.
     attachment: Option<&'a Attachment>,
     plugin: &'a PluginConfig,
 }
 
-impl Step<'_> {
-    /// What an ADD printed, in the network's version: the next plugin must not get another one (T-006).
+impl<'a> Step<'a> {
+    fn of_attachment(
+        call: &'a PluginCall,
+        verb: Verb,
+        attachment: &'a Attachment,
+        plugin: &'a PluginConfig,
+    ) -> Self {
+        Self {
+            call,
+            verb,
+            network: &attachment.config,
+            attachment: Some(attachment),
+            plugin,
+        }
+    }
+
+    fn of_network(
+        call: &'a PluginCall,
+        verb: Verb,
+        network: &'a NetworkConfig,
+        plugin: &'a PluginConfig,
+    ) -> Self {
+        Self {
+            call,
+            verb,
+            network,
+            attachment: None,
+            plugin,
+        }
+    }
+
+    /// The result that an ADD printed, in the network's version: the next plugin must not get another
+    /// version (T-006).
     fn result(&self, stdout: &[u8]) -> Result<PluginResult, CniError> {
         let version = self.network.cni_version;
         let result = PluginResult::parse(stdout, version).map_err(|error| {
-            let mut error = CniError::from(error);
+            let error = CniError::from(error);
             if error.details.is_empty() && !stdout.is_empty() {
-                error.details = format!("it printed {:?}", answer::quote_start(stdout));
+                error.with_details(format!("stdout: {:?}", answer::quote_start(stdout)))
+            } else {
+                error
             }
-            self.name(error)
         })?;
-        result
-            .to_version(version)
-            .map_err(|error| self.name(error.into()))
+        Ok(result.to_version(version)?)
+    }
+
+    fn log(&self, stderr: &[u8]) {
+        for line in stderr
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            let line = String::from_utf8_lossy(line);
+            tracing::info!(
+                network = self.network.name,
+                verb = %self.verb,
+                plugin = self.plugin.kind(),
+                "stderr: {line}"
+            );
+        }
+    }
+
+    /// The error of an ADD. `others_ran`: other plugins of the network have succeeded before. Then code 3
+    /// must not reach the runtime, since there is something to clean up (P-041).
+    fn add_error(&self, error: PluginError, others_ran: bool) -> AddError {
+        let ran = others_ran || !matches!(error, PluginError::NotStarted(_));
+        let error = match error {
+            PluginError::UnknownContainer(error) if others_ran => CniError {
+                code: Code::PluginFailed as u32,
+                ..error
+            },
+            error => error.into(),
+        };
+        AddError {
+            error: self.name(error),
+            ran,
+        }
     }
 
     fn name(&self, error: CniError) -> CniError {
         error.context(format_args!("plugin {:?}", self.plugin.kind()))
-    }
-}
-
-impl AddError {
-    /// The same after another plugin of the network has succeeded. Code 3 tells a runtime that it need not clean up,
-    /// which is no longer so (P-041).
-    fn after_others(mut self) -> Self {
-        if self.error.is(Code::UnknownContainer) {
-            self.error.code = Code::PluginFailed as u32;
-        }
-        Self { ran: true, ..self }
     }
 }

@@ -1,4 +1,5 @@
-//! One run of one plugin: a process that is fed, drained, bounded in what it says and in how long it takes.
+//! One run of one plugin: starts the process, writes its stdin, reads its output up to a limit, and
+//! kills the process at the deadline.
 
 #[cfg(test)]
 mod tests;
@@ -15,25 +16,24 @@ use tokio::process::ChildStdin;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::host::Host;
+use crate::host::{Host, Process};
 
-/// How much of stderr is kept: its end, which has the reason (P-045).
+/// How much of stderr is kept, in bytes: the end, which has the reason of a failure (P-045).
 const MAX_STDERR: usize = 64 << 10;
-/// How long a plugin's pipes are read after it has exited. What it wrote is there by then; only a process that it left
-/// behind keeps them open.
-const GRACE: Duration = Duration::from_millis(100);
-/// How long a killed plugin is waited for, so that it does not meet the DEL that follows. One in an uninterruptible call
-/// of the kernel does not die now; it is reaped when it does.
-const DEATH: Duration = Duration::from_secs(1);
-/// The waits between the tries to execute a file that is open for writing, as a plugin is while it is upgraded.
-const BUSY_WAITS: [Duration; 4] = [
+/// How long a plugin's pipes are read after its exit. The plugin's own output is complete by then; only
+/// a process that it left behind keeps the pipes open.
+const PIPE_GRACE: Duration = Duration::from_millis(100);
+/// How long a killed plugin is waited for, so that it does not run during the DEL that follows. A
+/// process in an uninterruptible system call dies later, and is reaped then.
+const KILL_GRACE: Duration = Duration::from_secs(1);
+/// Pauses between attempts to execute a file that is open for writing, as during an upgrade.
+const BUSY_PAUSES: [Duration; 4] = [
     Duration::from_millis(50),
     Duration::from_millis(250),
     Duration::from_secs(1),
     Duration::from_secs(2),
 ];
 
-/// What to run, and for how long.
 #[derive(Debug)]
 pub(super) struct Exec<'a> {
     pub(super) program: &'a Path,
@@ -44,24 +44,22 @@ pub(super) struct Exec<'a> {
     pub(super) cancel: &'a CancellationToken,
 }
 
-/// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// By itself, or by a signal that was not ours.
+pub(super) enum Termination {
+    /// The process ended by itself or by a signal of another process.
     Exited(ExitStatus),
-    /// Its time was over; its process group has been killed.
+    /// The deadline has passed, and the process group was killed.
     TimedOut,
-    /// The call was cancelled; its process group has been killed.
+    /// The call was cancelled, and the process group was killed.
     Cancelled,
 }
 
-/// What a plugin left behind.
 #[derive(Debug)]
-pub(super) struct Run {
-    pub(super) ended: Ended,
-    /// Its output; one byte longer than [`MAX_RESULT`] where there was more than that.
+pub(super) struct RunOutput {
+    pub(super) termination: Termination,
+    /// One byte longer than [`MAX_RESULT`] if the plugin printed more than that.
     pub(super) stdout: Vec<u8>,
-    /// The end of its error output.
+    /// The end of stderr.
     pub(super) stderr: Vec<u8>,
 }
 
@@ -69,35 +67,38 @@ impl Exec<'_> {
     /// Runs the program.
     ///
     /// # Errors
-    /// It could not be started.
-    pub(super) async fn run(&self, host: &Host) -> io::Result<Run> {
-        // Not raced against the end of the call: nobody would wait for a process that starts late, and it could meet the
-        // DEL that follows.
-        let starting = retry_busy(|| async {
-            if self.is_over().is_some() {
+    /// The program could not be started.
+    pub(super) async fn run(&self, host: &Host) -> io::Result<RunOutput> {
+        // Starting is not raced against the deadline: a process that starts late would run
+        // unattended, possibly during the DEL that follows.
+        let started = retry_busy(|| async {
+            if self.interrupted().is_some() {
                 Err(io::ErrorKind::Interrupted.into())
             } else {
                 host.spawn(self.command()).await
             }
-        });
-        let mut process = match (starting.await, self.is_over()) {
-            (Ok(process), _) => process,
-            (Err(_), Some(ended)) => {
-                return Ok(Run {
-                    ended,
-                    stdout: Vec::new(),
-                    stderr: Vec::new(),
-                });
-            }
-            (Err(error), None) => return Err(error),
-        };
+        })
+        .await;
+        match (started, self.interrupted()) {
+            (Ok(process), _) => self.attend(process).await,
+            (Err(_), Some(termination)) => Ok(RunOutput {
+                termination,
+                stdout: Vec::new(),
+                stderr: Vec::new(),
+            }),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Feeds and drains the process until it ends or has to be killed.
+    async fn attend(&self, mut process: Process) -> io::Result<RunOutput> {
         let (stdin, stdout, stderr) = (
             process.stdin.take(),
             process.stdout.take(),
             process.stderr.take(),
         );
         let (mut output, mut errors) = (Vec::new(), Vec::new());
-        let ended = {
+        let termination = {
             // All at once: a plugin may write before it reads, or never read.
             let pipes = async {
                 tokio::join!(
@@ -108,28 +109,28 @@ impl Exec<'_> {
             };
             tokio::pin!(pipes);
             let mut drained = false;
-            let ended = loop {
+            let termination = loop {
                 tokio::select! {
-                    // The pipes come last: reading without end would leave the others no turn.
+                    // The pipes come last: endless output would starve the other branches.
                     biased;
-                    status = process.wait() => break Ended::Exited(status?),
-                    ended = self.stopped() => break ended,
+                    status = process.wait() => break Termination::Exited(status?),
+                    termination = self.interruption() => break termination,
                     _ = &mut pipes, if !drained => drained = true,
                 }
             };
-            match ended {
-                Ended::Exited(_) if drained => {}
-                Ended::Exited(_) => drop(timeout(GRACE, pipes).await),
-                Ended::TimedOut | Ended::Cancelled => {
+            match termination {
+                Termination::Exited(_) if drained => {}
+                Termination::Exited(_) => drop(timeout(PIPE_GRACE, pipes).await),
+                Termination::TimedOut | Termination::Cancelled => {
                     process.kill_group();
-                    drop(timeout(DEATH, process.wait()).await);
+                    drop(timeout(KILL_GRACE, process.wait()).await);
                 }
             }
-            ended
+            termination
         };
-        trim_end(&mut errors);
-        Ok(Run {
-            ended,
+        trim_start(&mut errors);
+        Ok(RunOutput {
+            termination,
             stdout: output,
             stderr: errors,
         })
@@ -145,43 +146,43 @@ impl Exec<'_> {
         command
     }
 
-    fn is_over(&self) -> Option<Ended> {
+    fn interrupted(&self) -> Option<Termination> {
         if self.cancel.is_cancelled() {
-            return Some(Ended::Cancelled);
+            return Some(Termination::Cancelled);
         }
-        (Instant::now() >= self.deadline).then_some(Ended::TimedOut)
+        (Instant::now() >= self.deadline).then_some(Termination::TimedOut)
     }
 
-    async fn stopped(&self) -> Ended {
+    async fn interruption(&self) -> Termination {
         tokio::select! {
             biased;
-            () = self.cancel.cancelled() => Ended::Cancelled,
-            () = sleep_until(self.deadline) => Ended::TimedOut,
+            () = self.cancel.cancelled() => Termination::Cancelled,
+            () = sleep_until(self.deadline) => Termination::TimedOut,
         }
     }
 }
 
-/// Tries again while the program is open for writing.
+/// Retries while the program is open for writing.
 async fn retry_busy<T, F: Future<Output = io::Result<T>>>(
     mut spawn: impl FnMut() -> F,
 ) -> io::Result<T> {
-    for wait in BUSY_WAITS {
+    for pause in BUSY_PAUSES {
         match spawn().await {
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => sleep(wait).await,
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => sleep(pause).await,
             done => return done,
         }
     }
     spawn().await
 }
 
-/// Writes what a plugin is to read, and closes the pipe. That the plugin does not want it is no error.
+/// Writes the plugin's stdin and closes the pipe. A plugin that does not read it is no error.
 async fn feed(pipe: Option<ChildStdin>, bytes: &[u8]) {
     if let Some(mut pipe) = pipe {
         drop(pipe.write_all(bytes).await);
     }
 }
 
-/// Reads to the end. A read error ends it as the end does: what counts is the exit status.
+/// Reads to the end of the pipe. A read error counts as the end: only the exit status matters.
 async fn drain(pipe: Option<impl AsyncRead + Unpin>, mut keep: impl FnMut(&[u8])) {
     let Some(mut pipe) = pipe else { return };
     let mut chunk = vec![0; 16 << 10];
@@ -190,20 +191,20 @@ async fn drain(pipe: Option<impl AsyncRead + Unpin>, mut keep: impl FnMut(&[u8])
     }
 }
 
-/// Keeps up to one byte more than is accepted, so that the reader sees that it is too much; the rest is thrown away.
+/// Keeps one byte more than is accepted, so that the caller sees that there was more.
 fn keep_start(kept: &mut Vec<u8>, chunk: &[u8]) {
-    let room = (MAX_RESULT + 1).saturating_sub(kept.len());
-    kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    let free = (MAX_RESULT + 1).saturating_sub(kept.len());
+    kept.extend_from_slice(&chunk[..chunk.len().min(free)]);
 }
 
-/// Keeps at least the end; [`trim_end`] removes what is more.
+/// Keeps at least the last [`MAX_STDERR`] bytes; [`trim_start`] removes the rest.
 fn keep_end(kept: &mut Vec<u8>, chunk: &[u8]) {
     kept.extend_from_slice(chunk);
     if kept.len() > 2 * MAX_STDERR {
-        trim_end(kept);
+        trim_start(kept);
     }
 }
 
-fn trim_end(kept: &mut Vec<u8>) {
+fn trim_start(kept: &mut Vec<u8>) {
     kept.drain(..kept.len().saturating_sub(MAX_STDERR));
 }

@@ -1,9 +1,11 @@
-//! Who runs plugins on which network: calls that attach and detach side by side, GC alone. The specification wants it so,
-//! and a plugin's GC deletes what is not on its list: what was made since the list was, too.
+//! Locks of networks: ADD and DEL hold shared locks, GC holds an exclusive lock.
 //!
-//! GC waits for a moment at which nobody is on the network and lets newcomers pass meanwhile, so that one plugin that
-//! hangs does not stop a node. Where there is no such moment for a while, because calls overlap without end, newcomers
-//! wait once, for a short time; then GC gives up.
+//! The specification forbids other commands during GC. A plugin's GC deletes all attachments that are
+//! not on its list, and so also attachments made after the list was read.
+//!
+//! GC first waits for a moment without shared locks while new calls still get theirs, so that one
+//! plugin that hangs does not block the node. If there is no such moment because calls overlap, GC
+//! blocks new calls for a short time. After that, GC gives up.
 
 #[cfg(test)]
 mod tests;
@@ -15,14 +17,14 @@ use plexus_api::cni::{CniError, Code};
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::timeout;
 
-/// How long GC waits while others pass.
-const POLITE: Duration = Duration::from_secs(5);
-/// How long newcomers wait for a GC that is not at work yet. Plugins are mostly faster than that, so the network is free
-/// by then unless one hangs.
-pub(super) const BARRED: Duration = Duration::from_secs(1);
+/// How long GC waits for a network while new calls still get shared locks.
+const NON_BLOCKING_WAIT: Duration = Duration::from_secs(5);
+/// How long GC may block new calls before it runs. Most plugins are faster, so the network is free by
+/// then unless a plugin hangs.
+pub(super) const BLOCKING_WAIT: Duration = Duration::from_secs(1);
 
-/// The gates of all networks, by the name in their configuration: by that plugins keep what they know, whatever
-/// definition it comes from.
+/// The locks of all networks, by the name in the network configuration: plugins keep their state under
+/// that name, whatever definition the configuration comes from.
 #[derive(Debug, Default)]
 pub(super) struct NetworkLocks {
     state: watch::Sender<State>,
@@ -31,9 +33,10 @@ pub(super) struct NetworkLocks {
 
 #[derive(Debug, Default)]
 struct State {
-    next: u64,
-    inside: BTreeMap<u64, SharedHolder>,
-    closed: BTreeSet<String>,
+    next_id: u64,
+    shared: BTreeMap<u64, SharedHolder>,
+    /// Networks that are locked exclusively, or are to be once their shared locks are released.
+    exclusive: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -42,18 +45,18 @@ struct SharedHolder {
     networks: BTreeSet<String>,
 }
 
-/// The right to attach to and detach from some networks. GC of these waits until it is dropped.
+/// Shared locks of the networks of one call.
 #[derive(Debug)]
 pub(crate) struct SharedNetworkLock {
     state: watch::Sender<State>,
     id: u64,
 }
 
-/// The right to be the one GC.
+/// Held by the only GC that may run.
 #[derive(Debug)]
 pub(crate) struct GcLock<'a>(#[expect(dead_code, reason = "held, not read")] MutexGuard<'a, ()>);
 
-/// A network on which nobody else is. Who comes waits until it is dropped.
+/// The exclusive lock of a network. Shared locks wait until it is dropped.
 #[derive(Debug)]
 pub(super) struct ExclusiveNetworkLock {
     state: watch::Sender<State>,
@@ -61,119 +64,124 @@ pub(super) struct ExclusiveNetworkLock {
 }
 
 impl NetworkLocks {
-    /// Goes onto all of these networks at once, when GC works on none of them. `call` is what a GC says it waits for.
-    pub(super) async fn enter(&self, call: &str, networks: BTreeSet<String>) -> SharedNetworkLock {
-        let admit = |state: &mut State| {
-            let id = state.closed.is_disjoint(&networks).then_some(state.next)?;
-            state.next += 1;
-            state.inside.insert(
-                id,
-                SharedHolder {
-                    call: call.to_owned(),
-                    networks: networks.clone(),
-                },
-            );
+    /// Waits until no GC holds any of `networks`, and locks all of them at once. `call` names the call
+    /// in errors of a GC that waits.
+    pub(super) async fn acquire_shared(
+        &self,
+        call: &str,
+        networks: BTreeSet<String>,
+    ) -> SharedNetworkLock {
+        let acquire = |state: &mut State| {
+            if !state.exclusive.is_disjoint(&networks) {
+                return None;
+            }
+            let id = state.next_id;
+            state.next_id += 1;
+            let holder = SharedHolder {
+                call: call.to_owned(),
+                networks: networks.clone(),
+            };
+            state.shared.insert(id, holder);
             Some(id)
         };
-        let id = self
-            .until(admit, || {
-                tracing::debug!(call, ?networks, "a call waits for GC of its networks");
-            })
-            .await;
+        let on_wait = || tracing::debug!(call, ?networks, "waiting for GC of the call's networks");
         SharedNetworkLock {
+            id: self.wait_until(acquire, on_wait).await,
             state: self.state.clone(),
-            id,
         }
     }
 
-    /// Waits until no other GC is under way: newcomers whom one has kept waiting are to pass before the next begins.
+    /// Waits until no other GC is running. Calls that one GC has blocked get their locks before the
+    /// next GC begins.
     pub(super) async fn lock_gc(&self) -> GcLock<'_> {
         GcLock(self.gc.lock().await)
     }
 
-    /// Waits until nobody is on the network, and lets nobody onto it then.
+    /// Waits until no call holds the network, and locks it.
     ///
     /// # Errors
-    /// [`Code::TryAgain`] names the calls that did not leave it.
-    pub(super) async fn close(
+    /// [`Code::TryAgain`] with the calls that still hold the network.
+    pub(super) async fn acquire_exclusive(
         &self,
         _: &GcLock<'_>,
         network: &str,
     ) -> Result<ExclusiveNetworkLock, CniError> {
-        let shut = |state: &mut State| {
-            state.closed.insert(network.to_owned());
+        let lock = |state: &mut State| {
+            state.exclusive.insert(network.to_owned());
             ExclusiveNetworkLock {
                 state: self.state.clone(),
                 network: network.to_owned(),
             }
         };
-        let waits = || {
+        let lock_if_free = |state: &mut State| state.is_free(network).then(|| lock(state));
+        let on_wait = || {
             let calls = self.state.borrow().calls_on(network).join(", ");
             tracing::debug!(network, calls, "GC waits for the calls in flight");
         };
-        let free = self.until(
-            |state| state.calls_on(network).is_empty().then(|| shut(state)),
-            waits,
-        );
-        if let Ok(closed) = timeout(POLITE, free).await {
-            return Ok(closed);
+        let free = self.wait_until(lock_if_free, on_wait);
+        if let Ok(locked) = timeout(NON_BLOCKING_WAIT, free).await {
+            return Ok(locked);
         }
-        let closed = self.until(|state| Some(shut(state)), || {}).await;
-        let empty = self.until(
-            |state| state.calls_on(network).is_empty().then_some(()),
-            || {},
-        );
-        if timeout(BARRED, empty).await.is_ok() {
-            return Ok(closed);
+        let locked = self.wait_until(|state| Some(lock(state)), || {}).await;
+        let free = self.wait_until(|state| state.is_free(network).then_some(()), || {});
+        if timeout(BLOCKING_WAIT, free).await.is_ok() {
+            return Ok(locked);
         }
         let calls = self.state.borrow().calls_on(network).join(", ");
-        let msg = format!(
-            "network {network:?}: its plugins were not asked, {calls} did not end; try again later"
-        );
-        Err(CniError::new(Code::TryAgain, msg))
+        Err(CniError::new(
+            Code::TryAgain,
+            format!(
+                "network {network:?}: GC did not run, because {calls} did not end; retry later"
+            ),
+        ))
     }
 
-    /// Tries now and after each change until there is an outcome. Calls `waits` where there is none at first.
-    async fn until<T>(
+    /// Calls `attempt` now and after each released lock until it returns a value. Calls `on_wait` if the
+    /// first attempt returns none.
+    async fn wait_until<T>(
         &self,
         mut attempt: impl FnMut(&mut State) -> Option<T>,
-        waits: impl FnOnce(),
+        on_wait: impl FnOnce(),
     ) -> T {
-        let mut changes = self.state.subscribe();
-        let mut waits = Some(waits);
+        let mut released = self.state.subscribe();
+        let mut on_wait = Some(on_wait);
         loop {
             let mut outcome = None;
             self.state.send_if_modified(|state| {
                 outcome = attempt(state);
-                // Nobody waits for others to come, or for a gate to close.
+                // Nothing waits for a lock to be acquired.
                 false
             });
             if let Some(outcome) = outcome {
                 return outcome;
             }
-            if let Some(waits) = waits.take() {
-                waits();
+            if let Some(on_wait) = on_wait.take() {
+                on_wait();
             }
-            // It fails without a sender, and there is our own.
-            let _ = changes.changed().await;
+            // Fails only without a sender, and `self.state` is one.
+            let _ = released.changed().await;
         }
     }
 }
 
 impl State {
+    fn is_free(&self, network: &str) -> bool {
+        self.calls_on(network).is_empty()
+    }
+
     fn calls_on(&self, network: &str) -> Vec<String> {
-        let inside = self
-            .inside
+        self.shared
             .values()
-            .filter(|visitor| visitor.networks.contains(network));
-        inside.map(|visitor| visitor.call.clone()).collect()
+            .filter(|holder| holder.networks.contains(network))
+            .map(|holder| holder.call.clone())
+            .collect()
     }
 }
 
 impl Drop for SharedNetworkLock {
     fn drop(&mut self) {
         self.state.send_modify(|state| {
-            state.inside.remove(&self.id);
+            state.shared.remove(&self.id);
         });
     }
 }
@@ -181,7 +189,7 @@ impl Drop for SharedNetworkLock {
 impl Drop for ExclusiveNetworkLock {
     fn drop(&mut self) {
         self.state.send_modify(|state| {
-            state.closed.remove(&self.network);
+            state.exclusive.remove(&self.network);
         });
     }
 }

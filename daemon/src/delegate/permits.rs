@@ -1,4 +1,4 @@
-//! The bound on how many requests run plugins at one time, and who is next.
+//! Limits how many calls run plugins at the same time, and decides which call is next.
 
 #[cfg(test)]
 mod tests;
@@ -11,21 +11,20 @@ use tokio::sync::oneshot;
 use crate::mutex::lock;
 use crate::telemetry::PermitsReading;
 
-/// After so many grants in a row to one class, a lower class that waits has its turn.
+/// After this many grants in a row to one priority, a lower priority that waits gets a permit.
 const GRANTS_IN_A_ROW: u32 = 3;
 
-/// Who goes first: what frees resources, then what a pod waits for, then what nobody waits for.
+/// The order of calls that wait: those that free resources first, those of the daemon itself last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Priority {
-    /// DEL.
     Del,
-    /// ADD, CHECK and all else that a runtime asks for.
+    /// ADD and all other commands of a runtime.
     Add,
-    /// What the daemon cleans up by itself.
+    /// Clean-up that no runtime has asked for.
     Recovery,
 }
 
-/// The right to run the plugins of one request. Dropping it gives it back.
+/// The right to run the plugins of one call, released on drop. `None` if there is nothing to release.
 #[derive(Debug)]
 pub(crate) struct Permit(Option<Permits>);
 
@@ -34,60 +33,61 @@ pub(super) struct Permits(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
-    all: usize,
+    total: usize,
     free: usize,
-    classes: [Class; 3],
+    /// By priority.
+    queues: [Queue; 3],
 }
 
 #[derive(Debug, Default)]
-struct Class {
+struct Queue {
     waiting: VecDeque<oneshot::Sender<Permit>>,
-    in_a_row: u32,
+    grants_in_a_row: u32,
 }
 
 impl Permits {
     pub(super) fn new(count: usize) -> Self {
-        let all = count.max(1);
+        let total = count.max(1);
         Self(Arc::new(Mutex::new(State {
-            all,
-            free: all,
-            classes: Default::default(),
+            total,
+            free: total,
+            queues: Default::default(),
         })))
     }
 
-    pub(super) async fn take(&self, priority: Priority) -> Permit {
-        let granted = self.with(|state| {
+    pub(super) async fn acquire(&self, priority: Priority) -> Permit {
+        let granted = self.with_state(|state| {
             if let Some(free) = state.free.checked_sub(1) {
                 state.free = free;
                 return None;
             }
             let (waiter, granted) = oneshot::channel();
-            state.classes[priority as usize].waiting.push_back(waiter);
+            state.queues[priority as usize].waiting.push_back(waiter);
             Some(granted)
         });
         match granted {
             None => Permit(Some(self.clone())),
-            // A waiter is never dropped unanswered: the queues live as long as `self`, and only `give` takes from them.
-            Some(granted) => granted.await.expect("a waiter is answered"),
+            // The queues live as long as `self`, and only `release` removes a waiter, by a grant.
+            Some(granted) => granted.await.expect("every waiter gets a permit"),
         }
     }
 
     pub(super) fn reading(&self) -> PermitsReading {
-        self.with(|State { all, free, classes }| PermitsReading {
-            all: *all,
-            used: *all - *free,
-            waiting: [0, 1, 2].map(|class: usize| {
-                let waiting = &classes[class].waiting;
-                // One that has stopped waiting stays in the queue until its turn.
+        self.with_state(|state| PermitsReading {
+            all: state.total,
+            used: state.total - state.free,
+            waiting: [0, 1, 2].map(|queue: usize| {
+                let waiting = &state.queues[queue].waiting;
+                // A waiter that has given up stays in the queue until its turn.
                 waiting.iter().filter(|waiter| !waiter.is_closed()).count()
             }),
         })
     }
 
-    /// Hands a slot to the next who waits, or keeps it.
-    fn give(&self) {
+    /// Grants a released permit to the next waiter, or marks it free.
+    fn release(&self) {
         let next = || {
-            self.with(|state| {
+            self.with_state(|state| {
                 let next = state.next();
                 if next.is_none() {
                     state.free += 1;
@@ -98,30 +98,30 @@ impl Permits {
         while let Some(waiter) = next() {
             match waiter.send(Permit(Some(self.clone()))) {
                 Ok(()) => return,
-                // It stopped waiting. Disarmed, or dropping the slot would come back here.
-                Err(mut slot) => slot.0 = None,
+                // The waiter has given up. Dropping its permit must not release again.
+                Err(mut permit) => permit.0 = None,
             }
         }
     }
 
-    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+    fn with_state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut lock(&self.0))
     }
 }
 
 impl State {
     fn next(&mut self) -> Option<oneshot::Sender<Permit>> {
-        for index in 0..self.classes.len() {
-            let (upper, lower) = self.classes.split_at_mut(index + 1);
-            let class = &mut upper[index];
-            if class.in_a_row == GRANTS_IN_A_ROW
-                && lower.iter().any(|class| !class.waiting.is_empty())
+        for index in 0..self.queues.len() {
+            let (upper, lower) = self.queues.split_at_mut(index + 1);
+            let queue = &mut upper[index];
+            if queue.grants_in_a_row == GRANTS_IN_A_ROW
+                && lower.iter().any(|queue| !queue.waiting.is_empty())
             {
-                class.in_a_row = 0;
+                queue.grants_in_a_row = 0;
                 continue;
             }
-            if let Some(waiter) = class.waiting.pop_front() {
-                class.in_a_row = (class.in_a_row + 1).min(GRANTS_IN_A_ROW);
+            if let Some(waiter) = queue.waiting.pop_front() {
+                queue.grants_in_a_row = (queue.grants_in_a_row + 1).min(GRANTS_IN_A_ROW);
                 return Some(waiter);
             }
         }
@@ -131,8 +131,8 @@ impl State {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(slots) = self.0.take() {
-            slots.give();
+        if let Some(permits) = self.0.take() {
+            permits.release();
         }
     }
 }

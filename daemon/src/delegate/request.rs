@@ -1,4 +1,4 @@
-//! What one plugin of a network gets on a verb: its stdin and its environment. Pure.
+//! Builds the stdin and the environment of one plugin. Pure.
 
 #[cfg(test)]
 mod tests;
@@ -17,34 +17,31 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{PluginCall, ValidAttachment};
 use crate::model::Attachment;
 
-/// Where plugins find `iptables`, `nft` and the like when the caller does not say.
+/// The `PATH` of plugins if the caller has none: for `iptables`, `nft` and similar.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What a verb adds to the configuration of a plugin.
+/// The keys that a command adds to the configuration of a plugin.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Payload<'a> {
-    /// ADD, CHECK and DEL: capability arguments by capability, and the result before.
+    /// ADD, CHECK and DEL: capability arguments by capability, and `prevResult`.
     Attachment {
         capability_args: &'a RawMap,
         previous: Option<&'a PluginResult>,
     },
     /// STATUS: nothing.
     Status,
-    /// GC: what is to be kept.
+    /// GC: the attachments to keep.
     Gc(&'a [ValidAttachment]),
 }
 
-/// The configuration for `plugin` of `network`: the author's keys to the letter, less the reserved ones, and
-/// those that are a runtime's to set (R-020…R-028).
-///
-/// # Errors
-/// [`Code::Internal`]: JSON that could be read cannot be written.
+/// The configuration for `plugin` of `network`: the author's keys byte by byte, except reserved
+/// keys, which a runtime sets (R-020…R-028).
 pub(super) fn stdin(
     network: &NetworkConfig,
     plugin: &PluginConfig,
     payload: Payload<'_>,
 ) -> Result<Vec<u8>, CniError> {
-    let mut own = vec![
+    let mut set = vec![
         ("name", json(&network.name)?),
         ("cniVersion", json(&network.cni_version)?),
     ];
@@ -59,16 +56,16 @@ pub(super) fn stdin(
                 .filter(|(key, _)| declared.contains(*key))
                 .collect();
             if !args.is_empty() {
-                own.push(("runtimeConfig", json(&args)?));
+                set.push(("runtimeConfig", json(&args)?));
             }
             if let Some(previous) = previous {
-                own.push(("prevResult", previous.raw().to_owned()));
+                set.push(("prevResult", previous.raw().to_owned()));
             }
         }
         Payload::Status => {}
         Payload::Gc(valid) => {
             let valid = json(valid)?;
-            own.extend([
+            set.extend([
                 ("cni.dev/valid-attachments", valid.clone()),
                 ("cni.dev/attachments", valid),
             ]);
@@ -82,12 +79,12 @@ pub(super) fn stdin(
             .filter(|(key, _)| !is_reserved(key))
             .map(|(key, raw)| (key.as_str(), &**raw)),
     );
-    config.extend(own.iter().map(|(key, raw)| (*key, &**raw)));
-    serde_json::to_vec(&config).map_err(unwritable)
+    config.extend(set.iter().map(|(key, raw)| (*key, &**raw)));
+    serde_json::to_vec(&config).map_err(not_serializable)
 }
 
-/// Whether `key` is a runtime's to set, whatever the author wrote. In any case: Go's decoder, which most plugins use,
-/// takes `PrevResult` for `prevResult`.
+/// Whether only a runtime may set `key`. Ignores case, since Go's JSON decoder, which most plugins use,
+/// reads `PrevResult` as `prevResult`.
 fn is_reserved(key: &str) -> bool {
     [
         "name",
@@ -97,15 +94,15 @@ fn is_reserved(key: &str) -> bool {
         "prevResult",
     ]
     .iter()
-    .any(|own| keys_match(own, key))
+    .any(|reserved| keys_match(reserved, key))
         || key
             .as_bytes()
             .get(..8)
             .is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"cni.dev/"))
 }
 
-/// The environment for `plugin`: what the caller had, and the `CNI_*` variables. `attachment` is absent
-/// for STATUS and GC, which belong to no container.
+/// The environment for `plugin`: that of the caller with the `CNI_*` variables replaced.
+/// `attachment` is `None` for STATUS and GC, which belong to no container.
 pub(super) fn environment(
     call: &PluginCall,
     verb: Verb,
@@ -113,12 +110,12 @@ pub(super) fn environment(
     plugin: &PluginConfig,
     dirs: &[PathBuf],
 ) -> BTreeMap<String, String> {
-    let passed = call
+    let mut env: BTreeMap<_, _> = call
         .env
         .iter()
-        .filter(|(key, _)| is_passed(key))
-        .map(|(key, value)| (key.clone(), value.clone()));
-    let mut env: BTreeMap<String, String> = passed.collect();
+        .filter(|(key, _)| is_passed_on(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
     env.entry("PATH".to_owned())
         .or_insert_with(|| DEFAULT_PATH.to_owned());
     let dirs: Vec<_> = dirs.iter().map(|dir| Path::to_string_lossy(dir)).collect();
@@ -131,15 +128,15 @@ pub(super) fn environment(
         set("CNI_IFNAME", &attachment.ifname);
         set(
             "CNI_ARGS",
-            &without_contradiction(&attachment.cni_args, plugin),
+            &without_conflicting_ip(&attachment.cni_args, plugin),
         );
     }
     env
 }
 
-/// Whether a variable of the caller is for its plugins: not what is set here, not what the caller's service manager
-/// told the caller alone, nothing that changes what the loader loads, and not the settings of our own shim.
-fn is_passed(key: &str) -> bool {
+/// Whether plugins get this variable of the caller: not the variables set here, not those of the
+/// caller's service manager, not those of the dynamic loader, and not the settings of our shim.
+fn is_passed_on(key: &str) -> bool {
     const OWN: [&str; 6] = [
         "CNI_COMMAND",
         "CNI_CONTAINERID",
@@ -156,23 +153,20 @@ fn is_passed(key: &str) -> bool {
         "INVOCATION_ID",
     ];
     const PREFIXES: [&str; 3] = ["LISTEN_", "LD_", "PLEXUS_"];
-    // The last two cannot be in an environment at all.
-    let possible = !key.is_empty() && !key.contains(['=', '\0']);
-    possible
+    // An environment cannot contain other names.
+    let valid = !key.is_empty() && !key.contains(['=', '\0']);
+    valid
         && !OWN.contains(&key)
         && !SERVICE.contains(&key)
         && !PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
-/// `CNI_ARGS` without an `IP` that says otherwise than `args.cni.ips` of the configuration, which a plugin has to
-/// prefer; else as they are, to the letter.
-fn without_contradiction(cni_args: &str, plugin: &PluginConfig) -> String {
+/// `CNI_ARGS` without `IP` if it conflicts with `args.cni.ips` of the configuration, which a plugin has
+/// to prefer; else unchanged.
+fn without_conflicting_ip(cni_args: &str, plugin: &PluginConfig) -> String {
     let args = CniArgs::parse_lossy(cni_args);
-    let preferred = plugin
-        .get::<Args>("args")
-        .map(|args| args.cni.ips)
-        .unwrap_or_default();
-    let preferred: BTreeSet<_> = preferred.iter().map(|ip| address(ip)).collect();
+    let configured = plugin.get::<Args>("args").unwrap_or_default().cni.ips;
+    let preferred: BTreeSet<_> = configured.iter().map(|ip| address(ip)).collect();
     let legacy: BTreeSet<_> = args
         .get("IP")
         .into_iter()
@@ -182,11 +176,11 @@ fn without_contradiction(cni_args: &str, plugin: &PluginConfig) -> String {
     if preferred.is_empty() || legacy.is_subset(&preferred) {
         return cni_args.to_owned();
     }
-    let kept: Vec<_> = cni_args
+    cni_args
         .split(';')
         .filter(|item| !item.starts_with("IP="))
-        .collect();
-    kept.join(";")
+        .collect::<Vec<_>>()
+        .join(";")
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -201,7 +195,7 @@ struct ArgsCni {
     ips: Vec<String>,
 }
 
-/// An address without its prefix length, or the text where it is none.
+/// The address without its prefix length, or the text if it is not an address.
 fn address(text: &str) -> Result<IpAddr, &str> {
     text.split('/')
         .next()
@@ -212,13 +206,16 @@ fn address(text: &str) -> Result<IpAddr, &str> {
 }
 
 fn json<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, CniError> {
-    to_raw_value(value).map_err(unwritable)
+    to_raw_value(value).map_err(not_serializable)
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
-fn unwritable(error: serde_json::Error) -> CniError {
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the signature that map_err needs"
+)]
+fn not_serializable(error: serde_json::Error) -> CniError {
     CniError::new(
         Code::Internal,
-        format!("the request to a plugin cannot be written: {error}"),
+        format!("cannot serialize the configuration for a plugin: {error}"),
     )
 }

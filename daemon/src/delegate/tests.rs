@@ -1,6 +1,7 @@
-//! Whole calls, with shell scripts for plugins.
+//! Whole calls, with shell scripts as plugins.
 
 mod faults;
+mod guards;
 mod order;
 mod surroundings;
 
@@ -24,13 +25,14 @@ use super::*;
 use crate::host::HostRoot;
 use crate::model::Attachment;
 
-/// What every script starts with: it logs the call and keeps its stdin. `$dir` is its directory, `$me` its name.
+/// The start of every script: logs the call and saves stdin. `$dir` is the directory of the script,
+/// `$me` its name.
 const PRELUDE: &str = "#!/bin/sh\ndir=${0%/*}; me=${0##*/}\necho \"$CNI_COMMAND $me\" >> $dir/log\ncat > $dir/$me.$CNI_COMMAND\n";
 
-/// Long enough that only what would hang is hit.
+/// Only a hang takes longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A bin directory and what calls its plugins.
+/// A plugin directory and `Delegates` that run its plugins.
 struct Bench {
     dir: TempDir,
     delegates: Delegates,
@@ -43,15 +45,15 @@ impl Bench {
 
     fn with_timeout(plugin_timeout: Duration) -> Self {
         let dir = tempfile::tempdir().expect("dir");
-        let limits = Limits {
+        let settings = PluginSettings {
             bin_dirs: vec![dir.path().to_owned()],
             plugin_timeout,
-            slots: 1,
-            mark: ("PLEXUS_MARK", "1".to_owned()),
+            permits: 1,
+            marker: ("PLEXUS_MARKER", "1".to_owned()),
         };
         Self {
             dir,
-            delegates: Delegates::new(limits, Arc::new(Metrics::new(false))),
+            delegates: Delegates::new(settings, Arc::new(Metrics::new(false))),
         }
     }
 
@@ -63,12 +65,12 @@ impl Bench {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// Writes a plugin that logs, keeps its stdin, and goes on with `script`.
+    /// Writes a plugin that logs, saves its stdin, and runs `script`.
     fn plugin(&self, name: &str, script: &str) {
         write_program(&self.path(name), &format!("{PRELUDE}{script}\n"));
     }
 
-    /// Writes a plugin that is `script` and nothing else.
+    /// Writes a plugin that only runs `script`.
     fn bare(&self, name: &str, script: &str) {
         write_program(
             &self.path(name),
@@ -76,7 +78,7 @@ impl Bench {
         );
     }
 
-    /// What was called, in order.
+    /// The logged calls, in order.
     fn log(&self) -> Vec<String> {
         if self.path("log").exists() {
             self.read("log").lines().map(str::to_owned).collect()
@@ -85,12 +87,12 @@ impl Bench {
         }
     }
 
-    /// What `plugin` got on stdin for `verb`.
+    /// The stdin of `plugin` for `verb`.
     fn stdin(&self, plugin: &str, verb: &str) -> Value {
         serde_json::from_str(&self.read(&format!("{plugin}.{verb}"))).expect("an object")
     }
 
-    /// A pipe that scripts write to.
+    /// Creates a pipe that scripts write to.
     fn fifo(&self, name: &str) -> pipe::Receiver {
         mkfifo(&self.path(name), Mode::S_IRWXU).expect("mkfifo");
         pipe::OpenOptions::new()
@@ -104,14 +106,14 @@ fn write_program(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
 }
 
-/// A script that prints a result with `tag` in a key that no one knows.
-fn answer(tag: &str) -> String {
+/// A script that prints a result with `tag` in an unknown key.
+fn prints(tag: &str) -> String {
     format!(
         r#"[ "$CNI_COMMAND" = ADD ] && echo '{{"cniVersion":"1.0.0","x-tag":"{tag}"}}'; exit 0"#
     )
 }
 
-/// A network of plugins that are given by name; `keys` go before them.
+/// A network with these plugin types; `keys` precede the plugins.
 fn list(version: &str, keys: &str, plugins: &[&str]) -> NetworkConfig {
     let plugins: Vec<_> = plugins
         .iter()

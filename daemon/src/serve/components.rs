@@ -17,7 +17,7 @@ use crate::cluster::kube::Live;
 use crate::cluster::{DefinitionSnapshot, Store};
 use crate::config::{Fields, Settings, on_host};
 use crate::context::NodeContext;
-use crate::delegate::{Delegates, Limits};
+use crate::delegate::{Delegates, PluginSettings};
 use crate::gather::default_network::DefaultNetwork;
 use crate::host::{Hosts, memory};
 use crate::install::SHIM;
@@ -112,12 +112,12 @@ impl Components {
 
     /// The handles that need no ledger. `ledger_id` marks the plugins that this daemon starts.
     pub(super) fn node_context(&self, ledger_id: &str) -> NodeContext {
-        let limits = self.limits(ledger_id);
+        let plugins = self.plugin_settings(ledger_id);
         NodeContext {
             file: self.fields.clone(),
             settings: self.settings.clone(),
             default_network: self.default_network.clone(),
-            delegates: Delegates::new(limits, self.metrics.clone()),
+            delegates: Delegates::new(plugins, self.metrics.clone()),
             hosts: self.hosts.clone(),
             store: self.store.clone(),
             live: self.live.clone(),
@@ -126,7 +126,7 @@ impl Components {
         }
     }
 
-    fn limits(&self, ledger_id: &str) -> Limits {
+    fn plugin_settings(&self, ledger_id: &str) -> PluginSettings {
         let settings = &self.settings;
         let bin_dir = |dir: &PathBuf| {
             if self.hosts.is_own() {
@@ -135,13 +135,13 @@ impl Components {
                 on_host(dir)
             }
         };
-        Limits {
+        PluginSettings {
             bin_dirs: settings.bin_dir.iter().map(bin_dir).collect(),
             plugin_timeout: settings.plugin_timeout,
-            slots: settings
+            permits: settings
                 .max_plugin_runs
                 .unwrap_or_else(memory::max_plugin_runs),
-            mark: (surviving_plugins::MARK, ledger_id.to_owned()),
+            marker: (surviving_plugins::MARK, ledger_id.to_owned()),
         }
     }
 

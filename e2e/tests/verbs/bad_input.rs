@@ -177,7 +177,7 @@ fn plugins_that_fail() {
         "the result cannot be read",
     );
     assert!(
-        answer.stdout.contains("it printed \\\"garbage\\\""),
+        answer.stdout.contains("stdout: \\\"garbage\\\""),
         "{answer:?}"
     );
 }

@@ -1,28 +1,28 @@
 use super::*;
 
-fn run(ended: Ended, stdout: &str, stderr: &str) -> Result<Vec<u8>, CniError> {
-    let run = Run {
-        ended,
+fn run(termination: Termination, stdout: &str, stderr: &str) -> Result<Vec<u8>, CniError> {
+    let run = RunOutput {
+        termination,
         stdout: stdout.into(),
         stderr: stderr.into(),
     };
-    output(run, Duration::from_secs(2))
+    output(run, Duration::from_secs(2)).map_err(CniError::from)
 }
 
-fn exit(code: i32) -> Ended {
-    Ended::Exited(ExitStatus::from_raw(code << 8))
+fn exit(code: i32) -> Termination {
+    Termination::Exited(ExitStatus::from_raw(code << 8))
 }
 
 #[test]
-fn success_wins_over_stderr() {
+fn stderr_does_not_turn_success_into_failure() {
     plexus_api::rows!("R-047");
     assert_eq!(run(exit(0), "{}", "error: bla"), Ok(b"{}".to_vec()));
 }
 
 #[test]
-fn a_failure_says_what_the_plugin_said() {
+fn a_failure_quotes_the_plugin() {
     plexus_api::rows!("R-046");
-    // What ended it, stdout, stderr; the code, the message, the details.
+    // Termination, stdout, stderr; code, message, details.
     let cases = [
         (
             exit(1),
@@ -63,7 +63,7 @@ fn a_failure_says_what_the_plugin_said() {
             "{}",
             "boom",
             101,
-            r#"failed with exit status 3 and printed what is no CNI error: "{}""#,
+            r#"failed with exit status 3 and its output is not a CNI error: "{}""#,
             "boom",
         ),
         (
@@ -79,7 +79,7 @@ fn a_failure_says_what_the_plugin_said() {
             "garbage",
             "boom",
             101,
-            r#"failed with exit status 1 and printed what is no CNI error: "garbage""#,
+            r#"failed with exit status 1 and its output is not a CNI error: "garbage""#,
             "boom",
         ),
         (
@@ -87,11 +87,11 @@ fn a_failure_says_what_the_plugin_said() {
             r#"[11,"busy"]"#,
             "",
             101,
-            r#"failed with exit status 1 and printed what is no CNI error: "[11,\"busy\"]""#,
+            r#"failed with exit status 1 and its output is not a CNI error: "[11,\"busy\"]""#,
             "",
         ),
         (
-            Ended::Exited(ExitStatus::from_raw(9)),
+            Termination::Exited(ExitStatus::from_raw(9)),
             "",
             "",
             101,
@@ -99,7 +99,7 @@ fn a_failure_says_what_the_plugin_said() {
             "",
         ),
         (
-            Ended::Exited(ExitStatus::from_raw(34)),
+            Termination::Exited(ExitStatus::from_raw(34)),
             "",
             "",
             101,
@@ -107,7 +107,7 @@ fn a_failure_says_what_the_plugin_said() {
             "",
         ),
         (
-            Ended::TimedOut,
+            Termination::TimedOut,
             "{}",
             "stuck",
             11,
@@ -115,7 +115,7 @@ fn a_failure_says_what_the_plugin_said() {
             "stuck",
         ),
         (
-            Ended::Cancelled,
+            Termination::Cancelled,
             "{}",
             "",
             11,
@@ -123,8 +123,8 @@ fn a_failure_says_what_the_plugin_said() {
             "",
         ),
     ];
-    for (ended, stdout, stderr, code, msg, details) in cases {
-        let error = run(ended, stdout, stderr).expect_err(stdout);
+    for (termination, stdout, stderr, code, msg, details) in cases {
+        let error = run(termination, stdout, stderr).expect_err(stdout);
         assert_eq!(
             (error.code, error.msg.as_str(), error.details.as_str()),
             (code, msg, details),
@@ -134,7 +134,7 @@ fn a_failure_says_what_the_plugin_said() {
 }
 
 #[test]
-fn codes_are_kept() {
+fn codes_of_plugins_are_kept() {
     plexus_api::rows!("P-043");
     for code in [3, 7, 11, 50, 51, 120] {
         let error =
@@ -144,7 +144,7 @@ fn codes_are_kept() {
 }
 
 #[test]
-fn what_is_quoted_is_bounded() {
+fn quotations_are_bounded() {
     let long = "x".repeat(MAX_QUOTE * 3);
     let object = format!(r#"{{"code":7,"msg":"{long}","details":"{long}"}}"#);
     for (stdout, stderr) in [(object.as_str(), ""), (&long, &long), ("", &long)] {
@@ -156,14 +156,14 @@ fn what_is_quoted_is_bounded() {
             error.details.len()
         );
     }
-    // The end of stderr has the reason, and a cut in the middle of a letter is no panic.
+    // The end of stderr has the reason. A cut in the middle of a character does not panic.
     let error =
         run(exit(1), "", &format!("{}ä reason", "ä".repeat(MAX_QUOTE))).expect_err("failed");
     assert!(error.msg.ends_with("ä reason"), "{error}");
 }
 
 #[test]
-fn what_cannot_be_started_never_says_that_a_file_is_gone() {
+fn the_error_of_a_failed_start_never_says_no_such_file() {
     for (errno, code) in [
         (Errno::ENOENT, Code::PluginMissing),
         (Errno::EACCES, Code::PluginMissing),
@@ -172,7 +172,7 @@ fn what_cannot_be_started_never_says_that_a_file_is_gone() {
         (Errno::EAGAIN, Code::TryAgain),
         (Errno::E2BIG, Code::Io),
     ] {
-        let error = not_started(&io::Error::from(errno));
+        let error = CniError::from(not_started(&io::Error::from(errno)));
         assert!(error.is(code), "{errno}: {error}");
         assert!(
             !error.msg.to_lowercase().contains("no such file"),

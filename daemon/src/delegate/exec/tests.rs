@@ -9,7 +9,7 @@ use super::*;
 use crate::host::HostRoot;
 
 #[test]
-fn what_is_kept_is_bounded() {
+fn kept_output_is_bounded() {
     plexus_api::rows!("T-012", "P-045");
     let chunk = vec![b'x'; 1 << 20];
     let (mut output, mut errors) = (Vec::new(), Vec::new());
@@ -20,13 +20,13 @@ fn what_is_kept_is_bounded() {
     assert_eq!(output.len(), MAX_RESULT + 1);
     assert!(errors.capacity() < 4 << 20, "{}", errors.capacity());
     keep_end(&mut errors, b"the end");
-    trim_end(&mut errors);
+    trim_start(&mut errors);
     assert_eq!(errors.len(), MAX_STDERR);
     assert!(errors.ends_with(b"the end"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_program_that_is_busy_is_tried_again_for_seconds() {
+async fn a_busy_program_is_retried_for_seconds() {
     plexus_api::rows!("R-048");
     let busy = || Err::<(), _>(io::Error::from(Errno::ETXTBSY));
     let start = Instant::now();
@@ -39,30 +39,30 @@ async fn a_program_that_is_busy_is_tried_again_for_seconds() {
     });
     assert!(freed.await.is_ok(), "held for 2 s");
 
-    let tries = Cell::new(0);
+    let attempts = Cell::new(0);
     let start = Instant::now();
     let held = retry_busy(|| async {
-        tries.set(tries.get() + 1);
+        attempts.set(attempts.get() + 1);
         busy()
     });
     assert_eq!(
         held.await.expect_err("held forever").kind(),
         io::ErrorKind::ExecutableFileBusy
     );
-    assert_eq!(tries.get(), 5);
+    assert_eq!(attempts.get(), 5);
     assert!(start.elapsed() < Duration::from_secs(5));
 
-    let tries = Cell::new(0);
+    let attempts = Cell::new(0);
     let missing = retry_busy(|| async {
-        tries.set(tries.get() + 1);
+        attempts.set(attempts.get() + 1);
         Err::<(), _>(io::Error::from(Errno::ENOENT))
     });
     assert!(missing.await.is_err());
-    assert_eq!(tries.get(), 1, "only a busy program is worth another try");
+    assert_eq!(attempts.get(), 1, "only a busy program is retried");
 }
 
 #[tokio::test]
-async fn a_program_starts_once_its_writer_has_closed_it() {
+async fn a_program_starts_after_its_writer_has_closed_it() {
     plexus_api::rows!("R-048");
     let dir = tempfile::tempdir().expect("dir");
     let program = dir.path().join("plugin");
@@ -86,6 +86,6 @@ async fn a_program_starts_once_its_writer_has_closed_it() {
     assert!(child.wait().await.expect("exited").success());
     assert!(
         busy.get() >= 1,
-        "the kernel refuses to execute what is open for writing"
+        "the kernel refuses to execute a file that is open for writing"
     );
 }

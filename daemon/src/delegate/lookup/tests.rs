@@ -27,14 +27,14 @@ fn the_first_regular_file_wins() {
     assert_eq!(
         find("dir", &dirs),
         Ok(file),
-        "a directory of that name is skipped"
+        "a directory of this name is skipped"
     );
 
     symlink(&first, two.path().join("link")).expect("symlink");
     assert_eq!(
         find("link", &dirs),
         Ok(two.path().join("link")),
-        "links are followed"
+        "symbolic links are followed"
     );
     symlink("nowhere", two.path().join("dangling")).expect("symlink");
     for missing in ["dangling", "missing"] {
@@ -49,7 +49,7 @@ fn the_first_regular_file_wins() {
         }
         assert!(
             !error.msg.contains("not found"),
-            "a runtime takes that for a finished DEL: {error}"
+            "a runtime takes this text for a finished DEL: {error}"
         );
     }
 }
@@ -79,19 +79,19 @@ fn a_type_cannot_leave_the_directories() {
 }
 
 #[test]
-fn a_file_that_cannot_be_executed_says_so() {
+fn the_error_for_a_file_that_is_not_executable_names_it() {
     let dir = tempfile::tempdir().expect("dir");
     let file = program(dir.path(), "plain", 0o644);
     let error = find("plain", &[dir.path().to_owned()]).expect_err("not executable");
     assert!(error.is(Code::PluginMissing), "{error}");
     assert!(
-        error.msg.contains(&file.display().to_string()) && error.msg.contains("executed"),
+        error.msg.contains(&file.display().to_string()) && error.msg.contains("is not executable"),
         "{error}"
     );
 }
 
 #[test]
-fn configured_directories_come_first_and_only_absolute_ones_count() {
+fn configured_directories_come_first_and_relative_ones_are_ignored() {
     let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
     let found = search_path(
         &paths(&["/opt/cni/bin", "rel", ""]),

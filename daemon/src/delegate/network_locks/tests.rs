@@ -7,102 +7,116 @@ use tokio::time::Instant;
 
 use super::*;
 
-async fn enter(gates: &NetworkLocks, call: &str, networks: &[&str]) -> SharedNetworkLock {
-    gates
-        .enter(call, networks.iter().map(ToString::to_string).collect())
+async fn share(locks: &NetworkLocks, call: &str, networks: &[&str]) -> SharedNetworkLock {
+    locks
+        .acquire_shared(call, networks.iter().map(ToString::to_string).collect())
         .await
 }
 
 #[tokio::test(start_paused = true)]
-async fn gc_waits_and_lets_others_pass_meanwhile() {
+async fn gc_waits_and_does_not_block_new_calls_at_first() {
     rows!("P-113");
-    let gates = NetworkLocks::default();
-    let one = gates.lock_gc().await;
-    let slow = enter(&gates, "ADD slow", &["a", "b"]).await;
-    let mut gc = pin!(gates.close(&one, "a"));
+    let locks = NetworkLocks::default();
+    let gc_lock = locks.lock_gc().await;
+    let slow = share(&locks, "ADD slow", &["a", "b"]).await;
+    let mut gc = pin!(locks.acquire_exclusive(&gc_lock, "a"));
     assert!(poll!(&mut gc).is_pending());
-    let other = enter(&gates, "ADD other", &["a"]).await;
+    let other = share(&locks, "ADD other", &["a"]).await;
     drop(slow);
-    assert!(poll!(&mut gc).is_pending(), "the other is on it");
+    assert!(
+        poll!(&mut gc).is_pending(),
+        "the other call holds the network"
+    );
     drop(other);
     assert!(matches!(poll!(&mut gc), Poll::Ready(Ok(_))));
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_comes_onto_a_network_while_gc_is_at_work() {
+async fn calls_wait_while_gc_holds_one_of_their_networks() {
     rows!("P-113");
-    let gates = NetworkLocks::default();
-    let one = gates.lock_gc().await;
-    let closed = gates.close(&one, "a").await.expect("nobody is on it");
-    let mut add = pin!(enter(&gates, "ADD", &["b", "a"]));
+    let locks = NetworkLocks::default();
+    let gc_lock = locks.lock_gc().await;
+    let locked = locks
+        .acquire_exclusive(&gc_lock, "a")
+        .await
+        .expect("no call holds the network");
+    let mut add = pin!(share(&locks, "ADD", &["b", "a"]));
     assert!(poll!(&mut add).is_pending());
-    let elsewhere = enter(&gates, "ADD elsewhere", &["b"]).await;
-    // Who waits is on none of its networks yet.
+    let elsewhere = share(&locks, "ADD elsewhere", &["b"]).await;
+    // A call that waits holds none of its networks.
     drop(elsewhere);
-    drop(gates.close(&one, "b").await.expect("nobody is on it"));
-    drop(closed);
+    drop(
+        locks
+            .acquire_exclusive(&gc_lock, "b")
+            .await
+            .expect("no call holds the network"),
+    );
+    drop(locked);
     assert!(poll!(&mut add).is_ready());
 }
 
 #[tokio::test(start_paused = true)]
-async fn gc_gives_up_and_has_kept_nobody_waiting_for_long() {
-    let gates = NetworkLocks::default();
-    let _hung = enter(&gates, "ADD pod default/hung", &["a"]).await;
+async fn gc_gives_up_and_blocks_calls_only_for_a_short_time() {
+    let locks = NetworkLocks::default();
+    let _hung = share(&locks, "ADD pod default/hung", &["a"]).await;
     let start = Instant::now();
     let (longest, error) = tokio::join!(
         async {
             let mut longest = Duration::ZERO;
-            while start.elapsed() < 2 * (POLITE + BARRED) {
-                let came = Instant::now();
-                let pass = enter(&gates, "ADD", &["a"]).await;
-                longest = longest.max(came.elapsed());
+            while start.elapsed() < 2 * (NON_BLOCKING_WAIT + BLOCKING_WAIT) {
+                let asked = Instant::now();
+                let lock = share(&locks, "ADD", &["a"]).await;
+                longest = longest.max(asked.elapsed());
                 tokio::time::sleep(Duration::from_millis(10)).await;
-                drop(pass);
+                drop(lock);
             }
             longest
         },
         async {
-            let error = gates
-                .close(&gates.lock_gc().await, "a")
+            let error = locks
+                .acquire_exclusive(&locks.lock_gc().await, "a")
                 .await
-                .expect_err("one is on it");
-            assert_eq!(start.elapsed(), POLITE + BARRED);
+                .expect_err("a call holds the network");
+            assert_eq!(start.elapsed(), NON_BLOCKING_WAIT + BLOCKING_WAIT);
             error
         }
     );
-    assert!(longest > Duration::ZERO && longest <= BARRED, "{longest:?}");
+    assert!(
+        longest > Duration::ZERO && longest <= BLOCKING_WAIT,
+        "{longest:?}"
+    );
     assert!(
         error.is(Code::TryAgain)
             && error.msg.contains("\"a\"")
             && error.msg.contains("default/hung"),
         "{error}"
     );
-    drop(enter(&gates, "ADD", &["a"]).await);
+    drop(share(&locks, "ADD", &["a"]).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn gc_has_its_turn_among_calls_that_overlap_without_end() {
-    let gates = NetworkLocks::default();
-    let one = gates.lock_gc().await;
-    let mut last = enter(&gates, "ADD", &["a"]).await;
-    let mut gc = pin!(gates.close(&one, "a"));
+async fn gc_gets_the_lock_while_calls_overlap_without_end() {
+    let locks = NetworkLocks::default();
+    let gc_lock = locks.lock_gc().await;
+    let mut last = share(&locks, "ADD", &["a"]).await;
+    let mut gc = pin!(locks.acquire_exclusive(&gc_lock, "a"));
     let start = Instant::now();
     loop {
         tokio::select! {
             biased;
-            closed = &mut gc => {
-                closed.expect("it has its turn");
+            locked = &mut gc => {
+                locked.expect("GC gets the lock");
                 break;
             }
             () = tokio::time::sleep(Duration::from_millis(300)) => {
-                // The next comes before the last leaves, as long as it may.
-                let mut next = Box::pin(enter(&gates, "ADD", &["a"]));
+                // The next call locks before the last call unlocks, unless GC blocks it.
+                let mut next = Box::pin(share(&locks, "ADD", &["a"]));
                 match poll!(&mut next) {
                     Poll::Ready(next) => last = next,
                     Poll::Pending => {
                         drop(next);
                         drop(last);
-                        gc.as_mut().await.expect("it has its turn");
+                        gc.as_mut().await.expect("GC gets the lock");
                         break;
                     }
                 }
@@ -110,7 +124,7 @@ async fn gc_has_its_turn_among_calls_that_overlap_without_end() {
         }
     }
     assert!(
-        (POLITE..POLITE + BARRED).contains(&start.elapsed()),
+        (NON_BLOCKING_WAIT..NON_BLOCKING_WAIT + BLOCKING_WAIT).contains(&start.elapsed()),
         "{:?}",
         start.elapsed()
     );
@@ -118,36 +132,41 @@ async fn gc_has_its_turn_among_calls_that_overlap_without_end() {
 
 #[tokio::test(start_paused = true)]
 async fn one_gc_waits_for_the_other() {
-    let gates = NetworkLocks::default();
-    let one = gates.lock_gc().await;
-    let mut other = pin!(gates.lock_gc());
+    let locks = NetworkLocks::default();
+    let gc_lock = locks.lock_gc().await;
+    let mut other = pin!(locks.lock_gc());
     assert!(poll!(&mut other).is_pending());
-    drop(one);
+    drop(gc_lock);
     assert!(poll!(&mut other).is_ready());
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_leaves_no_trace() {
-    let gates = NetworkLocks::default();
-    let one = gates.lock_gc().await;
-    let hung = enter(&gates, "hung", &["a"]).await;
-    for time in [POLITE / 2, POLITE + BARRED / 2] {
+async fn a_dropped_wait_leaves_no_lock() {
+    let locks = NetworkLocks::default();
+    let gc_lock = locks.lock_gc().await;
+    let hung = share(&locks, "hung", &["a"]).await;
+    for time in [NON_BLOCKING_WAIT / 2, NON_BLOCKING_WAIT + BLOCKING_WAIT / 2] {
         assert!(
-            timeout(time, gates.close(&one, "a")).await.is_err(),
-            "it waits"
+            timeout(time, locks.acquire_exclusive(&gc_lock, "a"))
+                .await
+                .is_err(),
+            "GC waits"
         );
         drop(
-            enter(&gates, "ADD", &["a"])
+            share(&locks, "ADD", &["a"])
                 .now_or_never()
-                .expect("the gate is open"),
+                .expect("no GC blocks the network"),
         );
     }
-    let closed = gates.close(&one, "b").await.expect("nobody is on it");
-    assert!(enter(&gates, "ADD", &["a", "b"]).now_or_never().is_none());
-    drop((hung, closed));
-    let state = gates.state.borrow();
+    let locked = locks
+        .acquire_exclusive(&gc_lock, "b")
+        .await
+        .expect("no call holds the network");
+    assert!(share(&locks, "ADD", &["a", "b"]).now_or_never().is_none());
+    drop((hung, locked));
+    let state = locks.state.borrow();
     assert!(
-        state.inside.is_empty() && state.closed.is_empty(),
+        state.shared.is_empty() && state.exclusive.is_empty(),
         "{state:?}"
     );
 }

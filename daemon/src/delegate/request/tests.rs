@@ -30,7 +30,7 @@ fn previous() -> PluginResult {
     PluginResult::parse(br#"{"cniVersion":"1.0.0","x":1e400}"#, Version::V1_0_0).expect("a result")
 }
 
-/// The request for the first plugin of `network`, key by key.
+/// The stdin of the first plugin of `network`, as a map.
 fn request(network: &NetworkConfig, payload: Payload<'_>) -> RawMap {
     let bytes = stdin(network, &network.plugins[0], payload).expect("a request");
     serde_json::from_slice(&bytes).expect("an object")
@@ -48,7 +48,7 @@ fn keys(map: &RawMap) -> Vec<&str> {
 }
 
 #[test]
-fn name_and_version_are_the_lists() {
+fn name_and_version_are_those_of_the_list() {
     plexus_api::rows!("R-020");
     let network = network(
         "1.0.0",
@@ -63,7 +63,7 @@ fn name_and_version_are_the_lists() {
 }
 
 #[test]
-fn what_the_author_wrote_in_reserved_keys_is_removed() {
+fn reserved_keys_of_the_author_are_removed() {
     plexus_api::rows!("R-021", "R-025", "R-026", "R-028");
     let network = network(
         "1.1.0",
@@ -80,7 +80,7 @@ fn what_the_author_wrote_in_reserved_keys_is_removed() {
     assert_eq!(
         gc["cni.dev/valid-attachments"].get(),
         "[]",
-        "ours, not the author's"
+        "not the author's list"
     );
 
     let mac = args(&json!({"mac": "02:00:00:00:00:01"}));
@@ -147,7 +147,7 @@ fn each_plugin_gets_the_capability_arguments_that_it_declares() {
 }
 
 #[test]
-fn other_keys_pass_to_the_letter() {
+fn other_keys_are_passed_byte_by_byte() {
     plexus_api::rows!("R-027");
     let values = [
         "9007199254740993",
@@ -173,7 +173,7 @@ fn other_keys_pass_to_the_letter() {
 }
 
 #[test]
-fn gc_and_status_carry_no_container() {
+fn gc_and_status_have_no_container() {
     plexus_api::rows!("R-034", "R-101");
     let network = network(
         "1.1.0",
@@ -229,7 +229,7 @@ fn gc_and_status_carry_no_container() {
 }
 
 fn call(env: &[(&str, &str)]) -> PluginCall {
-    // Nothing runs on it; it may not end within another one.
+    // A runtime must not be dropped in another runtime, so this one lives on.
     static RUNTIME: LazyLock<Runtime> =
         LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
     PluginCall {
@@ -258,7 +258,7 @@ fn attachment(cni_args: &str) -> Attachment {
 }
 
 #[tokio::test]
-async fn the_cni_variables_are_ours() {
+async fn the_cni_variables_are_replaced() {
     plexus_api::rows!("R-029", "R-031", "R-042");
     let polluted: Vec<_> = ["COMMAND", "CONTAINERID", "NETNS", "IFNAME", "ARGS", "PATH"]
         .map(|name| (format!("CNI_{name}"), "polluted".to_owned()))
@@ -296,7 +296,7 @@ async fn the_cni_variables_are_ours() {
 }
 
 #[tokio::test]
-async fn a_del_without_netns_gets_an_empty_one() {
+async fn a_del_without_netns_gets_an_empty_netns() {
     let attachment = attachment("");
     let call = PluginCall {
         netns: None,
@@ -313,7 +313,7 @@ async fn a_del_without_netns_gets_an_empty_one() {
 }
 
 #[tokio::test]
-async fn the_callers_variables_pass_but_for_its_private_ones() {
+async fn variables_of_the_caller_are_passed_on_except_private_ones() {
     plexus_api::rows!("P-021", "R-105");
     let passed = [
         ("BAGGAGE", "b"),
@@ -323,7 +323,7 @@ async fn the_callers_variables_pass_but_for_its_private_ones() {
         ("TRACEPARENT", "t"),
         ("TRACESTATE", "s"),
     ];
-    let kept_back = [
+    let withheld = [
         ("LD_PRELOAD", "x"),
         ("LISTEN_FDS", "1"),
         ("NOTIFY_SOCKET", "x"),
@@ -332,7 +332,7 @@ async fn the_callers_variables_pass_but_for_its_private_ones() {
         ("a=b", "x"),
     ];
     let attachment = attachment("");
-    let call = call(&[&passed[..], &kept_back[..]].concat());
+    let call = call(&[&passed[..], &withheld[..]].concat());
     let mut env = environment(
         &call,
         Verb::Add,
@@ -353,11 +353,11 @@ fn sent_args(cni_args: &str, ips: &str) -> String {
         "1.0.0",
         &format!(r#"{{"type":"a","args":{{"cni":{{"ips":{ips}}}}}}}"#),
     );
-    without_contradiction(cni_args, &network.plugins[0])
+    without_conflicting_ip(cni_args, &network.plugins[0])
 }
 
 #[test]
-fn an_ip_argument_that_agrees_stays() {
+fn an_ip_argument_without_a_conflict_stays() {
     plexus_api::rows!("R-033");
     for (cni_args, ips, sent) in [
         (
@@ -377,7 +377,7 @@ fn an_ip_argument_that_agrees_stays() {
 
 proptest! {
     #[test]
-    fn the_ip_argument_never_contradicts_the_configuration(
+    fn the_ip_argument_never_conflicts_with_the_configuration(
         legacy in proptest::collection::vec(0_u8..4, 0..4),
         preferred in proptest::collection::vec(0_u8..4, 1..4),
     ) {

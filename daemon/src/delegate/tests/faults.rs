@@ -14,7 +14,7 @@ async fn a_plugin_need_not_read_its_stdin() {
     plexus_api::rows!("R-045");
     let bench = Bench::new();
     let big = "x".repeat(1 << 20);
-    // One exits at once, one writes more than a pipe holds before it reads.
+    // `deaf` exits at once; `talker` writes more than a pipe holds before it reads.
     bench.bare("deaf", "echo '{}'");
     bench.bare(
         "talker",
@@ -28,12 +28,12 @@ async fn a_plugin_need_not_read_its_stdin() {
         };
         let attachment = attach(NetworkConfig::parse(&text, defaults).expect("a network"));
         let done = timeout(PATIENCE, bench.delegates.add(&call(), &attachment)).await;
-        done.expect("no dead-lock").expect("ADD");
+        done.expect("no deadlock").expect("ADD");
     }
 }
 
 #[tokio::test]
-async fn what_a_failed_plugin_says_is_told() {
+async fn the_error_of_a_failed_plugin_quotes_it() {
     plexus_api::rows!("R-046", "P-043");
     let bench = Bench::new();
     for (script, code, parts) in [
@@ -63,7 +63,7 @@ async fn what_a_failed_plugin_says_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_no_result_is_refused() {
+async fn an_invalid_result_is_refused() {
     plexus_api::rows!("T-005", "T-012");
     let bench = Bench::new();
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
@@ -90,12 +90,12 @@ async fn what_is_no_result_is_refused() {
 }
 
 #[tokio::test]
-async fn a_flood_on_stderr_does_no_harm() {
+async fn a_flood_on_stderr_is_harmless() {
     plexus_api::rows!("P-045", "R-047");
     let bench = Bench::new();
     bench.plugin(
         "a",
-        &format!("head -c 100000000 /dev/zero >&2; {}", answer("a")),
+        &format!("head -c 100000000 /dev/zero >&2; {}", prints("a")),
     );
     bench
         .delegates
@@ -107,7 +107,7 @@ async fn a_flood_on_stderr_does_no_harm() {
 #[tokio::test]
 async fn a_process_left_behind_is_not_waited_for() {
     plexus_api::rows!("R-049");
-    // Given a plugin that leaves a process behind, which holds all three pipes until it is told to end.
+    // Given a plugin that leaves a process behind, which holds all three pipes until the test ends it.
     let bench = Bench::new();
     mkfifo(&bench.path("hold"), Mode::S_IRWXU).expect("mkfifo");
     let hold = OpenOptions::new()
@@ -120,7 +120,7 @@ async fn a_process_left_behind_is_not_waited_for() {
         "a",
         "exec 4<&0; { cat $dir/hold; echo alive > $dir/left; } >&2 <&4 & echo '{\"x\":1}'",
     );
-    // When it is called, then its answer is had at once.
+    // When the plugin runs, then its result is returned at once.
     let done = timeout(PATIENCE, bench.delegates.add(&call(), &attachment(&["a"]))).await;
     assert!(
         done.expect("no wait")
@@ -129,16 +129,16 @@ async fn a_process_left_behind_is_not_waited_for() {
             .get()
             .contains("\"x\":1")
     );
-    // And what it has started on purpose goes on.
+    // And the process it left behind still runs.
     drop(hold);
     assert_eq!(wait_for_start(&mut left).await, "alive");
 }
 
-/// A plugin that hangs, with a process of its own that hangs; both hold the pipe `$dir/started` open.
+/// A plugin that hangs, with a child that hangs; both hold the pipe `$dir/started` open.
 const HANGS: &str = "exec 3> $dir/started; echo $$ >&3; sleep 60 & sleep 60";
 
 #[tokio::test]
-async fn a_plugin_that_hangs_is_killed_with_all_it_started() {
+async fn a_plugin_that_hangs_is_killed_with_its_children() {
     plexus_api::rows!("R-049");
     let bench = Bench::with_timeout(Duration::from_millis(300));
     let mut started = bench.fifo("started");
@@ -156,7 +156,7 @@ async fn a_plugin_that_hangs_is_killed_with_all_it_started() {
     let id = wait_for_start(&mut started).await;
     assert!(
         !Path::new("/proc").join(id).exists(),
-        "it is gone before anything follows"
+        "the plugin is dead before the call returns"
     );
     let end = timeout(PATIENCE, started.read_to_end(&mut Vec::new())).await;
     end.expect("every holder of the pipe is dead")
@@ -164,7 +164,7 @@ async fn a_plugin_that_hangs_is_killed_with_all_it_started() {
 }
 
 #[tokio::test]
-async fn the_deadline_of_the_call_counts_too() {
+async fn the_deadline_of_the_call_applies_too() {
     plexus_api::rows!("R-049");
     let bench = Bench::new();
     bench.bare("a", "exec sleep 60");
@@ -205,30 +205,30 @@ async fn endless_output_does_not_hide_the_deadline() {
     bench.bare("a", "yes & yes >&2");
     let error = timeout(PATIENCE, bench.delegates.add(&call(), &attachment(&["a"])))
         .await
-        .expect("the deadline counts");
+        .expect("the deadline applies");
     assert!(error.expect_err("killed").error.is(Code::TryAgain));
 }
 
 #[tokio::test]
-async fn a_cancelled_call_kills_what_runs_and_starts_no_more() {
+async fn a_cancelled_call_kills_its_plugin_and_starts_no_other() {
     plexus_api::rows!("R-050");
     // Given three plugins, the second of which hangs.
     let bench = Bench::new();
     let mut started = bench.fifo("started");
-    bench.plugin("one", &answer("one"));
+    bench.plugin("one", &prints("one"));
     bench.plugin("two", HANGS);
-    bench.plugin("three", &answer("three"));
+    bench.plugin("three", &prints("three"));
     let call = call();
     let attachment = attachment(&["one", "two", "three"]);
-    // When the call is cancelled while it does.
+    // When the call is cancelled while the second hangs.
     let caller = async {
         wait_for_start(&mut started).await;
         call.cancel.cancel();
     };
-    let (ended, ()) = tokio::join!(bench.delegates.add(&call, &attachment), caller);
-    // Then it is killed with all it started, and the third never runs.
+    let (result, ()) = tokio::join!(bench.delegates.add(&call, &attachment), caller);
+    // Then the second is killed with its children, and the third never runs.
     assert!(
-        ended
+        result
             .expect_err("cancelled")
             .error
             .msg
@@ -255,7 +255,7 @@ async fn a_call_that_is_dropped_leaves_nothing_running() {
     bench.bare("a", HANGS);
     let (call, attachment) = (call(), attachment(&["a"]));
     tokio::select! {
-        _ = bench.delegates.add(&call, &attachment) => panic!("it hangs"),
+        _ = bench.delegates.add(&call, &attachment) => panic!("the plugin hangs"),
         _ = wait_for_start(&mut started) => {}
     }
     let end = timeout(PATIENCE, started.read_to_end(&mut Vec::new())).await;
@@ -264,12 +264,12 @@ async fn a_call_that_is_dropped_leaves_nothing_running() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_started_is_named() {
+async fn the_error_of_a_failed_start_names_the_plugin() {
     let bench = Bench::new();
     bench.plugin("text", "");
     for (content, part) in [
         ("#!/nonexistent/interpreter\n", "interpreter"),
-        ("no program", "no program"),
+        ("no program", "not a program"),
     ] {
         write_program(&bench.path("text"), content);
         let error = bench

@@ -1,25 +1,25 @@
-//! The order of plugins and what they hand on.
+//! The order of plugins and the results that they get.
 
 use plexus_api::cni::Code;
 
 use super::*;
 
 #[tokio::test]
-async fn a_result_goes_down_the_chain_and_back_up() {
+async fn add_and_check_run_down_the_chain_and_del_runs_up() {
     plexus_api::rows!("R-022", "R-060", "R-061", "R-062", "R-030", "T-009");
-    // Given a chain in which each plugin answers the path so far.
+    // Given a chain in which each plugin prints the path so far.
     let bench = Bench::new();
     for (name, tag) in [("a", "a"), ("b", "ab"), ("c", "abc")] {
         bench.plugin(
             name,
             &format!(
                 "env | grep ^CNI_ | sort > $dir/env.$me.$CNI_COMMAND\n{}",
-                answer(tag)
+                prints(tag)
             ),
         );
     }
     let attachment = attachment(&["a", "b", "c"]);
-    // When all three verbs are called.
+    // When all three commands are called.
     let result = bench
         .delegates
         .add(&call(), &attachment)
@@ -35,7 +35,7 @@ async fn a_result_goes_down_the_chain_and_back_up() {
         .del(&call(), &attachment, Some(&result))
         .await
         .expect("DEL");
-    // Then ADD and CHECK go down, DEL goes up, and each has its result.
+    // Then ADD and CHECK run down, DEL runs up, and each plugin gets the right result.
     let order = [
         "ADD a", "ADD b", "ADD c", "CHECK a", "CHECK b", "CHECK c", "DEL c", "DEL b", "DEL a",
     ];
@@ -57,12 +57,12 @@ async fn a_result_goes_down_the_chain_and_back_up() {
             tag,
             "{verb} {plugin}"
         );
-        // And the network and the environment are the same on every verb.
+        // And the network and the environment are the same for every command.
         assert_eq!(stdin["name"], "net");
         let of_add = bench.read(&format!("env.{plugin}.ADD"));
-        let of_verb = bench.read(&format!("env.{plugin}.{verb}"));
+        let of_command = bench.read(&format!("env.{plugin}.{verb}"));
         assert_eq!(
-            of_verb.replace(&format!("CNI_COMMAND={verb}"), "CNI_COMMAND=ADD"),
+            of_command.replace(&format!("CNI_COMMAND={verb}"), "CNI_COMMAND=ADD"),
             of_add
         );
         assert!(
@@ -72,17 +72,17 @@ async fn a_result_goes_down_the_chain_and_back_up() {
     }
     assert!(
         result.raw().get().contains("abc"),
-        "the last result is the network's"
+        "the last result is that of the network"
     );
 }
 
 #[tokio::test]
-async fn a_failed_add_goes_no_further() {
+async fn add_stops_at_the_first_error() {
     plexus_api::rows!("R-060");
     let bench = Bench::new();
-    bench.plugin("a", &answer("a"));
+    bench.plugin("a", &prints("a"));
     bench.plugin("b", r#"echo '{"code":11,"msg":"busy"}'; exit 1"#);
-    bench.plugin("c", &answer("c"));
+    bench.plugin("c", &prints("c"));
     let error = bench
         .delegates
         .add(&call(), &attachment(&["a", "b", "c"]))
@@ -97,10 +97,10 @@ async fn a_failed_add_goes_no_further() {
 }
 
 #[tokio::test]
-async fn nothing_runs_when_a_later_plugin_is_missing() {
+async fn nothing_runs_if_a_later_plugin_is_missing() {
     plexus_api::rows!("R-040");
     let bench = Bench::new();
-    bench.plugin("a", &answer("a"));
+    bench.plugin("a", &prints("a"));
     let error = bench
         .delegates
         .add(&call(), &attachment(&["a", "missing"]))
@@ -115,7 +115,7 @@ async fn nothing_runs_when_a_later_plugin_is_missing() {
 }
 
 #[tokio::test]
-async fn a_del_that_failed_starts_again_from_the_end() {
+async fn a_retried_del_starts_again_from_the_end() {
     plexus_api::rows!("R-061");
     let bench = Bench::new();
     for name in ["a", "c"] {
@@ -146,7 +146,7 @@ async fn a_del_that_failed_starts_again_from_the_end() {
 }
 
 #[tokio::test]
-async fn del_has_a_result_from_0_4_0_on() {
+async fn del_gets_the_result_from_version_0_4_0_on() {
     plexus_api::rows!("R-023", "P-089");
     let bench = Bench::new();
     bench.plugin("a", "");
@@ -174,21 +174,24 @@ async fn del_has_a_result_from_0_4_0_on() {
 }
 
 #[tokio::test]
-async fn results_are_converted_to_the_lists_version() {
+async fn results_are_converted_to_the_version_of_the_list() {
     plexus_api::rows!("T-006", "T-003", "R-087");
-    // Given a plugin that answers in another version than it was asked for, and one that does not say which.
+    // Given a plugin that prints another version than the requested one, and one that prints none.
     let bench = Bench::new();
     bench.plugin(
         "old",
         r#"echo '{"cniVersion":"0.3.1","ips":[{"version":"4","address":"10.0.0.1/24"}]}'"#,
     );
-    bench.plugin("unsaid", r#"echo '{"ips":[{"address":"10.0.0.2/24"}]}'"#);
+    bench.plugin(
+        "unversioned",
+        r#"echo '{"ips":[{"address":"10.0.0.2/24"}]}'"#,
+    );
     let result = bench
         .delegates
-        .add(&call(), &attachment(&["old", "unsaid"]))
+        .add(&call(), &attachment(&["old", "unversioned"]))
         .await
         .expect("ADD");
-    let previous = &bench.stdin("unsaid", "ADD")["prevResult"];
+    let previous = &bench.stdin("unversioned", "ADD")["prevResult"];
     assert_eq!(previous["cniVersion"], "1.0.0");
     assert_eq!(
         previous["ips"],
@@ -196,28 +199,28 @@ async fn results_are_converted_to_the_lists_version() {
     );
     assert_eq!(result.version(), Version::V1_0_0);
     assert_eq!(result.result().ips.len(), 1);
-    // When the last of a list does so, then the network's result is converted too.
+    // When it is the last plugin of a list, then the network's result is converted too.
     let result = bench
         .delegates
         .add(&call(), &attachment(&["old"]))
         .await
         .expect("ADD");
     assert_eq!(result.version(), Version::V1_0_0);
-    // CHECK gets the recorded result in the list's version as well.
-    let attachment = attach(list("0.4.0", "", &["unsaid"]));
+    // CHECK gets the recorded result in the list's version, too.
+    let attachment = attach(list("0.4.0", "", &["unversioned"]));
     bench
         .delegates
         .check(&call(), &attachment, &result)
         .await
         .expect("CHECK");
     assert_eq!(
-        bench.stdin("unsaid", "CHECK")["prevResult"]["cniVersion"],
+        bench.stdin("unversioned", "CHECK")["prevResult"]["cniVersion"],
         "0.4.0"
     );
 }
 
 #[tokio::test]
-async fn a_check_stops_at_the_first_error() {
+async fn check_stops_at_the_first_error() {
     plexus_api::rows!("R-062");
     let bench = Bench::new();
     bench.plugin("a", "");
@@ -237,7 +240,7 @@ async fn a_check_stops_at_the_first_error() {
 }
 
 #[tokio::test]
-async fn a_status_stops_at_the_first_error() {
+async fn status_stops_at_the_first_error() {
     plexus_api::rows!("R-064", "R-034");
     let bench = Bench::new();
     bench.plugin(
@@ -260,7 +263,7 @@ async fn a_status_stops_at_the_first_error() {
 }
 
 #[tokio::test]
-async fn a_gc_goes_on_and_tells_all_errors() {
+async fn gc_continues_after_errors_and_returns_them_all() {
     plexus_api::rows!("R-063");
     let bench = Bench::new();
     for (name, script) in [
@@ -291,11 +294,11 @@ async fn a_gc_goes_on_and_tells_all_errors() {
 }
 
 #[tokio::test]
-async fn verbs_that_a_version_or_a_network_does_not_have_are_not_called() {
+async fn commands_that_the_version_or_the_network_excludes_run_nothing() {
     plexus_api::rows!("R-062", "R-063", "R-065");
     let bench = Bench::new();
     bench.plugin("a", "");
-    for (version, keys, called) in [
+    for (version, keys, expected) in [
         ("0.3.1", "", &[][..]),
         ("0.4.0", "", &["CHECK a"]),
         ("1.0.0", "", &["CHECK a"]),
@@ -321,15 +324,15 @@ async fn verbs_that_a_version_or_a_network_does_not_have_are_not_called() {
             .gc(&call(), &network, &[])
             .await
             .expect("GC");
-        assert_eq!(bench.log(), called, "{version} {keys}");
+        assert_eq!(bench.log(), expected, "{version} {keys}");
     }
 }
 
 #[tokio::test]
-async fn code_3_means_that_nothing_was_made() {
+async fn code_3_is_returned_only_if_nothing_has_run() {
     plexus_api::rows!("P-041", "P-043");
     let bench = Bench::new();
-    bench.plugin("ok", &answer("ok"));
+    bench.plugin("ok", &prints("ok"));
     bench.plugin("unknown", r#"echo '{"code":3,"msg":"unknown"}'; exit 1"#);
     let error = bench
         .delegates
@@ -371,39 +374,4 @@ async fn calls_in_parallel_do_not_mix() {
         }
     });
     futures_util::future::join_all(adds).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn gc_does_not_keep_its_network_waiting_for_a_slot() {
-    let bench = Bench::new();
-    let slot = bench.delegates.permit(Priority::Add).await;
-    let one = bench.delegates.lock_gc().await;
-    let error = bench
-        .delegates
-        .gc_guard(&one, "net")
-        .await
-        .expect_err("the only slot is taken");
-    assert!(
-        error.is(Code::TryAgain) && error.msg.contains("maxPluginRuns"),
-        "{error}"
-    );
-    drop(slot);
-    let turn = bench
-        .delegates
-        .attach_guard(Priority::Add, "ADD", &[attachment(&["a"])])
-        .await;
-    let mut alone = Box::pin(bench.delegates.gc_guard(&one, "net"));
-    assert!(
-        futures_util::poll!(&mut alone).is_pending(),
-        "one has its turn on it"
-    );
-    drop(turn);
-    let alone = alone.await.expect("nobody is on it");
-    let mut slot = Box::pin(bench.delegates.permit(Priority::Del));
-    assert!(
-        futures_util::poll!(&mut slot).is_pending(),
-        "GC holds a slot as others do"
-    );
-    drop(alone);
-    slot.await;
 }

@@ -1,4 +1,4 @@
-//! What a plugin finds around it.
+//! The environment and the open files of a plugin, and its stderr.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -9,10 +9,10 @@ use tokio::io::AsyncReadExt as _;
 use super::*;
 
 #[tokio::test]
-async fn stdin_ends_and_stderr_is_apart() {
+async fn stdin_ends_and_stderr_is_separate() {
     plexus_api::rows!("R-044", "R-047");
     let bench = Bench::new();
-    bench.plugin("a", &format!("echo 'error: bla' >&2; {}", answer("a")));
+    bench.plugin("a", &format!("echo 'error: bla' >&2; {}", prints("a")));
     let result = bench
         .delegates
         .add(&call(), &attachment(&["a"]))
@@ -22,9 +22,9 @@ async fn stdin_ends_and_stderr_is_apart() {
 }
 
 #[tokio::test]
-async fn a_plugin_finds_its_own_delegate() {
+async fn a_plugin_finds_its_delegate() {
     plexus_api::rows!("R-042", "R-040");
-    // Given a plugin in the configured directory, and one for its addresses in the runtime's.
+    // Given a plugin in the configured directory, and its IPAM plugin in the runtime's directory.
     let bench = Bench::new();
     let runtime = tempfile::tempdir().expect("dir");
     write_program(
@@ -34,7 +34,7 @@ async fn a_plugin_finds_its_own_delegate() {
     let find = r#"IFS=:; for d in $CNI_PATH; do [ -x "$d/addresses" ] && exec "$d/addresses" < "$dir/$me.ADD"; done; exit 1"#;
     bench.plugin("main", find);
     write_program(&runtime.path().join("main"), "#!/bin/sh\nexit 1\n");
-    // When it is called, then it is the configured one that runs, and it finds the other in CNI_PATH.
+    // When the plugin is called, then the configured one runs and finds the IPAM plugin in CNI_PATH.
     let call = PluginCall {
         path: vec![runtime.path().to_owned()],
         ..call()
@@ -48,9 +48,9 @@ async fn a_plugin_finds_its_own_delegate() {
 }
 
 #[tokio::test]
-async fn a_plugin_inherits_nothing_but_its_pipes() {
+async fn a_plugin_inherits_only_its_pipes() {
     plexus_api::rows!("R-051", "R-043", "R-052");
-    // Given a daemon with open files and another plugin that runs.
+    // Given a daemon with open files and another running plugin.
     let bench = Bench::new();
     let _open = fs::File::open("/dev/null").expect("open");
     let mut started = bench.fifo("started");
@@ -74,9 +74,9 @@ async fn a_plugin_inherits_nothing_but_its_pipes() {
         bench.delegates.add(&call(), &here).await.expect("ADD");
         cancel.cancel();
     };
-    let (ended, ()) = tokio::join!(bench.delegates.add(&other, &hanging), looking);
-    assert!(ended.is_err());
-    // When it looks around, then it has the files that any child of this process has.
+    let (result, ()) = tokio::join!(bench.delegates.add(&other, &hanging), looking);
+    assert!(result.is_err());
+    // When the plugin looks, then it has the open files that any child of this process has.
     let seen = bench.read("seen");
     let mut lines = seen.lines();
     let plain = Command::new("/bin/sh")
@@ -87,7 +87,7 @@ async fn a_plugin_inherits_nothing_but_its_pipes() {
         lines.next().map(str::trim),
         Some(String::from_utf8_lossy(&plain.stdout).trim())
     );
-    // And no signal blocked, and SIGPIPE, which Rust ignores, as it is by default.
+    // And no signal is blocked, and SIGPIPE, which Rust ignores, has its default action.
     assert_eq!(lines.next(), Some("SigBlk:\t0000000000000000"));
     let ignored = lines
         .next()
@@ -98,7 +98,7 @@ async fn a_plugin_inherits_nothing_but_its_pipes() {
         0,
         "SIGPIPE"
     );
-    // And the daemon's network, and of the environment what was given.
+    // And the plugin has the daemon's network namespace, and only the given environment.
     let netns = fs::read_link("/proc/self/ns/net").expect("netns");
     assert_eq!(lines.next(), netns.to_str());
     let names: BTreeSet<_> = lines
@@ -113,9 +113,9 @@ async fn a_plugin_inherits_nothing_but_its_pipes() {
         "CNI_NETNS",
         "CNI_PATH",
         "PATH",
-        "PLEXUS_MARK",
+        "PLEXUS_MARKER",
     ];
-    // The shell sets the others by itself.
+    // The shell sets the other variables.
     assert_eq!(
         names
             .difference(&["PWD", "OLDPWD", "SHLVL", "_"].into())
@@ -142,7 +142,7 @@ async fn stderr_goes_to_the_log() {
     let bench = Bench::new();
     bench.plugin(
         "a",
-        &format!("printf 'one\\ntwo\\nthree\\n' >&2; {}", answer("a")),
+        &format!("printf 'one\\ntwo\\nthree\\n' >&2; {}", prints("a")),
     );
     let log = Log::default();
     let writer = log.clone();
@@ -151,8 +151,8 @@ async fn stderr_goes_to_the_log() {
         .with_writer(move || writer.clone())
         .finish();
     let subscriber = tracing::Dispatch::new(subscriber);
-    // Where there is one subscriber alone, tracing asks that of the thread which comes to an event first, and the
-    // threads of other tests have none. A second one makes it ask both.
+    // With a single subscriber, tracing caches the interest of the thread that reaches an event first,
+    // and the threads of other tests have no subscriber. A second subscriber prevents that.
     let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let guard = tracing::dispatcher::set_default(&subscriber);
     bench
@@ -167,20 +167,20 @@ async fn stderr_goes_to_the_log() {
         .filter(|line| line.contains("stderr"))
         .collect();
     assert_eq!(lines.len(), 3, "{text}");
-    for (line, said) in lines.iter().zip(["one", "two", "three"]) {
-        for part in [said, r#"network="net""#, "verb=ADD", r#"plugin="a""#] {
+    for (line, text) in lines.iter().zip(["one", "two", "three"]) {
+        for part in [text, r#"network="net""#, "verb=ADD", r#"plugin="a""#] {
             assert!(line.contains(part), "{line}");
         }
     }
 }
 
-/// Waits until a script has opened the pipe, and says what it wrote.
+/// Waits until a script has written to the pipe, and returns the text.
 pub(super) async fn wait_for_start(started: &mut pipe::Receiver) -> String {
     let mut text = [0; 16];
     let length = tokio::time::timeout(PATIENCE, started.read(&mut text))
         .await
-        .expect("a start")
+        .expect("the script starts")
         .expect("read");
-    assert!(length > 0, "it was opened");
+    assert!(length > 0, "the pipe was opened");
     String::from_utf8_lossy(&text[..length]).trim().to_owned()
 }
