@@ -4,25 +4,23 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-/// Attaches pods to many networks.
+/// The node daemon of Plexus, which attaches pods to additional networks
 #[derive(Debug, Parser)]
 #[command(name = "plexusd", version)]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What plexusd does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the calls of the container runtime
     Serve(Serve),
-    /// Leave this node: withdraw the runtime's configuration, delete what is attached as its pods end, remove the shim
+    /// Uninstall Plexus from this node: remove the runtime's configuration, detach pods as they end, remove the shim
     Uninstall(Serve),
-    /// Look at what is attached on this node, and give up what cannot be detached
+    /// List the attachments of this node, and abandon those that cannot be deleted
     Ledger(LedgerArgs),
-    /// Ask the running plexusd whether it is well; for the probes of a DaemonSet
+    /// Ask the running plexusd for its health; for the probes of a DaemonSet
     Probe(Probe),
     /// Print the CustomResourceDefinition of network-attachment-definitions, as YAML
     Crd,
@@ -31,20 +29,20 @@ pub enum Command {
 /// `plexusd serve` and `plexusd uninstall`.
 #[derive(Debug, clap::Args)]
 pub struct Serve {
-    /// The node's configuration: the keys of Multus' daemon-config.json and those of Plexus. Of several files the keys of
-    /// the later ones win
+    /// The node's configuration: the keys of Multus' daemon-config.json and those of Plexus. With several files, later
+    /// files override earlier ones
     #[arg(long, value_name = "FILE", required = true)]
     pub config: Vec<PathBuf>,
-    /// YAML files with pods and network-attachment-definitions, in place of a cluster
+    /// A directory of YAML files with pods and network-attachment-definitions, instead of a cluster
     #[arg(long, value_name = "DIR")]
     pub manifests: Option<PathBuf>,
-    /// The cluster to serve, from outside it; without this and --manifests it is the one that plexusd runs in
+    /// The kubeconfig of the cluster. Without this option and --manifests, plexusd uses the cluster that it runs in
     #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
     pub kubeconfig: Option<PathBuf>,
-    /// The name by which the cluster knows this node [env: `NODE_NAME`, `MULTUS_NODE_NAME`]
+    /// The name of this node in the cluster [env: `NODE_NAME`, `MULTUS_NODE_NAME`]
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
-    /// The shim that is installed where `shimDir` says so; without this, the file `plexus` beside plexusd
+    /// The shim to install in `shimDir`. Without this option, the file `plexus` next to plexusd
     #[arg(long, value_name = "FILE")]
     pub shim: Option<PathBuf>,
 }
@@ -52,10 +50,9 @@ pub struct Serve {
 /// `plexusd ledger`.
 #[derive(Debug, clap::Args)]
 pub struct LedgerArgs {
-    /// Where ledger and spool are
+    /// The directory of ledger and spool
     #[arg(long, value_name = "DIR", default_value = plexus_api::wire::STATE_DIR, global = true)]
     pub state_dir: PathBuf,
-    /// What to do with it.
     #[command(subcommand)]
     pub command: LedgerCommand,
 }
@@ -63,15 +60,16 @@ pub struct LedgerArgs {
 /// `plexusd ledger …`.
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
-    /// One line for each sandbox: state, age, container, interface, pod, networks; then what its DEL says
+    /// Print one line for each sandbox: state, age, container, interface, pod, networks, and the last DEL error below
     List,
-    /// Forget a sandbox without a DEL. What it has on the node stays there; for one whose DEL can never succeed
+    /// Remove the record of a sandbox without a DEL, if its DEL can never succeed. Its interfaces and addresses stay on
+    /// the node
     Abandon {
         /// The container ID, as `ledger list` shows it
         container: String,
-        /// The runtime's interface; all of the container without it
+        /// The runtime's interface name. Without it, all interfaces of the container are abandoned
         ifname: Option<String>,
-        /// Where the daemon's socket is
+        /// The directory of the daemon's socket
         #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
         socket_dir: PathBuf,
     },
@@ -80,18 +78,17 @@ pub enum LedgerCommand {
 /// `plexusd probe`.
 #[derive(Debug, clap::Args)]
 pub struct Probe {
-    /// What to ask.
+    /// The probe
     pub what: ProbeWhat,
-    /// Where the daemon's socket is
+    /// The directory of the daemon's socket
     #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
     pub socket_dir: PathBuf,
 }
 
-/// What a probe asks.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub enum ProbeWhat {
-    /// Does it answer?
+    /// Whether the daemon responds
     Live,
-    /// Can it serve ADD? What it lacks is told otherwise
+    /// Whether the daemon can serve ADD. Prints the problems if not
     Ready,
 }

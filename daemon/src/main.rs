@@ -1,4 +1,4 @@
-//! plexusd: see the library.
+//! The entry point of plexusd.
 
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let Err(error) = outcome else {
         return ExitCode::SUCCESS;
     };
-    // One line: it is the last of a log, and what an administrator searches for.
+    // One line, because it is the last line of the log.
     eprintln!("plexusd: {error:#}");
     ExitCode::FAILURE
 }

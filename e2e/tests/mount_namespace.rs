@@ -163,7 +163,7 @@ fn a_daemon_does_not_answer_the_readiness_probe_of_another_container() {
     assert_eq!(probe(&there, "ready"), (true, String::new()));
     let (well, said) = probe(&["env"], "ready");
     assert!(
-        !well && said.contains(&format!("that of another container (pid {pid})")),
+        !well && said.contains(&format!("runs in another container (pid {pid})")),
         "{said}"
     );
     // Or one that stands by would be ended.

@@ -1,11 +1,11 @@
-//! `plexusd crd`: the kind of the definitions, for a cluster that does not have it yet.
+//! `plexusd crd`: prints the CRD of network-attachment-definitions, for clusters without it.
 
 use std::io::Write;
 
-/// What `deploy/crd` applies (K-001).
+/// The CRD in `deploy/crd` (K-001).
 const CRD: &str = include_str!("../../../deploy/crd/network-attachment-definitions.yaml");
 
-/// Prints it.
+/// Prints the CRD.
 ///
 /// # Errors
 /// Those of `out`.

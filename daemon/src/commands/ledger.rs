@@ -1,4 +1,4 @@
-//! `plexusd ledger`: what is attached, for the person who debugs the node at three in the morning.
+//! `plexusd ledger`: lists and abandons the records of this node.
 
 mod list;
 
@@ -14,13 +14,13 @@ use crate::cli::{LedgerArgs, LedgerCommand};
 use crate::ledger::{Abandon, Abandoned, Ledger};
 use crate::server::{ABANDON, Reply, post};
 
-/// How long to wait for the ledger where no daemon answers: one may be about to end.
+/// How long to wait for the ledger if no daemon responds. One may be about to end.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
-/// Prints the ledger, for which it needs neither daemon nor lock, or gives up records.
+/// Lists the records, which needs neither the daemon nor the lock, or abandons some.
 ///
 /// # Errors
-/// A ledger that cannot be read or written; no such record.
+/// The ledger cannot be read or written, or has no such record.
 pub fn ledger(args: &LedgerArgs) -> anyhow::Result<()> {
     match &args.command {
         LedgerCommand::List => list::print(&args.state_dir, &mut io::stdout().lock()),
@@ -41,12 +41,12 @@ pub fn ledger(args: &LedgerArgs) -> anyhow::Result<()> {
                 &socket_dir.join(SOCKET_NAME),
                 &which,
             ))?;
-            tell(&abandoned, &mut io::stdout().lock())
+            print_abandoned(&abandoned, &mut io::stdout().lock())
         }
     }
 }
 
-/// The daemon does it where one runs: only who has the lock may write.
+/// Abandons records, through the daemon if one runs, because only the holder of the lock may write.
 async fn abandon(
     state_dir: &Path,
     socket: &Path,
@@ -54,7 +54,7 @@ async fn abandon(
 ) -> anyhow::Result<Vec<Abandoned>> {
     match post(socket, ABANDON, serde_json::to_vec(which)?).await {
         Ok(Reply { status, body, .. }) if status.is_success() => {
-            serde_json::from_slice(&body).context("the daemon's answer")
+            serde_json::from_slice(&body).context("the daemon's response")
         }
         Ok(Reply { status, body, .. }) => match serde_json::from_slice::<CniError>(&body) {
             Ok(error) => bail!("{}", error.msg),
@@ -77,7 +77,7 @@ async fn abandon(
     }
 }
 
-fn tell(abandoned: &[Abandoned], out: &mut impl Write) -> anyhow::Result<()> {
+fn print_abandoned(abandoned: &[Abandoned], out: &mut impl Write) -> anyhow::Result<()> {
     for Abandoned {
         container_id,
         ifname,
@@ -87,7 +87,7 @@ fn tell(abandoned: &[Abandoned], out: &mut impl Write) -> anyhow::Result<()> {
     {
         writeln!(out, "abandoned {container_id} {ifname} {pod}")?;
         for left in left {
-            writeln!(out, "  may be left: {left}")?;
+            writeln!(out, "  may be left on the node: {left}")?;
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Pods that Multus attached before Plexus took its place: their record is made from what Multus remembers of them.
+//! Pods that Multus attached before Plexus replaced it. Their records are built from Multus' cache.
 
 use std::path::PathBuf;
 use std::{fs, io};
@@ -12,7 +12,7 @@ use crate::gather::multus::{Remembered, remembered};
 use crate::ledger::{ContainerLock, FORMAT, Line, PLEXUSD, Planned, Record};
 use crate::model::DefaultRoutes;
 
-/// What Multus remembers of the sandbox, as a record that is not in the ledger: for CHECK, which changes nothing.
+/// The record of a sandbox that Multus attached, built from its cache and not stored: CHECK changes nothing.
 pub(super) async fn remembered_by_multus(
     context: &Context,
     request: &CniRequest,
@@ -20,7 +20,7 @@ pub(super) async fn remembered_by_multus(
     let env = &request.env;
     let (dir, args) = (request.settings.cni_dir.clone(), request.args.clone());
     let (container_id, ifname) = (env.container_id.clone(), env.ifname.clone());
-    // Where the runtime is, as Multus' cache is: it needs no mount of its own in a container.
+    // Read in the runtime's mount namespace, where Multus' cache is, so that the daemon's container needs no mount.
     let look = request
         .host
         .run(move || remembered(&dir, &container_id, &ifname, &args));
@@ -49,8 +49,8 @@ pub(super) async fn remembered_by_multus(
     Some((record, remembered))
 }
 
-/// Takes the sandbox over into the ledger, so that its DEL is tried until it succeeds as any other. Multus' files
-/// go when the record is durable: the ledger owns it from there on.
+/// Stores the record of a sandbox that Multus attached, so that its DEL is retried like any other. Multus' files are
+/// removed once the record is durable: the ledger owns the sandbox from then on.
 pub(super) async fn adopt(
     context: &Context,
     request: &CniRequest,
@@ -63,7 +63,7 @@ pub(super) async fn adopt(
     for line in lines(&remembered) {
         lock.append(&mut record, line)?;
     }
-    tracing::info!(pod = %request.pod, "the sandbox was attached by Multus; the ledger has it now");
+    tracing::info!(pod = %request.pod, "Multus attached this sandbox; its record is in the ledger now");
     let files = remembered.files;
     let left = request
         .host
@@ -71,17 +71,17 @@ pub(super) async fn adopt(
         .await
         .unwrap_or_else(|error| vec![error.to_string()]);
     for error in left {
-        // No harm, but work: a DEL more than needed is what plugins have to bear.
+        // A redundant DEL costs time and does no harm.
         tracing::warn!(
             pod = %request.pod, error,
-            "a file of Multus stays behind; remove it by hand: while Multus remembers the sandbox, each DEL of it \
-             runs its plugins again"
+            "a file of Multus cannot be removed; remove it by hand: as long as it exists, each DEL of this sandbox \
+             runs the plugins again"
         );
     }
     Ok(Some(record))
 }
 
-/// Removes the files in their order. One that stays does not keep the others; which did, and why. Blocking.
+/// Removes the files in their order, and continues after errors. Returns the errors. Blocking.
 fn remove(files: Vec<PathBuf>) -> Vec<String> {
     let removed = files.into_iter().map(|path| (fs::remove_file(&path), path));
     let left = removed.filter_map(|(removed, path)| Some((removed.err()?, path)));
@@ -103,6 +103,6 @@ fn lines(remembered: &Remembered) -> impl Iterator<Item = Line> {
                 },
                 None => Line::Started { index },
             });
-    // There is no status of ours to write.
+    // Multus has written network-status.
     states.chain([Line::StatusWritten, Line::Completed])
 }

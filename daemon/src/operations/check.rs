@@ -1,4 +1,4 @@
-//! CHECK: every attachment of the sandbox is as its ADD left it.
+//! CHECK: compares each attachment of the sandbox with the state after its ADD.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::model::DefaultRoutes;
 use crate::netns::{Family, Netns};
 use crate::telemetry;
 
-/// Asks each plugin in order, and looks for each interface ourselves; changes nothing (P-095, P-096, P-097).
+/// Runs CHECK of each plugin in order, and checks each interface on its own. Changes nothing (P-095, P-096, P-097).
 pub(super) async fn check(context: &Context, request: &CniRequest) -> Result<(), CniError> {
     try_check(context, request)
         .await
@@ -65,7 +65,7 @@ async fn try_check(context: &Context, request: &CniRequest) -> Result<(), CniErr
     check_default_routes(&mut netns, &record.planned).await
 }
 
-/// That the links are there. Not that their addresses are the same: a bond in the pod gives its own to its ports.
+/// Checks that the links exist. Their hardware addresses may differ: a bond in the pod changes those of its ports.
 async fn check_links(netns: &mut Netns, result: &PluginResult) -> Result<(), CniError> {
     for interface in result
         .result()
@@ -76,14 +76,14 @@ async fn check_links(netns: &mut Netns, result: &PluginResult) -> Result<(), Cni
         if !netns.has_link(&interface.name).await? {
             return Err(CniError::new(
                 Code::CheckFailed,
-                format!("link {:?} is gone from the sandbox", interface.name),
+                format!("link {:?} is missing in the sandbox", interface.name),
             ));
         }
     }
     Ok(())
 }
 
-/// That the default routes which we have moved are still where they were moved to.
+/// Checks that the default routes that ADD moved still belong to their owners.
 async fn check_default_routes(netns: &mut Netns, planned: &Planned) -> Result<(), CniError> {
     let DefaultRoutes { v4, v6 } = planned.default_routes;
     for (family, owner) in [(Family::V4, v4), (Family::V6, v6)] {
@@ -94,7 +94,7 @@ async fn check_default_routes(netns: &mut Netns, planned: &Planned) -> Result<()
             continue;
         };
         if !netns.owns_default(family, &attachment.ifname).await? {
-            let msg = format!("the {family} default route does not lead over it any more");
+            let msg = format!("the {family} default route no longer uses this interface");
             return Err(CniError::new(Code::CheckFailed, msg).context(attachment.place()));
         }
     }

@@ -1,4 +1,4 @@
-//! DEL: from the ledger alone.
+//! DEL: detaches a sandbox by its record, without the API server, the pod, or its definitions.
 
 use plexus_api::cni::CniError;
 
@@ -12,7 +12,7 @@ use crate::ledger::{ContainerLock, Line};
 use crate::report::events::EventReason;
 use crate::telemetry;
 
-/// Detaches a sandbox. Succeeds where there is nothing to detach (P-087).
+/// Detaches a sandbox. Succeeds if nothing is attached (P-087).
 pub(super) async fn del(context: &Context, request: &CniRequest) -> Result<(), CniError> {
     try_del(context, request)
         .await
@@ -25,7 +25,7 @@ async fn try_del(context: &Context, request: &CniRequest) -> Result<(), CniError
     let record = match lock.load(&env.ifname) {
         Ok(record) => record,
         Err(error) if error.is_quarantined() => {
-            tracing::error!(%error, "the record cannot be read; deleting what is known without it");
+            tracing::error!(%error, "the record cannot be read; DEL continues with what is known without it");
             None
         }
         Err(error) => return Err(error.into()),
@@ -33,10 +33,10 @@ async fn try_del(context: &Context, request: &CniRequest) -> Result<(), CniError
     if let (Some(record), Some(at)) = (&record, &request.spooled_at)
         && record.planned.is_after(at, &context.node.boot_id)
     {
-        tracing::info!(pod = %record.planned.pod, "this DEL is older than what is attached, which stays");
+        tracing::info!(pod = %record.planned.pod, "this spooled DEL is older than the attachment, which stays");
         return Ok(());
     }
-    // Before what was just deleted: while Multus' files are there, the sandbox is not ours yet.
+    // Checked before `recently_deleted`: as long as Multus' files exist, the ledger does not own the sandbox yet.
     let record = match record {
         None => adopt(context, request, &lock).await?,
         known => known,
@@ -62,20 +62,20 @@ async fn try_del(context: &Context, request: &CniRequest) -> Result<(), CniError
         .await;
     let how = Undo {
         host: request.host.clone(),
-        // The runtime's value, even where it is empty: a recorded path may be another sandbox's by now.
+        // The runtime's value, even if it is empty: the recorded path may belong to another sandbox by now.
         netns: env.netns.clone(),
         path: env.path.clone(),
         env: request.pass_on.clone(),
     };
     match undo(context, &lock, record, how, request.settings.del_timeout).await {
         Ok(()) => Ok(()),
-        Err(failures) => show_or_orphan(context, request, &lock, failures),
+        Err(failures) => fail_or_orphan(context, request, &lock, failures),
     }
 }
 
-/// Decision 12: a runtime that tries again sees the first failures; then the pod is let go, and recovery goes on
-/// with its record.
-fn show_or_orphan(
+/// Returns the first failures to the runtime, which retries. After that DEL succeeds, so that the pod can end, and
+/// recovery retries with the record (decision 12).
+fn fail_or_orphan(
     context: &Context,
     request: &CniRequest,
     lock: &ContainerLock,

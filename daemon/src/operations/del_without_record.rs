@@ -1,4 +1,4 @@
-//! DEL without a record: best effort from what is known.
+//! DEL of a sandbox without a record: best effort.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::request::CniRequest;
-use super::time_shares::Shares;
+use super::time_shares::TimeShares;
 use crate::context::Context;
 use crate::delegate::Priority;
 use crate::gather;
@@ -15,9 +15,9 @@ use crate::ledger::ContainerLock;
 use crate::model::{Attachment, Pod, PodRef};
 use crate::plan::plan;
 
-/// Decision 26: rebuilds the attachments from the known pod of that UID, else from the default network alone, and
-/// deletes them, but for what another record of the container has. Errors are only logged: there is no record to
-/// keep (P-088).
+/// Rebuilds the attachments from the cached pod with that UID, else from the default network alone, and deletes them,
+/// except for interfaces in other records of the container (decision 26). Errors are only logged, because there is no
+/// record to keep (P-088).
 pub(super) async fn delete_without_record(
     context: &Context,
     request: &CniRequest,
@@ -30,7 +30,7 @@ pub(super) async fn delete_without_record(
             attachments
         }
         Err(error) => {
-            tracing::info!(%error, "DEL of an unknown container: nothing is known to delete");
+            tracing::info!(%error, "DEL of a container without a record: its attachments cannot be rebuilt");
             return;
         }
     };
@@ -39,23 +39,23 @@ pub(super) async fn delete_without_record(
         .delegates
         .attach_guard(Priority::Del, &request.subject(), &attachments)
         .await;
-    let mut shares = Shares::of(request.settings.del_timeout, attachments.len());
+    let mut shares = TimeShares::of(request.settings.del_timeout, attachments.len());
     for attachment in attachments.iter().rev() {
         let Some(deadline) = shares.next() else {
             tracing::warn!(
                 network = attachment.network,
-                "DEL of an unknown container: no time is left"
+                "DEL of a container without a record: delTimeout is used up"
             );
             continue;
         };
         let call = request.plugin_call(deadline - Instant::now(), CancellationToken::new());
         if let Err(error) = context.node.delegates.del(&call, attachment, None).await {
-            tracing::warn!(network = attachment.network, %error, "DEL of an unknown container");
+            tracing::warn!(network = attachment.network, %error, "DEL of a container without a record");
         }
     }
 }
 
-/// The interfaces that the records of a container have: its ADD under another name made them, and they stay.
+/// The interfaces in the records of the container. ADDs with another `CNI_IFNAME` created them, and they stay.
 fn recorded_interfaces(context: &Context, lock: &ContainerLock) -> BTreeSet<String> {
     let ifnames = lock.interfaces().unwrap_or_default();
     let records = ifnames
@@ -75,7 +75,7 @@ async fn rebuild(context: &Context, request: &CniRequest) -> Result<Vec<Attachme
         uid,
         ..
     } = &request.pod;
-    // Without a UID in the call, a pod that has one may be another.
+    // A call without a UID may be about an earlier pod of that name.
     let same = |pod: &Pod| pod.answers_to(uid) && (pod.uid.is_empty() || !uid.is_empty());
     if !pod_request.has_annotations()
         && !context
@@ -84,7 +84,7 @@ async fn rebuild(context: &Context, request: &CniRequest) -> Result<Vec<Attachme
             .pod(namespace, name)
             .is_some_and(|pod| same(&pod))
     {
-        // Another pod of that name, or none: its annotations are not this sandbox's (P-019).
+        // The annotations of another pod are not those of this sandbox (P-019).
         pod_request = pod_request.without_annotations();
     }
     let now = Instant::now();

@@ -1,8 +1,8 @@
-//! GC: delete what belongs to no listed attachment, then let the plugins do the same.
+//! GC: deletes the sandboxes that the runtime does not list, then runs the GC of the plugins.
 //!
-//! What is unlisted is deleted as any other, in the lane of its container. The plugins of a network are asked while nobody
-//! else is on it (P-113): what they do not find on the list is deleted, and what is made has its plan in the ledger before
-//! it comes onto the network, so a list that is read then has all that is made or about to be.
+//! An unlisted sandbox is deleted like any other, under the lock of its container. The plugins of a network run GC while
+//! no call attaches to or detaches from that network (P-113), because they delete what is not on their list. An ADD
+//! records its plan before it locks its networks, so a list that is read under the exclusive lock is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,9 +25,9 @@ struct Listed {
     ifname: String,
 }
 
-/// Deletes the recorded sandboxes that the runtime does not list, then forwards GC to each network of ours with
-/// the attachments that live on it (P-107…P-112), unless we do not know all of those. Goes on after
-/// errors and tells them all.
+/// Deletes the recorded sandboxes that the runtime does not list, then runs GC on each of our networks with the
+/// attachments that remain (P-107…P-112), unless some of these are unknown. Continues after errors, and
+/// returns them all.
 pub(super) async fn gc(context: &Context, request: &CniRequest) -> Result<(), CniError> {
     let list = valid_attachments(request)?;
     let (stale, mut errors) = stale(context, &list).await?;
@@ -39,7 +39,7 @@ pub(super) async fn gc(context: &Context, request: &CniRequest) -> Result<(), Cn
                 .unwrap_or_default(),
         );
     }
-    errors.extend(ask_plugins(context, request, &Valid { list, stale }).await);
+    errors.extend(run_plugins(context, request, &Valid { list, stale }).await);
     if errors.is_empty() {
         Ok(())
     } else {
@@ -47,7 +47,7 @@ pub(super) async fn gc(context: &Context, request: &CniRequest) -> Result<(), Cn
     }
 }
 
-/// The sandboxes that are not on the list. An ADD in flight cannot be on it, and is not to be deleted for that.
+/// The sandboxes that are not on the list. An ADD in flight is not on the list yet, and is kept.
 async fn stale(
     context: &Context,
     list: &BTreeSet<Key>,
@@ -61,7 +61,7 @@ async fn stale(
                 stale.extend(record.map(|record| (key, record.planned.created_unix_ms)));
             }
             Err(LedgerError::Corrupt { .. }) => {
-                // In its lane, a damaged one is moved out of the way.
+                // Loading a damaged record under the lock of its container moves it aside.
                 errors.extend(
                     context
                         .ledger
@@ -72,14 +72,14 @@ async fn stale(
                         .map(CniError::from),
                 );
             }
-            // It is met again before the plugins are asked.
+            // `for_each_remaining` returns this error before the plugins run.
             Err(_) => {}
         }
     }
     Ok((stale, errors))
 }
 
-/// Deletes a sandbox that is not listed, unless its record has gone meanwhile or is another's.
+/// Deletes a sandbox that is not listed, unless its record has been removed or replaced in the meantime.
 async fn delete_stale(
     context: &Context,
     request: &CniRequest,
@@ -116,10 +116,10 @@ async fn delete_stale(
     })
 }
 
-/// GC of the default networks and of those that anything lives on, side by side: one that waits does not keep the
-/// others.
-async fn ask_plugins(context: &Context, request: &CniRequest, valid: &Valid) -> Vec<CniError> {
-    let one = context.node.delegates.lock_gc().await;
+/// Runs GC on the default networks and on all networks with attachments, in parallel: a network that has to wait does
+/// not delay the others.
+async fn run_plugins(context: &Context, request: &CniRequest, valid: &Valid) -> Vec<CniError> {
+    let gc_lock = context.node.delegates.lock_gc().await;
     let mut networks = Networks::default();
     match gather::default_networks(
         &context.node.store,
@@ -131,9 +131,9 @@ async fn ask_plugins(context: &Context, request: &CniRequest, valid: &Valid) -> 
         Ok(found) => found
             .iter()
             .for_each(|network| networks.add(&network.config)),
-        Err(error) => tracing::warn!(%error, "GC: the default networks are left out"),
+        Err(error) => tracing::warn!(%error, "GC skips the default networks"),
     }
-    let all = for_each_living(context, valid, |planned| {
+    let all = for_each_remaining(context, valid, |planned| {
         planned
             .attachments
             .iter()
@@ -147,24 +147,24 @@ async fn ask_plugins(context: &Context, request: &CniRequest, valid: &Valid) -> 
     let asked = networks
         .0
         .iter()
-        .map(|(name, configs)| ask_plugins_of(context, &one, request, name, configs, valid));
+        .map(|(name, configs)| run_plugins_of(context, &gc_lock, request, name, configs, valid));
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-async fn ask_plugins_of(
+async fn run_plugins_of(
     context: &Context,
-    one: &GcLock<'_>,
+    gc_lock: &GcLock<'_>,
     request: &CniRequest,
     name: &str,
     configs: &BTreeMap<String, NetworkConfig>,
     valid: &Valid,
 ) -> Vec<CniError> {
-    let _alone = match context.node.delegates.gc_guard(one, name).await {
-        Ok(alone) => alone,
+    let _guard = match context.node.delegates.gc_guard(gc_lock, name).await {
+        Ok(guard) => guard,
         Err(error) => return vec![error],
     };
     let mut living = Vec::new();
-    let all = for_each_living(context, valid, |planned| {
+    let all = for_each_remaining(context, valid, |planned| {
         let here = planned
             .attachments
             .into_iter()
@@ -195,9 +195,9 @@ async fn ask_plugins_of(
     errors
 }
 
-/// Looks at all sandboxes but those that GC was to delete. False where another is on the list of the runtime: it was
-/// attached by another, or its record is damaged, and plugins would delete it, because we cannot list it.
-fn for_each_living(
+/// Calls `each` for all sandboxes except those that GC had to delete. Returns false if the runtime lists a sandbox that
+/// the ledger does not know, because another program attached it or its record is damaged: plugins would delete it.
+fn for_each_remaining(
     context: &Context,
     valid: &Valid,
     mut each: impl FnMut(Planned),
@@ -228,23 +228,23 @@ fn for_each_living(
     let unknown = unknown.join(", ");
     tracing::warn!(
         unknown,
-        "GC: the plugins are not asked, their attachments are not all known"
+        "GC skips the plugins, because the ledger does not know all listed attachments"
     );
     Ok(false)
 }
 
-/// What is to be kept, and what is not.
+/// The sandboxes to keep and to delete.
 struct Valid {
-    /// The list of the runtime.
+    /// The runtime's list.
     list: BTreeSet<Key>,
     stale: Stale,
 }
 
-/// The sandboxes that the runtime does not list, and when they were planned: a key can come back with another sandbox.
+/// The sandboxes that the runtime does not list, with the time of their plan: a key can be reused by a later sandbox.
 type Stale = BTreeMap<Key, u64>;
 
-/// The networks of which we own every attachment, by name: GC runs once for each distinct configuration, with all that
-/// lives on networks of its name (P-111, R-103).
+/// The networks whose attachments are all ours, by name. GC runs once for each distinct configuration, with all
+/// attachments of networks with that name (P-111, R-103).
 #[derive(Default)]
 struct Networks(BTreeMap<String, BTreeMap<String, NetworkConfig>>);
 
@@ -253,7 +253,7 @@ impl Networks {
         if !wants_gc(config) {
             return;
         }
-        // What a pod asked for is in its own copy; GC is about the network.
+        // The copy of an attachment has keys of its pod, which GC of the network does not need.
         let mut config = config.clone();
         for plugin in &mut config.plugins {
             for key in ["args", "deviceID", "pciBusID"] {
@@ -268,8 +268,8 @@ impl Networks {
     }
 }
 
-/// The runtime's list, by the key of the specification or the older one. `null` is an empty list; without either key
-/// the runtime has not said anything, and nothing is deleted (P-107, P-108).
+/// The runtime's list, under the key of the specification or its older name. `null` is an empty list. GC fails without
+/// either key, because an absent list must not delete everything (P-107, P-108).
 fn valid_attachments(request: &CniRequest) -> Result<BTreeSet<Key>, CniError> {
     let keys = ["cni.dev/valid-attachments", "cni.dev/attachments"];
     let Some(key) = keys.into_iter().find(|key| request.config.has(key)) else {

@@ -1,4 +1,4 @@
-//! One call as it came in: environment, configuration, and the settings that hold for it.
+//! One call of the runtime, checked: its environment, its configuration, and the settings that apply to it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,8 @@ use crate::gather::PodRequest;
 use crate::host::Host;
 use crate::model::PodRef;
 
-/// Variables beside `CNI_*` that plugins get from the runtime: tracing (P-021), and leave for a namespace (R-105).
+/// Variables besides `CNI_*` that plugins get from the runtime: tracing (P-021), and the permission to use the
+/// runtime's own network namespace (R-105).
 const PASSED_ON: [&str; 4] = ["TRACEPARENT", "TRACESTATE", "BAGGAGE", "CNI_NETNS_OVERRIDE"];
 
 /// A call, checked.
@@ -26,23 +27,22 @@ const PASSED_ON: [&str; 4] = ["TRACEPARENT", "TRACESTATE", "BAGGAGE", "CNI_NETNS
 pub(super) struct CniRequest {
     /// Where plugins run.
     pub(crate) host: Host,
-    /// The environment.
     pub(crate) env: CniEnv,
-    /// The configuration's version.
+    /// The `cniVersion` of the configuration.
     pub(crate) version: Version,
     /// `CNI_ARGS`.
     pub(crate) args: CniArgs,
-    /// The pod that `CNI_ARGS` name; parts may be empty but on ADD.
+    /// The pod in `CNI_ARGS`. Its parts may be empty, except on ADD.
     pub(crate) pod: PodRef,
     /// The configuration on stdin.
     pub(crate) config: Fields,
-    /// The settings: stdin, overlaid by the daemon's file.
+    /// The settings of the call: those on stdin, overlaid by those of the daemon's file.
     pub(crate) settings: Settings,
-    /// Variables to hand on.
+    /// Variables of the caller that plugins get.
     pub(crate) pass_on: BTreeMap<String, String>,
-    /// When it came, in nanoseconds since the boot.
+    /// The time of arrival, in nanoseconds since the boot.
     pub(crate) arrived_boottime_ns: Option<u64>,
-    /// When the shim left it in the spool, where it comes from there and says so.
+    /// The time when the shim spooled the call. `None` if the call comes from the socket, or from an older shim.
     pub(crate) spooled_at: Option<Moment>,
 }
 
@@ -50,7 +50,7 @@ impl CniRequest {
     /// Checks a request.
     ///
     /// # Errors
-    /// The specification's codes 1, 2, 4, 6 and 7, before anything has been done.
+    /// The specification's codes 1, 2, 4, 6 and 7. Nothing has been done by then.
     pub(super) fn read(request: &Request, host: Host, file: &Fields) -> Result<Self, CniError> {
         let arrived_boottime_ns = boottime_ns();
         let env = CniEnv::from_map(&request.env)?;
@@ -59,45 +59,16 @@ impl CniRequest {
         config.check(env.verb)?;
         let version = config.version()?;
         let config = Fields::from(config.object);
-        let settings = match Settings::read(&config.clone().overlaid_by(file)) {
-            // What was attached must go, whatever the configuration has become since.
-            Err(error) if env.verb == Verb::Del => {
-                tracing::warn!(%error, "DEL goes on with the settings of the daemon's file");
-                Settings::read(file)?
-            }
-            settings => settings?,
-        };
+        let settings = read_settings(env.verb, &config, file)?;
         let args = match env.verb {
             Verb::Add => CniArgs::parse(&env.args)?,
             _ => CniArgs::parse_lossy(&env.args),
         };
-        let part = |key: &str| match args.get(key) {
-            None => Ok(String::new()),
-            Some(value) => match validate_pod_argument(key, value) {
-                Ok(()) => Ok(value.to_owned()),
-                Err(error) if env.verb == Verb::Add => Err(CniError::from(error)),
-                // What there is of the container goes by its id.
-                Err(error) => {
-                    tracing::warn!(%error, "{} goes on without", env.verb);
-                    Ok(String::new())
-                }
-            },
-        };
-        let pod = PodRef {
-            namespace: part("K8S_POD_NAMESPACE")?,
-            name: part("K8S_POD_NAME")?,
-            uid: part("K8S_POD_UID")?,
-            is_static: false,
-        };
-        if env.verb == Verb::Add && (pod.namespace.is_empty() || pod.name.is_empty()) {
-            let msg = "ADD needs K8S_POD_NAMESPACE and K8S_POD_NAME in CNI_ARGS";
-            return Err(CniError::new(Code::InvalidEnvironment, msg));
-        }
+        let pod = read_pod(env.verb, &args)?;
         let pass_on = request
             .env
             .iter()
-            .filter(|(key, _)| PASSED_ON.contains(&key.as_str()));
-        let pass_on = pass_on
+            .filter(|(key, _)| PASSED_ON.contains(&key.as_str()))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         Ok(Self {
@@ -114,10 +85,10 @@ impl CniRequest {
         })
     }
 
-    /// What gathering needs.
+    /// The part of the call that gathering needs.
     ///
     /// # Errors
-    /// [`Code::InvalidConfig`] where `runtimeConfig` is not an object.
+    /// [`Code::InvalidConfig`] if `runtimeConfig` is not an object.
     pub(super) fn pod_request(&self) -> Result<PodRequest, CniError> {
         let runtime_config = match self.config.raw("runtimeConfig") {
             None => RawMap::new(),
@@ -136,7 +107,7 @@ impl CniRequest {
         })
     }
 
-    /// What the plugins are called with, within `time` from now.
+    /// The common arguments of all plugin runs, which end within `time` from now.
     pub(super) fn plugin_call(&self, time: Duration, cancel: CancellationToken) -> PluginCall {
         PluginCall {
             host: self.host.clone(),
@@ -149,7 +120,7 @@ impl CniRequest {
         }
     }
 
-    /// The words that an error begins with: which pod, or which container where the pod is not known.
+    /// The first words of an error: verb and pod, or verb and container if the pod is unknown.
     pub(super) fn subject(&self) -> String {
         if self.pod.name.is_empty() {
             format!("{} {}", self.env.verb, self.env.container_id)
@@ -159,4 +130,42 @@ impl CniRequest {
             format!("{} pod {}", self.env.verb, self.pod)
         }
     }
+}
+
+/// The settings of a call. DEL falls back to the daemon's file, because it must detach whatever the configuration has
+/// become since ADD.
+fn read_settings(verb: Verb, config: &Fields, file: &Fields) -> Result<Settings, CniError> {
+    match Settings::read(&config.clone().overlaid_by(file)) {
+        Err(error) if verb == Verb::Del => {
+            tracing::warn!(%error, "DEL uses the settings of the daemon's file alone");
+            Ok(Settings::read(file)?)
+        }
+        settings => Ok(settings?),
+    }
+}
+
+/// The pod in `CNI_ARGS`. Only ADD needs it; the other verbs find the sandbox by its container ID.
+fn read_pod(verb: Verb, args: &CniArgs) -> Result<PodRef, CniError> {
+    let part = |key: &str| match args.get(key) {
+        None => Ok(String::new()),
+        Some(value) => match validate_pod_argument(key, value) {
+            Ok(()) => Ok(value.to_owned()),
+            Err(error) if verb == Verb::Add => Err(CniError::from(error)),
+            Err(error) => {
+                tracing::warn!(%error, "{verb} ignores this argument");
+                Ok(String::new())
+            }
+        },
+    };
+    let pod = PodRef {
+        namespace: part("K8S_POD_NAMESPACE")?,
+        name: part("K8S_POD_NAME")?,
+        uid: part("K8S_POD_UID")?,
+        is_static: false,
+    };
+    if verb == Verb::Add && (pod.namespace.is_empty() || pod.name.is_empty()) {
+        let msg = "ADD needs K8S_POD_NAMESPACE and K8S_POD_NAME in CNI_ARGS";
+        return Err(CniError::new(Code::InvalidEnvironment, msg));
+    }
+    Ok(pod)
 }

@@ -1,4 +1,4 @@
-//! Default routes after all attachments are made: in the kernel, and in the results.
+//! Default routes after all networks are attached: in the kernel, and in the results.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -27,7 +27,7 @@ pub(super) async fn apply(
             .await
             .map_err(|error| CniError::from(error).context(attachment.place()))?;
         if owner.gateway.is_none() && !netns.owns_default(family, &attachment.ifname).await? {
-            // It has none to keep, so the others keep theirs (decision 3).
+            // The owner has no default route of this family, so the others keep theirs (decision 3).
             continue;
         }
         for (index, result) in results.iter_mut().enumerate() {
@@ -40,8 +40,7 @@ pub(super) async fn apply(
     Ok(changed)
 }
 
-/// The result with the routes that are there now: without the default routes that were removed, with the one that
-/// was added. None where nothing changes.
+/// The result with the default routes that the kernel has now. Returns `None` if nothing changes.
 fn correct(
     result: &PluginResult,
     family: Family,
@@ -72,7 +71,7 @@ fn correct(
     )?))
 }
 
-/// Routes of other tables are left alone, in the kernel and here (K-042). 254 is the main table's number.
+/// Only default routes of the main table (number 254) move, in the kernel and here (K-042).
 fn in_main_table(route: &Route) -> bool {
     matches!(route.table, None | Some(0 | 254))
 }

@@ -1,22 +1,23 @@
-//! How the attachments of one DEL share its time.
+//! The division of a DEL's time limit among its attachments.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What a DEL needs at least on a busy machine. Many attachments would else leave none of them enough.
-const FLOOR: Duration = Duration::from_secs(1);
+/// The least time for one attachment, as a plugin needs it on a busy machine. Without it, many attachments would get
+/// too little each.
+const MIN_SHARE: Duration = Duration::from_secs(1);
 
-/// The time of a DEL. Each attachment gets its part of what is left, so that one that hangs does not starve the others;
-/// and no less than [`FLOOR`], as long as the time of the whole lasts.
+/// The time limit of a DEL. Each attachment gets an equal share of the time left, so that one that hangs does not starve
+/// the others, but at least [`MIN_SHARE`] until the limit is reached.
 #[derive(Debug)]
-pub(super) struct Shares {
+pub(super) struct TimeShares {
     end: Instant,
     attachments: u32,
 }
 
-impl Shares {
-    /// `time` for so many attachments, from now.
+impl TimeShares {
+    /// Divides `time`, from now on.
     pub(super) fn of(time: Duration, attachments: usize) -> Self {
         Self {
             end: Instant::now() + time,
@@ -24,7 +25,7 @@ impl Shares {
         }
     }
 
-    /// The time by which the next attachment is to be deleted; none where no time is left.
+    /// The deadline of the next attachment. Returns `None` if no time is left.
     pub(super) fn next(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let left = self
@@ -33,7 +34,7 @@ impl Shares {
             .filter(|left| !left.is_zero())?;
         let share = left / self.attachments.max(1);
         self.attachments = self.attachments.saturating_sub(1);
-        Some(now + share.max(FLOOR).min(left))
+        Some(now + share.max(MIN_SHARE).min(left))
     }
 }
 
@@ -43,13 +44,13 @@ mod tests {
 
     use super::*;
 
-    /// The shares, in milliseconds, of attachments that take this long of theirs.
+    /// The shares, in milliseconds, of attachments each of which uses `takes` of its share.
     async fn shares(
         time_ms: u64,
         attachments: usize,
         takes: impl Fn(usize, Duration) -> Duration,
     ) -> Vec<u128> {
-        let mut shares = Shares::of(Duration::from_millis(time_ms), attachments);
+        let mut shares = TimeShares::of(Duration::from_millis(time_ms), attachments);
         let mut given = Vec::new();
         for index in 0..attachments {
             let Some(end) = shares.next() else { break };
@@ -61,7 +62,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_one_leaves_the_others_have() {
+    async fn time_that_an_attachment_does_not_use_goes_to_the_others() {
         assert_eq!(
             shares(50_000, 5, |_, _| Duration::ZERO).await,
             [10_000, 12_500, 16_666, 25_000, 50_000]
@@ -71,14 +72,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_share_has_a_floor_and_the_whole_has_its_end() {
+    async fn a_share_has_a_minimum_and_the_whole_a_limit() {
         assert_eq!(shares(50_000, 65, |_, share| share).await, [1_000; 50]);
         assert_eq!(
             shares(2_500, 10, |_, share| share).await,
             [1_000, 1_000, 500]
         );
         assert_eq!(shares(500, 2, |_, share| share).await, [500]);
-        // Of the most that a pod may have, a few that hang take nothing from the others.
+        // With the maximum of attachments, a few that hang do not starve the others.
         let hang = |index, share| {
             if index < 10 {
                 share

@@ -1,4 +1,5 @@
-//! The one undo: DEL for what a record says was started, in reverse. Rollback, DEL, GC and recovery all call it.
+//! Undo: DEL for each attachment that a record lists as started, in reverse order. Rollback, DEL, GC and recovery all
+//! use it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,27 +10,27 @@ use plexus_api::cni::{CniError, Code};
 use tokio_util::sync::CancellationToken;
 
 use super::network_status::sandbox;
-use super::time_shares::Shares;
+use super::time_shares::TimeShares;
 use crate::clock::unix_ms;
 use crate::context::Context;
 use crate::delegate::PluginCall;
 use crate::host::Host;
 use crate::ledger::{ContainerLock, Line, Record};
 
-/// What the plugins are called with, beside what the record has.
+/// The arguments of the plugin runs that are not in the record.
 #[derive(Debug)]
 pub(super) struct Undo {
     /// Where plugins run.
     pub(crate) host: Host,
-    /// `CNI_NETNS`; none where the sandbox's namespace is gone or not to be trusted.
+    /// `CNI_NETNS`. `None` if the namespace is gone, or if the path may lead to another one.
     pub(crate) netns: Option<String>,
-    /// The runtime's `CNI_PATH`; the record's where it is empty.
+    /// The runtime's `CNI_PATH`. If empty, that of the record is used.
     pub(crate) path: Vec<PathBuf>,
-    /// Variables to hand on.
+    /// Variables of the caller that plugins get.
     pub(crate) env: BTreeMap<String, String>,
 }
 
-/// Which attachments could not be deleted, and why.
+/// The errors of the attachments that could not be deleted.
 #[derive(Debug)]
 pub(super) struct Failures(pub Vec<CniError>);
 
@@ -41,7 +42,7 @@ impl fmt::Display for Failures {
 }
 
 impl From<Failures> for CniError {
-    /// One error for all: the only one as it is, several joined under the code of the first.
+    /// A single error stays as it is. Several are joined, with the code of the first.
     fn from(Failures(mut failures): Failures) -> Self {
         if failures.len() == 1 {
             return failures.remove(0);
@@ -61,10 +62,10 @@ impl From<Failures> for CniError {
     }
 }
 
-/// Deletes what `record` says was started, the last first; one that fails does not stop the others (P-091). The
-/// record goes when all of it is deleted, and keeps what failed otherwise (P-092).
+/// Deletes the attachments that `record` lists as started, the last one first. A failure does not stop the others
+/// (P-091). The record is removed if all are deleted; otherwise it keeps the failed ones (P-092).
 ///
-/// `time` is shared; see [`Shares`].
+/// `time` is the limit for all attachments; see [`TimeShares`].
 pub(super) async fn undo(
     context: &Context,
     lock: &ContainerLock,
@@ -93,15 +94,13 @@ pub(super) async fn undo(
     };
     let indexes = record.to_undo(&context.node.boot_id);
     if !indexes.is_empty() && !record.deleting {
-        note(lock, &mut record, Line::Deleting);
+        append_or_log(lock, &mut record, Line::Deleting);
     }
-    let mut shares = Shares::of(time, indexes.len());
+    let mut shares = TimeShares::of(time, indexes.len());
     for index in indexes {
         let attachment = record.planned.attachments[index].clone();
         let Some(deadline) = shares.next() else {
-            let msg = format!(
-                "the others have taken all of the {time:?} that a DEL may take (delTimeout)"
-            );
+            let msg = format!("the other attachments have used up the {time:?} of delTimeout");
             failures.push(CniError::new(Code::TryAgain, msg).context(attachment.place()));
             continue;
         };
@@ -112,7 +111,7 @@ pub(super) async fn undo(
             path: path.clone(),
             env: how.env.clone(),
             deadline,
-            // DEL runs to its end, whoever has gone away (decision 15).
+            // DEL runs to its end, even if the caller is gone (decision 15).
             cancel: CancellationToken::new(),
         };
         let previous = record.result_for_del(index);
@@ -122,7 +121,7 @@ pub(super) async fn undo(
             .del(&call, &attachment, previous.as_ref())
             .await
         {
-            Ok(()) => note(lock, &mut record, Line::Deleted { index }),
+            Ok(()) => append_or_log(lock, &mut record, Line::Deleted { index }),
             Err(error) => {
                 failures.push(error.context(attachment.place()));
             }
@@ -133,7 +132,7 @@ pub(super) async fn undo(
             .map_err(|error| Failures(vec![error.into()]))
     } else {
         let error = Failures(failures);
-        note(
+        append_or_log(
             lock,
             &mut record,
             Line::DelFailed {
@@ -145,10 +144,10 @@ pub(super) async fn undo(
     }
 }
 
-/// Appends a line without which nothing is lost: where the file system is full, DEL must go on, or it would stay full.
-/// What is not written is done once more.
-fn note(lock: &ContainerLock, record: &mut Record, line: Line) {
+/// Appends a line, and continues without it if that fails: on a full disk DEL must go on, or the disk would stay full.
+/// A step without its line is repeated later, which does no harm.
+fn append_or_log(lock: &ContainerLock, record: &mut Record, line: Line) {
     if let Err(error) = lock.append(record, line) {
-        tracing::error!(%error, "the course of a DEL cannot be recorded");
+        tracing::error!(%error, "the ledger cannot record a step of DEL");
     }
 }

@@ -1,5 +1,5 @@
-//! The start-up taint of the node (`startupTaint`): who registers nodes with it keeps pods away until Plexus works there.
-//! It is taken off once, after a test of all that a pod needs, and never put on.
+//! The start-up taint of the node (`startupTaint`). Nodes that are registered with the taint get no pods until Plexus
+//! works. The taint is removed once, after a round trip through the installed shim, and never set.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::context::Context;
 use super::round_trip::round_trip;
 use super::wait_until_ready;
 
-/// The longest pause between two tries.
+/// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Takes the taint off the node.
+/// The remover of the taint.
 #[derive(Debug)]
 pub(crate) struct StartupTaint {
     key: String,
@@ -30,29 +30,24 @@ pub(crate) struct StartupTaint {
     writes: Writes,
 }
 
-/// Why the taint is still there.
+/// The reason why the taint is not removed yet.
 #[derive(Debug, thiserror::Error)]
-enum NotYet {
-    /// The node has it, and the runtime would not find us ready.
+enum RemovalError {
     #[error("Plexus does not work on this node yet: {0}")]
     NotReady(#[from] CniError),
-    /// The API server does not know the node.
     #[error(
         "the API server has no node of this name; compare --node-name or NODE_NAME with `kubectl get nodes`"
     )]
     NoNode,
-    /// The taints are others than those that were read.
-    #[error("the taints of the node have changed meanwhile")]
+    #[error("the taints of the node have changed since they were read")]
     Changed,
-    /// The API server forbids it.
-    #[error("{}; apply deploy/components/startup-taint, which has the rights, or take it off by hand", .0.text())]
+    #[error("{}; apply deploy/components/startup-taint, which grants the rights, or remove the taint by hand", .0.text())]
     Forbidden(Trouble),
-    /// The API server does not do it.
     #[error("{}", .0.text())]
     Trouble(Trouble),
 }
 
-impl From<Trouble> for NotYet {
+impl From<Trouble> for RemovalError {
     fn from(trouble: Trouble) -> Self {
         match trouble.code() {
             403 => Self::Forbidden(trouble),
@@ -64,7 +59,7 @@ impl From<Trouble> for NotYet {
 }
 
 impl StartupTaint {
-    /// All taints with this key, on this node of the cluster of `connection`.
+    /// `node` is the name of this node in the cluster. All its taints with the key `key` are removed.
     pub(crate) fn new(key: String, node: &str, connection: Arc<Connection>) -> Self {
         let (reads, writes) = (Live::new(connection.clone()), Writes::new(connection));
         Self {
@@ -75,27 +70,27 @@ impl StartupTaint {
         }
     }
 
-    /// Takes it off as soon as Plexus works, and tries until it is gone or `stop`.
+    /// Removes the taint as soon as Plexus works. Retries until the taint is gone, or until `stop`.
     pub(crate) async fn remove(self: Arc<Self>, context: Arc<Context>, stop: CancellationToken) {
         context.node.metrics.startup_taint(true);
-        stop.run_until_cancelled(self.try_until_gone(&context))
+        stop.run_until_cancelled(self.remove_with_retries(&context))
             .await;
     }
 
-    async fn try_until_gone(&self, context: &Context) {
+    async fn remove_with_retries(&self, context: &Context) {
         let Self { key, node, .. } = self;
         let mut backoff = Backoff::up_to(LONGEST_PAUSE);
-        let mut told = String::new();
+        let mut logged = String::new();
         loop {
             wait_until_ready(context).await;
-            let not_yet = match self.try_once(context).await {
-                Ok(was_there) => {
+            let error = match self.remove_once(context).await {
+                Ok(removed) => {
                     context.node.metrics.startup_taint(false);
-                    if was_there {
+                    if removed {
                         tracing::info!(
                             node,
                             taint = key,
-                            "Plexus works: the start-up taint is taken off"
+                            "Plexus works: the start-up taint is removed"
                         );
                     } else {
                         tracing::debug!(
@@ -106,14 +101,18 @@ impl StartupTaint {
                     }
                     return;
                 }
-                Err(not_yet) => not_yet,
+                Err(error) => error,
             };
-            let why = not_yet.to_string();
-            if why != told {
-                tracing::warn!(node, taint = key, "the start-up taint stays for now: {why}");
-                told = why;
+            let reason = error.to_string();
+            if reason != logged {
+                tracing::warn!(
+                    node,
+                    taint = key,
+                    "the start-up taint is not removed yet: {reason}"
+                );
+                logged = reason;
             }
-            let asked = if let NotYet::Trouble(trouble) = &not_yet {
+            let asked = if let RemovalError::Trouble(trouble) = &error {
                 trouble.retry_after()
             } else {
                 Duration::ZERO
@@ -122,9 +121,13 @@ impl StartupTaint {
         }
     }
 
-    /// Whether the taint was there. It is not any more.
-    async fn try_once(&self, context: &Context) -> Result<bool, NotYet> {
-        let taints = self.reads.taints(&self.node).await?.ok_or(NotYet::NoNode)?;
+    /// Removes the taint. Returns false if the node did not have it.
+    async fn remove_once(&self, context: &Context) -> Result<bool, RemovalError> {
+        let taints = self
+            .reads
+            .taints(&self.node)
+            .await?
+            .ok_or(RemovalError::NoNode)?;
         let Some(patch) = removal(&taints, &self.key) else {
             return Ok(false);
         };
@@ -138,8 +141,8 @@ impl StartupTaint {
     }
 }
 
-/// The JSON patch that removes the taints with this key, where there is one. Others write taints as well: the patch fails
-/// where ours are not in their places any more, and mentions no other.
+/// The JSON patch that removes the taints with this key. Returns `None` if there is none. Other programs change taints
+/// as well, so the patch fails if ours have moved, and it touches no other.
 fn removal(taints: &[String], key: &str) -> Option<Value> {
     let ours: Vec<_> = (0..taints.len())
         .filter(|&index| taints[index] == key)
@@ -147,7 +150,7 @@ fn removal(taints: &[String], key: &str) -> Option<Value> {
     let tests = ours.iter().map(
         |index| json!({"op": "test", "path": format!("/spec/taints/{index}/key"), "value": key}),
     );
-    // The last first: those before it keep their places.
+    // In reverse order, because each removal shifts the taints after it.
     let removals = ours
         .iter()
         .rev()
@@ -160,11 +163,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_taints_of_that_key_are_removed_and_only_from_where_they_were() {
+    fn the_patch_removes_only_taints_with_the_key_and_checks_their_positions() {
         let taints = ["a", "x", "b", "x"].map(str::to_owned);
         assert_eq!(removal(&taints, "y"), None);
         assert_eq!(removal(&[], "x"), None);
-        let patch = removal(&taints, "x").expect("it is there");
+        let patch = removal(&taints, "x").expect("the taint is present");
         let expected = json!([
             {"op": "test", "path": "/spec/taints/1/key", "value": "x"},
             {"op": "test", "path": "/spec/taints/3/key", "value": "x"},

@@ -1,5 +1,4 @@
-//! What plexusd may not do without, tried before it serves: a right that is missing is named at the start, and not by
-//! the first pod that fails.
+//! The checks before plexusd serves: a missing right is reported at the start, not by the first pod that fails.
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +16,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use crate::capabilities::{Capability, Rights};
 use crate::config::{MountNamespace, Settings};
 
-/// What a capability is needed for.
+/// The purposes of the capabilities, for messages.
 const PURPOSES: [(Capability, &str); 4] = [
     (
         Capability::SysAdmin,
@@ -29,15 +28,15 @@ const PURPOSES: [(Capability, &str); 4] = [
     ),
     (
         Capability::SysPtrace,
-        "to see which processes use a network namespace, and plugins that an earlier plexusd left",
+        "to find the processes of a network namespace, and plugins that an earlier plexusd left running",
     ),
     (Capability::NetAdmin, "to move default routes"),
 ];
 
-/// Tries it.
+/// Runs all checks.
 ///
 /// # Errors
-/// What plexusd needs and does not have.
+/// The first right that plexusd needs and does not have.
 pub(super) fn preflight(settings: &Settings) -> anyhow::Result<()> {
     let own = settings.mount_namespace == MountNamespace::Own && settings.chroot_dir.is_none();
     check(Rights::own().context("the capabilities of plexusd")?, own)?;
@@ -48,7 +47,7 @@ pub(super) fn preflight(settings: &Settings) -> anyhow::Result<()> {
     write(&settings.state_dir)
 }
 
-/// Whether all capabilities are there; `own` where plugins run in the daemon's own mount namespace.
+/// Checks the capabilities. `own` is whether plugins run in the daemon's own mount namespace.
 fn check(rights: Rights, own: bool) -> anyhow::Result<()> {
     let needed = PURPOSES
         .iter()
@@ -66,13 +65,13 @@ fn check(rights: Rights, own: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Enters our own namespace of that kind: what is forbidden there is forbidden everywhere.
+/// Enters the daemon's own namespace of that kind. If that is forbidden, entering any other is forbidden, too.
 fn enter(kind: &str, flag: CloneFlags) -> anyhow::Result<()> {
     let path = format!("/proc/thread-self/ns/{kind}");
     let entered = thread::scope(|scope| {
         let entering = scope.spawn(|| {
             let namespace = File::open(&path)?;
-            // A thread that shares its root with others may not change its mount namespace.
+            // A thread may not change its mount namespace while it shares its root with other threads.
             unshare(CloneFlags::CLONE_FS)?;
             Ok(setns(namespace, flag)?)
         });
@@ -86,16 +85,16 @@ fn enter(kind: &str, flag: CloneFlags) -> anyhow::Result<()> {
 fn refused(path: &str, error: &io::Error) -> String {
     let why = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EPERM | Errno::EACCES) => {
-            "; plexusd has the capabilities, so it is seccomp, a security module, or a user namespace that forbids it"
+            "; plexusd has the capabilities, so seccomp, a security module, or a user namespace forbids it"
         }
         _ => "",
     };
-    format!("plexusd cannot enter a namespace, which it must for every pod: {path}: {error}{why}")
+    format!("plexusd cannot enter a namespace, which it needs for every pod: {path}: {error}{why}")
 }
 
-/// Writes into the state directory, which is made where it is missing.
+/// Writes to the state directory, which is created if it is missing.
 fn write(state_dir: &Path) -> anyhow::Result<()> {
-    let probe = state_dir.join(".self-test");
+    let probe = state_dir.join(".preflight");
     let tried = || {
         DirBuilder::new()
             .recursive(true)
@@ -103,7 +102,7 @@ fn write(state_dir: &Path) -> anyhow::Result<()> {
             .create(state_dir)?;
         fs::write(&probe, "written")?;
         match fs::remove_file(&probe) {
-            // Another plexusd that starts at this moment was quicker.
+            // Another plexusd that starts at the same time may have removed the file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
         }
