@@ -1,46 +1,51 @@
-//! What the world is told of an attachment: the network-status annotation, and events.
+//! Reports about attachments: the network-status annotation of the pod, and events.
 
+mod annotation;
 pub(crate) mod events;
-pub(crate) mod status;
-mod writer;
+mod status_writer;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use plexus_api::cni::PluginResult;
-use plexus_api::status::{NETWORK_STATUS, render};
+use plexus_api::status::NETWORK_STATUS;
 use tokio::sync::Mutex;
 
 use crate::cluster::kube::Connection;
 use crate::cluster::{Store, manifests};
 use crate::model::{Attachment, PodRef};
 use events::{Event, EventReason, Events, Subject};
-use writer::Writer;
-pub(crate) use writer::{NotYet, Write};
+use status_writer::StatusWriter;
+pub(crate) use status_writer::{StatusWrite, StatusWriteError};
 
-/// All annotations of a pod may have this many bytes together; a larger value would be refused (K-097).
-const LARGEST: usize = 256 << 10;
+/// The API server's limit on the size of all annotations of a pod, in bytes (K-097).
+const MAX_ANNOTATIONS: usize = 256 << 10;
 
-/// Tells about pods, beside their manifests or in their cluster.
+/// Reports to a cluster, or beside a directory of manifests.
 #[derive(Debug)]
 pub(crate) struct Reporter {
-    form: Form,
+    destination: Destination,
     events: Events,
 }
 
+/// Where network-status is written.
 #[derive(Debug)]
-enum Form {
-    /// Where they are, and who writes there: one at a time, or an older sandbox could come in between.
-    Manifests(PathBuf, Mutex<()>),
-    Cluster(Writer),
+enum Destination {
+    /// Files beside the manifests. The lock keeps the writes for two sandboxes of a pod in order.
+    Manifests {
+        dir: PathBuf,
+        lock: Mutex<()>,
+    },
+    Cluster(StatusWriter),
 }
 
-/// Whose status it is: the sandbox of a pod. A pod has one at a time, and a new one when the old one has failed.
+/// The sandbox that a network-status describes. A pod has one at a time, and gets a new one when
+/// the old one fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SandboxRef {
-    /// The pod.
+pub(crate) struct PodSandbox {
     pub(crate) pod: PodRef,
     /// `CNI_CONTAINERID`.
     pub(crate) container_id: String,
@@ -49,19 +54,21 @@ pub(crate) struct SandboxRef {
 }
 
 impl Reporter {
-    /// For the pods in the directory `manifests`: their status goes beside them, and events go to the log.
-    pub(crate) fn beside(manifests: PathBuf) -> Self {
+    /// Writes network-status beside the manifests in `dir`, and events to the log only.
+    pub(crate) fn for_manifests(dir: PathBuf) -> Self {
         Self {
-            form: Form::Manifests(manifests, Mutex::default()),
+            destination: Destination::Manifests {
+                dir,
+                lock: Mutex::default(),
+            },
             events: Events::logged(),
         }
     }
 
-    /// For the pods of `node` in a cluster. `store` has the mirrors of its static pods. It needs a Tokio runtime.
-    ///
-    /// The status of pods and the events have connections of their own: events never delay a status. `dropped` counts
-    /// the events that are given up.
-    pub(crate) fn in_cluster(
+    /// Writes network-status and events to the API server, over separate connections so that
+    /// events never delay a status. `store` has the mirrors of the node's static pods, and
+    /// `dropped` counts the events that could not be sent. Needs a Tokio runtime.
+    pub(crate) fn for_cluster(
         connection: Arc<Connection>,
         node: &str,
         store: Store,
@@ -69,83 +76,85 @@ impl Reporter {
     ) -> Self {
         let events = Events::sent(connection.clone(), node, dropped);
         Self {
-            form: Form::Cluster(Writer::new(connection, store, events.clone())),
+            destination: Destination::Cluster(StatusWriter::new(connection, store, events.clone())),
             events,
         }
     }
 
-    /// Begins to write the status of a sandbox whose attachments have these results, in place of what is still to be
-    /// written for its pod. A write that the API server leaves unanswered for `patience` counts as overdue.
+    /// Starts to write the status of a sandbox, and cancels an unfinished write for the same pod.
+    /// A write without an answer for `overdue_after` counts as overdue.
     ///
-    /// There is nothing to write unless `is_newest` says of the sandbox that it is its pod's newest: asked when a newer
-    /// one can only come with its own write after this one.
-    pub(crate) async fn network_status(
+    /// Writes nothing unless `is_newest` says that the sandbox is the newest of its pod. It is
+    /// called when the write of a newer sandbox can only start after this one.
+    pub(crate) async fn write_network_status(
         &self,
-        sandbox: SandboxRef,
+        sandbox: PodSandbox,
         attachments: &[Attachment],
         results: &[PluginResult],
-        patience: Duration,
+        overdue_after: Duration,
         is_newest: impl FnOnce() -> bool + Send,
-    ) -> Write {
-        let text = text(attachments, results);
-        if let Some(too_large) = self.refuse_too_large(&sandbox.pod, &text) {
-            return too_large;
+    ) -> StatusWrite {
+        let text = annotation::render(attachments, results);
+        if self.is_too_large(&sandbox.pod, &text) {
+            return StatusWrite::finished(Ok(()));
         }
-        match &self.form {
-            Form::Cluster(writer) => writer.write(sandbox, text, patience, is_newest),
-            Form::Manifests(dir, turn) => {
-                let _turn = turn.lock().await;
+        match &self.destination {
+            Destination::Cluster(writer) => writer.write(sandbox, text, overdue_after, is_newest),
+            Destination::Manifests { dir, lock } => {
+                let _lock = lock.lock().await;
                 if !is_newest() {
-                    return Write::finished(Ok(()));
+                    return StatusWrite::finished(Ok(()));
                 }
                 let (dir, pod) = (dir.clone(), sandbox.pod);
                 let write = move || manifests::write_status(&dir, &pod.namespace, &pod.name, &text);
-                Write::finished(blocking(write).await.map_err(|error| error.to_string()))
+                StatusWrite::finished(blocking(write).await.map_err(|error| error.to_string()))
             }
         }
     }
 
-    /// The same for a sandbox that has waited for it since before this process began; none where its pod is being
-    /// written to already.
+    /// Starts to write a status that an earlier daemon did not finish. Returns `None` if a write
+    /// for the pod is running already.
     pub(crate) async fn resume_network_status(
         &self,
-        sandbox: SandboxRef,
+        sandbox: PodSandbox,
         attachments: &[Attachment],
         results: &[PluginResult],
-        patience: Duration,
+        overdue_after: Duration,
         is_newest: impl FnOnce() -> bool + Send,
-    ) -> Option<Write> {
-        if let Form::Cluster(writer) = &self.form
-            && writer.has(&sandbox.pod)
+    ) -> Option<StatusWrite> {
+        if let Destination::Cluster(writer) = &self.destination
+            && writer.is_pending(&sandbox.pod)
         {
             return None;
         }
         Some(
-            self.network_status(sandbox, attachments, results, patience, is_newest)
+            self.write_network_status(sandbox, attachments, results, overdue_after, is_newest)
                 .await,
         )
     }
 
-    /// Whether a write is overdue: another one is likely to take as long (decision 19).
+    /// Whether a write is overdue, so that another one is likely to take as long (decision 19).
     pub(crate) fn is_overdue(&self) -> bool {
-        matches!(&self.form, Form::Cluster(writer) if writer.is_overdue())
+        matches!(&self.destination, Destination::Cluster(writer) if writer.is_overdue())
     }
 
-    /// A sandbox is being detached: gives up what is still to be written for it, and removes what stands beside the
-    /// manifest of its pod where that is of this sandbox: the pod may have a newer one. `results` lacks what is not
-    /// known; whether its status was `written` decides then.
-    pub(crate) async fn withdraw(
+    /// Cancels the write for a sandbox that is being detached, and removes its file beside the
+    /// manifest, unless the file is that of a newer sandbox of the pod.
+    ///
+    /// If `results` are incomplete, the content of the file is unknown; `written` decides then.
+    pub(crate) async fn remove_network_status(
         &self,
-        sandbox: SandboxRef,
+        sandbox: PodSandbox,
         attachments: &[Attachment],
         results: &[PluginResult],
         written: bool,
     ) {
-        let dir = match &self.form {
-            Form::Cluster(writer) => return writer.cancel(&sandbox),
-            Form::Manifests(dir, _) => dir.clone(),
+        let dir = match &self.destination {
+            Destination::Cluster(writer) => return writer.cancel(&sandbox),
+            Destination::Manifests { dir, .. } => dir.clone(),
         };
-        let text = (results.len() == attachments.len()).then(|| text(attachments, results));
+        let text =
+            (results.len() == attachments.len()).then(|| annotation::render(attachments, results));
         if text.is_none() && !written {
             return;
         }
@@ -153,11 +162,11 @@ impl Reporter {
         let remove =
             move || manifests::remove_status(&dir, &pod.namespace, &pod.name, text.as_deref());
         if let Err(error) = blocking(remove).await {
-            tracing::warn!(pod = %sandbox.pod, %error, "network-status of a deleted sandbox could not be removed");
+            tracing::warn!(pod = %sandbox.pod, %error, "cannot remove the network-status of a deleted sandbox");
         }
     }
 
-    /// Tells of something that happened to a pod. Never waits.
+    /// Emits an event on a pod, without waiting.
     pub(crate) fn event(&self, pod: &PodRef, reason: EventReason, message: impl Into<String>) {
         self.events.emit(Event {
             subject: Subject::Pod(pod.clone()),
@@ -166,7 +175,7 @@ impl Reporter {
         });
     }
 
-    /// Tells of something that happened to the node. Never waits.
+    /// Emits an event on the node, without waiting.
     pub(crate) fn node_event(&self, reason: EventReason, message: impl Into<String>) {
         self.events.emit(Event {
             subject: Subject::Node,
@@ -175,8 +184,8 @@ impl Reporter {
         });
     }
 
-    /// Tells which addresses each attachment has got.
-    pub(crate) fn attached(
+    /// Emits an event for each attachment, with its addresses.
+    pub(crate) fn added_interfaces(
         &self,
         pod: &PodRef,
         attachments: &[Attachment],
@@ -191,44 +200,28 @@ impl Reporter {
         }
     }
 
-    /// How many events were given up: the API server was away, or there were too many.
+    /// The number of events that could not be sent.
     pub(crate) fn events_dropped(&self) -> u64 {
         self.events.dropped()
     }
 
-    fn refuse_too_large(&self, pod: &PodRef, text: &str) -> Option<Write> {
+    /// Whether the API server would reject the annotation because of its size. Emits an event then.
+    fn is_too_large(&self, pod: &PodRef, text: &str) -> bool {
         let size = NETWORK_STATUS.len() + text.len();
-        (size > LARGEST).then(|| {
-            let message = format!(
-                "network-status is not written: it would have {size} bytes, and the annotations of a pod may have \
-                 {LARGEST}; select fewer networks"
-            );
-            self.event(pod, EventReason::NetworkStatusRefused, message);
-            Write::finished(Ok(()))
-        })
+        if size <= MAX_ANNOTATIONS {
+            return false;
+        }
+        let message = format!(
+            "network-status is not written: the annotation would have {size} bytes, but the annotations of a pod may \
+             have at most {MAX_ANNOTATIONS}; select fewer networks"
+        );
+        self.event(pod, EventReason::NetworkStatusRefused, message);
+        true
     }
 }
 
-fn text(attachments: &[Attachment], results: &[PluginResult]) -> String {
-    let entries = attachments
-        .iter()
-        .zip(results)
-        .flat_map(|(attachment, result)| {
-            status::entries(
-                &attachment.network,
-                &attachment.ifname,
-                attachment.default,
-                result.result(),
-                None,
-            )
-        });
-    render(&entries.collect::<Vec<_>>())
-}
-
-async fn blocking(
-    work: impl FnOnce() -> std::io::Result<()> + Send + 'static,
-) -> std::io::Result<()> {
+async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
+        .unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }

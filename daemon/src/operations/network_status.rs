@@ -3,17 +3,17 @@
 
 use crate::context::Context;
 use crate::ledger::{ContainerLock, Ledger, Line, Planned, Record};
-use crate::report::{SandboxRef, Write};
+use crate::report::{PodSandbox, StatusWrite};
 
 /// The sandbox of a record, for the reporter.
-pub(super) fn sandbox(planned: &Planned) -> SandboxRef {
+pub(super) fn sandbox(planned: &Planned) -> PodSandbox {
     let Planned {
         pod,
         container_id,
         ifname,
         ..
     } = planned;
-    SandboxRef {
+    PodSandbox {
         pod: pod.clone(),
         container_id: container_id.clone(),
         ifname: ifname.clone(),
@@ -21,7 +21,7 @@ pub(super) fn sandbox(planned: &Planned) -> SandboxRef {
 }
 
 /// Continues a write in the background, and records its end.
-pub(super) fn record_when_written(context: &Context, planned: &Planned, write: Write) {
+pub(super) fn record_when_written(context: &Context, planned: &Planned, write: StatusWrite) {
     tokio::spawn(record_end(
         context.ledger.clone(),
         sandbox(planned),
@@ -52,20 +52,28 @@ pub(crate) async fn resume_status(context: &Context, container_id: &str, ifname:
         .map(|i| record.result_for_check(i))
         .collect();
     let Ok(results) = results else { return };
-    let patience = context.node.settings.status_wait;
+    let overdue_after = context.node.settings.status_wait;
     let is_newest = || context.ledger.is_newest(planned, &context.node.boot_id);
     let (sandbox, attachments) = (sandbox(planned), &planned.attachments);
-    let write =
-        context
-            .reporter
-            .resume_network_status(sandbox, attachments, &results, patience, is_newest);
+    let write = context.reporter.resume_network_status(
+        sandbox,
+        attachments,
+        &results,
+        overdue_after,
+        is_newest,
+    );
     if let Some(write) = write.await {
         record_when_written(context, planned, write);
     }
 }
 
 /// Owns the write until its end is recorded, so that no second write starts in between.
-async fn record_end(ledger: Ledger, sandbox: SandboxRef, created_unix_ms: u64, mut write: Write) {
+async fn record_end(
+    ledger: Ledger,
+    sandbox: PodSandbox,
+    created_unix_ms: u64,
+    mut write: StatusWrite,
+) {
     if !write.done().await {
         return;
     }

@@ -80,7 +80,7 @@ pub(super) async fn undo(
         .collect();
     context
         .reporter
-        .withdraw(
+        .remove_network_status(
             sandbox(&record.planned),
             attachments,
             &results,

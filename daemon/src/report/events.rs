@@ -1,7 +1,7 @@
-//! Events on pods and on the node: what was attached, and what went wrong and what to do about it. Best effort: nothing
-//! waits for them, and what cannot be sent is dropped and counted.
+//! Events on pods and on the node: what was attached, what went wrong, and the remedy. Best effort:
+//! no call waits for an event, and events that cannot be sent are dropped and counted.
 
-mod limits;
+mod correlator;
 mod object;
 mod sender;
 
@@ -17,64 +17,61 @@ use crate::model::{Attachment, PodRef};
 use crate::plan::WarningKind;
 use sender::Sender;
 
-/// How many events may wait to be sent.
+/// How many events may wait in the queue.
 const QUEUE: usize = 512;
 
 /// Something that happened to a pod or to the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// What it happened to.
     pub(crate) subject: Subject,
-    /// What kind of thing.
     pub(crate) reason: EventReason,
-    /// What, with what to do about it; one line.
+    /// One line, with the remedy.
     pub(crate) message: String,
 }
 
-/// What an event is about.
+/// The object of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Subject {
-    /// A pod.
     Pod(PodRef),
-    /// The node that plexusd runs on.
+    /// The node of this plexusd.
     Node,
 }
 
-/// The kinds of events. Their names are stable: people filter by them.
+/// The reasons of events. Their names are part of the interface: users filter by them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventReason {
-    /// A network was attached; worded as Multus does.
+    /// A network was attached. The message is worded as in Multus.
     AddedInterface,
     /// A network-attachment-definition that the pod names does not exist.
     NoNetworkFound,
-    /// An annotation of the pod cannot be read or asks for what cannot be.
+    /// An annotation of the pod is invalid.
     InvalidNetworks,
-    /// The configuration of a network is wrong.
+    /// The configuration of a network is invalid.
     InvalidNetworkConfig,
-    /// The node's configuration does not allow what the pod asks for.
+    /// The node's configuration forbids what the pod asks for.
     NetworkForbidden,
-    /// A network was attached without something that the pod asks for: no plugin declares the capability.
+    /// A network was attached, but no plugin declares a capability that the pod asks for.
     CapabilityMissing,
-    /// The default network was attached under the runtime's name, not the one that the pod asks for.
+    /// The default network was attached with the runtime's interface name, not the pod's.
     InterfaceNameIgnored,
-    /// A network could not be attached; all of the pod's were detached again.
+    /// A network could not be attached. All networks of the pod were detached again.
     AttachFailed,
-    /// A network could not be detached; the runtime tries again.
+    /// A network could not be detached. The runtime retries.
     DetachFailed,
-    /// A network could still not be detached; the pod was let go, and the node tries again alone.
+    /// A network repeatedly could not be detached. The runtime got a success, and plexusd retries.
     DetachOrphaned,
-    /// The pod has no network-status, because the annotation is too large or the API server refuses it.
+    /// The pod has no network-status: the annotation is too large, or the API server rejects it.
     NetworkStatusRefused,
-    /// The pod runs without its networks: it started while the runtime did not know of Plexus.
+    /// The pod runs without its networks: it started while the runtime did not use Plexus.
     NetworksMissing,
-    /// The node's runtime loads another file than ours, because its name comes first.
+    /// The node's runtime loads another configuration file, because the file sorts before ours.
     CNIConfigNotFirst,
-    /// Others keep taking our file away from the node's runtime.
+    /// Another program keeps removing or changing our configuration file.
     CNIConfigConflict,
 }
 
 impl EventReason {
-    /// Every reason, for the documentation and its test.
+    /// All reasons, for the test of the documentation.
     pub const ALL: [Self; 14] = [
         Self::AddedInterface,
         Self::NoNetworkFound,
@@ -92,7 +89,7 @@ impl EventReason {
         Self::CNIConfigConflict,
     ];
 
-    /// Its name.
+    /// The name in the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::AddedInterface => "AddedInterface",
@@ -112,60 +109,49 @@ impl EventReason {
         }
     }
 
-    /// Whether something is wrong.
+    /// Whether the type of the event is `Warning`.
     pub(crate) fn is_warning(self) -> bool {
         self != Self::AddedInterface
     }
 
-    /// Whether another line of the log says it anyway: that of the call, or that of the installation.
-    fn has_log_line(self) -> bool {
-        let others = [
+    /// Whether the log has the same information in the line of the call or of the installation.
+    fn is_logged_elsewhere(self) -> bool {
+        let only_here = [
             Self::CapabilityMissing,
             Self::InterfaceNameIgnored,
             Self::DetachOrphaned,
             Self::NetworkStatusRefused,
         ];
-        !others.contains(&self)
+        !only_here.contains(&self)
     }
 
-    /// The reason of a refusal before anything ran, and what to do; none for what passes by itself or is not about the
-    /// pod.
+    /// The reason for the refusal of an ADD, and the remedy. Returns `None` if the error is transient
+    /// or not about the pod.
     pub(crate) fn of_refusal(error: &CniError) -> Option<(Self, &'static str)> {
-        let network = (
-            Self::InvalidNetworkConfig,
-            "correct the configuration of the network",
-        );
-        let annotation = (Self::InvalidNetworks, "correct the annotation of the pod");
-        let reasons = [
-            (
-                Code::UnknownNetwork,
-                (
-                    Self::NoNetworkFound,
-                    "create it, or correct the annotation of the pod",
-                ),
+        let code = Code::ALL.into_iter().find(|code| error.is(*code))?;
+        let reason = match code {
+            Code::UnknownNetwork => (
+                Self::NoNetworkFound,
+                "create it, or correct the annotation of the pod",
             ),
-            (Code::InvalidAnnotation, annotation),
-            (Code::InterfaceTaken, annotation),
-            (Code::IncompatibleVersion, network),
-            (Code::UnsupportedField, network),
-            (Code::Decode, network),
-            (Code::InvalidConfig, network),
-            (
-                Code::Forbidden,
-                (
-                    Self::NetworkForbidden,
-                    "select another network, or ask the administrator",
-                ),
+            Code::InvalidAnnotation | Code::InterfaceTaken => {
+                (Self::InvalidNetworks, "correct the annotation of the pod")
+            }
+            Code::IncompatibleVersion
+            | Code::UnsupportedField
+            | Code::Decode
+            | Code::InvalidConfig => (
+                Self::InvalidNetworkConfig,
+                "correct the configuration of the network",
             ),
-            (
-                Code::PluginMissing,
-                (Self::AttachFailed, "install the plugin on the node"),
+            Code::Forbidden => (
+                Self::NetworkForbidden,
+                "select another network, or ask the administrator",
             ),
-        ];
-        reasons
-            .into_iter()
-            .find(|(code, _)| error.is(*code))
-            .map(|(_, reason)| reason)
+            Code::PluginMissing => (Self::AttachFailed, "install the plugin on the node"),
+            _ => return None,
+        };
+        Some(reason)
     }
 }
 
@@ -178,7 +164,7 @@ impl From<WarningKind> for EventReason {
     }
 }
 
-/// As Multus words it: `Add net1 [10.1.1.5/24 fd00::5/64] from default/lan`.
+/// The message of [`EventReason::AddedInterface`], as in Multus: `Add net1 [10.1.1.5/24 fd00::5/64] from default/lan`.
 pub(super) fn added_interface(attachment: &Attachment, result: &CniResult) -> String {
     let ips: Vec<_> = result.ips.iter().map(|ip| ip.address.to_string()).collect();
     format!(
@@ -189,7 +175,7 @@ pub(super) fn added_interface(attachment: &Attachment, result: &CniResult) -> St
     )
 }
 
-/// Takes events and tells of them; clones are the same.
+/// Emits events. Clones share the queue.
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
     queue: Option<mpsc::Sender<(Event, Timestamp)>>,
@@ -197,7 +183,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Events that only go to the log.
+    /// Events go to the log only.
     pub(super) fn logged() -> Self {
         Self {
             queue: None,
@@ -205,7 +191,7 @@ impl Events {
         }
     }
 
-    /// Events that go to the log and to an API server, on behalf of `node`.
+    /// Events go to the log and to the API server, on behalf of `node`.
     pub(super) fn sent(connection: Arc<Connection>, node: &str, dropped: Arc<AtomicU64>) -> Self {
         let (queue, events) = mpsc::channel(QUEUE);
         tokio::spawn(Sender::new(connection, node, dropped.clone()).run(events));
@@ -215,7 +201,7 @@ impl Events {
         }
     }
 
-    /// Tells of an event. Never waits.
+    /// Emits an event, without waiting.
     pub(crate) fn emit(&self, event: Event) {
         let Event {
             subject,
@@ -226,7 +212,7 @@ impl Events {
             Subject::Pod(pod) => Some(tracing::field::display(pod)),
             Subject::Node => None,
         };
-        if reason.has_log_line() {
+        if reason.is_logged_elsewhere() {
             tracing::debug!(pod, reason = reason.name(), "{message}");
         } else {
             tracing::warn!(pod, reason = reason.name(), "{message}");
@@ -238,7 +224,7 @@ impl Events {
         }
     }
 
-    /// How many were given up.
+    /// The number of dropped events.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }

@@ -113,9 +113,9 @@ impl ObjectSource {
             }) => Ok((connection.clone(), node.clone(), store.clone())),
         };
         move || match &from {
-            Err(manifests) => Reporter::beside(manifests.clone()),
+            Err(manifests) => Reporter::for_manifests(manifests.clone()),
             Ok((connection, node, store)) => {
-                Reporter::in_cluster(connection.clone(), node, store.clone(), dropped.clone())
+                Reporter::for_cluster(connection.clone(), node, store.clone(), dropped.clone())
             }
         }
     }

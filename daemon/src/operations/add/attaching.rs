@@ -14,7 +14,7 @@ use crate::netns::Netns;
 use crate::operations::network_status::{record_when_written, sandbox};
 use crate::operations::request::CniRequest;
 use crate::operations::routes;
-use crate::report::NotYet;
+use crate::report::StatusWriteError;
 
 /// An ADD with a recorded plan.
 pub(super) struct Attaching<'a> {
@@ -46,7 +46,7 @@ impl Attaching<'_> {
         let planned = &self.record.planned;
         self.context
             .reporter
-            .attached(&planned.pod, &planned.attachments, &self.results);
+            .added_interfaces(&planned.pod, &planned.attachments, &self.results);
         Ok(answer)
     }
 
@@ -135,7 +135,7 @@ impl Attaching<'_> {
             status_wait
         };
         let mut write = reporter
-            .network_status(
+            .write_network_status(
                 sandbox(planned),
                 &planned.attachments,
                 &self.results,
@@ -145,7 +145,7 @@ impl Attaching<'_> {
             .await;
         match write.done_within(limit, status_required).await {
             Ok(()) => Ok(self.lock.append(&mut self.record, Line::StatusWritten)?),
-            Err(error) if status_required && error != NotYet::NoMirror => {
+            Err(error) if status_required && error != StatusWriteError::NoMirror => {
                 let msg =
                     format!("network-status cannot be written, and statusRequired is set: {error}");
                 Err(CniError::new(Code::TryAgain, msg))

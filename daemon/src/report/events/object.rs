@@ -1,44 +1,43 @@
-//! An event as the API server takes it: core/v1, which is what `kubectl describe` shows. Pure.
+//! The API object of an event: core/v1, which `kubectl describe` shows. Pure.
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Event, Subject};
 
-/// Who tells.
 const COMPONENT: &str = "plexus";
-/// The longest message; its end is cut off.
-const LONGEST: usize = 1024;
-/// The longest name of an object.
-const LONGEST_NAME: usize = 253;
-/// Where the API server wants the events of what is in no namespace.
-const NO_NAMESPACE: &str = "default";
+/// The API server's limit on the length of a message.
+const MAX_MESSAGE: usize = 1024;
+/// The API server's limit on the length of an object's name.
+const MAX_NAME: usize = 253;
+/// The namespace for events on objects without a namespace.
+const DEFAULT_NAMESPACE: &str = "default";
 
-/// Namespace and name of what the event is about; the event is in that namespace.
-pub(super) fn place<'a>(event: &'a Event, node: &'a str) -> (&'a str, &'a str) {
+/// Namespace and name of the subject. The event is in the same namespace.
+pub(super) fn namespace_and_name<'a>(event: &'a Event, node: &'a str) -> (&'a str, &'a str) {
     match &event.subject {
         Subject::Pod(pod) => (&pod.namespace, &pod.name),
-        Subject::Node => (NO_NAMESPACE, node),
+        Subject::Node => (DEFAULT_NAMESPACE, node),
     }
 }
 
-/// The object of an event that happened once, at `time`.
-pub(super) fn created(event: &Event, name: &str, node: &str, time: Timestamp) -> Value {
+/// The object of an event that has happened once, at `time`.
+pub(super) fn new(event: &Event, name: &str, node: &str, time: Timestamp) -> Value {
     let Event {
         subject,
         reason,
         message,
     } = event;
-    let (namespace, _) = place(event, node);
+    let (namespace, _) = namespace_and_name(event, node);
     let time = seconds(time);
     json!({
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": name, "namespace": namespace},
-        "involvedObject": involved(subject, node),
+        "involvedObject": involved_object(subject, node),
         "type": if reason.is_warning() { "Warning" } else { "Normal" },
         "reason": reason.name(),
-        "message": cut(message, LONGEST),
+        "message": truncate(message, MAX_MESSAGE),
         "count": 1,
         "firstTimestamp": time,
         "lastTimestamp": time,
@@ -48,44 +47,44 @@ pub(super) fn created(event: &Event, name: &str, node: &str, time: Timestamp) ->
     })
 }
 
-fn involved(subject: &Subject, node: &str) -> Value {
+fn involved_object(subject: &Subject, node: &str) -> Value {
     match subject {
         Subject::Pod(pod) => {
             let mut object = json!({"apiVersion": "v1", "kind": "Pod", "namespace": pod.namespace, "name": pod.name});
-            // The static pod's own UID, where it is one: there `kubectl describe` looks for events of its mirror.
+            // For a static pod this is its own UID, which `kubectl describe` uses for the mirror too.
             if !pod.uid.is_empty() {
                 object["uid"] = json!(pod.uid);
             }
             object
         }
-        // Kubelets give the node's name for its UID, and every `kubectl describe node` looks for events by that; only
-        // newer ones look by the real UID as well, which we could not know without a right to read nodes.
+        // Kubelet uses the node's name as the UID, and every version of `kubectl describe node`
+        // searches for that. We have no permission to read the real UID.
         Subject::Node => json!({"apiVersion": "v1", "kind": "Node", "name": node, "uid": node}),
     }
 }
 
-/// What changes when it happens again.
-pub(super) fn repeated(count: u32, time: Timestamp) -> Value {
+/// The patch for an event that has happened again.
+pub(super) fn count_patch(count: u32, time: Timestamp) -> Value {
     json!({"count": count, "lastTimestamp": seconds(time)})
 }
 
-/// A name for an event, unlike all others: that of what it is about and a number that grows with time.
-pub(super) fn name(event: &Event, node: &str, number: u128) -> String {
+/// The name of a new object: the name of the subject, and a number that grows with time.
+pub(super) fn unique_name(event: &Event, node: &str, number: u128) -> String {
     let suffix = format!(".{number:x}");
-    let (_, name) = place(event, node);
-    let name = cut(name, LONGEST_NAME - suffix.len()).trim_end_matches(['.', '-']);
+    let (_, name) = namespace_and_name(event, node);
+    let name = truncate(name, MAX_NAME - suffix.len()).trim_end_matches(['.', '-']);
     format!("{name}{suffix}")
 }
 
-/// Times in events of core/v1 have no fractions.
+/// The time without the fraction, which core/v1 does not allow.
 fn seconds(time: Timestamp) -> String {
     Timestamp::from_second(time.as_second())
         .unwrap_or(time)
         .to_string()
 }
 
-fn cut(text: &str, longest: usize) -> &str {
-    &text[..text.floor_char_boundary(longest)]
+fn truncate(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Sends events, one after the other, over a connection of its own.
+//! Sends events to the API server, one after the other, over a connection of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,24 +7,25 @@ use std::time::{Duration, Instant, SystemTime};
 use hyper::http::Request;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::limits::{Decision, Limits};
+use super::correlator::{Action, Correlator};
 use super::{Event, object};
 use crate::backoff::Backoff;
 use crate::cluster::kube::{Connection, Trouble, Writes, is_name};
 
-/// The longest pause while the API server is away.
+/// The longest pause between tries while the API server is unavailable.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How often one event is tried.
+/// How often a request is tried.
 const TRIES: usize = 5;
 
 #[derive(Debug)]
 pub(super) struct Sender {
-    server: Writes,
+    api: Writes,
     node: Arc<str>,
-    limits: Limits,
+    correlator: Correlator,
     dropped: Arc<AtomicU64>,
     backoff: Backoff,
 }
@@ -32,87 +33,93 @@ pub(super) struct Sender {
 impl Sender {
     pub(super) fn new(connection: Arc<Connection>, node: &str, dropped: Arc<AtomicU64>) -> Self {
         Self {
-            server: Writes::new(connection),
+            api: Writes::new(connection),
             node: node.into(),
-            limits: Limits::new(Instant::now()),
+            correlator: Correlator::new(Instant::now()),
             dropped,
             backoff: Backoff::up_to(LONGEST_PAUSE),
         }
     }
 
-    /// Sends until nobody can emit events any more.
+    /// Runs until the other end of `events` is dropped.
     pub(super) async fn run(mut self, mut events: mpsc::Receiver<(Event, Timestamp)>) {
         while let Some((event, time)) = events.recv().await {
-            if !self.take(&event, time).await {
+            if !self.deliver(&event, time).await {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
-    /// Whether the API server has it then.
-    async fn take(&mut self, event: &Event, time: Timestamp) -> bool {
+    /// Sends one event. Returns whether the API server has it then.
+    async fn deliver(&mut self, event: &Event, time: Timestamp) -> bool {
         let node = self.node.clone();
-        let (namespace, name) = object::place(event, &node);
+        let (namespace, name) = object::namespace_and_name(event, &node);
         if !is_name(namespace) || !is_name(name) {
             return false;
         }
-        let name = || object::name(event, &node, nanoseconds());
-        let repeated = match self.limits.decide(event, name, Instant::now()) {
-            Decision::Drop => return false,
-            Decision::Create(name) => return self.create(event, &name, time).await,
-            Decision::Repeat(name, count) => {
-                self.send(|| repeat(namespace, &name, count, time)).await
+        match self.correlate(event) {
+            Action::Drop => false,
+            Action::Create(name) => self.create(event, &name, time).await,
+            Action::SetCount(name, count) => {
+                let result = self.send(|| set_count(namespace, &name, count, time)).await;
+                match result {
+                    // The API server deletes events after an hour.
+                    Err(error) if error.code() == 404 => self.recreate(event, time).await,
+                    result => result.is_ok(),
+                }
             }
-        };
-        // Events live for an hour.
-        if !repeated
-            .as_ref()
-            .is_err_and(|refusal| refusal.code() == 404)
-        {
-            return repeated.is_ok();
         }
-        self.limits.forget(event);
-        match self.limits.decide(event, name, Instant::now()) {
-            Decision::Create(name) => self.create(event, &name, time).await,
-            _ => false,
+    }
+
+    async fn recreate(&mut self, event: &Event, time: Timestamp) -> bool {
+        self.correlator.forget(event);
+        match self.correlate(event) {
+            Action::Create(name) => self.create(event, &name, time).await,
+            Action::SetCount(..) | Action::Drop => false,
         }
     }
 
     async fn create(&mut self, event: &Event, name: &str, time: Timestamp) -> bool {
         let node = self.node.clone();
-        let (namespace, _) = object::place(event, &node);
-        let object = object::created(event, name, &node, time);
+        let (namespace, _) = object::namespace_and_name(event, &node);
+        let object = object::new(event, name, &node, time);
         match self.send(|| create(namespace, &object)).await {
             Ok(()) => true,
-            // An earlier try has landed, though its answer was lost.
-            Err(refusal) if refusal.code() == 409 => true,
-            Err(refusal) => {
-                self.limits.forget(event);
-                tracing::debug!(subject = ?event.subject, reason = event.reason.name(), %refusal, "an event is dropped");
+            // An earlier try created the object, but its response was lost.
+            Err(error) if error.code() == 409 => true,
+            Err(error) => {
+                self.correlator.forget(event);
+                tracing::debug!(subject = ?event.subject, reason = event.reason.name(), %error, "dropped an event");
                 false
             }
         }
     }
 
-    /// Sends a request until there is an answer that counts, or it has been tried often enough.
+    fn correlate(&mut self, event: &Event) -> Action {
+        let name = || object::unique_name(event, &self.node, unix_nanoseconds());
+        self.correlator.correlate(event, name, Instant::now())
+    }
+
+    /// Sends a request, with retries as long as they may help.
     async fn send(
         &mut self,
         request: impl Fn() -> Result<Request<Vec<u8>>, Trouble>,
     ) -> Result<(), Trouble> {
-        let mut left = TRIES;
+        let mut tries_left = TRIES;
         loop {
-            sleep(self.limits.pace(Instant::now())).await;
-            let outcome = self.server.send(request()?).await;
-            left -= 1;
-            match outcome {
-                Err(refusal) if left > 0 && passes(&refusal) => {
-                    sleep(self.backoff.next(refusal.retry_after())).await;
-                }
-                outcome => {
-                    if !outcome.as_ref().is_err_and(passes) {
-                        self.backoff.reset();
+            sleep(self.correlator.throttle(Instant::now())).await;
+            let result = self.api.send(request()?).await;
+            tries_left -= 1;
+            match result {
+                Err(error) if is_retryable(&error) => {
+                    if tries_left == 0 {
+                        return Err(error);
                     }
-                    return outcome;
+                    sleep(self.backoff.next(error.retry_after())).await;
+                }
+                result => {
+                    self.backoff.reset();
+                    return result;
                 }
             }
         }
@@ -120,11 +127,11 @@ impl Sender {
 }
 
 /// Whether the same request may succeed later.
-fn passes(refusal: &Trouble) -> bool {
-    !matches!(refusal.code(), 400..=428 | 430..=499)
+fn is_retryable(error: &Trouble) -> bool {
+    !matches!(error.code(), 400..=428 | 430..=499)
 }
 
-fn create(namespace: &str, object: &serde_json::Value) -> Result<Request<Vec<u8>>, Trouble> {
+fn create(namespace: &str, object: &Value) -> Result<Request<Vec<u8>>, Trouble> {
     let params = PostParams {
         field_manager: Some("plexusd".to_owned()),
         ..PostParams::default()
@@ -132,7 +139,7 @@ fn create(namespace: &str, object: &serde_json::Value) -> Result<Request<Vec<u8>
     Ok(events(namespace).create(&params, object.to_string().into_bytes())?)
 }
 
-fn repeat(
+fn set_count(
     namespace: &str,
     name: &str,
     count: u32,
@@ -142,14 +149,15 @@ fn repeat(
         field_manager: Some("plexusd".to_owned()),
         ..PatchParams::default()
     };
-    Ok(events(namespace).patch(name, &params, &Patch::Merge(object::repeated(count, time)))?)
+    let patch = Patch::Merge(object::count_patch(count, time));
+    Ok(events(namespace).patch(name, &params, &patch)?)
 }
 
 fn events(namespace: &str) -> kube::core::Request {
     kube::core::Request::new(format!("/api/v1/namespaces/{namespace}/events"))
 }
 
-fn nanoseconds() -> u128 {
+fn unix_nanoseconds() -> u128 {
     SystemTime::UNIX_EPOCH
         .elapsed()
         .unwrap_or_default()

@@ -5,7 +5,7 @@ use plexus_api::cni::{Defaults, NetworkConfig, PluginResult, RawMap, Version};
 use super::*;
 
 #[test]
-fn an_attachment_is_worded_as_multus_does() {
+fn the_message_of_an_attachment_is_that_of_multus() {
     let attachment = |config: &str| Attachment {
         network: "default/lan".to_owned(),
         ifname: "net1".to_owned(),
@@ -22,24 +22,24 @@ fn an_attachment_is_worded_as_multus_does() {
         .expect("a configuration"),
     };
     let attachment = attachment(r#"{"type":"x"}"#);
-    let said = |result: &str| {
+    let message = |result: &str| {
         let result = PluginResult::parse(result.as_bytes(), Version::V1_0_0).expect("a result");
         added_interface(&attachment, result.result())
     };
     let two =
         r#"{"cniVersion":"1.0.0","ips":[{"address":"10.1.1.5/24"},{"address":"fd00::5/64"}]}"#;
     assert_eq!(
-        said(two),
+        message(two),
         "Add net1 [10.1.1.5/24 fd00::5/64] from default/lan"
     );
     assert_eq!(
-        said(r#"{"cniVersion":"1.0.0"}"#),
+        message(r#"{"cniVersion":"1.0.0"}"#),
         "Add net1 [] from default/lan"
     );
 }
 
 #[test]
-fn reasons_have_one_name_each_and_all_but_one_warn() {
+fn reasons_have_distinct_names_and_all_except_one_are_warnings() {
     let names: BTreeSet<_> = EventReason::ALL
         .iter()
         .map(|reason| reason.name())
@@ -53,7 +53,7 @@ fn reasons_have_one_name_each_and_all_but_one_warn() {
 }
 
 #[test]
-fn what_passes_by_itself_is_no_event() {
+fn a_transient_error_has_no_event() {
     let reason =
         |code| EventReason::of_refusal(&CniError::new(code, "x")).map(|(reason, _)| reason);
     assert_eq!(reason(Code::TryAgain), None);
@@ -69,8 +69,8 @@ fn what_passes_by_itself_is_no_event() {
 }
 
 #[test]
-fn what_waits_to_be_sent_is_bounded_and_nobody_waits_for_it() {
-    let (queue, mut waiting) = mpsc::channel(2);
+fn a_full_queue_drops_events_without_waiting() {
+    let (queue, mut queued) = mpsc::channel(2);
     let events = Events {
         queue: Some(queue),
         dropped: Arc::default(),
@@ -84,8 +84,8 @@ fn what_waits_to_be_sent_is_bounded_and_nobody_waits_for_it() {
         });
     }
     assert_eq!(events.dropped(), 3);
-    let sent: Vec<_> = std::iter::from_fn(|| waiting.try_recv().ok())
+    let messages: Vec<_> = std::iter::from_fn(|| queued.try_recv().ok())
         .map(|(event, _)| event.message)
         .collect();
-    assert_eq!(sent, ["0", "1"]);
+    assert_eq!(messages, ["0", "1"]);
 }

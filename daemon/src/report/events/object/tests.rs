@@ -23,8 +23,8 @@ fn time() -> Timestamp {
 }
 
 #[test]
-fn an_event_is_what_kubectl_describe_shows() {
-    let object = created(
+fn the_object_has_the_fields_that_kubectl_describe_shows() {
+    let object = new(
         &event("p", EventReason::AddedInterface, "Add eth0 [] from pods"),
         "p.1",
         "node-1",
@@ -49,22 +49,22 @@ fn an_event_is_what_kubectl_describe_shows() {
         })
     );
     assert_eq!(
-        repeated(3, time()),
+        count_patch(3, time()),
         json!({"count": 3, "lastTimestamp": "2024-05-06T07:08:09Z"})
     );
 }
 
 #[test]
-fn an_event_of_the_node_is_where_kubectl_describe_node_looks() {
+fn an_event_on_the_node_has_the_uid_that_kubectl_searches_for() {
     let reason = EventReason::CNIConfigNotFirst;
     let event = Event {
         subject: Subject::Node,
         reason,
         message: "x".to_owned(),
     };
-    let object = created(
+    let object = new(
         &event,
-        &name(&event, "node-1.example", 0xa),
+        &unique_name(&event, "node-1.example", 0xa),
         "node-1.example",
         time(),
     );
@@ -81,18 +81,21 @@ fn an_event_of_the_node_is_where_kubectl_describe_node_looks() {
 }
 
 #[test]
-fn a_message_is_cut_between_characters() {
-    let long = "ä".repeat(LONGEST);
-    let object = created(
+fn a_long_message_is_truncated_between_characters() {
+    let long = "ä".repeat(MAX_MESSAGE);
+    let object = new(
         &event("p", EventReason::AttachFailed, &long),
         "p.1",
         "n",
         time(),
     );
-    assert_eq!(object["message"].as_str().expect("a text").len(), LONGEST);
+    assert_eq!(
+        object["message"].as_str().expect("a text").len(),
+        MAX_MESSAGE
+    );
     assert_eq!(object["type"], "Warning");
     let odd = format!("x{long}");
-    let object = created(
+    let object = new(
         &event("p", EventReason::AttachFailed, &odd),
         "p.1",
         "n",
@@ -100,27 +103,27 @@ fn a_message_is_cut_between_characters() {
     );
     assert_eq!(
         object["message"].as_str().expect("a text").len(),
-        LONGEST - 1
+        MAX_MESSAGE - 1
     );
 }
 
 #[test]
-fn names_are_those_that_an_object_can_have() {
+fn names_of_objects_are_valid() {
     assert_eq!(
-        name(
+        unique_name(
             &event("web-0", EventReason::AttachFailed, ""),
             "n",
             0x1234_abcd
         ),
         "web-0.1234abcd"
     );
-    // 253 characters leave no room; a name does not have a full stop or a dash before another full stop.
+    // The limit is 253 characters, and a full stop must not follow a full stop or a dash.
     let long = format!("{}-.{}", "a".repeat(240), "b".repeat(11));
-    let name = name(
+    let name = unique_name(
         &event(&long, EventReason::AttachFailed, ""),
         "n",
         0x1234_abcd_9999,
     );
     assert_eq!(name, format!("{}.1234abcd9999", "a".repeat(240)));
-    assert!(name.len() <= LONGEST_NAME);
+    assert!(name.len() <= MAX_NAME);
 }

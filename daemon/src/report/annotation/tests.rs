@@ -20,7 +20,7 @@ fn default(json: serde_json::Value) -> Vec<NetworkStatus> {
     entries("cbr0", "eth0", true, &result(json), None)
 }
 
-/// Interface and addresses of each entry, which most rows are about.
+/// Interface and addresses of each entry.
 fn shown(entries: &[NetworkStatus]) -> Vec<(&str, Vec<&str>)> {
     entries
         .iter()
@@ -42,9 +42,9 @@ fn defaults(entries: &[NetworkStatus]) -> Vec<&str> {
 }
 
 #[test]
-fn a_pod_with_three_networks_reads_as_with_multus() {
+fn the_status_of_three_networks_equals_that_of_multus() {
     rows!("K-080", "K-081", "K-082", "K-083", "K-085", "K-096");
-    // Given results of a default network on disk and of two definitions
+    // Given results of a default network on disk and of two definitions.
     let cbr0 = json!({
         "interfaces": [
             {"name": "cni0", "mac": "aa:aa:aa:aa:aa:01"},
@@ -61,7 +61,7 @@ fn a_pod_with_three_networks_reads_as_with_multus() {
             "ips": [{"interface": 0, "address": "10.1.1.101/24"}]
         })
     };
-    // When the status of each is put into one list
+    // When the entries of all three are rendered.
     let mut list = default(cbr0);
     list.extend(entries(
         "ns1/mv",
@@ -77,7 +77,7 @@ fn a_pod_with_three_networks_reads_as_with_multus() {
         &result(macvlan("net2")),
         None,
     ));
-    // Then it is what Multus wrote for the same results
+    // Then the text is what Multus wrote for the same results.
     assert_eq!(
         render(&list),
         include_str!("../../../../api/tests/data/status-three-networks.json")
@@ -85,7 +85,7 @@ fn a_pod_with_three_networks_reads_as_with_multus() {
 }
 
 #[test]
-fn the_entry_is_of_the_first_interface_in_the_sandbox() {
+fn entries_are_for_interfaces_in_the_sandbox() {
     rows!("K-083");
     let list = secondary(json!({
         "interfaces": [
@@ -104,7 +104,7 @@ fn the_entry_is_of_the_first_interface_in_the_sandbox() {
     );
     assert_eq!(list.len(), 2);
 
-    // A plugin that names the interface otherwise is believed; one of before 0.3.0 names none.
+    // The name from the plugin wins. A result before version 0.3.0 has no interfaces.
     let named = json!({"interfaces": [{"name": "data0", "sandbox": "/run/netns/a"}]});
     assert_eq!(shown(&secondary(named)), [("data0", vec![])]);
     let old = secondary(json!({"ips": [{"address": "10.0.0.1/24"}, {"address": "fd00::1/64"}]}));
@@ -113,7 +113,7 @@ fn the_entry_is_of_the_first_interface_in_the_sandbox() {
 }
 
 #[test]
-fn addresses_belong_to_the_interface_that_they_name() {
+fn addresses_belong_to_the_interface_of_their_index() {
     rows!("K-084", "K-085");
     let host = json!({"name": "veth1"});
     let net1 = json!({"name": "net1", "sandbox": "/run/netns/a"});
@@ -125,7 +125,8 @@ fn addresses_belong_to_the_interface_that_they_name() {
             json!([ip(1, Some(0)), ip(2, Some(1))]),
             vec![("net1", vec!["10.1.2.2"])],
         ),
-        // None in the sandbox: those that name no interface, or all where there is at most one to name.
+        // Without an interface in the sandbox: the addresses without an index, or all addresses if the result has at
+        // most one interface.
         (
             json!([]),
             json!([ip(1, None), ip(2, Some(7))]),
@@ -141,13 +142,13 @@ fn addresses_belong_to_the_interface_that_they_name() {
             json!([ip(1, None), ip(2, Some(0))]),
             vec![("net1", vec!["10.1.2.1"])],
         ),
-        // The only interface has them all.
+        // The only interface has all addresses.
         (
             json!([net1]),
             json!([ip(1, None), ip(2, Some(7))]),
             vec![("net1", vec!["10.1.2.1", "10.1.2.2"])],
         ),
-        // Those without an index are the last one's.
+        // The last interface has the addresses without an index.
         (
             json!([net1, net2, host]),
             json!([
@@ -172,9 +173,9 @@ fn addresses_belong_to_the_interface_that_they_name() {
 }
 
 #[test]
-fn several_interfaces_make_an_entry_each() {
+fn each_of_several_interfaces_has_an_entry() {
     rows!("K-081", "K-086", "K-089");
-    // Given a default network with two interfaces in the sandbox, of which the second has the gateway
+    // Given a default network with two interfaces in the sandbox, the second one with the gateway.
     let list = default(json!({
         "interfaces": [
             {"name": "br0"},
@@ -188,7 +189,7 @@ fn several_interfaces_make_an_entry_each() {
         ],
         "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0", "gw": "fd00::1"}]
     }));
-    // Then it is as Multus writes it, but for the gateway of the route that has none
+    // Then the text is that of Multus, without an entry for the route that has no gateway.
     let expected = r#"[{
     "name": "cbr0",
     "interface": "eth0",
@@ -220,7 +221,7 @@ fn several_interfaces_make_an_entry_each() {
 }
 
 #[test]
-fn exactly_one_entry_of_the_default_network_says_so() {
+fn exactly_one_entry_of_the_default_network_is_marked() {
     rows!("K-081", "K-086");
     let host = json!({"name": "veth1"});
     let eth0 = json!({"name": "eth0", "sandbox": "/run/netns/a"});
@@ -238,7 +239,7 @@ fn exactly_one_entry_of_the_default_network_says_so() {
             json!([bare(1), ip(Some(2)), ip(Some(1))]),
             "eth1",
         ),
-        // An address of the host, one without an index and one that points nowhere decide nothing.
+        // Addresses of the host, without an index, or with an invalid index have no effect.
         (
             json!([host, eth0, eth1]),
             json!([ip(Some(0)), ip(None), ip(Some(9)), ip(Some(2))]),
@@ -253,13 +254,13 @@ fn exactly_one_entry_of_the_default_network_says_so() {
 }
 
 #[test]
-fn an_empty_result_makes_a_minimal_entry() {
+fn an_empty_result_has_a_minimal_entry() {
     rows!("K-087", "K-090");
     assert_eq!(
         render(&secondary(json!({}))),
         "[{\n    \"name\": \"ns1/n\",\n    \"interface\": \"net1\",\n    \"dns\": {}\n}]"
     );
-    // An interface on the host alone is none of the pod's.
+    // Interfaces on the host do not count.
     let host_only = secondary(
         json!({"interfaces": [{"name": "veth1", "mac": "aa:aa:aa:aa:aa:01", "mtu": 9000}]}),
     );
@@ -281,7 +282,7 @@ fn gateways_are_those_of_default_routes() {
 }
 
 #[test]
-fn mtu_shows_where_the_plugin_told_it() {
+fn the_mtu_is_shown_if_the_plugin_reports_one() {
     rows!("K-089");
     for (mtu, expected) in [(9000, Some(9000)), (1, Some(1)), (0, None)] {
         let list = secondary(
@@ -292,7 +293,7 @@ fn mtu_shows_where_the_plugin_told_it() {
 }
 
 #[test]
-fn dns_and_device_stand_in_every_entry() {
+fn every_entry_has_dns_and_device() {
     rows!("K-086", "K-090", "K-091");
     let dns = json!({"nameservers": ["10.96.0.10"], "domain": "a", "search": ["b"], "options": ["ndots:5"]});
     let device: Box<RawValue> =

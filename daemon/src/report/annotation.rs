@@ -1,0 +1,119 @@
+//! The value of the network-status annotation. Pure.
+
+use plexus_api::cni::{CniResult, Interface, Ip, PluginResult};
+use plexus_api::status::{self, NetworkStatus};
+use serde_json::value::RawValue;
+
+use crate::model::Attachment;
+
+/// The value of the annotation for these attachments.
+pub(super) fn render(attachments: &[Attachment], results: &[PluginResult]) -> String {
+    let entries: Vec<_> = attachments
+        .iter()
+        .zip(results)
+        .flat_map(|(attachment, result)| {
+            entries(
+                &attachment.network,
+                &attachment.ifname,
+                attachment.default,
+                result.result(),
+                None,
+            )
+        })
+        .collect();
+    status::render(&entries)
+}
+
+/// The entries of one attachment: one for each interface in the sandbox, but at least one.
+///
+/// `network` is the displayed name (K-082). `ifname` is the requested interface, for a result
+/// without an interface in the sandbox (K-087). If `default` is set, exactly one entry is marked
+/// (K-081). DNS, gateways and device belong to the attachment, so every entry has them (K-086).
+fn entries(
+    network: &str,
+    ifname: &str,
+    default: bool,
+    result: &CniResult,
+    device_info: Option<Box<RawValue>>,
+) -> Vec<NetworkStatus> {
+    let template = NetworkStatus {
+        name: network.to_owned(),
+        interface: ifname.to_owned(),
+        ips: Vec::new(),
+        mac: String::new(),
+        mtu: None,
+        default: false,
+        dns: result.dns.clone(),
+        device_info,
+        gateway: gateways(result),
+    };
+    let in_sandbox: Vec<(usize, &Interface)> = result
+        .interfaces
+        .iter()
+        .enumerate()
+        .filter(|(_, interface)| !interface.sandbox.is_empty())
+        .collect();
+    // As in the client library, the only interface of a result has all addresses, whatever their
+    // index (K-084).
+    let is_only = result.interfaces.len() <= 1;
+    if in_sandbox.is_empty() {
+        let ips = addresses(result, |ip| is_only || ip.interface.is_none());
+        return vec![NetworkStatus {
+            ips,
+            default,
+            ..template
+        }];
+    }
+    let default_index = if default {
+        default_interface(result, &in_sandbox)
+    } else {
+        None
+    };
+    // As in the client library, the last interface has the addresses without an index.
+    let last = in_sandbox.last().map(|(index, _)| *index);
+    let entry = |&(index, interface): &(usize, &Interface)| NetworkStatus {
+        interface: interface.name.clone(),
+        ips: addresses(result, |ip| is_only || ip.interface.or(last) == Some(index)),
+        mac: interface.mac.clone(),
+        mtu: (interface.mtu > 0).then_some(interface.mtu),
+        default: default_index == Some(index),
+        ..template.clone()
+    };
+    in_sandbox.iter().map(entry).collect()
+}
+
+/// The index of the interface whose entry is marked as the default: the first one in the sandbox
+/// that has an address with a gateway, else the first one in the sandbox (K-086).
+fn default_interface(result: &CniResult, in_sandbox: &[(usize, &Interface)]) -> Option<usize> {
+    result
+        .ips
+        .iter()
+        .filter(|ip| ip.gateway.is_some())
+        .filter_map(|ip| ip.interface)
+        .find(|owner| in_sandbox.iter().any(|(index, _)| index == owner))
+        .or_else(|| in_sandbox.first().map(|(index, _)| *index))
+}
+
+/// Addresses without their prefix length (K-085).
+fn addresses(result: &CniResult, wanted: impl Fn(&Ip) -> bool) -> Vec<String> {
+    result
+        .ips
+        .iter()
+        .filter(|ip| wanted(ip))
+        .map(|ip| ip.address.addr().to_string())
+        .collect()
+}
+
+/// The gateways of the default routes (K-088).
+fn gateways(result: &CniResult) -> Vec<String> {
+    result
+        .routes
+        .iter()
+        .filter(|route| route.is_default())
+        .filter_map(|route| route.gw)
+        .map(|gateway| gateway.to_string())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! The request that writes a pod's network-status, and the UID that the request names.
+
+use std::time::Duration;
+
+use hyper::http::Request;
+use kube::api::{Patch, PatchParams};
+use plexus_api::status::NETWORK_STATUS;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::cluster::Store;
+use crate::cluster::kube::Trouble;
+use crate::model::{Pod, PodRef};
+
+/// The annotation of a mirror pod that has the UID of the static pod.
+const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+/// Longer than any pod lives, and short enough to be added to the current time.
+const FOREVER: Duration = Duration::from_hours(100_000);
+
+/// The UID under which the API server knows the pod. For a static pod that is the UID of its
+/// mirror, which may have to appear first: `waiting` is called then. A mirror with the `rejected`
+/// UID does not count.
+pub(super) async fn target_uid(
+    store: &Store,
+    pod: &PodRef,
+    rejected: Option<&str>,
+    waiting: impl FnOnce(),
+) -> String {
+    if !pod.is_static {
+        return pod.uid.clone();
+    }
+    let is_mirror = |known: &Pod| rejected != Some(&known.uid) && mirrors(known, &pod.uid);
+    let known = store
+        .pod(&pod.namespace, &pod.name)
+        .filter(|known| is_mirror(known));
+    if let Some(known) = known {
+        return known.uid.clone();
+    }
+    waiting();
+    loop {
+        let deadline = Instant::now() + FOREVER;
+        if let Some(mirror) = store
+            .wait_pod(&pod.namespace, &pod.name, deadline, is_mirror)
+            .await
+        {
+            return mirror.uid.clone();
+        }
+    }
+}
+
+/// Whether `known` is the mirror of the static pod with the UID `uid`. Kubelet derives that UID
+/// from the pod's manifest.
+fn mirrors(known: &Pod, uid: &str) -> bool {
+    known.is_static()
+        && (uid.is_empty()
+            || known
+                .annotations
+                .get(MIRROR_ANNOTATION)
+                .is_some_and(|value| value == uid))
+}
+
+/// A merge patch of the annotation. With the UID in the patch, the API server rejects the patch
+/// for another pod of the same name.
+pub(super) fn patch_request(
+    pod: &PodRef,
+    uid: &str,
+    text: &str,
+) -> Result<Request<Vec<u8>>, Trouble> {
+    let mut metadata = json!({"annotations": {NETWORK_STATUS: text}});
+    if !uid.is_empty() {
+        metadata["uid"] = json!(uid);
+    }
+    let patch = Patch::Merge(json!({"metadata": metadata}));
+    let params = PatchParams {
+        field_manager: Some("plexusd".to_owned()),
+        ..PatchParams::default()
+    };
+    let pods = kube::core::Request::new(format!("/api/v1/namespaces/{}/pods", pod.namespace));
+    Ok(pods.patch_subresource("status", &pod.name, &params, &patch)?)
+}
