@@ -15,8 +15,9 @@ pub(crate) fn temporary_path(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.tmp"))
 }
 
-/// Replaces a file. Readers see the old content or the new content, never a part, and a watcher of the directory sees
-/// a rename (C-13). A failed write leaves the old file in place and removes the temporary file.
+/// Replaces a file. Readers see the old content or the new content, never a part, and a watcher of
+/// the directory sees a rename (C-13). A failed write leaves the old file in place and removes the
+/// temporary file.
 ///
 /// The directory must exist; it is neither created nor replaced (C-23). Errors name the target.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +47,8 @@ impl<'a> AtomicFile<'a> {
         }
     }
 
-    /// Allows several writers of the same path at once: each has a temporary file of its own. A killed process leaves
-    /// its temporary file behind, since the next writer uses another name.
+    /// Allows several writers of the same path at once: each has a temporary file of its own. A
+    /// killed process leaves its temporary file behind, since the next writer uses another name.
     pub(crate) fn shared(self) -> Self {
         Self {
             shared: true,
@@ -60,8 +61,8 @@ impl<'a> AtomicFile<'a> {
         self.write_checked(bytes, |_| Ok(()))
     }
 
-    /// Writes `bytes`. Calls `check` with the path of the complete temporary file, already closed, before the rename;
-    /// an error of `check` cancels the replacement.
+    /// Writes `bytes`. Calls `check` with the path of the complete temporary file, already closed,
+    /// before the rename; an error of `check` cancels the replacement.
     pub(crate) fn write_checked(
         self,
         bytes: &[u8],

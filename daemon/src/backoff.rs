@@ -1,4 +1,4 @@
-//! Pauses between retries.
+//! Pauses between retries that double, with jitter.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
@@ -11,8 +11,8 @@ pub(crate) fn doubled(first: Duration, doublings: u32, longest: Duration) -> Dur
     first.saturating_mul(1 << doublings.min(20)).min(longest)
 }
 
-/// Pauses that double, each with jitter: the nodes of a cluster lose its API server all at once, and must not come back
-/// all at once.
+/// Pauses that double. Jitter prevents that all nodes of a cluster reconnect to a restarted API
+/// server at the same moment.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     longest: Duration,
@@ -34,20 +34,20 @@ impl Backoff {
         }
     }
 
-    /// The next pause, at least `at_least`: between the half of what it doubles to and all of that.
+    /// The next pause: `at_least` plus between half and all of the doubled pause.
     pub(crate) fn next(&mut self, at_least: Duration) -> Duration {
         let longest = doubled(FIRST, self.doublings, self.longest);
         self.doublings = self.doublings.saturating_add(1);
         at_least + longest / 2 + (longest / 2).mul_f64(random())
     }
 
-    /// It works again: the next pause is a short one.
+    /// Starts again with a short pause, after a success.
     pub(crate) fn reset(&mut self) {
         self.doublings = 0;
     }
 }
 
-/// From 0 to 1. The standard library's hash keys are random enough for jitter.
+/// A random number from 0 to 1. The hash keys of the standard library are random enough for jitter.
 pub(crate) fn random() -> f64 {
     f64::from(u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or_default())
         / f64::from(u32::MAX)
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_a_bound_and_differ() {
+    fn pauses_double_up_to_a_limit_and_have_jitter() {
         let mut backoff = Backoff::default();
         let mut longest = FIRST;
         for _ in 0..100 {
@@ -74,7 +74,7 @@ mod tests {
         assert!(backoff.next(Duration::ZERO) <= FIRST);
         assert!(
             backoff.next(Duration::from_secs(7)) >= Duration::from_secs(7),
-            "what the server asks for"
+            "the pause that the server asks for"
         );
         assert!((0..20).any(|_| random() < 0.5) && (0..20).any(|_| random() > 0.5));
     }

@@ -1,25 +1,20 @@
-//! What plexusd may do: the capabilities of its threads.
+//! The Linux capabilities of plexusd.
 
 #[cfg(test)]
 mod tests;
 
 use std::{fs, io};
 
-/// A capability of Linux that plexusd needs.
+/// A capability that plexusd needs; see `capabilities(7)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Capability {
-    /// Links and routes.
     NetAdmin,
-    /// Another root.
     SysChroot,
-    /// The processes of others.
     SysPtrace,
-    /// Namespaces.
     SysAdmin,
 }
 
 impl Capability {
-    /// Its name, as `capabilities(7)` has it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::NetAdmin => "CAP_NET_ADMIN",
@@ -39,30 +34,27 @@ impl Capability {
     }
 }
 
-/// The capabilities of a thread, in its user namespace at least.
+/// The effective capabilities of a thread in its user namespace.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rights(u64);
+pub(crate) struct CapabilitySet(u64);
 
-impl Rights {
-    /// Those of the calling thread.
-    ///
-    /// # Errors
-    /// As reading `/proc` fails.
+impl CapabilitySet {
+    /// The capabilities of the calling thread.
     pub(crate) fn own() -> io::Result<Self> {
-        Ok(Self::read(&fs::read_to_string("/proc/thread-self/status")?))
+        Ok(Self::parse(&fs::read_to_string(
+            "/proc/thread-self/status",
+        )?))
     }
 
-    /// Those that a task's `status` tells; none where it does not.
-    pub(crate) fn read(status: &str) -> Self {
-        let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-        Self(
-            effective
-                .and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
-                .unwrap_or_default(),
-        )
+    /// The capabilities in `/proc/PID/status`. Empty if the file has no valid line for them.
+    pub(crate) fn parse(status: &str) -> Self {
+        let effective = status
+            .lines()
+            .find_map(|line| line.strip_prefix("CapEff:"))
+            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        Self(effective.unwrap_or_default())
     }
 
-    /// Whether `capability` is among them.
     pub(crate) fn has(self, capability: Capability) -> bool {
         self.0 >> capability.number() & 1 == 1
     }

@@ -1,8 +1,9 @@
-//! Runs the plugins of an attachment, in the order that the CNI specification requires of a runtime.
+//! Runs the plugins of an attachment, in the order that the CNI specification requires of a
+//! runtime.
 //!
-//! `chain` runs the plugins of a network for each command, `lookup` finds the executable of a plugin,
-//! `request` builds the plugin's input, `exec` runs the plugin, and `answer` interprets its output.
-//! `permits` and `network_locks` limit which calls run plugins at the same time.
+//! `chain` runs the plugins of a network for each command, `lookup` finds the executable of a
+//! plugin, `request` builds the plugin's input, `exec` runs the plugin, and `answer` interprets its
+//! output. `permits` and `network_locks` limit which calls run plugins at the same time.
 
 mod answer;
 mod chain;
@@ -55,8 +56,8 @@ pub(crate) struct PluginSettings {
     pub(crate) plugin_timeout: Duration,
     /// How many calls may run plugins at the same time; 0 counts as 1.
     pub(crate) permits: usize,
-    /// The marker variable, name and value: in the environment of all plugins, so that a later daemon
-    /// finds those that have survived this one.
+    /// The marker variable, name and value: in the environment of all plugins, so that a later
+    /// daemon finds those that have survived this one.
     pub(crate) marker: (&'static str, String),
 }
 
@@ -129,14 +130,14 @@ impl Delegates {
         }))
     }
 
-    /// Waits for a permit to run plugins that neither attach nor detach. Callers hold the permit only
-    /// while the plugins of the call run.
+    /// Waits for a permit to run plugins that neither attach nor detach. Callers hold the permit
+    /// only while the plugins of the call run.
     pub(crate) async fn permit(&self, priority: Priority) -> Permit {
         self.0.permits.acquire(priority).await
     }
 
-    /// Waits for the right to run ADD or DEL of these attachments. `call` names the call in errors of a
-    /// GC that waits.
+    /// Waits for the right to run ADD or DEL of these attachments. `call` names the call in errors
+    /// of a GC that waits.
     pub(crate) async fn attach_guard(
         &self,
         priority: Priority,

@@ -1,4 +1,7 @@
-//! Directories that are followed by inotify, also while they are not there.
+//! Watches directories by inotify, including directories that do not exist yet.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::io;
@@ -8,7 +11,8 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use inotify::{EventStream, Inotify, WatchDescriptor, WatchMask};
 use nix::errno::Errno;
 
-/// A new file is told of twice, when it appears and when its writer closes it: a link has no writer.
+/// A new file causes two events, at its creation and when its writer closes it. Creation is needed
+/// for links, which have no writer.
 const MASK: WatchMask = WatchMask::ATTRIB
     .union(WatchMask::CREATE)
     .union(WatchMask::CLOSE_WRITE)
@@ -18,7 +22,8 @@ const MASK: WatchMask = WatchMask::ATTRIB
     .union(WatchMask::MOVE_SELF)
     .union(WatchMask::ONLYDIR);
 
-/// A set of directories. Of one that is not there, the nearest one above it is watched until it appears.
+/// A set of directories. For a missing directory, its nearest existing ancestor is watched until
+/// the directory appears.
 #[derive(Debug)]
 pub(crate) struct DirWatcher {
     events: EventStream<Vec<u8>>,
@@ -27,10 +32,10 @@ pub(crate) struct DirWatcher {
 }
 
 impl DirWatcher {
-    /// An empty set. Needs a Tokio runtime.
+    /// An empty set. Must be called in a Tokio runtime.
     ///
     /// # Errors
-    /// The system's: the user has too many of them.
+    /// The user has no inotify instance left.
     pub(crate) fn new() -> io::Result<Self> {
         let events = Inotify::init()
             .map_err(with_limit)?
@@ -42,32 +47,29 @@ impl DirWatcher {
         })
     }
 
-    /// Follows `dirs` in place of those before. Whether something is watched now that was not: what was read of it
-    /// before may be old.
+    /// Watches `dirs` instead of the previous directories. Returns whether a directory is watched
+    /// that was not watched before; earlier reads of that directory may be outdated.
     ///
     /// # Errors
-    /// The system's, with the path.
+    /// A directory cannot be watched; the error names the directory.
     pub(crate) fn set(&mut self, dirs: Vec<PathBuf>) -> io::Result<bool> {
         let watches = dirs
             .iter()
             .map(|dir| self.watch(dir))
             .collect::<io::Result<HashSet<_>>>()?;
-        for gone in self.watches.difference(&watches) {
-            // The kernel removes the watch of a directory that is deleted.
-            let _ = self.events.watches().remove(gone.clone());
+        for old in self.watches.difference(&watches) {
+            // Fails if the directory was deleted: the kernel has removed its watch.
+            let _ = self.events.watches().remove(old.clone());
         }
-        let more = !watches.is_subset(&self.watches);
+        let grown = !watches.is_subset(&self.watches);
         (self.dirs, self.watches) = (dirs, watches);
-        Ok(more)
+        Ok(grown)
     }
 
-    /// Waits until something has changed in one of them, or one of them has come or gone.
-    ///
-    /// # Errors
-    /// The system's.
+    /// Waits for a change in one of the directories, or for a directory to appear or disappear.
     pub(crate) async fn changed(&mut self) -> io::Result<()> {
         self.events.next().await.transpose()?;
-        // One look serves all that has happened by now.
+        // Callers read the directories once for all events so far.
         while let Some(Some(event)) = self.events.next().now_or_never() {
             event?;
         }
@@ -75,7 +77,7 @@ impl DirWatcher {
         self.set(dirs).map(drop)
     }
 
-    /// Watches `dir`, or the nearest directory above it that is there.
+    /// Watches `dir` or its nearest existing ancestor.
     fn watch(&self, dir: &Path) -> io::Result<WatchDescriptor> {
         loop {
             let nearest = dir
@@ -85,7 +87,7 @@ impl DirWatcher {
             match self.events.watches().add(nearest, MASK) {
                 Ok(watch) => {
                     let next = dir.ancestors().take_while(|path| *path != nearest).last();
-                    // What has appeared before the watch began is not told of.
+                    // A directory that appeared before the watch began causes no event.
                     if next.is_none_or(|next| !next.is_dir()) {
                         return Ok(watch);
                     }
@@ -93,15 +95,16 @@ impl DirWatcher {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     let error = with_limit(error);
-                    let why = format!("{} cannot be watched: {error}", nearest.display());
-                    return Err(io::Error::new(error.kind(), why));
+                    let text = format!("{} cannot be watched: {error}", nearest.display());
+                    return Err(io::Error::new(error.kind(), text));
                 }
             }
         }
     }
 }
 
-/// The same error; where a limit of inotify may be reached, whose errors speak of files and disks, with its name.
+/// Adds the sysctl to raise to an error that may come from a limit of inotify. The kernel's own
+/// text is about files and disks.
 pub(crate) fn with_limit(error: io::Error) -> io::Error {
     let limit = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EMFILE) => "fs.inotify.max_user_instances",
@@ -110,9 +113,6 @@ pub(crate) fn with_limit(error: io::Error) -> io::Error {
     };
     io::Error::new(
         error.kind(),
-        format!("{error}: programs of this node watch too many files; raise the sysctl {limit}"),
+        format!("{error}: programs on this node watch too many files; raise the sysctl {limit}"),
     )
 }
-
-#[cfg(test)]
-mod tests;

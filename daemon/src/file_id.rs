@@ -1,4 +1,4 @@
-//! The identity of a file: device and inode, which stay the same across renames and bind mounts.
+//! The identity of a file: device and inode, which survive renames and bind mounts.
 
 use std::fs::Metadata;
 use std::io;
@@ -13,10 +13,7 @@ pub(crate) struct FileId {
 }
 
 impl FileId {
-    /// The identity of the file that `path` leads to. Follows symbolic links.
-    ///
-    /// # Errors
-    /// Those of `stat`.
+    /// The identity of the file at `path`. Follows symbolic links.
     pub(crate) fn of(path: impl AsRef<Path>) -> io::Result<Self> {
         std::fs::metadata(path).map(|metadata| Self::from(&metadata))
     }

@@ -1,10 +1,10 @@
-//! The host as plugins see it: threads that open files and spawn processes in the mount namespace of
-//! plugins.
+//! The host as plugins see it: threads that open files and spawn processes in the mount namespace
+//! of plugins.
 //!
 //! A dedicated thread, because the working directory, umask, root and mount namespace belong to a
 //! thread that has unshared them, and a child inherits them from the thread that spawns it. Setting
-//! them in the child instead makes the standard library fork the whole daemon, which takes a hundred
-//! times as long.
+//! them in the child instead makes the standard library fork the whole daemon, which takes a
+//! hundred times as long.
 
 mod callers;
 mod error;
@@ -35,8 +35,8 @@ pub(crate) use error::HostError;
 /// The umask of plugins: their files are writable by the owner and readable by all.
 const UMASK: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
 
-/// A thread in the mount namespace of plugins, which spawns all processes there. The thread ends when
-/// the last clone is dropped.
+/// A thread in the mount namespace of plugins, which spawns all processes there. The thread ends
+/// when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Host(Arc<Thread>);
 
@@ -93,8 +93,8 @@ impl Host {
         .await?
     }
 
-    /// Runs `read`, which reads or removes files, where paths mean what they mean to plugins. `read`
-    /// must be quick, since the same thread starts plugins.
+    /// Runs `read`, which reads or removes files, where paths mean what they mean to plugins.
+    /// `read` must be quick, since the same thread starts plugins.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         read: impl FnOnce() -> T + Send + 'static,
@@ -120,8 +120,8 @@ impl Host {
     }
 }
 
-/// A process that leads a process group. Dropping the process before it has been waited for kills the
-/// whole group.
+/// A process that leads a process group. Dropping the process before it has been waited for kills
+/// the whole group.
 #[derive(Debug)]
 pub(crate) struct Process(Child);
 

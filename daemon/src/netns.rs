@@ -37,8 +37,8 @@ pub(crate) use error::NetnsError;
 use error::{RouteProblem, errno};
 pub(crate) use routes::Family;
 
-/// An open network namespace. The kernel keeps the namespace for as long as this value exists and no
-/// longer: callers drive the socket themselves, so no task has to end first.
+/// An open network namespace. The kernel keeps the namespace for as long as this value exists and
+/// no longer: callers drive the socket themselves, so no task has to end first.
 pub(crate) struct Netns {
     path: PathBuf,
     id: NetnsId,

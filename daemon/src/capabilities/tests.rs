@@ -1,8 +1,8 @@
 use super::*;
 
 #[test]
-fn the_right_to_look_at_the_tasks_of_others_is_seen() {
-    for (status, may) in [
+fn a_capability_is_read_from_the_effective_set() {
+    for (status, expected) in [
         (
             "CapPrm:\t0000000000000000\nCapEff:\t0000000000080000\n",
             true,
@@ -17,8 +17,8 @@ fn the_right_to_look_at_the_tasks_of_others_is_seen() {
         ("", false),
     ] {
         assert_eq!(
-            Rights::read(status).has(Capability::SysPtrace),
-            may,
+            CapabilitySet::parse(status).has(Capability::SysPtrace),
+            expected,
             "{status:?}"
         );
     }

@@ -41,8 +41,8 @@ impl From<PluginError> for CniError {
     }
 }
 
-/// The stdout of a run that succeeded, whatever its stderr. `limit` is the time that the plugin
-/// had.
+/// The stdout of a run that succeeded, whatever its stderr. `limit` is the time that the
+/// plugin had.
 pub(super) fn output(run: RunOutput, limit: Duration) -> Result<Vec<u8>, PluginError> {
     let try_again = |msg: String| {
         let error = CniError::new(Code::TryAgain, msg).with_details(quote_end(&run.stderr));
@@ -106,8 +106,8 @@ fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> PluginError {
     })
 }
 
-/// The CNI error that the plugin printed. Returns `None` if the output is not one, or has neither code
-/// nor message.
+/// The CNI error that the plugin printed. Returns `None` if the output is not one, or has neither
+/// code nor message.
 fn reported_error(stdout: &[u8]) -> Option<PluginError> {
     check_limits(stdout, MAX_RESULT).ok()?;
     let object: RawMap = serde_json::from_slice(stdout).ok()?;

@@ -25,8 +25,8 @@ impl Delegates {
         find(call, kinds, self.dirs(call)).await
     }
 
-    /// ADD: in order, each plugin with the result of the plugin before. Returns the result of the last
-    /// plugin in the network's version (R-060, T-006).
+    /// ADD: in order, each plugin with the result of the plugin before. Returns the result of the
+    /// last plugin in the network's version (R-060, T-006).
     ///
     /// # Errors
     /// The error of the first plugin that fails. The caller undoes what has run.
@@ -58,8 +58,8 @@ impl Delegates {
         })
     }
 
-    /// DEL: in reverse order until the first error, with the result of ADD from version 0.4.0 on
-    ///
+    /// DEL: in reverse order until the first error, with the result of ADD from version
+    /// 0.4.0 on.
     pub(crate) async fn del(
         &self,
         call: &PluginCall,
@@ -92,12 +92,12 @@ impl Delegates {
         Ok(())
     }
 
-    /// CHECK: in order until the first error, with the result of ADD. Runs nothing if the network
-    /// has `disableCheck` or a version before 0.4.0.
+    /// CHECK: in order until the first error, with the result of ADD. Runs nothing if the
+    /// network has `disableCheck` or a version before 0.4.0.
     ///
     /// # Errors
-    /// Also [`Code::IncompatibleVersion`] if the result cannot be converted to the network's version
-    ///
+    /// Also [`Code::IncompatibleVersion`] if the result cannot be converted to the network's
+    /// version.
     pub(crate) async fn check(
         &self,
         call: &PluginCall,
@@ -120,8 +120,8 @@ impl Delegates {
         Ok(())
     }
 
-    /// STATUS: in order until the first error. Runs nothing if the network has a version before
-    /// 1.1.0.
+    /// STATUS: in order until the first error. Runs nothing if the network has a version
+    /// before 1.1.0.
     pub(crate) async fn status(
         &self,
         call: &PluginCall,
@@ -137,8 +137,8 @@ impl Delegates {
         Ok(())
     }
 
-    /// GC: all plugins in order, even after errors. Runs nothing if the network has `disableGC` or
-    /// a version before 1.1.0. `valid` lists all attachments to keep.
+    /// GC: all plugins in order, even after errors. Runs nothing if the network has
+    /// `disableGC` or a version before 1.1.0. `valid` lists all attachments to keep.
     ///
     /// # Errors
     /// The errors of all plugins that failed, in order.
@@ -284,8 +284,8 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The result that an ADD printed, in the network's version: the next plugin must not get another
-    /// version (T-006).
+    /// The result that an ADD printed, in the network's version: the next plugin must not get
+    /// another version (T-006).
     fn result(&self, stdout: &[u8]) -> Result<PluginResult, CniError> {
         let version = self.network.cni_version;
         let result = PluginResult::parse(stdout, version).map_err(|error| {
@@ -314,8 +314,8 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The error of an ADD. `others_ran`: other plugins of the network have succeeded before. Then code 3
-    /// must not reach the runtime, since there is something to clean up (P-041).
+    /// The error of an ADD. `others_ran`: other plugins of the network have succeeded before. Then
+    /// code 3 must not reach the runtime, since there is something to clean up (P-041).
     fn add_error(&self, error: PluginError, others_ran: bool) -> AddError {
         let ran = others_ran || !matches!(error, PluginError::NotStarted(_));
         let error = match error {

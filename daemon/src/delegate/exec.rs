@@ -20,13 +20,14 @@ use crate::host::{Host, Process};
 
 /// How much of stderr is kept, in bytes: the end, which has the reason of a failure (P-045).
 const MAX_STDERR: usize = 64 << 10;
-/// How long a plugin's pipes are read after its exit. The plugin's own output is complete by then; only
-/// a process that it left behind keeps the pipes open.
+/// How long a plugin's pipes are read after its exit. The plugin's own output is complete by then;
+/// only a process that it left behind keeps the pipes open.
 const PIPE_GRACE: Duration = Duration::from_millis(100);
 /// How long a killed plugin is waited for, so that it does not run during the DEL that follows. A
 /// process in an uninterruptible system call dies later, and is reaped then.
 const KILL_GRACE: Duration = Duration::from_secs(1);
-/// Pauses between attempts to execute a file that is open for writing, as during an upgrade.
+/// Pauses between attempts to execute a file that is open for writing, as during an upgrade
+///
 const BUSY_PAUSES: [Duration; 4] = [
     Duration::from_millis(50),
     Duration::from_millis(250),
@@ -175,7 +176,8 @@ async fn retry_busy<T, F: Future<Output = io::Result<T>>>(
     spawn().await
 }
 
-/// Writes the plugin's stdin and closes the pipe. A plugin that does not read it is no error.
+/// Writes the plugin's stdin and closes the pipe. A plugin that does not read it is no error
+///
 async fn feed(pipe: Option<ChildStdin>, bytes: &[u8]) {
     if let Some(mut pipe) = pipe {
         drop(pipe.write_all(bytes).await);

@@ -27,8 +27,8 @@ pub(super) fn search_path(bin_dirs: &[PathBuf], runtime: &[PathBuf]) -> Vec<Path
 ///
 ///
 /// # Errors
-/// [`Code::InvalidConfig`] if `kind` is not a file name, [`Code::PluginMissing`] if no directory
-/// has the file or the file is not executable.
+/// [`Code::InvalidConfig`] if `kind` is not a file name, [`Code::PluginMissing`] if no
+/// directory has the file or the file is not executable.
 pub(super) fn find(kind: &str, dirs: &[PathBuf]) -> Result<PathBuf, CniError> {
     // Configurations are checked when they are read, but a record may have been edited by hand.
     validate_plugin_type(kind)?;

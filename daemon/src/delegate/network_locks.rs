@@ -1,7 +1,7 @@
 //! Locks of networks: ADD and DEL hold shared locks, GC holds an exclusive lock.
 //!
-//! The specification forbids other commands during GC. A plugin's GC deletes all attachments that are
-//! not on its list, and so also attachments made after the list was read.
+//! The specification forbids other commands during GC. A plugin's GC deletes all attachments that
+//! are not on its list, and so also attachments made after the list was read.
 //!
 //! GC first waits for a moment without shared locks while new calls still get theirs, so that one
 //! plugin that hangs does not block the node. If there is no such moment because calls overlap, GC
@@ -19,12 +19,12 @@ use tokio::time::timeout;
 
 /// How long GC waits for a network while new calls still get shared locks.
 const NON_BLOCKING_WAIT: Duration = Duration::from_secs(5);
-/// How long GC may block new calls before it runs. Most plugins are faster, so the network is free by
-/// then unless a plugin hangs.
+/// How long GC may block new calls before it runs. Most plugins are faster, so the network is free
+/// by then unless a plugin hangs.
 pub(super) const BLOCKING_WAIT: Duration = Duration::from_secs(1);
 
-/// The locks of all networks, by the name in the network configuration: plugins keep their state under
-/// that name, whatever definition the configuration comes from.
+/// The locks of all networks, by the name in the network configuration: plugins keep their state
+/// under that name, whatever definition the configuration comes from.
 #[derive(Debug, Default)]
 pub(super) struct NetworkLocks {
     state: watch::Sender<State>,
@@ -64,8 +64,8 @@ pub(super) struct ExclusiveNetworkLock {
 }
 
 impl NetworkLocks {
-    /// Waits until no GC holds any of `networks`, and locks all of them at once. `call` names the call
-    /// in errors of a GC that waits.
+    /// Waits until no GC holds any of `networks`, and locks all of them at once. `call` names the
+    /// call in errors of a GC that waits.
     pub(super) async fn acquire_shared(
         &self,
         call: &str,
@@ -136,8 +136,8 @@ impl NetworkLocks {
         ))
     }
 
-    /// Calls `attempt` now and after each released lock until it returns a value. Calls `on_wait` if the
-    /// first attempt returns none.
+    /// Calls `attempt` now and after each released lock until it returns a value. Calls `on_wait`
+    /// if the first attempt returns none.
     async fn wait_until<T>(
         &self,
         mut attempt: impl FnMut(&mut State) -> Option<T>,

@@ -24,7 +24,8 @@ pub(crate) enum Priority {
     Recovery,
 }
 
-/// The right to run the plugins of one call, released on drop. `None` if there is nothing to release.
+/// The right to run the plugins of one call, released on drop. `None` if there is nothing to
+/// release.
 #[derive(Debug)]
 pub(crate) struct Permit(Option<Permits>);
 

@@ -34,8 +34,8 @@ pub(super) enum Payload<'a> {
     Gc(&'a [ValidAttachment]),
 }
 
-/// The configuration for `plugin` of `network`: the author's keys byte by byte, except reserved
-/// keys, which a runtime sets (R-020…R-028).
+/// The configuration for `plugin` of `network`: the author's keys byte by byte, except
+/// reserved keys, which a runtime sets (R-020…R-028).
 pub(super) fn stdin(
     network: &NetworkConfig,
     plugin: &PluginConfig,
@@ -83,8 +83,8 @@ pub(super) fn stdin(
     serde_json::to_vec(&config).map_err(not_serializable)
 }
 
-/// Whether only a runtime may set `key`. Ignores case, since Go's JSON decoder, which most plugins use,
-/// reads `PrevResult` as `prevResult`.
+/// Whether only a runtime may set `key`. Ignores case, since Go's JSON decoder, which most plugins
+/// use, reads `PrevResult` as `prevResult`.
 fn is_reserved(key: &str) -> bool {
     [
         "name",
@@ -101,8 +101,8 @@ fn is_reserved(key: &str) -> bool {
             .is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"cni.dev/"))
 }
 
-/// The environment for `plugin`: that of the caller with the `CNI_*` variables replaced.
-/// `attachment` is `None` for STATUS and GC, which belong to no container.
+/// The environment for `plugin`: that of the caller with the `CNI_*` variables replaced
+/// . `attachment` is `None` for STATUS and GC, which belong to no container.
 pub(super) fn environment(
     call: &PluginCall,
     verb: Verb,
@@ -161,8 +161,8 @@ fn is_passed_on(key: &str) -> bool {
         && !PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
-/// `CNI_ARGS` without `IP` if it conflicts with `args.cni.ips` of the configuration, which a plugin has
-/// to prefer; else unchanged.
+/// `CNI_ARGS` without `IP` if it conflicts with `args.cni.ips` of the configuration, which a plugin
+/// has to prefer; else unchanged.
 fn without_conflicting_ip(cni_args: &str, plugin: &PluginConfig) -> String {
     let args = CniArgs::parse_lossy(cni_args);
     let configured = plugin.get::<Args>("args").unwrap_or_default().cni.ips;

@@ -32,9 +32,9 @@ enum HostSelection {
     ByCaller(CallerHosts),
 }
 
-/// One thread for each mount namespace that is in use by a call, and one for the namespace of the last
-/// call. Other threads end: a mount namespace, and all that is mounted there, exists for as long as a
-/// thread is in it.
+/// One thread for each mount namespace that is in use by a call, and one for the namespace of the
+/// last call. Other threads end: a mount namespace, and all that is mounted there, exists for as
+/// long as a thread is in it.
 #[derive(Debug)]
 struct CallerHosts {
     tokio: Handle,
@@ -45,8 +45,8 @@ struct CallerHosts {
 
 #[derive(Debug, Default)]
 struct CallerState {
-    /// By the identity of the mount namespace. The kernel does not reuse an inode while a thread is in
-    /// the namespace.
+    /// By the identity of the mount namespace. The kernel does not reuse an inode while a thread is
+    /// in the namespace.
     threads: BTreeMap<FileId, Weak<Thread>>,
     /// The host of the last call.
     last: Option<Host>,
@@ -70,8 +70,8 @@ enum CallerNamespace {
 }
 
 impl Hosts {
-    /// Selects the hosts for these settings. A `chroot_dir` that is not a mount point is ignored, with a
-    /// warning: plexusd was deployed without that mount. Must be called in a Tokio runtime.
+    /// Selects the hosts for these settings. A `chroot_dir` that is not a mount point is ignored,
+    /// with a warning: plexusd was deployed without that mount. Must be called in a Tokio runtime.
     pub(crate) fn open(
         mount_namespace: &MountNamespace,
         chroot_dir: Option<&Path>,
@@ -129,8 +129,8 @@ impl Hosts {
         matches!(self.0.as_ref(), HostSelection::Fixed(host) if host.0.is_own)
     }
 
-    /// Opens the mount namespace of the process `pid`, as the socket reports it. The process must still
-    /// exist.
+    /// Opens the mount namespace of the process `pid`, as the socket reports it. The process must
+    /// still exist.
     pub(crate) fn caller(&self, pid: Option<i32>) -> Caller {
         static HIDDEN: Once = Once::new();
         if pid == Some(0) {
@@ -174,8 +174,8 @@ impl Hosts {
         }
     }
 
-    /// The host for plugins that run without a call: that of the last call, else that of the runtime
-    /// which an earlier daemon served last, else that of the machine's first process.
+    /// The host for plugins that run without a call: that of the last call, else that of the
+    /// runtime which an earlier daemon served last, else that of the machine's first process.
     pub(crate) fn for_cleanup(&self) -> Result<Host, HostError> {
         let hosts = match self.0.as_ref() {
             HostSelection::Fixed(host) => return Ok(host.clone()),

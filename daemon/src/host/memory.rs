@@ -1,4 +1,5 @@
-//! The default of `maxPluginRuns`, from the memory limit: plugins are in the daemon's control group.
+//! The default of `maxPluginRuns`, from the memory limit: plugins are in the daemon's control
+//! group.
 
 #[cfg(test)]
 mod tests;
@@ -8,7 +9,8 @@ use std::path::Path;
 
 /// Memory of the daemon itself, in bytes.
 const DAEMON: u64 = 32 << 20;
-/// Memory of one call in bytes: a plugin and its IPAM plugin, twice what the reference plugins need.
+/// Memory of one call in bytes: a plugin and its IPAM plugin, twice what the reference plugins
+/// need.
 const CALL: u64 = 16 << 20;
 /// More plugins at once are no faster: they share locks of the kernel such as the routing lock.
 const MAX_RUNS: usize = 32;
@@ -37,9 +39,9 @@ fn runs_within(limit: Option<u64>) -> usize {
         .clamp(MIN_RUNS, MAX_RUNS)
 }
 
-/// The lowest `memory.max` of our control group and its ancestors; `groups` is `/proc/self/cgroup`. In
-/// a container that sees only its own group, that group is mounted at `root`, whatever path `groups`
-/// has. Ignores version 1 of control groups.
+/// The lowest `memory.max` of our control group and its ancestors; `groups` is `/proc/self/cgroup`.
+/// In a container that sees only its own group, that group is mounted at `root`, whatever path
+/// `groups` has. Ignores version 1 of control groups.
 fn limit(groups: &str, root: &Path) -> Option<u64> {
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
     Path::new(own)

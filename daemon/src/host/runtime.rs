@@ -1,5 +1,5 @@
-//! The container runtime that called last, kept in a file: a daemon that starts has to clean up before
-//! any call, and once our configuration was withdrawn no call comes at all.
+//! The container runtime that called last, kept in a file: a daemon that starts has to clean up
+//! before any call, and once our configuration was withdrawn no call comes at all.
 
 use std::fs::{self, File};
 use std::io;
@@ -23,9 +23,9 @@ pub(super) struct RuntimeProcess {
 }
 
 impl RuntimeProcess {
-    /// The parent of the process `pid`. Returns `None` if the parent is in another mount namespace than
-    /// `namespace`, as a wrapper of the shim may be, or is the first process, which is the fallback
-    /// anyway.
+    /// The parent of the process `pid`. Returns `None` if the parent is in another mount namespace
+    /// than `namespace`, as a wrapper of the shim may be, or is the first process, which is the
+    /// fallback anyway.
     pub(super) fn of_caller(pid: i32, namespace: &File) -> io::Result<Option<Self>> {
         let Stat { parent, .. } = Stat::read(pid)?;
         // 0: the parent is in another PID namespace.

@@ -1,5 +1,6 @@
-//! Default routes of the main table: prefix length 0 in either notation, unicast, over a link. Routes
-//! of other tables, `0.0.0.0/1` and the like, and unreachable routes are never changed (K-042).
+//! Default routes of the main table: prefix length 0 in either notation, unicast, over a link.
+//! Routes of other tables, `0.0.0.0/1` and the like, and unreachable routes are never changed
+//! (K-042).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -66,8 +67,8 @@ impl Netns {
     /// Makes `link` the only link of the sandbox with a default route of `family`.
     ///
     /// With a gateway, the link's own default routes are replaced by one via the gateway. Without a
-    /// gateway, the link keeps its own default routes; if the link has none, nothing changes. The new
-    /// route is added before any route is removed, so the sandbox stays reachable on an error.
+    /// gateway, the link keeps its own default routes; if the link has none, nothing changes. The
+    /// new route is added before any route is removed, so the sandbox stays reachable on an error.
     /// Idempotent.
     pub(crate) async fn move_default_route(
         &mut self,

@@ -19,7 +19,8 @@ impl From<NetnsError> for CniError {
 }
 
 impl From<HostError> for CniError {
-    /// Plugins cannot be started now. The runtime retries until an administrator has fixed the cause.
+    /// Plugins cannot be started now. The runtime retries until an administrator has fixed the
+    /// cause.
     fn from(error: HostError) -> Self {
         Self::new(Code::TryAgain, error.to_string())
     }

@@ -8,7 +8,7 @@ use std::{fs, io, thread};
 
 use nix::libc;
 
-use crate::capabilities::{Capability, Rights};
+use crate::capabilities::{Capability, CapabilitySet};
 use crate::ledger::{Key, Record};
 use crate::model::NetnsId;
 use crate::netns;
@@ -28,7 +28,7 @@ const SHARE: usize = 5;
 /// Without `CAP_SYS_PTRACE`, since tasks of others would then look as if they had no namespace; or as reading `/proc`
 /// fails.
 pub(crate) fn living_netns(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>> {
-    if !Rights::own()?.has(Capability::SysPtrace) {
+    if !CapabilitySet::own()?.has(Capability::SysPtrace) {
         let text = "cannot tell which network namespaces are in use: plexusd needs the capability SYS_PTRACE";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }

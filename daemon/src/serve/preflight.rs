@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 
-use crate::capabilities::{Capability, Rights};
+use crate::capabilities::{Capability, CapabilitySet};
 use crate::config::{MountNamespace, Settings};
 
 /// The purposes of the capabilities, for messages.
@@ -39,7 +39,10 @@ const PURPOSES: [(Capability, &str); 4] = [
 /// The first right that plexusd needs and does not have.
 pub(super) fn preflight(settings: &Settings) -> anyhow::Result<()> {
     let own = settings.mount_namespace == MountNamespace::Own && settings.chroot_dir.is_none();
-    check(Rights::own().context("the capabilities of plexusd")?, own)?;
+    check(
+        CapabilitySet::own().context("the capabilities of plexusd")?,
+        own,
+    )?;
     enter("net", CloneFlags::CLONE_NEWNET)?;
     if settings.mount_namespace == MountNamespace::Caller {
         enter("mnt", CloneFlags::CLONE_NEWNS)?;
@@ -48,7 +51,7 @@ pub(super) fn preflight(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Checks the capabilities. `own` is whether plugins run in the daemon's own mount namespace.
-fn check(rights: Rights, own: bool) -> anyhow::Result<()> {
+fn check(rights: CapabilitySet, own: bool) -> anyhow::Result<()> {
     let needed = PURPOSES
         .iter()
         .filter(|(capability, _)| !(own && *capability == Capability::SysChroot));

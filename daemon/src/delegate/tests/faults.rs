@@ -107,7 +107,8 @@ async fn a_flood_on_stderr_is_harmless() {
 #[tokio::test]
 async fn a_process_left_behind_is_not_waited_for() {
     plexus_api::rows!("R-049");
-    // Given a plugin that leaves a process behind, which holds all three pipes until the test ends it.
+    // Given a plugin that leaves a process behind, which holds all three pipes until the test ends
+    // it.
     let bench = Bench::new();
     mkfifo(&bench.path("hold"), Mode::S_IRWXU).expect("mkfifo");
     let hold = OpenOptions::new()

@@ -34,7 +34,8 @@ async fn a_plugin_finds_its_delegate() {
     let find = r#"IFS=:; for d in $CNI_PATH; do [ -x "$d/addresses" ] && exec "$d/addresses" < "$dir/$me.ADD"; done; exit 1"#;
     bench.plugin("main", find);
     write_program(&runtime.path().join("main"), "#!/bin/sh\nexit 1\n");
-    // When the plugin is called, then the configured one runs and finds the IPAM plugin in CNI_PATH.
+    // When the plugin is called, then the configured one runs and finds the IPAM plugin in
+    // CNI_PATH.
     let call = PluginCall {
         path: vec![runtime.path().to_owned()],
         ..call()
@@ -151,8 +152,8 @@ async fn stderr_goes_to_the_log() {
         .with_writer(move || writer.clone())
         .finish();
     let subscriber = tracing::Dispatch::new(subscriber);
-    // With a single subscriber, tracing caches the interest of the thread that reaches an event first,
-    // and the threads of other tests have no subscriber. A second subscriber prevents that.
+    // With a single subscriber, tracing caches the interest of the thread that reaches an event
+    // first, and the threads of other tests have no subscriber. A second subscriber prevents that.
     let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let guard = tracing::dispatcher::set_default(&subscriber);
     bench

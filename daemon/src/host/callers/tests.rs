@@ -207,7 +207,8 @@ async fn without_a_caller_the_fallback_serves_or_is_named() {
         error.is(Code::TryAgain) && error.msg.contains("/nowhere/ns/mnt"),
         "{error}"
     );
-    // A caller whose namespace cannot be opened is served where the last caller was, else by the fallback.
+    // A caller whose namespace cannot be opened is served where the last caller was, else by the
+    // fallback.
     let unreadable = Caller(Arc::new(CallerNamespace::Unreadable(
         io::ErrorKind::PermissionDenied.into(),
     )));

@@ -26,8 +26,8 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Creates the namespace in a short-lived thread, so the test's threads stay in theirs. Prints why and
-    /// returns `None` if the namespace cannot be created.
+    /// Creates the namespace in a short-lived thread, so the test's threads stay in theirs. Prints
+    /// why and returns `None` if the namespace cannot be created.
     pub(super) fn new() -> Option<Self> {
         let runtime = tokio::runtime::Handle::current();
         let created = std::thread::spawn(move || {
@@ -202,7 +202,8 @@ impl Sandbox {
             .expect("multipath");
     }
 
-    /// All unicast routes with a prefix length of 0 or 1, in the syntax of [`Sandbox::add`], sorted.
+    /// All unicast routes with a prefix length of 0 or 1, in the syntax of [`Sandbox::add`],
+    /// sorted.
     pub(super) async fn routes(&self) -> Vec<String> {
         let mut found = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {

@@ -2,8 +2,8 @@ use super::*;
 
 const ALL: u64 = (1 << 12) | (1 << 18) | (1 << 19) | (1 << 21);
 
-fn rights(set: u64) -> Rights {
-    Rights::read(&format!("CapEff:\t{set:016x}\n"))
+fn rights(set: u64) -> CapabilitySet {
+    CapabilitySet::parse(&format!("CapEff:\t{set:016x}\n"))
 }
 
 #[test]
