@@ -314,7 +314,7 @@ fn what_comes_onto_a_network_waits_for_its_gc_and_survives() {
         let add = plexus.runtime.start("ADD", &target);
         plexus
             .daemon
-            .wait_log("a call waits for GC of its networks");
+            .wait_log("waiting for GC of the call's networks");
         plexus
             .runtime
             .add(&crate::plexus::target(&elsewhere, &Pod::new("elsewhere")))

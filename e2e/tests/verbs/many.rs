@@ -46,7 +46,7 @@ fn a_del_ends_in_its_time_whatever_hangs_and_names_what_had_no_turn() {
     let answer = plexus.runtime.del(&target);
     let msg = answer.expect_code(11);
     assert!(
-        msg.contains("interface \"eth0\": the others have taken all of the 1s"),
+        msg.contains("interface \"eth0\": the other attachments have used up the 1s"),
         "{msg}"
     );
     assert_eq!(plexus.calls(), ["DEL a net1"], "{msg}");
