@@ -15,10 +15,10 @@ const PAGE: &str = "docs/conformance.md";
 
 /// The chapters of the page, by the letter of their rows.
 const CHAPTERS: [(char, &str); 6] = [
-    ('P', "Towards the container runtime: Plexus as a CNI plugin"),
+    ('P', "Calls from the container runtime: Plexus as a CNI plugin"),
     ('T', "Results and their conversion"),
-    ('R', "Towards the plugins: Plexus as a CNI runtime"),
-    ('C', "On the node: runtimes and their directory"),
+    ('R', "Calls to plugins: Plexus as a CNI runtime"),
+    ('C', "Container runtimes and their configuration directory"),
     ('K', "The multi-network specification"),
     ('D', "Devices"),
 ];
@@ -34,7 +34,7 @@ The requirements of the CNI specification 1.1.0, the multi-network specification
 
 - *Covered*: the tests named beside the row fail if Plexus does not meet the requirement.
 - *Open*: Plexus does not meet the requirement yet, or no test shows that it does.
-- *Not applicable*: the requirement asks nothing of Plexus.
+- *Not applicable*: Plexus has nothing to do for the requirement.
 
 `make conformance` generates this page from the tests and from [conformance-rows.txt](conformance-rows.txt), which has
 the text of the rows. A row that is neither covered by a test nor marked there fails a test.
