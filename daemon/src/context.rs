@@ -8,7 +8,7 @@ use crate::config::{Fields, Settings};
 use crate::delegate::Delegates;
 use crate::gather::default_network::DefaultNetwork;
 use crate::host::Hosts;
-use crate::install::Status;
+use crate::install::InstallStatus;
 use crate::ledger::Ledger;
 use crate::report::Reporter;
 use crate::telemetry::Metrics;
@@ -39,5 +39,5 @@ pub(crate) struct Context {
     pub(crate) node: Arc<NodeContext>,
     pub(crate) ledger: Ledger,
     pub(crate) reporter: Reporter,
-    pub(crate) installed: Status,
+    pub(crate) installed: InstallStatus,
 }

@@ -1,9 +1,10 @@
-//! Installation of Plexus on the node: the shim, and the configuration that makes the runtime execute it (C-25).
+//! Installation of Plexus on the node: the shim, and the configuration that makes the runtime
+//! execute it (C-25).
 //!
-//! The configuration is published only when it can be used: pods, definitions and the default network are known, and
-//! the shim is in place (K-069). Both files are restored when another program removes or changes them, and both stay
-//! when the daemon exits: without them the runtime would start pods with whatever configuration is left (decisions 18
-//! and 22).
+//! The configuration is published only when it can be used: pods, definitions and the default
+//! network are known, and the shim is in place (K-069). Both files are restored when another
+//! program removes or changes them, and both stay when the daemon exits: without them the runtime
+//! would start pods with whatever configuration is left (decisions 18 and 22).
 
 mod config_file;
 mod conflist;
@@ -35,7 +36,7 @@ use config_file::ConfigFile;
 use shim::Shim;
 
 pub use status::ProblemKind;
-pub(crate) use status::{Problem, Status};
+pub(crate) use status::{InstallStatus, Problem};
 pub(crate) use uninstall::Uninstaller;
 
 /// The name of the shim in `shimDir`, which is also the plugin type in our configuration.
@@ -87,23 +88,24 @@ pub(crate) struct Installer {
     state_dir: PathBuf,
     store: Store,
     default_network: DefaultNetwork,
-    /// The last known default network: the published configuration stays when the default network disappears.
+    /// The last known default network: the published configuration stays when the default network
+    /// disappears.
     network: Option<Arc<Network>>,
     backoff: Backoff,
-    status: Status,
+    status: InstallStatus,
     logged: ChangeFilter,
 }
 
 impl Installer {
-    /// Returns `None` if `settings` ask for no installation. `fields` are the keys of the daemon's configuration, and
-    /// `shim` is our own copy of the shim.
+    /// Returns `None` if `settings` ask for no installation. `fields` are the keys of the daemon's
+    /// configuration, and `shim` is our own copy of the shim.
     pub(crate) fn new(
         settings: &Settings,
         fields: &Fields,
         shim: PathBuf,
         store: &Store,
         default_network: &DefaultNetwork,
-        status: &Status,
+        status: &InstallStatus,
     ) -> Option<Self> {
         let publish = settings.publish.clone()?;
         Some(Self {
@@ -162,8 +164,8 @@ impl Installer {
         }
     }
 
-    /// Installs what is missing or wrong, and reports problems. Returns when to reconcile again even if no change is
-    /// seen. Blocking.
+    /// Installs what is missing or wrong, and reports problems. Returns when to reconcile again
+    /// even if no change is seen. Blocking.
     fn reconcile(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let mut findings = Findings::default();

@@ -23,7 +23,8 @@ pub(crate) fn problems(context: &Context) -> Vec<String> {
 
 /// Waits until `/readyz` reports no problem.
 pub(crate) async fn wait_until_ready(context: &Context) {
-    let (mut installed, mut objects) = (context.installed.follow(), context.node.store.changes());
+    let (mut installed, mut objects) =
+        (context.installed.subscribe(), context.node.store.changes());
     while !problems(context).is_empty() {
         tokio::select! {
             // The sender lives in `context`.

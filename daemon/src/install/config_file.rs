@@ -1,4 +1,5 @@
-//! Our file in the runtime's configuration directory: written, kept in place, and removed. Blocking.
+//! Our file in the runtime's configuration directory: written, kept in place, and removed.
+//! Blocking.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,7 +17,8 @@ use crate::config::{Fields, Publish};
 
 /// The name of our file. Runtimes load the first file by name (C-14).
 pub(super) const FILE: &str = "00-plexus.conflist";
-/// How long invalid JSON is left in place: another program may be appending to the file, not atomically.
+/// How long invalid JSON is left in place: another program may be appending to the file, not
+/// atomically.
 const INVALID_GRACE: Duration = Duration::from_secs(1);
 /// The number of restorations from which on another program is taken to claim the directory.
 const CONFLICT_THRESHOLD: u32 = 5;
@@ -68,8 +70,9 @@ impl ConfigFile {
         self.restored
     }
 
-    /// Describes a conflict with another program that keeps removing or changing the file, with the remedy. The text
-    /// is the same for the whole conflict. The time is when the conflict counts as over if the file is left alone.
+    /// Describes a conflict with another program that keeps removing or changing the file, with the
+    /// remedy. The text is the same for the whole conflict. The time is when the conflict counts as
+    /// over if the file is left alone.
     pub(super) fn conflict(&self, now: Instant) -> Option<(String, Instant)> {
         let (_, end) = self
             .limiter
@@ -91,8 +94,8 @@ impl ConfigFile {
         self.path.with_file_name(format!("{FILE}.cilium_bak"))
     }
 
-    /// Writes the file for this default network, unless the content is already right (C-16). A file that other
-    /// programs have changed is restored with growing pauses.
+    /// Writes the file for this default network, unless the content is already right (C-16). A file
+    /// that other programs have changed is restored with growing pauses.
     pub(super) fn reconcile(
         &mut self,
         default_network: &NetworkConfig,
@@ -175,7 +178,8 @@ impl ConfigFile {
             .filter(|first| *first < self.path)
     }
 
-    /// Removes the file, if the runtime then has another configuration to load. Returns the reason if not.
+    /// Removes the file, if the runtime then has another configuration to load. Returns the reason
+    /// if not.
     pub(super) fn unpublish(&self) -> io::Result<Option<String>> {
         let is_missing = self
             .path
@@ -190,7 +194,8 @@ impl ConfigFile {
             }
             remove_if_present(&self.path)?;
         }
-        // An interrupted write leaves a temporary file. Cilium restores its copy when it is uninstalled.
+        // An interrupted write leaves a temporary file. Cilium restores its copy when it is
+        // uninstalled.
         remove_if_present(&temporary_path(&self.path))?;
         remove_if_present(&self.renamed_by_cilium())?;
         Ok(None)
@@ -228,7 +233,8 @@ impl ConfigFile {
     }
 }
 
-/// The text of the file, or `None` if the file is missing. Invalid UTF-8 is replaced: the text is invalid JSON then.
+/// The text of the file, or `None` if the file is missing. Invalid UTF-8 is replaced: the text is
+/// invalid JSON then.
 fn read(path: &Path) -> io::Result<Option<String>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),

@@ -1,4 +1,5 @@
-//! The text of the published configuration: a list with our plugin first, then the plugins that other programs appended.
+//! The text of the published configuration: a list with our plugin first, then the plugins that
+//! other programs appended.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,8 @@ const NAME: &str = "plexus";
 /// Keys of the daemon's configuration that the shim reads too.
 const SHARED_KEYS: [&str; 2] = ["daemonSocketDir", "stateDir"];
 
-/// Old runtimes read `cniVersion` only. New runtimes use the highest of `cniVersions`, and then also send STATUS and GC
-/// (P-068).
+/// Old runtimes read `cniVersion` only. New runtimes use the highest of `cniVersions`, and then
+/// also send STATUS and GC (P-068).
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Conflist<'a> {
@@ -43,8 +44,8 @@ pub(super) fn shim_keys(fields: &Fields) -> RawMap {
     keys
 }
 
-/// The text of the list for this default network. Our plugin declares the capabilities of the default network, because
-/// runtimes pass arguments only for declared capabilities (C-06).
+/// The text of the list for this default network. Our plugin declares the capabilities of the
+/// default network, because runtimes pass arguments only for declared capabilities (C-06).
 pub(super) fn render(
     shim_keys: &RawMap,
     default_network: &NetworkConfig,
@@ -74,7 +75,8 @@ pub(super) fn render(
     serde_json::to_string_pretty(&list).unwrap_or_default() + "\n"
 }
 
-/// The plugins that other programs appended to our list. Returns `None` if `text` is not our list, or cannot be parsed.
+/// The plugins that other programs appended to our list. Returns `None` if `text` is not our list,
+/// or cannot be parsed.
 pub(super) fn appended_plugins(text: &str) -> Option<Vec<PluginConfig>> {
     let mut list = parse(text).ok()?;
     let plugins = std::mem::take(&mut list.plugins);
@@ -90,7 +92,8 @@ pub(super) fn appended_plugins(text: &str) -> Option<Vec<PluginConfig>> {
     is_ours.then_some(appended)
 }
 
-/// Checks that a runtime can start pods with the configuration in `text` after Plexus is uninstalled.
+/// Checks that a runtime can start pods with the configuration in `text` after Plexus is
+/// uninstalled.
 ///
 /// # Errors
 /// The reason why not.

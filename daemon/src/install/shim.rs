@@ -14,7 +14,8 @@ use crate::atomic_file::AtomicFile;
 use crate::file_id::FileId;
 
 const MODE: u32 = 0o755;
-/// How often the execution of a shim is tried that is still open for writing. Each try takes a fraction of a millisecond.
+/// How often the execution of a shim is tried that is still open for writing. Each try takes a
+/// fraction of a millisecond.
 const EXEC_TRIES: usize = 2000;
 
 #[derive(Debug)]
@@ -63,8 +64,8 @@ impl Shim {
         &self.dir
     }
 
-    /// Installs our shim, unless the installed file is already the same. A shim that other programs have changed is
-    /// restored with growing pauses.
+    /// Installs our shim, unless the installed file is already the same. A shim that other programs
+    /// have changed is restored with growing pauses.
     pub(super) fn reconcile(&mut self, now: Instant) -> io::Result<Reconciled> {
         let path = self.dir.join(SHIM);
         let installed = fingerprint(&path);
@@ -107,8 +108,9 @@ fn fingerprint(path: &Path) -> Option<Fingerprint> {
         .map(|metadata| Fingerprint::from(&metadata))
 }
 
-/// Waits until no process has the file open for writing; until then execution fails with "Text file busy". We have
-/// closed the file, but a plugin that we started meanwhile may have inherited the descriptor until its `execve`.
+/// Waits until no process has the file open for writing; until then execution fails with "Text file
+/// busy". We have closed the file, but a plugin that we started meanwhile may have inherited the
+/// descriptor until its `execve`.
 fn wait_until_executable(path: &Path) -> io::Result<()> {
     for _ in 0..EXEC_TRIES {
         let mut command = Command::new(path);

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct State {
+pub(crate) struct InstallState {
     pub(crate) problems: Vec<Problem>,
     /// How often the published configuration was restored.
     pub(crate) restored: u64,
@@ -25,11 +25,13 @@ pub enum ProblemKind {
     NoDefaultNetwork,
     /// The shim cannot be installed.
     ShimNotInstalled,
-    /// The runtime's configuration cannot be written, or the runtime's directories cannot be watched.
+    /// The runtime's configuration cannot be written, or the runtime's directories cannot be
+    /// watched.
     ConfigNotPublished,
     /// Another file sorts before ours, so the runtime loads that one (C-14).
     ConfigNotFirst,
-    /// Another program keeps removing or changing our file. The file is restored each time, so the node stays ready.
+    /// Another program keeps removing or changing our file. The file is restored each time, so the
+    /// node stays ready.
     ConfigConflict,
     /// An uninstall is waiting.
     Uninstalling,
@@ -75,7 +77,7 @@ impl Problem {
     }
 }
 
-impl State {
+impl InstallState {
     /// The problems that keep the node from being ready.
     pub(crate) fn not_ready(&self) -> impl Iterator<Item = &str> {
         self.problems
@@ -91,34 +93,34 @@ impl State {
 
 /// The state of the installation, shared.
 #[derive(Debug, Clone)]
-pub(crate) struct Status(watch::Sender<State>);
+pub(crate) struct InstallStatus(watch::Sender<InstallState>);
 
-impl Status {
+impl InstallStatus {
     /// The status of a daemon that installs nothing.
-    pub(crate) fn nothing() -> Self {
+    pub(crate) fn not_installing() -> Self {
         Self(watch::Sender::default())
     }
 
     /// The status before the first check; `text` says what has not happened yet.
-    pub(crate) fn pending(text: &str) -> Self {
+    pub(crate) fn not_checked(text: &str) -> Self {
         let problem = Problem::new(ProblemKind::NotChecked, text);
-        Self(watch::Sender::new(State {
+        Self(watch::Sender::new(InstallState {
             problems: vec![problem],
             restored: 0,
         }))
     }
 
-    pub(crate) fn get(&self) -> State {
+    pub(crate) fn get(&self) -> InstallState {
         self.0.borrow().clone()
     }
 
-    pub(crate) fn follow(&self) -> watch::Receiver<State> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<InstallState> {
         self.0.subscribe()
     }
 
     pub(super) fn set(&self, problems: Vec<Problem>, restored: u64) {
         self.0.send_if_modified(|state| {
-            let new = State { problems, restored };
+            let new = InstallState { problems, restored };
             let is_changed = *state != new;
             *state = new;
             is_changed

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::config_file::FILE;
-use super::{Installer, ProblemKind, Status};
+use super::{InstallStatus, Installer, ProblemKind};
 use crate::cluster::Store;
 use crate::config::{Fields, Settings};
 use crate::dir_watcher::DirWatcher;
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Node {
     root: TempDir,
     store: Store,
-    status: Status,
+    status: InstallStatus,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -51,7 +51,7 @@ impl Node {
         let settings = Settings::read(&fields).expect("settings");
         let (store, status, stop) = (
             Store::default(),
-            Status::pending("the runtime's configuration is not published yet"),
+            InstallStatus::not_checked("the runtime's configuration is not published yet"),
             CancellationToken::new(),
         );
         let (default_network, follower) = DefaultNetwork::open(&settings, &store)
@@ -129,7 +129,7 @@ impl Node {
                     .to_vec(),
             )
             .expect("watch");
-        let mut status = self.status.follow();
+        let mut status = self.status.subscribe();
         let reached = async {
             while !wanted() {
                 tokio::select! {
@@ -319,7 +319,8 @@ async fn rewrites_of_an_unchanged_default_network_publish_nothing() {
         .expect("rename");
         fs::write(node.at("note"), round.to_string()).expect("file");
     }
-    // Changes are seen in order, so the installer has seen all of the above when it reports this one.
+    // Changes are seen in order, so the installer has seen all of the above when it reports this
+    // one.
     fs::write(node.at("00-broken.conflist"), "{").expect("file");
     node.until_problem("00-broken.conflist").await;
     let after = fs::metadata(node.at(FILE))

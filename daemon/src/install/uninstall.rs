@@ -1,9 +1,11 @@
 //! Uninstall, in an order in which pods can start and stop at any time (decision 11):
 //!
-//! 1. Remove our configuration as soon as the runtime has another one to load: new pods start without Plexus.
-//! 2. Go on serving, so that the pods that Plexus attached can be deleted. A runtime that has cached our configuration
-//!    still finds the shim.
-//! 3. When no record is left, write the marker file: a shim that is still executed then answers DEL with success.
+//! 1. Remove our configuration as soon as the runtime has another one to load: new pods start
+//!    without Plexus.
+//! 2. Go on serving, so that the pods that Plexus attached can be deleted. A runtime that has
+//!    cached our configuration still finds the shim.
+//! 3. When no record is left, write the marker file: a shim that is still executed then answers DEL
+//!    with success.
 //! 4. Remove the shim.
 //!
 //! An uninstall may be interrupted at any point and started again.
@@ -17,7 +19,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::config_file::ConfigFile;
-use super::status::{Problem, ProblemKind, Status};
+use super::status::{InstallStatus, Problem, ProblemKind};
 use super::{LONGEST_PAUSE, SHIM};
 use crate::atomic_file::{remove_if_present, temporary_path};
 use crate::backoff::Backoff;
@@ -33,7 +35,7 @@ pub(crate) struct Uninstaller {
     shim: Option<PathBuf>,
     state_dir: PathBuf,
     ledger: Ledger,
-    status: Status,
+    status: InstallStatus,
 }
 
 impl Uninstaller {
@@ -41,7 +43,7 @@ impl Uninstaller {
         settings: &Settings,
         fields: &Fields,
         ledger: &Ledger,
-        status: &Status,
+        status: &InstallStatus,
     ) -> Self {
         Self {
             file: settings
@@ -100,8 +102,8 @@ impl Uninstaller {
         Ok(())
     }
 
-    /// Removes the shim when no record is left. Goes on watching: a runtime that has cached our configuration and has a
-    /// shim of its own may attach a pod even then.
+    /// Removes the shim when no record is left. Goes on watching: a runtime that has cached our
+    /// configuration and has a shim of its own may attach a pod even then.
     async fn remove_shim(&self, watcher: &mut DirWatcher) -> io::Result<()> {
         watcher.set(
             [LEDGER_DIR, SPOOL_DIR]
@@ -127,7 +129,8 @@ impl Uninstaller {
         }
     }
 
-    /// Writes the marker and removes the shim. Does nothing if records are left, and returns what is left.
+    /// Writes the marker and removes the shim. Does nothing if records are left, and returns what
+    /// is left.
     async fn try_remove_shim(&self) -> io::Result<Option<String>> {
         let remaining = self.remaining(&self.ledger.keys().map_err(io::Error::other)?)?;
         if remaining.is_some() {

@@ -9,7 +9,7 @@ use crate::report::events::EventReason;
 /// Emits an event for each problem that appears, and counts how often the published configuration is restored, until
 /// `stop`.
 pub(crate) async fn emit_node_events(context: &Context, stop: CancellationToken) {
-    let mut status = context.installed.follow();
+    let mut status = context.installed.subscribe();
     let (mut reported, mut restored) = (Vec::<Problem>::new(), 0);
     loop {
         let state = status.borrow_and_update().clone();

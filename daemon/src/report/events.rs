@@ -125,8 +125,8 @@ impl EventReason {
         !only_here.contains(&self)
     }
 
-    /// The reason for the refusal of an ADD, and the remedy. Returns `None` if the error is transient
-    /// or not about the pod.
+    /// The reason for the refusal of an ADD, and the remedy. Returns `None` if the error is
+    /// transient or not about the pod.
     pub(crate) fn of_refusal(error: &CniError) -> Option<(Self, &'static str)> {
         let code = Code::ALL.into_iter().find(|code| error.is(*code))?;
         let reason = match code {
@@ -164,7 +164,8 @@ impl From<WarningKind> for EventReason {
     }
 }
 
-/// The message of [`EventReason::AddedInterface`], as in Multus: `Add net1 [10.1.1.5/24 fd00::5/64] from default/lan`.
+/// The message of [`EventReason::AddedInterface`], as in Multus: `Add net1 [10.1.1.5/24 fd00::5/64]
+/// from default/lan`.
 pub(super) fn added_interface(attachment: &Attachment, result: &CniResult) -> String {
     let ips: Vec<_> = result.ips.iter().map(|ip| ip.address.to_string()).collect();
     format!(

@@ -92,7 +92,8 @@ impl StatusWriter {
         });
         let earlier = {
             let mut pending = self.shared.pending();
-            // Under the lock: a newer sandbox either has its record already, or replaces this write.
+            // Under the lock: a newer sandbox either has its record already, or replaces this
+            // write.
             if !is_newest() {
                 tracing::debug!(pod = %write.sandbox.pod, "skipping network-status: the pod has a newer sandbox");
                 return StatusWrite::finished(Ok(()));

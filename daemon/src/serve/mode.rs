@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, NodeContext};
-use crate::install::{Installer, Status, Uninstaller};
+use crate::install::{InstallStatus, Installer, Uninstaller};
 
 /// The mode of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,13 +18,13 @@ pub enum Mode {
 
 impl Mode {
     /// The status before the first action.
-    pub(super) fn initial_status(self, publishes: bool) -> Status {
+    pub(super) fn initial_status(self, publishes: bool) -> InstallStatus {
         match self {
             Self::Install if publishes => {
-                Status::pending("the runtime's configuration is not published yet")
+                InstallStatus::not_checked("the runtime's configuration is not published yet")
             }
-            Self::Install => Status::nothing(),
-            Self::Uninstall => Status::pending("the uninstallation has not started yet"),
+            Self::Install => InstallStatus::not_installing(),
+            Self::Uninstall => InstallStatus::not_checked("the uninstallation has not started yet"),
         }
     }
 

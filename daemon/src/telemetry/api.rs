@@ -71,7 +71,8 @@ where
     }
 }
 
-/// A request in flight. A request that is dropped before its response, after a timeout for example, counts as abandoned.
+/// A request in flight. A request that is dropped before its response, after a timeout for example,
+/// counts as abandoned.
 struct RequestTimer {
     metrics: Arc<Metrics>,
     info: RequestInfo,

@@ -52,7 +52,8 @@ impl CallSpan {
         &self.span
     }
 
-    /// Runs the call in its span, records its metrics, and logs one line at its end. A panic becomes an error.
+    /// Runs the call in its span, records its metrics, and logs one line at its end. A panic
+    /// becomes an error.
     ///
     /// # Errors
     /// Those of `work`.

@@ -30,8 +30,9 @@ const LEVELS: [(&str, LevelFilter); 8] = [
 pub(crate) struct Logs(reload::Handle<Targets, Registry>);
 
 impl Logs {
-    /// Starts logging. `PLEXUS_LOG` (for example `debug` or `plexusd=debug,kube_client=debug`) overrides the configured
-    /// level. A log file that cannot be opened is not fatal: lines go to stderr instead.
+    /// Starts logging. `PLEXUS_LOG` (for example `debug` or `plexusd=debug,kube_client=debug`)
+    /// overrides the configured level. A log file that cannot be opened is not fatal: lines go to
+    /// stderr instead.
     pub(crate) fn start(settings: &LogSettings) -> Self {
         let by_env = std::env::var("PLEXUS_LOG")
             .ok()
@@ -103,7 +104,8 @@ fn targets(name: &str) -> Option<Targets> {
         .map(|(_, level)| above(*level))
 }
 
-/// Our own lines from `level` up, but only warnings of libraries, whose other lines may contain secrets.
+/// Our own lines from `level` up, but only warnings of libraries, whose other lines may contain
+/// secrets.
 fn above(level: LevelFilter) -> Targets {
     let libraries = Targets::new().with_default(level.min(LevelFilter::WARN));
     // The daemon itself logs failed requests to the API server.

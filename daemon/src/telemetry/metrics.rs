@@ -1,7 +1,8 @@
 //! The metrics. `docs/metrics.md` describes each of them.
 //!
-//! This module and the modules below it are the only code that knows the Prometheus library. Each file has the metrics
-//! of one subject: their names, help texts, and the methods of [`Metrics`] that record them.
+//! This module and the modules below it are the only code that knows the Prometheus library. Each
+//! file has the metrics of one subject: their names, help texts, and the methods of [`Metrics`]
+//! that record them.
 
 mod builder;
 mod calls;

@@ -125,8 +125,8 @@ fn addresses_belong_to_the_interface_of_their_index() {
             json!([ip(1, Some(0)), ip(2, Some(1))]),
             vec![("net1", vec!["10.1.2.2"])],
         ),
-        // Without an interface in the sandbox: the addresses without an index, or all addresses if the result has at
-        // most one interface.
+        // Without an interface in the sandbox: the addresses without an index, or all addresses if
+        // the result has at most one interface.
         (
             json!([]),
             json!([ip(1, None), ip(2, Some(7))]),

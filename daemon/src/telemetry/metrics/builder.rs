@@ -6,7 +6,8 @@ use prometheus::{
     Opts, Registry, Result,
 };
 
-/// The buckets of all durations: from a repeated DEL, which takes a millisecond, to an ADD that meets its time limit.
+/// The buckets of all durations: from a repeated DEL, which takes a millisecond, to an ADD that
+/// meets its time limit.
 const BUCKETS: [f64; 16] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
 ];
@@ -50,7 +51,8 @@ impl Builder {
         ))
     }
 
-    /// Names and labels are constants, and a test creates all metrics: no name is invalid or used twice.
+    /// Names and labels are constants, and a test creates all metrics: no name is invalid or used
+    /// twice.
     fn register<C: Collector + Clone + 'static>(&self, created: Result<C>) -> C {
         let collector = created.expect("name and labels are valid");
         self.0

@@ -67,7 +67,8 @@ impl ClusterMetrics {
 }
 
 impl Metrics {
-    /// Records a request to the API server. `code` is the HTTP status, or a word if there was no answer.
+    /// Records a request to the API server. `code` is the HTTP status, or a word if there was no
+    /// answer.
     pub(in crate::telemetry) fn api_request(
         &self,
         verb: &str,

@@ -92,8 +92,8 @@ impl LedgerMetrics {
 }
 
 impl Metrics {
-    /// Records that recovery has cleaned up one sandbox or served one spooled DEL, or has tried to. `reason` is one of
-    /// the reasons in `LedgerMetrics::new`.
+    /// Records that recovery has cleaned up one sandbox or served one spooled DEL, or has tried to.
+    /// `reason` is one of the reasons in `LedgerMetrics::new`.
     pub(crate) fn cleaned_up(&self, reason: &str, succeeded: bool) {
         let outcome = if succeeded { "done" } else { "failed" };
         self.ledger

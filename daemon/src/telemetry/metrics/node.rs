@@ -1,4 +1,5 @@
-//! The state of the node: the installation, the start-up taint, and what its pods and the administrator get to see.
+//! The state of the node: the installation, the start-up taint, and what its pods and the
+//! administrator get to see.
 
 use prometheus::{IntCounter, IntGauge, IntGaugeVec};
 

@@ -8,7 +8,8 @@ use super::builder::Builder;
 use super::labels::BoundedLabel;
 use super::{Metrics, count};
 
-/// How many plugins have series of their own: a definition may name any program in the plugin directories.
+/// How many plugins have series of their own: a definition may name any program in the plugin
+/// directories.
 pub(super) const MAX_PLUGINS: usize = 32;
 
 #[derive(Debug)]
