@@ -105,16 +105,15 @@ async fn roll_back(
             format!("{error}; the runtime retries"),
         );
     }
-    let _guard = match guard {
-        Some(guard) => guard,
-        None => {
-            let attachments = &record.planned.attachments;
-            context
-                .node
-                .delegates
-                .attach_guard(Priority::Del, &request.subject(), attachments)
-                .await
-        }
+    let _guard = if let Some(guard) = guard {
+        guard
+    } else {
+        let attachments = &record.planned.attachments;
+        context
+            .node
+            .delegates
+            .attach_guard(Priority::Del, &request.subject(), attachments)
+            .await
     };
     let nothing_made = record.attachments.iter().all(|state| state.added.is_none());
     let how = Undo {

@@ -54,7 +54,7 @@ impl Mode {
                 install = Installer::new(settings, file, shim, store, default_network, installed);
             }
             Self::Uninstall => {
-                uninstall = Some(Uninstaller::new(settings, file, ledger, installed))
+                uninstall = Some(Uninstaller::new(settings, file, ledger, installed));
             }
         }
         async move {
