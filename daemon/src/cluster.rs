@@ -1,14 +1,13 @@
-//! The cluster as the node sees it: one in-memory [`Store`] that the verbs read, and what feeds it: a directory of
-//! [`Manifests`], or an API server by [`kube`].
+//! The cluster as this node sees it: an in-memory [`Store`] of pods and definitions, and the two
+//! sources that can feed it: an API server ([`kube`]) or a directory of [`Manifests`].
 
+mod definition;
 pub(crate) mod kube;
 pub(crate) mod manifests;
 mod snapshot;
 mod store;
 
+pub(crate) use definition::Definition;
 pub(crate) use manifests::Manifests;
 pub(crate) use snapshot::DefinitionSnapshot;
-pub(crate) use store::{Changes, Definition, Store};
-
-/// The annotation of a definition that names a device plugin's resource.
-const RESOURCE_NAME: &str = "k8s.v1.cni.cncf.io/resourceName";
+pub(crate) use store::{Changes, Store};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cluster::Store;
-use crate::cluster::kube::Live;
+use crate::cluster::kube::ApiReader;
 use crate::config::{Fields, Settings};
 use crate::delegate::Delegates;
 use crate::gather::default_network::DefaultNetwork;
@@ -27,7 +27,7 @@ pub(crate) struct NodeContext {
     /// The node's pods and all definitions.
     pub(crate) store: Store,
     /// The API server, for objects that the store does not have. `None` with `--manifests`.
-    pub(crate) live: Option<Arc<Live>>,
+    pub(crate) api_reader: Option<Arc<ApiReader>>,
     pub(crate) metrics: Arc<Metrics>,
     /// The ID of the machine's current boot.
     pub(crate) boot_id: String,

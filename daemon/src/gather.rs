@@ -1,147 +1,125 @@
-//! What a decision needs, read once: the pod, its annotations, the definitions, the default network. From memory and
-//! the node's disk; from the API server only what did not come by itself (decision 4).
+//! Gathers the input of a plan, once per call: the pod with its annotations, the definitions and the
+//! default network. All of it comes from memory and from the node's disk; only objects that the
+//! watches have not delivered are read from the API server (decision 4).
 
 pub(crate) mod default_network;
-pub(crate) mod disk;
+mod disk;
+mod error;
 pub(crate) mod multus;
 mod networks;
 mod pod;
+mod request;
 mod samples;
 
 use std::collections::BTreeSet;
 
-use plexus_api::cni::{CniArgs, CniError, Code, RawMap};
-use plexus_api::selection::{self, DEFAULT_NETWORK, NETWORKS, POD_ANNOTATIONS, Selection};
-use serde_json::value::RawValue;
+use plexus_api::selection::{self, DEFAULT_NETWORK, NETWORKS, Selection};
 use tokio::time::Instant;
 
 use crate::cluster::Store;
-use crate::cluster::kube::Live;
+use crate::cluster::kube::ApiReader;
 use crate::config::Settings;
 use crate::model::{Network, Pod, PodRef};
-use crate::plan::{PlanInput, Policy, Selected, ifname};
+use crate::plan::{PlanInput, Policy, SelectedNetwork, ifname};
 use default_network::DefaultNetwork;
+pub(crate) use disk::DiskError;
+pub(crate) use error::GatherError;
+use networks::Lookup;
+use request::Deadlines;
+pub(crate) use request::PodRequest;
 
-pub(crate) use networks::default_networks;
-
-/// What a runtime says about the sandbox in its call.
-#[derive(Debug, Clone)]
-pub(crate) struct PodRequest {
-    /// `CNI_IFNAME`.
-    pub(crate) ifname: String,
-    /// `CNI_ARGS`.
-    pub(crate) cni_args: CniArgs,
-    /// `runtimeConfig` of its configuration.
-    pub(crate) runtime_config: RawMap,
-    /// The pod, by `CNI_ARGS`.
-    pub(crate) pod: PodRef,
-}
-
-impl PodRequest {
-    /// Whether the runtime passed the pod's annotations with the call.
-    pub(crate) fn has_annotations(&self) -> bool {
-        self.runtime_config.contains_key(POD_ANNOTATIONS)
-    }
-
-    /// The same for a pod of which no annotation is known or to be trusted.
-    #[must_use]
-    pub(crate) fn without_annotations(mut self) -> Self {
-        self.runtime_config
-            .insert(POD_ANNOTATIONS.to_owned(), RawValue::NULL.to_owned());
-        self
-    }
-}
-
-/// Until when something that is not known yet is waited for.
-#[derive(Debug, Clone, Copy)]
-struct Deadlines {
-    /// That it comes by itself.
-    watch: Instant,
-    /// The call's end.
-    call: Instant,
-}
-
-impl Deadlines {
-    /// Not at all.
-    fn now() -> Self {
-        let now = Instant::now();
-        Self {
-            watch: now,
-            call: now,
-        }
-    }
-}
-
-/// Reads all that planning needs; `links` are the names of the sandbox's links. Without `live` the API server is not
-/// asked for what the store does not have.
-///
-/// # Errors
-/// [`Code::TryAgain`] while the pod is not known or the API server does not answer, [`Code::UnknownNetwork`] for a
-/// definition that does not exist, [`Code::InvalidAnnotation`] for an annotation that cannot be read.
-pub(crate) async fn snapshot(
+/// Gathers the input of a plan. `links` are the names of the links in the sandbox. Without `api`,
+/// only objects in the store are used.
+pub(crate) async fn plan_input(
     store: &Store,
-    live: Option<&Live>,
+    api: Option<&ApiReader>,
     default_network: &DefaultNetwork,
     settings: &Settings,
-    asked: &PodRequest,
+    request: &PodRequest,
     links: BTreeSet<String>,
     deadline: Instant,
-) -> Result<PlanInput, CniError> {
+) -> Result<PlanInput, GatherError> {
     let deadlines = Deadlines {
         watch: deadline.min(Instant::now() + settings.lookup_wait),
         call: deadline,
     };
-    let pod = pod::find(store, live, asked, deadlines).await?;
+    let pod = pod::find(store, api, request, deadlines).await?;
     let default_selection = default_selection(&pod, settings)?;
-    let elements = elements(&pod, NETWORKS, &pod.namespace)?;
-    let lookup = networks::Lookup {
+    let selections = selections(&pod, NETWORKS, &pod.namespace)?;
+    let lookup = Lookup {
         store,
-        live,
-        default_network: Some(default_network),
+        api,
         settings,
         deadlines,
     };
-    let (default, literal) = match &default_selection {
-        Some(selection) => (lookup.selected(selection, &asked.ifname).await?, Vec::new()),
-        None => lookup.default_networks().await?,
+    let (default, mut common) = match &default_selection {
+        Some(selection) => {
+            let network = lookup.selected(selection, &request.ifname).await?;
+            (network, Vec::new())
+        }
+        None => node_default_networks(default_network, &lookup).await?,
     };
-    let mut everywhere: Vec<Network> = literal;
     if !settings.system_namespaces.contains(&pod.namespace) {
-        everywhere.extend(lookup.everywhere().await?);
+        common.extend(lookup.common_networks().await?);
     }
     let mut selected = Vec::new();
-    for selection in elements {
-        let position = 1 + everywhere.len() + selected.len();
+    for selection in selections {
+        let position = 1 + common.len() + selected.len();
         let network = lookup
             .selected(&selection, &ifname(Some(&selection), position))
             .await?;
-        selected.push(Selected { selection, network });
+        selected.push(SelectedNetwork { selection, network });
     }
     Ok(PlanInput {
-        ifname: asked.ifname.clone(),
+        ifname: request.ifname.clone(),
         links,
-        pod: pod_ref(&pod, &asked.pod),
-        cni_args: asked.cni_args.clone(),
-        runtime_config: asked.runtime_config.clone(),
-        default,
+        pod: pod_ref(&pod, &request.pod),
+        cni_args: request.cni_args.clone(),
+        runtime_config: request.runtime_config.clone(),
+        default_network: default,
         default_selection,
-        everywhere,
+        common_networks: common,
         selected,
         policy: policy(settings),
     })
 }
 
-/// The pod as the record of its sandbox names it: as the runtime does, with what only the pod itself can tell.
-fn pod_ref(pod: &Pod, asked: &PodRef) -> PodRef {
-    let uid = if asked.uid.is_empty() {
+/// The networks of every pod outside the system namespaces, the default network first. Neither waits
+/// nor reads from the API server.
+pub(crate) async fn default_networks(
+    store: &Store,
+    default_network: &DefaultNetwork,
+    settings: &Settings,
+) -> Result<Vec<Network>, GatherError> {
+    let lookup = Lookup::without_waiting(store, settings);
+    let (default, further) = node_default_networks(default_network, &lookup).await?;
+    let common = lookup.common_networks().await?;
+    Ok([vec![default], further, common].concat())
+}
+
+/// The node's default network and the further networks of `delegates`: the network that is followed,
+/// else the result of a look-up.
+async fn node_default_networks(
+    default_network: &DefaultNetwork,
+    lookup: &Lookup<'_>,
+) -> Result<(Network, Vec<Network>), GatherError> {
+    match default_network.for_call()? {
+        Some(network) => Ok((network, Vec::new())),
+        None => lookup.default_networks().await,
+    }
+}
+
+/// The pod as its record names it: the names that the runtime gives, completed from the pod.
+fn pod_ref(pod: &Pod, requested: &PodRef) -> PodRef {
+    let uid = if requested.uid.is_empty() {
         &pod.uid
     } else {
-        &asked.uid
+        &requested.uid
     };
     PodRef {
         uid: uid.clone(),
         is_static: pod.is_static(),
-        ..asked.clone()
+        ..requested.clone()
     }
 }
 
@@ -155,35 +133,31 @@ fn policy(settings: &Settings) -> Policy {
     }
 }
 
-/// The element that replaces the default network: exactly one, of the daemon's own namespace where it names none
-/// (K-062).
-fn default_selection(pod: &Pod, settings: &Settings) -> Result<Option<Selection>, CniError> {
+/// The element that replaces the default network. There must be exactly one. Its default namespace is
+/// `multusNamespace` (K-062).
+fn default_selection(pod: &Pod, settings: &Settings) -> Result<Option<Selection>, GatherError> {
     if !pod.annotations.contains_key(DEFAULT_NETWORK) {
         return Ok(None);
     }
-    let mut elements = elements(pod, DEFAULT_NETWORK, &settings.multus_namespace)?;
-    match (elements.pop(), elements.is_empty()) {
-        (Some(selection), true) => Ok(Some(selection)),
-        (last, _) => {
-            let count = elements.len() + usize::from(last.is_some());
-            let msg = format!(
-                "annotation {DEFAULT_NETWORK:?} must name exactly one network, but names {count}"
-            );
-            Err(CniError::new(Code::InvalidAnnotation, msg))
-        }
-    }
+    let selections = selections(pod, DEFAULT_NETWORK, &settings.multus_namespace)?;
+    let [selection] = <[Selection; 1]>::try_from(selections)
+        .map_err(|selections| GatherError::DefaultNetworkCount(selections.len()))?;
+    Ok(Some(selection))
 }
 
-fn elements(pod: &Pod, annotation: &str, namespace: &str) -> Result<Vec<Selection>, CniError> {
+fn selections(
+    pod: &Pod,
+    annotation: &'static str,
+    default_namespace: &str,
+) -> Result<Vec<Selection>, GatherError> {
     let text = pod
         .annotations
         .get(annotation)
         .map(String::as_str)
         .unwrap_or_default();
-    selection::parse(text, namespace).map_err(|error| {
-        CniError::new(
-            Code::InvalidAnnotation,
-            format!("annotation {annotation:?}: {error}"),
-        )
-    })
+    selection::parse(text, default_namespace)
+        .map_err(|source| GatherError::Annotation { annotation, source })
 }
+
+#[cfg(test)]
+mod fixtures;

@@ -124,7 +124,7 @@ impl Installer {
     /// Runs until `stop`. Installed files stay.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut changes = self.store.changes();
-        while !self.store.synced() {
+        while !self.store.is_synced() {
             tokio::select! {
                 () = changes.next() => {}
                 () = stop.cancelled() => return,
@@ -171,7 +171,7 @@ impl Installer {
         let mut findings = Findings::default();
         match self.default_network.current() {
             Ok(network) => self.network = Some(network),
-            Err(error) => findings.no_default_network(error),
+            Err(error) => findings.add(ProblemKind::NoDefaultNetwork, error.to_string()),
         }
         if let Some(shim) = &mut self.shim {
             let outcome = shim.reconcile(now);
@@ -244,16 +244,6 @@ struct Findings {
 impl Findings {
     fn add(&mut self, kind: ProblemKind, text: impl Into<String>) {
         self.problems.push(Problem::new(kind, text));
-    }
-
-    fn no_default_network(&mut self, error: CniError) {
-        let CniError { msg, details, .. } = error;
-        let text = if details.is_empty() {
-            msg
-        } else {
-            format!("{msg}; {details}")
-        };
-        self.add(ProblemKind::NoDefaultNetwork, text);
     }
 
     fn reconciled(&mut self, kind: ProblemKind, outcome: io::Result<Reconciled>) {

@@ -1,4 +1,4 @@
-//! The types that the modules of the daemon share.
+//! Types that several modules of the daemon share.
 
 mod attachment;
 mod meta_plugins;
@@ -6,8 +6,11 @@ mod netns_id;
 mod network;
 mod pod;
 
-pub(crate) use attachment::{Attachment, DefaultRoutes, RouteOwner, place};
-pub(crate) use meta_plugins::refers_to_us;
+pub(crate) use attachment::{Attachment, DefaultRoutes, RouteOwner, attachment_label};
+pub(crate) use meta_plugins::meta_plugin_type;
 pub(crate) use netns_id::NetnsId;
 pub(crate) use network::Network;
 pub(crate) use pod::{CONFIG_SOURCE, Pod, PodRef};
+
+#[cfg(test)]
+mod tests;

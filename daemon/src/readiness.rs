@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 
 /// The reasons why the node is not ready, one line each. Empty if it is ready.
 pub(crate) fn problems(context: &Context) -> Vec<String> {
-    let unsynced = (!context.node.store.synced())
+    let unsynced = (!context.node.store.is_synced())
         .then(|| "the pods and definitions of this node are not known yet".to_owned());
     let installed = context.installed.get();
     let installation = installed.not_ready().map(str::to_owned);

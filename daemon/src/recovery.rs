@@ -191,14 +191,15 @@ impl Recovery {
 
     /// Whether the API server says that the pod of a record is no more. A pod that the manifests lack may well be.
     fn pod_deleted(&self, record: &Record) -> bool {
-        self.context.node.live.is_some() && self.context.node.store.lacks_pod(&record.planned.pod)
+        self.context.node.api_reader.is_some()
+            && self.context.node.store.pod_is_absent(&record.planned.pod)
     }
 
     /// Looks for pods that run without their networks.
     fn audit(&mut self, records: &[Record]) {
         let context = self.context.clone();
         // Without an API server nobody says which pods run, and before the first list nobody knows them.
-        if context.node.live.is_none() || !context.node.store.synced() {
+        if context.node.api_reader.is_none() || !context.node.store.is_synced() {
             return;
         }
         let (due, unmet) = self.audit.look(

@@ -1,8 +1,9 @@
-//! The last known definitions on disk, so that a daemon that starts while the API server is away can serve
-//! (decision 17).
+//! A snapshot of the definitions on disk, so that a daemon that starts while the API server is
+//! unavailable can serve ADD (decision 17).
 //!
-//! The file is written shortly after a change, whole or not at all, for root alone: definitions may hold secrets. Its
-//! time of modification is when its content was last known to be right.
+//! The file is written shortly after a change, atomically, and is readable by root alone:
+//! definitions may hold secrets. Its modification time is the time at which the API server last
+//! confirmed the content.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
@@ -14,19 +15,20 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::store::{Definition, DefinitionsState, Store};
+use super::definition::Definition;
+use super::store::{DefinitionsVersion, Store};
 use crate::atomic_file::AtomicFile;
 
-const FILE: &str = "definitions.json";
+const FILE_NAME: &str = "definitions.json";
 const FORMAT: u32 = 1;
-/// How long the API server has before what was known earlier is used.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Changes come in groups; one write serves all of a group.
-const SETTLE: Duration = Duration::from_secs(2);
-/// How far the file's time may be behind.
-const TOUCH: Duration = Duration::from_mins(1);
+/// How long the API server may take to list the definitions before the snapshot is loaded.
+const LIST_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a write waits for further changes: changes come in groups.
+const WRITE_DELAY: Duration = Duration::from_secs(2);
+/// How far the file's modification time may lag behind the last confirmation.
+const MAX_TIME_LAG: Duration = Duration::from_mins(1);
 
-/// The snapshot of a store's definitions.
+/// Loads and writes the snapshot of a store's definitions.
 #[derive(Debug, Clone)]
 pub(crate) struct DefinitionSnapshot {
     path: PathBuf,
@@ -35,114 +37,125 @@ pub(crate) struct DefinitionSnapshot {
 }
 
 #[derive(Deserialize)]
-struct Content {
+struct SnapshotFile {
     format: u32,
     definitions: Vec<Definition>,
 }
 
 #[derive(Serialize)]
-struct ContentRef<'a> {
+struct SnapshotFileRef<'a> {
     format: u32,
     definitions: Vec<&'a Definition>,
 }
 
 impl DefinitionSnapshot {
-    /// The snapshot in `state_dir` of the definitions in `store`; one older than `max_age` is not used.
+    /// The snapshot in `state_dir` of the definitions in `store`. A file older than `max_age` is not
+    /// loaded.
     pub(crate) fn new(state_dir: &Path, max_age: Option<Duration>, store: Store) -> Self {
         Self {
-            path: state_dir.join(FILE),
+            path: state_dir.join(FILE_NAME),
             max_age,
             store,
         }
     }
 
-    /// Fills the store from the file if the API server does not.
-    pub(crate) async fn stand_in(&self) {
-        if !self.store.wait_definitions(Instant::now() + PATIENCE).await {
+    /// Loads the file into the store if the API server does not list the definitions soon.
+    pub(crate) async fn load_unless_listed(&self) {
+        let deadline = Instant::now() + LIST_TIMEOUT;
+        if !self.store.wait_definitions(deadline).await {
             self.load().await;
         }
     }
 
-    /// Keeps the file as the store is, until `stop`. One process at a time may do so.
-    pub(crate) async fn keep(&self, stop: CancellationToken) {
-        let mut written: Option<DefinitionsState> = None;
+    /// Keeps the file up to date until `stop`. Only one process at a time may do so.
+    pub(crate) async fn write_changes(&self, stop: CancellationToken) {
+        let mut written: Option<DefinitionsVersion> = None;
         loop {
-            let Some((state, same)) = stop.run_until_cancelled(self.next_state(written)).await
+            let Some((version, unchanged)) =
+                stop.run_until_cancelled(self.next_version(written)).await
             else {
                 return;
             };
             let (path, store) = (self.path.clone(), self.store.clone());
             let saved = blocking(move || {
-                if same {
-                    touch(&path, state.confirmed)
+                if unchanged {
+                    touch(&path, version.confirmed)
                 } else {
-                    save(&path, &store.definitions(), state.confirmed)
+                    save(&path, &store.definitions(), version.confirmed)
                 }
             });
             if let Err(error) = saved.await {
-                tracing::error!(%error, "the known definitions cannot be written down");
+                tracing::error!(%error, "the snapshot of the definitions cannot be written");
             }
-            written = Some(state);
+            written = Some(version);
         }
     }
 
-    /// The next state that is to be written, and whether its definitions are as they were `written`.
-    async fn next_state(&self, written: Option<DefinitionsState>) -> (DefinitionsState, bool) {
-        let due = |state: DefinitionsState| {
+    /// The next version to write, and whether its definitions are those of `written`.
+    async fn next_version(
+        &self,
+        written: Option<DefinitionsVersion>,
+    ) -> (DefinitionsVersion, bool) {
+        let due = |version: DefinitionsVersion| {
             written.is_none_or(|old| {
-                state.revision != old.revision || state.confirmed >= old.confirmed + TOUCH
+                version.revision != old.revision
+                    || version.confirmed >= old.confirmed + MAX_TIME_LAG
             })
         };
-        let state = self.store.wait_state(due).await;
-        if written.is_some_and(|old| old.revision == state.revision) {
-            return (state, true);
+        let version = self.store.wait_definitions_version(due).await;
+        if written.is_some_and(|old| old.revision == version.revision) {
+            return (version, true);
         }
-        sleep(SETTLE).await;
-        (self.store.wait_state(|_| true).await, false)
+        sleep(WRITE_DELAY).await;
+        (self.store.wait_definitions_version(|_| true).await, false)
     }
 
     async fn load(&self) {
         let path = self.path.clone();
         let file = self.path.display();
-        let (definitions, taken) = match blocking(move || read(&path)).await {
-            Ok(found) => found,
+        let (definitions, confirmed) = match blocking(move || read(&path)).await {
+            Ok(snapshot) => snapshot,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => {
-                tracing::error!(%file, %error, "the definitions known earlier cannot be read");
+                tracing::error!(%file, %error, "the snapshot of the definitions cannot be read");
                 return;
             }
         };
-        let age = taken.elapsed().unwrap_or_default();
+        let age = confirmed.elapsed().unwrap_or_default();
         if self.max_age.is_some_and(|max| age > max) {
-            tracing::warn!(%file, age = age.as_secs(), "the definitions known earlier are too old (snapshotMaxAge)");
+            tracing::warn!(
+                %file,
+                age_seconds = age.as_secs(),
+                "the snapshot of the definitions is older than snapshotMaxAge and not used"
+            );
             return;
         }
         let count = definitions.len();
-        if self.store.load_snapshot(definitions, taken) {
-            let age = age.as_secs();
+        if self.store.load_snapshot(definitions, confirmed) {
             tracing::warn!(
                 count,
-                age,
-                "the API server does not answer; definitions are those that were known earlier"
+                age_seconds = age.as_secs(),
+                "the API server does not answer; definitions come from the snapshot"
             );
         }
     }
 }
 
+/// Returns the definitions and the time at which they were last confirmed.
 fn read(path: &Path) -> io::Result<(Vec<Definition>, SystemTime)> {
-    let taken = fs::metadata(path)?.modified()?;
-    let content: Content = serde_json::from_slice(&fs::read(path)?)?;
-    if content.format != FORMAT {
+    let confirmed = fs::metadata(path)?.modified()?;
+    let file: SnapshotFile = serde_json::from_slice(&fs::read(path)?)?;
+    if file.format != FORMAT {
         return Err(io::Error::other(format!(
-            "format {} is not known to this plexusd",
-            content.format
+            "this plexusd does not know format {}",
+            file.format
         )));
     }
-    Ok((content.definitions, taken))
+    Ok((file.definitions, confirmed))
 }
 
 fn save(path: &Path, definitions: &[Arc<Definition>], confirmed: SystemTime) -> io::Result<()> {
-    let content = ContentRef {
+    let content = SnapshotFileRef {
         format: FORMAT,
         definitions: definitions.iter().map(AsRef::as_ref).collect(),
     };

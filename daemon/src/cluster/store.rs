@@ -1,75 +1,31 @@
-//! The node's pods and all definitions, in memory. Whoever feeds it changes its content; verbs read it, and wait on it
-//! for what is not there yet.
+//! An in-memory store of the node's pods and of all definitions. A source feeds the store;
+//! operations read from it, and wait on it for objects that have not arrived yet.
 
-use std::collections::HashMap;
+mod tables;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::definition::Definition;
 use crate::model::{Pod, PodRef};
 use crate::telemetry::CacheReading;
+use tables::Tables;
+pub(crate) use tables::{DefinitionsVersion, StoredObject};
 
-/// A network-attachment-definition.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Definition {
-    /// Its namespace.
-    pub(crate) namespace: String,
-    /// Its name.
-    pub(crate) name: String,
-    /// `spec.config`; the specification makes both optional (K-002).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) config: Option<String>,
-    /// The device plugin's resource that its annotation `k8s.v1.cni.cncf.io/resourceName` names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) resource_name: Option<String>,
-}
-
-/// The store. Clones are the same store; a read holds its lock for one look-up.
+/// The store. Clones share their content. Readers hold the lock for one look-up only.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Store(watch::Sender<Tables>);
 
-/// All that the store holds.
-#[derive(Debug, Default)]
-pub(super) struct Tables {
-    pods: Table<Pod>,
-    definitions: Table<Definition>,
-    /// Since when the definitions are what they are known as, while they come from a snapshot.
-    snapshot: Option<SystemTime>,
-}
-
-/// The objects of one kind.
-#[derive(Debug)]
-pub(super) struct Table<T> {
-    /// Whether it has been filled once by its source: only then does "not there" mean anything.
-    synced: bool,
-    /// Grows with each change.
-    revision: u64,
-    /// When the source last said that this is how it is.
-    confirmed: Option<SystemTime>,
-    objects: HashMap<Key, Arc<T>>,
-}
-
-impl<T> Default for Table<T> {
-    fn default() -> Self {
-        Self {
-            synced: false,
-            revision: 0,
-            confirmed: None,
-            objects: HashMap::new(),
-        }
-    }
-}
-
-/// News of a [`Store`].
+/// A subscription to the changes of a [`Store`].
 #[derive(Debug)]
 pub(crate) struct Changes(watch::Receiver<Tables>);
 
 impl Changes {
-    /// Waits for a change; one may stand for several. Never ends once the store is gone.
+    /// Waits for the next change. Several changes may be reported as one. Never returns once the
+    /// store is dropped.
     pub(crate) async fn next(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -77,97 +33,37 @@ impl Changes {
     }
 }
 
-/// Namespace and name.
-type Key = (String, String);
-
-fn key(namespace: &str, name: &str) -> Key {
-    (namespace.to_owned(), name.to_owned())
-}
-
-/// What the store has a table of.
-pub(super) trait Object: Sized + PartialEq {
-    /// The object's namespace and name.
-    fn key(&self) -> (String, String);
-    /// Its table.
-    fn table(tables: &mut Tables) -> &mut Table<Self>;
-}
-
-impl Object for Pod {
-    fn key(&self) -> Key {
-        key(&self.namespace, &self.name)
-    }
-
-    fn table(tables: &mut Tables) -> &mut Table<Self> {
-        &mut tables.pods
-    }
-}
-
-impl Object for Definition {
-    fn key(&self) -> Key {
-        key(&self.namespace, &self.name)
-    }
-
-    fn table(tables: &mut Tables) -> &mut Table<Self> {
-        &mut tables.definitions
-    }
-}
-
-/// A state of the definitions, for whoever writes them down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct DefinitionsState {
-    /// Grows with each change.
-    pub(crate) revision: u64,
-    /// When their source last said that this is how they are.
-    pub(crate) confirmed: SystemTime,
-}
-
+/// For readers.
 impl Store {
-    /// The pod, if it is known.
     pub(crate) fn pod(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
-        self.0
-            .borrow()
-            .pods
-            .objects
-            .get(&key(namespace, name))
-            .cloned()
+        self.0.borrow().pods.get(namespace, name).cloned()
     }
 
-    /// Whether the source has said which pods there are, and this one is not among them.
-    pub(crate) fn lacks_pod(&self, pod: &PodRef) -> bool {
+    /// Whether the source has listed the pods, and `pod` is not among them.
+    pub(crate) fn pod_is_absent(&self, pod: &PodRef) -> bool {
         let tables = self.0.borrow();
-        let known = tables.pods.objects.get(&key(&pod.namespace, &pod.name));
-        // A static pod is known as its mirror, which has another UID.
-        let is_it = |known: &Arc<Pod>| pod.is_static || pod.uid.is_empty() || known.uid == pod.uid;
-        tables.pods.synced && !known.is_some_and(is_it)
+        let known = tables.pods.get(&pod.namespace, &pod.name);
+        // The store has the mirror of a static pod, which has another UID.
+        let same = |known: &Arc<Pod>| pod.is_static || pod.uid.is_empty() || known.uid == pod.uid;
+        tables.pods.is_synced() && !known.is_some_and(same)
     }
 
-    /// All pods, in no order.
+    /// All pods, in no particular order.
     pub(crate) fn pods(&self) -> Vec<Arc<Pod>> {
-        self.0.borrow().pods.objects.values().cloned().collect()
+        self.0.borrow().pods.all()
     }
 
-    /// The definition, if it is known.
     pub(crate) fn definition(&self, namespace: &str, name: &str) -> Option<Arc<Definition>> {
-        self.0
-            .borrow()
-            .definitions
-            .objects
-            .get(&key(namespace, name))
-            .cloned()
+        self.0.borrow().definitions.get(namespace, name).cloned()
     }
 
-    /// All definitions, in no order.
+    /// All definitions, in no particular order.
     pub(super) fn definitions(&self) -> Vec<Arc<Definition>> {
-        self.0
-            .borrow()
-            .definitions
-            .objects
-            .values()
-            .cloned()
-            .collect()
+        self.0.borrow().definitions.all()
     }
 
-    /// The pod, as soon as one is known that `accept` takes; none at `deadline`. A deadline in the past only looks.
+    /// Waits for a pod that `accept` accepts. Returns `None` at `deadline`. A deadline in the past
+    /// means one look without waiting.
     pub(crate) async fn wait_pod(
         &self,
         namespace: &str,
@@ -175,144 +71,79 @@ impl Store {
         deadline: Instant,
         accept: impl Fn(&Pod) -> bool,
     ) -> Option<Arc<Pod>> {
-        let key = key(namespace, name);
         self.wait(deadline, |tables| {
-            tables
-                .pods
-                .objects
-                .get(&key)
-                .filter(|pod| accept(pod))
-                .cloned()
+            let pod = tables.pods.get(namespace, name);
+            pod.filter(|pod| accept(pod)).cloned()
         })
         .await
     }
 
-    /// The definition, as soon as it is known; none at `deadline`. A deadline in the past only looks.
+    /// Waits for a definition. Returns `None` at `deadline`. A deadline in the past means one look
+    /// without waiting.
     pub(crate) async fn wait_definition(
         &self,
         namespace: &str,
         name: &str,
         deadline: Instant,
     ) -> Option<Arc<Definition>> {
-        let key = key(namespace, name);
         self.wait(deadline, |tables| {
-            tables.definitions.objects.get(&key).cloned()
+            tables.definitions.get(namespace, name).cloned()
         })
         .await
     }
 
-    /// Whether ADD can be served from it: both kinds are known, or the definitions are from a snapshot (decision 17).
-    pub(crate) fn synced(&self) -> bool {
-        self.0.borrow().synced()
+    /// Whether ADD can be served: both kinds have been listed, or the definitions come from a
+    /// snapshot (decision 17).
+    pub(crate) fn is_synced(&self) -> bool {
+        self.0.borrow().is_synced()
     }
 
-    /// Waits until [`Store::synced`]; whether it is so at `deadline`.
+    /// Waits until [`Store::is_synced`]. Returns whether that is so at `deadline`.
     pub(crate) async fn wait_synced(&self, deadline: Instant) -> bool {
-        self.wait(deadline, |tables| tables.synced().then_some(()))
+        self.wait(deadline, |tables| tables.is_synced().then_some(()))
             .await
             .is_some()
     }
 
-    /// What the store is now, for the metrics.
+    /// The present figures, for the metrics.
     pub(crate) fn reading(&self) -> CacheReading {
         let tables = self.0.borrow();
         let age = |time: Option<SystemTime>| time.map(|time| time.elapsed().unwrap_or_default());
         CacheReading {
-            pods: tables.pods.objects.len(),
-            definitions: tables.definitions.objects.len(),
-            synced: tables.synced(),
-            pods_age: age(tables.pods.confirmed),
-            definitions_age: age(tables.definitions.confirmed),
+            pods: tables.pods.len(),
+            definitions: tables.definitions.len(),
+            synced: tables.is_synced(),
+            pods_age: age(tables.pods.confirmed()),
+            definitions_age: age(tables.definitions.confirmed()),
             snapshot_age: age(tables.snapshot),
         }
     }
 
-    /// Waits until the definitions are known, be it from a snapshot; whether they are at `deadline`.
+    /// Waits until the definitions are known, from the source or from a snapshot. Returns whether
+    /// they are at `deadline`.
     pub(crate) async fn wait_definitions(&self, deadline: Instant) -> bool {
         self.wait(deadline, |tables| tables.definitions_known().then_some(()))
             .await
             .is_some()
     }
 
-    #[cfg(test)]
-    /// From when the definitions are, while they come from a snapshot.
-    pub(crate) fn snapshot(&self) -> Option<SystemTime> {
-        self.0.borrow().snapshot
-    }
-
-    /// Tells of changes from here on.
+    /// Subscribes to changes from now on.
     pub(crate) fn changes(&self) -> Changes {
         Changes(self.0.subscribe())
     }
 
-    /// Replaces all that is known; of two with one name the last counts. The store has synced from here on.
-    pub(crate) fn replace(&self, pods: Vec<Pod>, definitions: Vec<Definition>) {
-        self.0.send_modify(|tables| {
-            tables.pods.replace(pods);
-            tables.definitions.replace(definitions);
-        });
-    }
-
-    /// Replaces what is known of one kind, which has synced from here on; of two with one name the last counts.
-    pub(super) fn replace_all<T: Object>(&self, objects: Vec<T>) {
-        self.0.send_modify(|tables| {
-            T::table(tables).replace(objects);
-            tables.leave_snapshot();
-        });
-    }
-
-    /// Adds or changes one object.
-    pub(super) fn apply<T: Object>(&self, object: T) {
-        self.0
-            .send_if_modified(|tables| T::table(tables).apply(object));
-    }
-
-    /// Removes one object.
-    pub(super) fn remove<T: Object>(&self, namespace: &str, name: &str) {
-        self.0
-            .send_if_modified(|tables| T::table(tables).remove(&key(namespace, name)));
-    }
-
-    /// The source says that what is known of one kind is how it is now.
-    pub(super) fn confirm<T: Object>(&self) {
-        self.0
-            .send_modify(|tables| T::table(tables).confirmed = Some(SystemTime::now()));
-    }
-
-    /// The source has no such kind. What is known of it stays, and counts as all there is.
-    pub(super) fn none_exist<T: Object>(&self) {
-        self.0.send_if_modified(|tables| {
-            let known = tables.snapshot.is_some();
-            let table = T::table(tables);
-            !known && !std::mem::replace(&mut table.synced, true)
-        });
-    }
-
-    /// Takes definitions that were confirmed at `taken`, for as long as their source has said nothing. Whether it has
-    /// not.
-    pub(super) fn load_snapshot(&self, definitions: Vec<Definition>, taken: SystemTime) -> bool {
-        self.0.send_if_modified(|tables| {
-            if tables.definitions.synced {
-                return false;
-            }
-            tables.definitions.objects = by_key(definitions);
-            tables.snapshot = Some(taken);
-            true
-        })
-    }
-
-    /// Waits for a state of the definitions, as their source said it, of which `wanted` says that it matters.
-    pub(super) async fn wait_state(
+    /// Waits until the source has listed the definitions and `wanted` accepts their version.
+    pub(super) async fn wait_definitions_version(
         &self,
-        wanted: impl Fn(DefinitionsState) -> bool,
-    ) -> DefinitionsState {
+        wanted: impl Fn(DefinitionsVersion) -> bool,
+    ) -> DefinitionsVersion {
         let mut changes = self.0.subscribe();
         loop {
-            let state = changes.borrow_and_update().state();
-            if let Some(state) = state.filter(|state| wanted(*state)) {
-                return state;
+            let version = changes.borrow_and_update().definitions_version();
+            if let Some(version) = version.filter(|version| wanted(*version)) {
+                return version;
             }
-            // It fails only when the last sender is gone, and `self` is one.
+            // An error means that the last sender is gone, but `self` is one.
             let _ = changes.changed().await;
         }
     }
@@ -329,75 +160,66 @@ impl Store {
     }
 }
 
-impl Tables {
-    fn definitions_known(&self) -> bool {
-        self.definitions.synced || self.snapshot.is_some()
+/// For sources.
+impl Store {
+    /// Replaces the whole content. Of two objects with the same name the last one counts. Both
+    /// kinds have been listed from then on.
+    pub(crate) fn replace(&self, pods: Vec<Pod>, definitions: Vec<Definition>) {
+        self.0.send_modify(|tables| {
+            tables.pods.replace(pods);
+            tables.definitions.replace(definitions);
+        });
     }
 
-    fn synced(&self) -> bool {
-        self.snapshot.is_some() || self.pods.synced && self.definitions.synced
+    /// Replaces all objects of one kind, which has been listed from then on. Of two objects with the
+    /// same name the last one counts.
+    pub(super) fn replace_all<T: StoredObject>(&self, objects: Vec<T>) {
+        self.0.send_modify(|tables| {
+            T::table(tables).replace(objects);
+            tables.leave_snapshot();
+        });
     }
 
-    fn leave_snapshot(&mut self) {
-        if self.definitions.synced {
-            self.snapshot = None;
-        }
+    /// Adds or replaces one object.
+    pub(super) fn apply<T: StoredObject>(&self, object: T) {
+        self.0
+            .send_if_modified(|tables| T::table(tables).apply(object));
     }
 
-    fn state(&self) -> Option<DefinitionsState> {
-        let Table {
-            revision,
-            confirmed,
-            ..
-        } = self.definitions;
-        Some(DefinitionsState {
-            revision,
-            confirmed: confirmed?,
-        })
-    }
-}
-
-impl<T: Object> Table<T> {
-    fn replace(&mut self, objects: Vec<T>) {
-        let objects = by_key(objects);
-        if self.objects != objects || !self.synced {
-            self.objects = objects;
-            self.revision += 1;
-        }
-        self.synced = true;
-        self.confirmed = Some(SystemTime::now());
+    /// Removes one object.
+    pub(super) fn remove<T: StoredObject>(&self, namespace: &str, name: &str) {
+        self.0
+            .send_if_modified(|tables| T::table(tables).remove(namespace, name));
     }
 
-    fn apply(&mut self, object: T) -> bool {
-        let key = object.key();
-        // A pod's status changes often, and nothing of it is kept here.
-        if self
-            .objects
-            .get(&key)
-            .is_some_and(|known| **known == object)
-        {
-            return false;
-        }
-        self.objects.insert(key, Arc::new(object));
-        self.changed()
+    /// Records that the source has confirmed the present objects of one kind.
+    pub(super) fn confirm<T: StoredObject>(&self) {
+        self.0.send_modify(|tables| T::table(tables).confirm());
     }
 
-    fn remove(&mut self, key: &Key) -> bool {
-        self.objects.remove(key).is_some() && self.changed()
+    /// Records that the source does not have the kind. Objects that are known stay, and count as
+    /// the complete list.
+    pub(super) fn mark_kind_missing<T: StoredObject>(&self) {
+        self.0
+            .send_if_modified(|tables| tables.snapshot.is_none() && T::table(tables).mark_synced());
     }
 
-    fn changed(&mut self) -> bool {
-        self.revision += 1;
-        self.confirmed = Some(SystemTime::now());
-        true
+    /// Loads definitions that were last confirmed at `confirmed`, unless the source has listed them.
+    /// Returns whether they were loaded.
+    pub(super) fn load_snapshot(
+        &self,
+        definitions: Vec<Definition>,
+        confirmed: SystemTime,
+    ) -> bool {
+        self.0
+            .send_if_modified(|tables| tables.load_snapshot(definitions, confirmed))
     }
-}
 
-fn by_key<T: Object>(objects: Vec<T>) -> HashMap<Key, Arc<T>> {
-    objects
-        .into_iter()
-        .map(|object| (object.key(), Arc::new(object)))
-        .collect()
+    /// The time at which the definitions were last confirmed, while they come from a snapshot.
+    #[cfg(test)]
+    pub(crate) fn snapshot(&self) -> Option<SystemTime> {
+        self.0.borrow().snapshot
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The node's default network: found as Multus finds it, and followed while the daemon runs.
 //!
-//! On disk it is read when it changes, and calls take it from memory. A file that is written only in part, or broken,
-//! leaves what was read last; once it is gone there is no default network until one comes (decision 18).
+//! A default network on disk is read whenever it changes, and calls take it from memory. While its
+//! file is broken or partly written, the last valid content stays in use. Once the file is gone,
+//! there is no default network until a file appears (decision 18).
 
 mod source;
 
@@ -9,84 +10,76 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use plexus_api::cni::{CniError, Code};
 use tokio::sync::watch;
 
-use super::disk::First;
+use super::disk::{self, SelectedFile};
+use super::error::GatherError;
 use crate::cluster::{Changes, Store};
 use crate::config::Settings;
 use crate::dir_watcher::DirWatcher;
 use crate::model::Network;
-use source::{DefaultNetworkSource, Within};
+use crate::telemetry::ChangeFilter;
+use source::{DefaultNetworkSource, DiskLocation};
 
-/// The default network as it is now. Clones are the same.
+/// The present default network. Clones share their state.
 #[derive(Debug, Clone)]
-pub(crate) struct DefaultNetwork(watch::Receiver<State>);
+pub(crate) struct DefaultNetwork(watch::Receiver<DefaultNetworkState>);
 
 #[derive(Debug, Clone)]
-enum State {
-    /// It is on the node's disk, and the same for every call.
+enum DefaultNetworkState {
+    /// The network is on the node's disk, and the same for every call.
     OnDisk(Arc<Network>),
-    /// A definition, a name, or literal: calls look it up themselves. This is what it is, or why there is none.
-    LookedUp(Result<Arc<Network>, CniError>),
-    /// There is none now.
-    Away(CniError),
+    /// Each call looks the network up. This is the result of a look-up without waiting.
+    LookedUp(Result<Arc<Network>, GatherError>),
+    Unavailable(GatherError),
 }
 
 impl DefaultNetwork {
-    /// Finds the default network of `settings`, those of the daemon's file, and whoever follows it from here on.
+    /// Finds the default network of `settings`, the daemon's own, and returns it with the watcher
+    /// that follows it. A missing default network is no error.
     ///
     /// # Errors
-    /// The system's, where it cannot be followed. That there is none yet is no error.
+    /// inotify fails.
     pub(crate) async fn open(
         settings: &Settings,
         store: &Store,
     ) -> io::Result<(Self, DefaultNetworkWatcher)> {
-        let none = CniError::new(
-            Code::TryAgain,
-            "the default network has not been looked for yet",
-        );
-        let (state, default_network) = watch::channel(State::Away(none));
-        let mut follower = DefaultNetworkWatcher {
+        let (state, default_network) = watch::channel(DefaultNetworkState::Unavailable(
+            GatherError::DefaultNetworkPending,
+        ));
+        let mut watcher = DefaultNetworkWatcher {
             source: DefaultNetworkSource::of(settings),
             settings: settings.clone(),
             store: store.clone(),
-            // From before the first look on, so that no change falls in between.
+            // Subscribed before the first look, so that no change is missed.
             changes: store.changes(),
-            watched: DirWatcher::new()?,
-            last: None,
-            troubles: Vec::new(),
+            dirs: DirWatcher::new()?,
+            last_read: None,
+            logged: ChangeFilter::default(),
             state,
         };
-        follower.look().await?;
-        Ok((Self(default_network), follower))
+        watcher.update().await?;
+        Ok((Self(default_network), watcher))
     }
 
-    /// The default network for a call, where it does not have to look it up itself.
-    ///
-    /// # Errors
-    /// [`Code::TryAgain`] while there is none.
-    pub(crate) fn for_call(&self) -> Result<Option<Network>, CniError> {
+    /// The default network for a call. Returns `None` if the call must look it up itself.
+    pub(crate) fn for_call(&self) -> Result<Option<Network>, GatherError> {
         match &*self.0.borrow() {
-            State::OnDisk(network) => Ok(Some(Network::clone(network))),
-            State::LookedUp(_) => Ok(None),
-            State::Away(error) => Err(error.clone()),
+            DefaultNetworkState::OnDisk(network) => Ok(Some(Network::clone(network))),
+            DefaultNetworkState::LookedUp(_) => Ok(None),
+            DefaultNetworkState::Unavailable(error) => Err(error.clone()),
         }
     }
 
-    /// The default network.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub(crate) fn current(&self) -> Result<Arc<Network>, CniError> {
+    pub(crate) fn current(&self) -> Result<Arc<Network>, GatherError> {
         match &*self.0.borrow() {
-            State::OnDisk(network) => Ok(network.clone()),
-            State::LookedUp(looked_up) => looked_up.clone(),
-            State::Away(error) => Err(error.clone()),
+            DefaultNetworkState::OnDisk(network) => Ok(network.clone()),
+            DefaultNetworkState::LookedUp(result) => result.clone(),
+            DefaultNetworkState::Unavailable(error) => Err(error.clone()),
         }
     }
 
-    /// Waits until it is another. Never ends once nobody follows it.
+    /// Waits for a change. Never returns once the watcher is dropped.
     pub(crate) async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -101,150 +94,142 @@ pub(crate) struct DefaultNetworkWatcher {
     settings: Settings,
     store: Store,
     changes: Changes,
-    watched: DirWatcher,
-    /// The file that was read last, and the network in it.
-    last: Option<(PathBuf, Arc<Network>)>,
-    /// What was wrong with files at the last look.
-    troubles: Vec<String>,
-    state: watch::Sender<State>,
+    dirs: DirWatcher,
+    /// The file that was read last, and its network.
+    last_read: Option<(PathBuf, Arc<Network>)>,
+    /// Problems with files. Some programs write files beside them many times a second.
+    logged: ChangeFilter,
+    state: watch::Sender<DefaultNetworkState>,
 }
 
 impl DefaultNetworkWatcher {
-    /// Follows it for as long as that is possible, and returns why it is not any more.
+    /// Follows the default network until that fails, and returns the error.
     pub(crate) async fn run(mut self) -> io::Error {
         loop {
             tokio::select! {
-                changed = self.watched.changed() => if let Err(error) = changed { return error },
+                changed = self.dirs.changed() => if let Err(error) = changed { return error },
                 () = self.changes.next(), if matches!(self.source, DefaultNetworkSource::Name(_)) => {}
             }
-            if let Err(error) = self.look().await {
+            if let Err(error) = self.update().await {
                 return error;
             }
         }
     }
 
-    /// Looks at it, and again where what it lies in was not watched before.
-    async fn look(&mut self) -> io::Result<()> {
+    /// Reads the default network and publishes its state. Reads again if a directory was not watched
+    /// before.
+    async fn update(&mut self) -> io::Result<()> {
         loop {
             let state = self.read().await;
-            let name = match &state {
-                State::OnDisk(network) | State::LookedUp(Ok(network)) => {
-                    Some(network.config.name.clone())
-                }
-                _ => None,
-            };
-            let mut dirs = self.source.dirs(&self.settings, name.as_deref());
-            // The file may be a link to one elsewhere.
-            let file = self
-                .last
+            let mut dirs = self.source.dirs(&self.settings, state.network_name());
+            // The file may be a link to a file in another directory.
+            let target = self
+                .last_read
                 .as_ref()
                 .and_then(|(file, _)| file.canonicalize().ok());
-            dirs.extend(file.as_deref().and_then(Path::parent).map(Path::to_owned));
-            if !self.watched.set(dirs)? {
+            dirs.extend(target.as_deref().and_then(Path::parent).map(Path::to_owned));
+            if !self.dirs.set(dirs)? {
                 self.publish(state);
                 return Ok(());
             }
         }
     }
 
-    async fn read(&mut self) -> State {
-        if let Some(indicator) = self
-            .settings
-            .readiness_indicator
-            .clone()
-            .filter(|file| !file.exists())
+    async fn read(&mut self) -> DefaultNetworkState {
+        if let Some(indicator) = &self.settings.readiness_indicator
+            && !indicator.exists()
         {
-            let msg = format!(
-                "the default network is not ready: readinessindicatorfile {} is missing",
-                indicator.display()
-            );
-            return State::Away(CniError::new(Code::TryAgain, msg));
+            let error = GatherError::DefaultNetworkNotReady(indicator.clone());
+            return DefaultNetworkState::Unavailable(error);
         }
-        let within = match &self.source {
-            DefaultNetworkSource::Within(within) => within.clone(),
-            DefaultNetworkSource::Name(_) | DefaultNetworkSource::Literal => {
-                return State::LookedUp(
-                    source::look_up(&self.store, &self.settings)
-                        .await
-                        .map(Arc::new),
-                );
-            }
+        let DefaultNetworkSource::Disk(location) = &self.source else {
+            let network = source::look_up(&self.store, &self.settings).await;
+            return DefaultNetworkState::LookedUp(network.map(Arc::new));
         };
-        match self.read_within(within).await {
-            Ok(network) => State::OnDisk(network),
-            Err(error) => {
-                self.last = None;
+        match self.read_disk(location.clone()).await {
+            Ok(network) => DefaultNetworkState::OnDisk(network),
+            Err(source) => {
+                self.last_read = None;
                 let key = if self.settings.cluster_network.is_some() {
                     "clusterNetwork"
                 } else {
                     "multusAutoconfigDir"
                 };
-                let error = CniError {
-                    code: Code::TryAgain as u32,
-                    ..error
-                };
-                State::Away(error.context(key).context("no default network"))
+                DefaultNetworkState::Unavailable(GatherError::DefaultNetworkMissing {
+                    key,
+                    source: Box::new(source),
+                })
             }
         }
     }
 
-    async fn read_within(&mut self, within: Within) -> Result<Arc<Network>, CniError> {
-        let kept = self.last.as_ref().map(|(file, _)| file.clone());
-        let First { file, read, broken } =
-            super::networks::blocking(move || within.read(kept.as_deref())).await?;
-        let mut troubles: Vec<_> = broken
-            .into_iter()
-            .map(|error| format!("network configuration passed over: {error}"))
+    async fn read_disk(&mut self, location: DiskLocation) -> Result<Arc<Network>, GatherError> {
+        let last_file = self.last_read.as_ref().map(|(file, _)| file.clone());
+        let SelectedFile {
+            path,
+            config,
+            broken,
+        } = disk::blocking(move || location.read(last_file.as_deref())).await?;
+        let mut problems: Vec<_> = broken
+            .iter()
+            .map(|error| format!("network configuration skipped: {error}"))
             .collect();
-        let network = match (read, &self.last) {
-            (Ok(config), _) => Arc::new(super::networks::on_disk(config)),
-            (Err(error), Some((last, network))) if *last == file => {
-                troubles.push(format!(
-                    "the default network cannot be read; it stays what it was: {error}"
+        let network = match (config, &self.last_read) {
+            (Ok(config), _) => Arc::new(disk::on_disk(config)),
+            (Err(error), Some((last_file, network))) if *last_file == path => {
+                problems.push(format!(
+                    "the default network cannot be read; its last valid configuration stays in use: {error}"
                 ));
                 network.clone()
             }
-            (Err(error), _) => return Err(error),
+            (Err(error), _) => return Err(error.into()),
         };
-        // Once each: some write a file beside them many times a second.
-        for trouble in troubles
-            .iter()
-            .filter(|trouble| !self.troubles.contains(trouble))
-        {
-            tracing::warn!("{trouble}");
+        for problem in problems {
+            if self.logged.is_new(&problem) {
+                tracing::warn!("{problem}");
+            }
         }
-        self.troubles = troubles;
-        self.last = Some((file, network.clone()));
+        self.logged.end_round();
+        self.last_read = Some((path, network.clone()));
         Ok(network)
     }
 
-    /// Tells of a state that is another than before.
-    fn publish(&self, state: State) {
+    /// Publishes and logs `state` if it differs from the present one.
+    fn publish(&self, state: DefaultNetworkState) {
         let file = self
-            .last
+            .last_read
             .as_ref()
             .map(|(file, _)| file.display().to_string());
-        self.state.send_if_modified(|before| {
-            if before.same_as(&state) {
+        self.state.send_if_modified(|present| {
+            if present.is_same_as(&state) {
                 return false;
             }
             match &state {
-                State::OnDisk(network) | State::LookedUp(Ok(network)) => {
-                    tracing::info!(network = network.name, file, "the default network");
+                DefaultNetworkState::OnDisk(network)
+                | DefaultNetworkState::LookedUp(Ok(network)) => {
+                    tracing::info!(network = network.name, file, "default network found");
                 }
-                State::LookedUp(Err(error)) | State::Away(error) => {
-                    tracing::warn!(%error, "the default network is away");
+                DefaultNetworkState::LookedUp(Err(error))
+                | DefaultNetworkState::Unavailable(error) => {
+                    tracing::warn!(%error, "the default network is unavailable");
                 }
             }
-            *before = state;
+            *present = state;
             true
         });
     }
 }
 
-impl State {
-    fn same_as(&self, other: &Self) -> bool {
-        let text = |network: &Network| {
+impl DefaultNetworkState {
+    fn network_name(&self) -> Option<&str> {
+        match self {
+            Self::OnDisk(network) | Self::LookedUp(Ok(network)) => Some(&network.config.name),
+            Self::LookedUp(Err(_)) | Self::Unavailable(_) => None,
+        }
+    }
+
+    fn is_same_as(&self, other: &Self) -> bool {
+        let content = |network: &Network| {
             (
                 network.name.clone(),
                 serde_json::to_string(&network.config).ok(),
@@ -252,9 +237,11 @@ impl State {
         };
         match (self, other) {
             (Self::OnDisk(one), Self::OnDisk(two))
-            | (Self::LookedUp(Ok(one)), Self::LookedUp(Ok(two))) => text(one) == text(two),
-            (Self::Away(one), Self::Away(two))
-            | (Self::LookedUp(Err(one)), Self::LookedUp(Err(two))) => one == two,
+            | (Self::LookedUp(Ok(one)), Self::LookedUp(Ok(two))) => content(one) == content(two),
+            (Self::Unavailable(one), Self::Unavailable(two))
+            | (Self::LookedUp(Err(one)), Self::LookedUp(Err(two))) => {
+                one.to_string() == two.to_string()
+            }
             _ => false,
         }
     }

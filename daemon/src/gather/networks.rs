@@ -1,116 +1,74 @@
-//! The networks that a pod gets: by definition, or from the node's disk.
+//! Look-up of networks, by definition or on the node's disk.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use plexus_api::cni::{CniError, Code, Defaults, NetworkConfig, Version};
+use plexus_api::cni::NetworkConfig;
 use plexus_api::selection::Selection;
 
-use super::default_network::DefaultNetwork;
-use super::{Deadlines, disk};
-use crate::cluster::kube::Live;
+use super::disk::{self, blocking, on_disk};
+use super::error::GatherError;
+use super::request::Deadlines;
+use crate::cluster::kube::ApiReader;
 use crate::cluster::{Definition, Store};
 use crate::config::Settings;
-use crate::model::{Network, place};
+use crate::model::{Network, attachment_label};
 
-/// What a definition without a version is executed as.
-pub(super) const DEFAULT_VERSION: Version = Version::V1_0_0;
-
-/// Looks networks up. A definition that is not known yet is waited for, and then asked for once.
+/// Looks networks up. A definition that is not known yet is waited for, and finally read from the
+/// API server once.
 pub(super) struct Lookup<'a> {
-    pub(crate) store: &'a Store,
-    pub(crate) live: Option<&'a Live>,
-    /// The default network that is followed; without it, it is looked up.
-    pub(crate) default_network: Option<&'a DefaultNetwork>,
-    pub(crate) settings: &'a Settings,
-    pub(crate) deadlines: Deadlines,
+    pub(super) store: &'a Store,
+    pub(super) api: Option<&'a ApiReader>,
+    pub(super) settings: &'a Settings,
+    pub(super) deadlines: Deadlines,
 }
 
-/// The networks of every pod outside the system namespaces, the default network first, looked up without waiting: for
-/// STATUS and GC.
-pub(crate) async fn default_networks(
-    store: &Store,
-    default_network: &DefaultNetwork,
-    settings: &Settings,
-) -> Result<Vec<Network>, CniError> {
-    let lookup = Lookup {
-        store,
-        live: None,
-        default_network: Some(default_network),
-        settings,
-        deadlines: Deadlines::now(),
-    };
-    let (default, literal) = lookup.default_networks().await?;
-    let everywhere = lookup.everywhere().await?;
-    Ok([vec![default], literal, everywhere].concat())
-}
-
-/// The default network by definition, by name, or literally, looked up without waiting.
-pub(super) async fn look_up(store: &Store, settings: &Settings) -> Result<Network, CniError> {
-    let lookup = Lookup {
-        store,
-        live: None,
-        default_network: None,
-        settings,
-        deadlines: Deadlines::now(),
-    };
-    lookup.default_networks().await.map(|(default, _)| default)
-}
-
-impl Lookup<'_> {
-    /// The default network, and the further ones that stand beside it in a literal list.
-    pub(super) async fn default_networks(&self) -> Result<(Network, Vec<Network>), CniError> {
-        if let Some(followed) = self
-            .default_network
-            .map(DefaultNetwork::for_call)
-            .transpose()?
-            .flatten()
-        {
-            return Ok((followed, Vec::new()));
+impl<'a> Lookup<'a> {
+    /// A look-up that neither waits nor reads from the API server.
+    pub(super) fn without_waiting(store: &'a Store, settings: &'a Settings) -> Self {
+        Self {
+            store,
+            api: None,
+            settings,
+            deadlines: Deadlines::now(),
         }
-        if let Some(name) = &self.settings.cluster_network {
-            let network = self.by_any_form(name).await.map_err(|error| {
-                let error = error.context("clusterNetwork");
-                // It may come, as one on disk may (decision 18).
-                if error.is(Code::UnknownNetwork) {
-                    return CniError {
-                        code: Code::TryAgain as u32,
-                        ..error.context("no default network")
-                    };
-                }
-                error
-            });
-            return Ok((network?, Vec::new()));
-        }
-        let mut literal = Vec::new();
-        for (index, delegate) in self.settings.delegates.iter().enumerate() {
-            let text = serde_json::to_string(delegate).unwrap_or_default();
-            let defaults = Defaults {
-                name: None,
-                version: DEFAULT_VERSION,
-            };
-            let config =
-                NetworkConfig::parse(&text, defaults).and_then(NetworkConfig::require_plugin);
-            let config = config
-                .map_err(|error| CniError::from(error).context(format!("delegates[{index}]")))?;
-            literal.push(on_disk(config));
-        }
-        if literal.is_empty() {
-            let msg = "no default network: set multusAutoconfigDir, clusterNetwork or delegates in the node's configuration";
-            return Err(CniError::new(Code::InvalidConfig, msg));
-        }
-        let default = literal.remove(0);
-        Ok((default, literal))
     }
 
-    /// The networks of every pod outside the system namespaces (K-068).
-    pub(super) async fn everywhere(&self) -> Result<Vec<Network>, CniError> {
+    /// The default network that `clusterNetwork` or `delegates` names, and the further networks of
+    /// `delegates`.
+    pub(super) async fn default_networks(&self) -> Result<(Network, Vec<Network>), GatherError> {
+        const KEY: &str = "clusterNetwork";
+        if let Some(name) = &self.settings.cluster_network {
+            return match self.by_any_form(name).await {
+                Ok(network) => Ok((network, Vec::new())),
+                Err(error) if error.is_missing() => Err(GatherError::DefaultNetworkMissing {
+                    key: KEY,
+                    source: Box::new(error),
+                }),
+                Err(error) => Err(error.context(KEY)),
+            };
+        }
+        let mut networks = Vec::new();
+        for (index, delegate) in self.settings.delegates.iter().enumerate() {
+            let text = serde_json::to_string(delegate).unwrap_or_default();
+            let config = disk::parse(&text, None)
+                .and_then(NetworkConfig::require_plugin)
+                .map_err(|source| GatherError::Delegate { index, source })?;
+            networks.push(on_disk(config));
+        }
+        if networks.is_empty() {
+            return Err(GatherError::NoDefaultNetworkConfigured);
+        }
+        let default_network = networks.remove(0);
+        Ok((default_network, networks))
+    }
+
+    /// The networks of every pod outside the system namespaces: `defaultNetworks` (K-068).
+    pub(super) async fn common_networks(&self) -> Result<Vec<Network>, GatherError> {
         let mut networks = Vec::new();
         for name in &self.settings.default_networks {
-            networks.push(
-                self.by_any_form(name)
-                    .await
-                    .map_err(|error| error.context("defaultNetworks"))?,
-            );
+            let network = self.by_any_form(name).await;
+            networks.push(network.map_err(|error| error.context("defaultNetworks"))?);
         }
         Ok(networks)
     }
@@ -120,77 +78,84 @@ impl Lookup<'_> {
         &self,
         selection: &Selection,
         ifname: &str,
-    ) -> Result<Network, CniError> {
+    ) -> Result<Network, GatherError> {
         let (namespace, name) = (&selection.namespace, &selection.name);
-        let found = match self.awaited(namespace, name).await {
+        let network = match self.definition(namespace, name).await {
             Ok(Some(definition)) => self.by_definition(definition).await,
-            Ok(None) => {
-                let msg = "there is no network-attachment-definition of this name";
-                Err(CniError::new(Code::UnknownNetwork, msg))
-            }
+            Ok(None) => Err(GatherError::NoDefinition),
             Err(error) => Err(error),
         };
-        found.map_err(|error| error.context(place(&format!("{namespace}/{name}"), ifname)))
+        network.map_err(|error| {
+            error.context(attachment_label(&format!("{namespace}/{name}"), ifname))
+        })
     }
 
-    /// The definition: when it comes, else by asking for it.
-    async fn awaited(
+    /// Waits for the definition, and finally reads it from the API server.
+    async fn definition(
         &self,
         namespace: &str,
         name: &str,
-    ) -> Result<Option<Arc<Definition>>, CniError> {
-        match (
-            self.store
-                .wait_definition(namespace, name, self.deadlines.watch)
-                .await,
-            self.live,
-        ) {
-            (None, Some(live)) => Ok(live
-                .definition(namespace, name, self.deadlines.call)
-                .await?
-                .map(Arc::new)),
-            (known, _) => Ok(known),
+    ) -> Result<Option<Arc<Definition>>, GatherError> {
+        let watched = self
+            .store
+            .wait_definition(namespace, name, self.deadlines.watch)
+            .await;
+        match (watched, self.api) {
+            (None, Some(api)) => self.read(api, namespace, name).await,
+            (watched, _) => Ok(watched),
         }
     }
 
-    /// A definition in the daemon's namespace, a name on disk, a directory or a file, in this order (K-061).
-    async fn by_any_form(&self, name: &str) -> Result<Network, CniError> {
+    async fn read(
+        &self,
+        api: &ApiReader,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Definition>>, GatherError> {
+        let definition = api.definition(namespace, name, self.deadlines.call).await;
+        let definition = definition.map_err(|error| {
+            let object = format!("network-attachment-definition {namespace}/{name}");
+            GatherError::api(object, error)
+        })?;
+        Ok(definition.map(Arc::new))
+    }
+
+    /// A definition in `multusNamespace`, a network in `confDir`, a directory or a file, in this
+    /// order (K-061).
+    async fn by_any_form(&self, name: &str) -> Result<Network, GatherError> {
         if name.contains('/') {
-            return self.on_node(name).await;
+            return self.by_disk_source(name).await;
         }
         let namespace = &self.settings.multus_namespace;
-        let definition = match self.live {
-            // Before all definitions are known, a network on disk may not be the one that is meant.
-            Some(live) if !self.store.wait_definitions(self.deadlines.watch).await => live
-                .definition(namespace, name, self.deadlines.call)
-                .await?
-                .map(Arc::new),
+        let definition = match self.api {
+            // A network on disk must not be used before it is known that no definition has the name.
+            Some(api) if !self.store.wait_definitions(self.deadlines.watch).await => {
+                self.read(api, namespace, name).await?
+            }
             _ => self.store.definition(namespace, name),
         };
         let Some(definition) = definition else {
-            return self.on_node(name).await;
+            return self.by_disk_source(name).await;
         };
         self.by_definition(definition)
             .await
             .map_err(|error| error.context(format!("{namespace}/{name}")))
     }
 
-    async fn on_node(&self, source: &str) -> Result<Network, CniError> {
+    async fn by_disk_source(&self, source: &str) -> Result<Network, GatherError> {
         let (source, conf_dir) = (source.to_owned(), self.settings.conf_dir.clone());
-        blocking(move || disk::network(&source, &conf_dir, DEFAULT_VERSION))
-            .await
-            .map(on_disk)
+        let config = blocking(move || disk::network(&source, &conf_dir)).await?;
+        Ok(on_disk(config))
     }
 
-    async fn by_definition(&self, definition: Arc<Definition>) -> Result<Network, CniError> {
+    async fn by_definition(&self, definition: Arc<Definition>) -> Result<Network, GatherError> {
         let namespace = definition.namespace.clone();
         let name = format!("{namespace}/{}", definition.name);
-        let config = if definition.config.as_deref().unwrap_or_default().is_empty() {
-            let conf_dir = self.settings.conf_dir.clone();
-            blocking(move || disk::definition_network(&definition, &conf_dir, DEFAULT_VERSION))
-                .await?
+        let conf_dir = self.settings.conf_dir.clone();
+        let config = if has_config(&definition) {
+            definition_network(&definition, &conf_dir)?
         } else {
-            disk::definition_network(&definition, &self.settings.conf_dir, DEFAULT_VERSION)?
+            blocking(move || definition_network(&definition, &conf_dir)).await?
         };
         Ok(Network {
             name,
@@ -200,24 +165,32 @@ impl Lookup<'_> {
     }
 }
 
-/// Runs what reads files where it may block.
-pub(super) async fn blocking<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, CniError> + Send + 'static,
-) -> Result<T, CniError> {
-    tokio::task::spawn_blocking(read)
-        .await
-        .unwrap_or_else(|panic| {
-            Err(CniError::new(
-                Code::Internal,
-                format!("reading a configuration panicked: {panic}"),
-            ))
-        })
+fn has_config(definition: &Definition) -> bool {
+    definition
+        .config
+        .as_ref()
+        .is_some_and(|config| !config.is_empty())
 }
 
-pub(super) fn on_disk(config: NetworkConfig) -> Network {
-    Network {
-        name: config.name.clone(),
-        namespace: None,
-        config,
+/// The network of a definition: its own configuration, with the definition's name as default name
+/// (K-005). A definition without a configuration means the network of its name in `conf_dir`
+/// (K-003). Only then does this function block.
+///
+/// # Errors
+/// The error does not name the definition. An invalid configuration is an error, whatever is on disk
+/// (K-004).
+fn definition_network(
+    definition: &Definition,
+    conf_dir: &Path,
+) -> Result<NetworkConfig, GatherError> {
+    let name = &definition.name;
+    match definition.config.as_deref() {
+        None | Some("") => Ok(disk::by_name(conf_dir, name)?),
+        Some(text) => disk::parse(text, Some(name))
+            .and_then(NetworkConfig::require_plugin)
+            .map_err(GatherError::Definition),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,37 +1,33 @@
-//! The pod of a call.
+//! The pod of a call, with its annotations.
 
 use std::collections::BTreeMap;
 
-use plexus_api::cni::{CniError, Code};
 use plexus_api::selection::POD_ANNOTATIONS;
 
-use super::{Deadlines, PodRequest};
+use super::error::GatherError;
+use super::request::{Deadlines, PodRequest};
 use crate::cluster::Store;
-use crate::cluster::kube::Live;
+use crate::cluster::kube::ApiReader;
 use crate::model::{Pod, PodRef};
 
-/// The pod with its annotations: those that came with the call, where the runtime passes them (decision 5: `null` is
-/// a pod without any), else the pod that the cluster knows, waited for until `deadline` and then asked for once.
+/// Finds the pod. If the runtime passed the annotations, those are used (decision 5: `null` means
+/// that the pod has none). Else the pod is taken from the store, waited for if necessary, and
+/// finally read from the API server once.
 pub(super) async fn find(
     store: &Store,
-    live: Option<&Live>,
-    asked: &PodRequest,
+    api: Option<&ApiReader>,
+    request: &PodRequest,
     deadlines: Deadlines,
-) -> Result<Pod, CniError> {
+) -> Result<Pod, GatherError> {
     let PodRef {
         namespace,
         name,
         uid,
         ..
-    } = &asked.pod;
-    if let Some(raw) = asked.runtime_config.get(POD_ANNOTATIONS) {
+    } = &request.pod;
+    if let Some(raw) = request.runtime_config.get(POD_ANNOTATIONS) {
         let annotations: Option<BTreeMap<String, String>> = serde_json::from_str(raw.get())
-            .map_err(|error| {
-                let msg = format!(
-                    "runtimeConfig key {POD_ANNOTATIONS:?} is not a map of strings: {error}"
-                );
-                CniError::new(Code::InvalidConfig, msg)
-            })?;
+            .map_err(|error| GatherError::PodAnnotations(error.to_string()))?;
         return Ok(Pod {
             name: name.clone(),
             namespace: namespace.clone(),
@@ -39,26 +35,23 @@ pub(super) async fn find(
             annotations: annotations.unwrap_or_default(),
         });
     }
-    if let Some(known) = store
-        .wait_pod(namespace, name, deadlines.watch, |pod| pod.answers_to(uid))
-        .await
-    {
-        return Ok(known.as_ref().clone());
+    let known = store.wait_pod(namespace, name, deadlines.watch, |pod| pod.matches_uid(uid));
+    if let Some(pod) = known.await {
+        return Ok(pod.as_ref().clone());
     }
-    let found = match live {
+    let pod = match api {
         None => store.pod(namespace, name).map(|pod| pod.as_ref().clone()),
-        Some(live) => live.pod(namespace, name, deadlines.call).await?,
+        Some(api) => api
+            .pod(namespace, name, deadlines.call)
+            .await
+            .map_err(|error| GatherError::api(format!("pod {namespace}/{name}"), error))?,
     };
-    let msg = match found {
-        Some(pod) if pod.answers_to(uid) => return Ok(pod),
-        Some(pod) => format!(
-            "the cluster's pod of this name has UID {:?}, and the runtime's has {uid:?}: it is another pod; the call \
-             can be tried again in case the cluster is behind",
-            pod.uid
-        ),
-        None => "the pod is not known on this node, and the runtime did not pass its annotations; the call can be \
-                 tried again once the pod is there"
-            .to_owned(),
-    };
-    Err(CniError::new(Code::TryAgain, msg))
+    match pod {
+        Some(pod) if pod.matches_uid(uid) => Ok(pod),
+        Some(pod) => Err(GatherError::OtherPod {
+            known: pod.uid,
+            requested: uid.clone(),
+        }),
+        None => Err(GatherError::UnknownPod),
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::SHIM;
 use crate::config::{Fields, Settings, on_host};
-use crate::model::refers_to_us;
+use crate::model::meta_plugin_type;
 
 /// The name of the list, unless the list takes the name of the default network.
 const NAME: &str = "plexus";
@@ -84,7 +84,7 @@ pub(super) fn appended_plugins(text: &str) -> Option<Vec<PluginConfig>> {
     let mut appended = Vec::new();
     for plugin in plugins {
         list.plugins = vec![plugin];
-        match refers_to_us(&list) {
+        match meta_plugin_type(&list) {
             Some(_) => is_ours = true,
             None => appended.append(&mut list.plugins),
         }
@@ -101,7 +101,7 @@ pub(super) fn check_usable(text: &str) -> Result<(), String> {
     let network = parse(text)
         .and_then(NetworkConfig::require_plugin)
         .map_err(|error| error.to_string())?;
-    match refers_to_us(&network) {
+    match meta_plugin_type(&network) {
         Some(kind) if kind == SHIM => Err("the configuration refers to Plexus".to_owned()),
         _ => Ok(()),
     }

@@ -1,50 +1,51 @@
-//! One attachment: all that is needed to call its plugins on any verb, and what the ledger keeps of it.
+//! Attachments: a sandbox on one network.
 
 use std::net::IpAddr;
 
-use plexus_api::cni::{NetworkConfig, RawMap};
+use plexus_api::cni::NetworkConfig;
+use plexus_api::json::RawMap;
 use serde::{Deserialize, Serialize};
 
-/// One network of one sandbox, ready to be executed. It is recorded before the first plugin runs and used unchanged
-/// on ADD, CHECK and DEL.
+/// One sandbox on one network, with all that its plugins are called with. Recorded before the first
+/// plugin runs, and used unchanged for ADD, CHECK and DEL.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Attachment {
-    /// The name that network-status shows: `namespace/name` of the definition, or the name of a network on disk.
+    /// The name in network-status: `namespace/name` of the definition, or the name of a network on
+    /// disk.
     pub(crate) network: String,
-    /// `CNI_IFNAME` for the plugins.
+    /// `CNI_IFNAME` of the plugins.
     pub(crate) ifname: String,
-    /// Whether this is the pod's default network, whose result goes to the runtime.
+    /// Whether this is the pod's default network. The runtime gets its result.
     #[serde(default)]
     pub(crate) default: bool,
-    /// `CNI_ARGS` for the plugins.
+    /// `CNI_ARGS` of the plugins.
     pub(crate) cni_args: String,
-    /// Capability arguments by capability; each plugin gets those that it declares.
+    /// Capability arguments. Each plugin gets those that it declares.
     #[serde(default)]
     pub(crate) capability_args: RawMap,
-    /// The plugins and their configuration, final but for what each call adds.
+    /// The plugins and their configuration, without the keys that each call adds.
     pub(crate) config: NetworkConfig,
 }
 
 impl Attachment {
-    /// The words by which an error says which attachment it is about.
-    pub(crate) fn place(&self) -> String {
-        place(&self.network, &self.ifname)
+    /// See [`attachment_label`].
+    pub(crate) fn label(&self) -> String {
+        attachment_label(&self.network, &self.ifname)
     }
 }
 
-/// The words by which an error says which network and interface it is about.
-pub(crate) fn place(network: &str, ifname: &str) -> String {
+/// The prefix of errors about one attachment: its network and interface.
+pub(crate) fn attachment_label(network: &str, ifname: &str) -> String {
     format!("network {network:?} interface {ifname:?}")
 }
 
-/// Which attachment owns the sandbox's default route, by family; none where no element of the annotation asks.
+/// The attachments that own the sandbox's default routes. `None` if no element of the annotation has
+/// `default-route`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DefaultRoutes {
-    /// The owner of the IPv4 default route.
     #[serde(default)]
     pub(crate) v4: Option<RouteOwner>,
-    /// The owner of the IPv6 default route.
     #[serde(default)]
     pub(crate) v6: Option<RouteOwner>,
 }
@@ -52,8 +53,9 @@ pub(crate) struct DefaultRoutes {
 /// The attachment that owns a default route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RouteOwner {
-    /// Its index in the plan.
+    /// The attachment's index in the plan.
     pub(crate) attachment: usize,
-    /// The gateway that replaces its own; none keeps its own, and leaves the others alone where it has none.
+    /// The gateway that replaces the attachment's own one. Without a gateway the attachment keeps its
+    /// default route; if it has none, the routes of the other attachments stay as they are.
     pub(crate) gateway: Option<IpAddr>,
 }

@@ -2,22 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What identifies a network namespace: device and inode of its file while it exists, and the kernel's cookie for this
-/// boot. Inodes are given again soon after its end, cookies are not.
+/// Device and inode of a network namespace's file, and the namespace's cookie. The kernel reuses an
+/// inode soon after its namespace is gone, but never a cookie until the next boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct NetnsId {
-    /// The device of the namespace file system.
     pub(crate) dev: u64,
-    /// The inode of the namespace.
     pub(crate) ino: u64,
-    /// Its cookie; none on a kernel before 5.14.
+    /// `None` on a kernel before 5.14.
     #[serde(default)]
     pub(crate) cookie: Option<u64>,
 }
 
 impl NetnsId {
-    /// Whether both may be the same: only where both have a cookie is that certain.
-    pub(crate) fn may_be(&self, other: Self) -> bool {
+    /// Whether both may be the same namespace. The answer is certain only if both have a cookie.
+    pub(crate) fn may_equal(&self, other: Self) -> bool {
         let cookies = self.cookie.zip(other.cookie);
         (self.dev, self.ino) == (other.dev, other.ino)
             && cookies.is_none_or(|(own, other)| own == other)

@@ -155,7 +155,7 @@ async fn prepare(
             .delegates
             .find(call, &attachment.config)
             .await
-            .map_err(|error| error.context(attachment.place()))
+            .map_err(|error| error.context(attachment.label()))
             .inspect_err(|error| emit_refusal(context, request, error))?;
     }
     Ok((netns, planned))
@@ -175,9 +175,9 @@ async fn plan_attachments(
         .collect();
     let pod_request = request.pod_request()?;
     let node = &context.node;
-    let gathering = gather::snapshot(
+    let gathering = gather::plan_input(
         &node.store,
-        node.live.as_deref(),
+        node.api_reader.as_deref(),
         &node.default_network,
         &request.settings,
         &pod_request,

@@ -60,7 +60,7 @@ async fn try_check(context: &Context, request: &CniRequest) -> Result<(), CniErr
         };
         checked
             .await
-            .map_err(|error| error.context(attachment.place()))?;
+            .map_err(|error| error.context(attachment.label()))?;
     }
     check_default_routes(&mut netns, &record.planned).await
 }
@@ -95,7 +95,7 @@ async fn check_default_routes(netns: &mut Netns, planned: &Planned) -> Result<()
         };
         if !netns.owns_default(family, &attachment.ifname).await? {
             let msg = format!("the {family} default route no longer uses this interface");
-            return Err(CniError::new(Code::CheckFailed, msg).context(attachment.place()));
+            return Err(CniError::new(Code::CheckFailed, msg).context(attachment.label()));
         }
     }
     Ok(())

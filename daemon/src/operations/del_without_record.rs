@@ -76,7 +76,7 @@ async fn rebuild(context: &Context, request: &CniRequest) -> Result<Vec<Attachme
         ..
     } = &request.pod;
     // A call without a UID may be about an earlier pod of that name.
-    let same = |pod: &Pod| pod.answers_to(uid) && (pod.uid.is_empty() || !uid.is_empty());
+    let same = |pod: &Pod| pod.matches_uid(uid) && (pod.uid.is_empty() || !uid.is_empty());
     if !pod_request.has_annotations()
         && !context
             .node
@@ -88,7 +88,7 @@ async fn rebuild(context: &Context, request: &CniRequest) -> Result<Vec<Attachme
         pod_request = pod_request.without_annotations();
     }
     let now = Instant::now();
-    let snapshot = gather::snapshot(
+    let input = gather::plan_input(
         &context.node.store,
         None,
         &context.node.default_network,
@@ -98,5 +98,5 @@ async fn rebuild(context: &Context, request: &CniRequest) -> Result<Vec<Attachme
         now,
     )
     .await?;
-    Ok(plan(&snapshot)?.attachments)
+    Ok(plan(&input)?.attachments)
 }

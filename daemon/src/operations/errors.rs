@@ -2,6 +2,8 @@
 
 use plexus_api::cni::{CniError, Code};
 
+use crate::cluster::kube::ApiError;
+use crate::gather::{DiskError, GatherError};
 use crate::host::HostError;
 use crate::netns::NetnsError;
 
@@ -25,3 +27,66 @@ impl From<HostError> for CniError {
         Self::new(Code::TryAgain, error.to_string())
     }
 }
+
+impl From<GatherError> for CniError {
+    fn from(error: GatherError) -> Self {
+        // The cause decides the code and the details.
+        let Self { code, details, .. } = gather_cause(&error);
+        Self {
+            code,
+            ..Self::new(Code::Internal, error.to_string()).with_details(details)
+        }
+    }
+}
+
+fn gather_cause(error: &GatherError) -> CniError {
+    let code = match error {
+        GatherError::Context { source, .. } => return gather_cause(source),
+        GatherError::Definition(source)
+        | GatherError::Delegate { source, .. }
+        | GatherError::Disk(DiskError::Invalid { source, .. }) => return source.clone().into(),
+        GatherError::Api { source, .. } => match **source {
+            ApiError::InvalidObject(_) => Code::InvalidConfig,
+            _ => Code::TryAgain,
+        },
+        GatherError::Disk(error) => disk_code(error),
+        GatherError::Annotation { .. } | GatherError::DefaultNetworkCount(_) => {
+            Code::InvalidAnnotation
+        }
+        GatherError::NoDefinition => Code::UnknownNetwork,
+        GatherError::PodAnnotations(_)
+        | GatherError::NoDefaultNetworkConfigured
+        | GatherError::MetaPlugin { .. } => Code::InvalidConfig,
+        GatherError::UnknownPod
+        | GatherError::OtherPod { .. }
+        | GatherError::DefaultNetworkPending
+        | GatherError::DefaultNetworkNotReady(_)
+        | GatherError::DefaultNetworkMissing { .. } => Code::TryAgain,
+    };
+    CniError::new(code, "")
+}
+
+fn disk_code(error: &DiskError) -> Code {
+    use std::io::ErrorKind;
+    match error {
+        DiskError::NoNetwork { .. }
+        | DiskError::NoDefaultNetwork { .. }
+        | DiskError::Unreadable {
+            kind: ErrorKind::NotFound,
+            ..
+        } => Code::UnknownNetwork,
+        DiskError::Unreadable {
+            kind: ErrorKind::InvalidData,
+            ..
+        } => Code::Decode,
+        DiskError::Unreadable { .. } => Code::Io,
+        DiskError::NotAFile(_)
+        | DiskError::Invalid { .. }
+        | DiskError::Sample(_)
+        | DiskError::MetaPlugin { .. } => Code::InvalidConfig,
+        DiskError::Panicked(_) => Code::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -131,7 +131,7 @@ impl Context {
         let netns = Netns::open(Path::new(path), host).await.ok()?;
         planned
             .netns_id
-            .is_some_and(|id| id.may_be(netns.id()))
+            .is_some_and(|id| id.may_equal(netns.id()))
             .then(|| path.clone())
     }
 

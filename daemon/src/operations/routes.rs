@@ -25,7 +25,7 @@ pub(super) async fn apply(
         netns
             .move_default_route(family, &attachment.ifname, owner.gateway)
             .await
-            .map_err(|error| CniError::from(error).context(attachment.place()))?;
+            .map_err(|error| CniError::from(error).context(attachment.label()))?;
         if owner.gateway.is_none() && !netns.owns_default(family, &attachment.ifname).await? {
             // The owner has no default route of this family, so the others keep theirs (decision 3).
             continue;

@@ -17,7 +17,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) async fn wait_until_able_to_add(node: &NodeContext) {
     let (mut objects, mut default_network) = (node.store.changes(), node.default_network.clone());
     let mut logged = false;
-    while !node.store.synced() || node.default_network.for_call().is_err() {
+    while !node.store.is_synced() || node.default_network.for_call().is_err() {
         if !std::mem::replace(&mut logged, true) {
             tracing::info!(
                 "the pods, definitions, or default network are not known yet; a running plexusd keeps serving"
@@ -60,7 +60,7 @@ async fn try_status(
         .await
         .map_err(|error| CniError {
             code: Code::NotAvailable as u32,
-            ..error
+            ..error.into()
         })?;
     let left = end.saturating_duration_since(Instant::now());
     let call = request.plugin_call(left.min(request.settings.plugin_timeout), gone);

@@ -101,7 +101,7 @@ pub(super) async fn undo(
         let attachment = record.planned.attachments[index].clone();
         let Some(deadline) = shares.next() else {
             let msg = format!("the other attachments have used up the {time:?} of delTimeout");
-            failures.push(CniError::new(Code::TryAgain, msg).context(attachment.place()));
+            failures.push(CniError::new(Code::TryAgain, msg).context(attachment.label()));
             continue;
         };
         let call = PluginCall {
@@ -123,7 +123,7 @@ pub(super) async fn undo(
         {
             Ok(()) => append_or_log(lock, &mut record, Line::Deleted { index }),
             Err(error) => {
-                failures.push(error.context(attachment.place()));
+                failures.push(error.context(attachment.label()));
             }
         }
     }

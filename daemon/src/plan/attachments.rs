@@ -1,4 +1,4 @@
-//! One attachment: capability arguments, `CNI_ARGS` and `args.cni` from what the pod asks for.
+//! Attachments: capability arguments, `CNI_ARGS` and `args.cni` from the pod's request.
 
 use std::collections::BTreeMap;
 
@@ -7,62 +7,62 @@ use plexus_api::selection::Selection;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::input::Part;
-use super::{PlanInput, Warning, WarningKind};
+use super::input::{PlanInput, PlannedNetwork};
+use super::warning::{Warning, WarningKind};
 use crate::model::Attachment;
 
-/// Builds the attachment for `part`, to be called `ifname`.
+/// The attachment of a network, with the interface `ifname`.
 pub(super) fn attachment(
     input: &PlanInput,
     ifname: String,
-    part: &Part<'_>,
+    planned: &PlannedNetwork<'_>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Attachment, CniError> {
-    let mut config = part.network.config.clone();
+    let mut config = planned.network.config.clone();
     let mut cni_args = input.cni_args.clone();
-    // The runtime's arguments are the default network's alone (K-064), all of them (K-065).
-    let mut capability_args = if part.default {
+    // The default network gets all of the runtime's arguments (K-065), the others none (K-064).
+    let mut capability_args = if planned.default {
         input.runtime_config.clone()
     } else {
         RawMap::new()
     };
-    // Plugins refuse keys that they do not know unless told otherwise (R-031).
+    // Without IgnoreUnknown, plugins refuse keys that they do not know (R-031).
     if !matches!(cni_args.get("IgnoreUnknown"), Some("1" | "true" | "True")) {
         cni_args.set("IgnoreUnknown", "1");
     }
-    if let Some(selection) = part.selection {
-        if part.default && selection.interface.is_some() {
+    if let Some(selection) = planned.selection {
+        if planned.default && selection.interface.is_some() {
             let text = format!(
-                "network {:?}: an interface name for the default network is ignored; it is {ifname:?}",
-                part.network.name
+                "network {:?}: the requested interface name is ignored; the default network has {ifname:?}",
+                planned.network.name
             );
             warnings.push(Warning {
                 kind: WarningKind::InterfaceNameIgnored,
                 text,
             });
         }
-        let asked = capabilities(selection)?;
-        require_declared(input, part, &asked, warnings)?;
-        pass_undeclared(selection, &config, &mut cni_args);
-        capability_args.extend(asked);
-        merge_cni_args(&mut config, &selection.cni_args, &part.network.name)?;
+        let requested = capabilities(selection)?;
+        check_declared(input, planned, &requested, warnings)?;
+        add_undeclared(selection, &config, &mut cni_args);
+        capability_args.extend(requested);
+        merge_cni_args(&mut config, &selection.cni_args, &planned.network.name)?;
         set_device(&mut config, selection)?;
     }
     Ok(Attachment {
-        network: part.network.name.clone(),
+        network: planned.network.name.clone(),
         ifname,
-        default: part.default,
+        default: planned.default,
         cni_args: cni_args.to_string(),
         capability_args,
         config,
     })
 }
 
-/// What an element asks for, as capability arguments.
+/// The request of an element as capability arguments.
 fn capabilities(selection: &Selection) -> Result<RawMap, CniError> {
-    let mut asked = RawMap::new();
+    let mut requested = RawMap::new();
     let mut add = |key: &str, value: Option<Box<RawValue>>| {
-        asked.extend(value.map(|value| (key.to_owned(), value)));
+        requested.extend(value.map(|value| (key.to_owned(), value)));
     };
     add(
         "ips",
@@ -89,24 +89,25 @@ fn capabilities(selection: &Selection) -> Result<RawMap, CniError> {
         "deviceID",
         selection.device_id.as_ref().map(raw).transpose()?,
     );
-    Ok(asked)
+    Ok(requested)
 }
 
-/// A capability that no plugin of the chain declares cannot be delivered: an error under `strict`, else a warning
-/// (decision 1; K-029, K-031, K-037, K-039, K-043).
-fn require_declared(
+/// Checks that a plugin declares each requested capability: no other plugin gets the argument. A
+/// missing declaration is an error with `strict`, otherwise a warning (decision 1; K-029, K-031, K-037,
+/// K-039, K-043).
+fn check_declared(
     input: &PlanInput,
-    part: &Part<'_>,
-    asked: &RawMap,
+    planned: &PlannedNetwork<'_>,
+    requested: &RawMap,
     warnings: &mut Vec<Warning>,
 ) -> Result<(), CniError> {
-    // A device is also delivered by keys of the configuration, so its capability is not required.
-    let required = asked.keys().filter(|key| *key != "deviceID");
-    for capability in required.filter(|capability| !part.network.config.declares(capability)) {
+    // A device is also passed in the configuration.
+    let required = requested.keys().filter(|key| *key != "deviceID");
+    for capability in required.filter(|capability| !planned.network.config.declares(capability)) {
         let text = format!(
-            "network {:?}: the pod asks for {capability:?}, but no plugin of the network declares the capability; add \
-             \"capabilities\": {{\"{capability}\": true}} to the definition",
-            part.network.name
+            "network {:?}: the pod requests {capability:?}, but no plugin of the network declares that \
+             capability; add \"capabilities\": {{\"{capability}\": true}} to the definition",
+            planned.network.name
         );
         if input.policy.strict {
             return Err(CniError::new(Code::InvalidConfig, text));
@@ -119,9 +120,9 @@ fn require_declared(
     Ok(())
 }
 
-/// Addresses that no capability delivers go the way of old plugins, `MAC=` and `IP=` in `CNI_ARGS` (R-032). Never
-/// both ways, so that they cannot contradict (R-033).
-fn pass_undeclared(selection: &Selection, config: &NetworkConfig, cni_args: &mut CniArgs) {
+/// Passes addresses without a declared capability as older plugins expect them: `MAC=` and `IP=` in
+/// `CNI_ARGS` (R-032). Never both, so that they cannot contradict each other (R-033).
+fn add_undeclared(selection: &Selection, config: &NetworkConfig, cni_args: &mut CniArgs) {
     if let Some(mac) = selection.mac.as_ref().filter(|_| !config.declares("mac")) {
         cni_args.set("MAC", mac);
     }
@@ -130,7 +131,8 @@ fn pass_undeclared(selection: &Selection, config: &NetworkConfig, cni_args: &mut
     }
 }
 
-/// Merges `cni-args` over `args.cni` of every plugin; the pod wins per key, other keys of `args` stay (K-034).
+/// Merges `cni-args` into `args.cni` of every plugin. For each key the pod's value wins; other keys of
+/// `args` stay (K-034).
 fn merge_cni_args(
     config: &mut NetworkConfig,
     cni_args: &RawMap,
@@ -139,16 +141,16 @@ fn merge_cni_args(
     if cni_args.is_empty() {
         return Ok(());
     }
-    let wrong = |key: &str| {
+    let invalid = |key: &str| {
         let msg = format!(
-            "network {network:?}: {key:?} of its configuration must be an object to take cni-args"
+            "network {network:?}: {key:?} in its configuration must be an object, because the pod has cni-args"
         );
         CniError::new(Code::InvalidConfig, msg)
     };
     for plugin in &mut config.plugins {
-        let mut args = object(plugin.raw("args")).ok_or_else(|| wrong("args"))?;
+        let mut args = object(plugin.raw("args")).ok_or_else(|| invalid("args"))?;
         let mut cni =
-            object(args.get("cni").map(AsRef::as_ref)).ok_or_else(|| wrong("args.cni"))?;
+            object(args.get("cni").map(AsRef::as_ref)).ok_or_else(|| invalid("args.cni"))?;
         cni.extend(cni_args.clone());
         args.insert("cni".to_owned(), raw(&cni)?);
         plugin.set("args", &args)?;
@@ -156,7 +158,7 @@ fn merge_cni_args(
     Ok(())
 }
 
-/// A device goes to the plugins by `deviceID` and `pciBusID` as well, which is where they look for it (D-031).
+/// Passes the device to the plugins in `deviceID` and `pciBusID`, where they expect it (D-031).
 fn set_device(config: &mut NetworkConfig, selection: &Selection) -> Result<(), CniError> {
     if let Some(device) = &selection.device_id {
         for plugin in &mut config.plugins {
@@ -167,7 +169,7 @@ fn set_device(config: &mut NetworkConfig, selection: &Selection) -> Result<(), C
     Ok(())
 }
 
-/// An object by key; absent and null are an empty one, anything else is none.
+/// The keys of an object. Missing and null mean an empty object. Returns `None` for any other value.
 fn object(raw: Option<&RawValue>) -> Option<RawMap> {
     raw.map_or(Some(RawMap::new()), |raw| {
         serde_json::from_str::<Option<BTreeMap<_, _>>>(raw.get())

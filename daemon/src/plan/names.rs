@@ -1,40 +1,39 @@
-//! The interface names: the runtime's for the default network, `@name` where the pod asks, `net<N>` otherwise.
+//! Interface names: the runtime's for the default network, `@name` if the pod requests one,
+//! otherwise `net<N>`.
 
 use plexus_api::cni::{CniError, Code};
 use plexus_api::selection::Selection;
 
-use super::PlanInput;
-use crate::model::place;
+use super::input::{PlanInput, PlannedNetwork};
+use crate::model::attachment_label;
 
-/// The name of a network that is not the default one. `position` is that in the whole list, the default being 0, so an
-/// explicit name uses its position up (K-066).
+/// The interface name of a network other than the default network. `position` counts all networks,
+/// the default network being 0, so a network with a requested name uses up a number (K-066).
 pub(crate) fn ifname(selection: Option<&Selection>, position: usize) -> String {
     selection
         .and_then(|selection| selection.interface.clone())
         .unwrap_or_else(|| format!("net{position}"))
 }
 
-/// The names that the networks are to have, in their order. The runtime reads the result by its own name, so the
-/// default network keeps it (K-063).
-pub(super) fn wanted(input: &PlanInput) -> Vec<String> {
-    let name = |(position, part): (usize, super::input::Part<'_>)| {
-        if part.default {
+/// The interface name of each network. The default network has the runtime's name, because the runtime
+/// looks for that interface in the result (K-063).
+pub(super) fn assign(input: &PlanInput) -> Vec<String> {
+    let name = |(position, network): (usize, PlannedNetwork<'_>)| {
+        if network.default {
             input.ifname.clone()
         } else {
-            ifname(part.selection, position)
+            ifname(network.selection, position)
         }
     };
-    input.parts().enumerate().map(name).collect()
+    input.networks().enumerate().map(name).collect()
 }
 
-/// Refuses a name that is taken, before any plugin runs (K-033, K-067, P-080).
+/// Refuses a name that is already taken (K-033, K-067, P-080).
 pub(super) fn check(input: &PlanInput, names: &[String]) -> Result<(), CniError> {
-    for (position, (part, name)) in input.parts().zip(names).enumerate() {
+    for (position, (planned, name)) in input.networks().zip(names).enumerate() {
         let taken = |by: &str| {
-            let msg = format!(
-                "{}: the name is taken by {by}",
-                place(&part.network.name, name)
-            );
+            let label = attachment_label(&planned.network.name, name);
+            let msg = format!("{label}: the name is taken by {by}");
             Err(CniError::new(Code::InterfaceTaken, msg))
         };
         if name == "lo" {
@@ -42,9 +41,9 @@ pub(super) fn check(input: &PlanInput, names: &[String]) -> Result<(), CniError>
         }
         if let Some(earlier) = names[..position].iter().position(|other| other == name) {
             let network = input
-                .parts()
+                .networks()
                 .nth(earlier)
-                .map(|part| part.network.name.as_str())
+                .map(|earlier| earlier.network.name.as_str())
                 .unwrap_or_default();
             return taken(&format!("network {network:?} of the same pod"));
         }

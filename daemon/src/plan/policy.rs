@@ -1,70 +1,74 @@
-//! What the node's configuration allows a pod to ask for.
+//! Restrictions on the networks of a pod.
 
 use std::collections::BTreeSet;
 
 use plexus_api::cni::{CniError, Code, NetworkConfig};
 
-use super::PlanInput;
-use super::input::Part;
-use crate::model::{place, refers_to_us};
+use super::input::{PlanInput, PlannedNetwork};
+use crate::model::{attachment_label, meta_plugin_type};
 
-/// Refuses what is not allowed, for the whole pod (decision 6, K-012).
+/// Refuses the whole pod if any of its networks is not allowed (decision 6, K-012).
 pub(super) fn check(input: &PlanInput, names: &[String]) -> Result<(), CniError> {
-    for (part, name) in input.parts().zip(names) {
-        check_part(input, &part).map_err(|error| error.context(place(&part.network.name, name)))?;
+    for (planned, name) in input.networks().zip(names) {
+        check_network(input, &planned)
+            .map_err(|error| error.context(attachment_label(&planned.network.name, name)))?;
     }
     Ok(())
 }
 
-fn check_part(input: &PlanInput, part: &Part<'_>) -> Result<(), CniError> {
-    if let Some(kind) = refers_to_us(&part.network.config) {
+fn check_network(input: &PlanInput, planned: &PlannedNetwork<'_>) -> Result<(), CniError> {
+    if let Some(kind) = meta_plugin_type(&planned.network.config) {
         let msg = format!(
-            "its configuration names a plugin of type {kind:?}, which would wait for itself"
+            "its configuration has a plugin of type {kind:?}, which would call Plexus again"
         );
         return Err(CniError::new(Code::InvalidConfig, msg));
     }
-    // What the administrator put on the node's disk needs no leave.
-    match &part.network.namespace {
-        Some(namespace) if part.selection.is_some() => {
-            check_namespace(input, part, namespace)?;
-            check_types(input, part)
+    // The administrator's own choices are not restricted.
+    match &planned.network.namespace {
+        Some(namespace) if planned.selection.is_some() => {
+            check_namespace(input, planned, namespace)?;
+            check_types(input, planned)
         }
         _ => Ok(()),
     }
 }
 
-fn check_namespace(input: &PlanInput, part: &Part<'_>, namespace: &str) -> Result<(), CniError> {
+fn check_namespace(
+    input: &PlanInput,
+    planned: &PlannedNetwork<'_>,
+    namespace: &str,
+) -> Result<(), CniError> {
     let policy = &input.policy;
-    let forbidden = |why: String| Err(CniError::new(Code::Forbidden, why));
+    let forbidden = |msg: String| Err(CniError::new(Code::Forbidden, msg));
     if policy.namespace_isolation
         && *namespace != input.pod.namespace
         && !policy.global_namespaces.contains(namespace)
     {
         return forbidden(format!(
-            "namespace isolation is on, and a pod of namespace {:?} may not use a definition of {namespace:?}; move \
-             it, or add its namespace to globalNamespaces",
+            "namespace isolation is on: a pod of namespace {:?} may not use a definition of \
+             namespace {namespace:?}; move the definition, or add its namespace to globalNamespaces",
             input.pod.namespace
         ));
     }
-    if part.default
+    if planned.default
         && policy
             .default_network_namespaces
             .as_ref()
             .is_some_and(|allowed| !allowed.contains(namespace))
     {
         return forbidden(format!(
-            "definitions of namespace {namespace:?} may not replace the default network; defaultNetworkNamespaces \
-             lists those that may"
+            "definitions of namespace {namespace:?} may not replace the default network; \
+             defaultNetworkNamespaces lists the namespaces whose definitions may"
         ));
     }
     Ok(())
 }
 
-fn check_types(input: &PlanInput, part: &Part<'_>) -> Result<(), CniError> {
+fn check_types(input: &PlanInput, planned: &PlannedNetwork<'_>) -> Result<(), CniError> {
     let Some(allowed) = &input.policy.allowed_plugin_types else {
         return Ok(());
     };
-    let used = plugin_types(&part.network.config);
+    let used = plugin_types(&planned.network.config);
     let Some(kind) = used.difference(allowed).next() else {
         return Ok(());
     };
@@ -76,7 +80,7 @@ fn check_types(input: &PlanInput, part: &Part<'_>) -> Result<(), CniError> {
     Err(CniError::new(Code::Forbidden, msg))
 }
 
-/// The plugin types of a network, those of its IPAM included: both are executed as root on the node.
+/// The plugin types of a network, including IPAM plugins: both run as root on the node.
 fn plugin_types(config: &NetworkConfig) -> BTreeSet<String> {
     let mut types = BTreeSet::new();
     for plugin in &config.plugins {

@@ -1,34 +1,32 @@
-//! Which attachment owns the default routes.
+//! The owners of the default routes.
 
 use std::net::IpAddr;
 
 use plexus_api::cni::{CniError, Code};
 
-use super::PlanInput;
-use crate::model::{DefaultRoutes, RouteOwner, place};
+use super::input::PlanInput;
+use crate::model::{DefaultRoutes, RouteOwner, attachment_label};
 
-/// Decision 3: one IPv4 and one IPv6 gateway over all elements; an element with an empty list owns each family for
-/// which no gateway is given and in which it turns out to have a default route.
+/// Decision 3: one IPv4 and one IPv6 gateway over all elements. An element with an empty list owns
+/// each family that has no gateway and in which its attachment turns out to have a default route.
 pub(super) fn owners(input: &PlanInput, names: &[String]) -> Result<DefaultRoutes, CniError> {
     let mut owners = DefaultRoutes::default();
-    let mut keeper: Option<usize> = None;
-    for (index, (part, name)) in input.parts().zip(names).enumerate() {
-        let Some(gateways) = part
+    let mut empty_list: Option<usize> = None;
+    for (index, (planned, name)) in input.networks().zip(names).enumerate() {
+        let Some(gateways) = planned
             .selection
             .and_then(|selection| selection.default_route.as_ref())
         else {
             continue;
         };
         let refuse = |why: &str| {
-            let msg = format!(
-                "{}: key \"default-route\": {why}",
-                place(&part.network.name, name)
-            );
+            let label = attachment_label(&planned.network.name, name);
+            let msg = format!("{label}: key \"default-route\": {why}");
             Err(CniError::new(Code::InvalidAnnotation, msg))
         };
-        if gateways.is_empty() && keeper.replace(index).is_some() {
+        if gateways.is_empty() && empty_list.replace(index).is_some() {
             return refuse(
-                "is an empty list in two elements; only one attachment can own the default routes",
+                "two elements have an empty list; only one attachment can own the default routes",
             );
         }
         for gateway in gateways {
@@ -47,13 +45,13 @@ pub(super) fn owners(input: &PlanInput, names: &[String]) -> Result<DefaultRoute
             });
         }
     }
-    if let Some(attachment) = keeper {
-        let keep = RouteOwner {
+    if let Some(attachment) = empty_list {
+        let owner = RouteOwner {
             attachment,
             gateway: None,
         };
-        owners.v4.get_or_insert(keep);
-        owners.v6.get_or_insert(keep);
+        owners.v4.get_or_insert(owner);
+        owners.v6.get_or_insert(owner);
     }
     Ok(owners)
 }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::cluster::kube::{Connection, Live, Trouble, Writes};
+use crate::cluster::kube::{ApiError, ApiReader, ApiWriter, Connection};
 use crate::context::Context;
 
 use super::round_trip::round_trip;
@@ -26,8 +26,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 pub(crate) struct StartupTaint {
     key: String,
     node: String,
-    reads: Live,
-    writes: Writes,
+    reads: ApiReader,
+    writes: ApiWriter,
 }
 
 /// The reason why the taint is not removed yet.
@@ -41,19 +41,21 @@ enum RemovalError {
     NoNode,
     #[error("the taints of the node have changed since they were read")]
     Changed,
-    #[error("{}; apply deploy/components/startup-taint, which grants the rights, or remove the taint by hand", .0.text())]
-    Forbidden(Trouble),
-    #[error("{}", .0.text())]
-    Trouble(Trouble),
+    #[error(
+        "{0}; apply deploy/components/startup-taint, which grants the rights, or remove the taint by hand"
+    )]
+    Forbidden(ApiError),
+    #[error("{0}")]
+    Api(ApiError),
 }
 
-impl From<Trouble> for RemovalError {
-    fn from(trouble: Trouble) -> Self {
-        match trouble.code() {
-            403 => Self::Forbidden(trouble),
+impl From<ApiError> for RemovalError {
+    fn from(error: ApiError) -> Self {
+        match error.code() {
+            403 => Self::Forbidden(error),
             404 => Self::NoNode,
             409 | 422 => Self::Changed,
-            _ => Self::Trouble(trouble),
+            _ => Self::Api(error),
         }
     }
 }
@@ -61,7 +63,10 @@ impl From<Trouble> for RemovalError {
 impl StartupTaint {
     /// `node` is the name of this node in the cluster. All its taints with the key `key` are removed.
     pub(crate) fn new(key: String, node: &str, connection: Arc<Connection>) -> Self {
-        let (reads, writes) = (Live::new(connection.clone()), Writes::new(connection));
+        let (reads, writes) = (
+            ApiReader::new(connection.clone()),
+            ApiWriter::new(connection),
+        );
         Self {
             key,
             node: node.to_owned(),
@@ -112,8 +117,8 @@ impl StartupTaint {
                 );
                 logged = reason;
             }
-            let asked = if let RemovalError::Trouble(trouble) = &error {
-                trouble.retry_after()
+            let asked = if let RemovalError::Api(api_error) = &error {
+                api_error.retry_after()
             } else {
                 Duration::ZERO
             };
@@ -135,7 +140,7 @@ impl StartupTaint {
         let request = Request::patch(format!("/api/v1/nodes/{}?fieldManager=plexusd", self.node))
             .header(CONTENT_TYPE, "application/json-patch+json")
             .body(patch.to_string().into_bytes())
-            .map_err(|error| Trouble::from(kube::core::request::Error::BuildRequest(error)))?;
+            .map_err(|error| ApiError::from(kube::core::request::Error::BuildRequest(error)))?;
         self.writes.send(request).await?;
         Ok(true)
     }

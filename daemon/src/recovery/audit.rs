@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use plexus_api::selection::{self, NETWORKS};
 
 use crate::backoff::doubled;
-use crate::cluster::kube::Running;
+use crate::cluster::kube::PodSummary;
 use crate::context::Context;
 use crate::ledger::Record;
 use crate::model::{Pod, PodRef};
@@ -106,11 +106,11 @@ impl Audit {
 
     /// Asks for these pods, and tells those that run without their networks.
     pub(super) async fn ask(self, context: Arc<Context>, pods: Vec<PodRef>) {
-        let Some(live) = &context.node.live else {
+        let Some(api) = &context.node.api_reader else {
             return;
         };
         for pod in pods {
-            let running = match live.running(&pod.namespace, &pod.name).await {
+            let running = match api.pod_summary(&pod.namespace, &pod.name).await {
                 Ok(running) => running,
                 Err(error) => {
                     tracing::debug!(%error, "the audit of running pods goes on later");
@@ -149,14 +149,16 @@ fn asks(pod: &Pod) -> bool {
 }
 
 /// Whether a pod runs without its networks; nothing where that is not known yet.
-fn judge(pod: &PodRef, running: Option<&Running>) -> Option<bool> {
+fn judge(pod: &PodRef, running: Option<&PodSummary>) -> Option<bool> {
     match running {
         // It is gone, or another.
         None => Some(false),
-        Some(running) if running.uid != pod.uid || running.host_network || running.has_status => {
+        Some(running)
+            if running.uid != pod.uid || running.host_network || running.has_network_status =>
+        {
             Some(false)
         }
-        Some(running) if !running.runs => None,
+        Some(running) if !running.is_running => None,
         Some(_) => Some(true),
     }
 }

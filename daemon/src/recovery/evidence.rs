@@ -117,7 +117,7 @@ impl Scan {
         let same: Vec<_> = match unless_gone(netns::identify(path)) {
             Ok(Some(found)) => wanted
                 .iter()
-                .filter(|id| id.may_be(found))
+                .filter(|id| id.may_equal(found))
                 .copied()
                 .collect(),
             Ok(None) => return,

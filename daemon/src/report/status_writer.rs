@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::PodSandbox;
 use super::events::Events;
 use crate::cluster::Store;
-use crate::cluster::kube::{Connection, Writes};
+use crate::cluster::kube::{ApiWriter, Connection};
 use crate::model::PodRef;
 use crate::mutex::lock;
 use delivery::Delivery;
@@ -40,7 +40,7 @@ impl Drop for StatusWriter {
 /// What all writes share.
 #[derive(Debug)]
 struct Shared {
-    api: Writes,
+    api: ApiWriter,
     store: Store,
     events: Events,
     /// The latest write of each pod, until its [`StatusWrite`] is dropped.
@@ -63,7 +63,7 @@ struct PendingWrite {
 impl StatusWriter {
     pub(super) fn new(connection: Arc<Connection>, store: Store, events: Events) -> Self {
         let shared = Shared {
-            api: Writes::new(connection),
+            api: ApiWriter::new(connection),
             store,
             events,
             pending: Mutex::default(),

@@ -13,7 +13,7 @@ use super::source::ObjectSource;
 use super::{Config, Mode};
 use crate::cli::Serve;
 use crate::clock::boot_id;
-use crate::cluster::kube::Live;
+use crate::cluster::kube::ApiReader;
 use crate::cluster::{DefinitionSnapshot, Store};
 use crate::config::{Fields, Settings, on_host};
 use crate::context::NodeContext;
@@ -38,7 +38,7 @@ pub(super) struct Components {
     pub(super) metrics: Arc<Metrics>,
     pub(super) hosts: Hosts,
     pub(super) store: Store,
-    pub(super) live: Option<Arc<Live>>,
+    pub(super) api_reader: Option<Arc<ApiReader>>,
     pub(super) snapshot: Option<DefinitionSnapshot>,
     pub(super) startup_taint: Option<Arc<StartupTaint>>,
     pub(super) default_network: DefaultNetwork,
@@ -77,7 +77,7 @@ impl Components {
             settings.chroot_dir.as_deref(),
             &settings.state_dir,
         )?;
-        let (snapshot, live) = (source.snapshot(), source.live());
+        let (snapshot, api_reader) = (source.snapshot(), source.api_reader());
         let new_reporter = Box::new(source.reporters());
         let startup_taint = source
             .startup_taint(&settings)
@@ -100,7 +100,7 @@ impl Components {
             metrics,
             hosts,
             store,
-            live,
+            api_reader,
             snapshot,
             startup_taint,
             default_network,
@@ -120,7 +120,7 @@ impl Components {
             delegates: Delegates::new(plugins, self.metrics.clone()),
             hosts: self.hosts.clone(),
             store: self.store.clone(),
-            live: self.live.clone(),
+            api_reader: self.api_reader.clone(),
             metrics: self.metrics.clone(),
             boot_id: self.boot_id.clone(),
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use anyhow::Context as _;
 
 use crate::cli::Serve;
-use crate::cluster::kube::{Connection, Live, feed};
+use crate::cluster::kube::{ApiReader, Connection, run_reflectors};
 use crate::cluster::{DefinitionSnapshot, Manifests, Store};
 use crate::config::Settings;
 use crate::readiness::StartupTaint;
@@ -67,10 +67,10 @@ impl ObjectSource {
     }
 
     /// The reader of single objects from the API server. `None` for a directory.
-    pub(super) fn live(&self) -> Option<Arc<Live>> {
+    pub(super) fn api_reader(&self) -> Option<Arc<ApiReader>> {
         match self {
             Self::Manifests(_) => None,
-            Self::Cluster(cluster) => Some(Arc::new(Live::new(cluster.connection.clone()))),
+            Self::Cluster(cluster) => Some(Arc::new(ApiReader::new(cluster.connection.clone()))),
         }
     }
 
@@ -129,7 +129,11 @@ impl ObjectSource {
                 node,
                 store,
                 snapshot,
-            }) => match tokio::join!(feed(connection, &node, store), snapshot.stand_in()).0 {},
+            }) => match tokio::join!(
+                run_reflectors(connection, &node, store),
+                snapshot.load_unless_listed()
+            )
+            .0 {},
         }
     }
 }

@@ -199,7 +199,7 @@ impl Takeover {
             session.spawn(|stop| taint.remove(context.clone(), stop));
         }
         if let Some(snapshot) = snapshot.clone() {
-            session.spawn(|stop| async move { snapshot.keep(stop).await });
+            session.spawn(|stop| async move { snapshot.write_changes(stop).await });
         }
         let (socket, version) = (self.components.socket(), env!("CARGO_PKG_VERSION"));
         tracing::info!(socket = %socket.display(), version, "plexusd serves");

@@ -92,7 +92,7 @@ fn not_ready_where_add_cannot_be_served() {
         "{answer:?}"
     );
     fs::remove_file(node.scratch().join("newest.conflist")).expect("it can be removed");
-    plexus.daemon.wait_log("the default network is away");
+    plexus.daemon.wait_log("the default network is unavailable");
     let answer = plexus.runtime.status();
     assert!(
         answer.expect_code(50).contains("newest.conflist"),

@@ -1,4 +1,4 @@
-//! A client that keeps its connections as long as its credentials are accepted.
+//! A client that is reused for as long as the API server accepts its credentials.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,24 +7,23 @@ use kube::Client;
 use tokio::sync::Mutex;
 
 use super::connection::{Connection, ConnectionError};
-use super::trouble::Trouble;
+use super::error::ApiError;
 
-/// Made when it is needed first, and again when its credentials are refused.
-pub(super) struct KeptClient {
+/// Made at the first request, and again after its credentials were refused.
+pub(super) struct CachedClient {
     connection: Arc<Connection>,
     client: Mutex<Option<Client>>,
 }
 
-impl fmt::Debug for KeptClient {
+impl fmt::Debug for CachedClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeptClient")
+        f.debug_struct("CachedClient")
             .field("connection", &self.connection)
             .finish_non_exhaustive()
     }
 }
 
-impl KeptClient {
-    /// For the API server of `connection`.
+impl CachedClient {
     pub(super) fn new(connection: Arc<Connection>) -> Self {
         Self {
             connection,
@@ -32,18 +31,15 @@ impl KeptClient {
         }
     }
 
-    /// What `ask` is answered. Only refused credentials are tried a second time, after they were read again.
-    ///
-    /// # Errors
-    /// There is no client, or `ask` fails.
-    pub(super) async fn ask<T, F>(&self, ask: impl Fn(Client) -> F) -> Result<T, Trouble>
+    /// Sends a request. If its credentials are refused, reads them again and retries once.
+    pub(super) async fn request<T, F>(&self, send: impl Fn(Client) -> F) -> Result<T, ApiError>
     where
         F: Future<Output = kube::Result<T>>,
     {
-        match ask(self.client().await?).await {
+        match send(self.client().await?).await {
             Err(kube::Error::Api(refusal)) if refusal.code == 401 => {
                 *self.client.lock().await = None;
-                Ok(ask(self.client().await?).await?)
+                Ok(send(self.client().await?).await?)
             }
             answer => Ok(answer?),
         }

@@ -1,4 +1,4 @@
-//! Where the API server is, and who we are there.
+//! The address of the API server, and the credentials for it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,55 +9,52 @@ use kube::{Client, Config};
 
 use crate::telemetry::ApiLayer;
 
-/// How long a connection may take to be there.
-const CONNECT: Duration = Duration::from_secs(5);
+/// The time limit for the set-up of a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes clients for one API server.
 #[derive(Debug)]
 pub(crate) struct Connection {
     kubeconfig: Option<PathBuf>,
-    measure: ApiLayer,
+    metrics: ApiLayer,
 }
 
-/// Why there is no client.
+/// Why no client can be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectionError {
-    /// Not started by Kubernetes, or without a service account.
+    /// The process was not started by Kubernetes, or its pod has no service account.
     #[error(
         "not in a cluster: KUBERNETES_SERVICE_HOST and the files of a service account are needed; give \
          --kubeconfig FILE to reach one from outside, or --manifests DIR to do without"
     )]
     InCluster(#[from] InClusterError),
-    /// The file cannot be used.
     #[error("--kubeconfig {path} cannot be used")]
     Kubeconfig {
-        /// The file.
         path: String,
-        /// What is wrong with it.
         source: KubeconfigError,
     },
-    /// Credentials or certificates cannot be used.
     #[error("the credentials for the API server cannot be used")]
     Credentials(#[from] kube::Error),
 }
 
 impl Connection {
-    /// The API server of this kubeconfig, or without one that of the cluster this process runs in. All
-    /// requests go through `measure`.
-    pub(crate) fn new(kubeconfig: Option<PathBuf>, measure: ApiLayer) -> Self {
-        // It fails only where it has been done.
+    /// A connection to the API server of `kubeconfig`, or of the cluster that this process runs in.
+    /// `metrics` counts all requests.
+    pub(crate) fn new(kubeconfig: Option<PathBuf>, metrics: ApiLayer) -> Self {
+        // An error means that a provider is already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             kubeconfig,
-            measure,
+            metrics,
         }
     }
 
-    /// A client with connections of its own and the credentials of this moment. It reads token files again about once
-    /// a minute, does not try again by itself, and waits without limit for an answer: whoever asks sets the limit.
+    /// A client with its own connections and the current credentials. The client reads token files
+    /// again about once a minute. It neither retries nor limits the time for an answer: the caller
+    /// sets the limit.
     ///
     /// # Errors
-    /// Credentials are missing or cannot be used. That the server can be reached is not tried.
+    /// Credentials are missing or cannot be used. The server is not contacted.
     pub(crate) async fn client(&self) -> Result<Client, ConnectionError> {
         let mut config = match &self.kubeconfig {
             None => Config::incluster()?,
@@ -67,29 +64,27 @@ impl Connection {
                     source,
                 };
                 let kubeconfig = Kubeconfig::read_from(path).map_err(wrong)?;
-                let proxied = kubeconfig
+                let has_proxy = kubeconfig
                     .clusters
                     .iter()
-                    .filter_map(|named| named.cluster.as_ref());
-                let proxied = proxied
-                    .into_iter()
+                    .filter_map(|named| named.cluster.as_ref())
                     .any(|cluster| cluster.proxy_url.is_some());
                 let options = KubeConfigOptions::default();
                 let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
                     .await
                     .map_err(wrong)?;
-                if !proxied {
-                    // A proxy that some environment variable names is for other traffic than a node's own.
+                if !has_proxy {
+                    // A proxy from an environment variable is not meant for the node's own traffic.
                     config.proxy_url = None;
                 }
                 config
             }
         };
-        config.connect_timeout = Some(CONNECT);
-        // By itself the client would try for minutes, unseen, while a call waits.
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        // The client would otherwise retry for minutes, unseen, while a call waits.
         config.default_retry = false;
         Ok(ClientBuilder::try_from(config)?
-            .with_layer(&self.measure)
+            .with_layer(&self.metrics)
             .build())
     }
 }

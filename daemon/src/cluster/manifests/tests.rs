@@ -18,7 +18,7 @@ fn pod(name: &str, note: &str) -> String {
     )
 }
 
-/// A directory that is being followed.
+/// A directory of manifests that is followed.
 struct Followed {
     dir: TempDir,
     store: Store,
@@ -34,7 +34,7 @@ impl Followed {
         }
         let store = Store::default();
         let manifests = Manifests::open(dir.path(), store.clone()).expect("open");
-        assert!(store.synced(), "the first read is done");
+        assert!(store.is_synced(), "the first read is done");
         Self {
             dir,
             store,
@@ -53,7 +53,7 @@ impl Followed {
             .map(|pod| pod.annotations["note"].clone())
     }
 
-    /// Waits until all that was done so far has been seen: events come in order.
+    /// Waits until all changes so far have been applied: events arrive in order.
     async fn settle(&mut self) {
         self.barriers += 1;
         let name = format!("barrier-{}", self.barriers);
@@ -146,8 +146,8 @@ spec:
 }
 
 #[test]
-fn an_error_says_where() {
-    for (text, place) in [
+fn an_error_names_the_position() {
+    for (text, position) in [
         ("kind: Pod\n  name: [x\n", "line 2"),
         (
             "a: 1\n---\napiVersion: v1\nkind: Pod\nmetadata: {}\n",
@@ -163,12 +163,12 @@ fn an_error_says_where() {
         ),
     ] {
         let error = parse(text).expect_err(text);
-        assert!(error.contains(place) && !error.contains('\n'), "{error}");
+        assert!(error.contains(position) && !error.contains('\n'), "{error}");
     }
 }
 
 #[tokio::test]
-async fn files_that_come_change_and_go_are_followed() {
+async fn created_changed_and_removed_files_are_followed() {
     let mut followed = Followed::new(&[
         ("a.yaml", &pod("a", "1")),
         ("b.yml", &pod("b", "1")),
@@ -190,7 +190,7 @@ async fn files_that_come_change_and_go_are_followed() {
     );
     assert_eq!(followed.note("d").as_deref(), Some("1"));
 
-    // An editor writes elsewhere and renames; a rename away is a removal.
+    // An editor writes another file and renames it. A rename to another extension is a removal.
     fs::write(followed.path().join("new"), pod("a", "3")).expect("write");
     fs::rename(followed.path().join("new"), followed.path().join("a.yaml")).expect("rename");
     fs::rename(
@@ -238,7 +238,7 @@ impl std::io::Write for Log {
 }
 
 #[tokio::test]
-async fn a_broken_file_keeps_its_last_good_content() {
+async fn a_broken_file_keeps_its_last_valid_content() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -249,7 +249,7 @@ async fn a_broken_file_keeps_its_last_good_content() {
 
     let mut followed = Followed::new(&[("a.yaml", &pod("a", "1"))]);
     fs::write(followed.path().join("a.yaml"), "kind: Pod\n  name: [x\n").expect("break");
-    // A writer that has not finished; reading now would log an error.
+    // The writer has not finished: reading the file now would log an error.
     let mut unfinished = fs::File::create(followed.path().join("b.yaml")).expect("create");
     unfinished
         .write_all(b"{apiVersion: v1, kind: Pod, meta")
@@ -271,13 +271,13 @@ async fn a_broken_file_keeps_its_last_good_content() {
         "{error}"
     );
 
-    fs::write(followed.path().join("a.yaml"), pod("a", "2")).expect("mend");
+    fs::write(followed.path().join("a.yaml"), pod("a", "2")).expect("fix");
     followed.settle().await;
     assert_eq!(followed.note("a").as_deref(), Some("2"));
 }
 
 #[tokio::test]
-async fn status_is_written_whole_and_is_no_manifest() {
+async fn network_status_is_replaced_atomically_and_is_not_a_manifest() {
     let followed = Followed::new(&[("a.yaml", &pod("a", "1"))]);
     let changes = followed.store.pod("default", "a").expect("a");
     write_status(followed.path(), "default", "a", "[1]").expect("write");
@@ -290,13 +290,13 @@ async fn status_is_written_whole_and_is_no_manifest() {
         .collect();
     assert_eq!(names.len(), 2, "{names:?}");
 
-    remove_status(followed.path(), "default", "a", Some("[1]")).expect("leave another's");
+    remove_status(followed.path(), "default", "a", Some("[1]")).expect("keep other content");
     assert!(path.exists());
     remove_status(followed.path(), "default", "a", Some("[2]")).expect("remove");
     assert!(!path.exists());
-    remove_status(followed.path(), "default", "a", Some("[2]")).expect("remove what is gone");
+    remove_status(followed.path(), "default", "a", Some("[2]")).expect("remove a missing file");
     write_status(followed.path(), "default", "a", "[3]").expect("write again");
-    remove_status(followed.path(), "default", "a", None).expect("remove whatever it is");
+    remove_status(followed.path(), "default", "a", None).expect("remove any content");
     assert!(!path.exists());
     for (namespace, name) in [("..", "/x"), ("a", "../b"), ("", "a"), ("a", "")] {
         let error = write_status(followed.path(), namespace, name, "").expect_err("a path");
@@ -304,7 +304,7 @@ async fn status_is_written_whole_and_is_no_manifest() {
         assert!(remove_status(followed.path(), namespace, name, None).is_err());
     }
 
-    // What came before this has been passed over: the store was not filled anew.
+    // The store was not refilled: the status files were ignored.
     let Followed {
         dir, store, task, ..
     } = followed;
@@ -317,12 +317,12 @@ async fn status_is_written_whole_and_is_no_manifest() {
     );
     assert!(
         Arc::ptr_eq(&changes, &store.pod("default", "a").expect("a")),
-        "what was known stays"
+        "known objects stay"
     );
 }
 
 #[tokio::test]
-async fn a_directory_that_is_not_there_is_an_error() {
+async fn a_missing_directory_is_an_error() {
     let error = Manifests::open(Path::new("/nonexistent/manifests"), Store::default())
         .expect_err("no directory");
     assert!(

@@ -14,35 +14,35 @@ fn definition(name: &str) -> Definition {
     }
 }
 
-/// A store whose definitions are kept in `dir`, and the task that does so.
-fn kept(dir: &TempDir, max_age: Option<Duration>) -> (Store, tokio::task::JoinHandle<()>) {
+/// A store with a snapshot in `dir`, and the task that loads and writes the snapshot.
+fn with_snapshot(dir: &TempDir, max_age: Option<Duration>) -> (Store, tokio::task::JoinHandle<()>) {
     let store = Store::default();
-    let snapshots = DefinitionSnapshot::new(dir.path(), max_age, store.clone());
+    let snapshot = DefinitionSnapshot::new(dir.path(), max_age, store.clone());
     let task = tokio::spawn(async move {
         tokio::join!(
-            snapshots.stand_in(),
-            snapshots.keep(CancellationToken::new())
+            snapshot.load_unless_listed(),
+            snapshot.write_changes(CancellationToken::new())
         );
     });
     (store, task)
 }
 
-/// A file with the definition `old`, as an earlier daemon left it `age` ago.
-fn left_behind(dir: &TempDir, age: Duration) {
-    let taken = SystemTime::now() - age;
+/// Writes a file with the definition `old` that was confirmed `age` ago.
+fn write_snapshot(dir: &TempDir, age: Duration) {
+    let confirmed = SystemTime::now() - age;
     save(
-        &dir.path().join(FILE),
+        &dir.path().join(FILE_NAME),
         &[Arc::new(definition("old"))],
-        taken,
+        confirmed,
     )
-    .expect("it can be written");
+    .expect("write");
 }
 
-/// Until the file is written. Its time is virtual, its disk is not.
-async fn written(dir: &TempDir, content: &str) {
+/// Waits until the file has `content`. Time is virtual in these tests, the disk is not.
+async fn wait_written(dir: &TempDir, content: &str) {
     tokio::time::resume();
     loop {
-        if fs::read_to_string(dir.path().join(FILE)).is_ok_and(|text| text.contains(content)) {
+        if fs::read_to_string(dir.path().join(FILE_NAME)).is_ok_and(|text| text.contains(content)) {
             return;
         }
         tokio::task::yield_now().await;
@@ -50,30 +50,34 @@ async fn written(dir: &TempDir, content: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_known_is_written_for_root_alone_and_loaded_when_nobody_answers() {
+async fn a_snapshot_is_private_and_is_loaded_if_the_server_does_not_answer() {
     let dir = TempDir::new().expect("a directory");
-    // A killed daemon left half a file that all may read.
-    fs::write(temporary_path(&dir.path().join(FILE)), "{").expect("it can be written");
-    let (store, task) = kept(&dir, None);
+    // A killed daemon left a partial file that everybody can read.
+    fs::write(temporary_path(&dir.path().join(FILE_NAME)), "{").expect("write");
+    let (store, task) = with_snapshot(&dir, None);
     store.replace_all(vec![definition("a"), definition("b")]);
     store.remove::<Definition>("ns", "a");
-    written(&dir, "\"b\"").await;
+    wait_written(&dir, "\"b\"").await;
     task.abort();
-    let mode = fs::metadata(dir.path().join(FILE))
-        .expect("it is there")
+    let mode = fs::metadata(dir.path().join(FILE_NAME))
+        .expect("the file exists")
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(
         fs::read_dir(dir.path()).expect("a directory").count(),
         1,
-        "nothing else is left"
+        "there are no other files"
     );
 
-    let (store, _task) = kept(&dir, None);
-    assert!(!store.synced());
-    assert!(store.wait_definitions(Instant::now() + PATIENCE * 2).await);
-    assert!(store.synced() && store.snapshot().is_some());
+    let (store, _task) = with_snapshot(&dir, None);
+    assert!(!store.is_synced());
+    assert!(
+        store
+            .wait_definitions(Instant::now() + LIST_TIMEOUT * 2)
+            .await
+    );
+    assert!(store.is_synced() && store.snapshot().is_some());
     assert_eq!(
         store.definition("ns", "b").as_deref(),
         Some(&definition("b"))
@@ -81,24 +85,24 @@ async fn what_is_known_is_written_for_root_alone_and_loaded_when_nobody_answers(
     assert_eq!(store.definition("ns", "a"), None);
     store.replace_all(vec![definition("c")]);
     assert!(
-        store.snapshot().is_none() && !store.synced(),
+        store.snapshot().is_none() && !store.is_synced(),
         "the pods are not known"
     );
     assert_eq!(
         store.definition("ns", "b"),
         None,
-        "it serves until the first list"
+        "the snapshot is used until the first list"
     );
 }
 
 #[tokio::test]
-async fn it_does_not_serve_while_the_api_server_answers() {
+async fn a_snapshot_is_not_loaded_if_the_server_answers() {
     let dir = TempDir::new().expect("a directory");
-    left_behind(&dir, Duration::ZERO);
+    write_snapshot(&dir, Duration::ZERO);
     tokio::time::pause();
-    let (store, _task) = kept(&dir, None);
+    let (store, _task) = with_snapshot(&dir, None);
     store.replace_all(vec![definition("new")]);
-    tokio::time::sleep(PATIENCE * 2).await;
+    tokio::time::sleep(LIST_TIMEOUT * 2).await;
     assert!(store.snapshot().is_none());
     assert_eq!(store.definition("ns", "old"), None);
     assert!(
@@ -108,48 +112,62 @@ async fn it_does_not_serve_while_the_api_server_answers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_too_old_or_broken_does_not_serve() {
+async fn an_old_or_broken_snapshot_is_not_loaded() {
     let day = Duration::from_hours(24);
     for (max_age, used) in [(None, true), (Some(day * 3), true), (Some(day), false)] {
         let dir = TempDir::new().expect("a directory");
-        left_behind(&dir, day * 2);
-        let (store, _task) = kept(&dir, max_age);
+        write_snapshot(&dir, day * 2);
+        let (store, _task) = with_snapshot(&dir, max_age);
         assert_eq!(
-            store.wait_definitions(Instant::now() + PATIENCE * 2).await,
+            store
+                .wait_definitions(Instant::now() + LIST_TIMEOUT * 2)
+                .await,
             used,
             "{max_age:?}"
         );
         let age = store
             .snapshot()
-            .map(|taken| taken.elapsed().unwrap_or_default().as_secs() / day.as_secs());
-        assert_eq!(age, used.then_some(2), "the age is that of the knowledge");
+            .map(|confirmed| confirmed.elapsed().unwrap_or_default().as_secs() / day.as_secs());
+        assert_eq!(
+            age,
+            used.then_some(2),
+            "the age counts from the last confirmation"
+        );
     }
     for broken in ["", "{", r#"{"format":2,"definitions":[]}"#] {
         let dir = TempDir::new().expect("a directory");
-        fs::write(dir.path().join(FILE), broken).expect("it can be written");
-        let (store, _task) = kept(&dir, None);
+        fs::write(dir.path().join(FILE_NAME), broken).expect("write");
+        let (store, _task) = with_snapshot(&dir, None);
         assert!(
-            !store.wait_definitions(Instant::now() + PATIENCE * 2).await,
+            !store
+                .wait_definitions(Instant::now() + LIST_TIMEOUT * 2)
+                .await,
             "{broken}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_bookmark_keeps_it_young() {
+async fn a_bookmark_updates_the_time_of_the_snapshot() {
     let dir = TempDir::new().expect("a directory");
-    let path = dir.path().join(FILE);
+    let path = dir.path().join(FILE_NAME);
     let before = SystemTime::now() - Duration::from_hours(1);
-    save(&path, &[], before).expect("it can be written");
-    assert_eq!(read(&path).expect("it is there").1, before);
-    touch(&path, before + TOUCH).expect("it can be touched");
-    assert_eq!(read(&path).expect("it is there").1, before + TOUCH);
+    save(&path, &[], before).expect("write");
+    assert_eq!(read(&path).expect("the file exists").1, before);
+    touch(&path, before + MAX_TIME_LAG).expect("touch");
+    assert_eq!(
+        read(&path).expect("the file exists").1,
+        before + MAX_TIME_LAG
+    );
     let store = Store::default();
     store.replace_all(vec![definition("a")]);
-    let first = store.wait_state(|_| true).await;
+    let first = store.wait_definitions_version(|_| true).await;
     store.confirm::<Definition>();
     let second = store
-        .wait_state(|state| state.confirmed > first.confirmed)
+        .wait_definitions_version(|version| version.confirmed > first.confirmed)
         .await;
-    assert_eq!(first.revision, second.revision, "nothing is to be written");
+    assert_eq!(
+        first.revision, second.revision,
+        "the definitions are unchanged"
+    );
 }

@@ -27,11 +27,11 @@ fn any(_: &Pod) -> bool {
 }
 
 #[test]
-fn what_is_not_in_the_latest_content_is_gone() {
+fn replacing_the_content_removes_missing_objects() {
     let store = Store::default();
-    assert!(!store.synced());
+    assert!(!store.is_synced());
     store.replace(vec![pod("a"), pod("b")], vec![definition("n")]);
-    assert!(store.synced());
+    assert!(store.is_synced());
     assert_eq!(store.pod("ns", "a").as_deref(), Some(&pod("a")));
     assert_eq!(store.pod("other", "a"), None);
     assert_eq!(
@@ -48,9 +48,9 @@ fn what_is_not_in_the_latest_content_is_gone() {
 }
 
 #[test]
-fn a_pod_is_lacking_only_once_its_source_has_spoken() {
+fn a_pod_is_absent_only_after_the_source_has_listed_the_pods() {
     let store = Store::default();
-    let asked = |uid: &str, is_static| PodRef {
+    let pod_ref = |uid: &str, is_static| PodRef {
         namespace: "ns".into(),
         name: "a".into(),
         uid: uid.into(),
@@ -58,8 +58,8 @@ fn a_pod_is_lacking_only_once_its_source_has_spoken() {
     };
     store.load_snapshot(vec![definition("n")], SystemTime::now());
     assert!(
-        store.synced() && !store.lacks_pod(&asked("1", false)),
-        "a snapshot knows no pods"
+        store.is_synced() && !store.pod_is_absent(&pod_ref("1", false)),
+        "a snapshot has no pods"
     );
     store.replace(
         vec![Pod {
@@ -68,20 +68,20 @@ fn a_pod_is_lacking_only_once_its_source_has_spoken() {
         }],
         Vec::new(),
     );
-    for (uid, is_static, lacks) in [
+    for (uid, is_static, absent) in [
         ("1", false, false),
         ("2", false, true),
         ("", false, false),
         ("2", true, false),
     ] {
         assert_eq!(
-            store.lacks_pod(&asked(uid, is_static)),
-            lacks,
+            store.pod_is_absent(&pod_ref(uid, is_static)),
+            absent,
             "{uid:?} {is_static}"
         );
     }
     store.remove::<Pod>("ns", "a");
-    assert!(store.lacks_pod(&asked("1", false)) && store.lacks_pod(&asked("1", true)));
+    assert!(store.pod_is_absent(&pod_ref("1", false)) && store.pod_is_absent(&pod_ref("1", true)));
 }
 
 #[test]
@@ -96,14 +96,14 @@ fn readers_share_one_value() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_ends_when_it_appears_or_at_the_deadline() {
+async fn a_wait_ends_when_the_object_appears_or_at_the_deadline() {
     let store = Store::default();
     let deadline = Instant::now() + Duration::from_secs(10);
     let (found, also, ()) = tokio::join!(
         store.wait_pod("ns", "a", deadline, any),
         store.wait_definition("ns", "n", deadline),
         async {
-            // A change that brings neither does not end the wait.
+            // A change without these objects does not end the wait.
             store.replace(vec![pod("b")], vec![definition("m")]);
             tokio::task::yield_now().await;
             store.replace(vec![pod("a")], vec![definition("n")]);
@@ -115,7 +115,7 @@ async fn waiting_ends_when_it_appears_or_at_the_deadline() {
     );
     assert!(
         Instant::now() < deadline,
-        "it did not wait for the deadline"
+        "the wait ended before the deadline"
     );
 
     assert_eq!(store.wait_pod("ns", "never", deadline, any).await, None);
@@ -146,21 +146,21 @@ async fn no_wake_up_is_lost() {
 }
 
 #[test]
-fn it_has_synced_when_both_kinds_have() {
+fn the_store_is_synced_when_both_kinds_are() {
     let store = Store::default();
     store.replace_all(vec![pod("a")]);
-    assert!(!store.synced());
+    assert!(!store.is_synced());
     store.replace_all(vec![definition("n")]);
-    assert!(store.synced());
+    assert!(store.is_synced());
 
     let store = Store::default();
-    store.none_exist::<Definition>();
-    assert!(!store.synced());
+    store.mark_kind_missing::<Definition>();
+    assert!(!store.is_synced());
     store.replace_all::<Pod>(Vec::new());
-    assert!(store.synced(), "a cluster without definitions");
+    assert!(store.is_synced(), "a cluster without definitions");
     store.apply(definition("n"));
-    store.none_exist::<Definition>();
-    assert!(store.definition("ns", "n").is_some(), "what is known stays");
+    store.mark_kind_missing::<Definition>();
+    assert!(store.definition("ns", "n").is_some(), "known objects stay");
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn one_kind_is_replaced_without_the_other() {
 }
 
 #[tokio::test]
-async fn objects_come_and_go_one_by_one() {
+async fn objects_are_applied_and_removed_one_by_one() {
     let store = Store::default();
     store.replace(Vec::new(), Vec::new());
     let waiting = tokio::spawn({
@@ -195,13 +195,17 @@ async fn objects_come_and_go_one_by_one() {
         ..pod("a")
     });
     tokio::task::yield_now().await;
-    assert!(!waiting.is_finished(), "another pod of that name");
+    assert!(!waiting.is_finished(), "the pod has another UID");
     store.apply(Pod {
         uid: "new".into(),
         ..pod("a")
     });
     assert_eq!(
-        waiting.await.expect("no panic").expect("it came").uid,
+        waiting
+            .await
+            .expect("no panic")
+            .expect("the pod appeared")
+            .uid,
         "new"
     );
     store.remove::<Pod>("ns", "a");
@@ -210,45 +214,48 @@ async fn objects_come_and_go_one_by_one() {
 }
 
 #[tokio::test]
-async fn what_is_as_it_was_wakes_nobody() {
+async fn an_unchanged_object_wakes_no_reader() {
     let store = Store::default();
     store.replace(vec![pod("a")], vec![definition("n")]);
-    let state = store.wait_state(|_| true).await;
+    let version = store.wait_definitions_version(|_| true).await;
     let mut changes = store.0.subscribe();
     store.apply(pod("a"));
     store.apply(definition("n"));
     store.remove::<Pod>("ns", "never");
-    assert!(!changes.has_changed().expect("the store is there"));
+    assert!(!changes.has_changed().expect("the store exists"));
     store.apply(Definition {
         config: Some("{}".into()),
         ..definition("n")
     });
-    assert!(changes.has_changed().expect("the store is there"));
+    assert!(changes.has_changed().expect("the store exists"));
     changes.mark_unchanged();
-    assert!(store.wait_state(|_| true).await.revision > state.revision);
-    let state = store.wait_state(|_| true).await;
+    assert!(store.wait_definitions_version(|_| true).await.revision > version.revision);
+    let version = store.wait_definitions_version(|_| true).await;
     store.replace_all(vec![Definition {
         config: Some("{}".into()),
         ..definition("n")
     }]);
     assert_eq!(
-        store.wait_state(|_| true).await.revision,
-        state.revision,
-        "a list that brings nothing new"
+        store.wait_definitions_version(|_| true).await.revision,
+        version.revision,
+        "the list has no changes"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn definitions_of_a_snapshot_serve_until_the_first_list() {
+async fn a_snapshot_is_used_until_the_first_list() {
     let store = Store::default();
     let hour = Duration::from_hours(1);
     assert!(!store.wait_definitions(Instant::now()).await);
     assert!(store.load_snapshot(vec![definition("n")], SystemTime::UNIX_EPOCH + hour));
-    assert!(store.wait_definitions(Instant::now()).await && store.synced());
+    assert!(store.wait_definitions(Instant::now()).await && store.is_synced());
     assert_eq!(store.snapshot(), Some(SystemTime::UNIX_EPOCH + hour));
     store.replace_all(vec![pod("a")]);
-    store.none_exist::<Definition>();
-    assert!(store.snapshot().is_some(), "only a list says what there is");
+    store.mark_kind_missing::<Definition>();
+    assert!(
+        store.snapshot().is_some(),
+        "only a list ends the use of a snapshot"
+    );
     store.replace_all::<Definition>(Vec::new());
     assert_eq!(
         (store.snapshot(), store.definition("ns", "n")),

@@ -2,16 +2,16 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use plexus_api::cni::{CniError, Code};
 use plexus_api::rows;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::DefaultNetwork;
 use crate::cluster::{Definition, Store};
 use crate::config::{Fields, Settings};
+use crate::gather::GatherError;
+use crate::gather::fixtures::dir;
 
 /// A default network that is followed.
 struct Followed {
@@ -22,33 +22,33 @@ struct Followed {
 
 impl Followed {
     async fn new(mut keys: Value) -> Self {
-        // Its parents are watched until it is there: what the machine has is not for everybody to look at.
+        // The parents of a missing directory are watched. Directories of this machine may be unreadable.
         let keys = keys.as_object_mut().expect("an object");
         keys.entry("confDir")
-            .or_insert_with(|| json!("/not-there/net.d"));
+            .or_insert_with(|| json!("/missing/net.d"));
         let keys = Value::Object(keys.clone());
         let settings =
             Settings::read(&Fields::parse(&keys.to_string()).expect("object")).expect("settings");
         let store = Store::default();
         store.replace(Vec::new(), Vec::new());
-        let (default_network, follower) = DefaultNetwork::open(&settings, &store)
+        let (default_network, watcher) = DefaultNetwork::open(&settings, &store)
             .await
-            .expect("it can be followed");
+            .expect("inotify");
         Self {
             default_network,
             store,
-            task: tokio::spawn(follower.run()),
+            task: tokio::spawn(watcher.run()),
         }
     }
 
     /// The first plugin of the network, or the error.
-    fn now(&self) -> Result<String, CniError> {
+    fn now(&self) -> Result<String, GatherError> {
         self.default_network
             .current()
             .map(|network| network.config.plugins[0].kind())
     }
 
-    async fn until(&mut self, wanted: impl Fn(&Result<String, CniError>) -> bool) {
+    async fn until(&mut self, wanted: impl Fn(&Result<String, GatherError>) -> bool) {
         let appears = async {
             while !wanted(&self.now()) {
                 self.default_network.changed().await;
@@ -76,20 +76,12 @@ fn list(kind: &str) -> String {
         .to_string()
 }
 
-fn dir(files: &[(&str, &str)]) -> TempDir {
-    let dir = tempfile::tempdir().expect("directory");
-    for (name, text) in files {
-        fs::write(dir.path().join(name), text).expect(name);
-    }
-    dir
-}
-
 fn autoconfig(dir: &Path) -> Value {
     json!({"multusAutoconfigDir": dir})
 }
 
 #[tokio::test]
-async fn the_first_file_is_taken_and_never_one_of_ours_or_a_sample() {
+async fn the_first_file_is_used_except_meta_plugins_and_samples() {
     rows!("K-071");
     let nested = json!({"cniVersion": "0.4.0", "name": "x", "type": "wrap", "delegate": {"type": "multus-shim"}});
     let mut files = vec![("00-plexus.conflist", list("plexus"))];
@@ -114,34 +106,25 @@ async fn the_first_file_is_taken_and_never_one_of_ours_or_a_sample() {
         .collect();
     let dir = dir(&files);
     let mut followed = Followed::new(autoconfig(dir.path())).await;
-    let error = followed
-        .now()
-        .expect_err("only files that are not for pods");
-    assert!(error.is(Code::TryAgain), "{error}");
+    let error = followed.now().expect_err("only meta-plugins and samples");
     assert!(
-        error.msg.contains("no default network") && error.msg.contains("multusAutoconfigDir"),
+        matches!(error, GatherError::DefaultNetworkMissing { .. }),
         "{error}"
     );
-    assert!(
-        error
-            .details
-            .contains("00-plexus.conflist leads back to plexus"),
-        "{}",
-        error.details
-    );
-    assert!(
-        error
-            .details
-            .contains("87-podman-bridge.conflist is a sample"),
-        "{}",
-        error.details
-    );
+    for part in [
+        "no default network",
+        "multusAutoconfigDir",
+        "00-plexus.conflist has a plugin of type \"plexus\"",
+        "87-podman-bridge.conflist is a sample",
+    ] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
     fs::write(dir.path().join("90-real.conflist"), list("real")).expect("file");
     followed.until_is("real").await;
 }
 
 #[tokio::test]
-async fn a_pin_takes_what_is_never_taken_otherwise() {
+async fn a_pinned_file_may_have_the_name_of_a_sample() {
     rows!("K-061");
     let dir = dir(&[
         ("10-flannel.conflist", &list("flannel")),
@@ -166,7 +149,7 @@ async fn a_pin_takes_what_is_never_taken_otherwise() {
 }
 
 #[tokio::test]
-async fn changes_renames_and_an_earlier_file_are_followed() {
+async fn changes_renames_and_earlier_files_are_followed() {
     rows!("C-06");
     let dir = dir(&[("10-flannel.conflist", &list("flannel"))]);
     let at = |name: &str| dir.path().join(name);
@@ -182,17 +165,17 @@ async fn changes_renames_and_an_earlier_file_are_followed() {
 }
 
 #[tokio::test]
-async fn a_file_written_in_part_leaves_what_was_read_last() {
+async fn a_partly_written_file_keeps_its_last_valid_content() {
     let dir = dir(&[("10-a.conflist", &list("a")), ("20-b.conflist", &list("b"))]);
     let at = |name: &str| dir.path().join(name);
     let pinned = json!({"clusterNetwork": at("10-a.conflist")});
     for keys in [autoconfig(dir.path()), pinned] {
         let settings =
             Settings::read(&Fields::parse(&keys.to_string()).expect("object")).expect("settings");
-        // Looked at by hand, so that each look is after its write.
-        let (default_network, mut follower) = DefaultNetwork::open(&settings, &Store::default())
+        // Updates are made by hand, so that each one follows its write.
+        let (default_network, mut watcher) = DefaultNetwork::open(&settings, &Store::default())
             .await
-            .expect("it can be followed");
+            .expect("inotify");
         let first = || {
             default_network
                 .current()
@@ -200,12 +183,12 @@ async fn a_file_written_in_part_leaves_what_was_read_last() {
         };
         for text in ["", &list("a")[..20], "{}", "[]"] {
             fs::write(at("10-a.conflist"), text).expect("file");
-            follower.look().await.expect("a look");
-            assert_eq!(first().expect("it stays"), "a", "{text:?}");
+            watcher.update().await.expect("update");
+            assert_eq!(first().expect("the last valid content"), "a", "{text:?}");
         }
         fs::write(at("10-a.conflist"), list("a2")).expect("file");
-        follower.look().await.expect("a look");
-        assert_eq!(first().expect("whole again"), "a2");
+        watcher.update().await.expect("update");
+        assert_eq!(first().expect("the new content"), "a2");
         fs::write(at("10-a.conflist"), list("a")).expect("file");
     }
     fs::write(at("10-a.conflist"), "").expect("file");
@@ -213,20 +196,20 @@ async fn a_file_written_in_part_leaves_what_was_read_last() {
     assert_eq!(
         followed.now().expect("a network"),
         "b",
-        "nothing was read of the first one"
+        "the first file was never valid"
     );
 }
 
 #[tokio::test]
-async fn a_pinned_file_that_is_gone_or_comes_later_with_its_directory_is_followed() {
+async fn a_pinned_file_is_followed_when_its_directory_appears_or_the_file_is_removed() {
     let root = dir(&[]);
     let file = root.path().join("cni/net.d/10-a.conflist");
     let mut followed = Followed::new(json!({"clusterNetwork": file})).await;
     assert!(
         followed
             .now()
-            .expect_err("nothing yet")
-            .msg
+            .expect_err("no file yet")
+            .to_string()
             .contains("10-a.conflist")
     );
     fs::create_dir_all(file.parent().expect("parent")).expect("directory");
@@ -237,9 +220,10 @@ async fn a_pinned_file_that_is_gone_or_comes_later_with_its_directory_is_followe
     let error = followed
         .default_network
         .for_call()
-        .expect_err("calls try again");
+        .expect_err("the file is gone");
     assert!(
-        error.is(Code::TryAgain) && error.msg.contains("clusterNetwork"),
+        matches!(error, GatherError::DefaultNetworkMissing { .. })
+            && error.to_string().contains("clusterNetwork"),
         "{error}"
     );
     fs::write(&file, list("b")).expect("file");
@@ -247,7 +231,7 @@ async fn a_pinned_file_that_is_gone_or_comes_later_with_its_directory_is_followe
 }
 
 #[tokio::test]
-async fn plugins_in_the_directory_of_the_list_are_followed() {
+async fn plugins_in_the_directory_beside_a_list_are_followed() {
     let dir = dir(&[("10-a.conflist", &list("a"))]);
     let mut followed = Followed::new(autoconfig(dir.path())).await;
     let plugins = |followed: &Followed| {
@@ -295,7 +279,7 @@ async fn a_definition_is_followed_and_looked_up_by_each_call() {
             .for_call()
             .expect("no error")
             .is_none(),
-        "calls look it up"
+        "calls look the network up"
     );
     followed
         .store
@@ -304,14 +288,14 @@ async fn a_definition_is_followed_and_looked_up_by_each_call() {
     assert!(
         followed
             .now()
-            .expect_err("ours")
-            .msg
-            .contains("wait for itself")
+            .expect_err("a meta-plugin")
+            .to_string()
+            .contains("call Plexus again")
     );
 }
 
 #[tokio::test]
-async fn without_the_readiness_indicator_there_is_none() {
+async fn there_is_no_default_network_without_the_readiness_indicator() {
     rows!("K-070");
     let dir = dir(&[("10-a.conflist", &list("a"))]);
     let indicator = dir.path().join("ready/indicator");
@@ -324,7 +308,8 @@ async fn without_the_readiness_indicator_there_is_none() {
         let mut followed = Followed::new(keys).await;
         let error = followed.default_network.for_call().expect_err("not ready");
         assert!(
-            error.is(Code::TryAgain) && error.msg.contains("readinessindicatorfile"),
+            matches!(error, GatherError::DefaultNetworkNotReady(_))
+                && error.to_string().contains("readinessindicatorfile"),
             "{error}"
         );
         fs::create_dir(indicator.parent().expect("parent")).expect("directory");

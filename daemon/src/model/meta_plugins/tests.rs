@@ -1,13 +1,13 @@
 use plexus_api::cni::{Defaults, NetworkConfig, Version};
 
-use super::refers_to_us;
+use super::meta_plugin_type;
 
 fn found(config: &str) -> Option<String> {
     let defaults = Defaults {
         name: Some("n"),
         version: Version::V1_0_0,
     };
-    refers_to_us(&NetworkConfig::parse(config, defaults).expect(config))
+    meta_plugin_type(&NetworkConfig::parse(config, defaults).expect(config))
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn meta_plugins_are_found_at_any_depth() {
 }
 
 #[test]
-fn other_networks_are_left_alone() {
+fn other_plugins_are_not_meta_plugins() {
     for config in [
         r#"{"type":"bridge"}"#,
         r#"{"type":"plexus-like"}"#,

@@ -52,14 +52,14 @@ impl Attaching<'_> {
 
     async fn attach(&mut self, index: usize) -> Result<(), CniError> {
         let attachment = self.record.planned.attachments[index].clone();
-        let place = attachment.place();
+        let label = attachment.label();
         if self.call.cancel.is_cancelled() {
-            return Err(caller_gone().context(place));
+            return Err(caller_gone().context(label));
         }
         // An earlier plugin may have created a link of this name, which is not ours to delete (P-080).
         if self.netns.has_link(&attachment.ifname).await? {
             let msg = "the sandbox already has a link of this name";
-            return Err(CniError::new(Code::InterfaceTaken, msg).context(place));
+            return Err(CniError::new(Code::InterfaceTaken, msg).context(label));
         }
         self.lock
             .append(&mut self.record, Line::Started { index })?;
@@ -72,7 +72,7 @@ impl Attaching<'_> {
                     self.lock
                         .append(&mut self.record, Line::Deleted { index })?;
                 }
-                return Err(error.context(place));
+                return Err(error.context(label));
             }
         };
         self.record_result(index, &result)?;

@@ -14,12 +14,12 @@ fn pod(name: &str, annotations: &[(&str, &str)]) -> Arc<Pod> {
     })
 }
 
-fn running() -> Running {
-    Running {
+fn running() -> PodSummary {
+    PodSummary {
         uid: "uid-p".into(),
         host_network: false,
-        has_status: false,
-        runs: true,
+        has_network_status: false,
+        is_running: true,
     }
 }
 
@@ -38,30 +38,30 @@ fn only_a_pod_that_surely_runs_without_its_networks_is_told() {
     assert_eq!(judge(running()), Some(true));
     assert_eq!(super::judge(&whose(), None), Some(false), "gone");
     assert_eq!(
-        judge(Running {
+        judge(PodSummary {
             uid: "other".into(),
             ..running()
         }),
         Some(false)
     );
     assert_eq!(
-        judge(Running {
+        judge(PodSummary {
             host_network: true,
             ..running()
         }),
         Some(false)
     );
     assert_eq!(
-        judge(Running {
-            has_status: true,
+        judge(PodSummary {
+            has_network_status: true,
             ..running()
         }),
         Some(false)
     );
     // This may change.
     assert_eq!(
-        judge(Running {
-            runs: false,
+        judge(PodSummary {
+            is_running: false,
             ..running()
         }),
         None,

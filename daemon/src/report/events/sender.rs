@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::correlator::{Action, Correlator};
 use super::{Event, object};
 use crate::backoff::Backoff;
-use crate::cluster::kube::{Connection, Trouble, Writes, is_name};
+use crate::cluster::kube::{ApiError, ApiWriter, Connection, is_object_name};
 
 /// The longest pause between tries while the API server is unavailable.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -23,7 +23,7 @@ const TRIES: usize = 5;
 
 #[derive(Debug)]
 pub(super) struct Sender {
-    api: Writes,
+    api: ApiWriter,
     node: Arc<str>,
     correlator: Correlator,
     dropped: Arc<AtomicU64>,
@@ -33,7 +33,7 @@ pub(super) struct Sender {
 impl Sender {
     pub(super) fn new(connection: Arc<Connection>, node: &str, dropped: Arc<AtomicU64>) -> Self {
         Self {
-            api: Writes::new(connection),
+            api: ApiWriter::new(connection),
             node: node.into(),
             correlator: Correlator::new(Instant::now()),
             dropped,
@@ -54,7 +54,7 @@ impl Sender {
     async fn deliver(&mut self, event: &Event, time: Timestamp) -> bool {
         let node = self.node.clone();
         let (namespace, name) = object::namespace_and_name(event, &node);
-        if !is_name(namespace) || !is_name(name) {
+        if !is_object_name(namespace) || !is_object_name(name) {
             return false;
         }
         match self.correlate(event) {
@@ -103,8 +103,8 @@ impl Sender {
     /// Sends a request, with retries as long as they may help.
     async fn send(
         &mut self,
-        request: impl Fn() -> Result<Request<Vec<u8>>, Trouble>,
-    ) -> Result<(), Trouble> {
+        request: impl Fn() -> Result<Request<Vec<u8>>, ApiError>,
+    ) -> Result<(), ApiError> {
         let mut tries_left = TRIES;
         loop {
             sleep(self.correlator.throttle(Instant::now())).await;
@@ -127,11 +127,11 @@ impl Sender {
 }
 
 /// Whether the same request may succeed later.
-fn is_retryable(error: &Trouble) -> bool {
+fn is_retryable(error: &ApiError) -> bool {
     !matches!(error.code(), 400..=428 | 430..=499)
 }
 
-fn create(namespace: &str, object: &Value) -> Result<Request<Vec<u8>>, Trouble> {
+fn create(namespace: &str, object: &Value) -> Result<Request<Vec<u8>>, ApiError> {
     let params = PostParams {
         field_manager: Some("plexusd".to_owned()),
         ..PostParams::default()
@@ -144,7 +144,7 @@ fn set_count(
     name: &str,
     count: u32,
     time: Timestamp,
-) -> Result<Request<Vec<u8>>, Trouble> {
+) -> Result<Request<Vec<u8>>, ApiError> {
     let params = PatchParams {
         field_manager: Some("plexusd".to_owned()),
         ..PatchParams::default()

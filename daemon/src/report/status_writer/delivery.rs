@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::request::{patch_request, target_uid};
 use super::write::WriteState;
 use super::{PendingWrite, Shared};
-use crate::cluster::kube::{Trouble, is_name};
+use crate::cluster::kube::{ApiError, is_object_name};
 use crate::model::PodRef;
 use crate::report::events::{Event, EventReason, Subject};
 
@@ -29,14 +29,14 @@ pub(super) struct Delivery<'a> {
 enum Outcome {
     Written,
     /// The pod does not exist or has another UID, or the API server refuses the status.
-    Rejected(Trouble),
+    Rejected(ApiError),
     Cancelled,
 }
 
 impl Delivery<'_> {
     pub(super) async fn run(&self) {
         let pod = self.pod();
-        if !is_name(&pod.namespace) || !is_name(&pod.name) {
+        if !is_object_name(&pod.namespace) || !is_object_name(&pod.name) {
             return tracing::warn!(%pod, "network-status is not written: the pod's name is invalid");
         }
         let mut rejected_uid = None;
@@ -93,7 +93,7 @@ impl Delivery<'_> {
                 Err(error) => error,
             };
             overdue.get_or_insert_with(|| OverdueGuard::new(&self.shared.overdue));
-            let text = error.text();
+            let text = error.to_string();
             tracing::debug!(pod = %self.pod(), error = text, "network-status is not written yet");
             self.state.send_replace(WriteState::Failed(text));
             turn = tokio::select! {
@@ -103,7 +103,7 @@ impl Delivery<'_> {
         }
     }
 
-    async fn attempt(&self, uid: &str) -> Result<(), Trouble> {
+    async fn attempt(&self, uid: &str) -> Result<(), ApiError> {
         let request = patch_request(self.pod(), uid, self.text)?;
         let mut result = self.shared.api.send(request.clone()).await;
         for _ in 1..CONFLICT_TRIES {
@@ -115,7 +115,7 @@ impl Delivery<'_> {
         result
     }
 
-    fn report_rejection(&self, error: &Trouble) {
+    fn report_rejection(&self, error: &ApiError) {
         let pod = self.pod();
         // A pod that was deleted, or replaced by another one of the same name, needs no status.
         if error.code() == 404 || error.to_string().contains("metadata.uid") {

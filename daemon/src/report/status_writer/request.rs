@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::cluster::Store;
-use crate::cluster::kube::Trouble;
+use crate::cluster::kube::ApiError;
 use crate::model::{Pod, PodRef};
 
 /// The annotation of a mirror pod that has the UID of the static pod.
@@ -65,7 +65,7 @@ pub(super) fn patch_request(
     pod: &PodRef,
     uid: &str,
     text: &str,
-) -> Result<Request<Vec<u8>>, Trouble> {
+) -> Result<Request<Vec<u8>>, ApiError> {
     let mut metadata = json!({"annotations": {NETWORK_STATUS: text}});
     if !uid.is_empty() {
         metadata["uid"] = json!(uid);

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn of_a_pod_is_kept_what_it_asks_for_and_where_it_is_from() {
-    let wire = json!({
+fn a_pod_keeps_its_network_annotations_and_its_source() {
+    let object = json!({
         "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
         "metadata": {
             "name": "p", "namespace": "ns", "uid": "u", "resourceVersion": "7",
@@ -21,7 +21,7 @@ fn of_a_pod_is_kept_what_it_asks_for_and_where_it_is_from() {
             },
         },
     });
-    let pod = Pod::trim(serde_json::from_value(wire).expect("a pod")).expect("valid");
+    let pod = Pod::from_api(serde_json::from_value(object).expect("a pod")).expect("valid");
     assert_eq!(
         (pod.namespace.as_str(), pod.name.as_str(), pod.uid.as_str()),
         ("ns", "p", "u")
@@ -32,7 +32,7 @@ fn of_a_pod_is_kept_what_it_asks_for_and_where_it_is_from() {
 }
 
 #[test]
-fn the_definitions_resource_is_the_specifications() {
+fn definitions_have_the_group_and_version_of_the_specification() {
     rows!("K-001");
     type Nad = NetworkAttachmentDefinition;
     assert_eq!(
@@ -47,7 +47,7 @@ fn the_definitions_resource_is_the_specifications() {
 }
 
 #[test]
-fn a_definition_may_lack_its_spec_and_one_that_is_broken_spoils_no_list() {
+fn a_list_tolerates_definitions_without_spec_and_broken_ones() {
     rows!("K-002");
     let object = |name: &str, spec: serde_json::Value| {
         json!({
@@ -70,9 +70,9 @@ fn a_definition_may_lack_its_spec_and_one_that_is_broken_spoils_no_list() {
             object("full", json!({"config": "{\"type\":\"bridge\"}", "later": 1})),
         ],
     });
-    let list: ObjectList<<Definition as Kind>::Wire> =
+    let list: ObjectList<<Definition as WatchedKind>::ApiObject> =
         serde_json::from_value(list).expect("a list");
-    let trimmed: Vec<_> = list.items.into_iter().map(Definition::trim).collect();
+    let kept: Vec<_> = list.items.into_iter().map(Definition::from_api).collect();
     let known = |name: &str, config: Option<&str>| Definition {
         namespace: "ns".into(),
         name: name.into(),
@@ -80,13 +80,13 @@ fn a_definition_may_lack_its_spec_and_one_that_is_broken_spoils_no_list() {
         resource_name: Some("x.org/vf".into()),
     };
     for (index, name) in ["bare", "null", "empty"].into_iter().enumerate() {
-        assert_eq!(trimmed[index], Ok(known(name, None)));
+        assert_eq!(kept[index], Ok(known(name, None)));
     }
     assert!(
-        trimmed[3].as_ref().is_err_and(|why| why.contains("string")),
+        kept[3].as_ref().is_err_and(|why| why.contains("string")),
         "{:?}",
-        trimmed[3]
+        kept[3]
     );
-    assert!(trimmed[4].is_err());
-    assert_eq!(trimmed[5], Ok(known("full", Some("{\"type\":\"bridge\"}"))));
+    assert!(kept[4].is_err());
+    assert_eq!(kept[5], Ok(known("full", Some("{\"type\":\"bridge\"}"))));
 }

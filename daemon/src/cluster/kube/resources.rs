@@ -1,4 +1,4 @@
-//! The two kinds that are watched: as the API server has them, and what is kept of them.
+//! The two watched kinds: their form at the API server, and the part that the store keeps.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -12,20 +12,21 @@ use plexus_api::selection::{DEFAULT_NETWORK, NETWORKS};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::super::RESOURCE_NAME;
-use super::super::store::{Definition, Object};
+use crate::cluster::definition::{Definition, RESOURCE_NAME};
+use crate::cluster::store::StoredObject;
 use crate::model::{CONFIG_SOURCE, Pod};
 
-/// The annotations of a pod that are kept: what it asks for, and what tells a static pod and its mirror.
-const KEPT: [&str; 4] = [
+/// The annotations of a pod that are kept: the networks that the pod requests, and the marks of a
+/// static pod and its mirror.
+const KEPT_ANNOTATIONS: [&str; 4] = [
     NETWORKS,
     DEFAULT_NETWORK,
     CONFIG_SOURCE,
     "kubernetes.io/config.mirror",
 ];
 
-/// A namespaced kind as the API server has it.
-pub(super) trait Wire:
+/// A namespaced object of the API server.
+pub(super) trait ApiObject:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
     + Debug
@@ -35,7 +36,7 @@ pub(super) trait Wire:
 {
 }
 
-impl<T> Wire for T where
+impl<T> ApiObject for T where
     T: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
         + Debug
@@ -45,41 +46,41 @@ impl<T> Wire for T where
 {
 }
 
-/// What the store keeps of a kind of the API server.
-pub(super) trait Kind: Object + Send {
-    /// The kind as the API server has it.
-    type Wire: Wire;
-    /// Its name in messages.
-    const NAME: &str;
-    /// Whether a list may come from the server's cache, unpaged. Its answer to a selector by node is quick there, and
-    /// elsewhere a walk over the pods of all nodes.
-    const FROM_CACHE: bool;
-    /// What it means that the server does not have the kind, where that can be.
+/// A kind of the store that a reflector keeps up to date.
+pub(super) trait WatchedKind: StoredObject + Send {
+    /// The form of the kind at the API server.
+    type ApiObject: ApiObject;
+    /// The plural name of the kind, for messages.
+    const PLURAL: &str;
+    /// Whether lists come from the server's cache, without pages. The cache is indexed by node;
+    /// without the cache, a list by node walks over the pods of all nodes.
+    const LIST_FROM_CACHE: bool;
+    /// The message for a server that does not have the kind. `None` if every server has the kind.
     const MISSING: Option<&str>;
 
-    /// What is kept.
+    /// The part that the store keeps.
     ///
     /// # Errors
-    /// The object is not what its kind says; the text tells why.
-    fn trim(wire: Self::Wire) -> Result<Self, String>;
+    /// Why the object is invalid.
+    fn from_api(object: Self::ApiObject) -> Result<Self, String>;
 }
 
-impl Kind for Pod {
-    type Wire = PartialObjectMeta<v1::Pod>;
-    const NAME: &str = "pods";
-    const FROM_CACHE: bool = true;
+impl WatchedKind for Pod {
+    type ApiObject = PartialObjectMeta<v1::Pod>;
+    const PLURAL: &str = "pods";
+    const LIST_FROM_CACHE: bool = true;
     const MISSING: Option<&str> = None;
 
-    fn trim(wire: Self::Wire) -> Result<Self, String> {
+    fn from_api(object: Self::ApiObject) -> Result<Self, String> {
         let ObjectMeta {
             name,
             namespace,
             uid,
             annotations,
             ..
-        } = wire.metadata;
+        } = object.metadata;
         let mut annotations = annotations.unwrap_or_default();
-        annotations.retain(|key, _| KEPT.contains(&key.as_str()));
+        annotations.retain(|key, _| KEPT_ANNOTATIONS.contains(&key.as_str()));
         Ok(Self {
             name: name.unwrap_or_default(),
             namespace: namespace.unwrap_or_default(),
@@ -89,18 +90,18 @@ impl Kind for Pod {
     }
 }
 
-impl Kind for Definition {
-    type Wire = DeserializeGuard<NetworkAttachmentDefinition>;
-    const NAME: &str = "network-attachment-definitions";
-    const FROM_CACHE: bool = false;
+impl WatchedKind for Definition {
+    type ApiObject = DeserializeGuard<NetworkAttachmentDefinition>;
+    const PLURAL: &str = "network-attachment-definitions";
+    const LIST_FROM_CACHE: bool = false;
     const MISSING: Option<&str> = Some(
         "the API server has no network-attachment-definitions: their CRD is not installed (`plexusd crd` prints it, \
          for `kubectl apply --filename -`); until it is, pods can have the default network and those on the node's disk",
     );
 
-    fn trim(wire: Self::Wire) -> Result<Self, String> {
+    fn from_api(object: Self::ApiObject) -> Result<Self, String> {
         let NetworkAttachmentDefinition { metadata, spec } =
-            wire.0.map_err(|invalid| invalid.error)?;
+            object.0.map_err(|invalid| invalid.error)?;
         Ok(Self {
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),

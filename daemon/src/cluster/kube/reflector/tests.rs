@@ -1,4 +1,5 @@
-//! Time is virtual here: a pause of a minute takes none, and a loop without pauses shows by the number of requests.
+//! Time is virtual in these tests: a pause of a minute takes no time, and a loop without pauses shows in the number of
+//! requests.
 
 use std::convert::Infallible as Never;
 use std::sync::Mutex;
@@ -15,20 +16,20 @@ use crate::cluster::Definition;
 use crate::model::Pod;
 use crate::telemetry::{ApiLayer, Metrics};
 
-/// What an API server says to one request.
-enum Say {
-    /// A whole answer.
-    All(u16, Value),
-    /// These lines, and the end.
-    Lines(Vec<Value>),
-    /// These lines, and silence.
-    Open(Vec<Value>),
+/// The answer of an API server to one request.
+enum Answer {
+    /// A complete body with this status.
+    Body(u16, Value),
+    /// A watch that ends after these events.
+    Ends(Vec<Value>),
+    /// A watch that is silent after these events.
+    StaysOpen(Vec<Value>),
 }
 
 #[derive(Clone, Default)]
-struct Asked(Arc<Mutex<Vec<(String, Instant)>>>);
+struct RequestLog(Arc<Mutex<Vec<(String, Instant)>>>);
 
-impl Asked {
+impl RequestLog {
     fn requests(&self) -> Vec<String> {
         self.0
             .lock()
@@ -55,12 +56,13 @@ impl Asked {
     }
 }
 
-/// Follows a server that answers each request by `answer`, which gets the request and how many came before it.
-fn follow<T: Kind + Sync + 'static>(
-    answer: impl Fn(&str, usize) -> Say + Clone + Send + 'static,
-) -> (Store, Asked) {
-    let asked = Asked::default();
-    let seen = asked.clone();
+/// Runs a reflector of a server that answers each request with `answer`, which gets the request and the number of
+/// requests before it.
+fn reflect<T: WatchedKind + Sync + 'static>(
+    answer: impl Fn(&str, usize) -> Answer + Clone + Send + 'static,
+) -> (Store, RequestLog) {
+    let log = RequestLog::default();
+    let seen = log.clone();
     let service = service_fn(move |request: Request<kube::client::Body>| {
         let request = request.uri().to_string();
         let count = {
@@ -72,7 +74,7 @@ fn follow<T: Kind + Sync + 'static>(
         async move { Ok::<_, Never>(response(answer)) }
     });
     let store = Store::default();
-    let mut follower = Follower::<T>::new(
+    let mut reflector = Reflector::<T>::new(
         Arc::new(Connection::new(
             None,
             ApiLayer::new(Arc::new(Metrics::new(false))),
@@ -80,21 +82,21 @@ fn follow<T: Kind + Sync + 'static>(
         None,
         store.clone(),
     );
-    follower.client = Some(Client::new(service, "default"));
-    tokio::spawn(follower.run());
-    (store, asked)
+    reflector.client = Some(Client::new(service, "default"));
+    tokio::spawn(reflector.run());
+    (store, log)
 }
 
-fn response(say: Say) -> Response<Body> {
+fn response(answer: Answer) -> Response<Body> {
     let text = |lines: Vec<Value>| {
         lines
             .iter()
             .fold(String::new(), |text, line| format!("{text}{line}\n"))
     };
-    let (code, body) = match say {
-        Say::All(code, value) => (code, Body::from(value.to_string())),
-        Say::Lines(lines) => (200, Body::from(text(lines))),
-        Say::Open(lines) => {
+    let (code, body) = match answer {
+        Answer::Body(code, value) => (code, Body::from(value.to_string())),
+        Answer::Ends(lines) => (200, Body::from(text(lines))),
+        Answer::StaysOpen(lines) => {
             let lines = stream::iter([Ok::<_, Never>(Bytes::from(text(lines)))]);
             (200, Body::from_stream(lines.chain(stream::pending())))
         }
@@ -109,9 +111,9 @@ fn object(name: &str, version: &str) -> Value {
     json!({"metadata": {"name": name, "namespace": "ns", "resourceVersion": version}, "spec": {"config": "{}"}})
 }
 
-fn list(names: &[&str], version: &str) -> Say {
+fn list(names: &[&str], version: &str) -> Answer {
     let items: Vec<_> = names.iter().map(|name| object(name, "1")).collect();
-    Say::All(
+    Answer::Body(
         200,
         json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": version}, "items": items}),
     )
@@ -125,14 +127,14 @@ fn refusal(code: u16) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "R", "message": "m"})
 }
 
-/// Until the store has (or has not) a definition of this name.
-async fn until(store: &Store, name: &str, there: bool) {
+/// Waits until the store has, or no longer has, a definition with this name.
+async fn until(store: &Store, name: &str, present: bool) {
     let patience = Duration::from_mins(10);
     let deadline = Instant::now() + patience;
-    if there {
+    if present {
         assert!(
             store.wait_definition("ns", name, deadline).await.is_some(),
-            "{name} does not come"
+            "{name} does not appear"
         );
     } else {
         let gone = async {
@@ -142,15 +144,15 @@ async fn until(store: &Store, name: &str, there: bool) {
         };
         timeout(patience, gone)
             .await
-            .unwrap_or_else(|_| panic!("{name} does not go"));
+            .unwrap_or_else(|_| panic!("{name} does not disappear"));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_store_is_as_the_server_says() {
-    let (store, asked) = follow::<Definition>(|request, _| {
+async fn the_store_follows_the_server() {
+    let (store, log) = reflect::<Definition>(|request, _| {
         if request.contains("watch=true") {
-            return Say::Open(vec![
+            return Answer::StaysOpen(vec![
                 event("ADDED", object("b", "6")),
                 event(
                     "MODIFIED",
@@ -170,9 +172,9 @@ async fn the_store_is_as_the_server_says() {
     let known = |name| store.definition("ns", name).is_some();
     assert!(
         known("b") && !known("a") && !known("broken"),
-        "what an object was before is not what it is now"
+        "an object that became invalid is removed"
     );
-    let requests = asked.requests();
+    let requests = log.requests();
     assert_eq!(requests.len(), 2, "{requests:?}");
     assert!(
         requests[1].contains("resourceVersion=5")
@@ -182,9 +184,9 @@ async fn the_store_is_as_the_server_says() {
 
 #[tokio::test(start_paused = true)]
 async fn lists_come_in_pages() {
-    let (store, asked) = follow::<Definition>(|request, _| {
+    let (store, log) = reflect::<Definition>(|request, _| {
         let page = |name: &str, token: &str| {
-            Say::All(
+            Answer::Body(
                 200,
                 json!({
                     "apiVersion": "v1", "kind": "List",
@@ -193,7 +195,7 @@ async fn lists_come_in_pages() {
             )
         };
         match request {
-            watch if watch.contains("watch=true") => Say::Open(vec![]),
+            watch if watch.contains("watch=true") => Answer::StaysOpen(vec![]),
             next if next.contains("continue=t") => page("b", ""),
             _ => page("a", "t"),
         }
@@ -201,14 +203,14 @@ async fn lists_come_in_pages() {
     until(&store, "b", true).await;
     until(&store, "a", true).await;
     assert!(
-        asked.requests()[0].contains("limit=250"),
+        log.requests()[0].contains("limit=250"),
         "{:?}",
-        asked.requests()
+        log.requests()
     );
 
-    let (store, asked) = follow::<Pod>(|request, _| {
+    let (store, log) = reflect::<Pod>(|request, _| {
         if request.contains("watch=true") {
-            Say::Open(vec![])
+            Answer::StaysOpen(vec![])
         } else {
             list(&["p"], "5")
         }
@@ -220,22 +222,22 @@ async fn lists_come_in_pages() {
             .is_some()
     );
     assert!(
-        asked.requests()[0].contains("resourceVersion=0"),
+        log.requests()[0].contains("resourceVersion=0"),
         "from the server's cache: {:?}",
-        asked.requests()
+        log.requests()
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_deleted_while_nobody_watched_is_gone_after_the_next_list() {
+async fn an_object_that_was_deleted_between_watches_is_gone_after_the_next_list() {
     for too_old in ["at the start", "in between"] {
-        let (store, _) = follow::<Definition>(move |request, count| {
+        let (store, _) = reflect::<Definition>(move |request, count| {
             match (request.contains("watch=true"), count) {
                 (false, 0) => list(&["a"], "5"),
                 (false, _) => list(&["b"], "50"),
-                (true, 1) if too_old == "at the start" => Say::All(410, refusal(410)),
-                (true, 1) => Say::Open(vec![event("ERROR", refusal(410))]),
-                (true, _) => Say::Open(vec![]),
+                (true, 1) if too_old == "at the start" => Answer::Body(410, refusal(410)),
+                (true, 1) => Answer::StaysOpen(vec![event("ERROR", refusal(410))]),
+                (true, _) => Answer::StaysOpen(vec![]),
             }
         });
         until(&store, "b", true).await;
@@ -244,24 +246,24 @@ async fn what_was_deleted_while_nobody_watched_is_gone_after_the_next_list() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_goes_on_from_where_it_was() {
-    let (store, asked) =
-        follow::<Definition>(
+async fn a_watch_resumes_from_the_last_version() {
+    let (store, log) =
+        reflect::<Definition>(
             |request, count| match (request.contains("watch=true"), count) {
                 (false, _) => list(&[], "5"),
-                (true, 1) => Say::Lines(vec![event("ADDED", object("a", "6"))]),
-                (true, 2) => Say::All(503, refusal(503)),
-                (true, 3) => Say::Open(vec![event(
+                (true, 1) => Answer::Ends(vec![event("ADDED", object("a", "6"))]),
+                (true, 2) => Answer::Body(503, refusal(503)),
+                (true, 3) => Answer::StaysOpen(vec![event(
                     "BOOKMARK",
                     json!({
                         "apiVersion": "v1", "kind": "K", "metadata": {"resourceVersion": "9"},
                     }),
                 )]),
-                (true, _) => Say::Open(vec![event("ADDED", object("z", "12"))]),
+                (true, _) => Answer::StaysOpen(vec![event("ADDED", object("z", "12"))]),
             },
         );
     until(&store, "z", true).await;
-    let watches = asked.watches();
+    let watches = log.watches();
     let from: Vec<_> = ["=5", "=6", "=6", "=9"]
         .into_iter()
         .map(|version| format!("resourceVersion{version}"))
@@ -274,89 +276,91 @@ async fn a_watch_goes_on_from_where_it_was() {
             .all(|(watch, from)| watch.contains(from)),
         "{watches:?}"
     );
-    assert_eq!(asked.requests().len(), 5, "it is listed once");
-    let times = asked.times();
+    assert_eq!(log.requests().len(), 5, "there is only one list");
+    let times = log.times();
     let silent = times[4] - times[3];
-    // Without a pause: that is no trouble.
+    // A silent watch is replaced without a pause: silence is no failure.
     assert!(
-        silent >= SILENCE && silent < SILENCE + Duration::from_millis(100),
-        "a watch without a word for {silent:?}"
+        silent >= SILENCE_TIMEOUT && silent < SILENCE_TIMEOUT + Duration::from_millis(100),
+        "a watch was silent for {silent:?}"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn trouble_is_met_with_pauses() {
-    for (what, answer) in [
+async fn failures_are_retried_with_pauses() {
+    for (case, answer) in [
         (
             "watches that end at once",
             (|request: &str| {
                 if request.contains("watch=true") {
-                    Say::Lines(vec![])
+                    Answer::Ends(vec![])
                 } else {
                     list(&["a"], "5")
                 }
-            }) as fn(&str) -> Say,
+            }) as fn(&str) -> Answer,
         ),
         ("watches that are refused", |request| {
             if request.contains("watch=true") {
-                Say::All(410, refusal(410))
+                Answer::Body(410, refusal(410))
             } else {
                 list(&["a"], "5")
             }
         }),
-        ("lists that are refused", |_| Say::All(500, refusal(500))),
+        ("lists that are refused", |_| {
+            Answer::Body(500, refusal(500))
+        }),
         ("lists without a version", |_| list(&["a"], "")),
     ] {
-        let (_store, asked) = follow::<Definition>(move |request, _| answer(request));
+        let (_store, log) = reflect::<Definition>(move |request, _| answer(request));
         sleep(Duration::from_mins(10)).await;
-        let count = asked.requests().len();
+        let count = log.requests().len();
         assert!(
             (10..100).contains(&count),
-            "{what}: {count} requests in ten minutes"
+            "{case}: {count} requests in ten minutes"
         );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_asks_to_be_left_alone_is() {
-    let (store, asked) =
-        follow::<Definition>(
+async fn a_retry_waits_as_long_as_the_server_asks() {
+    let (store, log) =
+        reflect::<Definition>(
             |request, count| match (request.contains("watch=true"), count) {
                 (false, 0) => {
                     let mut busy = refusal(429);
                     busy["details"] = json!({"retryAfterSeconds": 20});
-                    Say::All(429, busy)
+                    Answer::Body(429, busy)
                 }
                 (false, _) => list(&["a"], "5"),
-                (true, _) => Say::Open(vec![]),
+                (true, _) => Answer::StaysOpen(vec![]),
             },
         );
     until(&store, "a", true).await;
-    let times = asked.times();
+    let times = log.times();
     assert!(times[1] - times[0] >= Duration::from_secs(20));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cluster_may_lack_the_definitions_kind() {
+async fn a_cluster_may_lack_the_definition_kind() {
     rows!("K-001");
     let (store, _) =
-        follow::<Definition>(
+        reflect::<Definition>(
             |request, count| match (request.contains("watch=true"), count) {
-                (false, 0..4) => Say::All(404, refusal(404)),
+                (false, 0..4) => Answer::Body(404, refusal(404)),
                 (false, _) => list(&["a"], "5"),
-                (true, _) => Say::Open(vec![]),
+                (true, _) => Answer::StaysOpen(vec![]),
             },
         );
     assert!(
         store
             .wait_definitions(Instant::now() + Duration::from_secs(5))
             .await,
-        "there are none, and that is known"
+        "there are no definitions, and that is known"
     );
     until(&store, "a", true).await;
 
-    let (store, _) = follow::<Pod>(|_, _| Say::All(404, refusal(404)));
-    store.none_exist::<Definition>();
+    let (store, _) = reflect::<Pod>(|_, _| Answer::Body(404, refusal(404)));
+    store.mark_kind_missing::<Definition>();
     sleep(Duration::from_mins(1)).await;
-    assert!(!store.synced(), "no API server lacks pods");
+    assert!(!store.is_synced(), "every API server has pods");
 }

@@ -1,0 +1,91 @@
+//! Errors of requests to the API server.
+
+use std::error::Error;
+use std::time::Duration;
+
+use kube::core::Status;
+
+use super::connection::ConnectionError;
+
+/// The upper bound for the delay that a server can ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// Why a request to the API server failed. The text is one line and includes all causes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// No client could be made.
+    #[error("{}", with_causes(.0))]
+    Connection(#[from] ConnectionError),
+    /// The server refused the request.
+    #[error("{} {}: {}", .0.code, .0.reason, .0.message)]
+    Refused(Box<Status>),
+    /// The request could not be sent, or its answer could not be read.
+    #[error("{}", with_causes(.0))]
+    Client(#[source] kube::Error),
+    #[error("no answer within {0:.1?}")]
+    Timeout(Duration),
+    #[error("the answer has no resourceVersion")]
+    NoResourceVersion,
+    /// The object is not what its kind demands.
+    #[error("the object cannot be decoded: {0}")]
+    InvalidObject(String),
+}
+
+impl From<kube::Error> for ApiError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Refused(status),
+            other => Self::Client(other),
+        }
+    }
+}
+
+impl From<kube::core::request::Error> for ApiError {
+    fn from(error: kube::core::request::Error) -> Self {
+        kube::Error::BuildRequest(error).into()
+    }
+}
+
+impl ApiError {
+    /// The HTTP status of a refusal, else 0.
+    pub(crate) fn code(&self) -> u16 {
+        if let Self::Refused(status) = self {
+            status.code
+        } else {
+            0
+        }
+    }
+
+    /// Whether a watch cannot resume from its resourceVersion: the version is too old (410), or a
+    /// restored server has not reached it yet (504). Other failures are temporary.
+    pub(crate) fn invalidates_version(&self) -> bool {
+        matches!(self, Self::NoResourceVersion)
+            || !matches!(self.code(), 0 | 401 | 429 | 500 | 502 | 503)
+    }
+
+    /// The delay that the server asks for before the next request.
+    pub(crate) fn retry_after(&self) -> Duration {
+        let Self::Refused(status) = self else {
+            return Duration::ZERO;
+        };
+        let seconds = status
+            .details
+            .as_ref()
+            .map_or(0, |details| details.retry_after_seconds);
+        Duration::from_secs(u64::from(seconds)).min(MAX_RETRY_AFTER)
+    }
+}
+
+/// The error and its causes in one line. Errors of an HTTP client alone say little.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

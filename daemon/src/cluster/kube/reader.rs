@@ -1,0 +1,155 @@
+//! Single reads from the API server, for objects that the watches have not delivered (decision 4).
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1;
+use kube::{Api, Client};
+use plexus_api::status::NETWORK_STATUS;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout};
+
+use super::client::CachedClient;
+use super::connection::Connection;
+use super::error::ApiError;
+use super::resources::{ApiObject, WatchedKind};
+use crate::cluster::definition::Definition;
+use crate::model::Pod;
+
+/// The time limit for the answer to one request.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Reads objects over its own connections.
+#[derive(Debug)]
+pub(crate) struct ApiReader(CachedClient);
+
+impl ApiReader {
+    pub(crate) fn new(connection: Arc<Connection>) -> Self {
+        Self(CachedClient::new(connection))
+    }
+
+    /// Returns `None` if there is no such pod.
+    pub(crate) async fn pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Option<Pod>, ApiError> {
+        self.get_kind(namespace, name, deadline).await
+    }
+
+    /// Returns `None` if there is no such definition.
+    pub(crate) async fn definition(
+        &self,
+        namespace: &str,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Option<Definition>, ApiError> {
+        self.get_kind(namespace, name, deadline).await
+    }
+
+    /// Returns `None` if there is no such pod.
+    pub(crate) async fn pod_summary(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<PodSummary>, ApiError> {
+        let pod = self
+            .get(in_namespace::<v1::Pod>(namespace), name, ANSWER_TIMEOUT)
+            .await?;
+        Ok(pod.map(PodSummary::from))
+    }
+
+    /// The keys of a node's taints, in order. Returns `None` if there is no such node.
+    pub(crate) async fn taints(&self, node: &str) -> Result<Option<Vec<String>>, ApiError> {
+        if !is_object_name(node) {
+            return Ok(None);
+        }
+        let node = self.get::<v1::Node>(Api::all, node, ANSWER_TIMEOUT).await?;
+        let taints = |node: v1::Node| node.spec.and_then(|spec| spec.taints).unwrap_or_default();
+        Ok(node.map(|node| taints(node).into_iter().map(|taint| taint.key).collect()))
+    }
+
+    async fn get_kind<T: WatchedKind>(
+        &self,
+        namespace: &str,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Option<T>, ApiError> {
+        // No object has another name, and the text becomes part of a URL.
+        if !is_object_name(namespace) || !is_object_name(name) {
+            return Ok(None);
+        }
+        let limit = ANSWER_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
+        let object = self.get(in_namespace(namespace), name, limit).await?;
+        object
+            .map(T::from_api)
+            .transpose()
+            .map_err(ApiError::InvalidObject)
+    }
+
+    async fn get<K: Clone + Debug + DeserializeOwned>(
+        &self,
+        api: impl Fn(Client) -> Api<K>,
+        name: &str,
+        limit: Duration,
+    ) -> Result<Option<K>, ApiError> {
+        let request = self
+            .0
+            .request(|client| async { api(client).get(name).await });
+        match timeout(limit, request).await {
+            Err(_) => Err(ApiError::Timeout(limit)),
+            // Also the answer if the server does not have the kind.
+            Ok(Err(error)) if error.code() == 404 => Ok(None),
+            Ok(answer) => answer.map(Some),
+        }
+    }
+}
+
+fn in_namespace<K: ApiObject>(namespace: &str) -> impl Fn(Client) -> Api<K> {
+    move |client| Api::namespaced(client, namespace)
+}
+
+/// What shows whether a pod runs without its networks.
+#[derive(Debug, Clone)]
+pub(crate) struct PodSummary {
+    pub(crate) uid: String,
+    pub(crate) host_network: bool,
+    /// Whether the pod has the network-status annotation.
+    pub(crate) has_network_status: bool,
+    /// Whether the containers have been started, have not all ended for good, and are not being
+    /// deleted.
+    pub(crate) is_running: bool,
+}
+
+impl From<v1::Pod> for PodSummary {
+    fn from(
+        v1::Pod {
+            metadata,
+            spec,
+            status,
+        }: v1::Pod,
+    ) -> Self {
+        let annotations = metadata.annotations.unwrap_or_default();
+        Self {
+            uid: metadata.uid.unwrap_or_default(),
+            host_network: spec.and_then(|spec| spec.host_network).unwrap_or_default(),
+            has_network_status: annotations.contains_key(NETWORK_STATUS),
+            is_running: status
+                .and_then(|status| status.phase)
+                .is_some_and(|phase| phase == "Running")
+                && metadata.deletion_timestamp.is_none(),
+        }
+    }
+}
+
+/// Whether an object can have this name: names are DNS subdomains.
+pub(crate) fn is_object_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 253
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+        && !text.starts_with('.')
+}

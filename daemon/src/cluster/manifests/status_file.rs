@@ -1,0 +1,59 @@
+//! The network-status of a pod in a file beside the manifests:
+//! `DIR/<namespace>.<name>.network-status.json`.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use crate::atomic_file::AtomicFile;
+
+const SUFFIX: &str = ".network-status.json";
+
+/// Replaces the network-status of a pod. Blocking.
+///
+/// # Errors
+/// The file cannot be written, or a name cannot be part of a file name.
+pub(crate) fn write_status(
+    dir: &Path,
+    pod_namespace: &str,
+    pod_name: &str,
+    text: &str,
+) -> io::Result<()> {
+    let path = status_path(dir, pod_namespace, pod_name)?;
+    AtomicFile::new(&path, 0o644)
+        .shared()
+        .write(text.as_bytes())
+}
+
+/// Removes the network-status of a pod if the file exists and, if `text` is given, has that
+/// content. Blocking.
+///
+/// # Errors
+/// The file exists and cannot be removed, or a name cannot be part of a file name.
+pub(crate) fn remove_status(
+    dir: &Path,
+    pod_namespace: &str,
+    pod_name: &str,
+    text: Option<&str>,
+) -> io::Result<()> {
+    let path = status_path(dir, pod_namespace, pod_name)?;
+    let removed = match fs::read(&path) {
+        Ok(content) if text.is_some_and(|text| content != text.as_bytes()) => return Ok(()),
+        Ok(_) => fs::remove_file(&path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn status_path(dir: &Path, pod_namespace: &str, pod_name: &str) -> io::Result<PathBuf> {
+    if let Some(invalid) = [pod_namespace, pod_name]
+        .into_iter()
+        .find(|name| name.is_empty() || name.contains(['/', '\0']))
+    {
+        let msg = format!("{invalid:?} is not the name of a pod or a namespace");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, msg));
+    }
+    Ok(dir.join(format!("{pod_namespace}.{pod_name}{SUFFIX}")))
+}

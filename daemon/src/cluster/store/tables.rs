@@ -1,0 +1,211 @@
+//! The tables of the store: one for each kind, keyed by namespace and name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::cluster::definition::Definition;
+use crate::model::Pod;
+
+/// The content of the store.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    pub(super) pods: Table<Pod>,
+    pub(super) definitions: Table<Definition>,
+    /// The time at which the definitions were last confirmed, while they come from a snapshot.
+    pub(super) snapshot: Option<SystemTime>,
+}
+
+/// The objects of one kind.
+#[derive(Debug)]
+pub(crate) struct Table<T> {
+    /// Whether the source has listed the kind. Before that, a missing object proves nothing.
+    synced: bool,
+    /// Incremented with each change.
+    revision: u64,
+    /// The time at which the source last confirmed the content.
+    confirmed: Option<SystemTime>,
+    objects: HashMap<Key, Arc<T>>,
+}
+
+/// Namespace and name.
+type Key = (String, String);
+
+fn key(namespace: &str, name: &str) -> Key {
+    (namespace.to_owned(), name.to_owned())
+}
+
+/// An object that the store keeps.
+pub(crate) trait StoredObject: Sized + PartialEq {
+    fn namespace(&self) -> &str;
+    fn name(&self) -> &str;
+    /// The table of this kind.
+    fn table(tables: &mut Tables) -> &mut Table<Self>;
+}
+
+impl StoredObject for Pod {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn table(tables: &mut Tables) -> &mut Table<Self> {
+        &mut tables.pods
+    }
+}
+
+impl StoredObject for Definition {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn table(tables: &mut Tables) -> &mut Table<Self> {
+        &mut tables.definitions
+    }
+}
+
+/// The revision of the definitions and the time of their last confirmation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DefinitionsVersion {
+    pub(crate) revision: u64,
+    pub(crate) confirmed: SystemTime,
+}
+
+impl Tables {
+    pub(super) fn definitions_known(&self) -> bool {
+        self.definitions.synced || self.snapshot.is_some()
+    }
+
+    pub(super) fn is_synced(&self) -> bool {
+        self.snapshot.is_some() || self.pods.synced && self.definitions.synced
+    }
+
+    /// Takes definitions from a snapshot. Returns whether they are used: the source of the
+    /// definitions has not listed them yet.
+    pub(super) fn load_snapshot(
+        &mut self,
+        definitions: Vec<Definition>,
+        confirmed: SystemTime,
+    ) -> bool {
+        if self.definitions.synced {
+            return false;
+        }
+        self.definitions.objects = by_key(definitions);
+        self.snapshot = Some(confirmed);
+        true
+    }
+
+    /// Ends the use of a snapshot once the definitions have been listed.
+    pub(super) fn leave_snapshot(&mut self) {
+        if self.definitions.synced {
+            self.snapshot = None;
+        }
+    }
+
+    /// Returns `None` if the source has not listed the definitions yet.
+    pub(super) fn definitions_version(&self) -> Option<DefinitionsVersion> {
+        Some(DefinitionsVersion {
+            revision: self.definitions.revision,
+            confirmed: self.definitions.confirmed?,
+        })
+    }
+}
+
+impl<T> Table<T> {
+    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<&Arc<T>> {
+        self.objects.get(&key(namespace, name))
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<T>> {
+        self.objects.values().cloned().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    pub(super) fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    pub(super) fn confirmed(&self) -> Option<SystemTime> {
+        self.confirmed
+    }
+
+    /// Records that the source has just confirmed the content.
+    pub(super) fn confirm(&mut self) {
+        self.confirmed = Some(SystemTime::now());
+    }
+
+    /// Marks the table as synced without a list. Returns whether that is a change.
+    pub(super) fn mark_synced(&mut self) -> bool {
+        !std::mem::replace(&mut self.synced, true)
+    }
+}
+
+impl<T: StoredObject> Table<T> {
+    pub(super) fn replace(&mut self, objects: Vec<T>) {
+        let objects = by_key(objects);
+        if self.objects != objects || !self.synced {
+            self.objects = objects;
+            self.revision += 1;
+        }
+        self.synced = true;
+        self.confirm();
+    }
+
+    /// Adds or replaces an object. Returns whether that is a change.
+    pub(super) fn apply(&mut self, object: T) -> bool {
+        let key = key(object.namespace(), object.name());
+        // The status of a pod changes often, but the table keeps nothing of it.
+        if self
+            .objects
+            .get(&key)
+            .is_some_and(|known| **known == object)
+        {
+            return false;
+        }
+        self.objects.insert(key, Arc::new(object));
+        self.changed();
+        true
+    }
+
+    /// Removes an object. Returns whether that is a change.
+    pub(super) fn remove(&mut self, namespace: &str, name: &str) -> bool {
+        let removed = self.objects.remove(&key(namespace, name)).is_some();
+        if removed {
+            self.changed();
+        }
+        removed
+    }
+
+    fn changed(&mut self) {
+        self.revision += 1;
+        self.confirm();
+    }
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self {
+            synced: false,
+            revision: 0,
+            confirmed: None,
+            objects: HashMap::new(),
+        }
+    }
+}
+
+fn by_key<T: StoredObject>(objects: Vec<T>) -> HashMap<Key, Arc<T>> {
+    objects
+        .into_iter()
+        .map(|object| (key(object.namespace(), object.name()), Arc::new(object)))
+        .collect()
+}

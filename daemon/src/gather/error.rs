@@ -1,0 +1,99 @@
+//! Errors of gathering.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use plexus_api::cni::ConfigError;
+use plexus_api::selection::{DEFAULT_NETWORK, POD_ANNOTATIONS, SelectionError};
+
+use super::disk::DiskError;
+use crate::cluster::kube::ApiError;
+
+/// Why the input of a plan cannot be gathered.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum GatherError {
+    #[error("runtimeConfig key {POD_ANNOTATIONS:?} must be a map of strings: {0}")]
+    PodAnnotations(String),
+    #[error(
+        "the pod is not known on this node, and the runtime did not pass its annotations; retry \
+         once the pod is known"
+    )]
+    UnknownPod,
+    #[error(
+        "the pod has UID {known:?} in the cluster and {requested:?} in the call: another pod had \
+         this name; retry in case the cluster's view is behind"
+    )]
+    OtherPod { known: String, requested: String },
+    #[error("cannot get {object} from the API server: {source}")]
+    Api {
+        object: String,
+        source: Arc<ApiError>,
+    },
+    #[error("annotation {annotation:?}: {source}")]
+    Annotation {
+        annotation: &'static str,
+        source: SelectionError,
+    },
+    #[error("annotation {DEFAULT_NETWORK:?} must name exactly one network, but names {0}")]
+    DefaultNetworkCount(usize),
+    #[error("there is no network-attachment-definition of this name")]
+    NoDefinition,
+    #[error("its network-attachment-definition: {0}")]
+    Definition(#[source] ConfigError),
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error("delegates[{index}]: {source}")]
+    Delegate { index: usize, source: ConfigError },
+    #[error(
+        "no default network: set multusAutoconfigDir, clusterNetwork or delegates in the node's \
+         configuration"
+    )]
+    NoDefaultNetworkConfigured,
+    /// The default network would call Plexus again (K-071).
+    #[error("network {network:?} has a plugin of type {kind:?}, which would call Plexus again")]
+    MetaPlugin { network: String, kind: String },
+    #[error("the default network has not been looked up yet")]
+    DefaultNetworkPending,
+    #[error("the default network is not ready: readinessindicatorfile {} is missing", .0.display())]
+    DefaultNetworkNotReady(PathBuf),
+    /// The default network is missing, but may appear (decision 18). `key` configures it.
+    #[error("no default network: {key}: {source}")]
+    DefaultNetworkMissing {
+        key: &'static str,
+        source: Box<GatherError>,
+    },
+    /// An error with the configuration key, definition or interface that it concerns.
+    #[error("{context}: {source}")]
+    Context {
+        context: String,
+        source: Box<GatherError>,
+    },
+}
+
+impl GatherError {
+    /// Prefixes the error: `context: error`.
+    #[must_use]
+    pub(super) fn context(self, context: impl Into<String>) -> Self {
+        Self::Context {
+            context: context.into(),
+            source: Box::new(self),
+        }
+    }
+
+    pub(super) fn api(object: impl Into<String>, source: ApiError) -> Self {
+        Self::Api {
+            object: object.into(),
+            source: Arc::new(source),
+        }
+    }
+
+    /// Whether no definition or file has the network.
+    pub(super) fn is_missing(&self) -> bool {
+        match self {
+            Self::NoDefinition => true,
+            Self::Disk(error) => error.is_missing(),
+            Self::Context { source, .. } => source.is_missing(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,233 @@
+use plexus_api::cni::{CniArgs, Code};
+use plexus_api::json::RawMap;
+use plexus_api::rows;
+use plexus_api::selection::{Bandwidth, PortMapping, Selection};
+
+use super::{assert_refused, input, plan, select};
+
+type Request = fn(&mut Selection);
+
+/// A request for each capability.
+const REQUESTS: [(&str, Request); 5] = [
+    ("ips", |s| s.ips = vec!["10.0.0.2/24".to_owned()]),
+    ("mac", |s| s.mac = Some("02:00:00:00:00:01".to_owned())),
+    ("portMappings", |s| {
+        s.port_mappings = vec![PortMapping {
+            host_port: 1,
+            container_port: 2,
+            protocol: "tcp".to_owned(),
+            host_ip: String::new(),
+        }];
+    }),
+    ("bandwidth", |s| {
+        s.bandwidth = Some(Bandwidth {
+            ingress_rate: 1,
+            ingress_burst: 2,
+            egress_rate: 0,
+            egress_burst: 0,
+        });
+    }),
+    ("infinibandGUID", |s| {
+        s.infiniband_guid = Some("24:8a:07:03:00:8d:ae:2f".to_owned());
+    }),
+];
+
+#[test]
+fn only_the_default_network_gets_the_arguments_of_the_runtime() {
+    rows!("C-04", "C-05", "K-064", "K-065");
+    let mut input = input();
+    input.runtime_config = serde_json::from_str(
+        r#"{"portMappings":[{"HostPort":1}],"bandwidth":{"IngressBurst":4294967295},"cgroupPath":"/x","dns":null,
+            "vendor":{"big":9007199254740993}}"#,
+    )
+    .expect("runtimeConfig");
+    select(
+        &mut input,
+        "ns/b",
+        r#"{"type":"bridge","capabilities":{"portMappings":true}}"#,
+        |_| {},
+    );
+    let plan = plan(&input).expect("a plan");
+    let keys: Vec<_> = plan.attachments[0]
+        .capability_args
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        keys,
+        ["bandwidth", "cgroupPath", "dns", "portMappings", "vendor"]
+    );
+    for (key, expected) in [
+        ("bandwidth", r#"{"IngressBurst":4294967295}"#),
+        ("dns", "null"),
+        ("portMappings", r#"[{"HostPort":1}]"#),
+        ("vendor", r#"{"big":9007199254740993}"#),
+    ] {
+        assert_eq!(plan.attachments[0].capability_args[key].get(), expected);
+    }
+    assert!(plan.attachments[1].capability_args.is_empty());
+}
+
+#[test]
+fn a_request_becomes_capability_arguments() {
+    rows!("D-031");
+    let mut input = input();
+    let text = r#"{"type":"x","capabilities":
+        {"ips":true,"mac":true,"infinibandGUID":true,"portMappings":true,"bandwidth":true,"deviceID":true}}"#;
+    select(&mut input, "ns/b", text, |s| {
+        s.ips = vec!["10.0.0.2/24".to_owned()];
+        s.mac = Some("02:00:00:00:00:01".to_owned());
+        s.infiniband_guid = Some("24:8a:07:03:00:8d:ae:2f".to_owned());
+        s.port_mappings = vec![PortMapping {
+            host_port: 1,
+            container_port: 2,
+            protocol: "tcp".to_owned(),
+            host_ip: String::new(),
+        }];
+        s.bandwidth = Some(Bandwidth {
+            ingress_rate: 1,
+            ingress_burst: 2,
+            egress_rate: 3,
+            egress_burst: 4,
+        });
+        s.device_id = Some("0000:03:02.0".to_owned());
+    });
+    let plan = plan(&input).expect("a plan");
+    let attachment = &plan.attachments[1];
+    let args = serde_json::to_value(&attachment.capability_args).expect("JSON");
+    assert_eq!(
+        args,
+        serde_json::json!({
+            "ips": ["10.0.0.2/24"],
+            "mac": "02:00:00:00:00:01",
+            "infinibandGUID": "24:8a:07:03:00:8d:ae:2f",
+            "portMappings": [{"hostPort": 1, "containerPort": 2, "protocol": "tcp"}],
+            "bandwidth": {"ingressRate": 1, "ingressBurst": 2, "egressRate": 3, "egressBurst": 4},
+            "deviceID": "0000:03:02.0",
+        })
+    );
+    let plugin = &attachment.config.plugins[0];
+    assert_eq!(
+        plugin.get::<String>("deviceID").as_deref(),
+        Some("0000:03:02.0")
+    );
+    assert_eq!(
+        plugin.get::<String>("pciBusID").as_deref(),
+        Some("0000:03:02.0")
+    );
+    assert_eq!(
+        attachment.cni_args,
+        "K8S_POD_NAMESPACE=ns;FOO=1;IgnoreUnknown=1"
+    );
+    assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
+}
+
+#[test]
+fn an_undeclared_capability_is_an_error_with_strict_and_otherwise_a_warning() {
+    rows!("K-029", "K-031", "K-037", "K-039", "K-043");
+    for (capability, request) in REQUESTS {
+        for declared in [
+            String::new(),
+            format!(r#","capabilities":{{"{capability}":false}}"#),
+        ] {
+            let mut input = input();
+            select(
+                &mut input,
+                "ns/b",
+                &format!(r#"{{"type":"x"{declared}}}"#),
+                request,
+            );
+            let plan = plan(&input).expect("attached without the capability");
+            assert_eq!(plan.warnings.len(), 1, "{capability}");
+            assert!(
+                plan.warnings[0].text.contains(capability)
+                    && plan.warnings[0].text.contains("ns/b")
+            );
+            input.policy.strict = true;
+            assert_refused(&input, Code::InvalidConfig, &[capability, "ns/b"]);
+        }
+        // One plugin of the chain is enough.
+        let mut input = input();
+        input.policy.strict = true;
+        let text = format!(
+            r#"{{"plugins":[{{"type":"x"}},{{"type":"y","capabilities":{{"{capability}":true}}}}]}}"#
+        );
+        select(&mut input, "ns/b", &text, request);
+        assert!(plan(&input).expect("declared").warnings.is_empty());
+    }
+}
+
+#[test]
+fn addresses_are_passed_as_a_capability_or_in_cni_args_but_never_both() {
+    rows!("R-032", "R-033");
+    let request = |s: &mut Selection| {
+        s.ips = vec!["10.0.0.2/24".to_owned(), "fd00::2/64".to_owned()];
+        s.mac = Some("02:00:00:00:00:01".to_owned());
+    };
+    let mut input = input();
+    select(
+        &mut input,
+        "ns/b",
+        r#"{"type":"x","capabilities":{"ips":true,"mac":true}}"#,
+        request,
+    );
+    select(&mut input, "ns/c", r#"{"type":"x"}"#, request);
+    select(&mut input, "ns/d", r#"{"type":"x"}"#, |_| {});
+    let plan = plan(&input).expect("a plan");
+    assert!(!plan.attachments[1].cni_args.contains("IP="));
+    assert!(!plan.attachments[1].cni_args.contains("MAC="));
+    assert!(
+        plan.attachments[2]
+            .cni_args
+            .ends_with("MAC=02:00:00:00:00:01;IP=10.0.0.2/24,fd00::2/64")
+    );
+    assert!(!plan.attachments[3].cni_args.contains("MAC="));
+}
+
+#[test]
+fn cni_args_of_the_pod_override_those_of_the_definition_key_by_key() {
+    rows!("K-034");
+    let mut input = input();
+    let cni_args: RawMap = serde_json::from_str(r#"{"a":1}"#).expect("cni-args");
+    let text = r#"{"plugins":[{"type":"x","args":{"cni":{"a":0,"b":2},"x":3}},{"type":"y"},{"type":"z","args":null}]}"#;
+    select(&mut input, "ns/b", text, |s| s.cni_args = cni_args.clone());
+    let planned = plan(&input).expect("a plan");
+    let plugins = &planned.attachments[1].config.plugins;
+    let args = |i: usize| plugins[i].get::<serde_json::Value>("args").expect("args");
+    assert_eq!(
+        args(0),
+        serde_json::json!({"cni": {"a": 1, "b": 2}, "x": 3})
+    );
+    assert_eq!(args(1), serde_json::json!({"cni": {"a": 1}}));
+    assert_eq!(args(2), serde_json::json!({"cni": {"a": 1}}));
+    for invalid in [
+        r#"{"type":"x","args":"text"}"#,
+        r#"{"type":"x","args":{"cni":[1]}}"#,
+    ] {
+        let mut input = self::input();
+        select(&mut input, "ns/b", invalid, |s| {
+            s.cni_args = cni_args.clone();
+        });
+        assert_refused(&input, Code::InvalidConfig, &["ns/b", "args"]);
+    }
+    let mut input = self::input();
+    select(&mut input, "ns/b", r#"{"type":"x","args":"text"}"#, |_| {});
+    assert!(
+        plan(&input).is_ok(),
+        "args of a definition are not checked if the pod has no cni-args"
+    );
+}
+
+#[test]
+fn cni_args_keep_the_pairs_of_the_runtime_and_set_ignore_unknown() {
+    let args = |text: &str| {
+        let mut input = input();
+        input.cni_args = CniArgs::parse(text).expect("args");
+        plan(&input).expect("a plan").attachments[0]
+            .cni_args
+            .clone()
+    };
+    assert_eq!(args("A=1"), "A=1;IgnoreUnknown=1");
+    assert_eq!(args("IgnoreUnknown=true;A=1"), "IgnoreUnknown=true;A=1");
+    assert_eq!(args("IgnoreUnknown=0;A=1"), "A=1;IgnoreUnknown=1");
+}

@@ -1,0 +1,100 @@
+use std::collections::BTreeSet;
+
+use plexus_api::cni::Code;
+use plexus_api::selection::Selection;
+
+use super::{assert_refused, input, network, plan, select};
+
+#[test]
+fn isolation_covers_selected_networks_and_the_default_network() {
+    let mut input = input();
+    input.policy.namespace_isolation = true;
+    for allowed in ["ns/own", "default/shared"] {
+        select(&mut input, allowed, r#"{"type":"x"}"#, |_| {});
+    }
+    assert!(plan(&input).is_ok());
+    let mut other = input.clone();
+    select(&mut other, "other/b", r#"{"type":"x"}"#, |_| {});
+    assert_refused(
+        &other,
+        Code::Forbidden,
+        &["other/b", "\"ns\"", "globalNamespaces"],
+    );
+    other.policy.namespace_isolation = false;
+    assert!(plan(&other).is_ok());
+    input.default_network = network("other/b", r#"{"type":"x"}"#);
+    assert!(
+        plan(&input).is_ok(),
+        "the node's own configuration is not restricted"
+    );
+    input.default_selection = Some(Selection::default());
+    assert_refused(&input, Code::Forbidden, &["other/b"]);
+}
+
+#[test]
+fn only_listed_namespaces_may_replace_the_default_network() {
+    let mut input = input();
+    input.default_network = network("ns/b", r#"{"type":"x"}"#);
+    input.default_selection = Some(Selection::default());
+    assert!(plan(&input).is_ok());
+    input.policy.default_network_namespaces = Some(BTreeSet::from(["kube-system".to_owned()]));
+    assert_refused(
+        &input,
+        Code::Forbidden,
+        &["ns/b", "defaultNetworkNamespaces"],
+    );
+    input.default_network = network("kube-system/b", r#"{"type":"x"}"#);
+    assert!(plan(&input).is_ok());
+    select(&mut input, "ns/c", r#"{"type":"x"}"#, |_| {});
+    assert!(
+        plan(&input).is_ok(),
+        "the restriction is for the default network only"
+    );
+}
+
+#[test]
+fn plugin_types_of_definitions_can_be_restricted_including_ipam() {
+    let mut input = input();
+    input.policy.allowed_plugin_types =
+        Some(BTreeSet::from(["macvlan".to_owned(), "static".to_owned()]));
+    select(
+        &mut input,
+        "ns/a",
+        r#"{"type":"macvlan","ipam":{"type":"static"}}"#,
+        |_| {},
+    );
+    assert!(
+        plan(&input).is_ok(),
+        "the restriction is for the selected networks only"
+    );
+    for kind in [
+        r#"{"type":"bridge"}"#,
+        r#"{"type":"macvlan","ipam":{"type":"dhcp"}}"#,
+        r#"{"plugins":[{"type":"macvlan"},{"type":"tuning"}]}"#,
+    ] {
+        let mut input = input.clone();
+        select(&mut input, "ns/b", kind, |_| {});
+        assert_refused(
+            &input,
+            Code::Forbidden,
+            &["ns/b", "allowedPluginTypes", "macvlan, static"],
+        );
+    }
+}
+
+#[test]
+fn a_meta_plugin_is_assert_refused() {
+    for kind in [
+        r#"{"type":"plexus"}"#,
+        r#"{"type":"multus"}"#,
+        r#"{"plugins":[{"type":"x"},{"type":"multus-shim"}]}"#,
+        r#"{"type":"flannel","delegate":{"type":"plexus"}}"#,
+        r#"{"type":"x","deep":[{"er":{"type":"multus"}}]}"#,
+    ] {
+        let mut input = input();
+        select(&mut input, "ns/b", kind, |_| {});
+        assert_refused(&input, Code::InvalidConfig, &["ns/b", "call Plexus again"]);
+        input.default_network = input.selected.remove(0).network;
+        assert_refused(&input, Code::InvalidConfig, &["ns/b"]);
+    }
+}

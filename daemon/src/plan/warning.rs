@@ -1,0 +1,16 @@
+//! Warnings: parts of a request that are not granted as requested, without an error.
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Warning {
+    pub(crate) kind: WarningKind,
+    /// The network, the cause and the next step, in one line.
+    pub(crate) text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WarningKind {
+    /// No plugin declares a capability that the pod requests (decision 1).
+    CapabilityMissing,
+    /// The default network keeps the runtime's interface name (K-063).
+    InterfaceNameIgnored,
+}
