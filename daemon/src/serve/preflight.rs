@@ -61,7 +61,7 @@ fn check(rights: CapabilitySet, own: bool) -> anyhow::Result<()> {
         .collect();
     if !missing.is_empty() {
         bail!(
-            "plexusd needs {}; run it as root, in a container privileged",
+            "plexusd needs {}; run it as root, and privileged if in a container",
             missing.join(" and ")
         );
     }
