@@ -15,7 +15,10 @@ const PAGE: &str = "docs/conformance.md";
 
 /// The chapters of the page, by the letter of their rows.
 const CHAPTERS: [(char, &str); 6] = [
-    ('P', "Calls from the container runtime: Plexus as a CNI plugin"),
+    (
+        'P',
+        "Calls from the container runtime: Plexus as a CNI plugin",
+    ),
     ('T', "Results and their conversion"),
     ('R', "Calls to plugins: Plexus as a CNI runtime"),
     ('C', "Container runtimes and their configuration directory"),
