@@ -18,7 +18,7 @@ fn an_automatic_name_counts_positions_in_the_whole_list() {
 }
 
 #[test]
-fn a_taken_name_is_assert_refused() {
+fn a_taken_name_is_refused() {
     rows!("K-033", "K-067", "P-080");
     for name in ["eth0", "lo", "net1"] {
         let mut input = input();

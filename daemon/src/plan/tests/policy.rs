@@ -83,7 +83,7 @@ fn plugin_types_of_definitions_can_be_restricted_including_ipam() {
 }
 
 #[test]
-fn a_meta_plugin_is_assert_refused() {
+fn a_meta_plugin_is_refused() {
     for kind in [
         r#"{"type":"plexus"}"#,
         r#"{"type":"multus"}"#,
