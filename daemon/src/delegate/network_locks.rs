@@ -137,7 +137,7 @@ impl NetworkLocks {
     }
 
     /// Calls `attempt` now and after each released lock until it returns a value. Calls `on_wait`
-    /// if the first attempt returns none.
+    /// if the first attempt returns `None`.
     async fn wait_until<T>(
         &self,
         mut attempt: impl FnMut(&mut State) -> Option<T>,
