@@ -1,7 +1,8 @@
-//! The node's configuration: the keys of Multus' daemon-config.json and ours, checked once, in one struct.
+//! The node's configuration: the keys of Multus' daemon-config.json and of Plexus, validated once and
+//! kept in one struct.
 //!
-//! Keys count in the file given to `plexusd` and in the network configuration that a runtime hands over with a call;
-//! the file wins. They match case-insensitively, as they do for Multus.
+//! Keys are read from the daemon's configuration file and from the network configuration that a
+//! runtime passes with a call. The file wins. Keys match in any case, as in Multus.
 
 mod fields;
 mod host_paths;

@@ -29,7 +29,7 @@ const WORKERS: usize = 2;
 pub fn serve(args: &Serve, mode: Mode) -> anyhow::Result<()> {
     let config = Config::read(args)?;
     let logs = Logs::start(&config.settings.log);
-    config.log_notices();
+    config.log_warnings();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
@@ -51,7 +51,7 @@ struct Config {
     files: String,
     fields: Fields,
     settings: Settings,
-    notices: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Config {
@@ -66,24 +66,24 @@ impl Config {
             .map(|path| path.display().to_string())
             .collect::<Vec<_>>()
             .join(", ");
-        let mut notices = resolve_host_paths(&mut fields, Path::new("/"));
+        let mut warnings = resolve_host_paths(&mut fields, Path::new("/"));
         let settings = Settings::read(&fields).with_context(|| files.clone())?;
-        notices.extend(Settings::notices(&fields));
+        warnings.extend(Settings::startup_warnings(&fields));
         Ok(Self {
             files,
             fields,
             settings,
-            notices,
+            warnings,
         })
     }
 
-    fn log_notices(&self) {
+    fn log_warnings(&self) {
         let file = &self.files;
         for key in Settings::unknown_keys(&self.fields) {
             tracing::warn!(key, file, "unknown key; it has no effect");
         }
-        for notice in &self.notices {
-            tracing::warn!(file, "{notice}");
+        for warning in &self.warnings {
+            tracing::warn!(file, "{warning}");
         }
     }
 }

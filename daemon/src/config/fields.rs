@@ -1,43 +1,54 @@
-//! Reading keys: case-insensitively, with errors that name key, value and what is allowed.
+//! Typed access to configuration keys. Errors name the key, its value and the allowed values.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use plexus_api::cni::{CniError, Code};
 use plexus_api::duration;
 use plexus_api::json::{Object, ObjectError};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-/// Why a configuration cannot be read.
+/// An invalid configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldsError {
-    /// Not a JSON object.
+    /// The text is not a JSON object.
     #[error(transparent)]
     Json(#[from] ObjectError),
-    /// A key has a value that it cannot have.
+    /// The value of a key is not allowed.
     #[error("configuration key {key:?} is {value}, but must be {allowed}")]
     Value {
-        /// The key, as Plexus spells it.
+        /// The key, in its canonical spelling.
         key: String,
-        /// What it is, as JSON, cut short.
+        /// The value as JSON, shortened.
         value: String,
-        /// What it may be.
+        /// The allowed values.
         allowed: String,
     },
 }
 
-impl From<FieldsError> for CniError {
-    fn from(error: FieldsError) -> Self {
-        let code = match error {
-            FieldsError::Json(_) => Code::Decode,
-            FieldsError::Value { .. } => Code::UnsupportedField,
-        };
-        Self::new(code, error.to_string())
+impl FieldsError {
+    /// An error about a string value.
+    pub(super) fn string(key: &str, value: &str, allowed: impl Into<String>) -> Self {
+        Self::Value {
+            key: key.to_owned(),
+            value: format!("{value:?}"),
+            allowed: allowed.into(),
+        }
+    }
+
+    /// An error about a raw value.
+    fn raw(key: &str, value: &RawValue, allowed: impl Into<String>) -> Self {
+        Self::Value {
+            key: key.to_owned(),
+            // The value may be a large object, or contain a secret that is in the wrong place. Its
+            // beginning is enough to find it.
+            value: value.get().chars().take(40).collect(),
+            allowed: allowed.into(),
+        }
     }
 }
 
-/// A JSON object whose values are read with errors that name the key.
+/// A JSON object of configuration keys.
 #[derive(Debug, Clone, Default)]
 pub struct Fields(Object);
 
@@ -48,7 +59,7 @@ impl Fields {
         Ok(Self(Object::parse(text.as_bytes())?))
     }
 
-    /// The keys of `self` and of `over`; those of `over` win.
+    /// The keys of both objects. Values of `over` win.
     #[must_use]
     pub fn overlaid_by(mut self, over: &Self) -> Self {
         self.0.extend(over.0.clone());
@@ -60,35 +71,36 @@ impl Fields {
         self.0.keys()
     }
 
-    /// Whether the key is there, be it null.
+    /// Whether the key is present, even if it is null.
     pub fn has(&self, key: &str) -> bool {
         self.0.contains_key(key)
     }
 
-    /// The raw value; none where the key is absent or null.
+    /// The raw value. Returns `None` if the key is missing or null.
     pub fn raw(&self, key: &str) -> Option<&RawValue> {
         self.0.raw(key)
     }
 
-    /// Gives a key another value.
     pub(super) fn set(&mut self, key: &str, value: Box<RawValue>) {
         self.0.insert(key, value);
     }
 
-    /// A value of type `T`; `allowed` tells the reader what that is.
+    /// A value of type `T`, which `allowed` describes.
     pub fn get<T: DeserializeOwned>(
         &self,
         key: &str,
         allowed: &str,
     ) -> Result<Option<T>, FieldsError> {
-        self.0.get(key).map_err(|raw| wrong(key, raw, allowed))
+        self.0
+            .get(key)
+            .map_err(|value| FieldsError::raw(key, value, allowed))
     }
 
-    /// A text; an empty one counts as absent, as it does for Multus.
-    pub fn text(&self, key: &str) -> Result<Option<String>, FieldsError> {
+    /// A string. An empty one counts as missing, as in Multus.
+    pub fn string(&self, key: &str) -> Result<Option<String>, FieldsError> {
         self.0
             .string(key)
-            .map_err(|raw| wrong(key, raw, "a string"))
+            .map_err(|value| FieldsError::raw(key, value, "a string"))
     }
 
     /// `true` or `false`.
@@ -98,53 +110,52 @@ impl Fields {
 
     /// An absolute path.
     pub fn path(&self, key: &str, default: &str) -> Result<PathBuf, FieldsError> {
-        let path = PathBuf::from(self.text(key)?.unwrap_or_else(|| default.to_owned()));
-        match self.raw(key) {
-            Some(raw) if !path.is_absolute() => Err(wrong(key, raw, "an absolute path")),
-            _ => Ok(path),
+        Ok(self.optional_path(key)?.unwrap_or_else(|| default.into()))
+    }
+
+    /// An absolute path.
+    pub fn optional_path(&self, key: &str) -> Result<Option<PathBuf>, FieldsError> {
+        match (self.string(key)?.map(PathBuf::from), self.raw(key)) {
+            (Some(path), Some(value)) if !path.is_absolute() => {
+                Err(FieldsError::raw(key, value, "an absolute path"))
+            }
+            (path, _) => Ok(path),
         }
     }
 
-    /// A list of texts.
-    pub fn texts(&self, key: &str) -> Result<Option<Vec<String>>, FieldsError> {
+    /// A list of strings.
+    pub fn strings(&self, key: &str) -> Result<Option<Vec<String>>, FieldsError> {
         self.get(key, "a list of strings")
     }
 
-    /// A duration, as `"30s"`.
+    /// A duration such as `"30s"`.
     pub fn duration(&self, key: &str, default: Duration) -> Result<Duration, FieldsError> {
         let allowed = "a duration like \"30s\" or \"500ms\"";
-        let Some(text) = self.get::<String>(key, allowed)? else {
-            return Ok(default);
-        };
-        duration::parse(&text).map_err(|_| FieldsError::Value {
-            key: key.to_owned(),
-            value: format!("{text:?}"),
-            allowed: allowed.to_owned(),
-        })
+        match self.get::<String>(key, allowed)? {
+            None => Ok(default),
+            Some(text) => {
+                duration::parse(&text).map_err(|_| FieldsError::string(key, &text, allowed))
+            }
+        }
     }
 
     /// A duration above 0.
-    pub fn time(&self, key: &str, default: Duration) -> Result<Duration, FieldsError> {
+    pub fn positive_duration(&self, key: &str, default: Duration) -> Result<Duration, FieldsError> {
         match (self.duration(key, default)?, self.raw(key)) {
-            (Duration::ZERO, Some(raw)) => Err(wrong(
-                key,
-                raw,
-                "a duration above 0, like \"30s\" or \"500ms\"",
-            )),
+            (Duration::ZERO, Some(value)) => {
+                let allowed = "a duration above 0, like \"30s\" or \"500ms\"";
+                Err(FieldsError::raw(key, value, allowed))
+            }
             (duration, _) => Ok(duration),
         }
     }
 
-    /// A whole number above 0.
-    pub fn count(&self, key: &str) -> Result<Option<usize>, FieldsError> {
+    /// An integer above 0.
+    pub fn positive_integer(&self, key: &str) -> Result<Option<usize>, FieldsError> {
         let allowed = "a whole number above 0";
-        match self.get::<usize>(key, allowed)? {
-            Some(0) => Err(FieldsError::Value {
-                key: key.to_owned(),
-                value: "0".to_owned(),
-                allowed: allowed.to_owned(),
-            }),
-            count => Ok(count),
+        match (self.get(key, allowed)?, self.raw(key)) {
+            (Some(0), Some(value)) => Err(FieldsError::raw(key, value, allowed)),
+            (integer, _) => Ok(integer),
         }
     }
 }
@@ -152,15 +163,5 @@ impl Fields {
 impl From<Object> for Fields {
     fn from(object: Object) -> Self {
         Self(object)
-    }
-}
-
-fn wrong(key: &str, raw: &RawValue, allowed: &str) -> FieldsError {
-    // A value may be a whole object, or hold a secret in the wrong place: the beginning is enough to find it.
-    let value: String = raw.get().chars().take(40).collect();
-    FieldsError::Value {
-        key: key.to_owned(),
-        value,
-        allowed: allowed.to_owned(),
     }
 }

@@ -1,15 +1,14 @@
-//! Paths that begin with `/host`: in the manifests of Multus the host's directories are mounted there.
+//! Paths that start with `/host`, where the manifests of Multus mount the host's directories.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::value::to_raw_value;
 
-use super::Fields;
+use super::fields::Fields;
 
-/// Where Multus' manifests mount the host's directories.
 const HOST: &str = "/host";
 
-/// The keys that may have such a path.
+/// The keys whose value may be such a path.
 const KEYS: [&str; 11] = [
     "binDir",
     "clusterNetwork",
@@ -24,12 +23,12 @@ const KEYS: [&str; 11] = [
     "stateDir",
 ];
 
-/// Takes `/host` from the paths whose directory of the host is not mounted there, and says so, a line each. `root` is
-/// `/` but in tests.
+/// Removes `/host` from paths if the host's directory is not mounted there. Returns a warning for each
+/// change. `root` is `/` except in tests.
 pub fn resolve_host_paths(fields: &mut Fields, root: &Path) -> Vec<String> {
-    let mut notices = Vec::new();
+    let mut warnings = Vec::new();
     for key in KEYS {
-        let Ok(Some(path)) = fields.text(key) else {
+        let Ok(Some(path)) = fields.string(key) else {
             continue;
         };
         let stripped = on_host(Path::new(&path));
@@ -40,12 +39,12 @@ pub fn resolve_host_paths(fields: &mut Fields, root: &Path) -> Vec<String> {
             continue;
         };
         fields.set(key, value);
-        notices.push(format!(
-            "{key}: nothing is mounted at {path}, {} is used",
+        warnings.push(format!(
+            "{key}: nothing is mounted at {path}; using {}",
             stripped.display()
         ));
     }
-    notices
+    warnings
 }
 
 /// The path as the host knows it.
@@ -54,7 +53,8 @@ pub fn on_host(path: &Path) -> PathBuf {
         .map_or_else(|_| path.to_owned(), |rest| Path::new("/").join(rest))
 }
 
-/// Whether the host's top directory of `path` is below `/host`. The rest may appear later.
+/// Whether the first directory of `path` is mounted below `/host`. The rest of the path may appear
+/// later.
 fn is_mounted(path: &Path, root: &Path) -> bool {
     let top = path.components().nth(1);
     top.is_some_and(|top| root.join("host").join(top).is_dir())

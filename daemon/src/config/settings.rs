@@ -1,4 +1,4 @@
-//! The configuration as the daemon uses it.
+//! The validated configuration.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use std::time::Duration;
 use plexus_api::cni::RawMap;
 use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 
+use super::fields::{Fields, FieldsError};
 use super::install::{
-    Publish, check_shim_keys, master_cni, multus_socket_dir, optional_path, publish, startup_taint,
+    Publish, check_shim_keys, master_cni, multus_socket_dir, publish, startup_taint,
 };
 use super::telemetry::{self, LogSettings, MetricsSettings};
-use super::{Fields, FieldsError};
 
-/// Keys that Multus reads and that have no meaning here, or not yet; they are accepted in silence.
-const ACCEPTED: &[&str] = &[
+/// Keys of Multus that have no effect here, or not yet. They are accepted without a warning.
+const IGNORED_KEYS: &[&str] = &[
     "auxiliaryCNIChainName",
     "connectionLimit",
     "enablePprof",
@@ -22,7 +22,7 @@ const ACCEPTED: &[&str] = &[
     "kubeconfig",
     "perNodeCertificate",
     "retryDeleteOnError",
-    // The specification's, and what runtimes inject.
+    // Keys of the CNI specification, and keys that runtimes inject.
     "args",
     "capabilities",
     "cniVersion",
@@ -39,138 +39,130 @@ const ACCEPTED: &[&str] = &[
     "type",
 ];
 
-/// Keys that the shim reads; the daemon accepts them in silence.
-const SHIMS: &[&str] = &[
+/// Keys that the shim reads. The daemon accepts them without a warning.
+const SHIM_KEYS: &[&str] = &[
     "daemonWaitAdd",
     "daemonWaitDel",
     "daemonWaitStatus",
     "delWhenDown",
 ];
 
-/// The checked configuration. See `docs/administrator.md` for what each key means to a user.
+/// The validated configuration. `docs/administrator.md` documents the keys.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `daemonSocketDir`: the directory of the socket.
     pub socket_dir: PathBuf,
-    /// `stateDir`: ledger and spool.
+    /// `stateDir`: the directory of the ledger and the spool.
     pub state_dir: PathBuf,
-    /// `allowedUid`: a user who may call besides root.
+    /// `allowedUid`: the user who may call the daemon besides root.
     pub allowed_uid: Option<u32>,
-    /// What is logged, and where to.
     pub log: LogSettings,
-    /// Where the metrics are.
     pub metrics: MetricsSettings,
-    /// `binDir`: searched before the runtime's `CNI_PATH`.
+    /// `binDir`: the plugin directory that is searched before `CNI_PATH`.
     pub bin_dir: Option<PathBuf>,
-    /// `mountNamespace`: where plugins run.
+    /// `mountNamespace`: the mount namespace in which plugins run.
     pub mount_namespace: MountNamespace,
-    /// `chrootDir`: the root of plugins, where something is mounted there.
+    /// `chrootDir`: the root directory of plugins, if something is mounted there.
     pub chroot_dir: Option<PathBuf>,
-    /// `confDir`: networks by name on disk.
+    /// `confDir`: the directory of network configurations by name.
     pub conf_dir: PathBuf,
-    /// `cniDir`: what Multus remembers of the pods that it attached.
+    /// `cniDir`: the directory of Multus' cache.
     pub cni_dir: PathBuf,
-    /// `clusterNetwork`: the default network by definition, name, directory or file.
+    /// `clusterNetwork`: a definition, name, directory or file of the default network.
     pub cluster_network: Option<String>,
-    /// `multusAutoconfigDir`: the directory in whose first file the default network is, without `clusterNetwork`.
+    /// `multusAutoconfigDir`: the directory whose first file has the default network. Used without
+    /// `clusterNetwork`.
     pub autoconfig_dir: Option<PathBuf>,
-    /// `multusMasterCNI`: the file in that directory that it is in.
+    /// `multusMasterCNI`: the file in that directory that has the default network.
     pub master_cni: Option<String>,
-    /// `readinessindicatorfile`: while this file is missing, the default network is not ready.
+    /// `readinessindicatorfile`: the default network is not ready while this file is missing.
     pub readiness_indicator: Option<PathBuf>,
-    /// What is put on the node for the runtime; nothing where neither `cniConfigDir`, `multusAutoconfigDir` nor
-    /// `multusConfigFile` is set.
+    /// The configuration to publish for the runtime. `None` if `cniConfigDir`, `multusAutoconfigDir` and
+    /// `multusConfigFile` are unset.
     pub publish: Option<Publish>,
-    /// `shimDir`: where the shim is installed, if at all.
+    /// `shimDir`: the directory in which the shim is installed.
     pub shim_dir: Option<PathBuf>,
-    /// `startupTaint`: the key of the taint that this node loses once Plexus works on it.
+    /// `startupTaint`: the key of the taint that is removed once Plexus works on this node.
     pub startup_taint: Option<String>,
-    /// `multusSocket`, or where it is not set whether `socketDir` is: the directory in which the daemon also listens on
-    /// `multus.sock`.
+    /// `socketDir`: the directory of `multus.sock`. `None` if `multusSocket` is false, or both are unset.
     pub multus_socket_dir: Option<PathBuf>,
-    /// `delegates`: literal configurations, the default network first; used without `clusterNetwork`.
+    /// `delegates`: inline configurations, the default network first. Used without `clusterNetwork`.
     pub delegates: Vec<RawMap>,
-    /// `defaultNetworks`: networks for every pod outside the system namespaces.
+    /// `defaultNetworks`: the networks of every pod outside the system namespaces.
     pub default_networks: Vec<String>,
-    /// `systemNamespaces`.
     pub system_namespaces: BTreeSet<String>,
-    /// `multusNamespace`: where definitions of default networks are.
+    /// `multusNamespace`: the namespace of definitions of default networks.
     pub multus_namespace: String,
-    /// `strict`.
     pub strict: bool,
-    /// `namespaceIsolation`.
     pub namespace_isolation: bool,
-    /// `globalNamespaces`.
     pub global_namespaces: BTreeSet<String>,
-    /// `defaultNetworkNamespaces`.
     pub default_network_namespaces: Option<BTreeSet<String>>,
-    /// `allowedPluginTypes`.
     pub allowed_plugin_types: Option<BTreeSet<String>>,
-    /// `pluginTimeout`: the longest run of one plugin.
+    /// `pluginTimeout`: the time limit for one plugin.
     pub plugin_timeout: Duration,
-    /// `addTimeout`: the longest ADD, rollback not counted.
+    /// `addTimeout`: the time limit for ADD, without its rollback.
     pub add_timeout: Duration,
-    /// `delTimeout`: the longest DEL, and the longest rollback.
+    /// `delTimeout`: the time limit for DEL and for a rollback.
     pub del_timeout: Duration,
-    /// `lookupWait`: how long an ADD waits for a pod or a definition that is not known yet.
+    /// `lookupWait`: how long ADD waits for an unknown pod or definition.
     pub lookup_wait: Duration,
-    /// `snapshotMaxAge`: how old definitions may be that serve while the API server is away; unset: any age.
+    /// `snapshotMaxAge`: the largest age of a snapshot of the definitions that is used while the API
+    /// server is unavailable. `None` for any age.
     pub snapshot_max_age: Option<Duration>,
-    /// `maxPluginRuns`: how many calls run plugins at the same time; unset: as the memory allows.
+    /// `maxPluginRuns`: how many calls run plugins at the same time. `None` for a limit by memory.
     pub max_plugin_runs: Option<usize>,
-    /// `statusRequired`: an ADD whose network-status cannot be written fails.
+    /// `statusRequired`: whether ADD fails if network-status cannot be written.
     pub status_required: bool,
-    /// `statusWait`: how long the answer to an ADD waits for network-status to be on the pod.
+    /// `statusWait`: how long the answer to ADD waits until network-status is written.
     pub status_wait: Duration,
-    /// `recoveryInterval`: how often leftovers are looked for.
+    /// `recoveryInterval`: the interval of the background clean-up.
     pub recovery_interval: Duration,
-    /// `goneGap`: how long a sandbox must look gone before its attachments are removed.
+    /// `goneGap`: how long a sandbox must be missing before its attachments are deleted.
     pub gone_gap: Duration,
-    /// `orphanAfter`: how long a DEL must have been failing before the runtime is told that it succeeded.
+    /// `orphanAfter`: how long DEL must fail before the runtime gets a success.
     pub orphan_after: Duration,
-    /// `shutdownGrace`: how long calls in flight may go on after SIGTERM.
+    /// `shutdownGrace`: how long calls may continue after SIGTERM.
     pub shutdown_grace: Duration,
 }
 
 /// The mount namespace in which plugins run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountNamespace {
-    /// The daemon's own.
+    /// The daemon's mount namespace.
     Own,
-    /// That of the runtime which calls.
+    /// The mount namespace of the calling runtime.
     Caller,
-    /// The one that this file is.
+    /// The mount namespace in this file.
     Path(PathBuf),
 }
 
 impl MountNamespace {
     fn read(fields: &Fields) -> Result<Self, FieldsError> {
         const KEY: &str = "mountNamespace";
-        match fields.text(KEY)?.as_deref() {
+        match fields.string(KEY)?.as_deref() {
             None | Some("own") => Ok(Self::Own),
             Some("caller") => Ok(Self::Caller),
             Some(path) if path.starts_with('/') => Ok(Self::Path(path.into())),
-            Some(other) => Err(FieldsError::Value {
-                key: KEY.to_owned(),
-                value: format!("{other:?}"),
-                allowed: "\"own\", \"caller\" or the absolute path of a mount namespace".to_owned(),
-            }),
+            Some(other) => {
+                let allowed = "\"own\", \"caller\" or the absolute path of a mount namespace";
+                Err(FieldsError::string(KEY, other, allowed))
+            }
         }
     }
 }
 
 impl Settings {
-    /// The keys that have a meaning to the daemon.
-    pub const KEYS: &'static [&'static str] = OURS;
-    /// The keys that have a meaning to the shim alone.
-    pub const SHIM_KEYS: &'static [&'static str] = SHIMS;
-    /// The keys that are accepted and have no meaning here, or not yet.
-    pub const IGNORED_KEYS: &'static [&'static str] = ACCEPTED;
+    /// The keys that the daemon reads.
+    pub const KEYS: &'static [&'static str] = KEYS;
+    /// The keys that only the shim reads.
+    pub const SHIM_KEYS: &'static [&'static str] = SHIM_KEYS;
+    /// The keys that are accepted and have no effect.
+    pub const IGNORED_KEYS: &'static [&'static str] = IGNORED_KEYS;
 
-    /// Checks the keys.
+    /// Validates the keys.
     ///
     /// # Errors
-    /// The first key with a value that it cannot have.
+    /// The first key with an invalid value.
     pub fn read(fields: &Fields) -> Result<Self, FieldsError> {
         let strict = fields.boolean("strict", false)?;
         check_shim_keys(fields)?;
@@ -187,58 +179,56 @@ impl Settings {
                 .transpose()?,
             mount_namespace: MountNamespace::read(fields)?,
             chroot_dir: fields
-                .raw("chrootDir")
-                .map(|_| fields.path("chrootDir", "/"))
-                .transpose()?
+                .optional_path("chrootDir")?
                 .filter(|dir| dir != Path::new("/")),
             conf_dir: fields.path("confDir", "/etc/cni/multus/net.d")?,
             cni_dir: fields.path("cniDir", "/var/lib/cni/multus")?,
-            cluster_network: fields.text("clusterNetwork")?,
-            autoconfig_dir: optional_path(fields, "multusAutoconfigDir")?,
+            cluster_network: fields.string("clusterNetwork")?,
+            autoconfig_dir: fields.optional_path("multusAutoconfigDir")?,
             master_cni: master_cni(fields)?,
-            readiness_indicator: optional_path(fields, "readinessindicatorfile")?,
+            readiness_indicator: fields.optional_path("readinessindicatorfile")?,
             publish: publish(fields)?,
-            shim_dir: optional_path(fields, "shimDir")?,
+            shim_dir: fields.optional_path("shimDir")?,
             startup_taint: startup_taint(fields)?,
             multus_socket_dir: multus_socket_dir(fields)?,
             delegates: fields
                 .get("delegates", "a list of network configurations")?
                 .unwrap_or_default(),
-            default_networks: fields.texts("defaultNetworks")?.unwrap_or_default(),
-            system_namespaces: set(fields.texts("systemNamespaces")?)
+            default_networks: fields.strings("defaultNetworks")?.unwrap_or_default(),
+            system_namespaces: set(fields.strings("systemNamespaces")?)
                 .unwrap_or_else(|| one("kube-system")),
             multus_namespace: fields
-                .text("multusNamespace")?
+                .string("multusNamespace")?
                 .unwrap_or_else(|| "kube-system".to_owned()),
             strict,
             namespace_isolation: fields.boolean("namespaceIsolation", false)?,
             global_namespaces: global_namespaces(fields)?,
-            default_network_namespaces: set(fields.texts("defaultNetworkNamespaces")?),
-            allowed_plugin_types: set(fields.texts("allowedPluginTypes")?),
-            plugin_timeout: fields.time("pluginTimeout", seconds(30))?,
-            add_timeout: fields.time("addTimeout", seconds(90))?,
-            del_timeout: fields.time("delTimeout", seconds(50))?,
+            default_network_namespaces: set(fields.strings("defaultNetworkNamespaces")?),
+            allowed_plugin_types: set(fields.strings("allowedPluginTypes")?),
+            plugin_timeout: fields.positive_duration("pluginTimeout", seconds(30))?,
+            add_timeout: fields.positive_duration("addTimeout", seconds(90))?,
+            del_timeout: fields.positive_duration("delTimeout", seconds(50))?,
             lookup_wait: fields.duration("lookupWait", Duration::from_millis(2500))?,
             snapshot_max_age: fields
                 .raw("snapshotMaxAge")
                 .map(|_| fields.duration("snapshotMaxAge", Duration::MAX))
                 .transpose()?,
-            max_plugin_runs: fields.count("maxPluginRuns")?,
+            max_plugin_runs: fields.positive_integer("maxPluginRuns")?,
             status_required: fields.boolean("statusRequired", false)?,
             status_wait: fields.duration("statusWait", seconds(1))?,
-            recovery_interval: fields.time("recoveryInterval", seconds(30))?,
+            recovery_interval: fields.positive_duration("recoveryInterval", seconds(30))?,
             gone_gap: fields.duration("goneGap", seconds(60))?,
             orphan_after: fields.duration("orphanAfter", seconds(60))?,
             shutdown_grace: fields.duration("shutdownGrace", seconds(20))?,
         })
     }
 
-    /// The keys of `fields` that nobody reads, for a warning at start.
+    /// The unknown keys of `fields`, for a warning at start-up.
     pub fn unknown_keys(fields: &Fields) -> Vec<&str> {
-        let known: BTreeSet<String> = ACCEPTED
+        let known: BTreeSet<String> = IGNORED_KEYS
             .iter()
-            .chain(SHIMS)
-            .chain(OURS)
+            .chain(SHIM_KEYS)
+            .chain(KEYS)
             .map(|key| key.to_ascii_lowercase())
             .collect();
         fields
@@ -247,14 +237,14 @@ impl Settings {
             .collect()
     }
 
-    /// What else to warn of at start: values that have no effect, or one that surprises.
-    pub fn notices(fields: &Fields) -> Vec<String> {
-        telemetry::notices(fields)
+    /// Warnings for start-up: values that have no effect or an unexpected one.
+    pub fn startup_warnings(fields: &Fields) -> Vec<String> {
+        telemetry::startup_warnings(fields)
     }
 }
 
-/// The keys that [`Settings::read`] reads.
-const OURS: &[&str] = &[
+/// Keys that [`Settings::read`] reads.
+const KEYS: &[&str] = &[
     "addTimeout",
     "allowedPluginTypes",
     "allowedUid",
@@ -304,9 +294,9 @@ const OURS: &[&str] = &[
     "systemNamespaces",
 ];
 
-/// A comma list, as Multus has it; a given list replaces `default`.
+/// `globalNamespaces`: a list separated by commas, as in Multus. The list replaces the default.
 fn global_namespaces(fields: &Fields) -> Result<BTreeSet<String>, FieldsError> {
-    let Some(text) = fields.text("globalNamespaces")? else {
+    let Some(text) = fields.string("globalNamespaces")? else {
         return Ok(one("default"));
     };
     Ok(text

@@ -1,4 +1,4 @@
-//! The keys that say what the daemon tells of itself: metrics and logs.
+//! The keys for metrics and logs.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -6,54 +6,51 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Fields, FieldsError};
+use super::fields::{Fields, FieldsError};
 
-/// Where the metrics are, unless told otherwise: on this node alone.
+/// The default address of the metrics, on the loopback interface.
 const METRICS_ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
 
-/// The log levels that Multus knows, quietest first.
+/// The log levels of Multus, in increasing verbosity.
 const LOG_LEVELS: [&str; 4] = ["panic", "error", "verbose", "debug"];
 
 const MIB: u64 = 1 << 20;
 const DAY: Duration = Duration::from_hours(24);
 
-/// Metrics over TCP.
+/// The settings of the metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricsSettings {
-    /// `metricsAddress`, else `metricsPort` on all addresses; none where it is empty.
+    /// `metricsAddress`, else `metricsPort` on all addresses. `None` if `metricsAddress` is empty.
     pub address: Option<SocketAddr>,
-    /// `metricsPort` is set: Multus' own metric is there too, for dashboards that have it.
+    /// Whether Multus' own metric is exported too, for existing dashboards: `metricsPort` is set.
     pub multus: bool,
 }
 
-/// Logs.
+/// The settings of the logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
-    /// `logLevel`.
     pub level: Option<String>,
-    /// `logFormat`: one JSON object a line in place of text.
+    /// `logFormat`: whether each line is a JSON object.
     pub json: bool,
-    /// `logToStderr`.
     pub stderr: bool,
-    /// `logFile` with `logOptions`.
     pub file: Option<LogFile>,
 }
 
-/// A file for logs.
+/// A log file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFile {
     /// `logFile`.
     pub path: PathBuf,
-    /// `logOptions.maxSize`, in bytes: the file is put aside before it grows beyond that.
+    /// `logOptions.maxSize`, in bytes: the file is rotated before it exceeds this size.
     pub max_size: u64,
-    /// `logOptions.maxBackups`: how many files put aside are kept.
+    /// `logOptions.maxBackups`: how many rotated files are kept.
     pub max_backups: usize,
-    /// `logOptions.maxAge`: older ones are removed.
+    /// `logOptions.maxAge`: how long rotated files are kept.
     pub max_age: Duration,
 }
 
-/// `logOptions` as Multus has it.
+/// `logOptions` of Multus.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LogOptions {
@@ -71,15 +68,14 @@ impl MetricsSettings {
             .get::<u16>("metricsPort", "a port")?
             .filter(|port| *port != 0);
         let everywhere = port.map(|port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
-        let allowed = "an address with a port, as \"127.0.0.1:9464\", or \"\" for none";
+        let allowed = "an address with a port, such as \"127.0.0.1:9464\", or \"\" for no metrics";
         let address = match fields.get::<String>("metricsAddress", allowed)? {
             None => everywhere.or(Some(METRICS_ADDRESS)),
             Some(text) if text.is_empty() => None,
-            Some(text) => Some(text.parse().map_err(|_| FieldsError::Value {
-                key: "metricsAddress".to_owned(),
-                value: format!("{text:?}"),
-                allowed: allowed.to_owned(),
-            })?),
+            Some(text) => {
+                let invalid = |_| FieldsError::string("metricsAddress", &text, allowed);
+                Some(text.parse().map_err(invalid)?)
+            }
         };
         Ok(Self {
             address,
@@ -90,39 +86,27 @@ impl MetricsSettings {
 
 impl LogSettings {
     pub(super) fn read(fields: &Fields, strict: bool) -> Result<Self, FieldsError> {
-        let wrong = |key: &str, value: &str, allowed: String| FieldsError::Value {
-            key: key.to_owned(),
-            value: format!("{value:?}"),
-            allowed,
-        };
-        // A level that is not known is an error under `strict` (P-034) and as good as none otherwise, as it is for
-        // Multus.
+        // An unknown level is an error with `strict` (P-034), and otherwise ignored, as in Multus.
         let level = fields
-            .text("logLevel")?
+            .string("logLevel")?
             .map(|level| level.to_ascii_lowercase());
         let known = level
             .as_deref()
             .is_none_or(|level| LOG_LEVELS.contains(&level));
         if let Some(level) = level.as_ref().filter(|_| strict && !known) {
-            return Err(wrong(
-                "logLevel",
-                level,
-                format!("one of {}", LOG_LEVELS.join(", ")),
-            ));
+            let allowed = format!("one of {}", LOG_LEVELS.join(", "));
+            return Err(FieldsError::string("logLevel", level, allowed));
         }
-        let json = match fields.text("logFormat")?.as_deref() {
+        let json = match fields.string("logFormat")?.as_deref() {
             None | Some("text") => false,
             Some("json") => true,
             Some(other) => {
-                return Err(wrong("logFormat", other, "\"text\" or \"json\"".to_owned()));
+                let allowed = "\"text\" or \"json\"";
+                return Err(FieldsError::string("logFormat", other, allowed));
             }
         };
-        let path = fields
-            .raw("logFile")
-            .map(|_| fields.path("logFile", ""))
-            .transpose()?;
-        let options = options(fields)?;
-        let file = path.filter(|path| path.is_absolute()).map(|path| LogFile {
+        let options = log_options(fields)?;
+        let file = fields.optional_path("logFile")?.map(|path| LogFile {
             path,
             max_size: options.max_size.unwrap_or(100).saturating_mul(MIB),
             max_backups: options.max_backups.unwrap_or(5),
@@ -137,23 +121,22 @@ impl LogSettings {
     }
 }
 
-/// What an administrator should know of these keys, once, at start.
-pub(super) fn notices(fields: &Fields) -> Vec<String> {
-    let mut notices = Vec::new();
-    if let Ok(Some(level)) = fields.text("logLevel")
+/// See [`Settings::startup_warnings`](super::Settings::startup_warnings).
+pub(super) fn startup_warnings(fields: &Fields) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Ok(Some(level)) = fields.string("logLevel")
         && !LOG_LEVELS
             .iter()
             .any(|known| known.eq_ignore_ascii_case(&level))
     {
-        notices.push(format!(
-            "logLevel {level:?} is none of {}; it has no effect",
+        warnings.push(format!(
+            "logLevel {level:?} has no effect: it is not one of {}",
             LOG_LEVELS.join(", ")
         ));
     }
-    if options(fields).is_ok_and(|options| options.compress == Some(true)) {
-        notices.push(
-            "logOptions.compress has no effect: log files that are put aside stay as they are"
-                .to_owned(),
+    if log_options(fields).is_ok_and(|options| options.compress == Some(true)) {
+        warnings.push(
+            "logOptions.compress has no effect: rotated log files are not compressed".to_owned(),
         );
     }
     if let Ok(MetricsSettings {
@@ -162,14 +145,14 @@ pub(super) fn notices(fields: &Fields) -> Vec<String> {
     }) = MetricsSettings::read(fields)
         && address.ip().is_unspecified()
     {
-        notices.push(format!(
-            "metricsPort: the metrics are served on all addresses of the node, {address}; metricsAddress can name one"
+        warnings.push(format!(
+            "metricsPort: the metrics are served on all addresses of the node ({address}); set metricsAddress to choose one"
         ));
     }
-    notices
+    warnings
 }
 
-fn options(fields: &Fields) -> Result<LogOptions, FieldsError> {
+fn log_options(fields: &Fields) -> Result<LogOptions, FieldsError> {
     Ok(fields
         .get(
             "logOptions",

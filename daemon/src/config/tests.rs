@@ -11,7 +11,7 @@ fn read(text: &str) -> Result<Settings, CniError> {
 
 #[test]
 fn keys_match_case_insensitively_and_null_leaves_the_default() {
-    // An editor may have put a byte order mark there.
+    // An editor may have inserted a byte order mark.
     let settings = read("\u{feff}{}").expect("valid");
     assert_eq!(settings.cluster_network, None);
     let settings = read(r#"{"CLUSTERNETWORK":"a","LogLevel":"Debug","Strict":true,"binDir":null}"#)
@@ -32,7 +32,7 @@ fn the_file_wins_over_the_call() {
 }
 
 #[test]
-fn a_wrong_value_is_named_with_key_value_and_what_is_allowed() {
+fn an_error_names_the_key_the_value_and_the_allowed_values() {
     rows!("P-034");
     for (text, parts) in [
         (
@@ -80,7 +80,7 @@ fn a_wrong_value_is_named_with_key_value_and_what_is_allowed() {
     }
     assert_eq!(
         read(r#"{"logLevel":"bogus"}"#)
-            .expect("as Multus")
+            .expect("ignored, as in Multus")
             .log
             .level,
         None
@@ -107,7 +107,7 @@ fn lists_replace_their_defaults() {
 }
 
 #[test]
-fn unknown_keys_are_told_and_known_ones_are_not() {
+fn unknown_keys_are_reported_and_known_keys_are_not() {
     let fields = Fields::parse(
         r#"{"clusterNetworks":"x","CHROOTDIR":"/hostroot","cni.dev/valid-attachments":[],"pluginTimeout":"1s"}"#,
     )
@@ -116,7 +116,7 @@ fn unknown_keys_are_told_and_known_ones_are_not() {
 }
 
 #[test]
-fn metrics_are_on_loopback_unless_told_otherwise() {
+fn metrics_are_on_loopback_by_default() {
     let address = |text: &str| {
         let metrics = read(text).expect(text).metrics;
         (
@@ -156,7 +156,7 @@ fn metrics_are_on_loopback_unless_told_otherwise() {
 }
 
 #[test]
-fn logs_go_where_multus_would_send_them() {
+fn log_keys_have_the_meaning_of_multus() {
     let log = read("{}").expect("valid").log;
     assert!(log.stderr && !log.json && log.file.is_none());
     let log = read(
@@ -180,24 +180,24 @@ fn logs_go_where_multus_would_send_them() {
 }
 
 #[test]
-fn what_has_no_effect_or_surprises_is_told_at_start() {
-    let notices = |text: &str| Settings::notices(&Fields::parse(text).expect("object"));
-    assert!(notices(r#"{"logLevel":"debug","metricsAddress":"0.0.0.0:1"}"#).is_empty());
+fn values_with_no_or_an_unexpected_effect_are_reported_at_start() {
+    let warnings = |text: &str| Settings::startup_warnings(&Fields::parse(text).expect("object"));
+    assert!(warnings(r#"{"logLevel":"debug","metricsAddress":"0.0.0.0:1"}"#).is_empty());
     for (text, word) in [
         (r#"{"logLevel":"bogus"}"#, "bogus"),
         (r#"{"logOptions":{"compress":true}}"#, "compress"),
         (r#"{"metricsPort":9091}"#, "[::]:9091"),
     ] {
-        let notices = notices(text);
+        let warnings = warnings(text);
         assert!(
-            notices.len() == 1 && notices[0].contains(word),
-            "{text}: {notices:?}"
+            warnings.len() == 1 && warnings[0].contains(word),
+            "{text}: {warnings:?}"
         );
     }
 }
 
 #[test]
-fn what_is_put_on_the_node_follows_the_keys_of_multus() {
+fn installation_keys_have_the_meaning_of_multus() {
     let publish = |text: &str| read(text).expect(text).publish.map(|publish| publish.dir);
     for (text, expected) in [
         ("{}", None),
@@ -227,7 +227,7 @@ fn what_is_put_on_the_node_follows_the_keys_of_multus() {
 }
 
 #[test]
-fn wrong_values_of_those_keys_are_named() {
+fn invalid_installation_keys_are_refused() {
     rows!("P-034");
     for (text, parts) in [
         (

@@ -1,33 +1,33 @@
-//! What Multus left on this node of a sandbox that it attached: its list of delegates, and the results that libcni kept
-//! for it. A pod that started under Multus can be checked and deleted with what it was added with.
+//! Multus' cache of a sandbox: its list of delegates, and the results that libcni cached for them. With
+//! the cache, a pod that was attached by Multus can be checked and deleted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use plexus_api::cni::{CniArgs, Defaults, NetworkConfig, RawMap, Version, validate_ifname};
+use plexus_api::cni::{CniArgs, Defaults, NetworkConfig, Version, validate_ifname};
+use plexus_api::json::RawMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::model::Attachment;
 
-/// The largest file of Multus that is read, in bytes.
-const MAX_FILE: u64 = 8 << 20;
+/// The largest file that is read, in bytes.
+const MAX_FILE_SIZE: u64 = 8 << 20;
 
-/// The attachments of a sandbox in the order of their ADD, each with its result where there is one, and the files that
-/// said so.
+/// The attachments of a sandbox that Multus attached.
 #[derive(Debug, Default)]
-pub(crate) struct Remembered {
-    /// The attachments.
+pub(crate) struct MultusSandbox {
+    /// The attachments in the order of their ADD, each with its cached result.
     pub(crate) attachments: Vec<(Attachment, Option<Box<RawValue>>)>,
-    /// The path of the sandbox's namespace at ADD; empty where no result has it.
+    /// `CNI_NETNS` of the ADD; empty if no result has it.
     pub(crate) netns: String,
-    /// What is to be removed once all of it is deleted.
+    /// The files of the cache, to be removed after all attachments are deleted.
     pub(crate) files: Vec<PathBuf>,
 }
 
-/// One element of `CNI_DIR/CONTAINER`.
+/// An element of the file `CNI_DIR/CONTAINER`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Delegate {
@@ -38,20 +38,20 @@ struct Delegate {
     #[serde(default)]
     bytes: String,
     #[serde(default, rename = "CNINetworkConfigList")]
-    list: Option<List>,
+    list: Option<DelegateList>,
 }
 
-/// What versions 4.2.1 to 4.3.0 wrote besides, which lacks nothing.
+/// The complete configuration, which versions 4.2.1 to 4.3.0 write in addition to an incomplete one.
 #[derive(Deserialize)]
-struct List {
+struct DelegateList {
     #[serde(default, rename = "Bytes")]
     bytes: Option<String>,
 }
 
-/// libcni's `cniCacheV1`.
+/// `cniCacheV1` of libcni.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Cached {
+struct CachedResult {
     #[serde(default)]
     netns: String,
     #[serde(default)]
@@ -64,77 +64,94 @@ struct Cached {
     result: Option<Box<RawValue>>,
 }
 
-/// Reads what Multus has in `cni_dir` of a container whose interface of the runtime is `ifname`; `cni_args` are for
-/// attachments without a result. None where it has nothing, or nothing that can be read. Blocking.
-pub(crate) fn remembered(
+/// Reads Multus' cache in `cni_dir` of a container. `ifname` is the runtime's interface name, and
+/// `cni_args` are for attachments without a cached result. Returns `None` if there is no usable cache.
+/// Blocking.
+pub(crate) fn read_sandbox(
     cni_dir: &Path,
     container_id: &str,
     ifname: &str,
     cni_args: &CniArgs,
-) -> Option<Remembered> {
+) -> Option<MultusSandbox> {
     let path = cni_dir.join(container_id);
     let delegates: Vec<Delegate> = serde_json::from_slice(&read(&path)?)
-        .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "what Multus remembers cannot be read"))
+        .inspect_err(
+            |error| tracing::warn!(path = %path.display(), %error, "cannot read Multus' cache"),
+        )
         .ok()?;
-    let mut remembered = Remembered::default();
+    let mut sandbox = MultusSandbox::default();
     for (index, delegate) in delegates.into_iter().enumerate() {
-        let requested = Some(delegate.ifname.clone()).filter(|name| validate_ifname(name).is_ok());
-        let ifname = requested.unwrap_or_else(|| {
-            if index == 0 {
-                ifname.to_owned()
-            } else {
-                format!("net{index}")
-            }
-        });
-        let stored = delegate
-            .list
-            .and_then(|list| list.bytes)
-            .unwrap_or(delegate.bytes);
-        let Some(mut config) = decode(&stored) else {
-            tracing::warn!(path = %path.display(), index, "a network that Multus remembers cannot be read");
+        let ifname = delegate.ifname(index, ifname);
+        let Some(config) = delegate.config() else {
+            tracing::warn!(path = %path.display(), index, "cannot read a network in Multus' cache");
             continue;
         };
-        let result = cni_dir
+        let file = cni_dir
             .join("results")
             .join(format!("{}-{container_id}-{ifname}", config.name));
-        let cached = read(&result).and_then(|bytes| serde_json::from_slice::<Cached>(&bytes).ok());
-        let (mut args, mut capability_args, mut added) =
-            (cni_args.to_string(), RawMap::new(), None);
-        if let Some(cached) = cached {
-            // The configuration as it was executed; that of the list lacks keys in some versions.
-            config = decode(&cached.config).unwrap_or(config);
-            if let Some(pairs) = cached.cni_args {
-                args = pairs
-                    .iter()
-                    .map(|(key, value)| format!("{key}={value}"))
-                    .collect::<Vec<_>>()
-                    .join(";");
-            }
-            capability_args = cached.capability_args.unwrap_or_default();
-            added = cached.result;
-            remembered.netns = cached.netns;
-            remembered.files.push(result);
-        }
-        let network = if delegate.name.is_empty() {
-            config.name.clone()
-        } else {
-            delegate.name
-        };
         let attachment = Attachment {
-            network,
+            network: if delegate.name.is_empty() {
+                config.name.clone()
+            } else {
+                delegate.name
+            },
             ifname,
             default: index == 0,
-            cni_args: args,
-            capability_args,
+            cni_args: cni_args.to_string(),
+            capability_args: RawMap::new(),
             config,
         };
-        remembered.attachments.push((attachment, added));
+        sandbox.add(attachment, file);
     }
-    // The list goes last: while it is there, a DEL that was interrupted begins again.
-    remembered.files.push(path);
-    Some(remembered).filter(|remembered| !remembered.attachments.is_empty())
+    // The list is removed last: as long as it exists, an interrupted DEL starts again.
+    sandbox.files.push(path);
+    Some(sandbox).filter(|sandbox| !sandbox.attachments.is_empty())
 }
 
+impl Delegate {
+    fn ifname(&self, index: usize, runtime_ifname: &str) -> String {
+        if validate_ifname(&self.ifname).is_ok() {
+            self.ifname.clone()
+        } else if index == 0 {
+            runtime_ifname.to_owned()
+        } else {
+            format!("net{index}")
+        }
+    }
+
+    fn config(&self) -> Option<NetworkConfig> {
+        let complete = self.list.as_ref().and_then(|list| list.bytes.as_ref());
+        decode(complete.unwrap_or(&self.bytes))
+    }
+}
+
+impl MultusSandbox {
+    /// Adds an attachment, completed with its result in `file` if there is one.
+    fn add(&mut self, mut attachment: Attachment, file: PathBuf) {
+        let cached = read(&file).and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let Some(cached): Option<CachedResult> = cached else {
+            self.attachments.push((attachment, None));
+            return;
+        };
+        // The configuration that was executed: in some versions, that of the list lacks keys.
+        if let Some(config) = decode(&cached.config) {
+            attachment.config = config;
+        }
+        if let Some(pairs) = cached.cni_args {
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            attachment.cni_args = pairs.join(";");
+        }
+        attachment.capability_args = cached.capability_args.unwrap_or_default();
+        self.attachments.push((attachment, cached.result));
+        self.netns = cached.netns;
+        self.files.push(file);
+    }
+}
+
+/// A configuration in base64.
 fn decode(base64: &str) -> Option<NetworkConfig> {
     let text = String::from_utf8(STANDARD.decode(base64).ok()?).ok()?;
     let defaults = Defaults {
@@ -148,7 +165,7 @@ fn decode(base64: &str) -> Option<NetworkConfig> {
 
 fn read(path: &Path) -> Option<Vec<u8>> {
     let meta = fs::symlink_metadata(path).ok()?;
-    if meta.is_file() && meta.len() <= MAX_FILE {
+    if meta.is_file() && meta.len() <= MAX_FILE_SIZE {
         fs::read(path).ok()
     } else {
         None

@@ -1,8 +1,9 @@
-//! Network configurations that packages leave in the runtime's directory as an example. Nobody chose them for pods.
+//! Sample configurations that packages install into the runtime's directory. No administrator chose
+//! them for pods.
 
 use std::path::Path;
 
-/// How their file names begin: podman's, CRI-O's bridges and loopbacks, the one of containerd's install script, nerdctl's.
+/// Prefixes of their file names: samples of podman, CRI-O, containerd's installer and nerdctl.
 const SAMPLES: [&str; 8] = [
     "87-podman",
     "10-crio-bridge",
@@ -14,7 +15,8 @@ const SAMPLES: [&str; 8] = [
     "nerdctl-",
 ];
 
-/// Whether this file is one, by its name. Only a pin makes it the default network.
+/// Whether the name of the file is that of a sample. A sample is the default network only if it is
+/// pinned.
 pub(super) fn is_sample(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     SAMPLES

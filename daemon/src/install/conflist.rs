@@ -34,7 +34,7 @@ pub(super) fn shim_keys(fields: &Fields) -> RawMap {
     for key in Settings::SHIM_KEYS.iter().copied().chain(SHARED_KEYS) {
         let Some(raw) = fields.raw(key) else { continue };
         let path = fields
-            .text(key)
+            .string(key)
             .ok()
             .flatten()
             .filter(|_| key.ends_with("Dir"));

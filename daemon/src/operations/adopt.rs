@@ -8,36 +8,36 @@ use plexus_api::cni::CniError;
 use super::request::CniRequest;
 use crate::clock::unix_ms;
 use crate::context::Context;
-use crate::gather::multus::{Remembered, remembered};
+use crate::gather::multus::{MultusSandbox, read_sandbox};
 use crate::ledger::{ContainerLock, FORMAT, Line, PLEXUSD, Planned, Record};
 use crate::model::DefaultRoutes;
 
 /// The record of a sandbox that Multus attached, built from its cache and not stored: CHECK changes nothing.
-pub(super) async fn remembered_by_multus(
+pub(super) async fn record_from_multus(
     context: &Context,
     request: &CniRequest,
-) -> Option<(Record, Remembered)> {
+) -> Option<(Record, MultusSandbox)> {
     let env = &request.env;
     let (dir, args) = (request.settings.cni_dir.clone(), request.args.clone());
     let (container_id, ifname) = (env.container_id.clone(), env.ifname.clone());
     // Read in the runtime's mount namespace, where Multus' cache is, so that the daemon's container needs no mount.
     let look = request
         .host
-        .run(move || remembered(&dir, &container_id, &ifname, &args));
-    let remembered = look.await.ok().flatten()?;
+        .run(move || read_sandbox(&dir, &container_id, &ifname, &args));
+    let sandbox = look.await.ok().flatten()?;
     let planned = Planned {
         format: FORMAT,
         plexusd: PLEXUSD.to_owned(),
         container_id: env.container_id.clone(),
         ifname: env.ifname.clone(),
-        netns: remembered.netns.clone(),
+        netns: sandbox.netns.clone(),
         netns_id: None,
         boot_id: context.node.boot_id.clone(),
         created_unix_ms: unix_ms(),
         created_boottime_ns: None,
         pod: request.pod.clone(),
         cni_path: env.path.clone(),
-        attachments: remembered
+        attachments: sandbox
             .attachments
             .iter()
             .map(|(attachment, _)| attachment.clone())
@@ -45,8 +45,8 @@ pub(super) async fn remembered_by_multus(
         default_routes: DefaultRoutes::default(),
     };
     let mut record = Record::new(planned);
-    lines(&remembered).for_each(|line| record.apply(line));
-    Some((record, remembered))
+    lines(&sandbox).for_each(|line| record.apply(line));
+    Some((record, sandbox))
 }
 
 /// Stores the record of a sandbox that Multus attached, so that its DEL is retried like any other. Multus' files are
@@ -56,15 +56,15 @@ pub(super) async fn adopt(
     request: &CniRequest,
     lock: &ContainerLock,
 ) -> Result<Option<Record>, CniError> {
-    let Some((record, remembered)) = remembered_by_multus(context, request).await else {
+    let Some((record, sandbox)) = record_from_multus(context, request).await else {
         return Ok(None);
     };
     let mut record = lock.plan(record.planned).await?;
-    for line in lines(&remembered) {
+    for line in lines(&sandbox) {
         lock.append(&mut record, line)?;
     }
     tracing::info!(pod = %request.pod, "Multus attached this sandbox; its record is in the ledger now");
-    let files = remembered.files;
+    let files = sandbox.files;
     let left = request
         .host
         .run(move || remove(files))
@@ -90,19 +90,18 @@ fn remove(files: Vec<PathBuf>) -> Vec<String> {
         .collect()
 }
 
-fn lines(remembered: &Remembered) -> impl Iterator<Item = Line> {
-    let states =
-        remembered
-            .attachments
-            .iter()
-            .enumerate()
-            .map(|(index, (_, result))| match result {
-                Some(result) => Line::Added {
-                    index,
-                    result: result.clone(),
-                },
-                None => Line::Started { index },
-            });
+fn lines(sandbox: &MultusSandbox) -> impl Iterator<Item = Line> {
+    let states = sandbox
+        .attachments
+        .iter()
+        .enumerate()
+        .map(|(index, (_, result))| match result {
+            Some(result) => Line::Added {
+                index,
+                result: result.clone(),
+            },
+            None => Line::Started { index },
+        });
     // Multus has written network-status.
     states.chain([Line::StatusWritten, Line::Completed])
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use plexus_api::cni::{CniError, Code, PluginResult};
 use tokio_util::sync::CancellationToken;
 
-use super::adopt::remembered_by_multus;
+use super::adopt::record_from_multus;
 use super::request::CniRequest;
 use crate::context::Context;
 use crate::delegate::Priority;
@@ -25,7 +25,7 @@ async fn try_check(context: &Context, request: &CniRequest) -> Result<(), CniErr
     let env = &request.env;
     let lock = context.ledger.lock_container(&env.container_id).await;
     let record = match lock.load(&env.ifname)? {
-        None => remembered_by_multus(context, request)
+        None => record_from_multus(context, request)
             .await
             .map(|(record, _)| record),
         known => known,

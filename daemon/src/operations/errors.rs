@@ -3,6 +3,7 @@
 use plexus_api::cni::{CniError, Code};
 
 use crate::cluster::kube::ApiError;
+use crate::config::FieldsError;
 use crate::gather::{DiskError, GatherError};
 use crate::host::HostError;
 use crate::netns::NetnsError;
@@ -25,6 +26,16 @@ impl From<HostError> for CniError {
     /// cause.
     fn from(error: HostError) -> Self {
         Self::new(Code::TryAgain, error.to_string())
+    }
+}
+
+impl From<FieldsError> for CniError {
+    fn from(error: FieldsError) -> Self {
+        let code = match error {
+            FieldsError::Json(_) => Code::Decode,
+            FieldsError::Value { .. } => Code::UnsupportedField,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

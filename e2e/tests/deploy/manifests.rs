@@ -350,7 +350,7 @@ fn the_configuration_names_directories_that_are_mounted() {
     assert_eq!(
         Fields::parse(&text)
             .expect("JSON")
-            .text("mountNamespace")
+            .string("mountNamespace")
             .expect("text")
             .as_deref(),
         Some("caller")

@@ -12,16 +12,17 @@ fn encoded(value: &serde_json::Value) -> String {
 }
 
 #[test]
-fn what_each_version_of_multus_wrote_is_read() {
+fn the_caches_of_all_versions_of_multus_are_read() {
     rows!("R-088");
     let dir = tempfile::tempdir().expect("a directory");
     fs::create_dir(dir.path().join("results")).expect("a directory");
     let main = json!({"cniVersion": "0.3.1", "name": "cbr0", "plugins": [{"type": "flannel", "delegate": {"a": 1}}]});
-    let lossy = json!({"cniVersion": "0.3.1", "name": "cbr0", "plugins": [{"type": "flannel"}]});
+    let incomplete =
+        json!({"cniVersion": "0.3.1", "name": "cbr0", "plugins": [{"type": "flannel"}]});
     let mv = json!({"cniVersion": "1.0.0", "name": "mv", "type": "macvlan"});
     let delegates = json!([
-        // As 4.2.1 to 4.3.0 have it, with what is lacking nothing beside what is.
-        {"Name": "cbr0", "Bytes": encoded(&lossy), "CNINetworkConfigList": {"Bytes": encoded(&main)}},
+        // Versions 4.2.1 to 4.3.0 write a complete and an incomplete configuration.
+        {"Name": "cbr0", "Bytes": encoded(&incomplete), "CNINetworkConfigList": {"Bytes": encoded(&main)}},
         {"Name": "ns1/mv", "Bytes": encoded(&mv), "CNINetworkConfigList": {"Bytes": null}},
         {"Name": "ns1/mv", "Bytes": encoded(&mv), "ifnameRequest": "foo0"},
         {"Name": "broken", "Bytes": "%"},
@@ -36,8 +37,8 @@ fn what_each_version_of_multus_wrote_is_read() {
     fs::write(dir.path().join("results/mv-cid1-net1"), cached.to_string()).expect("a file");
 
     let args = CniArgs::parse("K8S_POD_NAME=p").expect("args");
-    let remembered = remembered(dir.path(), "cid1", "eth0", &args).expect("it is there");
-    let names: Vec<_> = remembered
+    let sandbox = read_sandbox(dir.path(), "cid1", "eth0", &args).expect("a cache");
+    let names: Vec<_> = sandbox
         .attachments
         .iter()
         .map(|(a, _)| (a.network.as_str(), a.ifname.as_str()))
@@ -46,15 +47,15 @@ fn what_each_version_of_multus_wrote_is_read() {
         names,
         [("cbr0", "eth0"), ("ns1/mv", "net1"), ("ns1/mv", "foo0")]
     );
-    assert_eq!(remembered.netns, "/run/netns/a");
-    let (default, none) = &remembered.attachments[0];
+    assert_eq!(sandbox.netns, "/run/netns/a");
+    let (default, none) = &sandbox.attachments[0];
     assert!(default.default && none.is_none());
     assert!(
         default.config.plugins[0].raw("delegate").is_some(),
-        "the list that lacks nothing"
+        "the complete configuration"
     );
     assert_eq!(default.cni_args, "K8S_POD_NAME=p");
-    let (added, result) = &remembered.attachments[1];
+    let (added, result) = &sandbox.attachments[1];
     assert_eq!(added.cni_args, "IgnoreUnknown=true;MAC=02:00:00:00:00:01");
     assert_eq!(added.capability_args["mac"].get(), "\"m\"");
     assert_eq!(
@@ -67,7 +68,7 @@ fn what_each_version_of_multus_wrote_is_read() {
             .is_some_and(|result| result.get().contains("1.0.0"))
     );
     assert_eq!(
-        remembered.files,
+        sandbox.files,
         [
             dir.path().join("results/mv-cid1-net1"),
             dir.path().join("cid1")
@@ -76,19 +77,19 @@ fn what_each_version_of_multus_wrote_is_read() {
 }
 
 #[test]
-fn what_cannot_be_read_is_nothing() {
+fn an_unreadable_cache_is_ignored() {
     rows!("R-088");
     let dir = tempfile::tempdir().expect("a directory");
     let args = CniArgs::default();
-    assert!(remembered(dir.path(), "cid1", "eth0", &args).is_none());
+    assert!(read_sandbox(dir.path(), "cid1", "eth0", &args).is_none());
     for text in ["", "{", "[]", "[{}]", r#"[{"Bytes": 5}]"#] {
         fs::write(dir.path().join("cid1"), text).expect("a file");
         assert!(
-            remembered(dir.path(), "cid1", "eth0", &args).is_none(),
+            read_sandbox(dir.path(), "cid1", "eth0", &args).is_none(),
             "{text}"
         );
     }
-    fs::remove_file(dir.path().join("cid1")).expect("it is there");
+    fs::remove_file(dir.path().join("cid1")).expect("remove");
     fs::create_dir(dir.path().join("cid1")).expect("a directory");
-    assert!(remembered(dir.path(), "cid1", "eth0", &args).is_none());
+    assert!(read_sandbox(dir.path(), "cid1", "eth0", &args).is_none());
 }
