@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use plexus_api::cni::{CniError, Code, NetworkConfig};
+use plexus_api::json::{Object, keys_match};
 
 use super::input::{PlanInput, PlannedNetwork};
 use crate::model::{attachment_label, meta_plugin_type};
@@ -80,18 +81,16 @@ fn check_types(input: &PlanInput, planned: &PlannedNetwork<'_>) -> Result<(), Cn
     Err(CniError::new(Code::Forbidden, msg))
 }
 
-/// The plugin types of a network, including IPAM plugins: both run as root on the node.
+/// The plugin types of a network, including IPAM plugins: both run as root on the node. Plugins written
+/// in Go read `ipam` in any case (decision 38).
 fn plugin_types(config: &NetworkConfig) -> BTreeSet<String> {
     let mut types = BTreeSet::new();
     for plugin in &config.plugins {
         types.insert(plugin.kind());
-        let ipam: Option<serde_json::Value> = plugin.get("ipam");
-        if let Some(kind) = ipam
-            .as_ref()
-            .and_then(|ipam| ipam.get("type"))
-            .and_then(|kind| kind.as_str())
-        {
-            types.insert(kind.to_owned());
+        let keys = plugin.as_map().iter();
+        for (_, ipam) in keys.filter(|(key, _)| keys_match(key, "ipam")) {
+            let ipam: Option<Object> = serde_json::from_str(ipam.get()).ok();
+            types.extend(ipam.and_then(|ipam| ipam.string("type").ok().flatten()));
         }
     }
     types

@@ -70,6 +70,9 @@ fn plugin_types_of_definitions_can_be_restricted_including_ipam() {
     for kind in [
         r#"{"type":"bridge"}"#,
         r#"{"type":"macvlan","ipam":{"type":"dhcp"}}"#,
+        r#"{"type":"macvlan","IPAM":{"type":"dhcp"}}"#,
+        r#"{"type":"macvlan","ipam":{"type":"static"},"Ipam":{"type":"dhcp"}}"#,
+        r#"{"type":"macvlan","ipam":{"type":"static","Type":"dhcp"}}"#,
         r#"{"plugins":[{"type":"macvlan"},{"type":"tuning"}]}"#,
     ] {
         let mut input = input.clone();
