@@ -84,8 +84,8 @@ impl Reporter {
     /// Starts to write the status of a sandbox, and cancels an unfinished write for the same pod.
     /// A write without an answer for `overdue_after` counts as overdue.
     ///
-    /// Writes nothing unless `is_newest` says that the sandbox is the newest of its pod. It is
-    /// called when the write of a newer sandbox can only start after this one.
+    /// Writes nothing if `is_newest` returns `false`: the pod has a newer sandbox. `is_newest` is
+    /// called at a point where the write of a newer sandbox can only start after this one.
     pub(crate) async fn write_network_status(
         &self,
         sandbox: PodSandbox,

@@ -17,10 +17,9 @@ use crate::config::{Fields, Publish};
 
 /// The name of our file. Runtimes load the first file by name (C-14).
 pub(super) const FILE: &str = "00-plexus.conflist";
-/// How long invalid JSON is left in place: another program may be appending to the file, not
-/// atomically.
+/// How long invalid JSON is tolerated: another program may be writing to the file in place.
 const INVALID_GRACE: Duration = Duration::from_secs(1);
-/// The number of restorations from which on another program is taken to claim the directory.
+/// The number of restorations in a row that counts as a conflict with another program.
 const CONFLICT_THRESHOLD: u32 = 5;
 
 #[derive(Debug)]
@@ -70,9 +69,9 @@ impl ConfigFile {
         self.restored
     }
 
-    /// Describes a conflict with another program that keeps removing or changing the file, with the
-    /// remedy. The text is the same for the whole conflict. The time is when the conflict counts as
-    /// over if the file is left alone.
+    /// The conflict with another program that keeps removing or changing the file, if any: a
+    /// description with the remedy, which stays the same during the conflict, and the time when the
+    /// conflict is over if the file is not touched again.
     pub(super) fn conflict(&self, now: Instant) -> Option<(String, Instant)> {
         let (_, end) = self
             .limiter
@@ -95,7 +94,7 @@ impl ConfigFile {
     }
 
     /// Writes the file for this default network, unless the content is already right (C-16). A file
-    /// that other programs have changed is restored with growing pauses.
+    /// that another program keeps changing is restored with increasing delays.
     pub(super) fn reconcile(
         &mut self,
         default_network: &NetworkConfig,
@@ -233,8 +232,8 @@ impl ConfigFile {
     }
 }
 
-/// The text of the file, or `None` if the file is missing. Invalid UTF-8 is replaced: the text is
-/// invalid JSON then.
+/// The text of the file, or `None` if the file is missing. Invalid UTF-8 is replaced, which makes
+/// the text invalid JSON.
 fn read(path: &Path) -> io::Result<Option<String>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),

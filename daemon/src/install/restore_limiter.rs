@@ -1,4 +1,4 @@
-//! A limit on how often a file is restored that another program keeps removing or changing.
+//! Rate limit for restoring a file that another program keeps removing or changing.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use tokio::time::Instant;
 
 use crate::backoff::doubled;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+const MAX_DELAY: Duration = Duration::from_mins(1);
 /// After this time without a restoration, the count starts from zero.
 const QUIET_TIME: Duration = Duration::from_mins(10);
 
-/// Permits the first restoration at once, and doubles the pause before each further one.
+/// Permits the first restoration immediately, and doubles the delay before each further one.
 #[derive(Debug, Default)]
 pub(super) struct RestoreLimiter {
     count: u32,
@@ -22,10 +22,10 @@ impl RestoreLimiter {
     /// Permits and counts a restoration.
     ///
     /// # Errors
-    /// The time of the next restoration, if the pause since the last one is not over.
+    /// The earliest time of the next restoration, if the delay is not over.
     pub(super) fn acquire(&mut self, now: Instant) -> Result<(), Instant> {
         if let Some(last) = self.last {
-            let next = last + doubled(FIRST_PAUSE, self.count.saturating_sub(1), LONGEST_PAUSE);
+            let next = last + doubled(FIRST_DELAY, self.count.saturating_sub(1), MAX_DELAY);
             if now < next {
                 return Err(next);
             }

@@ -14,9 +14,9 @@ use crate::atomic_file::AtomicFile;
 use crate::file_id::FileId;
 
 const MODE: u32 = 0o755;
-/// How often the execution of a shim is tried that is still open for writing. Each try takes a
+/// The number of attempts to execute a shim that is still open for writing. An attempt takes a
 /// fraction of a millisecond.
-const EXEC_TRIES: usize = 2000;
+const EXEC_ATTEMPTS: usize = 2000;
 
 #[derive(Debug)]
 pub(super) struct Shim {
@@ -64,8 +64,8 @@ impl Shim {
         &self.dir
     }
 
-    /// Installs our shim, unless the installed file is already the same. A shim that other programs
-    /// have changed is restored with growing pauses.
+    /// Installs our shim, unless the installed file is already the same. A shim that another
+    /// program keeps changing is restored with increasing delays.
     pub(super) fn reconcile(&mut self, now: Instant) -> io::Result<Reconciled> {
         let path = self.dir.join(SHIM);
         let installed = fingerprint(&path);
@@ -112,7 +112,7 @@ fn fingerprint(path: &Path) -> Option<Fingerprint> {
 /// busy". We have closed the file, but a plugin that we started meanwhile may have inherited the
 /// descriptor until its `execve`.
 fn wait_until_executable(path: &Path) -> io::Result<()> {
-    for _ in 0..EXEC_TRIES {
+    for _ in 0..EXEC_ATTEMPTS {
         let mut command = Command::new(path);
         // Without CNI_COMMAND the shim prints its version and exits.
         command

@@ -2,7 +2,7 @@
 //!
 //! 1. Remove our configuration as soon as the runtime has another one to load: new pods start
 //!    without Plexus.
-//! 2. Go on serving, so that the pods that Plexus attached can be deleted. A runtime that has
+//! 2. Keep serving, so that the pods that Plexus attached can be deleted. A runtime that has
 //!    cached our configuration still finds the shim.
 //! 3. When no record is left, write the marker file: a shim that is still executed then answers DEL
 //!    with success.
@@ -102,7 +102,7 @@ impl Uninstaller {
         Ok(())
     }
 
-    /// Removes the shim when no record is left. Goes on watching: a runtime that has cached our
+    /// Removes the shim when no record is left. Keeps watching: a runtime that has cached our
     /// configuration and has a shim of its own may attach a pod even then.
     async fn remove_shim(&self, watcher: &mut DirWatcher) -> io::Result<()> {
         watcher.set(

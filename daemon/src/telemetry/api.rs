@@ -71,7 +71,7 @@ where
     }
 }
 
-/// A request in flight. A request that is dropped before its response, after a timeout for example,
+/// A request in flight. A request that is dropped before its response, for example after a timeout,
 /// counts as abandoned.
 struct RequestTimer {
     metrics: Arc<Metrics>,

@@ -16,10 +16,10 @@ use super::{Event, object};
 use crate::backoff::Backoff;
 use crate::cluster::kube::{ApiError, ApiWriter, Connection, is_object_name};
 
-/// The longest pause between tries while the API server is unavailable.
+/// The longest pause between attempts while the API server is unavailable.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How often a request is tried.
-const TRIES: usize = 5;
+/// The number of attempts for a request.
+const ATTEMPTS: usize = 5;
 
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -85,7 +85,7 @@ impl Sender {
         let object = object::new(event, name, &node, time);
         match self.send(|| create(namespace, &object)).await {
             Ok(()) => true,
-            // An earlier try created the object, but its response was lost.
+            // An earlier attempt created the object, but its response was lost.
             Err(error) if error.code() == 409 => true,
             Err(error) => {
                 self.correlator.forget(event);
@@ -105,14 +105,14 @@ impl Sender {
         &mut self,
         request: impl Fn() -> Result<Request<Vec<u8>>, ApiError>,
     ) -> Result<(), ApiError> {
-        let mut tries_left = TRIES;
+        let mut attempts_left = ATTEMPTS;
         loop {
             sleep(self.correlator.throttle(Instant::now())).await;
             let result = self.api.send(request()?).await;
-            tries_left -= 1;
+            attempts_left -= 1;
             match result {
                 Err(error) if is_retryable(&error) => {
-                    if tries_left == 0 {
+                    if attempts_left == 0 {
                         return Err(error);
                     }
                     sleep(self.backoff.next(error.retry_after())).await;

@@ -14,8 +14,8 @@ use crate::cluster::kube::{ApiError, is_object_name};
 use crate::model::PodRef;
 use crate::report::events::{Event, EventReason, Subject};
 
-/// How often a request is sent that meets a conflict, without a pause (K-092).
-const CONFLICT_TRIES: usize = 3;
+/// The number of attempts in a row while the API server reports a conflict (K-092).
+const CONFLICT_ATTEMPTS: usize = 3;
 
 pub(super) struct Delivery<'a> {
     pub(super) shared: &'a Shared,
@@ -106,7 +106,7 @@ impl Delivery<'_> {
     async fn attempt(&self, uid: &str) -> Result<(), ApiError> {
         let request = patch_request(self.pod(), uid, self.text)?;
         let mut result = self.shared.api.send(request.clone()).await;
-        for _ in 1..CONFLICT_TRIES {
+        for _ in 1..CONFLICT_ATTEMPTS {
             if !result.as_ref().is_err_and(|error| error.code() == 409) {
                 break;
             }

@@ -12,7 +12,7 @@ pub(super) enum WriteState {
     Sending,
     /// The API server has no mirror of the static pod yet.
     WaitingForMirror,
-    /// The latest try failed.
+    /// The latest attempt failed.
     Failed(String),
     /// The status is written, or no longer needed.
     Done,
@@ -25,7 +25,7 @@ pub(crate) enum StatusWriteError {
     Timeout(Duration),
     #[error("the API server has no mirror of this static pod yet")]
     NoMirror,
-    /// The latest try failed.
+    /// The latest attempt failed.
     #[error("{0}")]
     Failed(String),
 }
@@ -58,7 +58,7 @@ impl StatusWrite {
         }
     }
 
-    /// Waits for at most `limit` until the write is done. A failed try ends the wait, unless
+    /// Waits for at most `limit` until the write is done. A failed attempt ends the wait, unless
     /// the write is `required`.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use prometheus::{
 };
 
 /// The buckets of all durations: from a repeated DEL, which takes a millisecond, to an ADD that
-/// meets its time limit.
+/// reaches its time limit.
 const BUCKETS: [f64; 16] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
 ];

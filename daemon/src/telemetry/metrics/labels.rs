@@ -1,4 +1,5 @@
-//! Labels with values from outside: a bound on their number keeps the number of series finite.
+//! Labels with a bounded number of values, for values that come from outside. Without a bound, the
+//! number of series could grow without limit.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;

@@ -1,5 +1,4 @@
-//! The state of the node: the installation, the start-up taint, and what its pods and the
-//! administrator get to see.
+//! The node: installation, start-up taint, and reports about its pods.
 
 use prometheus::{IntCounter, IntGauge, IntGaugeVec};
 
