@@ -1,4 +1,4 @@
-//! The Container Network Interface, specification 1.1.0: calls, configurations, results, errors.
+//! Types of the CNI specification 1.1.0: calls, configurations, results, errors.
 
 mod args;
 mod call_config;

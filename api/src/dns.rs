@@ -1,11 +1,11 @@
-//! Names of Kubernetes objects (RFC 1123).
+//! Validation of the names of Kubernetes objects (RFC 1123).
 
-/// The form that [`is_label`] checks, for messages.
+/// The rule that [`is_label`] checks, for messages.
 pub(crate) const LABEL: &str =
     "lower-case letters, digits and '-', starting and ending with a letter or digit";
 
-/// Whether `text` has the form of a DNS-1123 label. The length is not checked: Kubernetes limits
-/// the length of whole names.
+/// Whether `text` has the characters of a DNS-1123 label. The length is not checked: Kubernetes
+/// limits only the length of whole names.
 pub(crate) fn is_label(text: &str) -> bool {
     !text.is_empty()
         && text

@@ -1,4 +1,4 @@
-//! JSON written by others: limits on its size and depth, and objects read by Go's rules.
+//! JSON from other programs: limits on size and depth, and objects parsed by Go's rules.
 
 mod limits;
 mod object;

@@ -12,7 +12,7 @@ mod reader;
 mod short_form;
 mod syntax;
 
-/// The annotation with a pod's networks.
+/// The annotation that lists the networks a pod requests.
 pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 /// The annotation that replaces a pod's default network.
 pub const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
@@ -77,19 +77,19 @@ pub struct Bandwidth {
 
 /// An invalid annotation (K-046).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {why}")]
+#[error("{location}: {reason}")]
 pub struct SelectionError {
     /// The invalid part: `element 2, key "mac"`, or an item of the short form.
-    pub place: String,
-    /// The reason, with the offending text and what is allowed.
-    pub why: String,
+    pub location: String,
+    /// The reason, with the offending text and the allowed form.
+    pub reason: String,
 }
 
 impl SelectionError {
-    fn new(place: impl Into<String>, why: impl Into<String>) -> Self {
+    fn new(location: impl Into<String>, reason: impl Into<String>) -> Self {
         Self {
-            place: place.into(),
-            why: why.into(),
+            location: location.into(),
+            reason: reason.into(),
         }
     }
 }

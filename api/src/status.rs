@@ -8,7 +8,7 @@ use crate::cni::Dns;
 /// The annotation that lists a pod's attachments.
 pub const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 
-/// One entry of the annotation. The keys, their order and the omission of empty ones are those of
+/// One entry of the annotation. The keys, their order, and the omission of empty values match
 /// Multus.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NetworkStatus {
@@ -29,7 +29,7 @@ pub struct NetworkStatus {
     /// Whether this is the pod's default network. True for exactly one entry.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub default: bool,
-    /// The DNS settings; printed even if empty.
+    /// The DNS settings, present even if empty.
     #[serde(default)]
     pub dns: Dns,
     /// The content of the device-information file.
@@ -60,7 +60,7 @@ pub fn render(entries: &[NetworkStatus]) -> String {
 }
 
 /// Appends `json` with four spaces per level. Unlike the pretty printer of `serde_json`, this also
-/// indents raw values, which have the white space of the file they were read from.
+/// indents raw values, which keep the white space of their file.
 fn indent(json: &str, out: &mut String) {
     let (mut depth, mut in_string, mut escaped, mut opened) = (0_usize, false, false, false);
     let break_line = |out: &mut String, depth: usize| {

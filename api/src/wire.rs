@@ -25,7 +25,7 @@ pub const STATE_DIR: &str = "/var/lib/plexus";
 pub const SPOOL_DIR: &str = "spool";
 /// The subdirectory of the state directory with the records of attachments.
 pub const LEDGER_DIR: &str = "ledger";
-/// The file in the state directory which marks Plexus as uninstalled from the node (decision 11).
+/// The file in the state directory that marks Plexus as uninstalled from the node (decision 11).
 pub const UNINSTALLED: &str = "uninstalled";
 
 /// A CNI call.
@@ -40,13 +40,13 @@ pub struct Request {
         default
     )]
     pub config: Vec<u8>,
-    /// When the shim stored a spooled request. `None` if the request was not spooled, or by a shim
-    /// that did not record the time.
+    /// When the shim stored a spooled request. `None` if the request was not spooled, or the
+    /// shim did not record the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Moment>,
 }
 
-/// A point in time on this machine, independent of the system time.
+/// A point in time on this machine, independent of the wall clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Moment {

@@ -163,7 +163,7 @@ fn each_configuration_error_has_its_code() {
         (
             ConfigError::Key {
                 key: "name".into(),
-                why: "x".into(),
+                reason: "x".into(),
             },
             7,
         ),

@@ -17,10 +17,11 @@ use crate::{daemon, input, output, response, spool};
 
 /// How long the runtime may take to write the configuration.
 const STDIN_TIMEOUT: Duration = Duration::from_secs(30);
-/// The variables that are sent to the daemon in addition to `CNI_*`. Others may contain secrets.
+/// The variables that are sent to the daemon in addition to `CNI_*`. Other variables may contain
+/// secrets.
 const TRACE_VARIABLES: [&str; 3] = ["TRACEPARENT", "TRACESTATE", "BAGGAGE"];
 
-/// The error of a call.
+/// A failed call.
 pub struct Failure {
     /// The version of the error document (P-039): the configuration's, or the newest if unknown.
     pub version: Version,
@@ -40,7 +41,7 @@ pub fn environment() -> BTreeMap<String, String> {
     variables
 }
 
-/// Serves the call and returns the document to print, if any.
+/// Runs the call. Returns the document to print, if any.
 pub fn run(env: &BTreeMap<String, String>) -> Result<Option<String>, Failure> {
     let stdin = input::read(STDIN_TIMEOUT).map_err(|error| {
         CniError::new(
@@ -65,7 +66,7 @@ pub fn run(env: &BTreeMap<String, String>) -> Result<Option<String>, Failure> {
                 config: stdin.clone().unwrap_or_default(),
                 at: None,
             };
-            serve(&call, &config?, &request)
+            forward(&call, &config?, &request)
         })
         .map_err(|error| {
             let is_del = env
@@ -78,7 +79,8 @@ pub fn run(env: &BTreeMap<String, String>) -> Result<Option<String>, Failure> {
         })
 }
 
-fn serve(
+/// Checks the call, and sends it to the daemon.
+fn forward(
     call: &CniEnv,
     config: &CallConfig,
     request: &wire::Request,
@@ -109,7 +111,7 @@ fn serve(
             output::log("Plexus is uninstalled from this node and nothing is left to delete");
             Ok(None)
         }
-        Err(unavailable) => without_daemon(call, &settings, request, &unavailable),
+        Err(unavailable) => handle_unavailable_daemon(call, &settings, request, &unavailable),
     }
 }
 
@@ -133,7 +135,7 @@ fn refuse_own_netns(call: &CniEnv) -> Result<(), CniError> {
         .with_details("set CNI_NETNS_OVERRIDE=1 to allow this"))
 }
 
-/// The settings. For DEL, an invalid setting is only logged: a DEL must not fail because of one.
+/// The settings. For DEL, invalid settings are only logged: a DEL must not fail because of them.
 fn settings(verb: Verb, config: &Object) -> Result<ShimSettings, CniError> {
     let (settings, errors) = ShimSettings::read(config);
     for error in errors {
@@ -154,8 +156,8 @@ fn to_json(request: &wire::Request) -> Result<Vec<u8>, CniError> {
     })
 }
 
-/// Spools a DEL, and returns an error for other verbs.
-fn without_daemon(
+/// Spools a DEL. Returns an error for other verbs.
+fn handle_unavailable_daemon(
     call: &CniEnv,
     settings: &ShimSettings,
     request: &wire::Request,
@@ -191,7 +193,7 @@ fn without_daemon(
     Err(CniError::new(code, msg))
 }
 
-/// Panics if a test asks for it (P-046). Not in release builds.
+/// Panics if a test sets the variable (P-046), except in release builds.
 #[cfg(debug_assertions)]
 fn failpoint(verb: Verb) {
     assert!(

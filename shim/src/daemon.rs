@@ -1,4 +1,4 @@
-//! Calling the daemon, and waiting while the daemon is unavailable.
+//! Calls the daemon, and waits while the daemon is unavailable.
 
 use std::fmt;
 use std::io;
@@ -12,11 +12,12 @@ use crate::deadline::{self, Deadline};
 use crate::http::{HttpError, HttpRequest, HttpResponse};
 use crate::output;
 
-/// The pauses between attempts to connect. The socket may not exist yet, so the shim has to poll.
+/// The pauses between attempts to connect. The shim has to poll, because the socket may not exist
+/// yet.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const MAX_PAUSE: Duration = Duration::from_millis(200);
 
-/// The daemon did not respond.
+/// The error of a call without a response from the daemon.
 #[derive(Debug)]
 pub struct Unavailable {
     socket: PathBuf,
@@ -43,7 +44,7 @@ impl fmt::Display for Unavailable {
             HttpError::NotStarted => write!(
                 f,
                 "plexusd at {socket} did not start the call, and no other plexusd did within {wait}; \
-                 is plexusd being replaced, or does it refuse this user? See its log"
+                 see the log of plexusd, which is being replaced or refuses this user"
             ),
             HttpError::NoResponse(error) => write!(
                 f,
@@ -75,7 +76,7 @@ pub fn call(
         let retry = match &error {
             HttpError::Connect(error) => {
                 use io::ErrorKind::{ConnectionRefused, NotFound, WouldBlock};
-                // `WouldBlock`: the daemon hangs and its queue of connections is full.
+                // `WouldBlock`: the daemon hangs, and its listen queue is full.
                 matches!(error.kind(), NotFound | ConnectionRefused | WouldBlock)
             }
             HttpError::NotStarted => true,

@@ -1,4 +1,4 @@
-//! Deadlines.
+//! Deadlines for reads and writes.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// A start time and a timeout. Unlike the sum of both, this cannot overflow.
+/// A start time and a timeout, because their sum could overflow.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
     start: Instant,

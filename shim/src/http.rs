@@ -14,10 +14,9 @@ use crate::deadline::Deadline;
 /// The largest response, in bytes: the largest result, with headers and framing.
 const MAX_RESPONSE: usize = json::MAX_RESULT + (64 << 10);
 
-/// The status code of a daemon that is being replaced and does not start the call.
+/// The status of a daemon that is being replaced and has not started the call.
 const SERVICE_UNAVAILABLE: u16 = 503;
 
-/// A response.
 #[derive(Debug, Clone)]
 pub struct HttpResponse {
     pub status: u16,
@@ -25,7 +24,7 @@ pub struct HttpResponse {
     pub body: Vec<u8>,
 }
 
-/// No response.
+/// A request without a response.
 #[derive(Debug)]
 pub enum HttpError {
     /// The connection failed, so the daemon did not receive the request.
@@ -37,7 +36,7 @@ pub enum HttpError {
     NoResponse(io::Error),
 }
 
-/// A request, head and body, which can be sent several times.
+/// A request, head and body. It can be sent several times.
 #[derive(Debug, Clone)]
 pub struct HttpRequest(Vec<u8>);
 
@@ -59,8 +58,8 @@ impl HttpRequest {
             deadline: Deadline::after(timeout),
         };
         // A daemon that refuses a request may respond and close before reading all of it, so the
-        // response is read even if this fails. The write side stays open: the daemon would take a
-        // half-close for a caller that has gone.
+        // response is read even if this fails. The write side stays open: the daemon would
+        // treat a half-close as a disconnected caller.
         let written = exchange.write_all(&self.0);
         match read_response(&mut BufReader::new(exchange.take(MAX_RESPONSE as u64))) {
             Ok(response) if response.status == SERVICE_UNAVAILABLE => Err(HttpError::NotStarted),
@@ -77,7 +76,7 @@ impl HttpRequest {
     }
 }
 
-/// Connects without blocking: a blocking connect to a daemon with a full queue would never return.
+/// Connects without blocking: a blocking connect to a full listen queue would never return.
 fn connect(path: &Path) -> io::Result<UnixStream> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -199,7 +198,7 @@ fn read_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<()> 
     }
 }
 
-/// Reads a line and removes the line break.
+/// Reads a line, without its line break.
 fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
     let mut line = Vec::new();
     reader.read_until(b'\n', &mut line)?;
@@ -212,7 +211,7 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
     String::from_utf8(line).map_err(|_| invalid("header is not UTF-8"))
 }
 
-/// Reads `length` bytes without allocating them in advance: the daemon's number is not trusted.
+/// Reads `length` bytes. Does not allocate them in advance, because the length is not trusted.
 fn read_exactly(reader: &mut impl BufRead, length: u64, body: &mut Vec<u8>) -> io::Result<()> {
     let read = reader.take(length).read_to_end(body)?;
     if read as u64 == length {
@@ -229,10 +228,10 @@ fn truncated() -> io::Error {
     )
 }
 
-fn invalid(why: &str) -> io::Error {
+fn invalid(reason: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
-        format!("invalid HTTP response: {why}"),
+        format!("invalid HTTP response: {reason}"),
     )
 }
 

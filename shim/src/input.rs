@@ -1,4 +1,4 @@
-//! Reading stdin with a timeout.
+//! Reads stdin with a timeout.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -12,7 +12,7 @@ use crate::deadline::{self, Deadline};
 /// The size of the first read. Most configurations are smaller.
 const FIRST_READ: usize = 4 << 10;
 
-/// Reads stdin to its end, but stops soon after the size limit of a request.
+/// Reads stdin to its end, but stops once the size limit of a request is exceeded.
 ///
 /// # Errors
 /// [`io::ErrorKind::TimedOut`] if the writer has not closed stdin in time.

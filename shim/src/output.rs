@@ -1,4 +1,4 @@
-//! Output: one JSON document on stdout, messages for people on stderr (P-037, P-044).
+//! Output: one JSON document on stdout, log messages on stderr (P-037, P-044).
 
 use std::io::{self, Write as _};
 use std::panic;
@@ -6,7 +6,7 @@ use std::process::{self, ExitCode};
 
 use plexus_api::cni::{CniError, Code, Version};
 
-/// Writes the document to stdout. The call has failed if the document cannot be written.
+/// Writes the document to stdout. The call fails if the document cannot be written.
 pub fn print(document: &str) -> ExitCode {
     // Stdout buffers only text after the last line break, so this is a single write.
     match io::stdout()
@@ -40,7 +40,7 @@ pub fn report_panics(version: Version) {
     panic::set_hook(Box::new(move |panic| {
         let error = CniError::new(
             Code::Internal,
-            format!("bug in plexus, please report it: {panic}"),
+            format!("bug in plexus, please report this: {panic}"),
         );
         fail(version, &error.for_del());
         process::exit(1);

@@ -1,11 +1,11 @@
-//! The daemon's response in terms of CNI.
+//! Converts the daemon's HTTP response to a CNI result or error.
 
 use plexus_api::cni::{CniError, Code, PluginResult, Verb, Version};
 use plexus_api::wire;
 
 use crate::http::HttpResponse;
 
-/// The document to print: the result in `version` for ADD (P-067), nothing for other verbs (P-036).
+/// The document to print: for ADD the result in `version` (P-067), for other verbs `None` (P-036).
 ///
 /// # Errors
 /// The daemon's error, with its code unchanged. [`Code::Internal`] if the response is invalid.
@@ -32,10 +32,10 @@ pub fn document(
     Ok(Some(result.raw().get().to_owned()))
 }
 
-/// The error in a response, which is an error object or plain text.
+/// The error in a response, whose body is an error object or plain text.
 fn error(response: &HttpResponse) -> CniError {
     let text = String::from_utf8_lossy(&response.body);
-    // Without the brace, serde would also accept a list of the fields' values.
+    // Without this check, serde would also accept a list of the fields' values.
     let received = text
         .trim_start()
         .starts_with('{')

@@ -14,7 +14,7 @@ pub struct ShimSettings {
     pub socket: PathBuf,
     /// `stateDir`: the directory of the ledger and the spool.
     pub state_dir: PathBuf,
-    /// `delWhenDown` is `spool`: a spooled DEL is a success (P-094).
+    /// Whether a spooled DEL is a success: `delWhenDown` is `spool` (P-094).
     pub spooled_is_success: bool,
     wait_add: Duration,
     wait_del: Duration,
@@ -22,8 +22,8 @@ pub struct ShimSettings {
 }
 
 impl ShimSettings {
-    /// Reads the settings. An invalid setting gets its default and is returned as an error, which
-    /// has [`Code::UnsupportedField`] and names key and value (P-034).
+    /// Reads the settings, with the default for each invalid setting. Returns the errors, which
+    /// have [`Code::UnsupportedField`] and name key and value (P-034).
     pub fn read(config: &Object) -> (Self, Vec<CniError>) {
         let mut errors = Vec::new();
         let mut setting = |key: &str, default: &str| {
@@ -77,9 +77,9 @@ impl ShimSettings {
     }
 }
 
-fn unsupported(key: &str, why: &str) -> CniError {
+fn unsupported(key: &str, reason: &str) -> CniError {
     CniError::new(
         Code::UnsupportedField,
-        format!("configuration key {key}: {why}"),
+        format!("configuration key {key}: {reason}"),
     )
 }

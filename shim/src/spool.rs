@@ -10,8 +10,8 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use plexus_api::wire;
 
-/// The current time. With this, the daemon can tell a DEL from a later sandbox of the same name;
-/// without, the daemon always serves the DEL.
+/// The current time, by which the daemon recognizes a DEL that is older than the sandbox. Without a
+/// time, the daemon always serves the DEL.
 pub fn now() -> Option<wire::Moment> {
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .ok()?
@@ -27,7 +27,7 @@ pub fn now() -> Option<wire::Moment> {
 /// Writes a DEL durably and returns the file's path. `request` is the body of the HTTP request. A
 /// later DEL of the same container and interface replaces an earlier one.
 ///
-/// Readers skip files whose name starts with a dot: they may be incomplete.
+/// Readers skip files whose name starts with a dot, which may be incomplete.
 pub fn write(
     state_dir: &Path,
     container_id: &str,

@@ -1,4 +1,4 @@
-//! The versions of the shim and of the specification, which need no daemon.
+//! VERSION, and the version and usage of the program. They need no daemon.
 
 use std::time::Duration;
 

@@ -23,8 +23,8 @@ impl CniArgs {
         Ok(Self(pairs))
     }
 
-    /// Parses `CNI_ARGS` and skips invalid items, for verbs that must not fail because of them
-    /// (DEL).
+    /// Parses `CNI_ARGS` and skips invalid items, for verbs such as DEL that must not fail
+    /// because of them.
     pub fn parse_lossy(text: &str) -> Self {
         Self(
             text.split(';')
@@ -44,7 +44,7 @@ impl CniArgs {
             .filter(|v| !v.is_empty())
     }
 
-    /// Sets `key`, replacing all its values.
+    /// Sets `key`. Replaces all its values.
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
         self.0.retain(|(k, _)| k != key);
         self.0.push((key.to_owned(), value.into()));

@@ -1,4 +1,5 @@
-//! The configuration on a call's stdin, which the shim and the daemon read with the same rules.
+//! The configuration that a call passes on stdin. The shim and the daemon parse it by the same
+//! rules.
 
 use super::{CniError, Code, Verb, Version, validate_network_name};
 use crate::json::Object;
@@ -38,8 +39,8 @@ impl CallConfig {
         }
     }
 
-    /// Checks the network's name (P-032), and that the configuration's version has `verb` (P-065,
-    /// P-066).
+    /// Checks the network's name (P-032), and that the configuration's version supports `verb`
+    /// (P-065, P-066).
     ///
     /// # Errors
     /// [`Code::InvalidConfig`] or [`Code::IncompatibleVersion`].

@@ -16,22 +16,22 @@ use crate::json::{
     LimitError, MAX_CONFIG, ObjectError, RawMap, check_limits, keys_match, parse_object,
 };
 
-/// A configuration that cannot be used.
+/// An invalid network configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// The text is too long or too deep.
+    /// The text is too long or nested too deep.
     #[error("the configuration cannot be read: {0}")]
     Limit(#[from] LimitError),
     /// The text is not a JSON object.
     #[error("the configuration is {0}")]
     NotAnObject(#[from] ObjectError),
     /// A key has a value of the wrong type or form.
-    #[error("configuration key {key:?} {why}")]
+    #[error("configuration key {key:?} {reason}")]
     Key {
         /// The key, with the plugin's index if the key belongs to a plugin.
         key: String,
-        /// The reason, a predicate.
-        why: String,
+        /// The reason, as a predicate: `must be a string`.
+        reason: String,
     },
     /// The network's name is invalid.
     #[error(transparent)]
@@ -39,7 +39,7 @@ pub enum ConfigError {
     /// None of the offered versions is supported.
     #[error(transparent)]
     Version(#[from] UnsupportedVersion),
-    /// The network, whose name this is, has no plugin.
+    /// The network of this name has no plugin.
     #[error("network {0:?} has no plugin")]
     NoPlugin(String),
 }
@@ -67,9 +67,9 @@ impl PluginConfig {
     /// `plugins[1].type`.
     fn new(mut map: RawMap, type_key: &str) -> Result<Self, ConfigError> {
         normalize_keys(&mut map, &["type", "capabilities"]);
-        let invalid = |why: String| ConfigError::Key {
+        let invalid = |reason: String| ConfigError::Key {
             key: type_key.to_owned(),
-            why,
+            reason,
         };
         let raw = map
             .get("type")
@@ -83,8 +83,8 @@ impl PluginConfig {
 
     /// The plugin's `type`: the name of its executable.
     pub fn kind(&self) -> String {
-        // `new` has checked the type. In a record that was edited by hand the key may be missing;
-        // no executable has an empty name.
+        // `new` has checked the type, but a record that was edited by hand may lack the key. No
+        // executable has an empty name.
         self.get("type").unwrap_or_default()
     }
 
@@ -95,7 +95,7 @@ impl PluginConfig {
             .and_then(|raw| serde_json::from_str(raw.get()).ok())
     }
 
-    /// The value of `key` as it was written.
+    /// The raw value of `key`.
     pub fn raw(&self, key: &str) -> Option<&RawValue> {
         self.0.get(key).map(AsRef::as_ref)
     }
@@ -104,7 +104,7 @@ impl PluginConfig {
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), ConfigError> {
         let raw = to_raw_value(value).map_err(|error| ConfigError::Key {
             key: key.to_owned(),
-            why: format!("cannot be written as JSON: {error}"),
+            reason: format!("cannot be written as JSON: {error}"),
         })?;
         self.0.insert(key.to_owned(), raw);
         Ok(())
@@ -202,7 +202,7 @@ impl NetworkConfig {
             None if load_only_inlined_plugins => {
                 return Err(ConfigError::Key {
                     key: "plugins".into(),
-                    why: "is missing, but loadOnlyInlinedPlugins is true".into(),
+                    reason: "is missing, but loadOnlyInlinedPlugins is true".into(),
                 });
             }
             None => {}
@@ -230,8 +230,8 @@ impl NetworkConfig {
     }
 }
 
-/// Renames keys that are written in another case, unless the exact key is present: libcni matches
-/// keys of lists exactly, plugins match their own keys in any case.
+/// Renames keys in another case, unless the exact key is present: libcni matches the keys of lists
+/// exactly, but plugins match their own keys in any case.
 fn normalize_keys(map: &mut RawMap, keys: &[&str]) {
     for key in keys {
         if map.contains_key(*key) {
@@ -245,9 +245,9 @@ fn normalize_keys(map: &mut RawMap, keys: &[&str]) {
 }
 
 fn plugins(raw: &RawValue) -> Result<Vec<PluginConfig>, ConfigError> {
-    let invalid = |why: &str| ConfigError::Key {
+    let invalid = |reason: &str| ConfigError::Key {
         key: "plugins".into(),
-        why: why.into(),
+        reason: reason.into(),
     };
     let list: Vec<RawMap> =
         serde_json::from_str(raw.get()).map_err(|_| invalid("must be a list of objects"))?;
@@ -268,14 +268,14 @@ fn select_version(map: &RawMap, default: Version) -> Result<Version, ConfigError
         Some(raw) => serde_json::from_str::<Option<_>>(raw.get())
             .map_err(|_| ConfigError::Key {
                 key: "cniVersions".into(),
-                why: "must be a list of strings".into(),
+                reason: "must be a list of strings".into(),
             })?
             .unwrap_or_default(),
     };
     if let Some(invalid) = list.iter().find(|version| !is_semver(version)) {
         return Err(ConfigError::Key {
             key: "cniVersions".into(),
-            why: format!("has {invalid:?}, which is not a version"),
+            reason: format!("has {invalid:?}, which is not a version"),
         });
     }
     let offered: Vec<&str> = single.iter().chain(&list).map(String::as_str).collect();
@@ -303,7 +303,7 @@ fn string(map: &RawMap, key: &str) -> Result<Option<String>, ConfigError> {
     };
     serde_json::from_str(raw.get()).map_err(|_| ConfigError::Key {
         key: key.into(),
-        why: "must be a string".into(),
+        reason: "must be a string".into(),
     })
 }
 
@@ -311,7 +311,7 @@ fn string(map: &RawMap, key: &str) -> Result<Option<String>, ConfigError> {
 fn boolean(map: &RawMap, key: &str) -> Result<bool, ConfigError> {
     let invalid = || ConfigError::Key {
         key: key.into(),
-        why: "must be true or false".into(),
+        reason: "must be true or false".into(),
     };
     let Some(raw) = map.get(key) else {
         return Ok(false);

@@ -35,24 +35,27 @@ pub(super) fn same_format(a: Version, b: Version) -> bool {
     format_of(a) == format_of(b)
 }
 
-/// Parses a result in `version`; null is an empty result.
-pub(super) fn read(text: &str, version: Version) -> Result<CniResult, serde_json::Error> {
+/// Parses a result in the format of `version`. Null is an empty result.
+pub(super) fn parse(text: &str, version: Version) -> Result<CniResult, serde_json::Error> {
     Ok(match format_of(version) {
         Format::Families => serde_json::from_str::<Option<Families>>(text)?
             .unwrap_or_default()
             .into(),
-        // `version` of an address is redundant, so the current format reads the lists too.
+        // `version` of an address is redundant, so the parser of the current format reads `Lists`, too.
         Format::Lists | Format::Current => {
             serde_json::from_str::<Option<_>>(text)?.unwrap_or_default()
         }
     })
 }
 
-/// Prints `result` in `version`.
+/// Serializes `result` in the format of `version`.
 ///
 /// # Errors
 /// [`ResultError::NoAddress`] if the version needs an address and the result has none.
-pub(super) fn print(result: &CniResult, version: Version) -> Result<Box<RawValue>, ResultError> {
+pub(super) fn serialize(
+    result: &CniResult,
+    version: Version,
+) -> Result<Box<RawValue>, ResultError> {
     match format_of(version) {
         Format::Families => document(version, &Families::from_result(result, version)?),
         Format::Lists => document(version, &Lists::from(result)),

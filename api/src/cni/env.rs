@@ -1,4 +1,4 @@
-//! The environment of a call: `CNI_COMMAND` and its variables.
+//! The environment of a call: the `CNI_*` variables.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ pub enum Verb {
     Check,
     /// Report whether ADD can be served.
     Status,
-    /// Remove everything that belongs to no listed attachment.
+    /// Remove everything that does not belong to a listed attachment.
     Gc,
     /// Print the supported versions.
     Version,
@@ -57,7 +57,7 @@ impl Verb {
         }
     }
 
-    /// The first version of the specification with this verb (P-065, P-066).
+    /// The first version of the specification that has this verb (P-065, P-066).
     pub fn since(self) -> Version {
         match self {
             Self::Add | Self::Del | Self::Version => Version::V0_1_0,
@@ -126,7 +126,7 @@ impl CniEnv {
                 "{verb} needs {}, which the runtime did not set",
                 missing.join(", ")
             );
-            // Not an error by itself, but useful to know when the call is fixed (P-004).
+            // A missing CNI_PATH alone is not an error, but helps to fix the call (P-004).
             if verb != Verb::Gc && get("CNI_PATH").is_none() {
                 msg.push_str("; CNI_PATH is not set either");
             }

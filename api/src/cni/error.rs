@@ -101,7 +101,7 @@ pub struct CniError {
 }
 
 impl CniError {
-    /// An error with a code of Plexus. Line breaks in `msg` become spaces (P-047).
+    /// Creates an error. Line breaks in `msg` become spaces (P-047).
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
         Self {
             code: code as u32,
@@ -124,15 +124,16 @@ impl CniError {
         self
     }
 
-    /// Rewords phrases that containerd takes for the success of a DEL (decision 14, C-10).
+    /// Rewords phrases in the error of a DEL that containerd would treat as success (decision 14,
+    /// C-10).
     #[must_use]
     pub fn for_del(mut self) -> Self {
         for (phrase, replacement) in [
             ("no such file or directory", "does not exist"),
             ("not found", "missing"),
         ] {
-            self.msg = replace_any_case(&self.msg, phrase, replacement);
-            self.details = replace_any_case(&self.details, phrase, replacement);
+            self.msg = replace_ignoring_case(&self.msg, phrase, replacement);
+            self.details = replace_ignoring_case(&self.details, phrase, replacement);
         }
         self
     }
@@ -156,7 +157,7 @@ impl CniError {
             cni_version: version,
             error: self,
         };
-        // Strings and an integer can always be serialized. The fallback is a valid document anyway.
+        // Strings and an integer can always be serialized. The fallback is a valid document, too.
         serde_json::to_string(&document)
             .unwrap_or_else(|_| r#"{"code":100,"msg":"internal error"}"#.to_owned())
     }
@@ -201,8 +202,8 @@ fn one_line(text: String) -> String {
     }
 }
 
-/// Replaces `phrase`, which is ASCII in lower case, wherever it occurs in any case.
-fn replace_any_case(text: &str, phrase: &str, replacement: &str) -> String {
+/// Replaces all occurrences of `phrase`, which must be lower-case ASCII, in any case.
+fn replace_ignoring_case(text: &str, phrase: &str, replacement: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let mut replaced = String::with_capacity(text.len());
     let mut end = 0;

@@ -1,4 +1,4 @@
-//! Names in CNI calls. They become part of file names, kernel calls and paths.
+//! Validation of the names in CNI calls, which become part of file names, paths and kernel calls.
 
 use super::{CniError, Code};
 
@@ -8,19 +8,19 @@ const MAX_CONTAINER_ID: usize = 200;
 const MAX_IFNAME: usize = 15;
 /// The longest pod name, in bytes.
 const MAX_POD_NAME: usize = 253;
-/// How much of an invalid value an error repeats, in characters.
-const MAX_SHOWN: usize = 60;
+/// The longest part of an invalid value that an error quotes, in characters.
+const MAX_QUOTE: usize = 60;
 
-/// A name that is not valid.
+/// An invalid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// A container ID.
-    #[error("CNI_CONTAINERID {id:?} {why}")]
+    #[error("CNI_CONTAINERID {id:?} {reason}")]
     ContainerId {
         /// The ID.
         id: String,
-        /// The reason, a predicate.
-        why: &'static str,
+        /// The reason, as a predicate: `is empty`.
+        reason: &'static str,
     },
     /// A network's name.
     #[error(
@@ -28,14 +28,14 @@ pub enum NameError {
     )]
     Network(String),
     /// An interface name.
-    #[error("interface name {name:?} {why}")]
+    #[error("interface name {name:?} {reason}")]
     Interface {
         /// The name.
         name: String,
-        /// The reason, a predicate.
-        why: &'static str,
+        /// The reason, as a predicate: `is empty`.
+        reason: &'static str,
     },
-    /// An item of `CNI_ARGS` about the pod.
+    /// An item of `CNI_ARGS` that identifies the pod.
     #[error(
         "CNI_ARGS item {key} is {value:?}; expected at most {MAX_POD_NAME} letters, digits, '_', '.', '-', starting \
          with a letter or digit"
@@ -65,7 +65,7 @@ impl From<NameError> for CniError {
 
 /// Checks a container ID: an ASCII letter or digit, then letters, digits, `_`, `.`, `-` (P-006).
 pub fn validate_container_id(id: &str) -> Result<(), NameError> {
-    let why = if !is_identifier(id) {
+    let reason = if !is_identifier(id) {
         "must be letters, digits, '_', '.', '-', starting with a letter or digit"
     } else if id.len() > MAX_CONTAINER_ID {
         "is longer than 200 bytes"
@@ -74,7 +74,7 @@ pub fn validate_container_id(id: &str) -> Result<(), NameError> {
     };
     Err(NameError::ContainerId {
         id: id.to_owned(),
-        why,
+        reason,
     })
 }
 
@@ -88,10 +88,10 @@ pub fn validate_network_name(name: &str) -> Result<(), NameError> {
 }
 
 /// Checks an interface name: 1 to 15 bytes, not `.` or `..`, no `/`, `:`, white space or control
-/// character (P-008), no `%`, which the kernel takes for a numbering template (P-009), and no
+/// character (P-008), no `%`, which the kernel treats as a numbering template (P-009), and no
 /// replacement character, which stands for bytes that were not UTF-8.
 pub fn validate_ifname(name: &str) -> Result<(), NameError> {
-    let why = if name.is_empty() {
+    let reason = if name.is_empty() {
         "is empty"
     } else if name.len() > MAX_IFNAME {
         "is longer than 15 bytes"
@@ -108,7 +108,7 @@ pub fn validate_ifname(name: &str) -> Result<(), NameError> {
     };
     Err(NameError::Interface {
         name: name.to_owned(),
-        why,
+        reason,
     })
 }
 
@@ -124,7 +124,7 @@ pub fn validate_pod_argument(key: &str, value: &str) -> Result<(), NameError> {
     }
     Err(NameError::PodArgument {
         key: key.to_owned(),
-        value: value.chars().take(MAX_SHOWN).collect(),
+        value: value.chars().take(MAX_QUOTE).collect(),
     })
 }
 

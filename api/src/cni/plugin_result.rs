@@ -1,4 +1,4 @@
-//! The output of a plugin's ADD, as text and as a [`CniResult`].
+//! The result of a plugin's ADD, raw and parsed.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::result::{CniResult, Ip, ResultError};
 use super::{Version, convert};
 use crate::json::{MAX_RESULT, RawMap, check_limits, keys_match};
 
-/// A plugin's result: its text, so that unknown keys are passed on (T-009), and its meaning.
+/// A plugin's result. The raw JSON is kept, so that unknown keys are passed on (T-009).
 #[derive(Debug, Clone)]
 pub struct PluginResult {
     version: Version,
@@ -18,7 +18,7 @@ pub struct PluginResult {
 }
 
 impl PluginResult {
-    /// Parses the output of ADD. A result without a `cniVersion` is in `config_version` (T-003).
+    /// Parses the output of ADD. A result without a `cniVersion` has `config_version` (T-003).
     /// `{}` and `null` are empty results (T-004).
     pub fn parse(text: &[u8], config_version: Version) -> Result<Self, ResultError> {
         check_limits(text, MAX_RESULT)?;
@@ -30,21 +30,21 @@ impl PluginResult {
             .map_err(invalid)?
             .unwrap_or_default();
         require_case(&map, &["cniVersion", "interfaces", "ips"])?;
-        let stated = match map.get("cniVersion") {
+        let declared = match map.get("cniVersion") {
             Some(raw) => serde_json::from_str::<Option<String>>(raw.get())
                 .map_err(invalid)?
                 .unwrap_or_default(),
             None => String::new(),
         };
-        let version = if stated.is_empty() {
+        let version = if declared.is_empty() {
             config_version
         } else {
-            stated.parse()?
+            declared.parse()?
         };
-        let mut result = convert::read(text, version).map_err(invalid)?;
+        let mut result = convert::parse(text, version).map_err(invalid)?;
         result.remove_invalid_indexes();
-        let mut changed = remove_indexes(&mut map, &result.ips)?;
-        if stated.is_empty() {
+        let mut changed = remove_invalid_indexes(&mut map, &result.ips)?;
+        if declared.is_empty() {
             map.insert("cniVersion".to_owned(), json(&version)?);
             changed = true;
         }
@@ -64,15 +64,15 @@ impl PluginResult {
         })
     }
 
-    /// Prints `result` in `version`.
+    /// Converts `result` to `version`.
     ///
     /// # Errors
     /// See [`PluginResult::to_version`].
     pub fn from_result(mut result: CniResult, version: Version) -> Result<Self, ResultError> {
         result.remove_invalid_indexes();
-        let raw = convert::print(&result, version)?;
-        // Read back: an old version cannot express everything in `result`.
-        let result = convert::read(raw.get(), version).map_err(invalid)?;
+        let raw = convert::serialize(&result, version)?;
+        // Parsed again, because an old version cannot express everything in `result`.
+        let result = convert::parse(raw.get(), version).map_err(invalid)?;
         Ok(Self {
             version,
             raw,
@@ -80,23 +80,23 @@ impl PluginResult {
         })
     }
 
-    /// The version of the text.
+    /// The version of the raw JSON.
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// The meaning of the text.
+    /// The parsed result.
     pub fn result(&self) -> &CniResult {
         &self.result
     }
 
-    /// The text, which always has a `cniVersion`.
+    /// The raw JSON, which always has a `cniVersion`.
     pub fn raw(&self) -> &RawValue {
         &self.raw
     }
 
-    /// Converts the result to `version` (T-002). The text keeps its unknown keys if both versions
-    /// have the same format (T-009).
+    /// Converts the result to `version` (T-002). Unknown keys are kept if both versions have the
+    /// same format (T-009).
     ///
     /// # Errors
     /// [`ResultError::NoAddress`] if `version` is 0.1.0 or 0.2.0 and the result has no address.
@@ -118,8 +118,8 @@ impl PluginResult {
 }
 
 /// Removes the `interface` keys of addresses whose index is invalid (T-007, T-008). Returns whether
-/// there were any.
-fn remove_indexes(map: &mut RawMap, ips: &[Ip]) -> Result<bool, ResultError> {
+/// a key was removed.
+fn remove_invalid_indexes(map: &mut RawMap, ips: &[Ip]) -> Result<bool, ResultError> {
     let Some(raw) = map.get("ips") else {
         return Ok(false);
     };
@@ -140,8 +140,8 @@ fn remove_indexes(map: &mut RawMap, ips: &[Ip]) -> Result<bool, ResultError> {
     Ok(removed)
 }
 
-/// Refuses `known` keys that are written in another case. They would be passed on as unknown keys,
-/// and Go's decoder in the runtime would read an unchecked index from them (T-008).
+/// Refuses `known` keys in another case. They would be passed on as unknown keys, and Go's decoder
+/// in the runtime would read an unchecked index from them (T-008).
 fn require_case(map: &RawMap, known: &[&str]) -> Result<(), ResultError> {
     for key in known {
         if let Some(variant) = map

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{CniError, Code, UnsupportedVersion, Version, de};
 use crate::json::LimitError;
 
-/// A result in the format of 1.1.0, whatever the version of its text (T-001).
+/// A result in the format of 1.1.0, whichever version the plugin used (T-001).
 ///
 /// Like Go's decoder, this accepts null for any missing value, and an empty string for a missing
 /// gateway.
@@ -224,7 +224,7 @@ impl CniResult {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResultError {
     /// The plugin's output is empty (T-005).
-    #[error("succeeded but printed no result")]
+    #[error("the plugin succeeded but printed no result")]
     Empty,
     /// The output is too long or too deep (T-012).
     #[error("the result is too large: {0}")]

@@ -20,13 +20,13 @@ pub enum Version {
     /// 0.3.1
     #[serde(rename = "0.3.1")]
     V0_3_1,
-    /// 0.4.0: CHECK, and `prevResult` on DEL
+    /// 0.4.0: adds CHECK, and `prevResult` on DEL
     #[serde(rename = "0.4.0")]
     V0_4_0,
     /// 1.0.0
     #[serde(rename = "1.0.0")]
     V1_0_0,
-    /// 1.1.0: GC and STATUS
+    /// 1.1.0: adds GC and STATUS
     #[serde(rename = "1.1.0")]
     V1_1_0,
 }
@@ -63,7 +63,7 @@ impl Version {
         }
     }
 
-    /// All versions in one line, for messages.
+    /// All versions on one line, for messages.
     pub fn list() -> String {
         Self::ALL.map(Self::as_str).join(", ")
     }

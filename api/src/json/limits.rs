@@ -1,5 +1,5 @@
-//! Limits on the size and the depth of JSON. Raw values are copied without looking inside, so
-//! `serde_json` does not check their depth.
+//! Limits on the size and the depth of JSON. `serde_json` copies raw values unparsed, so their depth
+//! has to be checked here.
 
 /// The largest plugin configuration that is accepted, in bytes.
 pub const MAX_CONFIG: usize = 2 << 20;

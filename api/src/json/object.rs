@@ -1,4 +1,4 @@
-//! JSON objects whose values are kept as they were written.
+//! JSON objects with raw values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,10 +7,10 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// A JSON object whose values are kept as they were written, with case-sensitive keys.
+/// A JSON object with raw values and case-sensitive keys.
 pub type RawMap = BTreeMap<String, Box<RawValue>>;
 
-/// Text that is not a JSON object.
+/// The error of text that is not a JSON object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a JSON object: {0}")]
 pub struct ObjectError(String);
@@ -31,7 +31,7 @@ pub fn parse_object<T: DeserializeOwned>(text: &str) -> Result<T, ObjectError> {
     })
 }
 
-/// Whether Go's decoder takes both keys for the same field of a struct.
+/// Whether Go's decoder maps both keys to the same field of a struct.
 pub fn keys_match(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
@@ -51,7 +51,7 @@ impl Object {
         parse_object(text)
     }
 
-    /// The value of `key` as it was written. Returns `None` if the key is missing or null.
+    /// The raw value of `key`. Returns `None` if the key is missing or null.
     pub fn raw(&self, key: &str) -> Option<&RawValue> {
         self.0
             .get(&key.to_ascii_lowercase())
@@ -62,7 +62,7 @@ impl Object {
     /// The value of `key`. Returns `None` if the key is missing or null.
     ///
     /// # Errors
-    /// The value, if it is not a `T`.
+    /// The raw value, if it is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, &RawValue> {
         self.raw(key)
             .map(|raw| serde_json::from_str(raw.get()).map_err(|_| raw))
@@ -72,7 +72,7 @@ impl Object {
     /// The string at `key`. Returns `None` if the key is missing or null, or the string empty.
     ///
     /// # Errors
-    /// The value, if it is not a string.
+    /// The raw value, if it is not a string.
     pub fn string(&self, key: &str) -> Result<Option<String>, &RawValue> {
         Ok(self.get(key)?.filter(|text: &String| !text.is_empty()))
     }
@@ -87,7 +87,7 @@ impl Object {
         self.0.keys().map(String::as_str)
     }
 
-    /// Sets `key`, replacing its value in every spelling.
+    /// Sets `key`. Replaces its value in every spelling.
     pub fn insert(&mut self, key: &str, value: Box<RawValue>) {
         self.0.insert(key.to_ascii_lowercase(), value);
     }

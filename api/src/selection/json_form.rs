@@ -31,11 +31,11 @@ pub(super) fn parse(text: &str) -> Result<Vec<Selection>, SelectionError> {
 
 fn not_a_list(text: &str, error: &serde_json::Error) -> SelectionError {
     if error.is_data() {
-        let why = format!(
+        let reason = format!(
             "{} is not a list; use the form [{{\"name\": \"…\"}}]",
             quote(text)
         );
-        return SelectionError::new("annotation", why);
+        return SelectionError::new("annotation", reason);
     }
     let line = text
         .lines()
@@ -58,11 +58,11 @@ fn element(object: &Reader) -> Result<Selection, SelectionError> {
         .string("name")?
         .ok_or_else(|| object.invalid("name", "is missing or empty"))?;
     if !is_subdomain(&name) {
-        let why = format!(
+        let reason = format!(
             "{:?} must be {LABEL}, in parts separated by '.', at most 253 characters",
             quote(&name)
         );
-        return Err(object.invalid("name", why));
+        return Err(object.invalid("name", reason));
     }
     let namespace = object.string("namespace")?.unwrap_or_default();
     if !namespace.is_empty() && !is_namespace(&namespace) {
@@ -112,11 +112,11 @@ fn ips(object: &Reader) -> Result<Vec<String>, SelectionError> {
     let ips: Vec<String> = object.non_empty_list("ips", "a list of strings")?;
     match ips.iter().find(|ip| !is_address(ip)) {
         Some(ip) => {
-            let why = format!(
+            let reason = format!(
                 "{:?} is not an IP address; use the form 10.1.2.3 or 10.1.2.3/24",
                 quote(ip)
             );
-            Err(object.invalid("ips", why))
+            Err(object.invalid("ips", reason))
         }
         None => Ok(ips),
     }
@@ -130,11 +130,11 @@ fn hardware_address(
     match object.string(key)? {
         Some(address) if !is_hardware_address(&address, bytes) => {
             let example = vec!["02"; bytes].join(":");
-            let why = format!(
+            let reason = format!(
                 "{:?} is not an address of {bytes} bytes like {example}",
                 quote(&address)
             );
-            Err(object.invalid(key, why))
+            Err(object.invalid(key, reason))
         }
         address => Ok(address),
     }
@@ -147,8 +147,8 @@ fn port_mappings(object: &Reader) -> Result<Vec<PortMapping>, SelectionError> {
         .into_iter()
         .enumerate()
         .map(|(index, raw)| {
-            let place = format!("{}, entry {}", object.place(KEY), index + 1);
-            port_mapping(&Reader::new(&raw, place)?)
+            let location = format!("{}, entry {}", object.location(KEY), index + 1);
+            port_mapping(&Reader::new(&raw, location)?)
         })
         .collect()
 }
@@ -190,7 +190,7 @@ fn bandwidth(object: &Reader) -> Result<Option<Bandwidth>, SelectionError> {
     let Some(raw) = object.get::<Box<RawValue>>(KEY, "an object")? else {
         return Ok(None);
     };
-    let limits = Reader::new(&raw, object.place(KEY))?;
+    let limits = Reader::new(&raw, object.location(KEY))?;
     let (ingress_rate, ingress_burst) = rate_and_burst(&limits, "ingressRate", "ingressBurst")?;
     let (egress_rate, egress_burst) = rate_and_burst(&limits, "egressRate", "egressBurst")?;
     if ingress_rate == 0 && egress_rate == 0 {
@@ -204,7 +204,7 @@ fn bandwidth(object: &Reader) -> Result<Option<Bandwidth>, SelectionError> {
     }))
 }
 
-/// The limits of one direction (K-038); both 0 if the element has none. The bandwidth plugin
+/// The rate and burst of one direction (K-038); both 0 if the element has no limit. The bandwidth plugin
 /// refuses a rate without a burst, so the default burst is one second of the rate.
 fn rate_and_burst(limits: &Reader, rate: &str, burst: &str) -> Result<(u64, u64), SelectionError> {
     let number = |key| {
@@ -224,7 +224,7 @@ fn rate_and_burst(limits: &Reader, rate: &str, burst: &str) -> Result<(u64, u64)
     }
 }
 
-/// The gateways of this element. The limit over all elements of a pod is not checked here (K-040).
+/// The gateways of this element. The limit for all elements of a pod is not checked here (K-040).
 fn default_route(object: &Reader) -> Result<Option<Vec<IpAddr>>, SelectionError> {
     const KEY: &str = "default-route";
     let Some(gateways) = object.get::<Vec<String>>(KEY, "a list of strings")? else {

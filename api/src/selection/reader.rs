@@ -1,4 +1,4 @@
-//! Reading a JSON object of the annotation, with errors that name the place.
+//! Reads the JSON objects of the annotation. Errors name the location.
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -7,25 +7,25 @@ use super::SelectionError;
 use super::syntax::quote;
 use crate::json::{RawMap, keys_match};
 
-/// A JSON object and its place in the annotation.
+/// A JSON object and its location in the annotation.
 pub(super) struct Reader {
-    place: String,
+    location: String,
     map: RawMap,
 }
 
 impl Reader {
-    pub(super) fn new(raw: &RawValue, place: String) -> Result<Self, SelectionError> {
+    pub(super) fn new(raw: &RawValue, location: String) -> Result<Self, SelectionError> {
         match serde_json::from_str(raw.get()) {
-            Ok(map) => Ok(Self { place, map }),
+            Ok(map) => Ok(Self { location, map }),
             Err(_) => Err(SelectionError::new(
-                place,
+                location,
                 format!("{} is not an object", quote(raw.get())),
             )),
         }
     }
 
-    /// The value of `key`. Returns `None` if the key is missing or null. The key may be written in
-    /// another case (K-047), but the exact key is preferred.
+    /// The value of `key`. Returns `None` if the key is missing or null. A key in another case
+    /// matches, too (K-047), but the exact key is preferred.
     pub(super) fn get<T: DeserializeOwned>(
         &self,
         key: &str,
@@ -63,12 +63,11 @@ impl Reader {
         }
     }
 
-    /// The place of `key`.
-    pub(super) fn place(&self, key: &str) -> String {
-        format!("{}, key {key:?}", self.place)
+    pub(super) fn location(&self, key: &str) -> String {
+        format!("{}, key {key:?}", self.location)
     }
 
-    pub(super) fn invalid(&self, key: &str, why: impl Into<String>) -> SelectionError {
-        SelectionError::new(self.place(key), why)
+    pub(super) fn invalid(&self, key: &str, reason: impl Into<String>) -> SelectionError {
+        SelectionError::new(self.location(key), reason)
     }
 }

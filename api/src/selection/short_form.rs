@@ -10,8 +10,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<Selection>, SelectionError> {
         .map(str::trim)
         .enumerate()
         .map(|(index, item)| {
-            element(item).map_err(|why| {
-                SelectionError::new(format!("item {} {:?}", index + 1, quote(item)), why)
+            element(item).map_err(|reason| {
+                SelectionError::new(format!("item {} {:?}", index + 1, quote(item)), reason)
             })
         })
         .collect()

@@ -1,11 +1,11 @@
-//! The form of addresses, and quoting of invalid text in errors.
+//! Syntax checks of addresses, and quoting of invalid text in errors.
 
 use std::net::IpAddr;
 
 /// The longest text that an error quotes, in characters.
 const MAX_QUOTE: usize = 60;
 
-/// The text on one line, cut to [`MAX_QUOTE`].
+/// Collapses white space, and truncates the text to [`MAX_QUOTE`].
 pub(super) fn quote(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(MAX_QUOTE) {

@@ -72,10 +72,10 @@ fn port_mappings_need_valid_ports() {
             r#""here" is not an IP"#,
         ),
     ] {
-        let place = format!(r#"key "portMappings", entry 2, key {key:?}"#);
+        let location = format!(r#"key "portMappings", entry 2, key {key:?}"#);
         refused(
             &format!(r#""portMappings": [{{"hostPort": 1, "containerPort": 2}}, {entry}]"#),
-            &place,
+            &location,
             &[words],
         );
     }

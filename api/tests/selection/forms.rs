@@ -16,11 +16,11 @@ fn brackets_braces_and_quotes_select_the_json_form() {
         ["ns1/a", "ns1/b"]
     );
     for not_a_list in [r#"{"name":"a"}"#, r#""a""#] {
-        let (place, why) = wrong(not_a_list);
-        assert_eq!(place, "annotation");
+        let (location, reason) = wrong(not_a_list);
+        assert_eq!(location, "annotation");
         assert!(
-            why.contains(&format!("{not_a_list} is not a list")),
-            "{why}"
+            reason.contains(&format!("{not_a_list} is not a list")),
+            "{reason}"
         );
     }
     // Without one of these characters, JSON literals are names.
@@ -52,16 +52,16 @@ fn a_syntax_error_has_its_position() {
         ("a,[", "line 1 column 1", "a"),
         ("[] a", "line 1 column 4", "[] a"),
     ] {
-        let (place, why) = wrong(annotation);
-        assert_eq!(place, "annotation");
+        let (location, reason) = wrong(annotation);
+        assert_eq!(location, "annotation");
         let end: String = before
             .chars()
             .skip(before.chars().count().saturating_sub(30))
             .collect();
-        assert!(why.contains(position), "{annotation}: {why}");
+        assert!(reason.contains(position), "{annotation}: {reason}");
         assert!(
-            why.ends_with(&format!("after {end:?}")),
-            "{annotation}: {why}"
+            reason.ends_with(&format!("after {end:?}")),
+            "{annotation}: {reason}"
         );
     }
 }
@@ -70,9 +70,9 @@ fn a_syntax_error_has_its_position() {
 fn elements_must_be_objects() {
     rows!("K-026", "K-046");
     for text in ["null", "1", "\"a\"", "[]", "true", r#"[{"name":"a"}]"#] {
-        let (place, why) = wrong(&format!(r#"[{{"name":"a"}},{text}]"#));
+        let (location, reason) = wrong(&format!(r#"[{{"name":"a"}},{text}]"#));
         assert_eq!(
-            (place.as_str(), why),
+            (location.as_str(), reason),
             ("element 2", format!("{text} is not an object"))
         );
     }
@@ -85,11 +85,11 @@ fn limits_are_checked_before_parsing() {
         "[".repeat(5000),
         "]".repeat(5000)
     );
-    let (place, why) = wrong(&deep);
-    assert_eq!(place, "annotation");
-    assert!(why.contains("nested deeper"), "{why}");
-    let (_, why) = wrong(&format!("[{}]", " ".repeat(3 << 20)));
-    assert!(why.contains("bytes"), "{why}");
+    let (location, reason) = wrong(&deep);
+    assert_eq!(location, "annotation");
+    assert!(reason.contains("nested deeper"), "{reason}");
+    let (_, reason) = wrong(&format!("[{}]", " ".repeat(3 << 20)));
+    assert!(reason.contains("bytes"), "{reason}");
 }
 
 #[test]
@@ -102,13 +102,13 @@ fn an_empty_annotation_is_valid() {
 
 #[test]
 fn messages_cut_long_text() {
-    let (_, why) = wrong(&format!(
+    let (_, reason) = wrong(&format!(
         r#"[{{"name":["{}\u0000",  "é"]}}]"#,
         "é".repeat(1000)
     ));
-    assert_eq!(why, format!("[\"{}… is not a string", "é".repeat(58)));
-    let (_, why) = wrong("[{\"name\":\n  [1,\n\t2]}]");
-    assert_eq!(why, "[1, 2] is not a string");
+    assert_eq!(reason, format!("[\"{}… is not a string", "é".repeat(58)));
+    let (_, reason) = wrong("[{\"name\":\n  [1,\n\t2]}]");
+    assert_eq!(reason, "[1, 2] is not a string");
     let sixty = "A".repeat(60);
     assert!(wrong(&sixty).0.ends_with(&format!("{sixty:?}")));
 }
@@ -162,7 +162,7 @@ proptest! {
                     prop_assert!(!selection.name.is_empty() && !selection.namespace.is_empty());
                 }
             }
-            Err(error) => prop_assert!(!error.place.is_empty() && !error.why.is_empty()),
+            Err(error) => prop_assert!(!error.location.is_empty() && !error.reason.is_empty()),
         }
     }
 }

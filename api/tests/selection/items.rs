@@ -45,11 +45,11 @@ fn items_may_name_the_interface() {
         ("..", "directory"),
         ("n%d", "%"),
     ] {
-        let (place, why) = wrong(&format!("b,a@{interface}"));
-        assert_eq!(place, format!("item 2 \"a@{interface}\""));
+        let (location, reason) = wrong(&format!("b,a@{interface}"));
+        assert_eq!(location, format!("item 2 \"a@{interface}\""));
         assert!(
-            why.contains(words) && why.contains(&format!("{interface:?}")),
-            "{why}"
+            reason.contains(words) && reason.contains(&format!("{interface:?}")),
+            "{reason}"
         );
     }
 }
@@ -80,14 +80,14 @@ fn an_error_names_the_invalid_item() {
             (format!("x, {item} ,y"), 2),
             (format!("x,y,{item}"), 3),
         ] {
-            let (place, why) = wrong(&annotation);
+            let (location, reason) = wrong(&annotation);
             let shown = if item.len() > 60 {
                 format!("{}…", "a".repeat(60))
             } else {
                 item.to_owned()
             };
-            assert_eq!(place, format!("item {index} {shown:?}"));
-            assert!(why.contains(words), "{annotation}: {why}");
+            assert_eq!(location, format!("item {index} {shown:?}"));
+            assert!(reason.contains(words), "{annotation}: {reason}");
         }
     }
 }

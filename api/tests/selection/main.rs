@@ -20,21 +20,24 @@ fn element(keys: &str) -> Selection {
     list.remove(0)
 }
 
-/// The place and the reason of an annotation's error.
+/// The location and the reason of an annotation's error.
 fn wrong(annotation: &str) -> (String, String) {
     let error = parse(annotation, "ns1").expect_err(annotation);
-    assert_eq!(error.to_string(), format!("{}: {}", error.place, error.why));
+    assert_eq!(
+        error.to_string(),
+        format!("{}: {}", error.location, error.reason)
+    );
     assert!(!error.to_string().contains('\n'), "{error}");
-    (error.place, error.why)
+    (error.location, error.reason)
 }
 
-/// Asserts that an element with these keys is refused at `place` and that the reason contains
+/// Asserts that an element with these keys is refused at `location` and that the reason contains
 /// `words`.
-fn refused(keys: &str, place: &str, words: &[&str]) {
-    let (found, why) = wrong(&format!(r#"[{{"name": "a"}}, {{"name": "b", {keys}}}]"#));
-    assert_eq!(found, format!("element 2, {place}"), "{keys}");
+fn refused(keys: &str, location: &str, words: &[&str]) {
+    let (found, reason) = wrong(&format!(r#"[{{"name": "a"}}, {{"name": "b", {keys}}}]"#));
+    assert_eq!(found, format!("element 2, {location}"), "{keys}");
     for word in words {
-        assert!(why.contains(word), "{keys}: {why:?} lacks {word:?}");
+        assert!(reason.contains(word), "{keys}: {reason:?} lacks {word:?}");
     }
 }
 

@@ -28,9 +28,9 @@ fn the_name_is_required() {
         (r#"{"name":"a..b"}"#, r#""a..b" must be"#),
         (r#"{"name":".a"}"#, r#"".a" must be"#),
     ] {
-        let (place, why) = wrong(&format!(r#"[{{"name":"x"}},{{"name":"y"}},{element}]"#));
-        assert_eq!(place, r#"element 3, key "name""#);
-        assert!(why.contains(words), "{element}: {why}");
+        let (location, reason) = wrong(&format!(r#"[{{"name":"x"}},{{"name":"y"}},{element}]"#));
+        assert_eq!(location, r#"element 3, key "name""#);
+        assert!(reason.contains(words), "{element}: {reason}");
     }
 }
 

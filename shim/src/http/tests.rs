@@ -42,7 +42,7 @@ fn a_daemon_that_responds_too_slowly_causes_a_timeout() {
     let (_dir, path, listener) = listener();
     let daemon = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("accept");
-        // Each read is in time, but the whole exchange is not. In the end the shim closes.
+        // Each read is in time, but the whole exchange is not. The loop ends when the shim closes.
         while stream.write_all(b"x").is_ok() {
             thread::sleep(SHORT / 10);
         }
@@ -52,7 +52,7 @@ fn a_daemon_that_responds_too_slowly_causes_a_timeout() {
 }
 
 #[test]
-fn connecting_to_a_full_queue_does_not_block() {
+fn connecting_to_a_full_listen_queue_does_not_block() {
     let (_dir, path, listener) = listener();
     socket::listen(&listener, Backlog::new(0).expect("backlog")).expect("listen");
     let _waiting = UnixStream::connect(&path).expect("connect");

@@ -40,7 +40,7 @@ fn a_later_value_replaces_every_spelling() {
 }
 
 #[test]
-fn a_value_of_another_type_is_the_error() {
+fn a_value_of_the_wrong_type_is_returned_as_the_error() {
     let object = Object::parse(br#"{"a":[1],"b":"","c":"x"}"#).expect("an object");
     assert_eq!(object.string("a").expect_err("a list").get(), "[1]");
     assert_eq!(object.string("b").expect("a string"), None);
