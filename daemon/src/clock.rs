@@ -45,4 +45,11 @@ mod tests {
             "{times:?} {uptime}"
         );
     }
+
+    #[test]
+    fn the_boot_has_an_id() {
+        let id = boot_id().expect("the kernel's");
+        let groups: Vec<_> = id.split('-').map(str::len).collect();
+        assert_eq!(groups, [8, 4, 4, 4, 12], "{id}");
+    }
 }

@@ -1,16 +1,21 @@
-//! What is attached on this node, on disk: from the moment before the first plugin runs until the last DEL has really
-//! succeeded. A record suffices for DEL without the API server, the pod, or the definitions.
+//! Durable records of what is attached on this node. A record exists from before the first plugin runs until the last
+//! DEL has succeeded, and suffices for DEL without the API server, the pod, or the definitions.
 //!
-//! One file a (container, interface), only ever appended to. One process writes, any can read. A [`ContainerLock`] is both the
-//! lock of a container and the only way to write its records.
+//! Each record is one append-only file for a (container, interface). One process writes, any process can read. A
+//! [`ContainerLock`] is both the lock of a container and the only way to write its records.
 
 mod abandon;
 mod container_lock;
 mod error;
+mod format;
 mod journal;
+mod key;
+mod quarantine;
 mod record;
-mod sandboxes;
+mod sandbox_index;
 mod spool;
+#[cfg(test)]
+mod test_helpers;
 mod writer_lock;
 
 use std::collections::{HashSet, VecDeque};
@@ -18,225 +23,210 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub(crate) use abandon::{Abandon, Abandoned};
+pub(crate) use abandon::{AbandonRequest, AbandonedRecord};
 pub(crate) use container_lock::{AddLock, ContainerLock, LedgerLock};
-pub(crate) use error::LedgerError;
-pub(crate) use record::{DelFailures, FORMAT, Line, PLEXUSD, Phase, Planned, Record};
-pub(crate) use spool::Spooled;
+pub(crate) use error::{LedgerError, PreviousResultError};
+pub(crate) use format::{FORMAT, Line, PLEXUSD, Planned};
+pub(crate) use key::RecordKey;
+pub(crate) use record::{DelFailures, Phase, Record};
+pub(crate) use spool::SpooledRequest;
 
 use crate::mutex::lock;
 use container_lock::{ContainerMutexes, GlobalLock};
 use journal::Journal;
-use sandboxes::Sandboxes;
+use sandbox_index::SandboxIndex;
 use writer_lock::{LockFile, WriterLock};
 
-/// Container id and interface name.
-pub(crate) type Key = (String, String);
-
-/// How many deleted keys are remembered: a few full nodes of pods.
+/// How many deleted keys are remembered: the pods of a few full nodes.
 const REMEMBERED: usize = 1024;
 
-/// The ledger of this node, with the right to write it.
+/// The ledger of this node, locked for writing by this process.
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     journal: Journal,
-    gate: GlobalLock,
-    seats: ContainerMutexes,
-    adds: Mutex<HashSet<Key>>,
-    /// Of all records.
-    sandboxes: Mutex<Sandboxes>,
-    /// Oldest first.
-    deleted: Mutex<VecDeque<Key>>,
-    lock: WriterLock,
+    global_lock: GlobalLock,
+    container_mutexes: ContainerMutexes,
+    adds_in_flight: Mutex<HashSet<RecordKey>>,
+    sandboxes: Mutex<SandboxIndex>,
+    /// The keys of records that were removed recently, the oldest first.
+    deleted: Mutex<VecDeque<RecordKey>>,
+    writer_lock: WriterLock,
 }
 
-/// The ledger of this node, before the right to write it is there.
+/// The ledger of this node, not yet locked for writing.
 #[derive(Debug)]
 pub(crate) struct UnlockedLedger {
     journal: Journal,
-    lock: LockFile,
+    lock_file: LockFile,
 }
 
 impl UnlockedLedger {
-    /// That under the state directory `dir`. What is missing there is made.
+    /// Opens the ledger under the state directory `dir`. Creates missing directories.
     ///
     /// # Errors
     /// [`LedgerError::Io`].
-    pub(crate) fn at(dir: &Path) -> Result<Self, LedgerError> {
-        let journal = Journal::at(dir);
-        journal.prepare()?;
+    pub(crate) fn open(dir: &Path) -> Result<Self, LedgerError> {
+        let journal = Journal::new(dir);
+        journal.create_dirs()?;
         Ok(Self {
             journal,
-            lock: LockFile::open(dir)?,
+            lock_file: LockFile::open(dir)?,
         })
     }
 
-    /// See [`Ledger::mark`].
-    pub(crate) fn mark(&self) -> &str {
-        self.lock.mark()
+    /// See [`Ledger::id`].
+    pub(crate) fn id(&self) -> &str {
+        self.lock_file.id()
     }
 
-    /// Takes the right to write. Waits up to `wait` for another process to end. Blocking.
+    /// Locks the ledger for writing. Waits up to `wait` for another process to release the lock. Blocking.
     ///
     /// # Errors
-    /// [`LedgerError::Locked`] names the process that still has it; [`LedgerError::Io`].
-    pub(crate) fn own(self, wait: Duration) -> Result<Ledger, LedgerError> {
-        let Self { journal, lock } = self;
-        let lock = lock.lock(wait)?;
-        let mut sandboxes = Sandboxes::default();
-        // Who looks for leftovers tells of records that cannot be read.
-        Ledger::read_each(journal.state_dir())?
+    /// [`LedgerError::Locked`] names the process that holds the lock; [`LedgerError::Io`].
+    pub(crate) fn lock(self, wait: Duration) -> Result<Ledger, LedgerError> {
+        let Self { journal, lock_file } = self;
+        let writer_lock = lock_file.lock(wait)?;
+        let mut sandboxes = SandboxIndex::default();
+        // Recovery reports records that cannot be read.
+        Ledger::records(journal.state_dir())?
             .flatten()
             .for_each(|record| sandboxes.insert(&record.planned));
         Ok(Ledger(Arc::new(Inner {
             journal,
-            gate: GlobalLock::default(),
-            seats: ContainerMutexes::default(),
-            adds: Mutex::default(),
+            global_lock: GlobalLock::default(),
+            container_mutexes: ContainerMutexes::default(),
+            adds_in_flight: Mutex::default(),
             sandboxes: Mutex::new(sandboxes),
             deleted: Mutex::default(),
-            lock,
+            writer_lock,
         })))
     }
 }
 
 impl Ledger {
-    /// Opens the ledger under the state directory `dir` for writing and makes what is missing there. Waits up to
-    /// `lock_wait` for another process to end. Blocking.
+    /// Opens the ledger under the state directory `dir` and locks it for writing. Waits up to `lock_wait` for another
+    /// process to release the lock. Blocking.
     ///
     /// # Errors
-    /// Those of [`UnlockedLedger::at`] and [`UnlockedLedger::own`].
+    /// Those of [`UnlockedLedger::open`] and [`UnlockedLedger::lock`].
     pub(crate) fn open(dir: &Path, lock_wait: Duration) -> Result<Self, LedgerError> {
-        UnlockedLedger::at(dir)?.own(lock_wait)
+        UnlockedLedger::open(dir)?.lock(lock_wait)
     }
 
-    /// What who waits for the ledger under `dir` is waiting for. Blocking.
-    pub(crate) fn waits_for(dir: &Path) -> LedgerError {
-        writer_lock::in_use(dir)
+    /// Returns the [`LedgerError::Locked`] that names the process which holds the lock of the state directory `dir`.
+    /// Blocking.
+    pub(crate) fn locked_error(dir: &Path) -> LedgerError {
+        writer_lock::locked_error(dir)
     }
 
-    /// Reads all records under the state directory `dir`, while another process may be writing. Blocking.
+    /// Iterates over all records under the state directory `dir`, even while another process is writing. A record that
+    /// cannot be read is an error in its place. Blocking, at each step as well.
     ///
     /// # Errors
-    /// [`LedgerError::Io`] where the directory cannot be read; a record that cannot be read is an error in its place.
-    pub(crate) fn read_all(dir: &Path) -> Result<Vec<Result<Record, LedgerError>>, LedgerError> {
-        Ok(Self::read_each(dir)?.collect())
-    }
-
-    /// The same one after the other, for who does not need all of them at once. Blocking, also to step.
-    ///
-    /// # Errors
-    /// As [`Ledger::read_all`].
-    pub(crate) fn read_each(
+    /// [`LedgerError::Io`] if the directory cannot be read.
+    pub(crate) fn records(
         dir: &Path,
     ) -> Result<impl Iterator<Item = Result<Record, LedgerError>>, LedgerError> {
-        let journal = Journal::at(dir);
+        let journal = Journal::new(dir);
         let keys = journal.keys()?;
         Ok(keys
             .into_iter()
-            .filter_map(move |(id, ifname)| journal.read(&id, &ifname).transpose()))
+            .filter_map(move |key| journal.read(&key).transpose()))
     }
 
-    /// How many files of the state directory `dir` were set aside because they are damaged. Blocking.
+    /// The number of damaged files in the quarantine of the state directory `dir`. Blocking.
     ///
     /// # Errors
-    /// [`LedgerError::Io`] where the directory is there and cannot be read.
+    /// [`LedgerError::Io`] if the directory exists but cannot be read.
     pub(crate) fn quarantined(dir: &Path) -> Result<usize, LedgerError> {
-        journal::quarantined(dir)
+        quarantine::count(dir)
     }
 
-    /// The files of the spool under the state directory `dir`. Blocking.
+    /// The requests in the spool of the state directory `dir`. Blocking.
     ///
     /// # Errors
-    /// [`LedgerError::Io`] where it is there and cannot be read.
+    /// [`LedgerError::Io`] if the spool exists but cannot be read.
     pub(crate) fn spooled_files(dir: &Path) -> Result<Vec<PathBuf>, LedgerError> {
-        spool::files(dir)
+        spool::requests(dir)
     }
 
-    /// The lane of a container. Waits for who has it now, in the order of arrival.
+    /// Locks a container. Waiting callers get the lock in the order of arrival.
     pub(crate) async fn lock_container(&self, container_id: &str) -> ContainerLock {
-        ContainerLock::take(Arc::clone(&self.0), container_id).await
+        ContainerLock::acquire(Arc::clone(&self.0), container_id).await
     }
 
-    /// The lane of a container for an ADD of `ifname`.
+    /// Locks a container for an ADD of `ifname`.
     ///
     /// # Errors
-    /// [`LedgerError::InFlight`], at once, while another ADD of the same key holds its lane or waits for it.
+    /// [`LedgerError::InFlight`], at once, while another ADD of the same key holds or waits for the lock.
     pub(crate) async fn lock_for_add(
         &self,
         container_id: &str,
         ifname: &str,
     ) -> Result<AddLock, LedgerError> {
-        AddLock::take(
-            Arc::clone(&self.0),
-            (container_id.to_owned(), ifname.to_owned()),
-        )
-        .await
+        AddLock::acquire(Arc::clone(&self.0), RecordKey::new(container_id, ifname)).await
     }
 
-    /// The whole ledger, which keeps all calls waiting. Waits for all lanes; who asks for one meanwhile waits behind.
+    /// Locks the whole ledger: waits until all container locks are released, and blocks new ones meanwhile.
     pub(crate) async fn lock_all(&self) -> LedgerLock {
-        LedgerLock::take(Arc::clone(&self.0)).await
+        LedgerLock::acquire(Arc::clone(&self.0)).await
     }
 
-    /// The keys of all files. One of them may have no record: when its plan is being written, or was torn.
+    /// The keys of all files. A file without a record has a key as well: its plan is being written, or was torn.
     ///
     /// # Errors
-    /// [`LedgerError::Io`] where the directory cannot be read; never an empty list instead.
-    pub(crate) fn keys(&self) -> Result<Vec<Key>, LedgerError> {
+    /// [`LedgerError::Io`] if the directory cannot be read; never an empty list instead.
+    pub(crate) fn keys(&self) -> Result<Vec<RecordKey>, LedgerError> {
         self.0.journal.keys()
     }
 
-    /// The keys of all files, and those of the ADDs in flight, which may have files or not; of one moment.
+    /// The keys of all files and the keys of the ADDs in flight, which may or may not have a file. Both lists are of the
+    /// same moment.
     ///
     /// # Errors
     /// Those of [`Ledger::keys`].
-    pub(crate) fn keys_and_adds(&self) -> Result<(Vec<Key>, HashSet<Key>), LedgerError> {
-        // Held meanwhile, so that none begins or ends.
-        let adds = lock(&self.0.adds);
+    pub(crate) fn keys_and_adds(
+        &self,
+    ) -> Result<(Vec<RecordKey>, HashSet<RecordKey>), LedgerError> {
+        // Locked while the files are listed, so that no ADD begins or ends in between.
+        let adds = lock(&self.0.adds_in_flight);
         Ok((self.keys()?, adds.clone()))
     }
 
-    /// Reads a record as anybody may, without its lane; see [`ContainerLock::load`]. Blocking.
+    /// Reads a record without the lock of its container; see [`ContainerLock::load`]. Blocking.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupt`], [`LedgerError::Newer`], [`LedgerError::Io`]; the file stays as it is.
-    pub(crate) fn read(
-        &self,
-        container_id: &str,
-        ifname: &str,
-    ) -> Result<Option<Record>, LedgerError> {
-        self.0.journal.read(container_id, ifname)
+    /// [`LedgerError::Corrupt`], [`LedgerError::Newer`], [`LedgerError::Io`]; the file is left as it is.
+    pub(crate) fn read(&self, key: &RecordKey) -> Result<Option<Record>, LedgerError> {
+        self.0.journal.read(key)
     }
 
-    /// The DELs that the shim left, by file name; what a shim left half written when it was killed is removed.
+    /// The DELs that the shim has spooled, sorted by file name. Removes files that a killed shim has left half written.
     /// Blocking.
     ///
     /// # Errors
-    /// [`LedgerError::Io`] where the spool is there and cannot be read.
-    pub(crate) fn spooled(&self) -> Result<Vec<Spooled>, LedgerError> {
+    /// [`LedgerError::Io`] if the spool exists but cannot be read.
+    pub(crate) fn spooled(&self) -> Result<Vec<SpooledRequest>, LedgerError> {
         spool::pending(self.0.journal.state_dir())
     }
 
-    /// A text that no other ledger on this machine has while this one is there.
-    pub(crate) fn mark(&self) -> &str {
-        self.0.lock.mark()
+    /// Identifies this ledger among all ledgers on this machine.
+    pub(crate) fn id(&self) -> &str {
+        self.0.writer_lock.id()
     }
 
-    /// Whether the record of this key was removed a short while ago by this process, or its ADD refused. Runtimes send
-    /// a second DEL, and one after an ADD that failed.
-    pub(crate) fn recently_deleted(&self, container_id: &str, ifname: &str) -> bool {
-        lock(&self.0.deleted)
-            .iter()
-            .any(|(id, name)| id == container_id && name == ifname)
+    /// Whether this process has recently removed the record of `key` or refused its ADD. Runtimes send a second DEL, and
+    /// a DEL after a failed ADD.
+    pub(crate) fn recently_deleted(&self, key: &RecordKey) -> bool {
+        lock(&self.0.deleted).contains(key)
     }
 }
 
 impl Inner {
-    fn remember_deleted(&self, key: Key) {
+    fn remember_deleted(&self, key: RecordKey) {
         let mut deleted = lock(&self.deleted);
         if deleted.len() == REMEMBERED {
             deleted.pop_front();
@@ -244,7 +234,7 @@ impl Inner {
         deleted.push_back(key);
     }
 
-    fn forget_deleted(&self, key: &Key) {
+    fn forget_deleted(&self, key: &RecordKey) {
         lock(&self.deleted).retain(|deleted| deleted != key);
     }
 }

@@ -11,7 +11,6 @@ mod dispatch;
 mod errors;
 mod gc;
 mod network_status;
-mod recover;
 mod request;
 mod routes;
 mod status;
@@ -20,5 +19,5 @@ mod undo;
 
 pub(crate) use dispatch::{dispatch, needs_ledger};
 pub(crate) use network_status::resume_status;
-pub(crate) use recover::{CleanupReason, Leftover};
 pub(crate) use status::wait_until_able_to_add;
+pub(crate) use undo::{Undo, recorded_netns, undo};

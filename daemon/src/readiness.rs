@@ -37,7 +37,7 @@ pub(crate) async fn wait_until_ready(context: &Context) {
 /// What `/readyz` and `/healthz` report while this daemon does not own the ledger: who owns it.
 pub(crate) async fn waiting_for_ledger(state_dir: &Path) -> String {
     let state_dir = state_dir.to_owned();
-    tokio::task::spawn_blocking(move || Ledger::waits_for(&state_dir))
+    tokio::task::spawn_blocking(move || Ledger::locked_error(&state_dir))
         .await
         .map_or_else(
             |panic| panic.to_string(),

@@ -1,8 +1,13 @@
-//! What nobody will ask for again: unfinished ADDs, DELs that were begun or failed, sandboxes that are gone, calls that
-//! the shim left while the daemon was away, statuses that are not written. At start, and periodically.
+//! Background clean-up, at startup and every `recoveryInterval`: ADDs and DELs that did not finish, DELs that failed,
+//! sandboxes that are gone, DELs in the spool, and network-status that is not written yet.
 
 mod audit;
-pub(crate) mod evidence;
+mod clean_up;
+mod gone_sandboxes;
+mod inventory;
+mod netns_scan;
+mod procfs;
+mod spooled;
 pub(crate) mod surviving_plugins;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,88 +15,78 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use plexus_api::cni::{CniError, Code};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::doubled;
 use crate::clock::unix_ms;
 use crate::context::Context;
-use crate::ledger::{DelFailures, Key, Ledger, LedgerError, Record, Spooled};
+use crate::ledger::{DelFailures, Record, RecordKey, SpooledRequest};
 use crate::model::NetnsId;
-use crate::operations::{CleanupReason, Leftover, resume_status};
+use crate::operations::resume_status;
 use crate::telemetry::ChangeFilter;
 use audit::Audit;
-use evidence::{Sandbox, Suspects, judge, living_netns};
+use clean_up::{CleanUpReason, Leftover};
+use gone_sandboxes::{MissingSandboxes, RecordedSandbox};
+use inventory::Inventory;
 
-/// The longest pause between two tries of a DEL that fails.
+/// The longest pause between two retries of a failing DEL.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
-/// Looks for leftovers until `stop`; what it has begun by then runs to its end.
+/// Runs rounds of clean-up until `stop`, and then waits for the tasks that have begun.
 pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
     let mut recovery = Recovery {
         context,
         stop,
-        suspects: Suspects::new(),
+        missing: MissingSandboxes::new(),
         audit: Audit::default(),
         running: BTreeMap::new(),
         logged: ChangeFilter::default(),
     };
     while !recovery.stop.is_cancelled() {
-        recovery.look().await;
+        recovery.round().await;
         tokio::select! {
             () = tokio::time::sleep(recovery.context.node.settings.recovery_interval) => {}
             () = recovery.stop.cancelled() => {}
         }
     }
-    for job in recovery.running.into_values() {
-        let _ = job.await;
+    for task in recovery.running.into_values() {
+        let _ = task.await;
     }
 }
 
 struct Recovery {
     context: Arc<Context>,
     stop: CancellationToken,
-    suspects: Suspects,
+    missing: MissingSandboxes,
     audit: Audit,
-    /// What has been begun. A job waits for the lane of its container, and one that waits long must not keep the others.
-    running: BTreeMap<Job, JoinHandle<()>>,
+    /// The tasks in progress. Each waits for the lock of its container, and one that waits long must not delay the others.
+    running: BTreeMap<TaskKey, JoinHandle<()>>,
     logged: ChangeFilter,
 }
 
+/// What a task works on; there is one task at a time for each.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Job {
-    Record(Key),
+enum TaskKey {
+    Record(RecordKey),
     Spooled(PathBuf),
     Audit,
 }
 
-/// What there is to see.
-struct Seen {
-    records: Vec<Record>,
-    /// The keys of files that have no record: torn, or damaged.
-    illegible: Vec<Key>,
-    /// Why other files cannot be read: they are left alone.
-    closed: Vec<LedgerError>,
-    spooled: Vec<Spooled>,
-    living: std::io::Result<BTreeSet<NetnsId>>,
-}
-
 impl Recovery {
-    async fn look(&mut self) {
-        self.running.retain(|_, job| !job.is_finished());
-        let (ledger, boot) = (
+    async fn round(&mut self) {
+        self.running.retain(|_, task| !task.is_finished());
+        let (ledger, boot_id) = (
             self.context.ledger.clone(),
             self.context.node.boot_id.clone(),
         );
-        let seen = tokio::task::spawn_blocking(move || see(&ledger, &boot)).await;
-        match seen.unwrap_or_else(|panic| {
-            Err(CniError::new(
-                Code::Internal,
-                format!("the look panicked: {panic}"),
-            ))
-        }) {
-            Ok(seen) => self.act(seen),
+        let inventory =
+            tokio::task::spawn_blocking(move || Inventory::take(&ledger, &boot_id)).await;
+        match inventory
+            .map_err(anyhow::Error::from)
+            .and_then(|taken| Ok(taken?))
+        {
+            Ok(inventory) => self.act_on(inventory),
             Err(error) if self.logged.is_new(error.to_string()) => {
                 tracing::error!(%error, "recovery cannot look for leftovers");
             }
@@ -100,55 +95,52 @@ impl Recovery {
         self.logged.end_round();
     }
 
-    fn act(&mut self, seen: Seen) {
-        for error in seen.closed {
+    fn act_on(&mut self, inventory: Inventory) {
+        for error in inventory.unreadable {
             if self.logged.is_new(error.to_string()) {
-                tracing::error!(%error, "recovery leaves a record alone that cannot be read");
+                tracing::error!(%error, "recovery skips a record that cannot be read");
             }
         }
-        for key in seen.illegible {
-            let context = self.context.clone();
-            self.begin(Job::Record(key.clone()), async move {
-                context.clear_illegible(&key.0, &key.1).await;
+        for key in inventory.damaged {
+            let ledger = self.context.ledger.clone();
+            self.spawn(TaskKey::Record(key.clone()), async move {
+                clean_up::remove_damaged(&ledger, &key).await;
             });
         }
-        self.tell_failures(&seen.records);
-        self.audit(&seen.records);
-        let attached = seen
+        self.log_failures(&inventory.records);
+        self.audit(&inventory.records);
+        let attached: Vec<_> = inventory
             .records
             .iter()
-            .filter(|record| asked_for(record).is_none());
-        let attached: Vec<_> = attached
-            .map(|record| Sandbox::new(record, self.pod_deleted(record)))
+            .filter(|record| CleanUpReason::of(record).is_none())
+            .map(|record| RecordedSandbox::new(record, self.is_pod_deleted(record)))
             .collect();
-        let dead = self.judge(&attached, seen.living);
+        let gone = self.gone_sandboxes(&attached, inventory.living_netns);
         let mut leftovers = Vec::new();
-        for record in seen.records {
-            let key = (
-                record.planned.container_id.clone(),
-                record.planned.ifname.clone(),
-            );
-            let dead = dead.contains(&key).then_some(CleanupReason::Dead);
-            if let Some(reason) = asked_for(&record).or(dead) {
+        for record in inventory.records {
+            let key = record.planned.key();
+            let reason = CleanUpReason::of(&record)
+                .or_else(|| gone.contains(&key).then_some(CleanUpReason::SandboxGone));
+            if let Some(reason) = reason {
                 if is_due(
                     &record.del_failures,
                     self.context.node.settings.recovery_interval,
                     unix_ms(),
                 ) {
-                    leftovers.push((key, Leftover::new(&record, reason)));
+                    leftovers.push(Leftover::new(&record, reason));
                 }
             } else if !record.status_written {
                 let context = self.context.clone();
-                self.begin(Job::Record(key.clone()), async move {
-                    resume_status(&context, &key.0, &key.1).await;
+                self.spawn(TaskKey::Record(key.clone()), async move {
+                    resume_status(&context, &key.container_id, &key.ifname).await;
                 });
             }
         }
-        self.clean_up(leftovers, seen.spooled);
+        self.clean_up(leftovers, inventory.spooled);
     }
 
-    /// Begins to undo the records and to serve the DELs.
-    fn clean_up(&mut self, leftovers: Vec<(Key, Leftover)>, spooled: Vec<Spooled>) {
+    /// Starts the clean-up of records and the DELs of the spool.
+    fn clean_up(&mut self, leftovers: Vec<Leftover>, spooled: Vec<SpooledRequest>) {
         let (records, dels) = (leftovers.len(), spooled.len());
         if records + dels == 0 {
             return;
@@ -157,40 +149,41 @@ impl Recovery {
             Ok(host) => host,
             Err(error) => {
                 if self.logged.is_new(error.to_string()) {
-                    tracing::warn!(records, spooled = dels, %error, "recovery: plugins cannot be run yet");
+                    tracing::warn!(records, spooled = dels, %error, "recovery cannot run plugins yet");
                 }
                 return;
             }
         };
         for spooled in spooled {
-            let (context, host) = (self.context.clone(), host.clone());
-            self.begin(Job::Spooled(spooled.path().to_owned()), async move {
-                context.replay(spooled, host).await;
-            });
+            let key = TaskKey::Spooled(spooled.path().to_owned());
+            self.spawn(
+                key,
+                spooled::serve(self.context.clone(), spooled, host.clone()),
+            );
         }
-        for (key, leftover) in leftovers {
+        for leftover in leftovers {
             let (context, host, stop) = (self.context.clone(), host.clone(), self.stop.clone());
-            self.begin(Job::Record(key), async move {
-                context.recover(leftover, host, &stop).await;
+            self.spawn(TaskKey::Record(leftover.key().clone()), async move {
+                clean_up::clean_up(&context, leftover, host, &stop).await;
             });
         }
     }
 
-    /// Says how many records wait for a DEL that succeeds: a line for each cause, when it comes and when the number
-    /// changes.
-    fn tell_failures(&mut self, records: &[Record]) {
-        for (cause, records) in by_cause(records) {
+    /// Logs how many records have a failing DEL: one line for each cause, when it appears and when the number changes.
+    fn log_failures(&mut self, records: &[Record]) {
+        for (cause, records) in failures_by_cause(records) {
             if self.logged.is_new(format!("{records} {cause}")) {
                 tracing::warn!(
                     records,
-                    "recovery: not yet: {cause}; `plexusd ledger list` shows which"
+                    "recovery: DEL fails and will be retried: {cause}; `plexusd ledger list` shows the records"
                 );
             }
         }
     }
 
-    /// Whether the API server says that the pod of a record is no more. A pod that the manifests lack may well be.
-    fn pod_deleted(&self, record: &Record) -> bool {
+    /// Whether the API server says that the pod of a record is deleted. A pod that is missing in the manifests may still
+    /// exist.
+    fn is_pod_deleted(&self, record: &Record) -> bool {
         self.context.node.api_reader.is_some()
             && self.context.node.store.pod_is_absent(&record.planned.pod)
     }
@@ -198,110 +191,71 @@ impl Recovery {
     /// Looks for pods that run without their networks.
     fn audit(&mut self, records: &[Record]) {
         let context = self.context.clone();
-        // Without an API server nobody says which pods run, and before the first list nobody knows them.
+        // Without an API server the pods that run are unknown, and so are they before its first list.
         if context.node.api_reader.is_none() || !context.node.store.is_synced() {
             return;
         }
-        let (due, unmet) = self.audit.look(
+        let (due, without_networks) = self.audit.update(
             &context.node.store.pods(),
             records,
             context.node.settings.gone_gap,
             Instant::now(),
         );
-        context.node.metrics.networks_missing(unmet);
+        context.node.metrics.networks_missing(without_networks);
         if !due.is_empty() {
             let audit = self.audit.clone();
-            self.begin(Job::Audit, audit.ask(context, due));
+            self.spawn(TaskKey::Audit, audit.fetch(context, due));
         }
     }
 
-    /// The keys of the sandboxes that are gone.
-    fn judge(
+    /// The keys of the attached sandboxes that are proved to be gone.
+    fn gone_sandboxes(
         &mut self,
-        sandboxes: &[Sandbox],
+        attached: &[RecordedSandbox],
         living: std::io::Result<BTreeSet<NetnsId>>,
-    ) -> BTreeSet<Key> {
-        // Without sight of the namespaces, all of them count as living: only proof tears anything down (decision 23).
+    ) -> BTreeSet<RecordKey> {
+        // If the scan failed, every namespace counts as living: only proof allows a clean-up (decision 23).
         let living = living.unwrap_or_else(|error| {
             if self.logged.is_new(error.to_string()) {
                 tracing::error!(%error, "recovery cannot tell which sandboxes are gone");
             }
-            sandboxes
+            attached
                 .iter()
                 .filter_map(|sandbox| sandbox.netns)
                 .collect()
         });
-        let gap = self.context.node.settings.gone_gap;
-        let judgement = judge(
-            sandboxes,
+        let judgement = gone_sandboxes::judge(
+            attached,
             &self.context.node.boot_id,
             &living,
-            &self.suspects,
+            &self.missing,
             Instant::now(),
-            gap,
+            self.context.node.settings.gone_gap,
         );
-        self.context.node.metrics.disbelieved(
-            judgement
-                .disbelieved
-                .map_or(0, |disbelieved| disbelieved.gone),
-        );
-        if let Some(disbelieved) = judgement
-            .disbelieved
-            .filter(|it| self.logged.is_new(it.to_string()))
+        let mass_loss = judgement.mass_loss;
+        self.context
+            .node
+            .metrics
+            .mass_loss(mass_loss.map_or(0, |mass_loss| mass_loss.missing));
+        if let Some(mass_loss) = mass_loss
+            && self.logged.is_new(mass_loss.to_string())
         {
-            tracing::error!("recovery: {disbelieved}");
+            tracing::error!("recovery: {mass_loss}");
         }
-        self.suspects = judgement.suspects;
-        judgement.dead.into_iter().collect()
+        self.missing = judgement.missing;
+        judgement.gone.into_iter().collect()
     }
 
-    fn begin(&mut self, job: Job, work: impl Future<Output = ()> + Send + 'static) {
+    /// Starts a task unless one with this key is still running.
+    fn spawn(&mut self, key: TaskKey, task: impl Future<Output = ()> + Send + 'static) {
         self.running
-            .entry(job)
-            .or_insert_with(|| tokio::spawn(work));
+            .entry(key)
+            .or_insert_with(|| tokio::spawn(task));
     }
 }
 
-/// Blocking.
-fn see(ledger: &Ledger, boot: &str) -> Result<Seen, CniError> {
-    let (mut records, mut illegible, mut closed) = (Vec::new(), Vec::new(), Vec::new());
-    for key in ledger.keys()? {
-        match ledger.read(&key.0, &key.1) {
-            Ok(Some(record)) => records.push(record),
-            Ok(None) | Err(LedgerError::Corrupt { .. }) => illegible.push(key),
-            Err(error) => closed.push(error),
-        }
-    }
-    let this_boot = records
-        .iter()
-        .filter(|record| record.planned.boot_id == boot && record.is_attached());
-    let living = living_netns(
-        &this_boot
-            .filter_map(|record| record.planned.netns_id)
-            .collect(),
-    );
-    Ok(Seen {
-        records,
-        illegible,
-        closed,
-        spooled: ledger.spooled()?,
-        living,
-    })
-}
-
-/// Why a record is to go whatever became of its sandbox.
-fn asked_for(record: &Record) -> Option<CleanupReason> {
-    if record.del_failures.count > 0 {
-        Some(CleanupReason::Failed)
-    } else if record.deleting {
-        Some(CleanupReason::Begun)
-    } else {
-        (!record.completed).then_some(CleanupReason::Unfinished)
-    }
-}
-
-/// How many records have a DEL that fails, by what it said last.
-fn by_cause(records: &[Record]) -> BTreeMap<&str, usize> {
+/// The number of records with a failing DEL, by its last error.
+fn failures_by_cause(records: &[Record]) -> BTreeMap<&str, usize> {
     let mut causes = BTreeMap::new();
     for record in records
         .iter()
@@ -314,13 +268,13 @@ fn by_cause(records: &[Record]) -> BTreeMap<&str, usize> {
     causes
 }
 
-/// Whether the pause after the last failure is over: it doubles with each. A failure that is yet to come was before the
-/// clock was set back.
-fn is_due(failures: &DelFailures, first: Duration, now_unix_ms: u64) -> bool {
+/// Whether the pause after the last failure is over. The pause doubles with each failure. If the last failure is in the
+/// future, the clock was set back, and the retry is due.
+fn is_due(failures: &DelFailures, first_pause: Duration, now_unix_ms: u64) -> bool {
     let Some(doublings) = failures.count.checked_sub(1) else {
         return true;
     };
-    let pause = doubled(first, doublings, LONGEST_PAUSE);
+    let pause = doubled(first_pause, doublings, LONGEST_PAUSE);
     now_unix_ms
         .checked_sub(failures.last_unix_ms)
         .is_none_or(|since| Duration::from_millis(since) >= pause)

@@ -11,7 +11,7 @@ use plexus_api::cni::CniError;
 use plexus_api::wire::SOCKET_NAME;
 
 use crate::cli::{LedgerArgs, LedgerCommand};
-use crate::ledger::{Abandon, Abandoned, Ledger};
+use crate::ledger::{AbandonRequest, AbandonedRecord, Ledger};
 use crate::server::{ABANDON, Reply, post};
 
 /// How long to wait for the ledger if no daemon responds. One may be about to end.
@@ -29,7 +29,7 @@ pub fn ledger(args: &LedgerArgs) -> anyhow::Result<()> {
             ifname,
             socket_dir,
         } => {
-            let which = Abandon {
+            let which = AbandonRequest {
                 container_id: container.clone(),
                 ifname: ifname.clone(),
             };
@@ -50,8 +50,8 @@ pub fn ledger(args: &LedgerArgs) -> anyhow::Result<()> {
 async fn abandon(
     state_dir: &Path,
     socket: &Path,
-    which: &Abandon,
-) -> anyhow::Result<Vec<Abandoned>> {
+    which: &AbandonRequest,
+) -> anyhow::Result<Vec<AbandonedRecord>> {
     match post(socket, ABANDON, serde_json::to_vec(which)?).await {
         Ok(Reply { status, body, .. }) if status.is_success() => {
             serde_json::from_slice(&body).context("the daemon's response")
@@ -77,8 +77,8 @@ async fn abandon(
     }
 }
 
-fn print_abandoned(abandoned: &[Abandoned], out: &mut impl Write) -> anyhow::Result<()> {
-    for Abandoned {
+fn print_abandoned(abandoned: &[AbandonedRecord], out: &mut impl Write) -> anyhow::Result<()> {
+    for AbandonedRecord {
         container_id,
         ifname,
         pod,

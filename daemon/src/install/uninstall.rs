@@ -25,7 +25,7 @@ use crate::atomic_file::{remove_if_present, temporary_path};
 use crate::backoff::Backoff;
 use crate::config::{Fields, Settings};
 use crate::dir_watcher::DirWatcher;
-use crate::ledger::{Key, Ledger};
+use crate::ledger::{Ledger, RecordKey};
 use crate::telemetry::ChangeFilter;
 
 /// Removes what [`super::Installer`] installed.
@@ -156,7 +156,7 @@ impl Uninstaller {
         Ok(None)
     }
 
-    fn remaining(&self, records: &[Key]) -> io::Result<Option<String>> {
+    fn remaining(&self, records: &[RecordKey]) -> io::Result<Option<String>> {
         let records = records.len();
         let spooled = Ledger::spooled_files(&self.state_dir)
             .map_err(io::Error::other)?

@@ -1,69 +1,71 @@
-//! Giving up records by name: the operator's way out where a DEL can never succeed.
+//! Abandoning records by name: the way out for an operator if a DEL can never succeed.
 
 use plexus_api::cni::PluginResult;
 use serde::{Deserialize, Serialize};
 
 use super::{Ledger, LedgerError, Record};
 
-/// Which records to give up.
+/// The records to abandon.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Abandon {
-    /// The container.
+pub(crate) struct AbandonRequest {
     pub(crate) container_id: String,
-    /// The runtime's interface; none for all of the container.
+    /// The runtime's interface; `None` for all interfaces of the container.
     pub(crate) ifname: Option<String>,
 }
 
-/// A record that was given up.
+/// A record that was abandoned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Abandoned {
-    /// The container.
+pub(crate) struct AbandonedRecord {
     pub(crate) container_id: String,
-    /// The runtime's interface.
     pub(crate) ifname: String,
-    /// The pod; empty where the record could not be read.
+    /// The pod; empty if the record could not be read.
     pub(crate) pod: String,
-    /// What may be left on the node, one text an attachment.
+    /// What may be left on the node, one text for each attachment.
     pub(crate) left: Vec<String>,
 }
 
 impl Ledger {
-    /// Removes the records without a DEL, and warns of what is left behind. One that cannot be read goes to the
-    /// quarantine. Waits for who has the container's lane.
+    /// Removes records without a DEL, and logs a warning about what may be left on the node. A damaged record is moved to
+    /// the quarantine. Waits for the lock of the container.
     ///
     /// # Errors
-    /// [`LedgerError::Unknown`] where there is none; [`LedgerError::Newer`], [`LedgerError::Io`].
-    pub(crate) async fn abandon(&self, which: &Abandon) -> Result<Vec<Abandoned>, LedgerError> {
-        let lock = self.lock_container(&which.container_id).await;
+    /// [`LedgerError::NoRecord`], [`LedgerError::Newer`], [`LedgerError::Io`].
+    pub(crate) async fn abandon(
+        &self,
+        request: &AbandonRequest,
+    ) -> Result<Vec<AbandonedRecord>, LedgerError> {
+        let lock = self.lock_container(&request.container_id).await;
+        let ifnames = lock.interfaces()?.into_iter().filter(|name| {
+            request
+                .ifname
+                .as_ref()
+                .is_none_or(|requested| requested == name)
+        });
         let mut abandoned = Vec::new();
-        for ifname in lock
-            .interfaces()?
-            .into_iter()
-            .filter(|name| which.ifname.as_ref().is_none_or(|only| only == name))
-        {
+        for ifname in ifnames {
             let (pod, left) = match lock.load(&ifname) {
                 Ok(None) => continue,
                 Ok(Some(record)) => {
-                    let told = (record.planned.pod.to_string(), left_by(&record));
+                    let pod_and_left = (record.planned.pod.to_string(), left_by(&record));
                     lock.remove(record)?;
-                    told
+                    pod_and_left
                 }
                 Err(error) if error.is_quarantined() => {
-                    (String::new(), vec![format!("not known: {error}")])
+                    (String::new(), vec![format!("unknown: {error}")])
                 }
                 Err(error) => return Err(error),
             };
-            let container_id = which.container_id.clone();
+            let container_id = request.container_id.clone();
             tracing::warn!(
                 container_id,
                 ifname,
                 pod,
                 left = left.join("; "),
-                "abandoned: nobody deletes this any more"
+                "abandoned: plexusd will not delete what is left"
             );
-            abandoned.push(Abandoned {
+            abandoned.push(AbandonedRecord {
                 container_id,
                 ifname,
                 pod,
@@ -71,36 +73,36 @@ impl Ledger {
             });
         }
         if abandoned.is_empty() {
-            return Err(LedgerError::Unknown {
-                container_id: which.container_id.clone(),
-                ifname: which.ifname.clone(),
+            return Err(LedgerError::NoRecord {
+                container_id: request.container_id.clone(),
+                ifname: request.ifname.clone(),
             });
         }
         Ok(abandoned)
     }
 }
 
-/// What a record says may be left, one text an attachment.
+/// What may be left of a record, one text for each attachment.
 fn left_by(record: &Record) -> Vec<String> {
-    let attachments = record
+    record
         .planned
         .attachments
         .iter()
         .zip(&record.attachments)
-        .enumerate();
-    let left = attachments.filter(|(_, (_, state))| state.started && !state.deleted);
-    left.map(|(index, (attachment, _))| {
-        let addresses = record
-            .result_for_del(index)
-            .as_ref()
-            .map(addresses)
-            .unwrap_or_default();
-        format!(
-            "interface {} of network {}{addresses}",
-            attachment.ifname, attachment.network
-        )
-    })
-    .collect()
+        .enumerate()
+        .filter(|(_, (_, state))| state.started && !state.deleted)
+        .map(|(index, (attachment, _))| {
+            let addresses = record
+                .result_for_del(index)
+                .as_ref()
+                .map(addresses)
+                .unwrap_or_default();
+            format!(
+                "interface {} of network {}{addresses}",
+                attachment.ifname, attachment.network
+            )
+        })
+        .collect()
 }
 
 fn addresses(result: &PluginResult) -> String {

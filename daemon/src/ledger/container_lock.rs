@@ -1,5 +1,5 @@
-//! Who may touch the records of a container: one holder a container at a time, many containers at once, and nobody
-//! while the uninstallation has them all.
+//! Locks of the ledger. The lock of a container admits one holder at a time, different containers are independent, and
+//! the uninstallation locks the whole ledger.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -7,45 +7,51 @@ use std::sync::{Arc, Mutex as StdMutex, Weak};
 
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-use super::record::{Line, Planned, Record};
-use super::{Inner, Key, LedgerError};
+use super::format::{Line, Planned};
+use super::record::Record;
+use super::{Inner, LedgerError, RecordKey};
 use crate::mutex::lock;
 
-/// The lock of one container and the way to its records. Dropping it lets the next one in, also when its holder
-/// panics. A holder must not ask for a second one: it could wait for itself.
+/// Read-locked by the holder of each container lock, write-locked by the holder of the whole ledger.
+pub(super) type GlobalLock = Arc<RwLock<()>>;
+
+/// The mutexes of the containers whose lock is held or waited for.
+pub(super) type ContainerMutexes = StdMutex<HashMap<String, Weak<Mutex<()>>>>;
+
+/// The lock of one container, and the way to its records. Released when dropped, also if the holder panics. A holder
+/// must not acquire a second lock of the ledger: it could wait for itself.
 #[derive(Debug)]
 pub(crate) struct ContainerLock {
     ledger: Arc<Inner>,
     container_id: String,
-    hold: Arc<Hold>,
+    guards: Arc<ContainerGuards>,
 }
 
-/// What a lane holds, released from top to bottom.
+/// What a container lock holds. The fields are released from top to bottom.
 #[derive(Debug)]
-struct Hold {
-    _turn: OwnedMutexGuard<()>,
-    _seat: ContainerMutex,
-    _gate: OwnedRwLockReadGuard<()>,
+struct ContainerGuards {
+    _guard: OwnedMutexGuard<()>,
+    _mutex: ContainerMutex,
+    _global: OwnedRwLockReadGuard<()>,
 }
 
 impl ContainerLock {
-    pub(super) async fn take(ledger: Arc<Inner>, container_id: &str) -> Self {
-        let gate = Arc::clone(&ledger.gate).read_owned().await;
-        let seat = ContainerMutex::take(&ledger, container_id);
-        let turn = Arc::clone(&seat.mutex).lock_owned().await;
-        let hold = Arc::new(Hold {
-            _turn: turn,
-            _seat: seat,
-            _gate: gate,
+    pub(super) async fn acquire(ledger: Arc<Inner>, container_id: &str) -> Self {
+        let global = Arc::clone(&ledger.global_lock).read_owned().await;
+        let mutex = ContainerMutex::get(&ledger, container_id);
+        let guard = Arc::clone(&mutex.mutex).lock_owned().await;
+        let guards = Arc::new(ContainerGuards {
+            _guard: guard,
+            _mutex: mutex,
+            _global: global,
         });
         Self {
             ledger,
             container_id: container_id.to_owned(),
-            hold,
+            guards,
         }
     }
 
-    /// The container.
     pub(crate) fn container_id(&self) -> &str {
         &self.container_id
     }
@@ -53,12 +59,13 @@ impl ContainerLock {
     /// The record of an interface of this container.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupt`] where it cannot be read; the file has been moved away by then, so DEL can go on with
-    /// what is known otherwise (P-090, R-086). [`LedgerError::Newer`] where a newer plexusd wrote it.
+    /// [`LedgerError::Corrupt`] if the file is damaged; it has been moved to the quarantine by then, so that DEL can go
+    /// on with what else is known (P-090, R-086). [`LedgerError::Newer`] if a newer plexusd wrote the file.
     pub(crate) fn load(&self, ifname: &str) -> Result<Option<Record>, LedgerError> {
-        let loaded = self.ledger.journal.load(&self.container_id, ifname);
+        let key = self.key(ifname);
+        let loaded = self.ledger.journal.load(&key);
         if loaded.as_ref().is_err_and(LedgerError::is_quarantined) {
-            lock(&self.ledger.sandboxes).remove(&(self.container_id.clone(), ifname.to_owned()));
+            lock(&self.ledger.sandboxes).remove(&key);
         }
         loaded
     }
@@ -66,96 +73,95 @@ impl ContainerLock {
     /// The interfaces of this container that have records.
     ///
     /// # Errors
-    /// [`LedgerError::Io`] where the directory cannot be read.
+    /// [`LedgerError::Io`] if the directory cannot be read.
     pub(crate) fn interfaces(&self) -> Result<Vec<String>, LedgerError> {
         let keys = self.ledger.journal.keys()?;
         Ok(keys
             .into_iter()
-            .filter(|(id, _)| *id == self.container_id)
-            .map(|(_, ifname)| ifname)
+            .filter(|key| key.container_id == self.container_id)
+            .map(|key| key.ifname)
             .collect())
     }
 
-    /// Records a plan, durably; nothing may run before this returns. Dropping the future does not stop it:
-    /// the lane is then released when it is done, and the record says that nothing was started.
+    /// Writes a plan durably; no plugin may run before this returns. Dropping the future does not stop the
+    /// write: the lock is held until it ends, and the record then says that nothing was started.
     ///
     /// # Errors
-    /// [`LedgerError::AlreadyAttached`] where there is a record. After any error this call has left no file.
+    /// [`LedgerError::AlreadyAttached`] if there is a record. After any error this call has left no file.
     pub(crate) async fn plan(&self, planned: Planned) -> Result<Record, LedgerError> {
-        debug_assert_eq!(
-            planned.container_id, self.container_id,
-            "a plan goes into the lock of its container"
-        );
-        let (ledger, hold) = (Arc::clone(&self.ledger), Arc::clone(&self.hold));
+        self.assert_own(&planned);
+        let (ledger, guards) = (Arc::clone(&self.ledger), Arc::clone(&self.guards));
         let task = tokio::task::spawn_blocking(move || {
-            let _hold = hold;
-            let key = (planned.container_id.clone(), planned.ifname.clone());
+            let _guards = guards;
             let record = ledger.journal.create(planned)?;
             lock(&ledger.sandboxes).insert(&record.planned);
-            ledger.forget_deleted(&key);
+            ledger.forget_deleted(&record.planned.key());
             Ok(record)
         });
         task.await.unwrap_or_else(|panic| {
             Err(LedgerError::Io {
-                action: "record a plan in",
+                action: "write a plan to",
                 path: self.ledger.journal.dir().to_owned(),
-                why: std::io::Error::other(panic),
+                error: std::io::Error::other(panic),
             })
         })
     }
 
-    /// Appends a line, and takes it into `record`.
+    /// Appends a line to the file, and applies it to `record`.
     ///
     /// # Errors
-    /// [`LedgerError::Io`]; `record` is then unchanged, and so is what a reader makes of the file.
+    /// [`LedgerError::Io`]; `record` and the meaning of the file are then unchanged.
     pub(crate) fn append(&self, record: &mut Record, line: Line) -> Result<(), LedgerError> {
-        debug_assert_eq!(
-            record.planned.container_id, self.container_id,
-            "a record stays in its lock"
-        );
-        self.ledger.journal.append(&record.planned, &line)?;
+        self.assert_own(&record.planned);
+        self.ledger.journal.append(&record.planned.key(), &line)?;
         record.apply(line);
         Ok(())
     }
 
-    /// Removes a record: its DEL has really succeeded, or an operator has abandoned it.
+    /// Removes a record: its DEL has succeeded, or an operator has abandoned it.
     ///
     /// # Errors
     /// [`LedgerError::Io`].
     pub(crate) fn remove(&self, record: Record) -> Result<(), LedgerError> {
-        debug_assert_eq!(
-            record.planned.container_id, self.container_id,
-            "a record stays in its lock"
-        );
-        self.ledger.journal.remove(&record.planned)?;
-        let key = (record.planned.container_id, record.planned.ifname);
+        self.assert_own(&record.planned);
+        let key = record.planned.key();
+        self.ledger.journal.remove(&key)?;
         lock(&self.ledger.sandboxes).remove(&key);
         self.ledger.remember_deleted(key);
         Ok(())
     }
 
-    /// Remembers an interface of this container that has no record as if it had been deleted: its ADD was refused
-    /// before anything ran.
-    pub(crate) fn remember_nothing(&self, ifname: &str) {
-        self.ledger
-            .remember_deleted((self.container_id.clone(), ifname.to_owned()));
+    /// Remembers an interface of this container as recently deleted: its ADD was refused before anything ran.
+    pub(crate) fn remember_refused(&self, ifname: &str) {
+        self.ledger.remember_deleted(self.key(ifname));
+    }
+
+    fn key(&self, ifname: &str) -> RecordKey {
+        RecordKey::new(&self.container_id, ifname)
+    }
+
+    fn assert_own(&self, planned: &Planned) {
+        debug_assert_eq!(
+            planned.container_id, self.container_id,
+            "a record is written under the lock of its container"
+        );
     }
 }
 
-/// The lane of an ADD, the only one of its (container, interface).
+/// The container lock of an ADD, the only ADD of its key.
 #[derive(Debug)]
 pub(crate) struct AddLock {
     lock: ContainerLock,
-    _ticket: AddInFlight,
+    _in_flight: InFlightGuard,
 }
 
 impl AddLock {
-    pub(super) async fn take(ledger: Arc<Inner>, key: Key) -> Result<Self, LedgerError> {
-        let ticket = AddInFlight::take(&ledger, key)?;
-        let lock = ContainerLock::take(ledger, &ticket.key.0).await;
+    pub(super) async fn acquire(ledger: Arc<Inner>, key: RecordKey) -> Result<Self, LedgerError> {
+        let in_flight = InFlightGuard::new(&ledger, key)?;
+        let lock = ContainerLock::acquire(ledger, &in_flight.key.container_id).await;
         Ok(Self {
             lock,
-            _ticket: ticket,
+            _in_flight: in_flight,
         })
     }
 }
@@ -168,38 +174,32 @@ impl Deref for AddLock {
     }
 }
 
-/// The whole ledger: no lane is held, and none is given to others.
+/// The lock of the whole ledger: nobody else holds or gets a container lock.
 #[derive(Debug)]
 pub(crate) struct LedgerLock {
     ledger: Arc<Inner>,
-    _gate: OwnedRwLockWriteGuard<()>,
+    _global: OwnedRwLockWriteGuard<()>,
 }
 
 impl LedgerLock {
-    pub(super) async fn take(ledger: Arc<Inner>) -> Self {
-        let gate = Arc::clone(&ledger.gate).write_owned().await;
+    pub(super) async fn acquire(ledger: Arc<Inner>) -> Self {
+        let global = Arc::clone(&ledger.global_lock).write_owned().await;
         Self {
             ledger,
-            _gate: gate,
+            _global: global,
         }
     }
 
     /// The keys of all records.
     ///
     /// # Errors
-    /// [`LedgerError::Io`] where the directory cannot be read; never an empty list instead.
-    pub(crate) fn keys(&self) -> Result<Vec<Key>, LedgerError> {
+    /// [`LedgerError::Io`] if the directory cannot be read; never an empty list instead.
+    pub(crate) fn keys(&self) -> Result<Vec<RecordKey>, LedgerError> {
         self.ledger.journal.keys()
     }
 }
 
-/// Lanes hold it shared.
-pub(super) type GlobalLock = Arc<RwLock<()>>;
-
-/// The mutexes of the containers that somebody holds or waits for.
-pub(super) type ContainerMutexes = StdMutex<HashMap<String, Weak<Mutex<()>>>>;
-
-/// A place at a container's mutex, held or waiting. The last one to leave takes the mutex along.
+/// A reference to the mutex of a container. The last reference removes the mutex from the map.
 #[derive(Debug)]
 struct ContainerMutex {
     ledger: Arc<Inner>,
@@ -208,14 +208,14 @@ struct ContainerMutex {
 }
 
 impl ContainerMutex {
-    fn take(ledger: &Arc<Inner>, container_id: &str) -> Self {
-        let mut seats = lock(&ledger.seats);
-        let mutex = seats
+    fn get(ledger: &Arc<Inner>, container_id: &str) -> Self {
+        let mut mutexes = lock(&ledger.container_mutexes);
+        let mutex = mutexes
             .get(container_id)
             .and_then(Weak::upgrade)
             .unwrap_or_else(|| {
                 let mutex = Arc::new(Mutex::new(()));
-                seats.insert(container_id.to_owned(), Arc::downgrade(&mutex));
+                mutexes.insert(container_id.to_owned(), Arc::downgrade(&mutex));
                 mutex
             });
         Self {
@@ -228,40 +228,37 @@ impl ContainerMutex {
 
 impl Drop for ContainerMutex {
     fn drop(&mut self) {
-        let mut seats = lock(&self.ledger.seats);
-        // Others can only come from the map, which is locked.
+        let mut mutexes = lock(&self.ledger.container_mutexes);
+        // The count cannot rise meanwhile: new references come from the map, which is locked.
         if Arc::strong_count(&self.mutex) == 1 {
-            seats.remove(&self.container_id);
+            mutexes.remove(&self.container_id);
         }
     }
 }
 
-/// The right to be the one ADD of a key.
+/// Marks the ADD of a key as in flight until dropped.
 #[derive(Debug)]
-struct AddInFlight {
+struct InFlightGuard {
     ledger: Arc<Inner>,
-    key: Key,
+    key: RecordKey,
 }
 
-impl AddInFlight {
-    fn take(ledger: &Arc<Inner>, key: Key) -> Result<Self, LedgerError> {
-        if lock(&ledger.adds).insert(key.clone()) {
+impl InFlightGuard {
+    fn new(ledger: &Arc<Inner>, key: RecordKey) -> Result<Self, LedgerError> {
+        if lock(&ledger.adds_in_flight).insert(key.clone()) {
             Ok(Self {
                 ledger: Arc::clone(ledger),
                 key,
             })
         } else {
-            Err(LedgerError::InFlight {
-                container_id: key.0,
-                ifname: key.1,
-            })
+            Err(LedgerError::InFlight { key })
         }
     }
 }
 
-impl Drop for AddInFlight {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        lock(&self.ledger.adds).remove(&self.key);
+        lock(&self.ledger.adds_in_flight).remove(&self.key);
     }
 }
 

@@ -1,94 +1,70 @@
-//! What can go wrong with the ledger.
+//! Errors of the ledger.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use plexus_api::cni::{CniError, Code, NameError};
+use plexus_api::cni::{NameError, ResultError};
 
-use super::record::ParseError;
+use super::RecordKey;
+use super::format::ParseError;
 
-/// An error of the ledger.
+/// An error of the ledger. The messages never read like a missing container, which runtimes take for a successful DEL.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LedgerError {
-    /// The file system refused.
-    #[error("cannot {action} {}: {}", path.display(), reason(why))]
+    #[error("cannot {action} {}: {}", path.display(), explain(error))]
     Io {
-        /// What was to be done.
         action: &'static str,
-        /// To which file or directory.
         path: PathBuf,
-        /// The answer.
-        why: io::Error,
+        error: io::Error,
     },
-    /// Another process writes the ledger.
+    /// Another process holds the lock for writing.
     #[error("{} is in use by another plexusd{}; {}", dir.display(),
         holder.map(|pid| format!(" (pid {pid}{})", if *stopped { ", which is stopped" } else { "" })).unwrap_or_default(),
         match holder.filter(|_| *stopped) {
-            Some(pid) => format!("`kill -CONT {pid}` lets it go on, `kill -9 {pid}` ends it"),
-            None => "stop that one, or give this one another state directory".to_owned(),
+            Some(pid) => format!("continue it with `kill -CONT {pid}`, or end it with `kill -9 {pid}`"),
+            None => "stop that plexusd, or use another state directory".to_owned(),
         })]
     Locked {
         /// The state directory.
         dir: PathBuf,
-        /// The process, where its lock file says so.
+        /// The process, if the lock file names one.
         holder: Option<u32>,
-        /// Whether a signal or a debugger has stopped that process.
+        /// Whether that process is stopped by a signal or a debugger.
         stopped: bool,
     },
-    /// An ADD of the same (container, interface) has not ended yet.
-    #[error("an ADD of container {container_id} interface {ifname} is going on")]
-    InFlight {
-        /// `CNI_CONTAINERID`.
-        container_id: String,
-        /// `CNI_IFNAME`.
-        ifname: String,
-    },
-    /// This (container, interface) has a record.
+    #[error("an ADD of container {} interface {} is in progress", key.container_id, key.ifname)]
+    InFlight { key: RecordKey },
     #[error(
-        "container {container_id} interface {ifname} is attached already; it needs a DEL before another ADD"
+        "container {} interface {} is already attached; it needs a DEL before another ADD", key.container_id, key.ifname
     )]
-    AlreadyAttached {
-        /// `CNI_CONTAINERID`.
-        container_id: String,
-        /// `CNI_IFNAME`.
-        ifname: String,
-    },
-    /// There is no such record.
-    #[error("container {container_id}{} has no record; `plexusd ledger list` shows those that there are",
+    AlreadyAttached { key: RecordKey },
+    /// There is nothing to abandon.
+    #[error("container {container_id}{} has no record; `plexusd ledger list` shows all records",
         ifname.as_ref().map(|name| format!(" interface {name}")).unwrap_or_default())]
-    Unknown {
-        /// The container.
+    NoRecord {
         container_id: String,
-        /// The interface, where one was asked for.
+        /// The interface, if only one was requested.
         ifname: Option<String>,
     },
-    /// A record that cannot be read. Whoever holds the lane has moved it out of the way and can go on with what else
-    /// is known.
-    #[error("{} cannot be read: {why}{}", path.display(),
-        moved_to.as_ref().map(|to| format!("; it is kept as {}", to.display())).unwrap_or_default())]
+    /// A damaged file. The holder of the container lock has moved it to the quarantine and can go on without it.
+    #[error("{} cannot be read: {reason}{}", path.display(),
+        moved_to.as_ref().map(|to| format!("; it was moved to {}", to.display())).unwrap_or_default())]
     Corrupt {
-        /// Where it was.
         path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-        /// Where it is now; none where it was only read.
+        reason: String,
+        /// The path in the quarantine; `None` if the file was only read.
         moved_to: Option<PathBuf>,
     },
-    /// A record of a newer plexusd. It is left as it is.
-    #[error("{} cannot be read: {why}", path.display())]
-    Newer {
-        /// Where it is.
-        path: PathBuf,
-        /// What it needs.
-        why: ParseError,
-    },
+    /// A newer plexusd wrote the record. The file is left as it is.
+    #[error("{} cannot be read: {reason}", path.display())]
+    Newer { path: PathBuf, reason: ParseError },
     /// The container ID or the interface name is invalid.
     #[error(transparent)]
-    Name(#[from] NameError),
+    InvalidKey(#[from] NameError),
 }
 
 impl LedgerError {
-    /// Whether a record could not be read and is out of the way now, so that work can go on without it (P-090).
+    /// Whether a damaged record was moved to the quarantine, so that work can go on without it (P-090).
     pub(crate) fn is_quarantined(&self) -> bool {
         matches!(
             self,
@@ -100,38 +76,37 @@ impl LedgerError {
     }
 
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |why| Self::Io {
+        move |error| Self::Io {
             action,
             path: path.to_owned(),
-            why,
+            error,
         }
     }
 }
 
-impl From<LedgerError> for CniError {
-    fn from(error: LedgerError) -> Self {
-        match error {
-            LedgerError::Name(error) => error.into(),
-            LedgerError::InFlight { .. } | LedgerError::AlreadyAttached { .. } => {
-                Self::new(Code::AlreadyAttached, error.to_string())
-            }
-            _ => Self::new(Code::Ledger, format!("ledger: {error}")),
-        }
-    }
+/// Why a record has no usable `prevResult` for an attachment.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PreviousResultError {
+    #[error("the record has no result of its ADD to check against")]
+    Missing,
+    #[error("the result of its ADD cannot be used: {0}")]
+    Unusable(#[from] ResultError),
 }
 
-/// The answer of the file system, with what to do about it. It never reads like a missing container, which runtimes
-/// take for a successful DEL.
-fn reason(error: &io::Error) -> String {
+/// The message of an I/O error, with a remedy for the common ones.
+fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "it is missing".to_owned(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            format!("{error}; free space there")
+            format!("{error}; free space on that file system")
         }
-        io::ErrorKind::ReadOnlyFilesystem => format!("{error}; it must be mounted writable"),
+        io::ErrorKind::ReadOnlyFilesystem => format!("{error}; mount it writable"),
         io::ErrorKind::PermissionDenied => {
-            format!("{error}; only the user that owns the state directory may")
+            format!("{error}; run as the user that owns the state directory")
         }
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

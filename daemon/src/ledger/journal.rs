@@ -1,19 +1,18 @@
-//! The files of the ledger: `<state directory>/ledger/<container id>:<interface>.jsonl`. Neither name can contain the
-//! `:`, so no two keys share a file.
+//! The files of the ledger: `<state directory>/ledger/<container id>:<interface>.jsonl`. Neither name can contain a `:`,
+//! so no two keys share a file.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use plexus_api::cni::{validate_container_id, validate_ifname};
 use plexus_api::wire::LEDGER_DIR;
 
-use super::record::{Line, ParseError, Planned, Record};
-use super::{Key, LedgerError};
+use super::format::{Line, ParseError, Planned};
+use super::record::Record;
+use super::{LedgerError, RecordKey, quarantine};
 
-const QUARANTINE_DIR: &str = "quarantine";
 const SUFFIX: &str = ".jsonl";
 
 /// The files under one state directory. Blocking.
@@ -25,35 +24,33 @@ pub(super) struct Journal {
 
 impl Journal {
     /// The files under `state_dir`, which need not exist.
-    pub(super) fn at(state_dir: &Path) -> Self {
+    pub(super) fn new(state_dir: &Path) -> Self {
         Self {
             state_dir: state_dir.to_owned(),
             dir: state_dir.join(LEDGER_DIR),
         }
     }
 
-    /// The directory above.
     pub(super) fn state_dir(&self) -> &Path {
         &self.state_dir
     }
 
-    /// Where the files are.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Makes the directories. Configurations may hold credentials, so nobody else may look.
-    pub(super) fn prepare(&self) -> Result<(), LedgerError> {
-        make_dir(&self.state_dir)?;
-        make_dir(&self.dir)?;
+    /// Creates the directories, with access for the owner only: configurations may hold credentials.
+    pub(super) fn create_dirs(&self) -> Result<(), LedgerError> {
+        create_dir(&self.state_dir)?;
+        create_dir(&self.dir)?;
         fs::set_permissions(&self.dir, Permissions::from_mode(0o700))
             .map_err(LedgerError::io("set the mode of", &self.dir))?;
         sync_dir(&self.state_dir)
     }
 
     /// The keys of all files.
-    pub(super) fn keys(&self) -> Result<Vec<Key>, LedgerError> {
-        let list = || -> io::Result<Vec<Key>> {
+    pub(super) fn keys(&self) -> Result<Vec<RecordKey>, LedgerError> {
+        let list = || -> io::Result<Vec<RecordKey>> {
             let mut keys = Vec::new();
             for entry in fs::read_dir(&self.dir)? {
                 keys.extend(entry?.file_name().to_str().and_then(parse_file_name));
@@ -63,38 +60,30 @@ impl Journal {
         list().map_err(LedgerError::io("list", &self.dir))
     }
 
-    /// Reads a record and leaves the file as it is, whatever is in it. Nothing where there is no file, or one whose
-    /// first line is not complete.
-    pub(super) fn read(
-        &self,
-        container_id: &str,
-        ifname: &str,
-    ) -> Result<Option<Record>, LedgerError> {
-        match self.read_file(container_id, ifname)? {
-            Found::Record(record) => Ok(Some(*record)),
-            Found::Nothing | Found::Torn(_) => Ok(None),
+    /// Reads a record and leaves the file as it is. Returns `None` if there is no file or if its first line is not
+    /// complete.
+    pub(super) fn read(&self, key: &RecordKey) -> Result<Option<Record>, LedgerError> {
+        match self.read_file(key)? {
+            FileContent::Record(record) => Ok(Some(*record)),
+            FileContent::Missing | FileContent::TornPlan(_) => Ok(None),
         }
     }
 
-    /// Reads a record and clears away what is none: a file whose first line is not complete is removed, since nothing
-    /// has run; another that cannot be read is moved to the quarantine. Only for who holds the lane.
-    pub(super) fn load(
-        &self,
-        container_id: &str,
-        ifname: &str,
-    ) -> Result<Option<Record>, LedgerError> {
-        match self.read_file(container_id, ifname) {
-            Ok(Found::Record(record)) => Ok(Some(*record)),
-            Ok(Found::Nothing) => Ok(None),
-            Ok(Found::Torn(path)) => {
+    /// Reads a record and clears a damaged file: a file whose first line is not complete is deleted, because nothing has
+    /// run; any other damaged file is moved to the quarantine. Only for the holder of the container lock.
+    pub(super) fn load(&self, key: &RecordKey) -> Result<Option<Record>, LedgerError> {
+        match self.read_file(key) {
+            Ok(FileContent::Record(record)) => Ok(Some(*record)),
+            Ok(FileContent::Missing) => Ok(None),
+            Ok(FileContent::TornPlan(path)) => {
                 fs::remove_file(&path).map_err(LedgerError::io("remove", &path))?;
                 Ok(None)
             }
-            Err(LedgerError::Corrupt { path, why, .. }) => {
-                let moved_to = Some(quarantine(&self.state_dir, &path)?);
+            Err(LedgerError::Corrupt { path, reason, .. }) => {
+                let moved_to = Some(quarantine::move_file(&self.state_dir, &path)?);
                 Err(LedgerError::Corrupt {
                     path,
-                    why,
+                    reason,
                     moved_to,
                 })
             }
@@ -102,27 +91,18 @@ impl Journal {
         }
     }
 
-    /// Makes the file of a new record. When this returns, the plan survives a power loss; when it fails, there is no
-    /// file.
+    /// Creates the file of a new record. After success the plan survives a power loss; after an error there is no file.
     pub(super) fn create(&self, planned: Planned) -> Result<Record, LedgerError> {
-        let path = self.path(&planned.container_id, &planned.ifname)?;
-        if self.load(&planned.container_id, &planned.ifname)?.is_some() {
-            let Planned {
-                container_id,
-                ifname,
-                ..
-            } = planned;
-            return Err(LedgerError::AlreadyAttached {
-                container_id,
-                ifname,
-            });
+        let key = planned.key();
+        let path = self.path(&key)?;
+        if self.load(&key)?.is_some() {
+            return Err(LedgerError::AlreadyAttached { key });
         }
         let bytes = planned
             .to_bytes()
             .map_err(|error| LedgerError::io("write", &path)(error.into()))?;
         let write = || -> Result<(), LedgerError> {
-            let mut options = OpenOptions::new();
-            let mut file = options
+            let mut file = OpenOptions::new()
                 .write(true)
                 .create_new(true)
                 .mode(0o600)
@@ -136,20 +116,20 @@ impl Journal {
         match write() {
             Ok(()) => Ok(Record::new(planned)),
             Err(error) => {
-                // The lane is ours and there was no file, so this one is ours too.
+                // The container is locked and there was no file before, so this call has created the file.
                 let _ = fs::remove_file(&path);
                 Err(error)
             }
         }
     }
 
-    /// Appends a line with one write. It survives the end of this process, not a power loss.
-    pub(super) fn append(&self, planned: &Planned, line: &Line) -> Result<(), LedgerError> {
-        let path = self.path(&planned.container_id, &planned.ifname)?;
+    /// Appends a line with one write. The line survives the end of this process, but not a power loss.
+    pub(super) fn append(&self, key: &RecordKey, line: &Line) -> Result<(), LedgerError> {
+        let path = self.path(key)?;
         let append = || -> io::Result<()> {
             let bytes = line.to_bytes()?;
             let mut file = OpenOptions::new().read(true).append(true).open(&path)?;
-            let end = cut_torn_line(&file)?;
+            let end = truncate_torn_line(&file)?;
             file.write_all(&bytes).inspect_err(|_| {
                 let _ = file.set_len(end);
             })
@@ -158,8 +138,8 @@ impl Journal {
     }
 
     /// Removes the file of a record.
-    pub(super) fn remove(&self, planned: &Planned) -> Result<(), LedgerError> {
-        let path = self.path(&planned.container_id, &planned.ifname)?;
+    pub(super) fn remove(&self, key: &RecordKey) -> Result<(), LedgerError> {
+        let path = self.path(key)?;
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(LedgerError::io("remove", &path)(error))
@@ -168,84 +148,57 @@ impl Journal {
         }
     }
 
-    fn read_file(&self, container_id: &str, ifname: &str) -> Result<Found, LedgerError> {
-        let path = self.path(container_id, ifname)?;
+    fn read_file(&self, key: &RecordKey) -> Result<FileContent, LedgerError> {
+        let path = self.path(key)?;
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(FileContent::Missing);
+            }
             Err(error) => return Err(LedgerError::io("read", &path)(error)),
         };
-        let corrupt = |path, why| {
-            Err(LedgerError::Corrupt {
-                path,
-                why,
-                moved_to: None,
-            })
-        };
-        match Record::parse(&bytes) {
-            Ok(None) => Ok(Found::Torn(path)),
-            Ok(Some(record))
-                if record.planned.container_id != container_id
-                    || record.planned.ifname != ifname =>
-            {
-                let Planned {
-                    container_id,
-                    ifname,
-                    ..
-                } = record.planned;
-                corrupt(
-                    path,
-                    format!("it is the record of container {container_id} interface {ifname}"),
-                )
+        let reason = match Record::parse(&bytes) {
+            Ok(None) => return Ok(FileContent::TornPlan(path)),
+            Ok(Some(record)) if record.planned.key() == *key => {
+                return Ok(FileContent::Record(Box::new(record)));
             }
-            Ok(Some(record)) => Ok(Found::Record(Box::new(record))),
-            Err(ParseError::Corrupt(why)) => corrupt(path, why),
-            Err(why) => Err(LedgerError::Newer { path, why }),
-        }
+            Ok(Some(record)) => {
+                format!("it has the record of another key: {}", record.planned.key())
+            }
+            Err(ParseError::Corrupt(reason)) => reason,
+            Err(reason) => return Err(LedgerError::Newer { path, reason }),
+        };
+        Err(LedgerError::Corrupt {
+            path,
+            reason,
+            moved_to: None,
+        })
     }
 
-    fn path(&self, container_id: &str, ifname: &str) -> Result<PathBuf, LedgerError> {
+    fn path(&self, key: &RecordKey) -> Result<PathBuf, LedgerError> {
+        let RecordKey {
+            container_id,
+            ifname,
+        } = key;
         validate_container_id(container_id)?;
         validate_ifname(ifname)?;
         Ok(self.dir.join(format!("{container_id}:{ifname}{SUFFIX}")))
     }
 }
 
-enum Found {
-    Nothing,
-    Torn(PathBuf),
+enum FileContent {
+    Missing,
+    /// The first line is not complete.
+    TornPlan(PathBuf),
     Record(Box<Record>),
 }
 
-fn parse_file_name(name: &str) -> Option<Key> {
+fn parse_file_name(name: &str) -> Option<RecordKey> {
     let (container_id, ifname) = name.strip_suffix(SUFFIX)?.split_once(':')?;
-    Some((container_id.to_owned(), ifname.to_owned()))
+    Some(RecordKey::new(container_id, ifname))
 }
 
-/// Moves a file that cannot be read to the quarantine and says where it is now.
-pub(super) fn quarantine(state_dir: &Path, path: &Path) -> Result<PathBuf, LedgerError> {
-    let dir = state_dir.join(QUARANTINE_DIR);
-    make_dir(&dir)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let now = SystemTime::UNIX_EPOCH
-        .elapsed()
-        .unwrap_or_default()
-        .as_millis();
-    let to = dir.join(format!("{name}.{now}"));
-    fs::rename(path, &to).map_err(LedgerError::io("move to the quarantine", path))?;
-    Ok(to)
-}
-
-/// How many files are in the quarantine.
-pub(super) fn quarantined(state_dir: &Path) -> Result<usize, LedgerError> {
-    let dir = state_dir.join(QUARANTINE_DIR);
-    match fs::read_dir(&dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        entries => Ok(entries.map_err(LedgerError::io("list", &dir))?.count()),
-    }
-}
-
-fn make_dir(dir: &Path) -> Result<(), LedgerError> {
+pub(super) fn create_dir(dir: &Path) -> Result<(), LedgerError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -259,8 +212,8 @@ fn sync_dir(dir: &Path) -> Result<(), LedgerError> {
         .map_err(LedgerError::io("sync", dir))
 }
 
-/// Cuts off what follows the last line break: the rest of a write that did not end. Returns the length.
-fn cut_torn_line(file: &File) -> io::Result<u64> {
+/// Truncates the file after its last line break, to remove an incomplete write. Returns the length.
+fn truncate_torn_line(file: &File) -> io::Result<u64> {
     let len = file.metadata()?.len();
     let mut last = [0];
     if len == 0 || (file.read_at(&mut last, len - 1)? == 1 && last == *b"\n") {

@@ -1,4 +1,4 @@
-//! One process writes the ledger at a time.
+//! The lock that admits one process to write the ledger.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -11,26 +11,26 @@ use super::LedgerError;
 use crate::file_id::FileId;
 
 const LOCK_FILE: &str = "lock";
-/// Calls rarely last longer: who waits longer for another daemon to finish its calls says so.
-const USUAL: Duration = Duration::from_secs(5);
+/// Most calls take less time, so a longer wait for another daemon to finish its calls is logged as a warning.
+const USUAL_WAIT: Duration = Duration::from_secs(5);
 
-/// The lock's file, not locked yet.
+/// The lock file, not locked yet.
 #[derive(Debug)]
 pub(super) struct LockFile {
     dir: PathBuf,
     file: File,
-    mark: String,
+    id: String,
 }
 
-/// The right to write, until it is dropped or the process ends.
+/// The lock for writing, held until it is dropped or the process ends.
 #[derive(Debug)]
 pub(super) struct WriterLock {
     _file: File,
-    mark: String,
+    id: String,
 }
 
 impl LockFile {
-    /// Opens that of a state directory; it is made where it is missing.
+    /// Opens the lock file of a state directory. Creates the file if it is missing.
     pub(super) fn open(dir: &Path) -> Result<Self, LedgerError> {
         let path = dir.join(LOCK_FILE);
         let file = OpenOptions::new()
@@ -41,52 +41,52 @@ impl LockFile {
             .mode(0o600)
             .open(&path)
             .map_err(LedgerError::io("open", &path))?;
-        let metadata = file.metadata().map_err(LedgerError::io("look at", &path))?;
+        let metadata = file.metadata().map_err(LedgerError::io("stat", &path))?;
         let FileId { dev, ino } = FileId::from(&metadata);
         Ok(Self {
             dir: dir.to_owned(),
             file,
-            mark: format!("{dev}:{ino}"),
+            id: format!("{dev}:{ino}"),
         })
     }
 
-    /// Device and inode of the lock: no other ledger has them.
-    pub(super) fn mark(&self) -> &str {
-        &self.mark
+    /// Device and inode of the lock file, which no other ledger shares.
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 
-    /// Locks it. Waits for its holder up to `wait`.
+    /// Acquires the lock. Waits for its holder up to `wait`.
     pub(super) fn lock(self, wait: Duration) -> Result<WriterLock, LedgerError> {
-        let Self { dir, file, mark } = self;
+        let Self { dir, file, id } = self;
         let path = dir.join(LOCK_FILE);
         let file = match file.try_lock() {
             Ok(()) => Some(file),
             Err(TryLockError::WouldBlock) => {
-                tracing::info!("waiting for the ledger: {}", in_use(&dir));
+                tracing::info!("waiting for the ledger: {}", locked_error(&dir));
                 lock_within(file, wait, &dir).map_err(LedgerError::io("lock", &path))?
             }
             Err(TryLockError::Error(error)) => return Err(LedgerError::io("lock", &path)(error)),
         };
         let Some(mut file) = file else {
-            return Err(in_use(&dir));
+            return Err(locked_error(&dir));
         };
-        // For the message of the next one only; a full file system must not keep the daemon from cleaning up.
+        // The PID only serves error messages, so a full file system must not stop a daemon that has to clean up.
         let _ = file
             .set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(WriterLock { mark, _file: file })
+        Ok(WriterLock { id, _file: file })
     }
 }
 
 impl WriterLock {
-    /// See [`LockFile::mark`].
-    pub(super) fn mark(&self) -> &str {
-        &self.mark
+    /// See [`LockFile::id`].
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 }
 
-/// That another process has the lock of this state directory, and which, where its lock file says so.
-pub(super) fn in_use(dir: &Path) -> LedgerError {
+/// The error that another process holds the lock of this state directory. Names the process if the lock file does.
+pub(super) fn locked_error(dir: &Path) -> LedgerError {
     let holder = std::fs::read_to_string(dir.join(LOCK_FILE))
         .ok()
         .and_then(|text| text.trim().parse().ok());
@@ -100,13 +100,13 @@ pub(super) fn in_use(dir: &Path) -> LedgerError {
 /// Whether a signal or a debugger has stopped this process.
 fn is_stopped(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // Its name is in brackets and may have some itself.
+    // The name of the process is in parentheses and may contain parentheses itself.
     stat.rsplit_once(") ")
         .is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
 }
 
-/// The kernel knows no time limit for `flock`, so a thread waits. It may outlive the wait; the lock that it then gets
-/// finds no taker and is dropped.
+/// Acquires the lock in a separate thread, because `flock` has no timeout. The thread may still wait after the timeout;
+/// once it gets the lock, the channel is closed and the lock is dropped.
 fn lock_within(file: File, wait: Duration, dir: &Path) -> std::io::Result<Option<File>> {
     let (sender, receiver) = mpsc::sync_channel(0);
     std::thread::Builder::new()
@@ -114,11 +114,11 @@ fn lock_within(file: File, wait: Duration, dir: &Path) -> std::io::Result<Option
         .spawn(move || {
             let _ = sender.send(file.lock().map(|()| file));
         })?;
-    let usual = USUAL.min(wait);
-    let locked = receiver.recv_timeout(usual).or_else(|timeout| {
-        if usual < wait {
-            tracing::warn!("still waiting for the ledger: {}", in_use(dir));
-            return receiver.recv_timeout(wait.saturating_sub(usual));
+    let usual_wait = USUAL_WAIT.min(wait);
+    let locked = receiver.recv_timeout(usual_wait).or_else(|timeout| {
+        if usual_wait < wait {
+            tracing::warn!("still waiting for the ledger: {}", locked_error(dir));
+            return receiver.recv_timeout(wait.saturating_sub(usual_wait));
         }
         Err(timeout)
     });

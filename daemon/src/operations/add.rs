@@ -51,7 +51,7 @@ async fn try_add(
     let (netns, planned) = prepare(context, request, &call).await.inspect_err(|_| {
         // The DEL that follows has nothing to delete: a link of this name is not ours.
         if had_no_record {
-            lock.remember_nothing(ifname);
+            lock.remember_refused(ifname);
         }
     })?;
     let record = lock.plan(planned).await?;
@@ -237,8 +237,7 @@ fn refuse_second(lock: &AddLock, ifname: &str) -> Result<bool, LedgerError> {
     match lock.load(ifname) {
         Ok(None) => Ok(true),
         Ok(Some(record)) => Err(LedgerError::AlreadyAttached {
-            container_id: record.planned.container_id,
-            ifname: record.planned.ifname,
+            key: record.planned.key(),
         }),
         Err(error) if error.is_quarantined() => {
             tracing::error!(%error, "the record of an earlier ADD cannot be read");

@@ -8,7 +8,7 @@ use super::request::CniRequest;
 use super::undo::{Failures, Undo, undo};
 use crate::context::Context;
 use crate::delegate::Priority;
-use crate::ledger::{ContainerLock, Line};
+use crate::ledger::{ContainerLock, Line, RecordKey};
 use crate::report::events::EventReason;
 use crate::telemetry;
 
@@ -42,10 +42,8 @@ async fn try_del(context: &Context, request: &CniRequest) -> Result<(), CniError
         known => known,
     };
     let Some(record) = record else {
-        if !context
-            .ledger
-            .recently_deleted(&env.container_id, &env.ifname)
-        {
+        let key = RecordKey::new(&env.container_id, &env.ifname);
+        if !context.ledger.recently_deleted(&key) {
             delete_without_record(context, request, &lock).await;
         }
         return Ok(());

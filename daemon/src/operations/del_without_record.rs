@@ -11,7 +11,7 @@ use super::time_shares::TimeShares;
 use crate::context::Context;
 use crate::delegate::Priority;
 use crate::gather;
-use crate::ledger::ContainerLock;
+use crate::ledger::{ContainerLock, RecordKey};
 use crate::model::{Attachment, Pod, PodRef};
 use crate::plan::plan;
 
@@ -58,9 +58,10 @@ pub(super) async fn delete_without_record(
 /// The interfaces in the records of the container. ADDs with another `CNI_IFNAME` created them, and they stay.
 fn recorded_interfaces(context: &Context, lock: &ContainerLock) -> BTreeSet<String> {
     let ifnames = lock.interfaces().unwrap_or_default();
-    let records = ifnames
-        .iter()
-        .filter_map(|ifname| context.ledger.read(lock.container_id(), ifname).ok()?);
+    let records = ifnames.iter().filter_map(|ifname| {
+        let key = RecordKey::new(lock.container_id(), ifname);
+        context.ledger.read(&key).ok()?
+    });
     records
         .flat_map(|record| record.planned.attachments)
         .map(|attachment| attachment.ifname)

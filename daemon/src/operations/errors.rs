@@ -6,6 +6,7 @@ use crate::cluster::kube::ApiError;
 use crate::config::FieldsError;
 use crate::gather::{DiskError, GatherError};
 use crate::host::HostError;
+use crate::ledger::{LedgerError, PreviousResultError};
 use crate::netns::NetnsError;
 
 impl From<NetnsError> for CniError {
@@ -36,6 +37,25 @@ impl From<FieldsError> for CniError {
             FieldsError::Value { .. } => Code::UnsupportedField,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<LedgerError> for CniError {
+    fn from(error: LedgerError) -> Self {
+        let text = error.to_string();
+        match error {
+            LedgerError::InvalidKey(error) => error.into(),
+            LedgerError::InFlight { .. } | LedgerError::AlreadyAttached { .. } => {
+                Self::new(Code::AlreadyAttached, text)
+            }
+            _ => Self::new(Code::Ledger, format!("ledger: {text}")),
+        }
+    }
+}
+
+impl From<PreviousResultError> for CniError {
+    fn from(error: PreviousResultError) -> Self {
+        Self::new(Code::CheckFailed, error.to_string())
     }
 }
 

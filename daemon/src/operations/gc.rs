@@ -12,11 +12,11 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::request::CniRequest;
-use super::undo::{Failures, Undo, undo};
+use super::undo::{Failures, Undo, recorded_netns, undo};
 use crate::context::Context;
 use crate::delegate::{GcLock, Priority, ValidAttachment, wants_gc};
 use crate::gather;
-use crate::ledger::{Key, LedgerError, Planned, Record};
+use crate::ledger::{LedgerError, Planned, Record, RecordKey};
 
 #[derive(Deserialize)]
 struct Listed {
@@ -50,12 +50,12 @@ pub(super) async fn gc(context: &Context, request: &CniRequest) -> Result<(), Cn
 /// The sandboxes that are not on the list. An ADD in flight is not on the list yet, and is kept.
 async fn stale(
     context: &Context,
-    list: &BTreeSet<Key>,
+    list: &BTreeSet<RecordKey>,
 ) -> Result<(Stale, Vec<CniError>), CniError> {
     let (keys, adds) = context.ledger.keys_and_adds()?;
     let (mut stale, mut errors) = (Stale::new(), Vec::new());
     for key in keys.into_iter().filter(|key| !adds.contains(key)) {
-        match context.ledger.read(&key.0, &key.1) {
+        match context.ledger.read(&key) {
             Ok(record) => {
                 let record = record.filter(|_| !list.contains(&key));
                 stale.extend(record.map(|record| (key, record.planned.created_unix_ms)));
@@ -65,9 +65,9 @@ async fn stale(
                 errors.extend(
                     context
                         .ledger
-                        .lock_container(&key.0)
+                        .lock_container(&key.container_id)
                         .await
-                        .load(&key.1)
+                        .load(&key.ifname)
                         .err()
                         .map(CniError::from),
                 );
@@ -83,7 +83,10 @@ async fn stale(
 async fn delete_stale(
     context: &Context,
     request: &CniRequest,
-    (container_id, ifname): &Key,
+    RecordKey {
+        container_id,
+        ifname,
+    }: &RecordKey,
     created_unix_ms: u64,
 ) -> Result<(), Vec<CniError>> {
     let lock = context.ledger.lock_container(container_id).await;
@@ -102,7 +105,7 @@ async fn delete_stale(
         .await;
     let how = Undo {
         host: request.host.clone(),
-        netns: context.recorded_netns(&record, &request.host).await,
+        netns: recorded_netns(context, &record, &request.host).await,
         path: request.env.path.clone(),
         env: request.pass_on.clone(),
     };
@@ -209,7 +212,7 @@ fn for_each_remaining(
         .cloned()
         .collect();
     for key in keys {
-        let record = context.ledger.read(&key.0, &key.1)?;
+        let record = context.ledger.read(&key)?;
         let living =
             |record: &Record| valid.stale.get(&key) != Some(&record.planned.created_unix_ms);
         if let Some(record) = record.filter(living) {
@@ -217,14 +220,11 @@ fn for_each_remaining(
             each(record.planned);
         }
     }
-    unknown.retain(|(container_id, ifname)| !context.ledger.recently_deleted(container_id, ifname));
+    unknown.retain(|key| !context.ledger.recently_deleted(key));
     if unknown.is_empty() {
         return Ok(true);
     }
-    let unknown: Vec<_> = unknown
-        .iter()
-        .map(|(container_id, ifname)| format!("{container_id}/{ifname}"))
-        .collect();
+    let unknown: Vec<_> = unknown.iter().map(RecordKey::to_string).collect();
     let unknown = unknown.join(", ");
     tracing::warn!(
         unknown,
@@ -236,12 +236,12 @@ fn for_each_remaining(
 /// The sandboxes to keep and to delete.
 struct Valid {
     /// The runtime's list.
-    list: BTreeSet<Key>,
+    list: BTreeSet<RecordKey>,
     stale: Stale,
 }
 
 /// The sandboxes that the runtime does not list, with the time of their plan: a key can be reused by a later sandbox.
-type Stale = BTreeMap<Key, u64>;
+type Stale = BTreeMap<RecordKey, u64>;
 
 /// The networks whose attachments are all ours, by name. GC runs once for each distinct configuration, with all
 /// attachments of networks with that name (P-111, R-103).
@@ -270,7 +270,7 @@ impl Networks {
 
 /// The runtime's list, under the key of the specification or its older name. `null` is an empty list. GC fails without
 /// either key, because an absent list must not delete everything (P-107, P-108).
-fn valid_attachments(request: &CniRequest) -> Result<BTreeSet<Key>, CniError> {
+fn valid_attachments(request: &CniRequest) -> Result<BTreeSet<RecordKey>, CniError> {
     let keys = ["cni.dev/valid-attachments", "cni.dev/attachments"];
     let Some(key) = keys.into_iter().find(|key| request.config.has(key)) else {
         let msg = format!(
@@ -285,6 +285,6 @@ fn valid_attachments(request: &CniRequest) -> Result<BTreeSet<Key>, CniError> {
     Ok(listed
         .unwrap_or_default()
         .into_iter()
-        .map(|listed| (listed.container_id, listed.ifname))
+        .map(|listed| RecordKey::new(&listed.container_id, &listed.ifname))
         .collect())
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plexus_api::cni::{CniError, Code};
@@ -16,10 +16,11 @@ use crate::context::Context;
 use crate::delegate::PluginCall;
 use crate::host::Host;
 use crate::ledger::{ContainerLock, Line, Record};
+use crate::netns::Netns;
 
 /// The arguments of the plugin runs that are not in the record.
 #[derive(Debug)]
-pub(super) struct Undo {
+pub(crate) struct Undo {
     /// Where plugins run.
     pub(crate) host: Host,
     /// `CNI_NETNS`. `None` if the namespace is gone, or if the path may lead to another one.
@@ -32,7 +33,7 @@ pub(super) struct Undo {
 
 /// The errors of the attachments that could not be deleted.
 #[derive(Debug)]
-pub(super) struct Failures(pub Vec<CniError>);
+pub(crate) struct Failures(pub(super) Vec<CniError>);
 
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,11 +63,28 @@ impl From<Failures> for CniError {
     }
 }
 
+/// The recorded path of the sandbox, if the path still leads to the recorded namespace. Otherwise the path may belong to
+/// another sandbox by now.
+pub(crate) async fn recorded_netns(
+    context: &Context,
+    record: &Record,
+    host: &Host,
+) -> Option<String> {
+    let planned = &record.planned;
+    let path = Some(&planned.netns)
+        .filter(|path| !path.is_empty() && planned.boot_id == context.node.boot_id)?;
+    let netns = Netns::open(Path::new(path), host).await.ok()?;
+    planned
+        .netns_id
+        .is_some_and(|id| id.may_equal(netns.id()))
+        .then(|| path.clone())
+}
+
 /// Deletes the attachments that `record` lists as started, the last one first. A failure does not stop the others
 /// (P-091). The record is removed if all are deleted; otherwise it keeps the failed ones (P-092).
 ///
 /// `time` is the limit for all attachments; see [`TimeShares`].
-pub(super) async fn undo(
+pub(crate) async fn undo(
     context: &Context,
     lock: &ContainerLock,
     mut record: Record,

@@ -1,9 +1,10 @@
-//! Pods that run without the networks that they ask for: they started while the runtime did not know of Plexus. Nobody
-//! calls us for them, so they are looked for; a false alarm is worse than a pod that is missed.
+//! Search for pods that run without the networks of their annotation, because they started while the runtime did not call
+//! Plexus. A false alarm is worse than a missed pod.
 //!
-//! The watch has only metadata, which tell neither a pod that waits for its volumes nor one in the host's network. So
-//! whoever has been without a record for some time is asked for once, and it must run, in a network of its own, without
-//! network-status: who has that was attached, by us or by Multus before us.
+//! The watch has only metadata, which shows neither whether a pod is running nor whether it uses the host's network. A
+//! pod that asks for networks and has no record for some time is therefore fetched once from the API server. It is
+//! reported if it runs in a network of its own without network-status. A pod with network-status was attached, by
+//! Plexus or by Multus before it.
 
 #[cfg(test)]
 mod tests;
@@ -22,32 +23,33 @@ use crate::model::{Pod, PodRef};
 use crate::mutex::lock;
 use crate::report::events::EventReason;
 
-/// How many pods one look asks for: after a node was switched, many of them wait.
-const AT_ONCE: usize = 16;
-/// So often the pause between two questions doubles.
-const DOUBLINGS: u32 = 6;
+/// The number of pods that one round fetches: after Plexus was installed on a node, many are due.
+const PODS_PER_ROUND: usize = 16;
+/// How often the pause between two fetches of one pod doubles.
+const MAX_DOUBLINGS: u32 = 6;
 
-const MESSAGE: &str = "the pod runs without the networks of its annotation: it started while Plexus did not serve this \
-                       node; delete the pod, and the next one gets them";
+const MESSAGE: &str = "the pod runs without the networks of its annotation, because it started while Plexus did not \
+                       serve this node; delete the pod, so that its replacement gets them";
 
-/// What is known about pods without a record, by UID.
+/// The pods that ask for networks and have no record, by UID.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Audit(Arc<Mutex<BTreeMap<String, Suspect>>>);
+pub(super) struct Audit(Arc<Mutex<BTreeMap<String, Unrecorded>>>);
 
+/// A pod without a record.
 #[derive(Debug)]
-struct Suspect {
+struct Unrecorded {
     pod: PodRef,
     since: Instant,
-    /// How often it was asked for.
-    asked: u32,
-    /// Whether it runs without its networks, where that is known.
-    unmet: Option<bool>,
+    /// How often the pod was fetched.
+    fetched: u32,
+    /// Whether the pod runs without its networks, if known.
+    lacks_networks: Option<bool>,
 }
 
 impl Audit {
-    /// Notes which of `pods` have no record, and returns those that it is time to ask for, and how many are known to
-    /// run without their networks.
-    pub(super) fn look(
+    /// Updates the list of pods without a record. Returns the pods that are due to be fetched, and how many pods are
+    /// known to run without their networks.
+    pub(super) fn update(
         &self,
         pods: &[Arc<Pod>],
         records: &[Record],
@@ -58,75 +60,56 @@ impl Audit {
             .iter()
             .map(|record| (&record.planned.pod.namespace, &record.planned.pod.name))
             .collect();
-        let without = pods
+        let mut previous = std::mem::take(&mut *self.unrecorded());
+        let unrecorded: BTreeMap<_, _> = pods
             .iter()
-            .filter(|pod| asks(pod) && !recorded.contains(&(&pod.namespace, &pod.name)));
-        let mut before = std::mem::take(&mut *self.suspects());
-        let mut suspects = BTreeMap::new();
-        for pod in without {
-            let suspect = before.remove(&pod.uid).unwrap_or_else(|| {
-                let Pod {
-                    namespace,
-                    name,
-                    uid,
-                    ..
-                } = pod.as_ref().clone();
-                let pod = PodRef {
-                    namespace,
-                    name,
-                    uid,
-                    is_static: false,
-                };
-                Suspect {
-                    pod,
-                    since: now,
-                    asked: 0,
-                    unmet: None,
-                }
-            });
-            suspects.insert(pod.uid.clone(), suspect);
-        }
-        let is_due = |suspect: &&Suspect| {
-            let pause = doubled(gap, suspect.asked.min(DOUBLINGS), Duration::MAX);
-            suspect.unmet.is_none() && now.saturating_duration_since(suspect.since) >= pause
-        };
-        let due = suspects
-            .values()
-            .filter(is_due)
-            .take(AT_ONCE)
-            .map(|suspect| suspect.pod.clone())
+            .filter(|pod| {
+                asks_for_networks(pod) && !recorded.contains(&(&pod.namespace, &pod.name))
+            })
+            .map(|pod| {
+                let entry = previous
+                    .remove(&pod.uid)
+                    .unwrap_or_else(|| Unrecorded::new(pod, now));
+                (pod.uid.clone(), entry)
+            })
             .collect();
-        let unmet = suspects
+        let due = unrecorded
             .values()
-            .filter(|suspect| suspect.unmet == Some(true))
+            .filter(|entry| entry.is_due(gap, now))
+            .take(PODS_PER_ROUND)
+            .map(|entry| entry.pod.clone())
+            .collect();
+        let lacking = unrecorded
+            .values()
+            .filter(|entry| entry.lacks_networks == Some(true))
             .count();
-        *self.suspects() = suspects;
-        (due, unmet)
+        *self.unrecorded() = unrecorded;
+        (due, lacking)
     }
 
-    /// Asks for these pods, and tells those that run without their networks.
-    pub(super) async fn ask(self, context: Arc<Context>, pods: Vec<PodRef>) {
+    /// Fetches these pods, and emits an event for each that runs without its networks.
+    pub(super) async fn fetch(self, context: Arc<Context>, pods: Vec<PodRef>) {
         let Some(api) = &context.node.api_reader else {
             return;
         };
         for pod in pods {
-            let running = match api.pod_summary(&pod.namespace, &pod.name).await {
-                Ok(running) => running,
+            let current = match api.pod_summary(&pod.namespace, &pod.name).await {
+                Ok(current) => current,
                 Err(error) => {
-                    tracing::debug!(%error, "the audit of running pods goes on later");
+                    tracing::debug!(%error, "the search for pods without networks continues later");
                     return;
                 }
             };
-            let unmet = judge(&pod, running.as_ref());
-            let mut suspects = self.suspects();
-            // Who has a record by now is no suspect any more, at the next look.
-            let Some(suspect) = suspects.get_mut(&pod.uid) else {
+            let lacks_networks = lacks_networks(&pod, current.as_ref());
+            let mut unrecorded = self.unrecorded();
+            // The next update removes pods that have got a record meanwhile.
+            let Some(entry) = unrecorded.get_mut(&pod.uid) else {
                 continue;
             };
-            suspect.asked += 1;
-            suspect.unmet = unmet;
-            drop(suspects);
-            if unmet == Some(true) {
+            entry.fetched += 1;
+            entry.lacks_networks = lacks_networks;
+            drop(unrecorded);
+            if lacks_networks == Some(true) {
                 context
                     .reporter
                     .event(&pod, EventReason::NetworksMissing, MESSAGE);
@@ -134,13 +117,34 @@ impl Audit {
         }
     }
 
-    fn suspects(&self) -> MutexGuard<'_, BTreeMap<String, Suspect>> {
+    fn unrecorded(&self) -> MutexGuard<'_, BTreeMap<String, Unrecorded>> {
         lock(&self.0)
     }
 }
 
-/// Whether a pod asks for networks, in words that Plexus would have followed.
-fn asks(pod: &Pod) -> bool {
+impl Unrecorded {
+    fn new(pod: &Pod, now: Instant) -> Self {
+        Self {
+            pod: PodRef {
+                namespace: pod.namespace.clone(),
+                name: pod.name.clone(),
+                uid: pod.uid.clone(),
+                is_static: false,
+            },
+            since: now,
+            fetched: 0,
+            lacks_networks: None,
+        }
+    }
+
+    fn is_due(&self, gap: Duration, now: Instant) -> bool {
+        let pause = doubled(gap, self.fetched.min(MAX_DOUBLINGS), Duration::MAX);
+        self.lacks_networks.is_none() && now.saturating_duration_since(self.since) >= pause
+    }
+}
+
+/// Whether a pod has a valid annotation that asks for networks.
+fn asks_for_networks(pod: &Pod) -> bool {
     let networks = pod
         .annotations
         .get(NETWORKS)
@@ -148,17 +152,14 @@ fn asks(pod: &Pod) -> bool {
     !pod.uid.is_empty() && !pod.is_static() && networks.is_some_and(|networks| !networks.is_empty())
 }
 
-/// Whether a pod runs without its networks; nothing where that is not known yet.
-fn judge(pod: &PodRef, running: Option<&PodSummary>) -> Option<bool> {
-    match running {
-        // It is gone, or another.
-        None => Some(false),
-        Some(running)
-            if running.uid != pod.uid || running.host_network || running.has_network_status =>
-        {
-            Some(false)
-        }
-        Some(running) if !running.is_running => None,
-        Some(_) => Some(true),
+/// Whether a pod runs without its networks. `current` is the pod that now has this name. Returns `None` if the answer may
+/// still change.
+fn lacks_networks(pod: &PodRef, current: Option<&PodSummary>) -> Option<bool> {
+    let Some(current) = current else {
+        return Some(false);
+    };
+    if current.uid != pod.uid || current.host_network || current.has_network_status {
+        return Some(false);
     }
+    current.is_running.then_some(true)
 }

@@ -1,8 +1,9 @@
-//! Plugins that a killed daemon has left running. Nothing kills them with it, so that an ADD may still make interfaces
-//! and take addresses after its DEL. Their containers are not touched until they have ended.
+//! Plugins that still run after their daemon was killed. Such a plugin may create interfaces and take addresses after the
+//! DEL of its container, so the container stays locked until the plugin has exited.
 //!
-//! They are known by a variable in their environment, which what they start inherits. The daemon before this one has
-//! none that is about to start: a child shares the ledger's lock with it until it executes the plugin.
+//! A surviving plugin has a variable with the ID of the ledger in its environment, and so have the processes that it
+//! starts. No plugin of the previous daemon can start any more: until a child executes the plugin, it shares the
+//! ledger's lock with its daemon.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,14 +15,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::evidence::{numbered, unless_gone};
+use super::procfs::{none_if_exited, numbered_entries};
 use crate::delegate::Delegates;
 use crate::ledger::{Ledger, Record};
 
-/// The name of the variable; its value is [`Ledger::mark`].
-pub(crate) const MARK: &str = "PLEXUS_LEDGER";
+/// The environment variable of plugins that contains [`Ledger::id`].
+pub(crate) const LEDGER_VARIABLE: &str = "PLEXUS_LEDGER";
 
-/// A plugin, or what it has started.
+/// A plugin, or a process that a plugin has started.
 #[derive(Debug)]
 struct SurvivingPlugin {
     pid: String,
@@ -31,57 +32,61 @@ struct SurvivingPlugin {
     container_id: String,
 }
 
-/// Holds the lanes of all containers for which a plugin of an earlier daemon still runs, each until those have ended, and
-/// keeps GC from their networks; what runs on after `patience` is killed. To be called before anything is served. Waits
-/// itself for GC, which belongs to no container.
+/// Locks all containers that have surviving plugins, and their networks against GC. Each lock is released when the
+/// plugins of the container have exited; plugins that still run after `timeout` are killed. Must be called before any
+/// call is served. Waits for plugins of GC itself, because GC belongs to no container.
 ///
 /// # Errors
-/// As looking at the processes fails. A kernel before 5.3 cannot tell the end of another's child.
-pub(crate) async fn hold(
+/// An error if the processes cannot be listed. Before Linux 5.3 it is impossible to wait for another process' child.
+pub(crate) async fn lock_containers(
     ledger: &Ledger,
     delegates: &Delegates,
-    patience: Duration,
+    timeout: Duration,
 ) -> io::Result<()> {
-    let end = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     let mut containers: BTreeMap<String, Vec<SurvivingPlugin>> = BTreeMap::new();
-    for stray in find(ledger.mark()).await? {
+    for plugin in find(ledger.id()).await? {
         containers
-            .entry(stray.container_id.clone())
+            .entry(plugin.container_id.clone())
             .or_default()
-            .push(stray);
+            .push(plugin);
     }
-    for (container_id, strays) in containers {
-        let wanted = verbs_in_flight(ledger, &container_id);
-        if !strays
+    for (container_id, plugins) in containers {
+        let verbs = verbs_in_progress(ledger, &container_id);
+        if !plugins
             .iter()
-            .any(|stray| wanted.contains(&stray.verb.as_str()))
+            .any(|plugin| verbs.contains(&plugin.verb.as_str()))
         {
             continue;
         }
-        let outlast = outlast(ledger.mark().to_owned(), container_id.clone(), wanted, end);
+        let exit = wait_for_exit(
+            ledger.id().to_owned(),
+            container_id.clone(),
+            verbs,
+            deadline,
+        );
         if container_id.is_empty() {
-            outlast.await;
+            exit.await;
             continue;
         }
         let lock = ledger.lock_container(&container_id).await;
-        let records = records(ledger, &container_id);
-        let attachments: Vec<_> = records
+        let attachments: Vec<_> = records(ledger, &container_id)
             .into_iter()
             .flat_map(|record| record.planned.attachments)
             .collect();
         let call = format!("a plugin of an earlier plexusd for container {container_id}");
-        let pass = delegates.lock_networks(&call, &attachments).await;
+        let network_lock = delegates.lock_networks(&call, &attachments).await;
         tokio::spawn(async move {
-            outlast.await;
-            drop((lock, pass));
+            exit.await;
+            drop((lock, network_lock));
         });
     }
     Ok(())
 }
 
-/// The context of which a plugin may still be at work. Others of that container have left a process behind on purpose,
-/// as a plugin may.
-fn verbs_in_flight(ledger: &Ledger, container_id: &str) -> &'static [&'static str] {
+/// The verbs whose plugins may still be at work. Any other process of the container was left behind on purpose, as
+/// plugins may do.
+fn verbs_in_progress(ledger: &Ledger, container_id: &str) -> &'static [&'static str] {
     if container_id.is_empty() {
         return &["GC"];
     }
@@ -97,102 +102,101 @@ fn verbs_in_flight(ledger: &Ledger, container_id: &str) -> &'static [&'static st
 
 fn records(ledger: &Ledger, container_id: &str) -> Vec<Record> {
     let keys = ledger.keys().unwrap_or_default();
-    let own = keys.iter().filter(|(id, _)| id == container_id);
-    own.filter_map(|(id, ifname)| ledger.read(id, ifname).ok()?)
+    keys.iter()
+        .filter(|key| key.container_id == container_id)
+        .filter_map(|key| ledger.read(key).ok()?)
         .collect()
 }
 
-/// Waits until no plugin of these context runs for the container, and kills them at `end`.
-async fn outlast(mark: String, container_id: String, context: &[&str], end: Instant) {
+/// Waits until no plugin of the container runs for one of `verbs`. Kills those that still run at `deadline`.
+async fn wait_for_exit(ledger_id: String, container_id: String, verbs: &[&str], deadline: Instant) {
+    // Each round lists the processes again: a plugin may have started others, which inherit its variables.
     loop {
-        let strays = match find(&mark).await {
-            Ok(strays) => strays,
+        let found = match find(&ledger_id).await {
+            Ok(found) => found,
             Err(error) => {
                 tracing::error!(container_id, %error, "cannot tell whether plugins of an earlier plexusd still run");
                 return;
             }
         };
-        // They may have started others meanwhile, which inherit the variables.
-        let strays: Vec<_> = strays
+        let plugins: Vec<_> = found
             .into_iter()
-            .filter(|stray| {
-                stray.container_id == container_id && context.contains(&stray.verb.as_str())
+            .filter(|plugin| {
+                plugin.container_id == container_id && verbs.contains(&plugin.verb.as_str())
             })
             .collect();
-        if strays.is_empty() {
+        if plugins.is_empty() {
             return;
         }
-        for SurvivingPlugin { pid, verb, .. } in &strays {
+        for SurvivingPlugin { pid, verb, .. } in &plugins {
             tracing::warn!(
                 container_id,
                 pid,
                 verb,
-                "a plugin of an earlier plexusd still runs; waiting for its end"
+                "a plugin of an earlier plexusd still runs; waiting for its exit"
             );
         }
-        let left = Some(end.saturating_duration_since(Instant::now()));
-        let (strays, ended) = wait(strays, left).await;
-        if !ended {
-            for SurvivingPlugin {
-                pid, process, verb, ..
-            } in &strays
-            {
-                tracing::error!(
-                    container_id,
-                    pid,
-                    verb,
-                    "a plugin of an earlier plexusd does not end; killing it"
-                );
-                // It fails only where it has just ended.
-                let _ = pidfd_send_signal(process, Signal::KILL);
-            }
-            wait(strays, None).await;
+        let (plugins, exited) = poll_exit(plugins, Some(deadline)).await;
+        if exited {
+            continue;
         }
+        for plugin in &plugins {
+            tracing::error!(
+                container_id,
+                pid = plugin.pid,
+                verb = plugin.verb,
+                "a plugin of an earlier plexusd does not exit; killing it"
+            );
+            // This fails only if the process has just exited.
+            let _ = pidfd_send_signal(&plugin.process, Signal::KILL);
+        }
+        poll_exit(plugins, None).await;
     }
 }
 
-/// Waits until all of them have ended, at most for `time`.
-async fn wait(
-    strays: Vec<SurvivingPlugin>,
-    time: Option<Duration>,
+/// Waits until all of the plugins have exited, or until `deadline`. Returns whether all have exited.
+async fn poll_exit(
+    plugins: Vec<SurvivingPlugin>,
+    deadline: Option<Instant>,
 ) -> (Vec<SurvivingPlugin>, bool) {
-    let end = time.map(|time| Instant::now() + time);
-    let waited = tokio::task::spawn_blocking(move || {
-        let ended = strays.iter().all(|stray| {
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            let left = left.and_then(|left| left.try_into().ok());
-            // A descriptor of a process is readable once it has ended.
-            let mut fds = [PollFd::new(&stray.process, PollFlags::IN)];
-            retry_on_intr(|| poll(&mut fds, left.as_ref())).is_ok_and(|ready| ready > 0)
+    let polled = tokio::task::spawn_blocking(move || {
+        let exited = plugins.iter().all(|plugin| {
+            let timeout = deadline
+                .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+                .and_then(|timeout| timeout.try_into().ok());
+            // A pidfd is readable once its process has exited.
+            let mut fds = [PollFd::new(&plugin.process, PollFlags::IN)];
+            retry_on_intr(|| poll(&mut fds, timeout.as_ref())).is_ok_and(|ready| ready > 0)
         });
-        (strays, ended)
+        (plugins, exited)
     });
-    // It panics nowhere, and is cancelled only with the daemon.
-    waited.await.unwrap_or_else(|_| (Vec::new(), true))
+    // The closure does not panic, and is cancelled only when the daemon exits.
+    polled.await.unwrap_or_else(|_| (Vec::new(), true))
 }
 
-async fn find(mark: &str) -> io::Result<Vec<SurvivingPlugin>> {
-    let mark = mark.to_owned();
-    tokio::task::spawn_blocking(move || scan(&mark))
+async fn find(ledger_id: &str) -> io::Result<Vec<SurvivingPlugin>> {
+    let ledger_id = ledger_id.to_owned();
+    tokio::task::spawn_blocking(move || scan(&ledger_id))
         .await
         .unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
-fn scan(mark: &str) -> io::Result<Vec<SurvivingPlugin>> {
-    let mut strays = Vec::new();
-    for path in numbered(Path::new("/proc"))? {
-        strays.extend(unless_gone(stray(&path, mark))?.flatten());
+fn scan(ledger_id: &str) -> io::Result<Vec<SurvivingPlugin>> {
+    let mut found = Vec::new();
+    for process in numbered_entries(Path::new("/proc"))? {
+        found.extend(none_if_exited(identify(&process, ledger_id))?.flatten());
     }
-    Ok(strays)
+    Ok(found)
 }
 
-fn stray(path: &Path, mark: &str) -> io::Result<Option<SurvivingPlugin>> {
-    // ExclusiveNetworkLock to us: not started by a daemon with our rights.
+/// Returns the surviving plugin at a path in `/proc`, or `None` if the process is something else.
+fn identify(path: &Path, ledger_id: &str) -> io::Result<Option<SurvivingPlugin>> {
     let environ = match std::fs::read(path.join("environ")) {
+        // A daemon with the same rights as this one did not start a process that this one may not inspect.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
         environ => environ?,
     };
-    let Some((verb, container_id)) = marked(&environ, mark) else {
+    let Some((verb, container_id)) = call_of(&environ, ledger_id) else {
         return Ok(None);
     };
     let pid = path
@@ -204,7 +208,7 @@ fn stray(path: &Path, mark: &str) -> io::Result<Option<SurvivingPlugin>> {
         .parse()
         .ok()
         .and_then(Pid::from_raw)
-        .ok_or_else(|| io::Error::other("no process"))?;
+        .ok_or_else(|| io::Error::other(format!("{pid} is not a process ID")))?;
     let process = pidfd_open(number, PidfdFlags::empty())?;
     Ok(Some(SurvivingPlugin {
         pid,
@@ -214,15 +218,15 @@ fn stray(path: &Path, mark: &str) -> io::Result<Option<SurvivingPlugin>> {
     }))
 }
 
-/// Verb and container of a process with our mark.
-fn marked(environ: &[u8], mark: &str) -> Option<(String, String)> {
+/// Verb and container of a process that has the ID of the ledger in its environment.
+fn call_of(environ: &[u8], ledger_id: &str) -> Option<(String, String)> {
     let variable = |name: &str| {
-        let mut variables = environ.split(|byte| *byte == 0);
-        let value = variables
+        let value = environ
+            .split(|byte| *byte == 0)
             .find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
         std::str::from_utf8(value).ok().map(str::to_owned)
     };
-    variable(MARK).filter(|value| value == mark)?;
+    variable(LEDGER_VARIABLE).filter(|value| value == ledger_id)?;
     Some((
         variable("CNI_COMMAND")?,
         variable("CNI_CONTAINERID").unwrap_or_default(),

@@ -141,7 +141,7 @@ impl Components {
             permits: settings
                 .max_plugin_runs
                 .unwrap_or_else(memory::max_plugin_runs),
-            marker: (surviving_plugins::MARK, ledger_id.to_owned()),
+            marker: (surviving_plugins::LEDGER_VARIABLE, ledger_id.to_owned()),
         }
     }
 

@@ -113,8 +113,8 @@ impl Takeover {
     async fn wait(&mut self) -> anyhow::Result<State> {
         let components = &self.components;
         let socket = components.socket();
-        let ledger = UnlockedLedger::at(&components.settings.state_dir)?;
-        let node = Arc::new(components.node_context(ledger.mark()));
+        let ledger = UnlockedLedger::open(&components.settings.state_dir)?;
+        let node = Arc::new(components.node_context(ledger.id()));
         // An uninstallation takes over at once: the running daemon would install again.
         let able_to_serve = async {
             if components.mode == Mode::Install {
@@ -266,9 +266,10 @@ fn after_exit(
 /// Waits until the daemon before this one has released the ledger, and until plugins that it left running can do no
 /// harm.
 async fn lock_ledger(ledger: UnlockedLedger, node: &NodeContext) -> anyhow::Result<Ledger> {
-    let ledger = tokio::task::spawn_blocking(move || ledger.own(LOCK_WAIT)).await??;
+    let ledger = tokio::task::spawn_blocking(move || ledger.lock(LOCK_WAIT)).await??;
     let patience = node.settings.plugin_timeout;
-    if let Err(error) = surviving_plugins::hold(&ledger, &node.delegates, patience).await {
+    if let Err(error) = surviving_plugins::lock_containers(&ledger, &node.delegates, patience).await
+    {
         tracing::warn!(%error, "cannot determine whether plugins of an earlier plexusd still run");
     }
     Ok(ledger)

@@ -23,7 +23,7 @@ use super::other_daemon::ALIVE;
 use super::scrape::scrape;
 use crate::context::{Context, NodeContext};
 use crate::host::Caller;
-use crate::ledger::Abandon;
+use crate::ledger::AbandonRequest;
 use crate::operations::{dispatch, needs_ledger};
 use crate::readiness;
 use crate::telemetry::{CallSpan, Logs};
@@ -219,7 +219,7 @@ fn decode(body: Result<Bytes, BytesRejection>) -> Result<wire::Request, CniError
 }
 
 async fn abandon(State(state): State<AppState>, body: Bytes) -> Response {
-    let which: Abandon = match serde_json::from_slice(&body) {
+    let which: AbandonRequest = match serde_json::from_slice(&body) {
         Ok(which) => which,
         Err(error) => {
             let msg = format!("the request is not JSON of {ABANDON}: {error}");

@@ -41,7 +41,7 @@ fn read_ledger(dir: &Path) -> Result<LedgerReading, LedgerError> {
         ..LedgerReading::default()
     };
     let now = unix_ms();
-    for record in Ledger::read_each(dir)? {
+    for record in Ledger::records(dir)? {
         let Ok(record) = record else {
             reading.unreadable += 1;
             continue;

@@ -48,7 +48,7 @@ fn dels_that_fail_alike_are_told_of_in_one_line_and_not_again_at_each_look() {
     for ((_sandbox, target), failing) in pods.iter().zip(1..) {
         stage.runtime.del(target).expect_code(120);
         stage.daemon.wait_log(&format!(
-            "the switch does not answer (code 120); `plexusd ledger list` shows which records={failing}"
+            "the switch does not answer (code 120); `plexusd ledger list` shows the records records={failing}"
         ));
     }
     node.plugin(MAIN, &attaches());

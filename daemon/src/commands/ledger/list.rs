@@ -14,7 +14,7 @@ const HEAD: [&str; 6] = ["STATE", "AGE", "CONTAINER", "IFNAME", "POD", "NETWORKS
 pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let boot = boot_id()?;
     let (mut records, mut unreadable) = (Vec::new(), Vec::new());
-    for record in Ledger::read_all(state_dir)? {
+    for record in Ledger::records(state_dir)? {
         match record {
             Ok(record) => records.push(record),
             Err(error) => unreadable.push(error),

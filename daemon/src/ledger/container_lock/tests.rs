@@ -8,7 +8,7 @@ use tokio::task::unconstrained;
 
 use super::*;
 use crate::ledger::Ledger;
-use crate::ledger::tests::{BOOT, open, planned};
+use crate::ledger::test_helpers::{BOOT, open, planned};
 
 /// Whether it waits. Polls once.
 fn waits<T>(future: Pin<&mut impl Future<Output = T>>) -> bool {
@@ -20,7 +20,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn one_container_is_worked_on_by_one_at_a_time_in_order() {
+async fn a_container_has_one_holder_at_a_time_in_order_of_arrival() {
     rows!("P-116", "R-068");
     let (_dir, ledger) = open();
     let first = ledger.lock_container("c1").await;
@@ -38,7 +38,7 @@ async fn one_container_is_worked_on_by_one_at_a_time_in_order() {
 }
 
 #[tokio::test]
-async fn who_gives_up_waiting_lets_nobody_in() {
+async fn a_waiter_that_gives_up_does_not_pass_on_the_lock() {
     rows!("P-116");
     let (_dir, ledger) = open();
     let holder = ledger.lock_container("c1").await;
@@ -55,10 +55,10 @@ async fn who_gives_up_waiting_lets_nobody_in() {
 async fn containers_do_not_wait_for_each_other() {
     rows!("P-116");
     let (_dir, ledger) = open();
-    let lanes: Vec<_> = (0..200)
+    let locks: Vec<_> = (0..200)
         .map(|id| now(ledger.lock_container(&format!("c{id}"))))
         .collect();
-    assert_eq!(lanes.len(), 200);
+    assert_eq!(locks.len(), 200);
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn a_second_add_in_flight_fails_at_once() {
 }
 
 #[tokio::test]
-async fn an_add_that_is_given_up_is_not_in_flight() {
+async fn a_cancelled_add_is_not_in_flight() {
     let (_dir, ledger) = open();
     let holder = ledger.lock_container("c1").await;
     let mut waiting = Box::pin(ledger.lock_for_add("c1", "eth0"));
@@ -116,7 +116,7 @@ async fn an_add_that_is_given_up_is_not_in_flight() {
 }
 
 #[tokio::test]
-async fn who_has_the_whole_ledger_waits_for_all_and_all_wait_for_it() {
+async fn the_ledger_lock_waits_for_all_container_locks_and_blocks_new_ones() {
     let (_dir, ledger) = open();
     let (add, del) = (
         ledger
@@ -143,7 +143,7 @@ async fn who_has_the_whole_ledger_waits_for_all_and_all_wait_for_it() {
 }
 
 #[tokio::test]
-async fn a_panic_releases() {
+async fn a_panic_releases_the_locks() {
     let (_dir, ledger) = open();
     let theirs = ledger.clone();
     let task = tokio::spawn(async move {
@@ -160,7 +160,7 @@ async fn a_panic_releases() {
 }
 
 #[tokio::test]
-async fn containers_that_are_gone_leave_no_trace_in_memory() {
+async fn released_containers_use_no_memory() {
     let (_dir, ledger) = open();
     for id in 0..100 {
         let id = format!("c{id}");
@@ -182,21 +182,24 @@ async fn containers_that_are_gone_leave_no_trace_in_memory() {
         }
         now(served);
         now(ledger.lock_container(&id));
-        assert!(lock(&ledger.0.seats).is_empty() && lock(&ledger.0.adds).is_empty());
+        assert!(
+            lock(&ledger.0.container_mutexes).is_empty()
+                && lock(&ledger.0.adds_in_flight).is_empty()
+        );
     }
 }
 
 #[tokio::test]
-async fn a_plan_that_is_given_up_keeps_the_lane_until_it_is_written() {
+async fn a_cancelled_plan_keeps_the_lock_until_it_is_written() {
     let (_dir, ledger) = open();
-    let lane = ledger.lock_container("c1").await;
-    let mut plan = Box::pin(lane.plan(planned("c1", "eth0", 1)));
+    let lock = ledger.lock_container("c1").await;
+    let mut plan = Box::pin(lock.plan(planned("c1", "eth0", 1)));
     let _ = plan.as_mut().now_or_never();
     drop(plan);
-    drop(lane);
+    drop(lock);
     // Waits for the write, so it sees what came of it.
-    let lane = ledger.lock_container("c1").await;
-    let record = lane.load("eth0").expect("readable").expect("written");
+    let lock = ledger.lock_container("c1").await;
+    let record = lock.load("eth0").expect("readable").expect("written");
     assert_eq!(
         record.to_undo(BOOT),
         [] as [usize; 0],

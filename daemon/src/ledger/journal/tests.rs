@@ -4,12 +4,16 @@ use plexus_api::rows;
 use tempfile::TempDir;
 
 use super::*;
-use crate::ledger::tests::{BOOT, line_breaks, planned, raw};
+use crate::ledger::test_helpers::{BOOT, line_breaks, planned, raw};
+
+fn key() -> RecordKey {
+    RecordKey::new("c1", "eth0")
+}
 
 fn journal() -> (TempDir, Journal) {
     let dir = tempfile::tempdir().expect("a directory");
-    let journal = Journal::at(dir.path());
-    journal.prepare().expect("directories");
+    let journal = Journal::new(dir.path());
+    journal.create_dirs().expect("directories");
     (dir, journal)
 }
 
@@ -17,18 +21,17 @@ fn journal() -> (TempDir, Journal) {
 fn after_a_torn_write_the_next_line_is_whole() {
     rows!("R-084");
     let (_dir, journal) = journal();
-    let plan = planned("c1", "eth0", 2);
-    let path = journal.path("c1", "eth0").expect("a path");
+    let path = journal.path(&key()).expect("a path");
     journal
         .create(planned("c1", "eth0", 2))
         .expect("a new record");
     let plan_len = fs::metadata(&path).expect("metadata").len();
     journal
-        .append(&plan, &Line::Started { index: 0 })
+        .append(&key(), &Line::Started { index: 0 })
         .expect("append");
     journal
         .append(
-            &plan,
+            &key(),
             &Line::Added {
                 index: 0,
                 result: raw("{}"),
@@ -39,12 +42,9 @@ fn after_a_torn_write_the_next_line_is_whole() {
     for len in usize::try_from(plan_len).expect("small")..=whole.len() {
         fs::write(&path, &whole[..len]).expect("cut");
         journal
-            .append(&plan, &Line::Started { index: 1 })
+            .append(&key(), &Line::Started { index: 1 })
             .expect("append");
-        let record = journal
-            .load("c1", "eth0")
-            .expect("readable")
-            .expect("there");
+        let record = journal.load(&key()).expect("readable").expect("there");
         assert!(record.attachments[1].started, "at {len}");
         assert_eq!(record.unreadable, 0, "at {len}");
         let lines = line_breaks(&whole[..len]);
@@ -60,17 +60,17 @@ fn after_a_torn_write_the_next_line_is_whole() {
 fn a_plan_that_was_not_finished_is_dropped() {
     rows!("R-085", "R-086");
     let (dir, journal) = journal();
-    let path = journal.path("c1", "eth0").expect("a path");
+    let path = journal.path(&key()).expect("a path");
     let whole = planned("c1", "eth0", 1).to_bytes().expect("a line");
     for len in 0..whole.len() {
         fs::write(&path, &whole[..len]).expect("cut");
         assert!(
-            journal.read("c1", "eth0").expect("readable").is_none(),
+            journal.read(&key()).expect("readable").is_none(),
             "at {len}"
         );
         assert!(path.exists(), "a reader changes nothing");
         assert!(
-            journal.load("c1", "eth0").expect("readable").is_none(),
+            journal.load(&key()).expect("readable").is_none(),
             "at {len}"
         );
         assert!(!path.exists(), "at {len}");
@@ -79,7 +79,7 @@ fn a_plan_that_was_not_finished_is_dropped() {
     journal
         .create(planned("c1", "eth0", 1))
         .expect("it is not in the way of an ADD");
-    assert!(!dir.path().join(QUARANTINE_DIR).exists());
+    assert!(!dir.path().join(quarantine::QUARANTINE_DIR).exists());
 }
 
 #[test]
@@ -94,15 +94,15 @@ fn a_corrupt_file_is_moved_away_and_is_not_in_the_way_again() {
         b"{}\n".to_vec(),
         other,
     ] {
-        let path = journal.path("c1", "eth0").expect("a path");
+        let path = journal.path(&key()).expect("a path");
         fs::write(&path, &bytes).expect("write");
-        let error = journal.read("c1", "eth0").expect_err("it is corrupt");
+        let error = journal.read(&key()).expect_err("it is corrupt");
         assert!(
             matches!(error, LedgerError::Corrupt { .. }) && !error.is_quarantined(),
             "{error}"
         );
         assert!(path.exists(), "a reader changes nothing");
-        let error = journal.load("c1", "eth0").expect_err("it is corrupt");
+        let error = journal.load(&key()).expect_err("it is corrupt");
         assert!(error.is_quarantined(), "{error}");
         let LedgerError::Corrupt {
             moved_to: Some(moved_to),
@@ -111,9 +111,9 @@ fn a_corrupt_file_is_moved_away_and_is_not_in_the_way_again() {
         else {
             panic!("{error}")
         };
-        assert!(moved_to.starts_with(dir.path().join(QUARANTINE_DIR)));
+        assert!(moved_to.starts_with(dir.path().join(quarantine::QUARANTINE_DIR)));
         assert_eq!(fs::read(moved_to).expect("kept"), bytes);
-        assert!(journal.load("c1", "eth0").expect("readable").is_none());
+        assert!(journal.load(&key()).expect("readable").is_none());
         assert!(journal.keys().expect("a list").is_empty());
     }
     journal
@@ -125,7 +125,7 @@ fn a_corrupt_file_is_moved_away_and_is_not_in_the_way_again() {
 fn a_corrupt_file_stops_an_add_once() {
     rows!("P-081", "P-090");
     let (_dir, journal) = journal();
-    fs::write(journal.path("c1", "eth0").expect("a path"), "garbage\n").expect("write");
+    fs::write(journal.path(&key()).expect("a path"), "garbage\n").expect("write");
     let error = journal
         .create(planned("c1", "eth0", 1))
         .expect_err("something may be attached");
@@ -138,12 +138,12 @@ fn a_corrupt_file_stops_an_add_once() {
 #[test]
 fn a_file_of_a_newer_plexusd_is_left_alone() {
     let (_dir, journal) = journal();
-    let path = journal.path("c1", "eth0").expect("a path");
+    let path = journal.path(&key()).expect("a path");
     let bytes = "{\"planned\":{\"format\":2,\"plexusd\":\"3.0.0\"}}\n\"more\"";
     fs::write(&path, bytes).expect("write");
     for error in [
-        journal.read("c1", "eth0").map(|_| ()),
-        journal.load("c1", "eth0").map(|_| ()),
+        journal.read(&key()).map(|_| ()),
+        journal.load(&key()).map(|_| ()),
         journal.create(planned("c1", "eth0", 1)).map(|_| ()),
     ] {
         let error = error.expect_err("newer");
@@ -157,19 +157,16 @@ fn a_file_of_a_newer_plexusd_is_left_alone() {
 fn what_a_newer_plexusd_wrote_stays_in_the_file() {
     rows!("R-081");
     let (_dir, journal) = journal();
-    let path = journal.path("c1", "eth0").expect("a path");
+    let path = journal.path(&key()).expect("a path");
     let mut bytes = planned("c1", "eth0", 1).to_bytes().expect("a line");
     bytes.splice(
         bytes.len() - 3..,
         *b",\"later\":{\"x\":1}}}\n{\"moved\":{}}\n",
     );
     fs::write(&path, &bytes).expect("write");
-    let record = journal
-        .load("c1", "eth0")
-        .expect("readable")
-        .expect("there");
+    journal.load(&key()).expect("readable").expect("there");
     journal
-        .append(&record.planned, &Line::Started { index: 0 })
+        .append(&key(), &Line::Started { index: 0 })
         .expect("append");
     let now = fs::read(&path).expect("the file");
     assert!(now.starts_with(&bytes) && now.len() > bytes.len());
@@ -178,20 +175,18 @@ fn what_a_newer_plexusd_wrote_stays_in_the_file() {
 #[test]
 fn nothing_is_appended_to_a_record_that_is_gone() {
     let (_dir, journal) = journal();
-    let record = journal
+    journal
         .create(planned("c1", "eth0", 1))
         .expect("a new record");
-    journal.remove(&record.planned).expect("remove");
+    journal.remove(&key()).expect("remove");
     journal
-        .append(&record.planned, &Line::Completed)
+        .append(&key(), &Line::Completed)
         .expect_err("it is gone");
     assert!(journal.keys().expect("a list").is_empty());
+    journal.remove(&key()).expect("twice is as good as once");
+    fs::create_dir(journal.path(&key()).expect("a path")).expect("mkdir");
     journal
-        .remove(&record.planned)
-        .expect("twice is as good as once");
-    fs::create_dir(journal.path("c1", "eth0").expect("a path")).expect("mkdir");
-    journal
-        .remove(&record.planned)
+        .remove(&key())
         .expect_err("it is there and cannot be removed");
 }
 
@@ -222,12 +217,12 @@ fn a_full_file_system_leaves_no_half_record() {
             Some("size=64k"),
         )
         .expect("mount");
-        let journal = Journal::at(&state_dir);
-        journal.prepare().expect("directories");
-        let record = journal
+        let journal = Journal::new(&state_dir);
+        journal.create_dirs().expect("directories");
+        journal
             .create(planned("c1", "eth0", 1))
             .expect("a new record");
-        let path = journal.path("c1", "eth0").expect("a path");
+        let path = journal.path(&key()).expect("a path");
         let filler = state_dir.join("filler");
         let mut full = File::create(&filler).expect("a file");
         while full.write_all(&[0; 4096]).is_ok() {}
@@ -246,7 +241,7 @@ fn a_full_file_system_leaves_no_half_record() {
         let before = fs::read(&path).expect("the file");
         let result = raw(&format!("\"{}\"", "x".repeat(8192)));
         let error = journal
-            .append(&record.planned, &Line::Added { index: 0, result })
+            .append(&key(), &Line::Added { index: 0, result })
             .expect_err("it is full");
         assert!(error.to_string().contains("free space"), "{error}");
         assert!(

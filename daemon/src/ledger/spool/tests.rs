@@ -48,7 +48,7 @@ fn requests_are_read_and_removed_one_by_one() {
         first.read().expect("it stays until it is done"),
         request("c1")
     );
-    first.done().expect("remove");
+    first.remove().expect("remove");
     assert_eq!(second.read().expect("a request"), request("c2"));
     let left = pending(dir.path()).expect("a list");
     assert_eq!(

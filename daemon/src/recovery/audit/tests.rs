@@ -34,9 +34,9 @@ fn whose() -> PodRef {
 
 #[test]
 fn only_a_pod_that_surely_runs_without_its_networks_is_told() {
-    let judge = |running| judge(&whose(), Some(&running));
+    let judge = |running| lacks_networks(&whose(), Some(&running));
     assert_eq!(judge(running()), Some(true));
-    assert_eq!(super::judge(&whose(), None), Some(false), "gone");
+    assert_eq!(lacks_networks(&whose(), None), Some(false), "gone");
     assert_eq!(
         judge(PodSummary {
             uid: "other".into(),
@@ -80,7 +80,11 @@ fn pods_that_ask_for_nothing_are_no_suspects() {
         (&[(NETWORKS, "{")], false),
         (&static_pod, false),
     ] {
-        assert_eq!(asks(&pod("p", annotations)), suspected, "{annotations:?}");
+        assert_eq!(
+            asks_for_networks(&pod("p", annotations)),
+            suspected,
+            "{annotations:?}"
+        );
     }
 }
 
@@ -88,16 +92,24 @@ fn pods_that_ask_for_nothing_are_no_suspects() {
 fn a_suspect_is_asked_for_after_the_gap_and_less_and_less_often() {
     let (audit, start) = (Audit::default(), Instant::now());
     let pods = [pod("p", &[(NETWORKS, "a")])];
-    let due = |after: Duration| audit.look(&pods, &[], GAP, start + after).0;
+    let due = |after: Duration| audit.update(&pods, &[], GAP, start + after).0;
     assert_eq!(due(Duration::ZERO), []);
     assert_eq!(due(GAP / 2), []);
     assert_eq!(due(GAP), [whose()]);
-    audit.suspects().get_mut("uid-p").expect("a suspect").asked = 1;
+    audit
+        .unrecorded()
+        .get_mut("uid-p")
+        .expect("a suspect")
+        .fetched = 1;
     assert_eq!(due(GAP), []);
     assert_eq!(due(2 * GAP), [whose()]);
     // When it is known to be unmet, it counts for as long as the pod is there.
-    audit.suspects().get_mut("uid-p").expect("a suspect").unmet = Some(true);
-    assert_eq!(audit.look(&pods, &[], GAP, start + 9 * GAP), (vec![], 1));
-    assert_eq!(audit.look(&[], &[], GAP, start + 9 * GAP), (vec![], 0));
+    audit
+        .unrecorded()
+        .get_mut("uid-p")
+        .expect("a suspect")
+        .lacks_networks = Some(true);
+    assert_eq!(audit.update(&pods, &[], GAP, start + 9 * GAP), (vec![], 1));
+    assert_eq!(audit.update(&[], &[], GAP, start + 9 * GAP), (vec![], 0));
     assert_eq!(due(10 * GAP), [], "one that comes back begins anew");
 }

@@ -15,7 +15,7 @@ pub(super) struct LedgerMetrics {
     quarantined: IntGauge,
     spooled: IntGauge,
     cleanups: IntCounterVec,
-    disbelieved: IntGauge,
+    mass_loss: IntGauge,
     status_pending: IntGauge,
 }
 
@@ -72,9 +72,9 @@ impl LedgerMetrics {
                 "Cleanups attempted by recovery.",
                 &["reason", "outcome"],
             ),
-            disbelieved: builder.gauge(
-                "plexus_recovery_disbelieved_sandboxes",
-                "Sandboxes that look gone and are left alone, because too many do at once.",
+            mass_loss: builder.gauge(
+                "plexus_recovery_mass_loss_sandboxes",
+                "Sandboxes that look gone but are not cleaned up, because too many look gone at once; 0 otherwise.",
             ),
             status_pending: builder.gauge(
                 "plexus_network_status_writes_pending",
@@ -82,7 +82,13 @@ impl LedgerMetrics {
             ),
         };
         // A rate misses the first increment of a series that does not start at zero.
-        for reason in ["unfinished", "begun", "failed", "dead", "spooled"] {
+        for reason in [
+            "unfinished_add",
+            "unfinished_del",
+            "failed_del",
+            "sandbox_gone",
+            "spooled_del",
+        ] {
             for outcome in ["done", "failed"] {
                 metrics.cleanups.with_label_values(&[reason, outcome]);
             }
@@ -102,9 +108,9 @@ impl Metrics {
             .inc();
     }
 
-    /// So many sandboxes look gone, and are not believed to be.
-    pub(crate) fn disbelieved(&self, sandboxes: usize) {
-        self.ledger.disbelieved.set(count(sandboxes));
+    /// Sets the number of sandboxes that are not cleaned up because too many look gone at once.
+    pub(crate) fn mass_loss(&self, sandboxes: usize) {
+        self.ledger.mass_loss.set(count(sandboxes));
     }
 
     /// Sets the metrics of the ledger. `None` means that the ledger cannot be read.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::ledger::tests::{BOOT, open, planned};
+use crate::ledger::test_helpers::{BOOT, open, planned, record_path};
 
 /// The plan of a sandbox of the pod `pod`.
 fn sandbox(
@@ -27,7 +27,7 @@ fn the_newest_is_that_of_the_latest_in_this_boot_whatever_the_calendar_says() {
         ((BOOT, None, 3), (BOOT, None, 9)),
     ] {
         let (older, newer) = (sandbox("a", "p", older), sandbox("b", "p", newer));
-        let mut sandboxes = Sandboxes::default();
+        let mut sandboxes = SandboxIndex::default();
         sandboxes.insert(&older);
         sandboxes.insert(&sandbox("c", "other", (BOOT, Some(100), 100)));
         assert!(sandboxes.is_newest(&(&older).into(), BOOT), "it is alone");
@@ -64,7 +64,7 @@ async fn a_sandbox_counts_from_its_plan_until_its_record_goes() {
         .expect("a record");
     let read = |ledger: &Ledger, id: &str| {
         ledger
-            .read(id, "eth0")
+            .read(&RecordKey::new(id, "eth0"))
             .expect("readable")
             .expect("there")
             .planned
@@ -77,9 +77,9 @@ async fn a_sandbox_counts_from_its_plan_until_its_record_goes() {
         !ledger.is_newest(&older, BOOT) && ledger.is_newest(&newer, BOOT),
         "after a restart"
     );
-    let lane = ledger.lock_container("b").await;
-    let record = lane.load("eth0").expect("readable").expect("there");
-    lane.remove(record).expect("it is removed");
+    let lock = ledger.lock_container("b").await;
+    let record = lock.load("eth0").expect("readable").expect("there");
+    lock.remove(record).expect("it is removed");
     assert!(ledger.is_newest(&older, BOOT));
 }
 
@@ -97,10 +97,9 @@ async fn a_record_that_is_set_aside_does_not_count() {
         .await
         .expect("a record")
         .planned;
-    let lane = ledger.lock_container("b").await;
-    lane.plan(newer).await.expect("a record");
-    std::fs::write(crate::ledger::tests::file(&dir, "b", "eth0"), "no plan\n")
-        .expect("it can be written");
-    assert!(lane.load("eth0").is_err_and(|error| error.is_quarantined()));
+    let lock = ledger.lock_container("b").await;
+    lock.plan(newer).await.expect("a record");
+    std::fs::write(record_path(&dir, "b", "eth0"), "no plan\n").expect("it can be written");
+    assert!(lock.load("eth0").is_err_and(|error| error.is_quarantined()));
     assert!(ledger.is_newest(&older, BOOT));
 }

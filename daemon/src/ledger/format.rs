@@ -1,0 +1,188 @@
+//! The file format of a record: JSON lines. The first line is the plan, each later line says what has happened since.
+
+use std::path::PathBuf;
+
+use plexus_api::wire::Moment;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::RecordKey;
+use crate::model::{Attachment, DefaultRoutes, NetnsId, PodRef};
+
+/// The format of [`Planned`] that this version writes, and the newest that it reads. Fields and kinds of lines that an
+/// older version may ignore do not raise it.
+pub(crate) const FORMAT: u32 = 1;
+/// The version of this plexusd, for [`Planned::plexusd`].
+pub(crate) const PLEXUSD: &str = env!("CARGO_PKG_VERSION");
+
+/// The plan of one ADD: everything that its DEL needs, without the API server, the pod, or the definitions.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Planned {
+    /// [`FORMAT`].
+    pub(crate) format: u32,
+    /// The version of plexusd that wrote the plan, so that an older plexusd can name the version that reads it.
+    #[serde(default)]
+    pub(crate) plexusd: String,
+    /// `CNI_CONTAINERID`.
+    pub(crate) container_id: String,
+    /// `CNI_IFNAME` of the runtime.
+    pub(crate) ifname: String,
+    /// `CNI_NETNS`, as the runtime gave it; may be empty.
+    #[serde(default)]
+    pub(crate) netns: String,
+    /// The namespace that `netns` led to when the plan was made.
+    #[serde(default)]
+    pub(crate) netns_id: Option<NetnsId>,
+    /// The boot in which the plan was made.
+    pub(crate) boot_id: String,
+    /// The creation time in milliseconds since 1970, for display: the clock may be set.
+    pub(crate) created_unix_ms: u64,
+    /// The arrival of the ADD in nanoseconds since boot. `None` if an older plexusd wrote the record or if Multus
+    /// attached the sandbox.
+    #[serde(default)]
+    pub(crate) created_boottime_ns: Option<u64>,
+    pub(crate) pod: PodRef,
+    /// `CNI_PATH` for the plugins.
+    pub(crate) cni_path: Vec<PathBuf>,
+    /// The attachments, in the order of their ADDs.
+    pub(crate) attachments: Vec<Attachment>,
+    /// The owners of the default routes.
+    #[serde(default)]
+    pub(crate) default_routes: DefaultRoutes,
+}
+
+/// The first line of a file.
+#[derive(Debug, Serialize, Deserialize)]
+struct First<P> {
+    planned: P,
+}
+
+/// A later line of a file. `index` is the index of an attachment in the plan.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub(crate) enum Line {
+    /// The plugins of this attachment are about to run.
+    Started { index: usize },
+    /// The ADD of this attachment has succeeded.
+    Added {
+        index: usize,
+        /// The result of the last plugin.
+        result: Box<RawValue>,
+    },
+    /// The whole ADD has succeeded.
+    Completed,
+    /// A DEL or a rollback of the whole record begins. It is finished even if the runtime does not ask again.
+    Deleting,
+    /// The DEL of this attachment has succeeded.
+    Deleted { index: usize },
+    /// A DEL of the whole record has failed.
+    DelFailed {
+        /// The time in milliseconds since 1970.
+        unix_ms: u64,
+        error: String,
+    },
+    /// DEL has answered success to the runtime although it failed; recovery retries it.
+    Orphaned,
+    /// network-status is written to the pod, or the pod no longer exists.
+    StatusWritten,
+}
+
+/// Why the bytes of a file are not a record.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ParseError {
+    /// The first line is complete, but not a plan.
+    #[error("{0}")]
+    Corrupt(String),
+    #[error(
+        "its format {format} is newer than this plexusd can read ({FORMAT}); use plexusd {plexusd} or newer"
+    )]
+    Newer {
+        format: u32,
+        /// The version of plexusd that wrote the file.
+        plexusd: String,
+    },
+}
+
+impl Planned {
+    pub(crate) fn key(&self) -> RecordKey {
+        RecordKey::new(&self.container_id, &self.ifname)
+    }
+
+    /// Interfaces and their networks, for display: `eth0=pods,net1=default/lan`.
+    pub(crate) fn networks(&self) -> String {
+        let networks: Vec<_> = self
+            .attachments
+            .iter()
+            .map(|a| format!("{}={}", a.ifname, a.network))
+            .collect();
+        networks.join(",")
+    }
+
+    /// Whether the ADD certainly arrived after `moment`. `current_boot_id` is the boot that asks.
+    pub(crate) fn is_after(&self, moment: &Moment, current_boot_id: &str) -> bool {
+        let later_in_boot = || {
+            self.created_boottime_ns
+                .is_some_and(|created| created > moment.boottime_ns)
+        };
+        self.boot_id == current_boot_id && (moment.boot_id != current_boot_id || later_in_boot())
+    }
+
+    /// The first line of a file, with its line break.
+    pub(super) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
+        to_line(&First { planned: self })
+    }
+
+    /// Parses the first line of a file. The format is checked first: a newer plan need not have the fields of this
+    /// format.
+    pub(super) fn parse(line: &[u8]) -> Result<Self, ParseError> {
+        #[derive(Deserialize)]
+        struct Written {
+            format: u32,
+            #[serde(default)]
+            plexusd: String,
+        }
+        let corrupt = |error: serde_json::Error| {
+            ParseError::Corrupt(format!("its first line is not a plan: {error}"))
+        };
+        let First {
+            planned: Written { format, plexusd },
+        } = serde_json::from_slice(line).map_err(corrupt)?;
+        if format > FORMAT {
+            return Err(ParseError::Newer { format, plexusd });
+        }
+        serde_json::from_slice(line)
+            .map(|First { planned }| planned)
+            .map_err(corrupt)
+    }
+}
+
+impl Line {
+    /// The line as bytes, with its line break.
+    pub(super) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
+        to_line(self)
+    }
+}
+
+/// The lines that end with a line break, without it. A torn last line is left out.
+pub(super) fn complete_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter_map(|line| line.strip_suffix(b"\n"))
+}
+
+fn to_line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(value)?;
+    // Raw values keep their white space, and only there does JSON allow a line break.
+    for byte in bytes
+        .iter_mut()
+        .filter(|byte| matches!(byte, b'\n' | b'\r'))
+    {
+        *byte = b' ';
+    }
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Clean-up of one record: DEL for what an ADD or a DEL left behind.
+
+use std::collections::BTreeMap;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::delegate::Priority;
+use crate::host::Host;
+use crate::ledger::{Ledger, Record, RecordKey};
+use crate::operations::{Undo, recorded_netns, undo};
+
+/// Why recovery deletes what a record describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CleanUpReason {
+    /// The ADD did not finish.
+    UnfinishedAdd,
+    /// A DEL or a rollback did not finish.
+    UnfinishedDel,
+    /// A DEL failed.
+    FailedDel,
+    /// The sandbox is gone, and the runtime sent no DEL.
+    SandboxGone,
+}
+
+impl CleanUpReason {
+    /// The reason to clean up a record whether or not its sandbox still exists.
+    pub(super) fn of(record: &Record) -> Option<Self> {
+        if record.del_failures.count > 0 {
+            Some(Self::FailedDel)
+        } else if record.deleting {
+            Some(Self::UnfinishedDel)
+        } else if !record.completed {
+            Some(Self::UnfinishedAdd)
+        } else {
+            None
+        }
+    }
+
+    /// The value of the label `reason` in the metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::UnfinishedAdd => "unfinished_add",
+            Self::UnfinishedDel => "unfinished_del",
+            Self::FailedDel => "failed_del",
+            Self::SandboxGone => "sandbox_gone",
+        }
+    }
+}
+
+/// A record to clean up, as the survey saw it.
+#[derive(Debug)]
+pub(super) struct Leftover {
+    key: RecordKey,
+    created_unix_ms: u64,
+    reason: CleanUpReason,
+}
+
+impl Leftover {
+    pub(super) fn new(record: &Record, reason: CleanUpReason) -> Self {
+        Self {
+            key: record.planned.key(),
+            created_unix_ms: record.planned.created_unix_ms,
+            reason,
+        }
+    }
+
+    pub(super) fn key(&self) -> &RecordKey {
+        &self.key
+    }
+
+    /// Whether `record` is still what the survey saw: an ADD that was in flight may have finished since, and a key can
+    /// be reused for another sandbox.
+    fn is_current(&self, record: &Record) -> bool {
+        let still_due = match self.reason {
+            CleanUpReason::UnfinishedAdd => !record.completed,
+            CleanUpReason::UnfinishedDel => record.deleting,
+            CleanUpReason::FailedDel => record.del_failures.count > 0,
+            CleanUpReason::SandboxGone => true,
+        };
+        still_due && record.planned.created_unix_ms == self.created_unix_ms
+    }
+}
+
+/// Deletes what the record describes, with plugins on `host`, unless the record has changed since the survey.
+pub(super) async fn clean_up(
+    context: &Context,
+    leftover: Leftover,
+    host: Host,
+    stop: &CancellationToken,
+) {
+    let reason = leftover.reason;
+    let RecordKey {
+        container_id,
+        ifname,
+    } = &leftover.key;
+    let lock = context.ledger.lock_container(container_id).await;
+    let record = match lock.load(ifname) {
+        Ok(Some(record)) => record,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::error!(container_id, ifname, %error, "recovery: the record cannot be read");
+            return;
+        }
+    };
+    if !leftover.is_current(&record) || stop.is_cancelled() {
+        return;
+    }
+    let pod = record.planned.pod.clone();
+    let call = format!("recovery of pod {pod}");
+    let _guard = context
+        .node
+        .delegates
+        .attach_guard(Priority::Recovery, &call, &record.planned.attachments)
+        .await;
+    let netns = if reason == CleanUpReason::SandboxGone {
+        None
+    } else {
+        recorded_netns(context, &record, &host).await
+    };
+    let how = Undo {
+        host,
+        netns,
+        path: Vec::new(),
+        env: BTreeMap::new(),
+    };
+    let timeout = context.node.settings.del_timeout;
+    let undone = undo(context, &lock, record, how, timeout).await;
+    context
+        .node
+        .metrics
+        .cleaned_up(reason.as_str(), undone.is_ok());
+    let reason = reason.as_str();
+    match undone {
+        Ok(()) => tracing::info!(%pod, container_id, ifname, reason, "recovery: cleaned up"),
+        // The next survey logs all records whose DEL fails, one line for each cause.
+        Err(failures) => {
+            tracing::debug!(%pod, container_id, ifname, reason, %failures, "recovery: DEL failed");
+        }
+    }
+}
+
+/// Removes a file of the ledger that does not contain a record (P-090): a plan whose writer was killed before anything
+/// ran is deleted, any other file is moved to the quarantine.
+pub(super) async fn remove_damaged(ledger: &Ledger, key: &RecordKey) {
+    let RecordKey {
+        container_id,
+        ifname,
+    } = key;
+    let lock = ledger.lock_container(container_id).await;
+    if let Err(error) = lock.load(ifname) {
+        tracing::error!(
+            container_id, ifname, %error,
+            "recovery: a damaged record was moved to the quarantine; what it describes may still be attached"
+        );
+    }
+}

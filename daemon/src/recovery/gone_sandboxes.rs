@@ -1,0 +1,132 @@
+//! Decides which sandboxes are gone. Clean-up that the runtime did not ask for needs proof (decision 23): another boot, or
+//! a network namespace that was missing in two scans some time apart. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use crate::ledger::{Record, RecordKey};
+use crate::model::NetnsId;
+
+/// This many sandboxes may be missing at once, whatever their share: on a node with few pods, a single one is more than
+/// a fifth.
+const ALWAYS_PLAUSIBLE: usize = 4;
+/// More missing sandboxes than one in this many are a mass loss.
+const PLAUSIBLE_SHARE: usize = 5;
+
+/// The sandbox of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RecordedSandbox {
+    pub(super) key: RecordKey,
+    /// The boot in which the sandbox was created.
+    pub(super) boot_id: String,
+    /// The network namespace. If unknown, only another boot proves that the sandbox is gone.
+    pub(super) netns: Option<NetnsId>,
+    /// Whether the pod is known to be deleted, so that a missing namespace is no surprise.
+    pub(super) pod_deleted: bool,
+}
+
+impl RecordedSandbox {
+    pub(super) fn new(record: &Record, pod_deleted: bool) -> Self {
+        let planned = &record.planned;
+        Self {
+            key: planned.key(),
+            boot_id: planned.boot_id.clone(),
+            netns: planned.netns_id,
+            pod_deleted,
+        }
+    }
+}
+
+/// The sandboxes that were missing in the last scan.
+pub(super) type MissingSandboxes = BTreeMap<RecordKey, MissingSandbox>;
+
+/// A sandbox whose network namespace is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MissingSandbox {
+    netns: NetnsId,
+    /// The first of the consecutive scans that missed the namespace.
+    since: Instant,
+}
+
+/// The conclusions from one scan.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Judgement {
+    /// The sandboxes that are proved to be gone.
+    pub(super) gone: Vec<RecordKey>,
+    /// Input for the judgement of the next scan.
+    pub(super) missing: MissingSandboxes,
+    /// Set if too many sandboxes of this boot are missing. None of them is in `gone` or `missing` then.
+    pub(super) mass_loss: Option<MassLoss>,
+}
+
+/// More sandboxes are missing at once than is plausible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "too many sandboxes look gone at once ({missing} of {total}), so none of them is cleaned up; check that plexusd \
+     shares the host's PID namespace"
+)]
+pub(super) struct MassLoss {
+    pub(super) missing: usize,
+    pub(super) total: usize,
+}
+
+/// Judges the sandboxes of all records. `living` has those of their network namespaces that exist, and `missing` is
+/// what the judgement of the previous scan returned.
+///
+/// A sandbox of another boot is gone. A sandbox of this boot is gone if its network namespace is missing now and was
+/// missing in every scan since one at least `min_gap` ago. If more than a fifth of the sandboxes of this boot are
+/// missing, and more than four, the result is a mass loss, and all observations start over. Sandboxes whose pods are
+/// deleted do not count towards a mass loss: after the runtime's configuration was withdrawn, the runtime deletes pods
+/// without calling Plexus.
+pub(super) fn judge(
+    sandboxes: &[RecordedSandbox],
+    current_boot_id: &str,
+    living: &BTreeSet<NetnsId>,
+    missing: &MissingSandboxes,
+    now: Instant,
+    min_gap: Duration,
+) -> Judgement {
+    let (this_boot, earlier_boots): (Vec<_>, Vec<_>) = sandboxes
+        .iter()
+        .partition(|sandbox| sandbox.boot_id == current_boot_id);
+    let mut judgement = Judgement {
+        gone: earlier_boots
+            .into_iter()
+            .map(|sandbox| sandbox.key.clone())
+            .collect(),
+        ..Judgement::default()
+    };
+    let missing_now: Vec<_> = this_boot
+        .iter()
+        .filter_map(|sandbox| {
+            let netns = sandbox.netns.filter(|netns| !living.contains(netns))?;
+            Some((sandbox, netns))
+        })
+        .collect();
+    let unexpected = missing_now
+        .iter()
+        .filter(|(sandbox, _)| !sandbox.pod_deleted)
+        .count();
+    if unexpected > ALWAYS_PLAUSIBLE && unexpected * PLAUSIBLE_SHARE > this_boot.len() {
+        judgement.mass_loss = Some(MassLoss {
+            missing: unexpected,
+            total: this_boot.len(),
+        });
+        return judgement;
+    }
+    for (RecordedSandbox { key, .. }, netns) in missing_now {
+        // A key can be reused for another sandbox.
+        let seen_before = missing.get(key).filter(|before| before.netns == netns);
+        let since = seen_before.map_or(now, |before| before.since);
+        if seen_before.is_some() && now.saturating_duration_since(since) >= min_gap {
+            judgement.gone.push(key.clone());
+        }
+        judgement
+            .missing
+            .insert(key.clone(), MissingSandbox { netns, since });
+    }
+    judgement
+}
+
+#[cfg(test)]
+mod tests;
