@@ -123,8 +123,9 @@ impl ContainerLock {
     /// # Errors
     /// [`LedgerError::Io`].
     pub(crate) fn remove(&self, record: Record) -> Result<(), LedgerError> {
-        self.assert_own(&record.planned);
-        let key = record.planned.key();
+        let Record { planned, .. } = record;
+        self.assert_own(&planned);
+        let key = planned.key();
         self.ledger.journal.remove(&key)?;
         lock(&self.ledger.sandboxes).remove(&key);
         self.ledger.remember_deleted(key);
