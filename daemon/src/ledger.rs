@@ -1,8 +1,10 @@
-//! Durable records of what is attached on this node. A record exists from before the first plugin runs until the last
-//! DEL has succeeded, and suffices for DEL without the API server, the pod, or the definitions.
+//! Durable records of what is attached on this node. A record exists from before the first plugin
+//! runs until the last DEL has succeeded, and suffices for DEL without the API server, the pod, or
+//! the definitions.
 //!
-//! Each record is one append-only file for a (container, interface). One process writes, any process can read. A
-//! [`ContainerLock`] is both the lock of a container and the only way to write its records.
+//! Each record is one append-only file for a (container, interface). One process writes, any
+//! process can read. A [`ContainerLock`] is both the lock of a container and the only way to write
+//! its records.
 
 mod abandon;
 mod container_lock;
@@ -82,7 +84,8 @@ impl UnlockedLedger {
         self.lock_file.id()
     }
 
-    /// Locks the ledger for writing. Waits up to `wait` for another process to release the lock. Blocking.
+    /// Locks the ledger for writing. Waits up to `wait` for another process to release the lock.
+    /// Blocking.
     ///
     /// # Errors
     /// [`LedgerError::Locked`] names the process that holds the lock; [`LedgerError::Io`].
@@ -107,8 +110,8 @@ impl UnlockedLedger {
 }
 
 impl Ledger {
-    /// Opens the ledger under the state directory `dir` and locks it for writing. Waits up to `lock_wait` for another
-    /// process to release the lock. Blocking.
+    /// Opens the ledger under the state directory `dir` and locks it for writing. Waits up to
+    /// `lock_wait` for another process to release the lock. Blocking.
     ///
     /// # Errors
     /// Those of [`UnlockedLedger::open`] and [`UnlockedLedger::lock`].
@@ -116,14 +119,15 @@ impl Ledger {
         UnlockedLedger::open(dir)?.lock(lock_wait)
     }
 
-    /// Returns the [`LedgerError::Locked`] that names the process which holds the lock of the state directory `dir`.
-    /// Blocking.
+    /// Returns the [`LedgerError::Locked`] that names the process which holds the lock of the state
+    /// directory `dir`. Blocking.
     pub(crate) fn locked_error(dir: &Path) -> LedgerError {
         writer_lock::locked_error(dir)
     }
 
-    /// Iterates over all records under the state directory `dir`, even while another process is writing. A record that
-    /// cannot be read is an error in its place. Blocking, at each step as well.
+    /// Iterates over all records under the state directory `dir`, even while another process is
+    /// writing. A record that cannot be read is an error in its place. Blocking, at each step as
+    /// well.
     ///
     /// # Errors
     /// [`LedgerError::Io`] if the directory cannot be read.
@@ -161,7 +165,8 @@ impl Ledger {
     /// Locks a container for an ADD of `ifname`.
     ///
     /// # Errors
-    /// [`LedgerError::InFlight`], at once, while another ADD of the same key holds or waits for the lock.
+    /// [`LedgerError::InFlight`], at once, while another ADD of the same key holds or waits for the
+    /// lock.
     pub(crate) async fn lock_for_add(
         &self,
         container_id: &str,
@@ -170,12 +175,14 @@ impl Ledger {
         AddLock::acquire(Arc::clone(&self.0), RecordKey::new(container_id, ifname)).await
     }
 
-    /// Locks the whole ledger: waits until all container locks are released, and blocks new ones meanwhile.
+    /// Locks the whole ledger: waits until all container locks are released, and blocks new ones
+    /// meanwhile.
     pub(crate) async fn lock_all(&self) -> LedgerLock {
         LedgerLock::acquire(Arc::clone(&self.0)).await
     }
 
-    /// The keys of all files. A file without a record has a key as well: its plan is being written, or was torn.
+    /// The keys of all files. A file without a record has a key as well: its plan is being written,
+    /// or was torn.
     ///
     /// # Errors
     /// [`LedgerError::Io`] if the directory cannot be read; never an empty list instead.
@@ -183,8 +190,8 @@ impl Ledger {
         self.0.journal.keys()
     }
 
-    /// The keys of all files and the keys of the ADDs in flight, which may or may not have a file. Both lists are of the
-    /// same moment.
+    /// The keys of all files and the keys of the ADDs in flight, which may or may not have a file.
+    /// Both lists are of the same moment.
     ///
     /// # Errors
     /// Those of [`Ledger::keys`].
@@ -199,13 +206,14 @@ impl Ledger {
     /// Reads a record without the lock of its container; see [`ContainerLock::load`]. Blocking.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupt`], [`LedgerError::Newer`], [`LedgerError::Io`]; the file is left as it is.
+    /// [`LedgerError::Corrupt`], [`LedgerError::Newer`], [`LedgerError::Io`]; the file is left as
+    /// it is.
     pub(crate) fn read(&self, key: &RecordKey) -> Result<Option<Record>, LedgerError> {
         self.0.journal.read(key)
     }
 
-    /// The DELs that the shim has spooled, sorted by file name. Removes files that a killed shim has left half written.
-    /// Blocking.
+    /// The DELs that the shim has spooled, sorted by file name. Removes files that a killed shim
+    /// has left half written. Blocking.
     ///
     /// # Errors
     /// [`LedgerError::Io`] if the spool exists but cannot be read.
@@ -218,8 +226,8 @@ impl Ledger {
         self.0.writer_lock.id()
     }
 
-    /// Whether this process has recently removed the record of `key` or refused its ADD. Runtimes send a second DEL, and
-    /// a DEL after a failed ADD.
+    /// Whether this process has recently removed the record of `key` or refused its ADD. Runtimes
+    /// send a second DEL, and a DEL after a failed ADD.
     pub(crate) fn recently_deleted(&self, key: &RecordKey) -> bool {
         lock(&self.0.deleted).contains(key)
     }

@@ -1,5 +1,6 @@
-//! Background clean-up, at startup and every `recoveryInterval`: ADDs and DELs that did not finish, DELs that failed,
-//! sandboxes that are gone, DELs in the spool, and network-status that is not written yet.
+//! Background clean-up, at startup and every `recoveryInterval`: ADDs and DELs that did not finish,
+//! DELs that failed, sandboxes that are gone, DELs in the spool, and network-status that is not
+//! written yet.
 
 mod audit;
 mod clean_up;
@@ -60,7 +61,8 @@ struct Recovery {
     stop: CancellationToken,
     missing: MissingSandboxes,
     audit: Audit,
-    /// The tasks in progress. Each waits for the lock of its container, and one that waits long must not delay the others.
+    /// The tasks in progress. Each waits for the lock of its container, and one that waits long
+    /// must not delay the others.
     running: BTreeMap<TaskKey, JoinHandle<()>>,
     logged: ChangeFilter,
 }
@@ -169,7 +171,8 @@ impl Recovery {
         }
     }
 
-    /// Logs how many records have a failing DEL: one line for each cause, when it appears and when the number changes.
+    /// Logs how many records have a failing DEL: one line for each cause, when it appears and when
+    /// the number changes.
     fn log_failures(&mut self, records: &[Record]) {
         for (cause, records) in failures_by_cause(records) {
             if self.logged.is_new(format!("{records} {cause}")) {
@@ -181,8 +184,8 @@ impl Recovery {
         }
     }
 
-    /// Whether the API server says that the pod of a record is deleted. A pod that is missing in the manifests may still
-    /// exist.
+    /// Whether the API server says that the pod of a record is deleted. A pod that is missing in
+    /// the manifests may still exist.
     fn is_pod_deleted(&self, record: &Record) -> bool {
         self.context.node.api_reader.is_some()
             && self.context.node.store.pod_is_absent(&record.planned.pod)
@@ -191,7 +194,8 @@ impl Recovery {
     /// Looks for pods that run without their networks.
     fn audit(&mut self, records: &[Record]) {
         let context = self.context.clone();
-        // Without an API server the pods that run are unknown, and so are they before its first list.
+        // Without an API server the pods that run are unknown, and so are they before its first
+        // list.
         if context.node.api_reader.is_none() || !context.node.store.is_synced() {
             return;
         }
@@ -214,7 +218,8 @@ impl Recovery {
         attached: &[RecordedSandbox],
         living: std::io::Result<BTreeSet<NetnsId>>,
     ) -> BTreeSet<RecordKey> {
-        // If the scan failed, every namespace counts as living: only proof allows a clean-up (decision 23).
+        // If the scan failed, every namespace counts as living: only proof allows a clean-up
+        // (decision 23).
         let living = living.unwrap_or_else(|error| {
             if self.logged.is_new(error.to_string()) {
                 tracing::error!(%error, "recovery cannot tell which sandboxes are gone");
@@ -268,8 +273,8 @@ fn failures_by_cause(records: &[Record]) -> BTreeMap<&str, usize> {
     causes
 }
 
-/// Whether the pause after the last failure is over. The pause doubles with each failure. If the last failure is in the
-/// future, the clock was set back, and the retry is due.
+/// Whether the pause after the last failure is over. The pause doubles with each failure. If the
+/// last failure is in the future, the clock was set back, and the retry is due.
 fn is_due(failures: &DelFailures, first_pause: Duration, now_unix_ms: u64) -> bool {
     let Some(doublings) = failures.count.checked_sub(1) else {
         return true;

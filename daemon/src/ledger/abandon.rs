@@ -27,8 +27,8 @@ pub(crate) struct AbandonedRecord {
 }
 
 impl Ledger {
-    /// Removes records without a DEL, and logs a warning about what may be left on the node. A damaged record is moved to
-    /// the quarantine. Waits for the lock of the container.
+    /// Removes records without a DEL, and logs a warning about what may be left on the node. A
+    /// damaged record is moved to the quarantine. Waits for the lock of the container.
     ///
     /// # Errors
     /// [`LedgerError::NoRecord`], [`LedgerError::Newer`], [`LedgerError::Io`].

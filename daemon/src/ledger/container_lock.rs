@@ -1,5 +1,5 @@
-//! Locks of the ledger. The lock of a container admits one holder at a time, different containers are independent, and
-//! the uninstallation locks the whole ledger.
+//! Locks of the ledger. The lock of a container admits one holder at a time, different containers
+//! are independent, and the uninstallation locks the whole ledger.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -12,14 +12,15 @@ use super::record::Record;
 use super::{Inner, LedgerError, RecordKey};
 use crate::mutex::lock;
 
-/// Read-locked by the holder of each container lock, write-locked by the holder of the whole ledger.
+/// Read-locked by the holder of each container lock, write-locked by the holder of the whole
+/// ledger.
 pub(super) type GlobalLock = Arc<RwLock<()>>;
 
 /// The mutexes of the containers whose lock is held or waited for.
 pub(super) type ContainerMutexes = StdMutex<HashMap<String, Weak<Mutex<()>>>>;
 
-/// The lock of one container, and the way to its records. Released when dropped, also if the holder panics. A holder
-/// must not acquire a second lock of the ledger: it could wait for itself.
+/// The lock of one container, and the way to its records. Released when dropped, also if the holder
+/// panics. A holder must not acquire a second lock of the ledger: it could wait for itself.
 #[derive(Debug)]
 pub(crate) struct ContainerLock {
     ledger: Arc<Inner>,
@@ -59,8 +60,9 @@ impl ContainerLock {
     /// The record of an interface of this container.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupt`] if the file is damaged; it has been moved to the quarantine by then, so that DEL can go
-    /// on with what else is known (P-090, R-086). [`LedgerError::Newer`] if a newer plexusd wrote the file.
+    /// [`LedgerError::Corrupt`] if the file is damaged; it has been moved to the quarantine by
+    /// then, so that DEL can go on with what else is known (P-090, R-086). [`LedgerError::Newer`]
+    /// if a newer plexusd wrote the file.
     pub(crate) fn load(&self, ifname: &str) -> Result<Option<Record>, LedgerError> {
         let key = self.key(ifname);
         let loaded = self.ledger.journal.load(&key);
@@ -83,11 +85,13 @@ impl ContainerLock {
             .collect())
     }
 
-    /// Writes a plan durably; no plugin may run before this returns. Dropping the future does not stop the
-    /// write: the lock is held until it ends, and the record then says that nothing was started.
+    /// Writes a plan durably; no plugin may run before this returns. Dropping the future
+    /// does not stop the write: the lock is held until it ends, and the record then says that
+    /// nothing was started.
     ///
     /// # Errors
-    /// [`LedgerError::AlreadyAttached`] if there is a record. After any error this call has left no file.
+    /// [`LedgerError::AlreadyAttached`] if there is a record. After any error this call has left no
+    /// file.
     pub(crate) async fn plan(&self, planned: Planned) -> Result<Record, LedgerError> {
         self.assert_own(&planned);
         let (ledger, guards) = (Arc::clone(&self.ledger), Arc::clone(&self.guards));
@@ -132,7 +136,8 @@ impl ContainerLock {
         Ok(())
     }
 
-    /// Remembers an interface of this container as recently deleted: its ADD was refused before anything ran.
+    /// Remembers an interface of this container as recently deleted: its ADD was refused before
+    /// anything ran.
     pub(crate) fn remember_refused(&self, ifname: &str) {
         self.ledger.remember_deleted(self.key(ifname));
     }

@@ -1,4 +1,5 @@
-//! The file format of a record: JSON lines. The first line is the plan, each later line says what has happened since.
+//! The file format of a record: JSON lines. The first line is the plan, each later line says what
+//! has happened since.
 
 use std::path::PathBuf;
 
@@ -9,19 +10,21 @@ use serde_json::value::RawValue;
 use super::RecordKey;
 use crate::model::{Attachment, DefaultRoutes, NetnsId, PodRef};
 
-/// The format of [`Planned`] that this version writes, and the newest that it reads. Fields and kinds of lines that an
-/// older version may ignore do not raise it.
+/// The format of [`Planned`] that this version writes, and the newest that it reads. Fields and
+/// kinds of lines that an older version may ignore do not raise it.
 pub(crate) const FORMAT: u32 = 1;
 /// The version of this plexusd, for [`Planned::plexusd`].
 pub(crate) const PLEXUSD: &str = env!("CARGO_PKG_VERSION");
 
-/// The plan of one ADD: everything that its DEL needs, without the API server, the pod, or the definitions.
+/// The plan of one ADD: everything that its DEL needs, without the API server, the pod, or the
+/// definitions.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Planned {
     /// [`FORMAT`].
     pub(crate) format: u32,
-    /// The version of plexusd that wrote the plan, so that an older plexusd can name the version that reads it.
+    /// The version of plexusd that wrote the plan, so that an older plexusd can name the version
+    /// that reads it.
     #[serde(default)]
     pub(crate) plexusd: String,
     /// `CNI_CONTAINERID`.
@@ -38,8 +41,8 @@ pub(crate) struct Planned {
     pub(crate) boot_id: String,
     /// The creation time in milliseconds since 1970, for display: the clock may be set.
     pub(crate) created_unix_ms: u64,
-    /// The arrival of the ADD in nanoseconds since boot. `None` if an older plexusd wrote the record or if Multus
-    /// attached the sandbox.
+    /// The arrival of the ADD in nanoseconds since boot. `None` if an older plexusd wrote the
+    /// record or if Multus attached the sandbox.
     #[serde(default)]
     pub(crate) created_boottime_ns: Option<u64>,
     pub(crate) pod: PodRef,
@@ -72,7 +75,8 @@ pub(crate) enum Line {
     },
     /// The whole ADD has succeeded.
     Completed,
-    /// A DEL or a rollback of the whole record begins. It is finished even if the runtime does not ask again.
+    /// A DEL or a rollback of the whole record begins. It is finished even if the runtime does not
+    /// ask again.
     Deleting,
     /// The DEL of this attachment has succeeded.
     Deleted { index: usize },
@@ -133,8 +137,8 @@ impl Planned {
         to_line(&First { planned: self })
     }
 
-    /// Parses the first line of a file. The format is checked first: a newer plan need not have the fields of this
-    /// format.
+    /// Parses the first line of a file. The format is checked first: a newer plan need not have the
+    /// fields of this format.
     pub(super) fn parse(line: &[u8]) -> Result<Self, ParseError> {
         #[derive(Deserialize)]
         struct Written {

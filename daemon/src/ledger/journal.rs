@@ -1,5 +1,5 @@
-//! The files of the ledger: `<state directory>/ledger/<container id>:<interface>.jsonl`. Neither name can contain a `:`,
-//! so no two keys share a file.
+//! The files of the ledger: `<state directory>/ledger/<container id>:<interface>.jsonl`. Neither
+//! name can contain a `:`, so no two keys share a file.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -39,7 +39,8 @@ impl Journal {
         &self.dir
     }
 
-    /// Creates the directories, with access for the owner only: configurations may hold credentials.
+    /// Creates the directories, with access for the owner only: configurations may hold
+    /// credentials.
     pub(super) fn create_dirs(&self) -> Result<(), LedgerError> {
         create_dir(&self.state_dir)?;
         create_dir(&self.dir)?;
@@ -60,8 +61,8 @@ impl Journal {
         list().map_err(LedgerError::io("list", &self.dir))
     }
 
-    /// Reads a record and leaves the file as it is. Returns `None` if there is no file or if its first line is not
-    /// complete.
+    /// Reads a record and leaves the file as it is. Returns `None` if there is no file or if its
+    /// first line is not complete.
     pub(super) fn read(&self, key: &RecordKey) -> Result<Option<Record>, LedgerError> {
         match self.read_file(key)? {
             FileContent::Record(record) => Ok(Some(*record)),
@@ -69,8 +70,9 @@ impl Journal {
         }
     }
 
-    /// Reads a record and clears a damaged file: a file whose first line is not complete is deleted, because nothing has
-    /// run; any other damaged file is moved to the quarantine. Only for the holder of the container lock.
+    /// Reads a record and clears a damaged file: a file whose first line is not complete is
+    /// deleted, because nothing has run; any other damaged file is moved to the quarantine. Only
+    /// for the holder of the container lock.
     pub(super) fn load(&self, key: &RecordKey) -> Result<Option<Record>, LedgerError> {
         match self.read_file(key) {
             Ok(FileContent::Record(record)) => Ok(Some(*record)),
@@ -91,7 +93,8 @@ impl Journal {
         }
     }
 
-    /// Creates the file of a new record. After success the plan survives a power loss; after an error there is no file.
+    /// Creates the file of a new record. After success the plan survives a power loss; after an
+    /// error there is no file.
     pub(super) fn create(&self, planned: Planned) -> Result<Record, LedgerError> {
         let key = planned.key();
         let path = self.path(&key)?;
@@ -116,14 +119,16 @@ impl Journal {
         match write() {
             Ok(()) => Ok(Record::new(planned)),
             Err(error) => {
-                // The container is locked and there was no file before, so this call has created the file.
+                // The container is locked and there was no file before, so this call has created
+                // the file.
                 let _ = fs::remove_file(&path);
                 Err(error)
             }
         }
     }
 
-    /// Appends a line with one write. The line survives the end of this process, but not a power loss.
+    /// Appends a line with one write. The line survives the end of this process, but not a power
+    /// loss.
     pub(super) fn append(&self, key: &RecordKey, line: &Line) -> Result<(), LedgerError> {
         let path = self.path(key)?;
         let append = || -> io::Result<()> {

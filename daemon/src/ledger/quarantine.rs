@@ -1,4 +1,5 @@
-//! Damaged files, kept for inspection: `<state directory>/quarantine/<file name>.<milliseconds since 1970>`.
+//! Damaged files, kept for inspection: `<state directory>/quarantine/<file name>.<milliseconds
+//! since 1970>`.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};

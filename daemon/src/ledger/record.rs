@@ -57,8 +57,8 @@ pub(crate) struct DelFailures {
 }
 
 impl DelFailures {
-    /// Whether the record is due to be orphaned: three failures over at least `orphan_after`, so that quick retries of a
-    /// runtime do not suffice (decision 12).
+    /// Whether the record is due to be orphaned: three failures over at least `orphan_after`, so
+    /// that quick retries of a runtime do not suffice (decision 12).
     pub(crate) fn exhausted(&self, orphan_after: Duration) -> bool {
         let failing = Duration::from_millis(self.last_unix_ms.saturating_sub(self.first_unix_ms));
         self.count >= FAILURES_TO_ORPHAN && failing >= orphan_after
@@ -110,8 +110,8 @@ impl Record {
         }
     }
 
-    /// Parses the bytes of a file. Returns `None` if the first line is not complete: its writer was killed before
-    /// anything ran. A torn last line is ignored.
+    /// Parses the bytes of a file. Returns `None` if the first line is not complete: its writer was
+    /// killed before anything ran. A torn last line is ignored.
     ///
     /// # Errors
     /// See [`ParseError`].
@@ -145,7 +145,8 @@ impl Record {
             Line::Orphaned => self.orphaned = true,
             Line::DelFailed { unix_ms, error } => {
                 let failures = &mut self.del_failures;
-                // If the clock was set back, the period starts over: the pod must not wait for the old time to return.
+                // If the clock was set back, the period starts over: the pod must not wait for the
+                // old time to return.
                 if failures.count == 0 || unix_ms < failures.last_unix_ms {
                     failures.first_unix_ms = unix_ms;
                 }
@@ -180,10 +181,11 @@ impl Record {
         self.completed && !self.deleting
     }
 
-    /// The attachments that need a DEL, in its order: those that were started and are not deleted, the last first.
+    /// The attachments that need a DEL, in its order: those that were started and are not deleted,
+    /// the last first.
     ///
-    /// Only the plan is synced. After a reboot, or if a line cannot be read, every attachment that is not known to be
-    /// deleted counts as started: a needless DEL does no harm.
+    /// Only the plan is synced. After a reboot, or if a line cannot be read, every attachment that
+    /// is not known to be deleted counts as started: a needless DEL does no harm.
     pub(crate) fn to_undo(&self, current_boot_id: &str) -> Vec<usize> {
         let lines_are_complete = self.planned.boot_id == current_boot_id && self.unreadable == 0;
         let needs_del =
@@ -194,8 +196,8 @@ impl Record {
             .collect()
     }
 
-    /// `prevResult` for the DEL of an attachment, in the version of its network. `None` if there is no usable result:
-    /// DEL then runs without one (P-089, R-087).
+    /// `prevResult` for the DEL of an attachment, in the version of its network. `None` if there is
+    /// no usable result: DEL then runs without one (P-089, R-087).
     pub(crate) fn result_for_del(&self, index: usize) -> Option<PluginResult> {
         self.result_for_check(index).ok()
     }

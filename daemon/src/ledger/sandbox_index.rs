@@ -1,4 +1,5 @@
-//! The creation order of the sandboxes that have records. The network-status of a pod is that of its newest sandbox.
+//! The creation order of the sandboxes that have records. The network-status of a pod is that of
+//! its newest sandbox.
 
 use std::collections::HashMap;
 
@@ -11,8 +12,8 @@ pub(super) struct SandboxIndex(HashMap<RecordKey, SandboxEntry>);
 
 #[derive(Debug)]
 struct SandboxEntry {
-    /// Namespace and name, without the UID, which older runtimes do not pass. Two pods of one name exist one after the
-    /// other, so their sandboxes are ordered as well.
+    /// Namespace and name, without the UID, which older runtimes do not pass. Two pods of one name
+    /// exist one after the other, so their sandboxes are ordered as well.
     pod: (String, String),
     boot_id: String,
     boottime_ns: Option<u64>,
@@ -31,8 +32,8 @@ impl From<&Planned> for SandboxEntry {
 }
 
 impl SandboxEntry {
-    /// The position in the creation order. Sandboxes of this boot are newer than all of earlier boots. The calendar
-    /// clock, which may be set, decides only if the time since boot does not.
+    /// The position in the creation order. Sandboxes of this boot are newer than all of earlier
+    /// boots. The calendar clock, which may be set, decides only if the time since boot does not.
     fn position(&self, boot_id: &str) -> (bool, Option<u64>, u64) {
         (self.boot_id == boot_id, self.boottime_ns, self.unix_ms)
     }
@@ -54,7 +55,8 @@ impl SandboxIndex {
 }
 
 impl Ledger {
-    /// Whether no newer sandbox of the pod of `planned` has a record. `boot_id` is the current boot. Never blocks.
+    /// Whether no newer sandbox of the pod of `planned` has a record. `boot_id` is the current
+    /// boot. Never blocks.
     pub(crate) fn is_newest(&self, planned: &Planned, boot_id: &str) -> bool {
         lock(&self.0.sandboxes).is_newest(&planned.into(), boot_id)
     }

@@ -15,8 +15,8 @@ pub(crate) struct SpooledRequest {
     path: PathBuf,
 }
 
-/// The requests in the spool of a state directory, sorted by file name. Removes the unfinished files of shims that were
-/// killed: their callers got an error. Blocking.
+/// The requests in the spool of a state directory, sorted by file name. Removes the unfinished
+/// files of shims that were killed: their callers got an error. Blocking.
 ///
 /// # Errors
 /// [`LedgerError::Io`] if the spool exists but cannot be read.
@@ -62,7 +62,8 @@ fn is_request(path: &Path) -> bool {
         .is_some_and(|extension| extension == "json")
 }
 
-/// Whether a file is unfinished, `.<container id>:<interface>.<pid>`, and its shim is no longer running.
+/// Whether a file is unfinished, `.<container id>:<interface>.<pid>`, and its shim is no longer
+/// running.
 fn is_abandoned(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let pid = name
@@ -80,7 +81,8 @@ impl SpooledRequest {
     /// Reads the request. Blocking.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupt`] if the file is not a request; it has been moved to the quarantine by then.
+    /// [`LedgerError::Corrupt`] if the file is not a request; it has been moved to the quarantine
+    /// by then.
     pub(crate) fn read(&self) -> Result<Request, LedgerError> {
         let bytes = fs::read(&self.path).map_err(LedgerError::io("read", &self.path))?;
         serde_json::from_slice(&bytes).map_err(|error| {

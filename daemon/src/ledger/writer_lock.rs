@@ -11,7 +11,8 @@ use super::LedgerError;
 use crate::file_id::FileId;
 
 const LOCK_FILE: &str = "lock";
-/// Most calls take less time, so a longer wait for another daemon to finish its calls is logged as a warning.
+/// Most calls take less time, so a longer wait for another daemon to finish its calls is logged as
+/// a warning.
 const USUAL_WAIT: Duration = Duration::from_secs(5);
 
 /// The lock file, not locked yet.
@@ -70,7 +71,8 @@ impl LockFile {
         let Some(mut file) = file else {
             return Err(locked_error(&dir));
         };
-        // The PID only serves error messages, so a full file system must not stop a daemon that has to clean up.
+        // The PID only serves error messages, so a full file system must not stop a daemon that has
+        // to clean up.
         let _ = file
             .set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()));
@@ -85,7 +87,8 @@ impl WriterLock {
     }
 }
 
-/// The error that another process holds the lock of this state directory. Names the process if the lock file does.
+/// The error that another process holds the lock of this state directory. Names the process if the
+/// lock file does.
 pub(super) fn locked_error(dir: &Path) -> LedgerError {
     let holder = std::fs::read_to_string(dir.join(LOCK_FILE))
         .ok()
@@ -105,8 +108,8 @@ fn is_stopped(pid: u32) -> bool {
         .is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
 }
 
-/// Acquires the lock in a separate thread, because `flock` has no timeout. The thread may still wait after the timeout;
-/// once it gets the lock, the channel is closed and the lock is dropped.
+/// Acquires the lock in a separate thread, because `flock` has no timeout. The thread may still
+/// wait after the timeout; once it gets the lock, the channel is closed and the lock is dropped.
 fn lock_within(file: File, wait: Duration, dir: &Path) -> std::io::Result<Option<File>> {
     let (sender, receiver) = mpsc::sync_channel(0);
     std::thread::Builder::new()

@@ -1,5 +1,5 @@
-//! Undo: DEL for each attachment that a record lists as started, in reverse order. Rollback, DEL, GC and recovery all
-//! use it.
+//! Undo: DEL for each attachment that a record lists as started, in reverse order. Rollback, DEL,
+//! GC and recovery all use it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -63,8 +63,8 @@ impl From<Failures> for CniError {
     }
 }
 
-/// The recorded path of the sandbox, if the path still leads to the recorded namespace. Otherwise the path may belong to
-/// another sandbox by now.
+/// The recorded path of the sandbox, if the path still leads to the recorded namespace. Otherwise
+/// the path may belong to another sandbox by now.
 pub(crate) async fn recorded_netns(
     context: &Context,
     record: &Record,
@@ -80,8 +80,9 @@ pub(crate) async fn recorded_netns(
         .then(|| path.clone())
 }
 
-/// Deletes the attachments that `record` lists as started, the last one first. A failure does not stop the others
-/// (P-091). The record is removed if all are deleted; otherwise it keeps the failed ones (P-092).
+/// Deletes the attachments that `record` lists as started, the last one first. A failure does not
+/// stop the others (P-091). The record is removed if all are deleted; otherwise it keeps the failed
+/// ones (P-092).
 ///
 /// `time` is the limit for all attachments; see [`TimeShares`].
 pub(crate) async fn undo(
@@ -162,8 +163,8 @@ pub(crate) async fn undo(
     }
 }
 
-/// Appends a line, and continues without it if that fails: on a full disk DEL must go on, or the disk would stay full.
-/// A step without its line is repeated later, which does no harm.
+/// Appends a line, and continues without it if that fails: on a full disk DEL must go on, or the
+/// disk would stay full. A step without its line is repeated later, which does no harm.
 fn append_or_log(lock: &ContainerLock, record: &mut Record, line: Line) {
     if let Err(error) = lock.append(record, line) {
         tracing::error!(%error, "the ledger cannot record a step of DEL");

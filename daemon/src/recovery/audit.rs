@@ -1,10 +1,10 @@
-//! Search for pods that run without the networks of their annotation, because they started while the runtime did not call
-//! Plexus. A false alarm is worse than a missed pod.
+//! Search for pods that run without the networks of their annotation, because they started while
+//! the runtime did not call Plexus. A false alarm is worse than a missed pod.
 //!
-//! The watch has only metadata, which shows neither whether a pod is running nor whether it uses the host's network. A
-//! pod that asks for networks and has no record for some time is therefore fetched once from the API server. It is
-//! reported if it runs in a network of its own without network-status. A pod with network-status was attached, by
-//! Plexus or by Multus before it.
+//! The watch has only metadata, which shows neither whether a pod is running nor whether it uses
+//! the host's network. A pod that asks for networks and has no record for some time is therefore
+//! fetched once from the API server. It is reported if it runs in a network of its own without
+//! network-status. A pod with network-status was attached, by Plexus or by Multus before it.
 
 #[cfg(test)]
 mod tests;
@@ -47,8 +47,8 @@ struct Unrecorded {
 }
 
 impl Audit {
-    /// Updates the list of pods without a record. Returns the pods that are due to be fetched, and how many pods are
-    /// known to run without their networks.
+    /// Updates the list of pods without a record. Returns the pods that are due to be fetched, and
+    /// how many pods are known to run without their networks.
     pub(super) fn update(
         &self,
         pods: &[Arc<Pod>],
@@ -152,8 +152,8 @@ fn asks_for_networks(pod: &Pod) -> bool {
     !pod.uid.is_empty() && !pod.is_static() && networks.is_some_and(|networks| !networks.is_empty())
 }
 
-/// Whether a pod runs without its networks. `current` is the pod that now has this name. Returns `None` if the answer may
-/// still change.
+/// Whether a pod runs without its networks. `current` is the pod that now has this name. Returns
+/// `None` if the answer may still change.
 fn lacks_networks(pod: &PodRef, current: Option<&PodSummary>) -> Option<bool> {
     let Some(current) = current else {
         return Some(false);

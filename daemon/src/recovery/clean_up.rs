@@ -69,8 +69,8 @@ impl Leftover {
         &self.key
     }
 
-    /// Whether `record` is still what the survey saw: an ADD that was in flight may have finished since, and a key can
-    /// be reused for another sandbox.
+    /// Whether `record` is still what the survey saw: an ADD that was in flight may have finished
+    /// since, and a key can be reused for another sandbox.
     fn is_current(&self, record: &Record) -> bool {
         let still_due = match self.reason {
             CleanUpReason::UnfinishedAdd => !record.completed,
@@ -82,7 +82,8 @@ impl Leftover {
     }
 }
 
-/// Deletes what the record describes, with plugins on `host`, unless the record has changed since the survey.
+/// Deletes what the record describes, with plugins on `host`, unless the record has changed since
+/// the survey.
 pub(super) async fn clean_up(
     context: &Context,
     leftover: Leftover,
@@ -140,8 +141,8 @@ pub(super) async fn clean_up(
     }
 }
 
-/// Removes a file of the ledger that does not contain a record (P-090): a plan whose writer was killed before anything
-/// ran is deleted, any other file is moved to the quarantine.
+/// Removes a file of the ledger that does not contain a record (P-090): a plan whose writer was
+/// killed before anything ran is deleted, any other file is moved to the quarantine.
 pub(super) async fn remove_damaged(ledger: &Ledger, key: &RecordKey) {
     let RecordKey {
         container_id,

@@ -1,5 +1,6 @@
-//! Decides which sandboxes are gone. Clean-up that the runtime did not ask for needs proof (decision 23): another boot, or
-//! a network namespace that was missing in two scans some time apart. Pure.
+//! Decides which sandboxes are gone. Clean-up that the runtime did not ask for needs proof
+//! (decision 23): another boot, or a network namespace that was missing in two scans some time
+//! apart. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -7,8 +8,8 @@ use std::time::{Duration, Instant};
 use crate::ledger::{Record, RecordKey};
 use crate::model::NetnsId;
 
-/// This many sandboxes may be missing at once, whatever their share: on a node with few pods, a single one is more than
-/// a fifth.
+/// This many sandboxes may be missing at once, whatever their share: on a node with few pods, a
+/// single one is more than a fifth.
 const ALWAYS_PLAUSIBLE: usize = 4;
 /// More missing sandboxes than one in this many are a mass loss.
 const PLAUSIBLE_SHARE: usize = 5;
@@ -55,7 +56,8 @@ pub(super) struct Judgement {
     pub(super) gone: Vec<RecordKey>,
     /// Input for the judgement of the next scan.
     pub(super) missing: MissingSandboxes,
-    /// Set if too many sandboxes of this boot are missing. None of them is in `gone` or `missing` then.
+    /// Set if too many sandboxes of this boot are missing. None of them is in `gone` or `missing`
+    /// then.
     pub(super) mass_loss: Option<MassLoss>,
 }
 
@@ -70,14 +72,15 @@ pub(super) struct MassLoss {
     pub(super) total: usize,
 }
 
-/// Judges the sandboxes of all records. `living` has those of their network namespaces that exist, and `missing` is
-/// what the judgement of the previous scan returned.
+/// Judges the sandboxes of all records. `living` has those of their network namespaces that exist,
+/// and `missing` is what the judgement of the previous scan returned.
 ///
-/// A sandbox of another boot is gone. A sandbox of this boot is gone if its network namespace is missing now and was
-/// missing in every scan since one at least `min_gap` ago. If more than a fifth of the sandboxes of this boot are
-/// missing, and more than four, the result is a mass loss, and all observations start over. Sandboxes whose pods are
-/// deleted do not count towards a mass loss: after the runtime's configuration was withdrawn, the runtime deletes pods
-/// without calling Plexus.
+/// A sandbox of another boot is gone. A sandbox of this boot is gone if its network namespace is
+/// missing now and was missing in every scan since one at least `min_gap` ago. If more than a fifth
+/// of the sandboxes of this boot are missing, and more than four, the result is a mass loss, and
+/// all observations start over. Sandboxes whose pods are deleted do not count towards a mass loss:
+/// after the runtime's configuration was withdrawn, the runtime deletes pods without calling
+/// Plexus.
 pub(super) fn judge(
     sandboxes: &[RecordedSandbox],
     current_boot_id: &str,

@@ -9,14 +9,15 @@ use crate::capabilities::{Capability, CapabilitySet};
 use crate::model::NetnsId;
 use crate::netns;
 
-/// Returns those of the network namespaces `wanted` that a task is in or that are mounted somewhere. Stops as soon as
-/// all of them are found, usually at the first mount table. Blocking.
+/// Returns those of the network namespaces `wanted` that a task is in or that are mounted
+/// somewhere. Stops as soon as all of them are found, usually at the first mount table. Blocking.
 ///
-/// The scan sees the processes of the daemon's own `/proc`: the daemon must share the host's PID namespace.
+/// The scan sees the processes of the daemon's own `/proc`: the daemon must share the host's PID
+/// namespace.
 ///
 /// # Errors
-/// An error if `CAP_SYS_PTRACE` is missing, since the tasks of other users would then appear to have no namespace, or
-/// if `/proc` cannot be read.
+/// An error if `CAP_SYS_PTRACE` is missing, since the tasks of other users would then appear to
+/// have no namespace, or if `/proc` cannot be read.
 pub(super) fn living_netns(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>> {
     if !CapabilitySet::own()?.has(Capability::SysPtrace) {
         return Err(io::Error::new(
@@ -68,8 +69,8 @@ struct Scan {
     /// Namespaces not found yet, by inode.
     missing: BTreeMap<u64, Vec<NetnsId>>,
     living: BTreeSet<NetnsId>,
-    /// Mount namespace and root directory of the tasks whose mount table was read. A mount table lacks what is outside
-    /// the root directory of the task.
+    /// Mount namespace and root directory of the tasks whose mount table was read. A mount table
+    /// lacks what is outside the root directory of the task.
     mount_tables: BTreeSet<(PathBuf, PathBuf)>,
 }
 
@@ -101,8 +102,8 @@ impl Scan {
         Ok(())
     }
 
-    /// Records that the namespace with this inode exists, at `path`. Wanted namespaces with the same inode but another
-    /// cookie are gone: the kernel has reused the inode.
+    /// Records that the namespace with this inode exists, at `path`. Wanted namespaces with the
+    /// same inode but another cookie are gone: the kernel has reused the inode.
     fn found(&mut self, inode: u64, path: &Path) {
         let Some(wanted) = self.missing.get(&inode) else {
             return;
@@ -128,8 +129,9 @@ impl Scan {
     }
 }
 
-/// The target of a link of a task. Returns `None` if the task has exited, or if access is denied in spite of
-/// `CAP_SYS_PTRACE`: the task then belongs to a parent user namespace, or a security module protects it.
+/// The target of a link of a task. Returns `None` if the task has exited, or if access is denied in
+/// spite of `CAP_SYS_PTRACE`: the task then belongs to a parent user namespace, or a security
+/// module protects it.
 fn read_link(path: &Path) -> io::Result<Option<PathBuf>> {
     match fs::read_link(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
@@ -137,7 +139,8 @@ fn read_link(path: &Path) -> io::Result<Option<PathBuf>> {
     }
 }
 
-/// The network namespaces in a mount table and their mount points. The root field of such a mount is `net:[inode]`.
+/// The network namespaces in a mount table and their mount points. The root field of such a mount
+/// is `net:[inode]`.
 fn mounted_netns(mountinfo: &str) -> impl Iterator<Item = (u64, String)> {
     mountinfo.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(3);

@@ -5,7 +5,8 @@ use std::{fs, io};
 
 use nix::libc;
 
-/// The entries of a directory whose names are numbers: processes in `/proc`, threads in `/proc/PID/task`.
+/// The entries of a directory whose names are numbers: processes in `/proc`, threads in
+/// `/proc/PID/task`.
 pub(super) fn numbered_entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -22,8 +23,8 @@ pub(super) fn numbered_entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Returns `None` if the error says that the task has exited: its directory is missing, a file that was already open
-/// answers `ESRCH`, and the mount table of a zombie answers `EINVAL`.
+/// Returns `None` if the error says that the task has exited: its directory is missing, a file that
+/// was already open answers `ESRCH`, and the mount table of a zombie answers `EINVAL`.
 pub(super) fn none_if_exited<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),

@@ -12,8 +12,8 @@ use crate::ledger::{RecordKey, SpooledRequest};
 use crate::operations::{dispatch, recorded_netns};
 use crate::telemetry::CallSpan;
 
-/// Serves a spooled DEL (decision 11), with plugins on `host`. The request stays in the spool until the DEL succeeds.
-/// A DEL that keeps failing succeeds once its record is orphaned (decision 12).
+/// Serves a spooled DEL (decision 11), with plugins on `host`. The request stays in the spool until
+/// the DEL succeeds. A DEL that keeps failing succeeds once its record is orphaned (decision 12).
 pub(super) async fn serve(context: Arc<Context>, spooled: SpooledRequest, host: Host) {
     let mut request = match spooled.read() {
         Ok(request) => request,
@@ -43,8 +43,8 @@ pub(super) async fn serve(context: Arc<Context>, spooled: SpooledRequest, host: 
     }
 }
 
-/// Clears `CNI_NETNS` in a spooled request unless the path still leads to the recorded namespace: by now the path may
-/// belong to another sandbox.
+/// Clears `CNI_NETNS` in a spooled request unless the path still leads to the recorded namespace:
+/// by now the path may belong to another sandbox.
 async fn verify_netns(context: &Context, request: &mut Request, host: &Host) {
     let variable = |name: &str| {
         request

@@ -1,9 +1,10 @@
-//! Plugins that still run after their daemon was killed. Such a plugin may create interfaces and take addresses after the
-//! DEL of its container, so the container stays locked until the plugin has exited.
+//! Plugins that still run after their daemon was killed. Such a plugin may create interfaces and
+//! take addresses after the DEL of its container, so the container stays locked until the plugin
+//! has exited.
 //!
-//! A surviving plugin has a variable with the ID of the ledger in its environment, and so have the processes that it
-//! starts. No plugin of the previous daemon can start any more: until a child executes the plugin, it shares the
-//! ledger's lock with its daemon.
+//! A surviving plugin has a variable with the ID of the ledger in its environment, and so have the
+//! processes that it starts. No plugin of the previous daemon can start any more: until a child
+//! executes the plugin, it shares the ledger's lock with its daemon.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,12 +33,14 @@ struct SurvivingPlugin {
     container_id: String,
 }
 
-/// Locks all containers that have surviving plugins, and their networks against GC. Each lock is released when the
-/// plugins of the container have exited; plugins that still run after `timeout` are killed. Must be called before any
-/// call is served. Waits for plugins of GC itself, because GC belongs to no container.
+/// Locks all containers that have surviving plugins, and their networks against GC. Each lock is
+/// released when the plugins of the container have exited; plugins that still run after `timeout`
+/// are killed. Must be called before any call is served. Waits for plugins of GC itself, because GC
+/// belongs to no container.
 ///
 /// # Errors
-/// An error if the processes cannot be listed. Before Linux 5.3 it is impossible to wait for another process' child.
+/// An error if the processes cannot be listed. Before Linux 5.3 it is impossible to wait for
+/// another process' child.
 pub(crate) async fn lock_containers(
     ledger: &Ledger,
     delegates: &Delegates,
@@ -84,8 +87,8 @@ pub(crate) async fn lock_containers(
     Ok(())
 }
 
-/// The verbs whose plugins may still be at work. Any other process of the container was left behind on purpose, as
-/// plugins may do.
+/// The verbs whose plugins may still be at work. Any other process of the container was left behind
+/// on purpose, as plugins may do.
 fn verbs_in_progress(ledger: &Ledger, container_id: &str) -> &'static [&'static str] {
     if container_id.is_empty() {
         return &["GC"];
@@ -108,9 +111,11 @@ fn records(ledger: &Ledger, container_id: &str) -> Vec<Record> {
         .collect()
 }
 
-/// Waits until no plugin of the container runs for one of `verbs`. Kills those that still run at `deadline`.
+/// Waits until no plugin of the container runs for one of `verbs`. Kills those that still run at
+/// `deadline`.
 async fn wait_for_exit(ledger_id: String, container_id: String, verbs: &[&str], deadline: Instant) {
-    // Each round lists the processes again: a plugin may have started others, which inherit its variables.
+    // Each round lists the processes again: a plugin may have started others, which inherit its
+    // variables.
     loop {
         let found = match find(&ledger_id).await {
             Ok(found) => found,
@@ -154,7 +159,8 @@ async fn wait_for_exit(ledger_id: String, container_id: String, verbs: &[&str], 
     }
 }
 
-/// Waits until all of the plugins have exited, or until `deadline`. Returns whether all have exited.
+/// Waits until all of the plugins have exited, or until `deadline`. Returns whether all have
+/// exited.
 async fn poll_exit(
     plugins: Vec<SurvivingPlugin>,
     deadline: Option<Instant>,
@@ -192,7 +198,8 @@ fn scan(ledger_id: &str) -> io::Result<Vec<SurvivingPlugin>> {
 /// Returns the surviving plugin at a path in `/proc`, or `None` if the process is something else.
 fn identify(path: &Path, ledger_id: &str) -> io::Result<Option<SurvivingPlugin>> {
     let environ = match std::fs::read(path.join("environ")) {
-        // A daemon with the same rights as this one did not start a process that this one may not inspect.
+        // A daemon with the same rights as this one did not start a process that this one may not
+        // inspect.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
         environ => environ?,
     };

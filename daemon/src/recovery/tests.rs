@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_failed_del_is_tried_again_after_a_pause_whatever_the_clock_does() {
+fn a_failed_del_is_retried_after_a_pause_even_if_the_clock_is_set_back() {
     let failures = |count, last_unix_ms| DelFailures {
         count,
         last_unix_ms,

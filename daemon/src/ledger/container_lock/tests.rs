@@ -10,7 +10,7 @@ use super::*;
 use crate::ledger::Ledger;
 use crate::ledger::test_helpers::{BOOT, open, planned};
 
-/// Whether it waits. Polls once.
+/// Whether the future is pending. Polls once.
 fn waits<T>(future: Pin<&mut impl Future<Output = T>>) -> bool {
     unconstrained(future).now_or_never().is_none()
 }
@@ -30,7 +30,7 @@ async fn a_container_has_one_holder_at_a_time_in_order_of_arrival() {
     );
     assert!(waits(second.as_mut()) && waits(third.as_mut()));
     drop(first);
-    assert!(waits(third.as_mut()), "it is not its turn");
+    assert!(waits(third.as_mut()), "the second waiter is next");
     let second = now(second);
     assert!(waits(third.as_mut()));
     drop(second);
@@ -82,26 +82,23 @@ async fn a_second_add_in_flight_fails_at_once() {
     let holder = ledger.lock_container("c1").await;
     let mut waiting = pin!(ledger.lock_for_add("c1", "eth0"));
     assert!(waits(waiting.as_mut()));
-    let error = now(ledger.lock_for_add("c1", "eth0")).expect_err("one waits already");
+    let error = now(ledger.lock_for_add("c1", "eth0")).expect_err("another ADD waits");
     assert!(matches!(error, LedgerError::InFlight { .. }), "{error}");
     assert!(CniError::from(error).is(Code::AlreadyAttached));
     let mut other = Box::pin(ledger.lock_for_add("c1", "eth1"));
-    assert!(
-        waits(other.as_mut()),
-        "another interface waits for its turn"
-    );
+    assert!(waits(other.as_mut()), "an ADD of another interface waits");
     drop(other);
     drop(holder);
-    let first = now(waiting).expect("its turn");
+    let first = now(waiting).expect("the lock is free");
     assert!(
         matches!(
             now(ledger.lock_for_add("c1", "eth0")),
             Err(LedgerError::InFlight { .. })
         ),
-        "one runs"
+        "another ADD runs"
     );
     drop(first);
-    now(ledger.lock_for_add("c1", "eth0")).expect("none is left");
+    now(ledger.lock_for_add("c1", "eth0")).expect("no ADD in flight");
 }
 
 #[tokio::test]
@@ -112,7 +109,7 @@ async fn a_cancelled_add_is_not_in_flight() {
     assert!(waits(waiting.as_mut()));
     drop(waiting);
     drop(holder);
-    now(ledger.lock_for_add("c1", "eth0")).expect("none is left");
+    now(ledger.lock_for_add("c1", "eth0")).expect("no ADD in flight");
 }
 
 #[tokio::test]
@@ -128,7 +125,10 @@ async fn the_ledger_lock_waits_for_all_container_locks_and_blocks_new_ones() {
     let mut whole = pin!(ledger.lock_all());
     assert!(waits(whole.as_mut()));
     let mut late = pin!(ledger.lock_container("c3"));
-    assert!(waits(late.as_mut()), "it is not overtaken for ever");
+    assert!(
+        waits(late.as_mut()),
+        "new locks wait behind the ledger lock"
+    );
     drop(add);
     assert!(waits(whole.as_mut()));
     drop(del);
@@ -155,7 +155,7 @@ async fn a_panic_releases_the_locks() {
         panic!("on purpose");
     });
     assert!(task.await.is_err_and(|error| error.is_panic()));
-    now(ledger.lock_for_add("c1", "eth0")).expect("none is left");
+    now(ledger.lock_for_add("c1", "eth0")).expect("no ADD in flight");
     now(ledger.lock_all());
 }
 
@@ -197,7 +197,7 @@ async fn a_cancelled_plan_keeps_the_lock_until_it_is_written() {
     let _ = plan.as_mut().now_or_never();
     drop(plan);
     drop(lock);
-    // Waits for the write, so it sees what came of it.
+    // This lock waits for the write.
     let lock = ledger.lock_container("c1").await;
     let record = lock.load("eth0").expect("readable").expect("written");
     assert_eq!(

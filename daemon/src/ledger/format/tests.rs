@@ -2,7 +2,7 @@ use super::*;
 use crate::ledger::test_helpers::{BOOT, planned};
 
 #[test]
-fn a_plan_is_after_a_moment_only_where_that_is_certain() {
+fn a_plan_is_after_a_moment_only_if_that_is_certain() {
     let moment = |boot_id: &str, boottime_ns| Moment {
         boot_id: boot_id.to_owned(),
         boottime_ns,

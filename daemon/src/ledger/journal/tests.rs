@@ -18,7 +18,7 @@ fn journal() -> (TempDir, Journal) {
 }
 
 #[test]
-fn after_a_torn_write_the_next_line_is_whole() {
+fn an_append_after_a_torn_write_replaces_the_torn_line() {
     rows!("R-084");
     let (_dir, journal) = journal();
     let path = journal.path(&key()).expect("a path");
@@ -57,7 +57,7 @@ fn after_a_torn_write_the_next_line_is_whole() {
 }
 
 #[test]
-fn a_plan_that_was_not_finished_is_dropped() {
+fn an_unfinished_plan_is_removed() {
     rows!("R-085", "R-086");
     let (dir, journal) = journal();
     let path = journal.path(&key()).expect("a path");
@@ -78,12 +78,12 @@ fn a_plan_that_was_not_finished_is_dropped() {
     fs::write(&path, &whole[..9]).expect("cut");
     journal
         .create(planned("c1", "eth0", 1))
-        .expect("it is not in the way of an ADD");
+        .expect("a torn plan does not block an ADD");
     assert!(!dir.path().join(quarantine::QUARANTINE_DIR).exists());
 }
 
 #[test]
-fn a_corrupt_file_is_moved_away_and_is_not_in_the_way_again() {
+fn a_corrupt_file_is_moved_to_the_quarantine_once() {
     rows!("P-090", "R-086");
     let (dir, journal) = journal();
     let mut other = planned("c2", "eth0", 1).to_bytes().expect("a line");
@@ -96,13 +96,13 @@ fn a_corrupt_file_is_moved_away_and_is_not_in_the_way_again() {
     ] {
         let path = journal.path(&key()).expect("a path");
         fs::write(&path, &bytes).expect("write");
-        let error = journal.read(&key()).expect_err("it is corrupt");
+        let error = journal.read(&key()).expect_err("a corrupt file");
         assert!(
             matches!(error, LedgerError::Corrupt { .. }) && !error.is_quarantined(),
             "{error}"
         );
         assert!(path.exists(), "a reader changes nothing");
-        let error = journal.load(&key()).expect_err("it is corrupt");
+        let error = journal.load(&key()).expect_err("a corrupt file");
         assert!(error.is_quarantined(), "{error}");
         let LedgerError::Corrupt {
             moved_to: Some(moved_to),
@@ -122,7 +122,7 @@ fn a_corrupt_file_is_moved_away_and_is_not_in_the_way_again() {
 }
 
 #[test]
-fn a_corrupt_file_stops_an_add_once() {
+fn a_corrupt_file_fails_one_add() {
     rows!("P-081", "P-090");
     let (_dir, journal) = journal();
     fs::write(journal.path(&key()).expect("a path"), "garbage\n").expect("write");
@@ -136,7 +136,7 @@ fn a_corrupt_file_stops_an_add_once() {
 }
 
 #[test]
-fn a_file_of_a_newer_plexusd_is_left_alone() {
+fn a_file_of_a_newer_plexusd_is_left_unchanged() {
     let (_dir, journal) = journal();
     let path = journal.path(&key()).expect("a path");
     let bytes = "{\"planned\":{\"format\":2,\"plexusd\":\"3.0.0\"}}\n\"more\"";
@@ -154,7 +154,7 @@ fn a_file_of_a_newer_plexusd_is_left_alone() {
 }
 
 #[test]
-fn what_a_newer_plexusd_wrote_stays_in_the_file() {
+fn appending_keeps_the_lines_of_a_newer_plexusd() {
     rows!("R-081");
     let (_dir, journal) = journal();
     let path = journal.path(&key()).expect("a path");
@@ -173,7 +173,7 @@ fn what_a_newer_plexusd_wrote_stays_in_the_file() {
 }
 
 #[test]
-fn nothing_is_appended_to_a_record_that_is_gone() {
+fn appending_to_a_removed_record_fails() {
     let (_dir, journal) = journal();
     journal
         .create(planned("c1", "eth0", 1))
@@ -181,18 +181,18 @@ fn nothing_is_appended_to_a_record_that_is_gone() {
     journal.remove(&key()).expect("remove");
     journal
         .append(&key(), &Line::Completed)
-        .expect_err("it is gone");
+        .expect_err("the record is removed");
     assert!(journal.keys().expect("a list").is_empty());
-    journal.remove(&key()).expect("twice is as good as once");
+    journal.remove(&key()).expect("removing twice succeeds");
     fs::create_dir(journal.path(&key()).expect("a path")).expect("mkdir");
     journal
         .remove(&key())
-        .expect_err("it is there and cannot be removed");
+        .expect_err("a directory cannot be removed as a file");
 }
 
-/// A full file system needs one of our own.
+/// Fills a file system that is mounted for this test only.
 #[test]
-fn a_full_file_system_leaves_no_half_record() {
+fn a_full_file_system_leaves_no_partial_record() {
     rows!("R-084");
     let dir = tempfile::tempdir().expect("a directory");
     let state_dir = dir.path().to_owned();
@@ -229,7 +229,7 @@ fn a_full_file_system_leaves_no_half_record() {
 
         let error = journal
             .create(planned("c2", "eth0", 1))
-            .expect_err("it is full");
+            .expect_err("the file system is full");
         assert!(error.to_string().contains("free space"), "{error}");
         assert_eq!(
             journal.keys().expect("a list").len(),
@@ -237,16 +237,16 @@ fn a_full_file_system_leaves_no_half_record() {
             "no file is left behind"
         );
 
-        // It starts in a page that is there and ends in one that is not.
+        // The write starts in an allocated page and ends in one that cannot be allocated.
         let before = fs::read(&path).expect("the file");
         let result = raw(&format!("\"{}\"", "x".repeat(8192)));
         let error = journal
             .append(&key(), &Line::Added { index: 0, result })
-            .expect_err("it is full");
+            .expect_err("the file system is full");
         assert!(error.to_string().contains("free space"), "{error}");
         assert!(
             fs::read(&path).expect("the file") == before,
-            "nothing of it is left"
+            "the partial line is removed"
         );
 
         drop(full);

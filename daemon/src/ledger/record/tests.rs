@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::ledger::test_helpers::{BOOT, line_breaks, planned, raw};
 
-/// One line of every kind, in an order that can happen.
+/// One line of every kind, in a plausible order.
 fn lines() -> Vec<Line> {
     vec![
         Line::Started { index: 0 },
@@ -38,8 +38,9 @@ fn bytes(count: usize) -> Vec<u8> {
     bytes
 }
 
-/// The record after the first `count` lines, made without reading; texts as a file keeps them.
-fn after(count: usize) -> Record {
+/// The record after the first `count` lines, built without parsing the lines. Values have the white
+/// space that they have in a file.
+fn record_after(count: usize) -> Record {
     let plan = planned("c1", "eth0", 3).to_bytes().expect("a line");
     let planned = Planned::parse(plan.strip_suffix(b"\n").expect("a line")).expect("a plan");
     let mut record = Record::new(planned);
@@ -64,7 +65,7 @@ fn text(record: &Record) -> String {
 }
 
 #[test]
-fn a_file_cut_anywhere_reads_as_what_was_complete() {
+fn a_truncated_file_is_read_up_to_its_last_complete_line() {
     rows!("R-084", "R-085", "P-090");
     let whole = bytes(lines().len());
     let plan_len = bytes(0).len();
@@ -83,30 +84,30 @@ fn a_file_cut_anywhere_reads_as_what_was_complete() {
     for len in 0..=whole.len() {
         let read = parse(&whole[..len]);
         if len < plan_len {
-            assert!(read.is_none(), "nothing has run at {len}");
+            assert!(read.is_none(), "a torn plan at {len}");
             continue;
         }
         let read = read.expect("a record");
         let complete = line_breaks(&whole[..len]) - 1;
-        assert_eq!(text(&read), text(&after(complete)), "at {len}");
+        assert_eq!(text(&read), text(&record_after(complete)), "at {len}");
         assert_eq!(read.to_undo(BOOT), undo[complete], "at {len}");
     }
     assert_eq!(
         line_breaks(&whole),
         1 + lines().len(),
-        "no value broke a line"
+        "no value contains a line break"
     );
 }
 
 #[test]
-fn lines_that_a_power_loss_left_as_zeros_do_not_hide_what_may_have_run() {
+fn lines_zeroed_by_a_power_loss_count_as_started_attachments() {
     rows!("P-090");
     let whole = bytes(lines().len());
     for start in bytes(0).len()..whole.len() {
         let mut damaged = whole.clone();
         damaged[start..].fill(0);
         damaged.push(b'\n');
-        let read = parse(&damaged).expect("the plan is whole");
+        let read = parse(&damaged).expect("the plan is complete");
         assert!(read.unreadable > 0, "at {start}");
         let left: Vec<_> = (0..3)
             .rev()
@@ -117,7 +118,7 @@ fn lines_that_a_power_loss_left_as_zeros_do_not_hide_what_may_have_run() {
 }
 
 #[test]
-fn no_damage_of_a_byte_panics_or_passes_for_a_plan() {
+fn a_damaged_byte_neither_panics_nor_yields_another_plan() {
     rows!("P-090");
     let whole = bytes(lines().len());
     let plan_len = bytes(0).len();
@@ -135,22 +136,22 @@ fn no_damage_of_a_byte_panics_or_passes_for_a_plan() {
 }
 
 #[test]
-fn what_is_not_synced_is_not_trusted_after_a_reboot() {
+fn lines_after_the_plan_are_not_trusted_after_a_reboot() {
     rows!("R-085");
     for (count, same_boot, other_boot) in [
         (0, vec![], vec![2, 1, 0]),
         (3, vec![1, 0], vec![2, 1, 0]),
         (7, vec![0], vec![2, 0]),
     ] {
-        let record = after(count);
+        let record = record_after(count);
         assert_eq!(record.to_undo(BOOT), same_boot, "after {count}");
         assert_eq!(record.to_undo("another"), other_boot, "after {count}");
     }
 }
 
 #[test]
-fn a_record_is_the_sum_of_its_lines() {
-    let record = after(lines().len());
+fn a_record_has_the_state_of_all_its_lines() {
+    let record = record_after(lines().len());
     let flags: Vec<_> = record
         .attachments
         .iter()
@@ -166,12 +167,12 @@ fn a_record_is_the_sum_of_its_lines() {
     );
     assert!(record.completed && record.status_written && record.orphaned);
     assert_eq!((record.del_failures.count, record.unreadable), (1, 0));
-    let fresh = after(0);
+    let fresh = record_after(0);
     assert!(!fresh.completed && !fresh.status_written && !fresh.orphaned);
 }
 
 #[test]
-fn what_a_newer_plexusd_adds_is_passed_over() {
+fn fields_and_lines_of_a_newer_plexusd_are_skipped() {
     rows!("R-081");
     let mut newer = bytes(0);
     assert_eq!(newer.pop(), Some(b'\n'));
@@ -186,12 +187,12 @@ fn what_a_newer_plexusd_adds_is_passed_over() {
     assert_eq!(
         record.to_undo(BOOT),
         [2, 1, 0],
-        "a line that cannot be read may have started any of them"
+        "an unreadable line may have started any of them"
     );
 }
 
 #[test]
-fn an_index_out_of_the_plan_is_not_readable() {
+fn a_line_with_an_index_outside_the_plan_is_unreadable() {
     for line in [
         Line::Started { index: 3 },
         Line::Added {
@@ -200,14 +201,14 @@ fn an_index_out_of_the_plan_is_not_readable() {
         },
         Line::Deleted { index: 3 },
     ] {
-        let mut record = after(0);
+        let mut record = record_after(0);
         record.apply(line);
         assert_eq!(record.unreadable, 1);
     }
 }
 
 #[test]
-fn a_newer_format_names_the_plexusd_that_it_needs() {
+fn the_error_for_a_newer_format_names_the_required_plexusd() {
     let text = "{\"planned\":{\"format\":2,\"plexusd\":\"3.0.0\",\"containerId\":7}}\n";
     let error = Record::parse(text.as_bytes()).expect_err("newer");
     assert_eq!(
@@ -224,7 +225,7 @@ fn a_newer_format_names_the_plexusd_that_it_needs() {
 }
 
 #[test]
-fn what_is_no_plan_is_corrupt() {
+fn a_first_line_that_is_not_a_plan_is_corrupt() {
     for text in [
         "\n",
         "garbage\n",
@@ -243,8 +244,8 @@ fn what_is_no_plan_is_corrupt() {
 }
 
 #[test]
-fn a_del_is_given_up_after_three_failures_over_a_minute() {
-    // The failures' times in seconds.
+fn del_failures_are_exhausted_after_three_failures_over_a_minute() {
+    // The times of the failures in seconds.
     for (times, exhausted) in [
         (vec![], false),
         (vec![0, 120], false),
@@ -256,7 +257,7 @@ fn a_del_is_given_up_after_three_failures_over_a_minute() {
         (vec![900_000, 10, 69], false),
         (vec![900_000, 10, 70], true),
     ] {
-        let mut record = after(0);
+        let mut record = record_after(0);
         for time in &times {
             record.apply(Line::DelFailed {
                 unix_ms: time * 1000,
@@ -271,8 +272,8 @@ fn a_del_is_given_up_after_three_failures_over_a_minute() {
     }
 }
 
-/// A record of one network in `version` whose ADD answered `result`.
-fn answered(version: &str, result: &str) -> Record {
+/// A record of one network in `version` with `result` as the result of its ADD.
+fn record_with_result(version: &str, result: &str) -> Record {
     let mut planned = planned("c1", "eth0", 1);
     planned.attachments[0].config.cni_version = version.parse().expect("a version");
     let mut record = Record::new(planned);
@@ -288,7 +289,7 @@ fn the_previous_result_is_in_the_version_of_its_network() {
     rows!("R-087");
     let result = r#"{"cniVersion":"1.1.0","ips":[{"address":"10.0.0.2/24"}]}"#;
     for version in ["0.2.0", "0.4.0", "1.1.0"] {
-        let record = answered(version, result);
+        let record = record_with_result(version, result);
         for previous in [record.result_for_del(0), record.result_for_check(0).ok()] {
             let previous = previous.expect("a result");
             assert_eq!(previous.version().as_str(), version);
@@ -302,16 +303,16 @@ fn the_previous_result_is_in_the_version_of_its_network() {
 }
 
 #[test]
-fn without_a_usable_result_del_goes_on_and_check_fails() {
+fn without_a_usable_result_del_continues_and_check_fails() {
     rows!("P-089", "R-086", "R-087");
-    let no_address = answered("0.2.0", r#"{"cniVersion":"1.1.0","ips":[]}"#);
-    let no_result = answered("1.0.0", r#"{"cniVersion":"1.0.0","ips":7}"#);
-    let started = after(3);
+    let no_address = record_with_result("0.2.0", r#"{"cniVersion":"1.1.0","ips":[]}"#);
+    let no_result = record_with_result("1.0.0", r#"{"cniVersion":"1.0.0","ips":7}"#);
+    let started = record_after(3);
     for (record, index) in [
         (no_address, 0),
         (no_result, 0),
         (started, 1),
-        (after(0), 99),
+        (record_after(0), 99),
     ] {
         assert!(record.result_for_del(index).is_none());
         let error = record
@@ -319,6 +320,6 @@ fn without_a_usable_result_del_goes_on_and_check_fails() {
             .expect_err("nothing to check against");
         assert!(CniError::from(error).is(Code::CheckFailed));
     }
-    let error = after(3).result_for_check(1).expect_err("no result");
+    let error = record_after(3).result_for_check(1).expect_err("no result");
     assert_eq!(error, PreviousResultError::Missing);
 }

@@ -18,11 +18,11 @@ fn sandbox(
 }
 
 #[test]
-fn the_newest_is_that_of_the_latest_in_this_boot_whatever_the_calendar_says() {
+fn the_time_since_boot_orders_sandboxes_before_the_calendar_clock() {
     for (older, newer) in [
         ((BOOT, Some(1), 9), (BOOT, Some(2), 3)),
         (("before", Some(7), 9), (BOOT, Some(2), 3)),
-        // A record of an older plexusd does not say.
+        // Records of an older plexusd lack the time since boot.
         ((BOOT, None, 9), (BOOT, Some(2), 3)),
         ((BOOT, None, 3), (BOOT, None, 9)),
     ] {
@@ -30,7 +30,10 @@ fn the_newest_is_that_of_the_latest_in_this_boot_whatever_the_calendar_says() {
         let mut sandboxes = SandboxIndex::default();
         sandboxes.insert(&older);
         sandboxes.insert(&sandbox("c", "other", (BOOT, Some(100), 100)));
-        assert!(sandboxes.is_newest(&(&older).into(), BOOT), "it is alone");
+        assert!(
+            sandboxes.is_newest(&(&older).into(), BOOT),
+            "the only sandbox of the pod"
+        );
         sandboxes.insert(&newer);
         assert!(
             !sandboxes.is_newest(&(&older).into(), BOOT),
@@ -44,7 +47,7 @@ fn the_newest_is_that_of_the_latest_in_this_boot_whatever_the_calendar_says() {
 }
 
 #[tokio::test]
-async fn a_sandbox_counts_from_its_plan_until_its_record_goes() {
+async fn a_sandbox_is_indexed_from_its_plan_until_its_record_is_removed() {
     let (dir, ledger) = open();
     let (older, newer) = (
         sandbox("a", "p", (BOOT, Some(1), 1)),
@@ -79,12 +82,12 @@ async fn a_sandbox_counts_from_its_plan_until_its_record_goes() {
     );
     let lock = ledger.lock_container("b").await;
     let record = lock.load("eth0").expect("readable").expect("there");
-    lock.remove(record).expect("it is removed");
+    lock.remove(record).expect("remove");
     assert!(ledger.is_newest(&older, BOOT));
 }
 
 #[tokio::test]
-async fn a_record_that_is_set_aside_does_not_count() {
+async fn a_record_in_the_quarantine_is_not_indexed() {
     let (dir, ledger) = open();
     let (older, newer) = (
         sandbox("a", "p", (BOOT, Some(1), 1)),
@@ -99,7 +102,7 @@ async fn a_record_that_is_set_aside_does_not_count() {
         .planned;
     let lock = ledger.lock_container("b").await;
     lock.plan(newer).await.expect("a record");
-    std::fs::write(record_path(&dir, "b", "eth0"), "no plan\n").expect("it can be written");
+    std::fs::write(record_path(&dir, "b", "eth0"), "no plan\n").expect("write");
     assert!(lock.load("eth0").is_err_and(|error| error.is_quarantined()));
     assert!(ledger.is_newest(&older, BOOT));
 }

@@ -22,21 +22,21 @@ fn request(container_id: &str) -> Request {
 }
 
 #[test]
-fn a_node_that_never_spooled_has_nothing_pending() {
+fn without_a_spool_directory_nothing_is_pending() {
     let dir = tempfile::tempdir().expect("a directory");
     assert!(pending(dir.path()).expect("a list").is_empty());
 }
 
 #[test]
-fn requests_are_read_and_removed_one_by_one() {
+fn requests_stay_in_the_spool_until_they_are_removed() {
     let (dir, spool) = spool();
     for id in ["c2", "c1"] {
         let body = serde_json::to_vec(&request(id)).expect("JSON");
         fs::write(spool.join(format!("{id}:eth0.json")), body).expect("write");
     }
     let unfinished = |pid: u32| spool.join(format!(".c3:eth0.{pid}"));
-    fs::write(unfinished(std::process::id()), "{\"en").expect("one that is being written");
-    fs::write(unfinished(u32::MAX), "{\"en").expect("one whose writer was killed");
+    fs::write(unfinished(std::process::id()), "{\"en").expect("a file that is being written");
+    fs::write(unfinished(u32::MAX), "{\"en").expect("a file of a killed shim");
 
     let mut found = pending(dir.path()).expect("a list");
     assert_eq!(found.len(), 2);
@@ -45,7 +45,7 @@ fn requests_are_read_and_removed_one_by_one() {
     let first = found.pop().expect("two");
     assert_eq!(first.read().expect("a request"), request("c1"));
     assert_eq!(
-        first.read().expect("it stays until it is done"),
+        first.read().expect("the request is still there"),
         request("c1")
     );
     first.remove().expect("remove");
@@ -60,7 +60,7 @@ fn requests_are_read_and_removed_one_by_one() {
 }
 
 #[test]
-fn what_is_no_request_is_kept_aside() {
+fn a_file_that_is_not_a_request_is_moved_to_the_quarantine() {
     let (dir, spool) = spool();
     fs::write(spool.join("c1:eth0.json"), "{\"env\":").expect("write");
     let found = pending(dir.path()).expect("a list");
@@ -77,7 +77,7 @@ fn what_is_no_request_is_kept_aside() {
 }
 
 #[test]
-fn a_spool_that_cannot_be_listed_is_not_an_empty_one() {
+fn a_spool_that_cannot_be_listed_is_an_error() {
     let dir = tempfile::tempdir().expect("a directory");
     fs::write(dir.path().join(SPOOL_DIR), "").expect("a file in its place");
     pending(dir.path()).expect_err("no directory");

@@ -58,7 +58,7 @@ async fn a_record_has_everything_that_del_needs_after_a_restart() {
     assert_eq!(
         read.to_undo(BOOT),
         [1, 0],
-        "the second was attempted, though it left no result"
+        "the second ADD was started, although it has no result"
     );
 }
 
@@ -158,7 +158,7 @@ async fn a_record_stays_until_its_del_has_succeeded() {
     drop(record);
 
     let mut record = lock.load("eth0").expect("readable").expect("still there");
-    assert_eq!(record.to_undo(BOOT), [1], "only what failed is done again");
+    assert_eq!(record.to_undo(BOOT), [1], "only the failed DEL is retried");
     assert!(record.attachments[1].added.is_some(), "with its result");
     let failures = DelFailures {
         count: 2,
@@ -192,7 +192,7 @@ async fn a_deleted_record_is_remembered_until_the_next_add() {
     plan(&ledger, "c1", "eth0", 1).await;
     assert!(
         !ledger.recently_deleted(&key("c1", "eth0")),
-        "it is attached again"
+        "attached again"
     );
 }
 

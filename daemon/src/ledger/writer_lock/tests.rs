@@ -7,7 +7,7 @@ fn acquire(dir: &Path, wait: Duration) -> Result<WriterLock, LedgerError> {
 }
 
 #[test]
-fn a_second_writer_is_told_who_has_it() {
+fn the_error_names_the_process_that_holds_the_lock() {
     let dir = tempfile::tempdir().expect("a directory");
     let first = acquire(dir.path(), Duration::ZERO).expect("free");
     for wait in [Duration::ZERO, Duration::from_millis(1)] {
@@ -18,12 +18,12 @@ fn a_second_writer_is_told_who_has_it() {
         assert_eq!(*holder, Some(std::process::id()));
     }
     drop(first);
-    // Who gave up does not keep it.
+    // Writers that gave up do not hold the lock later.
     acquire(dir.path(), LONG).expect("free again");
 }
 
 #[test]
-fn a_writer_that_waits_takes_over() {
+fn a_waiting_writer_gets_the_lock() {
     let dir = tempfile::tempdir().expect("a directory");
     let first = acquire(dir.path(), Duration::ZERO).expect("free");
     let path = dir.path().to_owned();
@@ -34,16 +34,16 @@ fn a_writer_that_waits_takes_over() {
 }
 
 #[test]
-fn a_stale_lock_file_is_no_lock() {
+fn a_stale_lock_file_does_not_lock() {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::write(dir.path().join(LOCK_FILE), "123456789\n").expect("write");
-    let _lock = acquire(dir.path(), Duration::ZERO).expect("nobody has it");
+    let _lock = acquire(dir.path(), Duration::ZERO).expect("not locked");
     let text = std::fs::read_to_string(dir.path().join(LOCK_FILE)).expect("read");
     assert_eq!(text, format!("{}\n", std::process::id()));
 }
 
 #[test]
-fn a_lock_of_another_process_ends_with_it() {
+fn the_lock_is_released_when_its_process_ends() {
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
 

@@ -14,7 +14,7 @@ fn pod(name: &str, annotations: &[(&str, &str)]) -> Arc<Pod> {
     })
 }
 
-fn running() -> PodSummary {
+fn running_pod() -> PodSummary {
     PodSummary {
         uid: "uid-p".into(),
         host_network: false,
@@ -23,7 +23,7 @@ fn running() -> PodSummary {
     }
 }
 
-fn whose() -> PodRef {
+fn pod_ref() -> PodRef {
     PodRef {
         namespace: "ns".into(),
         name: "p".into(),
@@ -33,46 +33,45 @@ fn whose() -> PodRef {
 }
 
 #[test]
-fn only_a_pod_that_surely_runs_without_its_networks_is_told() {
-    let judge = |running| lacks_networks(&whose(), Some(&running));
-    assert_eq!(judge(running()), Some(true));
-    assert_eq!(lacks_networks(&whose(), None), Some(false), "gone");
+fn only_a_pod_that_certainly_runs_without_its_networks_is_reported() {
+    let judge = |current| lacks_networks(&pod_ref(), Some(&current));
+    assert_eq!(judge(running_pod()), Some(true));
+    assert_eq!(lacks_networks(&pod_ref(), None), Some(false), "deleted");
     assert_eq!(
         judge(PodSummary {
             uid: "other".into(),
-            ..running()
+            ..running_pod()
         }),
         Some(false)
     );
     assert_eq!(
         judge(PodSummary {
             host_network: true,
-            ..running()
+            ..running_pod()
         }),
         Some(false)
     );
     assert_eq!(
         judge(PodSummary {
             has_network_status: true,
-            ..running()
+            ..running_pod()
         }),
         Some(false)
     );
-    // This may change.
     assert_eq!(
         judge(PodSummary {
             is_running: false,
-            ..running()
+            ..running_pod()
         }),
         None,
-        "pending, or finished"
+        "pending or finished; this may change"
     );
 }
 
 #[test]
-fn pods_that_ask_for_nothing_are_no_suspects() {
+fn pods_that_ask_for_no_network_are_not_fetched() {
     let static_pod = [(NETWORKS, "a"), (crate::model::CONFIG_SOURCE, "file")];
-    for (annotations, suspected) in [
+    for (annotations, asks) in [
         (&[(NETWORKS, "a")][..], true),
         (&[], false),
         (&[(NETWORKS, "")], false),
@@ -82,34 +81,30 @@ fn pods_that_ask_for_nothing_are_no_suspects() {
     ] {
         assert_eq!(
             asks_for_networks(&pod("p", annotations)),
-            suspected,
+            asks,
             "{annotations:?}"
         );
     }
 }
 
 #[test]
-fn a_suspect_is_asked_for_after_the_gap_and_less_and_less_often() {
+fn a_pod_is_fetched_after_the_gap_and_then_less_and_less_often() {
     let (audit, start) = (Audit::default(), Instant::now());
     let pods = [pod("p", &[(NETWORKS, "a")])];
     let due = |after: Duration| audit.update(&pods, &[], GAP, start + after).0;
     assert_eq!(due(Duration::ZERO), []);
     assert_eq!(due(GAP / 2), []);
-    assert_eq!(due(GAP), [whose()]);
-    audit
-        .unrecorded()
-        .get_mut("uid-p")
-        .expect("a suspect")
-        .fetched = 1;
+    assert_eq!(due(GAP), [pod_ref()]);
+    audit.unrecorded().get_mut("uid-p").expect("listed").fetched = 1;
     assert_eq!(due(GAP), []);
-    assert_eq!(due(2 * GAP), [whose()]);
-    // When it is known to be unmet, it counts for as long as the pod is there.
+    assert_eq!(due(2 * GAP), [pod_ref()]);
+    // A pod that is known to lack its networks is counted until it is deleted.
     audit
         .unrecorded()
         .get_mut("uid-p")
-        .expect("a suspect")
+        .expect("listed")
         .lacks_networks = Some(true);
     assert_eq!(audit.update(&pods, &[], GAP, start + 9 * GAP), (vec![], 1));
     assert_eq!(audit.update(&[], &[], GAP, start + 9 * GAP), (vec![], 0));
-    assert_eq!(due(10 * GAP), [], "one that comes back begins anew");
+    assert_eq!(due(10 * GAP), [], "a pod that is listed again starts over");
 }

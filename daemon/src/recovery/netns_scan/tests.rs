@@ -9,7 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 use super::*;
 
 #[test]
-fn mount_tables_name_network_namespaces() {
+fn network_namespaces_are_found_in_mount_tables() {
     let table = "\
 40 27 0:4 net:[4026532190] /run/netns/a rw shared:30 - nsfs nsfs rw
 41 27 0:4 mnt:[4026532191] /run/mnt/b rw - nsfs nsfs rw
@@ -30,7 +30,7 @@ fn own_netns() -> NetnsId {
     identify(&Path::new("/proc").join(task).join("ns/net"))
 }
 
-/// The namespace at `path`, looked at by a thread that may enter it.
+/// Identifies the namespace at `path` in a separate thread, because that enters the namespace.
 fn identify(path: &Path) -> NetnsId {
     thread::scope(|scope| {
         scope
@@ -41,13 +41,13 @@ fn identify(path: &Path) -> NetnsId {
     .expect("a netns")
 }
 
-fn lives(id: NetnsId) -> bool {
+fn is_found(id: NetnsId) -> bool {
     living_netns(&BTreeSet::from([id]))
-        .expect("a look at /proc")
+        .expect("a scan of /proc")
         .contains(&id)
 }
 
-/// Whether this user may make namespaces; says so where not.
+/// Whether this user may create namespaces. Reports the skipped test if not.
 fn can_unshare() -> bool {
     let can =
         std::thread::spawn(|| unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).is_ok())
@@ -60,15 +60,15 @@ fn can_unshare() -> bool {
 }
 
 #[test]
-fn the_own_netns_lives_and_an_invented_one_does_not() {
+fn the_own_netns_is_found_and_an_invented_one_is_not() {
     if !can_unshare() {
         return;
     }
-    // In a namespace of its own, which an ordinary user may enter.
-    let judged = std::thread::spawn(|| {
+    // An ordinary user may enter a network namespace only if the user has created it.
+    let scan = std::thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).expect("unshare");
         let own = own_netns();
-        let before = NetnsId {
+        let reused = NetnsId {
             cookie: own.cookie.map(|cookie| cookie + 1),
             ..own
         };
@@ -81,19 +81,19 @@ fn the_own_netns_lives_and_an_invented_one_does_not() {
             ino: 1,
             cookie: None,
         };
-        let living = living_netns(&BTreeSet::from([own, before, unknown, invented]))
-            .expect("a look at /proc");
+        let living = living_netns(&BTreeSet::from([own, reused, unknown, invented]))
+            .expect("a scan of /proc");
         assert_eq!(
             living,
             BTreeSet::from([own, unknown]),
-            "one that had the same inode before is gone"
+            "a namespace with the same inode and another cookie is gone"
         );
     });
-    judged.join().expect("a thread");
+    scan.join().expect("a thread");
 }
 
 #[test]
-fn the_netns_of_a_thread_lives() {
+fn the_netns_of_a_thread_is_found() {
     if !can_unshare() {
         return;
     }
@@ -109,13 +109,13 @@ fn the_netns_of_a_thread_lives() {
         inode.ino,
         fs::metadata("/proc/self/ns/net").expect("own netns").ino()
     );
-    assert!(lives(inode));
+    assert!(is_found(inode));
     drop(release);
     thread.join().expect("join");
 }
 
 #[test]
-fn the_netns_of_a_process_lives_as_long_as_it() {
+fn the_netns_of_a_process_is_found_until_the_process_exits() {
     if !can_unshare() {
         return;
     }
@@ -135,17 +135,17 @@ fn the_netns_of_a_process_lives_as_long_as_it() {
             .join(child.id().to_string())
             .join("ns/net"),
     );
-    assert!(lives(inode));
-    // An open file is neither a task nor a mount; it only keeps the inode from being used again meanwhile.
+    assert!(is_found(inode));
+    // An open file is neither a task nor a mount. It only prevents a reuse of the inode.
     let _held =
         fs::File::open(format!("/proc/{}/ns/net", child.id())).expect("its network namespace");
     drop(child.stdin.take());
     child.wait().expect("wait");
-    assert!(!lives(inode));
+    assert!(!is_found(inode));
 }
 
 #[test]
-fn a_mounted_netns_lives_until_it_is_unmounted_wherever_that_mount_is() {
+fn a_mounted_netns_is_found_in_any_mount_namespace_until_unmounted() {
     if !can_unshare() {
         return;
     }
@@ -153,7 +153,7 @@ fn a_mounted_netns_lives_until_it_is_unmounted_wherever_that_mount_is() {
     let file = dir.path().join("netns");
     fs::write(&file, "").expect("a file");
     std::thread::spawn(move || {
-        // Nobody but this thread sees the mount.
+        // The mount is visible to this thread only.
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).expect("unshare");
         mount(
             None::<&str>,
@@ -175,9 +175,9 @@ fn a_mounted_netns_lives_until_it_is_unmounted_wherever_that_mount_is() {
         .expect("bind");
         unshare(CloneFlags::CLONE_NEWNET).expect("unshare");
         assert_ne!(own_netns(), inode);
-        assert!(lives(inode));
+        assert!(is_found(inode));
         umount2(&file, MntFlags::MNT_DETACH).expect("umount");
-        assert!(!lives(inode));
+        assert!(!is_found(inode));
     })
     .join()
     .expect("join");
