@@ -10,4 +10,4 @@ mod store;
 pub(crate) use definition::Definition;
 pub(crate) use manifests::Manifests;
 pub(crate) use snapshot::DefinitionSnapshot;
-pub(crate) use store::{Changes, Store};
+pub(crate) use store::{Store, StoreChanges};

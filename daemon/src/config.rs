@@ -1,5 +1,5 @@
-//! The node's configuration: the keys of Multus' daemon-config.json and of Plexus, validated once and
-//! kept in one struct.
+//! The node's configuration: the keys of Multus' daemon-config.json and of Plexus, validated once
+//! and kept in one struct.
 //!
 //! Keys are read from the daemon's configuration file and from the network configuration that a
 //! runtime passes with a call. The file wins. Keys match in any case, as in Multus.
@@ -12,7 +12,7 @@ mod telemetry;
 
 pub use fields::{Fields, FieldsError};
 pub use host_paths::{on_host, resolve_host_paths};
-pub use install::Publish;
+pub use install::PublishSettings;
 pub use settings::{MountNamespace, Settings};
 pub use telemetry::{LogFile, LogSettings, MetricsSettings};
 

@@ -1,5 +1,5 @@
-//! Gathers the input of a plan, once per call: the pod with its annotations, the definitions and the
-//! default network. All of it comes from memory and from the node's disk; only objects that the
+//! Gathers the input of a plan, once per call: the pod with its annotations, the definitions and
+//! the default network. All of it comes from memory and from the node's disk; only objects that the
 //! watches have not delivered are read from the API server (decision 4).
 
 pub(crate) mod default_network;
@@ -25,7 +25,7 @@ use default_network::DefaultNetwork;
 pub(crate) use disk::DiskError;
 pub(crate) use error::GatherError;
 use networks::Lookup;
-use request::Deadlines;
+use request::LookupDeadlines;
 pub(crate) use request::PodRequest;
 
 /// Gathers the input of a plan. `links` are the names of the links in the sandbox. Without `api`,
@@ -39,9 +39,9 @@ pub(crate) async fn plan_input(
     links: BTreeSet<String>,
     deadline: Instant,
 ) -> Result<PlanInput, GatherError> {
-    let deadlines = Deadlines {
+    let deadlines = LookupDeadlines {
         watch: deadline.min(Instant::now() + settings.lookup_wait),
-        call: deadline,
+        read: deadline,
     };
     let pod = pod::find(store, api, request, deadlines).await?;
     let default_selection = default_selection(&pod, settings)?;
@@ -84,8 +84,8 @@ pub(crate) async fn plan_input(
     })
 }
 
-/// The networks of every pod outside the system namespaces, the default network first. Neither waits
-/// nor reads from the API server.
+/// The networks of every pod outside the system namespaces, the default network first. Neither
+/// waits nor reads from the API server.
 pub(crate) async fn default_networks(
     store: &Store,
     default_network: &DefaultNetwork,
@@ -97,8 +97,8 @@ pub(crate) async fn default_networks(
     Ok([vec![default], further, common].concat())
 }
 
-/// The node's default network and the further networks of `delegates`: the network that is followed,
-/// else the result of a look-up.
+/// The node's default network and the further networks of `delegates`: the network that is
+/// followed, else the result of a look-up.
 async fn node_default_networks(
     default_network: &DefaultNetwork,
     lookup: &Lookup<'_>,
@@ -133,8 +133,8 @@ fn policy(settings: &Settings) -> Policy {
     }
 }
 
-/// The element that replaces the default network. There must be exactly one. Its default namespace is
-/// `multusNamespace` (K-062).
+/// The element that replaces the default network. There must be exactly one. Its default namespace
+/// is `multusNamespace` (K-062).
 fn default_selection(pod: &Pod, settings: &Settings) -> Result<Option<Selection>, GatherError> {
     if !pod.annotations.contains_key(DEFAULT_NETWORK) {
         return Ok(None);

@@ -1,6 +1,7 @@
-//! The decision what a pod gets: turns the gathered input into an ordered list of attachments.
+//! Decides what a pod gets: turns the gathered input into an ordered list of attachments.
 //!
-//! Pure: no I/O, no clock. Requests that cannot be granted are refused here, before any plugin runs.
+//! Pure: no I/O, no clock. Requests that cannot be granted are refused here, before any plugin
+//! runs.
 
 mod attachments;
 mod input;

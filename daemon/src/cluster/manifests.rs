@@ -2,8 +2,8 @@
 //! and tests.
 //!
 //! Pods and network-attachment-definitions are read from `*.yaml` and `*.yml`; other kinds are
-//! ignored. Of two objects with the same name, the one in the last file counts, in the order of file
-//! names. Network-status is written beside the manifests.
+//! ignored. Of two objects with the same name, the one in the last file counts, in the order of
+//! file names. Network-status is written beside the manifests.
 
 mod parse;
 mod status_file;
@@ -20,7 +20,7 @@ use tracing::error;
 
 use super::store::Store;
 use crate::dir_watcher::with_limit;
-use parse::{Objects, parse};
+use parse::{ManifestObjects, parse};
 pub(crate) use status_file::{remove_status, write_status};
 
 /// A watched directory of manifests that feeds a store.
@@ -30,7 +30,7 @@ pub(crate) struct Manifests {
     store: Store,
     events: EventStream<Vec<u8>>,
     /// The last valid content of each file, by file name.
-    files: BTreeMap<String, Objects>,
+    files: BTreeMap<String, ManifestObjects>,
 }
 
 impl Manifests {

@@ -49,8 +49,8 @@ struct SnapshotFileRef<'a> {
 }
 
 impl DefinitionSnapshot {
-    /// The snapshot in `state_dir` of the definitions in `store`. A file older than `max_age` is not
-    /// loaded.
+    /// The snapshot in `state_dir` of the definitions in `store`. A file older than `max_age` is
+    /// not loaded.
     pub(crate) fn new(state_dir: &Path, max_age: Option<Duration>, store: Store) -> Self {
         Self {
             path: state_dir.join(FILE_NAME),

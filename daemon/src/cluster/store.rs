@@ -21,9 +21,9 @@ pub(crate) struct Store(watch::Sender<Tables>);
 
 /// A subscription to the changes of a [`Store`].
 #[derive(Debug)]
-pub(crate) struct Changes(watch::Receiver<Tables>);
+pub(crate) struct StoreChanges(watch::Receiver<Tables>);
 
-impl Changes {
+impl StoreChanges {
     /// Waits for the next change. Several changes may be reported as one. Never returns once the
     /// store is dropped.
     pub(crate) async fn next(&mut self) {
@@ -105,7 +105,7 @@ impl Store {
             .is_some()
     }
 
-    /// The present figures, for the metrics.
+    /// The current figures, for the metrics.
     pub(crate) fn reading(&self) -> CacheReading {
         let tables = self.0.borrow();
         let age = |time: Option<SystemTime>| time.map(|time| time.elapsed().unwrap_or_default());
@@ -128,8 +128,8 @@ impl Store {
     }
 
     /// Subscribes to changes from now on.
-    pub(crate) fn changes(&self) -> Changes {
-        Changes(self.0.subscribe())
+    pub(crate) fn changes(&self) -> StoreChanges {
+        StoreChanges(self.0.subscribe())
     }
 
     /// Waits until the source has listed the definitions and `wanted` accepts their version.
@@ -171,8 +171,8 @@ impl Store {
         });
     }
 
-    /// Replaces all objects of one kind, which has been listed from then on. Of two objects with the
-    /// same name the last one counts.
+    /// Replaces all objects of one kind, which has been listed from then on. Of two objects with
+    /// the same name the last one counts.
     pub(super) fn replace_all<T: StoredObject>(&self, objects: Vec<T>) {
         self.0.send_modify(|tables| {
             T::table(tables).replace(objects);
@@ -192,7 +192,7 @@ impl Store {
             .send_if_modified(|tables| T::table(tables).remove(namespace, name));
     }
 
-    /// Records that the source has confirmed the present objects of one kind.
+    /// Records that the source has confirmed the current objects of one kind.
     pub(super) fn confirm<T: StoredObject>(&self) {
         self.0.send_modify(|tables| T::table(tables).confirm());
     }
@@ -204,8 +204,8 @@ impl Store {
             .send_if_modified(|tables| tables.snapshot.is_none() && T::table(tables).mark_synced());
     }
 
-    /// Loads definitions that were last confirmed at `confirmed`, unless the source has listed them.
-    /// Returns whether they were loaded.
+    /// Loads definitions that were last confirmed at `confirmed`, unless the source has listed
+    /// them. Returns whether they were loaded.
     pub(super) fn load_snapshot(
         &self,
         definitions: Vec<Definition>,

@@ -23,8 +23,8 @@ const KEYS: [&str; 11] = [
     "stateDir",
 ];
 
-/// Removes `/host` from paths if the host's directory is not mounted there. Returns a warning for each
-/// change. `root` is `/` except in tests.
+/// Removes `/host` from paths if the host's directory is not mounted there. Returns a warning for
+/// each change. `root` is `/` except in tests.
 pub fn resolve_host_paths(fields: &mut Fields, root: &Path) -> Vec<String> {
     let mut warnings = Vec::new();
     for key in KEYS {

@@ -7,7 +7,7 @@ use super::fields::{Fields, FieldsError};
 
 /// The runtime's network configuration that Plexus publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Publish {
+pub struct PublishSettings {
     /// `cniConfigDir`: the runtime's configuration directory.
     pub dir: PathBuf,
     /// `overrideNetworkName`: whether the list has the name of the default network.
@@ -27,9 +27,9 @@ pub(super) fn master_cni(fields: &Fields) -> Result<Option<String>, FieldsError>
     Ok(Some(name))
 }
 
-/// The keys of [`Publish`]. Multus would copy the file that `multusConfigFile` names; Plexus always
-/// generates the configuration.
-pub(super) fn publish(fields: &Fields) -> Result<Option<Publish>, FieldsError> {
+/// The keys of [`PublishSettings`]. Multus would copy the file that `multusConfigFile` names;
+/// Plexus always generates the configuration.
+pub(super) fn publish(fields: &Fields) -> Result<Option<PublishSettings>, FieldsError> {
     const KEY: &str = "multusConfigFile";
     let file = fields.string(KEY)?;
     if let Some(other) = file.as_ref().filter(|file| *file != "auto") {
@@ -40,7 +40,7 @@ pub(super) fn publish(fields: &Fields) -> Result<Option<Publish>, FieldsError> {
     if dir.is_none() && file.is_none() && fields.string("multusAutoconfigDir")?.is_none() {
         return Ok(None);
     }
-    Ok(Some(Publish {
+    Ok(Some(PublishSettings {
         dir: dir.unwrap_or_else(|| PathBuf::from("/etc/cni/net.d")),
         override_name: fields.boolean("overrideNetworkName", false)?,
     }))
@@ -79,13 +79,13 @@ fn is_taint_key(key: &str) -> bool {
     is_part(prefix, 253, b"-.") && is_part(name, 63, b"-._")
 }
 
-/// Validates the keys that only the shim reads. They are published in the runtime's configuration, and
-/// an invalid value would make every call fail.
+/// Validates the keys that only the shim reads. They are published in the runtime's configuration,
+/// and an invalid value would make every call fail.
 pub(super) fn check_shim_keys(fields: &Fields) -> Result<(), FieldsError> {
+    const KEY: &str = "delWhenDown";
     for key in ["daemonWaitAdd", "daemonWaitDel", "daemonWaitStatus"] {
         fields.duration(key, Duration::ZERO)?;
     }
-    const KEY: &str = "delWhenDown";
     match fields.string(KEY)?.as_deref() {
         None | Some("retry" | "spool") => Ok(()),
         Some(other) => Err(FieldsError::string(KEY, other, "\"retry\" or \"spool\"")),

@@ -9,7 +9,7 @@ use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 
 use super::fields::{Fields, FieldsError};
 use super::install::{
-    Publish, check_shim_keys, master_cni, multus_socket_dir, publish, startup_taint,
+    PublishSettings, check_shim_keys, master_cni, multus_socket_dir, publish, startup_taint,
 };
 use super::telemetry::{self, LogSettings, MetricsSettings};
 
@@ -77,16 +77,18 @@ pub struct Settings {
     pub master_cni: Option<String>,
     /// `readinessindicatorfile`: the default network is not ready while this file is missing.
     pub readiness_indicator: Option<PathBuf>,
-    /// The configuration to publish for the runtime. `None` if `cniConfigDir`, `multusAutoconfigDir` and
-    /// `multusConfigFile` are unset.
-    pub publish: Option<Publish>,
+    /// The configuration to publish for the runtime. `None` if `cniConfigDir`,
+    /// `multusAutoconfigDir` and `multusConfigFile` are unset.
+    pub publish: Option<PublishSettings>,
     /// `shimDir`: the directory in which the shim is installed.
     pub shim_dir: Option<PathBuf>,
     /// `startupTaint`: the key of the taint that is removed once Plexus works on this node.
     pub startup_taint: Option<String>,
-    /// `socketDir`: the directory of `multus.sock`. `None` if `multusSocket` is false, or both are unset.
+    /// `socketDir`: the directory of `multus.sock`. `None` if `multusSocket` is false, or both are
+    /// unset.
     pub multus_socket_dir: Option<PathBuf>,
-    /// `delegates`: inline configurations, the default network first. Used without `clusterNetwork`.
+    /// `delegates`: inline configurations, the default network first. Used without
+    /// `clusterNetwork`.
     pub delegates: Vec<RawMap>,
     /// `defaultNetworks`: the networks of every pod outside the system namespaces.
     pub default_networks: Vec<String>,
@@ -106,10 +108,11 @@ pub struct Settings {
     pub del_timeout: Duration,
     /// `lookupWait`: how long ADD waits for an unknown pod or definition.
     pub lookup_wait: Duration,
-    /// `snapshotMaxAge`: the largest age of a snapshot of the definitions that is used while the API
-    /// server is unavailable. `None` for any age.
+    /// `snapshotMaxAge`: the largest age of a snapshot of the definitions that is used while the
+    /// API server is unavailable. `None` for any age.
     pub snapshot_max_age: Option<Duration>,
-    /// `maxPluginRuns`: how many calls run plugins at the same time. `None` for a limit by memory.
+    /// `maxPluginRuns`: how many calls run plugins at the same time. `None` if the limit
+    /// depends on the memory.
     pub max_plugin_runs: Option<usize>,
     /// `statusRequired`: whether ADD fails if network-status cannot be written.
     pub status_required: bool,

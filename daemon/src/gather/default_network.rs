@@ -14,14 +14,14 @@ use tokio::sync::watch;
 
 use super::disk::{self, SelectedFile};
 use super::error::GatherError;
-use crate::cluster::{Changes, Store};
+use crate::cluster::{Store, StoreChanges};
 use crate::config::Settings;
 use crate::dir_watcher::DirWatcher;
 use crate::model::Network;
 use crate::telemetry::ChangeFilter;
 use source::{DefaultNetworkSource, DiskLocation};
 
-/// The present default network. Clones share their state.
+/// The current default network. Clones share their state.
 #[derive(Debug, Clone)]
 pub(crate) struct DefaultNetwork(watch::Receiver<DefaultNetworkState>);
 
@@ -35,11 +35,11 @@ enum DefaultNetworkState {
 }
 
 impl DefaultNetwork {
-    /// Finds the default network of `settings`, the daemon's own, and returns it with the watcher
-    /// that follows it. A missing default network is no error.
+    /// Finds the default network of `settings`, the settings of the daemon's own file. Returns the
+    /// default network and its watcher. A missing default network is not an error.
     ///
     /// # Errors
-    /// inotify fails.
+    /// An inotify instance or watch cannot be created.
     pub(crate) async fn open(
         settings: &Settings,
         store: &Store,
@@ -93,7 +93,7 @@ pub(crate) struct DefaultNetworkWatcher {
     source: DefaultNetworkSource,
     settings: Settings,
     store: Store,
-    changes: Changes,
+    changes: StoreChanges,
     dirs: DirWatcher,
     /// The file that was read last, and its network.
     last_read: Option<(PathBuf, Arc<Network>)>,
@@ -116,8 +116,8 @@ impl DefaultNetworkWatcher {
         }
     }
 
-    /// Reads the default network and publishes its state. Reads again if a directory was not watched
-    /// before.
+    /// Reads the default network and publishes its state. Reads again if a directory was not
+    /// watched before.
     async fn update(&mut self) -> io::Result<()> {
         loop {
             let state = self.read().await;
@@ -194,14 +194,14 @@ impl DefaultNetworkWatcher {
         Ok(network)
     }
 
-    /// Publishes and logs `state` if it differs from the present one.
+    /// Publishes and logs `state` if it differs from the current one.
     fn publish(&self, state: DefaultNetworkState) {
         let file = self
             .last_read
             .as_ref()
             .map(|(file, _)| file.display().to_string());
-        self.state.send_if_modified(|present| {
-            if present.is_same_as(&state) {
+        self.state.send_if_modified(|current| {
+            if current.is_same_as(&state) {
                 return false;
             }
             match &state {
@@ -214,7 +214,7 @@ impl DefaultNetworkWatcher {
                     tracing::warn!(%error, "the default network is unavailable");
                 }
             }
-            *present = state;
+            *current = state;
             true
         });
     }

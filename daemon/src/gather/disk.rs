@@ -1,9 +1,9 @@
 //! Network configurations on the node's disk. All functions block, except [`blocking`].
 //!
 //! `.conflist` files are lists, `.conf` and `.json` files are single plugins; directories and other
-//! names are ignored. A list in a file also gets the plugins in the directory beside it that
-//! has the network's name. The configuration of a definition never does, because a tenant
-//! could choose the node's chains by choosing a name.
+//! names are ignored. A list in a file also gets the plugins in the directory beside it
+//! that has the network's name. The configuration of a definition never does, because a
+//! tenant could then add the node's plugins by choosing a name.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -263,8 +263,8 @@ fn read(path: &Path) -> Result<NetworkConfig, DiskError> {
     parse(&text(path)?, None).map_err(|error| DiskError::invalid(path, error))
 }
 
-/// Appends the plugins in the directory with the network's name beside `path`: its `*.conf` files, in
-/// the order of their names, without subdirectories. The name is validated and cannot lead
+/// Appends the plugins in the directory with the network's name beside `path`: its `*.conf` files,
+/// in the order of their names, without subdirectories. The name is validated and cannot lead
 /// elsewhere.
 fn with_siblings(mut config: NetworkConfig, path: &Path) -> Result<NetworkConfig, DiskError> {
     if !config.load_only_inlined_plugins {

@@ -20,8 +20,8 @@ pub(crate) enum GatherError {
     )]
     UnknownPod,
     #[error(
-        "the pod has UID {known:?} in the cluster and {requested:?} in the call: another pod had \
-         this name; retry in case the cluster's view is behind"
+        "the pod of this name in the cluster has UID {known:?}, but the call is for UID \
+         {requested:?}; a retry can succeed if the watch is behind"
     )]
     OtherPod { known: String, requested: String },
     #[error("cannot get {object} from the API server: {source}")]

@@ -1,5 +1,5 @@
-//! Multus' cache of a sandbox: its list of delegates, and the results that libcni cached for them. With
-//! the cache, a pod that was attached by Multus can be checked and deleted.
+//! Multus' cache of a sandbox: its list of delegates, and the results that libcni cached for them.
+//! They allow CHECK and DEL of a pod that Multus attached.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub(crate) struct MultusSandbox {
 /// An element of the file `CNI_DIR/CONTAINER`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Delegate {
+struct MultusDelegate {
     #[serde(default)]
     name: String,
     #[serde(default, rename = "ifnameRequest")]
@@ -38,12 +38,13 @@ struct Delegate {
     #[serde(default)]
     bytes: String,
     #[serde(default, rename = "CNINetworkConfigList")]
-    list: Option<DelegateList>,
+    list: Option<MultusDelegateList>,
 }
 
-/// The complete configuration, which versions 4.2.1 to 4.3.0 write in addition to an incomplete one.
+/// The complete configuration, which versions 4.2.1 to 4.3.0 write in addition to an incomplete
+/// one.
 #[derive(Deserialize)]
-struct DelegateList {
+struct MultusDelegateList {
     #[serde(default, rename = "Bytes")]
     bytes: Option<String>,
 }
@@ -65,8 +66,8 @@ struct CachedResult {
 }
 
 /// Reads Multus' cache in `cni_dir` of a container. `ifname` is the runtime's interface name, and
-/// `cni_args` are for attachments without a cached result. Returns `None` if there is no usable cache.
-/// Blocking.
+/// `cni_args` are for attachments without a cached result. Returns `None` if there is no usable
+/// cache. Blocking.
 pub(crate) fn read_sandbox(
     cni_dir: &Path,
     container_id: &str,
@@ -74,7 +75,7 @@ pub(crate) fn read_sandbox(
     cni_args: &CniArgs,
 ) -> Option<MultusSandbox> {
     let path = cni_dir.join(container_id);
-    let delegates: Vec<Delegate> = serde_json::from_slice(&read(&path)?)
+    let delegates: Vec<MultusDelegate> = serde_json::from_slice(&read(&path)?)
         .inspect_err(
             |error| tracing::warn!(path = %path.display(), %error, "cannot read Multus' cache"),
         )
@@ -108,7 +109,7 @@ pub(crate) fn read_sandbox(
     Some(sandbox).filter(|sandbox| !sandbox.attachments.is_empty())
 }
 
-impl Delegate {
+impl MultusDelegate {
     fn ifname(&self, index: usize, runtime_ifname: &str) -> String {
         if validate_ifname(&self.ifname).is_ok() {
             self.ifname.clone()

@@ -8,19 +8,19 @@ use plexus_api::selection::Selection;
 
 use super::disk::{self, blocking, on_disk};
 use super::error::GatherError;
-use super::request::Deadlines;
+use super::request::LookupDeadlines;
 use crate::cluster::kube::ApiReader;
 use crate::cluster::{Definition, Store};
 use crate::config::Settings;
 use crate::model::{Network, attachment_label};
 
-/// Looks networks up. A definition that is not known yet is waited for, and finally read from the
-/// API server once.
+/// Looks networks up. Waits for a definition that is not known yet, and finally reads the
+/// definition from the API server once.
 pub(super) struct Lookup<'a> {
     pub(super) store: &'a Store,
     pub(super) api: Option<&'a ApiReader>,
     pub(super) settings: &'a Settings,
-    pub(super) deadlines: Deadlines,
+    pub(super) deadlines: LookupDeadlines,
 }
 
 impl<'a> Lookup<'a> {
@@ -30,7 +30,7 @@ impl<'a> Lookup<'a> {
             store,
             api: None,
             settings,
-            deadlines: Deadlines::now(),
+            deadlines: LookupDeadlines::now(),
         }
     }
 
@@ -112,7 +112,7 @@ impl<'a> Lookup<'a> {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Arc<Definition>>, GatherError> {
-        let definition = api.definition(namespace, name, self.deadlines.call).await;
+        let definition = api.definition(namespace, name, self.deadlines.read).await;
         let definition = definition.map_err(|error| {
             let object = format!("network-attachment-definition {namespace}/{name}");
             GatherError::api(object, error)
@@ -128,7 +128,8 @@ impl<'a> Lookup<'a> {
         }
         let namespace = &self.settings.multus_namespace;
         let definition = match self.api {
-            // A network on disk must not be used before it is known that no definition has the name.
+            // A network on disk must not be used before it is known that no definition has the
+            // name.
             Some(api) if !self.store.wait_definitions(self.deadlines.watch).await => {
                 self.read(api, namespace, name).await?
             }
@@ -177,8 +178,8 @@ fn has_config(definition: &Definition) -> bool {
 /// (K-003). Only then does this function block.
 ///
 /// # Errors
-/// The error does not name the definition. An invalid configuration is an error, whatever is on disk
-/// (K-004).
+/// The error does not name the definition. An invalid configuration is an error, whatever is on
+/// disk (K-004).
 fn definition_network(
     definition: &Definition,
     conf_dir: &Path,

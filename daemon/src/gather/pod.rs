@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use plexus_api::selection::POD_ANNOTATIONS;
 
 use super::error::GatherError;
-use super::request::{Deadlines, PodRequest};
+use super::request::{LookupDeadlines, PodRequest};
 use crate::cluster::Store;
 use crate::cluster::kube::ApiReader;
 use crate::model::{Pod, PodRef};
 
-/// Finds the pod. If the runtime passed the annotations, those are used (decision 5: `null` means
-/// that the pod has none). Else the pod is taken from the store, waited for if necessary, and
-/// finally read from the API server once.
+/// Finds the pod of a call. If the runtime passed the annotations, those are used (decision 5:
+/// `null` means that the pod has none). Otherwise waits until the store has the pod, and finally
+/// reads the pod from the API server once.
 pub(super) async fn find(
     store: &Store,
     api: Option<&ApiReader>,
     request: &PodRequest,
-    deadlines: Deadlines,
+    deadlines: LookupDeadlines,
 ) -> Result<Pod, GatherError> {
     let PodRef {
         namespace,
@@ -42,7 +42,7 @@ pub(super) async fn find(
     let pod = match api {
         None => store.pod(namespace, name).map(|pod| pod.as_ref().clone()),
         Some(api) => api
-            .pod(namespace, name, deadlines.call)
+            .pod(namespace, name, deadlines.read)
             .await
             .map_err(|error| GatherError::api(format!("pod {namespace}/{name}"), error))?,
     };

@@ -35,22 +35,22 @@ impl PodRequest {
     }
 }
 
-/// How long to wait for objects that are not known yet.
+/// How long a look-up waits for an object that is not known yet.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Deadlines {
-    /// Until when to wait for the watches to deliver an object.
+pub(super) struct LookupDeadlines {
+    /// When to stop waiting for the watches.
     pub(super) watch: Instant,
-    /// The end of the call.
-    pub(super) call: Instant,
+    /// When a read from the API server must end: the deadline of the call.
+    pub(super) read: Instant,
 }
 
-impl Deadlines {
-    /// No waiting.
+impl LookupDeadlines {
+    /// Deadlines of a look-up that does not wait.
     pub(super) fn now() -> Self {
         let now = Instant::now();
         Self {
             watch: now,
-            call: now,
+            read: now,
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::restore_limiter::RestoreLimiter;
 use super::{Reconciled, conflist};
 use crate::atomic_file::{AtomicFile, remove_if_present, temporary_path};
-use crate::config::{Fields, Publish};
+use crate::config::{Fields, PublishSettings};
 
 /// The name of our file. Runtimes load the first file by name (C-14).
 pub(super) const FILE: &str = "00-plexus.conflist";
@@ -24,7 +24,7 @@ const CONFLICT_THRESHOLD: u32 = 5;
 
 #[derive(Debug)]
 pub(super) struct ConfigFile {
-    publish: Publish,
+    publish: PublishSettings,
     path: PathBuf,
     shim_keys: RawMap,
     /// The plugins that other programs appended to our list, when the list was last readable.
@@ -38,7 +38,7 @@ pub(super) struct ConfigFile {
 }
 
 impl ConfigFile {
-    pub(super) fn new(publish: Publish, fields: &Fields) -> Self {
+    pub(super) fn new(publish: PublishSettings, fields: &Fields) -> Self {
         Self {
             path: publish.dir.join(FILE),
             publish,

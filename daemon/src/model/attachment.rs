@@ -40,8 +40,8 @@ pub(crate) fn attachment_label(network: &str, ifname: &str) -> String {
     format!("network {network:?} interface {ifname:?}")
 }
 
-/// The attachments that own the sandbox's default routes. `None` if no element of the annotation has
-/// `default-route`.
+/// The attachments that own the sandbox's default routes. `None` if no element of the annotation
+/// has `default-route`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DefaultRoutes {
     #[serde(default)]
@@ -55,7 +55,7 @@ pub(crate) struct DefaultRoutes {
 pub(crate) struct RouteOwner {
     /// The attachment's index in the plan.
     pub(crate) attachment: usize,
-    /// The gateway that replaces the attachment's own one. Without a gateway the attachment keeps its
-    /// default route; if it has none, the routes of the other attachments stay as they are.
+    /// The gateway that replaces the attachment's own one. Without a gateway the attachment keeps
+    /// its default route; if it has none, the routes of the other attachments stay as they are.
     pub(crate) gateway: Option<IpAddr>,
 }

@@ -1,5 +1,5 @@
-//! Detection of meta-plugins: a network with a plugin that is Plexus or Multus would call Plexus again
-//! within the same call.
+//! Detection of meta-plugins: a network with a plugin that is Plexus or Multus would call Plexus
+//! again within the same call.
 
 use plexus_api::cni::{NetworkConfig, PluginConfig};
 use plexus_api::json::keys_match;
@@ -7,11 +7,11 @@ use plexus_api::json::keys_match;
 /// The plugin types that call Plexus.
 const META_PLUGINS: [&str; 3] = ["plexus", "multus", "multus-shim"];
 
-/// The first plugin type in `config`, at any depth, that is a meta-plugin (K-071). Returns `None` if
-/// there is none.
+/// The first plugin type in `config`, at any depth, that is a meta-plugin (K-071). Returns `None`
+/// if there is none.
 ///
-/// Every `type` counts, including repeated keys and keys in another case, because plugins written in
-/// Go read those too. The text is scanned once, so that neither depth nor numbers out of range
+/// Every `type` counts, including repeated keys and keys in another case, because plugins written
+/// in Go read those too. The text is scanned once, so that neither depth nor numbers out of range
 /// matter.
 pub(crate) fn meta_plugin_type(config: &NetworkConfig) -> Option<String> {
     config

@@ -40,14 +40,14 @@ pub(crate) struct Pod {
     pub(crate) annotations: BTreeMap<String, String>,
 }
 
-/// The annotation in which kubelet records the source of a pod. The value is `api` except for static
-/// pods.
+/// The annotation in which kubelet records the source of a pod. The value is `api` except for
+/// static pods.
 pub(crate) const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
 
 impl Pod {
-    /// Whether this can be the pod that the runtime calls `uid`, and not another pod of the same name
-    /// (P-019). A pod without a UID matches every UID, and so does a static pod: its mirror has
-    /// another UID.
+    /// Whether this can be the pod that the runtime calls `uid`, and not another pod of the same
+    /// name (P-019). A pod without a UID matches every UID, and so does a static pod: its mirror
+    /// has another UID.
     pub(crate) fn matches_uid(&self, uid: &str) -> bool {
         uid.is_empty() || self.uid.is_empty() || self.uid == uid || self.is_static()
     }

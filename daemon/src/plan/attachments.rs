@@ -93,8 +93,8 @@ fn capabilities(selection: &Selection) -> Result<RawMap, CniError> {
 }
 
 /// Checks that a plugin declares each requested capability: no other plugin gets the argument. A
-/// missing declaration is an error with `strict`, otherwise a warning (decision 1; K-029, K-031, K-037,
-/// K-039, K-043).
+/// missing declaration is an error with `strict`, otherwise a warning (decision 1; K-029, K-031,
+/// K-037, K-039, K-043).
 fn check_declared(
     input: &PlanInput,
     planned: &PlannedNetwork<'_>,
@@ -131,8 +131,8 @@ fn add_undeclared(selection: &Selection, config: &NetworkConfig, cni_args: &mut 
     }
 }
 
-/// Merges `cni-args` into `args.cni` of every plugin. For each key the pod's value wins; other keys of
-/// `args` stay (K-034).
+/// Merges `cni-args` into `args.cni` of every plugin. For each key the pod's value wins; other keys
+/// of `args` stay (K-034).
 fn merge_cni_args(
     config: &mut NetworkConfig,
     cni_args: &RawMap,
@@ -169,7 +169,8 @@ fn set_device(config: &mut NetworkConfig, selection: &Selection) -> Result<(), C
     Ok(())
 }
 
-/// The keys of an object. Missing and null mean an empty object. Returns `None` for any other value.
+/// The keys of an object. Missing and null mean an empty object. Returns `None` for any other
+/// value.
 fn object(raw: Option<&RawValue>) -> Option<RawMap> {
     raw.map_or(Some(RawMap::new()), |raw| {
         serde_json::from_str::<Option<BTreeMap<_, _>>>(raw.get())

@@ -20,8 +20,8 @@ pub(crate) struct PlanInput {
     /// `runtimeConfig` of the call, for the default network only (K-064).
     pub(crate) runtime_config: RawMap,
     pub(crate) default_network: Network,
-    /// The element of the annotation that replaces the default network. `None` if the default network
-    /// is the node's.
+    /// The element of the annotation that replaces the default network. `None` if the default
+    /// network is the node's.
     pub(crate) default_selection: Option<Selection>,
     /// The networks that every pod gets, in order.
     pub(crate) common_networks: Vec<Network>,

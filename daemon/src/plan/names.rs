@@ -15,8 +15,8 @@ pub(crate) fn ifname(selection: Option<&Selection>, position: usize) -> String {
         .unwrap_or_else(|| format!("net{position}"))
 }
 
-/// The interface name of each network. The default network has the runtime's name, because the runtime
-/// looks for that interface in the result (K-063).
+/// The interface name of each network. The default network has the runtime's name, because the
+/// runtime looks for that interface in the result (K-063).
 pub(super) fn assign(input: &PlanInput) -> Vec<String> {
     let name = |(position, network): (usize, PlannedNetwork<'_>)| {
         if network.default {

@@ -81,8 +81,8 @@ fn check_types(input: &PlanInput, planned: &PlannedNetwork<'_>) -> Result<(), Cn
     Err(CniError::new(Code::Forbidden, msg))
 }
 
-/// The plugin types of a network, including IPAM plugins: both run as root on the node. Plugins written
-/// in Go read `ipam` in any case (decision 38).
+/// The plugin types of a network, including IPAM plugins: both run as root on the node. Plugins
+/// written in Go read `ipam` in any case (decision 38).
 fn plugin_types(config: &NetworkConfig) -> BTreeSet<String> {
     let mut types = BTreeSet::new();
     for plugin in &config.plugins {

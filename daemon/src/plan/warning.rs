@@ -1,4 +1,4 @@
-//! Warnings: parts of a request that are not granted as requested, without an error.
+//! Warnings: parts of a request that are not granted, although the pod is not refused.
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Warning {

@@ -26,7 +26,7 @@ pub(crate) enum ApiError {
     Timeout(Duration),
     #[error("the answer has no resourceVersion")]
     NoResourceVersion,
-    /// The object is not what its kind demands.
+    /// The object does not match the schema of its kind.
     #[error("the object cannot be decoded: {0}")]
     InvalidObject(String),
 }

@@ -100,7 +100,7 @@ impl ApiReader {
             .request(|client| async { api(client).get(name).await });
         match timeout(limit, request).await {
             Err(_) => Err(ApiError::Timeout(limit)),
-            // Also the answer if the server does not have the kind.
+            // The server also answers 404 if it does not have the kind.
             Ok(Err(error)) if error.code() == 404 => Ok(None),
             Ok(answer) => answer.map(Some),
         }
@@ -118,8 +118,7 @@ pub(crate) struct PodSummary {
     pub(crate) host_network: bool,
     /// Whether the pod has the network-status annotation.
     pub(crate) has_network_status: bool,
-    /// Whether the containers have been started, have not all ended for good, and are not being
-    /// deleted.
+    /// Whether the pod's phase is `Running`, and the pod is not being deleted.
     pub(crate) is_running: bool,
 }
 

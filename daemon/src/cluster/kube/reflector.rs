@@ -1,8 +1,9 @@
-//! A reflector: keeps one kind of the store up to date with a list and then a watch.
+//! A reflector: keeps the objects of one kind in the store up to date, with a list and then a
+//! watch.
 //!
 //! The watcher of kube's runtime is not used, because of its behaviour with an API server in
-//! trouble: it restarts a watch that ends at once without a pause, and restarts a watch whose
-//! version is too old forever.
+//! trouble: it restarts a watch that ends at once without a pause, and it retries a version
+//! that is too old forever.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
@@ -31,12 +32,13 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(100);
 /// The duration of a watch that is requested from the server, in seconds, without the jitter.
 const WATCH_SECONDS: u32 = 240;
-/// The upper bound of the jitter, in seconds: the nodes of a cluster must not reconnect all at once.
+/// The upper bound of the jitter, in seconds: the nodes of a cluster must not reconnect all at
+/// once.
 const WATCH_JITTER: f64 = 50.0;
 /// A watch that lasted this long resets the back-off.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 
-/// Keeps one kind of the store up to date.
+/// Keeps the objects of one kind in the store up to date.
 pub(super) struct Reflector<T> {
     connection: Arc<Connection>,
     field_selector: Option<String>,
@@ -119,7 +121,7 @@ impl<T: WatchedKind> Reflector<T> {
     }
 
     /// Replaces the objects of the store. Returns the resourceVersion of the list.
-    async fn list(&self, api: &Api<T::ApiObject>) -> Result<String, ApiError> {
+    async fn list(&self, api: &Api<T::Api>) -> Result<String, ApiError> {
         let mut params = ListParams {
             field_selector: self.field_selector.clone(),
             ..Default::default()
@@ -146,7 +148,7 @@ impl<T: WatchedKind> Reflector<T> {
     }
 
     /// Applies the changes since `version` to the store until the watch ends.
-    async fn watch(&mut self, api: &Api<T::ApiObject>, version: &str) -> Result<(), ApiError> {
+    async fn watch(&mut self, api: &Api<T::Api>, version: &str) -> Result<(), ApiError> {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -193,7 +195,7 @@ impl<T: WatchedKind> Reflector<T> {
         Ok(())
     }
 
-    fn apply(&self, object: T::ApiObject) {
+    fn apply(&self, object: T::Api) {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         match valid::<T>(object) {
             Some(object) => self.store.apply(object),
@@ -226,7 +228,7 @@ async fn answer<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, 
 }
 
 /// The part of an object that is kept. An invalid object is logged, and `None`.
-fn valid<T: WatchedKind>(object: T::ApiObject) -> Option<T> {
+fn valid<T: WatchedKind>(object: T::Api) -> Option<T> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     T::from_api(object)
         .inspect_err(|error| {

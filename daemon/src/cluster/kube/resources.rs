@@ -49,7 +49,7 @@ impl<T> ApiObject for T where
 /// A kind of the store that a reflector keeps up to date.
 pub(super) trait WatchedKind: StoredObject + Send {
     /// The form of the kind at the API server.
-    type ApiObject: ApiObject;
+    type Api: ApiObject;
     /// The plural name of the kind, for messages.
     const PLURAL: &str;
     /// Whether lists come from the server's cache, without pages. The cache is indexed by node;
@@ -62,16 +62,16 @@ pub(super) trait WatchedKind: StoredObject + Send {
     ///
     /// # Errors
     /// Why the object is invalid.
-    fn from_api(object: Self::ApiObject) -> Result<Self, String>;
+    fn from_api(object: Self::Api) -> Result<Self, String>;
 }
 
 impl WatchedKind for Pod {
-    type ApiObject = PartialObjectMeta<v1::Pod>;
+    type Api = PartialObjectMeta<v1::Pod>;
     const PLURAL: &str = "pods";
     const LIST_FROM_CACHE: bool = true;
     const MISSING: Option<&str> = None;
 
-    fn from_api(object: Self::ApiObject) -> Result<Self, String> {
+    fn from_api(object: Self::Api) -> Result<Self, String> {
         let ObjectMeta {
             name,
             namespace,
@@ -91,7 +91,7 @@ impl WatchedKind for Pod {
 }
 
 impl WatchedKind for Definition {
-    type ApiObject = DeserializeGuard<NetworkAttachmentDefinition>;
+    type Api = DeserializeGuard<NetworkAttachmentDefinition>;
     const PLURAL: &str = "network-attachment-definitions";
     const LIST_FROM_CACHE: bool = false;
     const MISSING: Option<&str> = Some(
@@ -99,7 +99,7 @@ impl WatchedKind for Definition {
          for `kubectl apply --filename -`); until it is, pods can have the default network and those on the node's disk",
     );
 
-    fn from_api(object: Self::ApiObject) -> Result<Self, String> {
+    fn from_api(object: Self::Api) -> Result<Self, String> {
         let NetworkAttachmentDefinition { metadata, spec } =
             object.0.map_err(|invalid| invalid.error)?;
         Ok(Self {

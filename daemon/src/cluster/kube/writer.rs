@@ -30,7 +30,7 @@ impl ApiWriter {
     /// Sends one request. If its credentials are refused, reads them again and retries once.
     ///
     /// # Errors
-    /// The write is not known to be done. After a timeout it may be.
+    /// The request failed. After a timeout, the write may still have been done.
     pub(crate) async fn send(&self, mut request: Request<Vec<u8>>) -> Result<(), ApiError> {
         request.headers_mut().insert(ACCEPT, METADATA_ONLY);
         let sent = self.0.request(|client| {

@@ -12,7 +12,7 @@ const DEFINITION: (&str, &str) = ("k8s.cni.cncf.io/v1", "NetworkAttachmentDefini
 
 /// The pods and definitions of a file.
 #[derive(Debug, Default)]
-pub(super) struct Objects {
+pub(super) struct ManifestObjects {
     pub(super) pods: Vec<Pod>,
     pub(super) definitions: Vec<Definition>,
 }
@@ -45,12 +45,12 @@ struct Metadata {
 }
 
 /// Parses all documents of a file. An error says where in the file the cause is, in one line.
-pub(super) fn parse(text: &str) -> Result<Objects, String> {
+pub(super) fn parse(text: &str) -> Result<ManifestObjects, String> {
     // YAML 1.1 takes `n` for a boolean; a definition may have that name.
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
     let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple_with_options(text, options)
         .map_err(|error| error.to_string().lines().collect::<Vec<_>>().join(" "))?;
-    let mut objects = Objects::default();
+    let mut objects = ManifestObjects::default();
     for (index, document) in documents.into_iter().enumerate() {
         objects
             .add(document)
@@ -59,7 +59,7 @@ pub(super) fn parse(text: &str) -> Result<Objects, String> {
     Ok(objects)
 }
 
-impl Objects {
+impl ManifestObjects {
     fn add(&mut self, document: serde_json::Value) -> Result<(), String> {
         let TypeMeta { api_version, kind } =
             TypeMeta::deserialize(&document).map_err(|error| error.to_string())?;

@@ -25,13 +25,12 @@ pub(crate) struct Table<T> {
     revision: u64,
     /// The time at which the source last confirmed the content.
     confirmed: Option<SystemTime>,
-    objects: HashMap<Key, Arc<T>>,
+    objects: HashMap<NamespacedName, Arc<T>>,
 }
 
-/// Namespace and name.
-type Key = (String, String);
+type NamespacedName = (String, String);
 
-fn key(namespace: &str, name: &str) -> Key {
+fn key(namespace: &str, name: &str) -> NamespacedName {
     (namespace.to_owned(), name.to_owned())
 }
 
@@ -203,7 +202,7 @@ impl<T> Default for Table<T> {
     }
 }
 
-fn by_key<T: StoredObject>(objects: Vec<T>) -> HashMap<Key, Arc<T>> {
+fn by_key<T: StoredObject>(objects: Vec<T>) -> HashMap<NamespacedName, Arc<T>> {
     objects
         .into_iter()
         .map(|object| (key(object.namespace(), object.name()), Arc::new(object)))

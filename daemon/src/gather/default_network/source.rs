@@ -15,7 +15,7 @@ pub(super) enum DefaultNetworkSource {
     Disk(DiskLocation),
     /// The name of a definition, or of a network in `confDir`.
     Name(String),
-    /// `delegates`, or nothing: a call may name a default network.
+    /// `delegates` of the daemon's configuration or of the call.
     Delegates,
 }
 
@@ -24,8 +24,8 @@ pub(super) enum DefaultNetworkSource {
 pub(super) enum DiskLocation {
     /// The first usable network in this directory.
     Directory(PathBuf),
-    /// This file, even if its name is that of a sample. If the path is a directory, the first usable
-    /// network in it.
+    /// This file, even if its name is that of a sample. If the path is a directory, the first
+    /// usable network in it.
     Pinned(PathBuf),
 }
 
@@ -47,7 +47,7 @@ impl DefaultNetworkSource {
     }
 
     /// The directories whose changes can change the default network. `name` is the name of the
-    /// present default network.
+    /// current default network.
     pub(super) fn dirs(&self, settings: &Settings, name: Option<&str>) -> Vec<PathBuf> {
         let mut dirs: Vec<PathBuf> = match self {
             Self::Disk(DiskLocation::Directory(dir)) => vec![dir.clone()],

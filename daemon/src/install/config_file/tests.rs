@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::super::conflist::parse;
 use super::{ConfigFile, FILE, Reconciled};
-use crate::config::{Fields, Publish};
+use crate::config::{Fields, PublishSettings};
 
 /// A configuration directory with our file, and the clock of the test.
 struct Fixture {
@@ -22,7 +22,7 @@ struct Fixture {
 }
 
 fn config_file(dir: &TempDir) -> ConfigFile {
-    let publish = Publish {
+    let publish = PublishSettings {
         dir: dir.path().to_owned(),
         override_name: false,
     };

@@ -1,5 +1,5 @@
-//! Time is virtual in these tests: a pause of a minute takes no time, and a loop without pauses shows in the number of
-//! requests.
+//! Time is virtual in these tests: a pause of a minute takes no time, and a loop without pauses
+//! shows in the number of requests.
 
 use std::convert::Infallible as Never;
 use std::sync::Mutex;
@@ -33,7 +33,7 @@ impl RequestLog {
     fn requests(&self) -> Vec<String> {
         self.0
             .lock()
-            .expect("nobody panics with it")
+            .expect("the lock is not poisoned")
             .iter()
             .map(|(request, _)| request.clone())
             .collect()
@@ -49,15 +49,15 @@ impl RequestLog {
     fn times(&self) -> Vec<Instant> {
         self.0
             .lock()
-            .expect("nobody panics with it")
+            .expect("the lock is not poisoned")
             .iter()
             .map(|(_, at)| *at)
             .collect()
     }
 }
 
-/// Runs a reflector of a server that answers each request with `answer`, which gets the request and the number of
-/// requests before it.
+/// Runs a reflector of a server that answers each request with `answer`, which gets the request and
+/// the number of requests before it.
 fn reflect<T: WatchedKind + Sync + 'static>(
     answer: impl Fn(&str, usize) -> Answer + Clone + Send + 'static,
 ) -> (Store, RequestLog) {
@@ -66,7 +66,7 @@ fn reflect<T: WatchedKind + Sync + 'static>(
     let service = service_fn(move |request: Request<kube::client::Body>| {
         let request = request.uri().to_string();
         let count = {
-            let mut seen = seen.0.lock().expect("nobody panics with it");
+            let mut seen = seen.0.lock().expect("the lock is not poisoned");
             seen.push((request.clone(), Instant::now()));
             seen.len() - 1
         };

@@ -70,7 +70,7 @@ fn a_list_tolerates_definitions_without_spec_and_broken_ones() {
             object("full", json!({"config": "{\"type\":\"bridge\"}", "later": 1})),
         ],
     });
-    let list: ObjectList<<Definition as WatchedKind>::ApiObject> =
+    let list: ObjectList<<Definition as WatchedKind>::Api> =
         serde_json::from_value(list).expect("a list");
     let kept: Vec<_> = list.items.into_iter().map(Definition::from_api).collect();
     let known = |name: &str, config: Option<&str>| Definition {
