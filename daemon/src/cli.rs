@@ -15,28 +15,30 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the calls of the container runtime
-    Serve(Serve),
-    /// Uninstall Plexus from this node: remove the runtime's configuration, detach pods as they end, remove the shim
-    Uninstall(Serve),
+    Serve(ServeArgs),
+    /// Uninstall Plexus from this node: remove the runtime's configuration, detach pods as they
+    /// end, remove the shim
+    Uninstall(ServeArgs),
     /// List the attachments of this node, and abandon those that cannot be deleted
     Ledger(LedgerArgs),
     /// Ask the running plexusd for its health; for the probes of a DaemonSet
-    Probe(Probe),
+    Probe(ProbeArgs),
     /// Print the CustomResourceDefinition of network-attachment-definitions, as YAML
     Crd,
 }
 
 /// `plexusd serve` and `plexusd uninstall`.
 #[derive(Debug, clap::Args)]
-pub struct Serve {
-    /// The node's configuration: the keys of Multus' daemon-config.json and those of Plexus. With several files, later
-    /// files override earlier ones
+pub struct ServeArgs {
+    /// The node's configuration: the keys of Multus' daemon-config.json and those of Plexus. With
+    /// several files, later files override earlier ones
     #[arg(long, value_name = "FILE", required = true)]
     pub config: Vec<PathBuf>,
     /// A directory of YAML files with pods and network-attachment-definitions, instead of a cluster
     #[arg(long, value_name = "DIR")]
     pub manifests: Option<PathBuf>,
-    /// The kubeconfig of the cluster. Without this option and --manifests, plexusd uses the cluster that it runs in
+    /// The kubeconfig of the cluster. Without this option and --manifests, plexusd uses the cluster
+    /// that it runs in
     #[arg(long, value_name = "FILE", conflicts_with = "manifests")]
     pub kubeconfig: Option<PathBuf>,
     /// The name of this node in the cluster [env: `NODE_NAME`, `MULTUS_NODE_NAME`]
@@ -50,7 +52,7 @@ pub struct Serve {
 /// `plexusd ledger`.
 #[derive(Debug, clap::Args)]
 pub struct LedgerArgs {
-    /// The directory of ledger and spool
+    /// The state directory, which contains the ledger and the spool
     #[arg(long, value_name = "DIR", default_value = plexus_api::wire::STATE_DIR, global = true)]
     pub state_dir: PathBuf,
     #[command(subcommand)]
@@ -60,10 +62,11 @@ pub struct LedgerArgs {
 /// `plexusd ledger …`.
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
-    /// Print one line for each sandbox: state, age, container, interface, pod, networks, and the last DEL error below
+    /// Print one line for each sandbox: state, age, container, interface, pod, networks, and the
+    /// last DEL error below
     List,
-    /// Remove the record of a sandbox without a DEL, if its DEL can never succeed. Its interfaces and addresses stay on
-    /// the node
+    /// Remove the record of a sandbox without a DEL, if its DEL can never succeed. Its interfaces
+    /// and addresses stay on the node
     Abandon {
         /// The container ID, as `ledger list` shows it
         container: String,
@@ -77,16 +80,16 @@ pub enum LedgerCommand {
 
 /// `plexusd probe`.
 #[derive(Debug, clap::Args)]
-pub struct Probe {
+pub struct ProbeArgs {
     /// The probe
-    pub what: ProbeWhat,
+    pub probe: ProbeKind,
     /// The directory of the daemon's socket
     #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
     pub socket_dir: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-pub enum ProbeWhat {
+pub enum ProbeKind {
     /// Whether the daemon responds
     Live,
     /// Whether the daemon can serve ADD. Prints the problems if not

@@ -13,13 +13,13 @@ use crate::ledger::Ledger;
 use crate::report::Reporter;
 use crate::telemetry::Metrics;
 
-/// Handles that need no ledger. STATUS works with these alone: a daemon that waits for its predecessor to release the
-/// ledger answers already, because a slow plugin there must not make the node `NotReady`.
+/// Handles that need no ledger. With these alone, a daemon that waits for the ledger serves STATUS:
+/// a slow plugin of the previous daemon must not make the node `NotReady`.
 #[derive(Debug)]
 pub(crate) struct NodeContext {
-    /// The keys of the daemon's own configuration file. They win over the keys of a call.
-    pub(crate) file: Fields,
-    /// The settings of the daemon's own configuration file.
+    /// The keys of the daemon's configuration files, which override the keys of a call.
+    pub(crate) fields: Fields,
+    /// The settings of the daemon's configuration files.
     pub(crate) settings: Settings,
     pub(crate) default_network: DefaultNetwork,
     pub(crate) delegates: Delegates,
@@ -39,5 +39,5 @@ pub(crate) struct Context {
     pub(crate) node: Arc<NodeContext>,
     pub(crate) ledger: Ledger,
     pub(crate) reporter: Reporter,
-    pub(crate) installed: InstallStatus,
+    pub(crate) install_status: InstallStatus,
 }

@@ -8,16 +8,16 @@ use plexusd::serve::Mode;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve(serve) => plexusd::serve::serve(&serve, Mode::Install),
-        Command::Uninstall(serve) => plexusd::serve::serve(&serve, Mode::Uninstall),
-        Command::Ledger(ledger) => plexusd::commands::ledger(&ledger),
-        Command::Probe(probe) => plexusd::commands::probe(&probe),
+        Command::Serve(args) => plexusd::serve::serve(&args, Mode::Install),
+        Command::Uninstall(args) => plexusd::serve::serve(&args, Mode::Uninstall),
+        Command::Ledger(args) => plexusd::commands::ledger(&args),
+        Command::Probe(args) => plexusd::commands::probe(&args),
         Command::Crd => plexusd::commands::crd(&mut std::io::stdout().lock()),
     };
     let Err(error) = outcome else {
         return ExitCode::SUCCESS;
     };
-    // One line, because it is the last line of the log.
+    // `#` prints the error and its causes on one line, like a log line.
     eprintln!("plexusd: {error:#}");
     ExitCode::FAILURE
 }

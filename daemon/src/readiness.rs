@@ -1,4 +1,4 @@
-//! Readiness of the node: what `/readyz` reports, and what depends on it.
+//! Readiness of the node: the problems that `/readyz` reports, and the tasks that depend on them.
 
 mod node_events;
 mod round_trip;
@@ -16,25 +16,25 @@ use crate::ledger::Ledger;
 pub(crate) fn problems(context: &Context) -> Vec<String> {
     let unsynced = (!context.node.store.is_synced())
         .then(|| "the pods and definitions of this node are not known yet".to_owned());
-    let installed = context.installed.get();
-    let installation = installed.not_ready().map(str::to_owned);
-    unsynced.into_iter().chain(installation).collect()
+    let status = context.install_status.get();
+    let not_installed = status.not_ready().map(str::to_owned);
+    unsynced.into_iter().chain(not_installed).collect()
 }
 
 /// Waits until `/readyz` reports no problem.
 pub(crate) async fn wait_until_ready(context: &Context) {
-    let (mut installed, mut objects) =
-        (context.installed.subscribe(), context.node.store.changes());
+    let mut install_status = context.install_status.subscribe();
+    let mut objects = context.node.store.changes();
     while !problems(context).is_empty() {
         tokio::select! {
             // The sender lives in `context`.
-            _ = installed.changed() => {}
+            _ = install_status.changed() => {}
             () = objects.next() => {}
         }
     }
 }
 
-/// What `/readyz` and `/healthz` report while this daemon does not own the ledger: who owns it.
+/// The response to `/readyz` and `/healthz` until this daemon owns the ledger. Names the owner.
 pub(crate) async fn waiting_for_ledger(state_dir: &Path) -> String {
     let state_dir = state_dir.to_owned();
     tokio::task::spawn_blocking(move || Ledger::locked_error(&state_dir))

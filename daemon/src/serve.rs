@@ -1,4 +1,5 @@
-//! `plexusd serve` and `plexusd uninstall`: reads the configuration, builds the components, and runs until a signal.
+//! `plexusd serve` and `plexusd uninstall`: reads the configuration, builds the components, and
+//! runs until a signal.
 
 mod components;
 mod mode;
@@ -13,34 +14,35 @@ use anyhow::Context as _;
 pub use mode::Mode;
 pub use takeover::LOCK_WAIT;
 
-use crate::cli::Serve;
+use crate::cli::ServeArgs;
 use crate::config::{Fields, Settings, resolve_host_paths};
 use crate::telemetry::Logs;
 use components::Components;
 use takeover::Takeover;
 
 /// Two threads suffice for a node, because plugins do the work.
-const WORKERS: usize = 2;
+const WORKER_THREADS: usize = 2;
 
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// The configuration cannot be read, another daemon holds the ledger, or the socket cannot be bound.
-pub fn serve(args: &Serve, mode: Mode) -> anyhow::Result<()> {
+/// The configuration cannot be read, another daemon holds the ledger, or the socket cannot be
+/// bound.
+pub fn serve(args: &ServeArgs, mode: Mode) -> anyhow::Result<()> {
     let config = Config::read(args)?;
     let logs = Logs::start(&config.settings.log);
     config.log_warnings();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+        .worker_threads(WORKER_THREADS)
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(async {
         let (components, feeds) = Components::build(args, mode, config, logs).await?;
         Takeover::new(components, feeds)?.run().await
     });
-    // The runtime is neither waited for nor dropped. The wait for the ledger may be blocked on a thread, and must not
-    // keep the process alive. Dropping the calls that did not end would kill some of their plugins at any point; the
-    // next daemon waits for these plugins, as after a SIGKILL.
+    // The runtime is leaked, not shut down: a thread that still waits for the ledger must not keep
+    // the process alive, and dropping unfinished calls would kill their plugins at an arbitrary
+    // point. The next daemon waits for these plugins, as after a SIGKILL.
     std::mem::forget(runtime);
     outcome
 }
@@ -55,7 +57,7 @@ struct Config {
 }
 
 impl Config {
-    fn read(args: &Serve) -> anyhow::Result<Self> {
+    fn read(args: &ServeArgs) -> anyhow::Result<Self> {
         let mut fields = Fields::default();
         for path in &args.config {
             fields = fields.overlaid_by(&read_file(path)?);

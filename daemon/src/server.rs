@@ -1,4 +1,5 @@
-//! HTTP on the Unix socket, and the metrics port. Authenticates callers and hands their calls to operations.
+//! HTTP servers on the Unix socket and the metrics port. Authenticates callers and dispatches their
+//! calls.
 
 mod accept;
 mod client;
@@ -8,7 +9,7 @@ mod metrics_port;
 mod other_daemon;
 mod scrape;
 
-pub(crate) use client::{Reply, get, post};
+pub(crate) use client::{Response, get, post};
 pub(crate) use handlers::{ABANDON, AppState, probe_router, router};
 pub(crate) use listener::{Listener, ListenerExit};
 pub(crate) use metrics_port::MetricsListener;

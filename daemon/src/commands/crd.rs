@@ -8,7 +8,7 @@ const CRD: &str = include_str!("../../../deploy/crd/network-attachment-definitio
 /// Prints the CRD.
 ///
 /// # Errors
-/// Those of `out`.
+/// `out` cannot be written.
 pub fn crd(out: &mut impl Write) -> anyhow::Result<()> {
     Ok(out.write_all(CRD.as_bytes())?)
 }

@@ -12,12 +12,12 @@ use plexus_api::wire::SOCKET_NAME;
 
 use crate::cli::{LedgerArgs, LedgerCommand};
 use crate::ledger::{AbandonRequest, AbandonedRecord, Ledger};
-use crate::server::{ABANDON, Reply, post};
+use crate::server::{ABANDON, Response, post};
 
-/// How long to wait for the ledger if no daemon responds. One may be about to end.
+/// How long to wait for the ledger if no daemon responds. A daemon may be shutting down.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
-/// Lists the records, which needs neither the daemon nor the lock, or abandons some.
+/// Lists or abandons records. Listing needs neither the daemon nor the lock.
 ///
 /// # Errors
 /// The ledger cannot be read or written, or has no such record.
@@ -29,7 +29,7 @@ pub fn ledger(args: &LedgerArgs) -> anyhow::Result<()> {
             ifname,
             socket_dir,
         } => {
-            let which = AbandonRequest {
+            let request = AbandonRequest {
                 container_id: container.clone(),
                 ifname: ifname.clone(),
             };
@@ -39,27 +39,28 @@ pub fn ledger(args: &LedgerArgs) -> anyhow::Result<()> {
             let abandoned = runtime.block_on(abandon(
                 &args.state_dir,
                 &socket_dir.join(SOCKET_NAME),
-                &which,
+                &request,
             ))?;
             print_abandoned(&abandoned, &mut io::stdout().lock())
         }
     }
 }
 
-/// Abandons records, through the daemon if one runs, because only the holder of the lock may write.
+/// Abandons records, through the daemon if one runs, because only the owner of the ledger may
+/// write.
 async fn abandon(
     state_dir: &Path,
     socket: &Path,
-    which: &AbandonRequest,
+    request: &AbandonRequest,
 ) -> anyhow::Result<Vec<AbandonedRecord>> {
-    match post(socket, ABANDON, serde_json::to_vec(which)?).await {
-        Ok(Reply { status, body, .. }) if status.is_success() => {
+    match post(socket, ABANDON, serde_json::to_vec(request)?).await {
+        Ok(Response { status, body, .. }) if status.is_success() => {
             serde_json::from_slice(&body).context("the daemon's response")
         }
-        Ok(Reply { status, body, .. }) => match serde_json::from_slice::<CniError>(&body) {
+        Ok(Response { status, body, .. }) => match serde_json::from_slice::<CniError>(&body) {
             Ok(error) => bail!("{}", error.msg),
             Err(_) => bail!(
-                "plexusd answers {status}: {}",
+                "plexusd responded with HTTP {status}: {}",
                 String::from_utf8_lossy(&body)
             ),
         },
@@ -70,8 +71,8 @@ async fn abandon(
             ) =>
         {
             let ledger = Ledger::open(state_dir, LOCK_WAIT)
-                .with_context(|| format!("no plexusd answers at {} ({error})", socket.display()))?;
-            Ok(ledger.abandon(which).await?)
+                .with_context(|| format!("no plexusd listens at {} ({error})", socket.display()))?;
+            Ok(ledger.abandon(request).await?)
         }
         Err(error) => Err(error).with_context(|| format!("plexusd at {}", socket.display())),
     }

@@ -33,7 +33,7 @@ pub(crate) async fn dispatch(
     host: Host,
     gone: CancellationToken,
 ) -> Result<Option<Box<RawValue>>, CniError> {
-    let request = CniRequest::read(request, host, &node.file)?;
+    let request = CniRequest::read(request, host, &node.fields)?;
     let verb = request.env.verb;
     match (verb, owner) {
         (Verb::Status, _) => status(node, &request, gone).await?,

@@ -1,4 +1,4 @@
-//! Events on the node object about the installation, where the node's administrator looks.
+//! Events on the node object about problems of the installation.
 
 use tokio_util::sync::CancellationToken;
 
@@ -6,19 +6,19 @@ use crate::context::Context;
 use crate::install::{Problem, ProblemKind};
 use crate::report::events::EventReason;
 
-/// Emits an event for each problem that appears, and counts how often the published configuration is restored, until
-/// `stop`.
+/// Until `stop`, emits an event for each new problem, and counts how often the published
+/// configuration is restored.
 pub(crate) async fn emit_node_events(context: &Context, stop: CancellationToken) {
-    let mut status = context.installed.subscribe();
+    let mut status = context.install_status.subscribe();
     let (mut reported, mut restored) = (Vec::<Problem>::new(), 0);
     loop {
         let state = status.borrow_and_update().clone();
-        let again = state.restored.saturating_sub(restored);
-        context.node.metrics.config_restored(again);
+        let newly_restored = state.restored.saturating_sub(restored);
+        context.node.metrics.config_restored(newly_restored);
         for problem in &state.problems {
-            // Each further restoration repeats the event of the conflict.
+            // The event of a conflict is repeated after each restoration.
             if !reported.contains(problem)
-                || (problem.kind == ProblemKind::ConfigConflict && again > 0)
+                || (problem.kind == ProblemKind::ConfigConflict && newly_restored > 0)
             {
                 emit(context, problem);
             }
@@ -32,8 +32,8 @@ pub(crate) async fn emit_node_events(context: &Context, stop: CancellationToken)
     }
 }
 
-/// Emits an event if other programs on the node cause the problem, and an administrator can end it. The log has all
-/// problems.
+/// Emits an event if another program on the node causes the problem, so that an administrator has
+/// to act. The log has all problems.
 fn emit(context: &Context, problem: &Problem) {
     let reason = match problem.kind {
         ProblemKind::ConfigNotFirst => EventReason::CNIConfigNotFirst,

@@ -1,5 +1,5 @@
-//! STATUS as the runtime issues it: executes the installed shim with the published configuration, which calls this
-//! daemon over its socket.
+//! A STATUS call as the runtime issues it: executes the installed shim with the published
+//! configuration, and the shim calls this daemon over the socket.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ use crate::context::Context;
 use crate::delegate::PluginCall;
 use crate::install;
 
-/// The time limit of the round trip: longer than the shim waits for the daemon, and the daemon for the plugins.
+/// The time limit of the round trip. The shim waits for the daemon, and the daemon for the plugins,
+/// for less than that.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// Issues STATUS as the runtime does.
@@ -43,8 +44,8 @@ pub(super) async fn round_trip(context: &Context) -> Result<(), CniError> {
         .await
 }
 
-/// The path of one of this process' directories for a reader in any mount namespace of the node, where another
-/// directory may have the same path.
+/// A path to a directory of this process that works from any mount namespace of the node, where the
+/// plain path may lead to another directory.
 fn path_from_other_namespaces(context: &Context, dir: &Path) -> PathBuf {
     if context.node.hosts.is_own() {
         return dir.to_owned();

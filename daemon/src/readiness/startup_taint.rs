@@ -1,5 +1,6 @@
-//! The start-up taint of the node (`startupTaint`). Nodes that are registered with the taint get no pods until Plexus
-//! works. The taint is removed once, after a round trip through the installed shim, and never set.
+//! Removal of the node's start-up taint (`startupTaint`). A node that is registered with the taint
+//! gets no pods until Plexus works. The taint is removed once, after a round trip through the
+//! installed shim, and never set.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,15 +20,15 @@ use super::round_trip::round_trip;
 use super::wait_until_ready;
 
 /// The longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 
-/// The remover of the taint.
+/// Removes the start-up taint.
 #[derive(Debug)]
 pub(crate) struct StartupTaint {
     key: String,
     node: String,
-    reads: ApiReader,
-    writes: ApiWriter,
+    reader: ApiReader,
+    writer: ApiWriter,
 }
 
 /// The reason why the taint is not removed yet.
@@ -61,17 +62,14 @@ impl From<ApiError> for RemovalError {
 }
 
 impl StartupTaint {
-    /// `node` is the name of this node in the cluster. All its taints with the key `key` are removed.
+    /// `node` is the name of this node in the cluster. All its taints with the key `key` are
+    /// removed.
     pub(crate) fn new(key: String, node: &str, connection: Arc<Connection>) -> Self {
-        let (reads, writes) = (
-            ApiReader::new(connection.clone()),
-            ApiWriter::new(connection),
-        );
         Self {
             key,
             node: node.to_owned(),
-            reads,
-            writes,
+            reader: ApiReader::new(connection.clone()),
+            writer: ApiWriter::new(connection),
         }
     }
 
@@ -84,8 +82,8 @@ impl StartupTaint {
 
     async fn remove_with_retries(&self, context: &Context) {
         let Self { key, node, .. } = self;
-        let mut backoff = Backoff::up_to(LONGEST_PAUSE);
-        let mut logged = String::new();
+        let mut backoff = Backoff::up_to(MAX_PAUSE);
+        let mut last_logged = String::new();
         loop {
             wait_until_ready(context).await;
             let error = match self.remove_once(context).await {
@@ -109,27 +107,27 @@ impl StartupTaint {
                 Err(error) => error,
             };
             let reason = error.to_string();
-            if reason != logged {
+            if reason != last_logged {
                 tracing::warn!(
                     node,
                     taint = key,
                     "the start-up taint is not removed yet: {reason}"
                 );
-                logged = reason;
+                last_logged = reason;
             }
-            let asked = if let RemovalError::Api(api_error) = &error {
+            let retry_after = if let RemovalError::Api(api_error) = &error {
                 api_error.retry_after()
             } else {
                 Duration::ZERO
             };
-            sleep(backoff.next(asked)).await;
+            sleep(backoff.next(retry_after)).await;
         }
     }
 
-    /// Removes the taint. Returns false if the node did not have it.
+    /// Removes the taint. Returns false if the node does not have the taint.
     async fn remove_once(&self, context: &Context) -> Result<bool, RemovalError> {
         let taints = self
-            .reads
+            .reader
             .taints(&self.node)
             .await?
             .ok_or(RemovalError::NoNode)?;
@@ -141,13 +139,13 @@ impl StartupTaint {
             .header(CONTENT_TYPE, "application/json-patch+json")
             .body(patch.to_string().into_bytes())
             .map_err(|error| ApiError::from(kube::core::request::Error::BuildRequest(error)))?;
-        self.writes.send(request).await?;
+        self.writer.send(request).await?;
         Ok(true)
     }
 }
 
-/// The JSON patch that removes the taints with this key. Returns `None` if there is none. Other programs change taints
-/// as well, so the patch fails if ours have moved, and it touches no other.
+/// The JSON patch that removes the taints with this key. Returns `None` if there is none. Other
+/// programs change taints, too, so the patch first tests the positions of ours.
 fn removal(taints: &[String], key: &str) -> Option<Value> {
     let ours: Vec<_> = (0..taints.len())
         .filter(|&index| taints[index] == key)

@@ -1,4 +1,4 @@
-//! The parts of the daemon that are built once, before it takes over the node.
+//! The components of the daemon, built once before the daemon takes over the node.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,9 +9,9 @@ use plexus_api::wire::{MULTUS_SOCKET_NAME, SOCKET_NAME};
 use tokio::task::JoinHandle;
 
 use super::preflight::preflight;
-use super::source::ObjectSource;
+use super::source::{ObjectSource, ReporterFactory};
 use super::{Config, Mode};
-use crate::cli::Serve;
+use crate::cli::ServeArgs;
 use crate::clock::boot_id;
 use crate::cluster::kube::ApiReader;
 use crate::cluster::{DefinitionSnapshot, Store};
@@ -23,11 +23,10 @@ use crate::host::{Hosts, memory};
 use crate::install::SHIM;
 use crate::readiness::StartupTaint;
 use crate::recovery::surviving_plugins;
-use crate::report::Reporter;
 use crate::server::Listener;
 use crate::telemetry::{Logs, Metrics};
 
-/// The parts of the daemon that live as long as its process.
+/// The components that live as long as the process.
 pub(super) struct Components {
     pub(super) mode: Mode,
     /// The daemon's own copy of the shim.
@@ -44,11 +43,12 @@ pub(super) struct Components {
     pub(super) default_network: DefaultNetwork,
     pub(super) boot_id: String,
     /// Creates the reporter of a daemon that owns the ledger.
-    pub(super) new_reporter: Box<dyn Fn() -> Reporter + Send + Sync>,
+    pub(super) new_reporter: ReporterFactory,
 }
 
-/// Tasks that follow the outside world. They end only with an error, and the daemon ends with them: without them it
-/// would serve outdated data, and a supervisor can restart it.
+/// The tasks that keep the store and the default network up to date. A feed ends only with an
+/// error. The daemon then exits for its supervisor to restart it, because it would serve outdated
+/// data.
 pub(super) struct Feeds {
     objects: JoinHandle<anyhow::Error>,
     default_network: JoinHandle<io::Error>,
@@ -58,9 +58,9 @@ impl Components {
     /// Builds everything, and starts the feeds.
     ///
     /// # Errors
-    /// An argument is wrong, or the daemon lacks a right that it needs.
+    /// An argument is invalid, or the daemon lacks a permission.
     pub(super) async fn build(
-        args: &Serve,
+        args: &ServeArgs,
         mode: Mode,
         Config {
             fields, settings, ..
@@ -69,7 +69,7 @@ impl Components {
     ) -> anyhow::Result<(Self, Feeds)> {
         let store = Store::default();
         let metrics = Arc::new(Metrics::new(settings.metrics.multus));
-        // Arguments are checked before rights: a wrong argument is easier to correct.
+        // Arguments are checked before permissions: an invalid argument is easier to fix.
         let source = ObjectSource::open(args, &settings, &store, metrics.clone()).await?;
         preflight(&settings)?;
         let hosts = Hosts::open(
@@ -78,7 +78,7 @@ impl Components {
             &settings.state_dir,
         )?;
         let (snapshot, api_reader) = (source.snapshot(), source.api_reader());
-        let new_reporter = Box::new(source.reporters());
+        let new_reporter = source.reporter_factory();
         let startup_taint = source
             .startup_taint(&settings)
             .filter(|_| mode == Mode::Install)
@@ -114,7 +114,7 @@ impl Components {
     pub(super) fn node_context(&self, ledger_id: &str) -> NodeContext {
         let plugins = self.plugin_settings(ledger_id);
         NodeContext {
-            file: self.fields.clone(),
+            fields: self.fields.clone(),
             settings: self.settings.clone(),
             default_network: self.default_network.clone(),
             delegates: Delegates::new(plugins, self.metrics.clone()),
@@ -150,7 +150,7 @@ impl Components {
         self.settings.socket_dir.join(SOCKET_NAME)
     }
 
-    /// Binds the socket. A running daemon hands over to this one then.
+    /// Binds the socket. A running daemon then hands over to this one.
     ///
     /// # Errors
     /// The socket cannot be bound.
@@ -163,7 +163,8 @@ impl Components {
         Listener::bind(socket_dir, SOCKET_NAME, *allowed_uid, self.hosts.clone())
     }
 
-    /// Binds the socket of Multus' daemon for its clients, if `multusSocketDir` asks for it. A failure is logged only.
+    /// Binds the socket of Multus' daemon for clients of Multus, if `multusSocketDir` is set. A
+    /// failure is only logged.
     pub(super) fn bind_multus_socket(&self) -> Option<Listener> {
         let dir = self.settings.multus_socket_dir.as_deref()?;
         let hosts = self.hosts.clone();
@@ -174,7 +175,7 @@ impl Components {
 }
 
 impl Feeds {
-    /// Waits until a feed ends, which none does as long as it works.
+    /// Waits until a feed fails. Returns its error.
     pub(super) async fn failed(&mut self) -> anyhow::Error {
         tokio::select! {
             error = &mut self.objects => error.unwrap_or_else(Into::into),

@@ -1,23 +1,26 @@
-//! What the daemon does to the node besides serving: install Plexus, or uninstall it.
+//! The mode of the daemon: whether Plexus is installed on the node, or uninstalled, while calls are
+//! served.
 
 use std::path::PathBuf;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, NodeContext};
 use crate::install::{InstallStatus, Installer, Uninstaller};
 
-/// The mode of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// The shim and the runtime's configuration are installed, and kept in place.
+    /// Install the shim and the runtime's configuration, and keep them in place.
     Install,
-    /// Both are removed.
+    /// Remove both.
     Uninstall,
 }
 
 impl Mode {
-    /// The status before the first action.
+    /// The install status at start-up. `publishes` is whether the runtime's configuration is to be
+    /// published.
     pub(super) fn initial_status(self, publishes: bool) -> InstallStatus {
         match self {
             Self::Install if publishes => {
@@ -34,35 +37,36 @@ impl Mode {
         context: &Context,
         shim: PathBuf,
         stop: CancellationToken,
-    ) -> impl Future<Output = ()> + Send + use<> {
+    ) -> BoxFuture<'static, ()> {
         let Context {
             node,
-            installed,
+            install_status,
             ledger,
             ..
         } = context;
         let NodeContext {
             settings,
-            file,
+            fields,
             store,
             default_network,
             ..
         } = node.as_ref();
-        let (mut install, mut uninstall) = (None, None);
         match self {
-            Self::Install => {
-                install = Installer::new(settings, file, shim, store, default_network, installed);
-            }
-            Self::Uninstall => {
-                uninstall = Some(Uninstaller::new(settings, file, ledger, installed));
-            }
-        }
-        async move {
-            if let Some(install) = install {
-                install.run(stop).await;
-            } else if let Some(uninstall) = uninstall {
-                uninstall.run(stop).await;
-            }
+            Self::Install => Installer::new(
+                settings,
+                fields,
+                shim,
+                store,
+                default_network,
+                install_status,
+            )
+            .map_or_else(
+                || std::future::ready(()).boxed(),
+                |installer| installer.run(stop).boxed(),
+            ),
+            Self::Uninstall => Uninstaller::new(settings, fields, ledger, install_status)
+                .run(stop)
+                .boxed(),
         }
     }
 }

@@ -1,7 +1,5 @@
-//! The checks before plexusd serves: a missing right is reported at the start, not by the first pod that fails.
-
-#[cfg(test)]
-mod tests;
+//! Checks at start-up, so that a missing permission is reported at once, and not by the first pod
+//! that fails.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -16,8 +14,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 use crate::capabilities::{Capability, CapabilitySet};
 use crate::config::{MountNamespace, Settings};
 
-/// The purposes of the capabilities, for messages.
-const PURPOSES: [(Capability, &str); 4] = [
+/// The capabilities that plexusd needs, each with its purpose.
+const CAPABILITIES: [(Capability, &str); 4] = [
     (
         Capability::SysAdmin,
         "to enter the network namespaces of pods",
@@ -36,27 +34,26 @@ const PURPOSES: [(Capability, &str); 4] = [
 /// Runs all checks.
 ///
 /// # Errors
-/// The first right that plexusd needs and does not have.
+/// The first missing permission.
 pub(super) fn preflight(settings: &Settings) -> anyhow::Result<()> {
-    let own = settings.mount_namespace == MountNamespace::Own && settings.chroot_dir.is_none();
-    check(
-        CapabilitySet::own().context("the capabilities of plexusd")?,
-        own,
-    )?;
-    enter("net", CloneFlags::CLONE_NEWNET)?;
+    let own_namespace =
+        settings.mount_namespace == MountNamespace::Own && settings.chroot_dir.is_none();
+    let capabilities = CapabilitySet::own().context("the capabilities of plexusd")?;
+    check_capabilities(capabilities, own_namespace)?;
+    check_setns("net", CloneFlags::CLONE_NEWNET)?;
     if settings.mount_namespace == MountNamespace::Caller {
-        enter("mnt", CloneFlags::CLONE_NEWNS)?;
+        check_setns("mnt", CloneFlags::CLONE_NEWNS)?;
     }
-    write(&settings.state_dir)
+    check_writable(&settings.state_dir)
 }
 
-/// Checks the capabilities. `own` is whether plugins run in the daemon's own mount namespace.
-fn check(rights: CapabilitySet, own: bool) -> anyhow::Result<()> {
-    let needed = PURPOSES
+/// Checks the capabilities. `own_namespace` is whether plugins run in the daemon's own mount
+/// namespace.
+fn check_capabilities(capabilities: CapabilitySet, own_namespace: bool) -> anyhow::Result<()> {
+    let missing: Vec<_> = CAPABILITIES
         .iter()
-        .filter(|(capability, _)| !(own && *capability == Capability::SysChroot));
-    let missing: Vec<_> = needed
-        .filter(|(capability, _)| !rights.has(*capability))
+        .filter(|(capability, _)| !(own_namespace && *capability == Capability::SysChroot))
+        .filter(|(capability, _)| !capabilities.has(*capability))
         .map(|(capability, purpose)| format!("{} ({purpose})", capability.name()))
         .collect();
     if !missing.is_empty() {
@@ -68,37 +65,40 @@ fn check(rights: CapabilitySet, own: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Enters the daemon's own namespace of that kind. If that is forbidden, entering any other is forbidden, too.
-fn enter(kind: &str, flag: CloneFlags) -> anyhow::Result<()> {
+/// Checks that plexusd may enter namespaces of this kind, by entering its own.
+fn check_setns(kind: &str, flag: CloneFlags) -> anyhow::Result<()> {
     let path = format!("/proc/thread-self/ns/{kind}");
-    let entered = thread::scope(|scope| {
-        let entering = scope.spawn(|| {
+    let result = thread::scope(|scope| {
+        let thread = scope.spawn(|| {
             let namespace = File::open(&path)?;
-            // A thread may not change its mount namespace while it shares its root with other threads.
+            // A thread may not change its mount namespace while it shares its root with other
+            // threads.
             unshare(CloneFlags::CLONE_FS)?;
             Ok(setns(namespace, flag)?)
         });
-        entering
+        thread
             .join()
-            .unwrap_or_else(|_| Err(io::Error::other("its thread panicked")))
+            .unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
     });
-    entered.map_err(|error| anyhow::anyhow!(refused(&path, &error)))
+    result.map_err(|error| anyhow::anyhow!(setns_error(&path, &error)))
 }
 
-fn refused(path: &str, error: &io::Error) -> String {
-    let why = match error.raw_os_error().map(Errno::from_raw) {
+fn setns_error(path: &str, error: &io::Error) -> String {
+    let likely_cause = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EPERM | Errno::EACCES) => {
-            "; plexusd has the capabilities, so seccomp, a security module, or a user namespace forbids it"
+            "; plexusd has the capabilities, so seccomp, a security module, or a user namespace forbids this"
         }
         _ => "",
     };
-    format!("plexusd cannot enter a namespace, which it needs for every pod: {path}: {error}{why}")
+    format!(
+        "plexusd cannot enter the namespace {path}, as every pod requires: {error}{likely_cause}"
+    )
 }
 
-/// Writes to the state directory, which is created if it is missing.
-fn write(state_dir: &Path) -> anyhow::Result<()> {
+/// Checks that the state directory can be written. Creates the directory if missing.
+fn check_writable(state_dir: &Path) -> anyhow::Result<()> {
     let probe = state_dir.join(".preflight");
-    let tried = || {
+    let write = || {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -116,5 +116,8 @@ fn write(state_dir: &Path) -> anyhow::Result<()> {
             state_dir.display()
         )
     };
-    tried().with_context(context)
+    write().with_context(context)
 }
+
+#[cfg(test)]
+mod tests;

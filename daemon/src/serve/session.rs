@@ -1,4 +1,4 @@
-//! One session: the time from the binding of the socket until the last call has finished.
+//! A session: the servers and tasks from the bind of the socket until the last call has finished.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::server::{AppState, Listener, ListenerExit, router};
 pub(super) struct Session {
     stop: CancellationToken,
     calls: TaskTracker,
-    owner: watch::Sender<Option<Arc<Context>>>,
+    context: watch::Sender<Option<Arc<Context>>>,
     pub(super) state: AppState,
     /// The server on the socket.
     pub(super) server: JoinHandle<io::Result<ListenerExit>>,
@@ -27,7 +27,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Accepts callers. STATUS is served at once, other calls wait for [`serve_calls`](Self::serve_calls).
+    /// Accepts callers. STATUS is served at once, other calls wait for
+    /// [`serve_calls`](Self::serve_calls).
     pub(super) fn start(
         listener: Listener,
         multus: Option<Listener>,
@@ -38,10 +39,10 @@ impl Session {
         ) -> AppState,
     ) -> Self {
         let (stop, calls) = (CancellationToken::new(), TaskTracker::new());
-        let owner = watch::Sender::new(None);
-        let state = state(owner.subscribe(), calls.clone(), stop.clone());
+        let context = watch::Sender::new(None);
+        let state = state(context.subscribe(), calls.clone(), stop.clone());
         let router = router(state.clone());
-        // The token is a child: the end of this server does not end the server on our own socket.
+        // A child token, because the end of this server must not stop the server on our own socket.
         let multus_stop = stop.child_token();
         let multus_router = router.clone();
         let multus_server = tokio::spawn(async move {
@@ -53,7 +54,7 @@ impl Session {
         Self {
             stop,
             calls,
-            owner,
+            context,
             state,
             server,
             multus_server,
@@ -61,11 +62,10 @@ impl Session {
         }
     }
 
-    /// Serves all calls from now on, and starts recovery.
+    /// Starts to serve all calls, and starts recovery.
     pub(super) fn serve_calls(&mut self, context: &Arc<Context>) {
-        let recovered = context.clone();
-        self.spawn(|stop| recovery::run(recovered, stop));
-        self.owner.send_replace(Some(context.clone()));
+        self.spawn(|stop| recovery::run(context.clone(), stop));
+        self.context.send_replace(Some(context.clone()));
     }
 
     /// Runs a task that ends when its token is cancelled.
@@ -76,7 +76,8 @@ impl Session {
         self.background.spawn(task(self.stop.clone()));
     }
 
-    /// Stops accepting callers, and waits for all calls and tasks. The ledger is released with the last one.
+    /// Stops accepting callers, and waits for all calls and tasks. The end of the last one releases
+    /// the ledger.
     pub(super) async fn drain(mut self) {
         self.stop.cancel();
         if !self.server.is_finished() {
@@ -102,7 +103,7 @@ fn log_multus_exit(exit: io::Result<ListenerExit>) {
     match exit {
         Ok(ListenerExit::Stopped) => {}
         Ok(ListenerExit::Superseded) => {
-            tracing::info!("another program listens on multus.sock from now on");
+            tracing::info!("another program now listens on multus.sock");
         }
         Err(error) => tracing::error!(%error, "Plexus no longer listens on multus.sock"),
     }

@@ -1,11 +1,12 @@
-//! The source of pods and definitions: the cluster that plexusd runs in, the cluster of a kubeconfig, or a directory.
+//! The source of pods and definitions: the cluster that plexusd runs in, the cluster of a
+//! kubeconfig, or a directory.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use anyhow::Context as _;
 
-use crate::cli::Serve;
+use crate::cli::ServeArgs;
 use crate::cluster::kube::{ApiReader, Connection, run_reflectors};
 use crate::cluster::{DefinitionSnapshot, Manifests, Store};
 use crate::config::Settings;
@@ -16,13 +17,16 @@ use crate::telemetry::{ApiLayer, Metrics};
 /// The environment variables with this node's name: our own, and that of Multus.
 const NODE_NAME_VARIABLES: [&str; 2] = ["NODE_NAME", "MULTUS_NODE_NAME"];
 
-/// The source of the store.
+/// The source of the objects in the store.
 pub(super) enum ObjectSource {
     /// A directory of manifests.
     Manifests(Manifests),
     /// An API server.
     Cluster(Cluster),
 }
+
+/// Creates a reporter.
+pub(super) type ReporterFactory = Box<dyn Fn() -> Reporter + Send + Sync>;
 
 /// The cluster of this node.
 pub(super) struct Cluster {
@@ -33,13 +37,13 @@ pub(super) struct Cluster {
 }
 
 impl ObjectSource {
-    /// Opens the source that the command line names. An API server may be unavailable, but its credentials must be
-    /// present.
+    /// Opens the source that the command line names. An API server may be unavailable, but its
+    /// credentials must be present.
     ///
     /// # Errors
     /// The directory cannot be watched, the node has no name, or there are no credentials.
     pub(super) async fn open(
-        args: &Serve,
+        args: &ServeArgs,
         settings: &Settings,
         store: &Store,
         metrics: Arc<Metrics>,
@@ -74,7 +78,8 @@ impl ObjectSource {
         }
     }
 
-    /// The snapshot of the definitions on disk, which the owner of the state directory keeps. `None` for a directory.
+    /// The snapshot of the definitions on disk, which the owner of the state directory keeps.
+    /// `None` for a directory.
     pub(super) fn snapshot(&self) -> Option<DefinitionSnapshot> {
         match self {
             Self::Manifests(_) => None,
@@ -88,7 +93,7 @@ impl ObjectSource {
         match self {
             Self::Manifests(_) => {
                 tracing::warn!(
-                    "startupTaint has no effect with --manifests: there is no node to take it off"
+                    "startupTaint has no effect with --manifests: there is no node object"
                 );
                 None
             }
@@ -100,27 +105,34 @@ impl ObjectSource {
         }
     }
 
-    /// A function that creates the reporter of a daemon that owns the ledger.
-    pub(super) fn reporters(&self) -> impl Fn() -> Reporter + use<> {
-        let dropped = Arc::<AtomicU64>::default();
-        let from = match self {
-            Self::Manifests(manifests) => Err(manifests.dir().to_owned()),
+    /// Creates the factory of reporters. All reporters share the counter of dropped events.
+    pub(super) fn reporter_factory(&self) -> ReporterFactory {
+        match self {
+            Self::Manifests(manifests) => {
+                let dir = manifests.dir().to_owned();
+                Box::new(move || Reporter::for_manifests(dir.clone()))
+            }
             Self::Cluster(Cluster {
                 connection,
                 node,
                 store,
                 ..
-            }) => Ok((connection.clone(), node.clone(), store.clone())),
-        };
-        move || match &from {
-            Err(manifests) => Reporter::for_manifests(manifests.clone()),
-            Ok((connection, node, store)) => {
-                Reporter::for_cluster(connection.clone(), node, store.clone(), dropped.clone())
+            }) => {
+                let (connection, node, store) = (connection.clone(), node.clone(), store.clone());
+                let events_dropped = Arc::<AtomicU64>::default();
+                Box::new(move || {
+                    Reporter::for_cluster(
+                        connection.clone(),
+                        &node,
+                        store.clone(),
+                        events_dropped.clone(),
+                    )
+                })
             }
         }
     }
 
-    /// Feeds the store. Returns the error that ended it.
+    /// Feeds the store until an error, and returns the error.
     pub(super) async fn run(self) -> anyhow::Error {
         match self {
             Self::Manifests(manifests) => manifests.run().await.into(),
@@ -129,24 +141,29 @@ impl ObjectSource {
                 node,
                 store,
                 snapshot,
-            }) => match tokio::join!(
-                run_reflectors(connection, &node, store),
-                snapshot.load_unless_listed()
-            )
-            .0 {},
+            }) => {
+                let (never, ()) = tokio::join!(
+                    run_reflectors(connection, &node, store),
+                    snapshot.load_unless_listed()
+                );
+                match never {}
+            }
         }
     }
 }
 
-/// The node's name: given, or by environment.
-fn node_name(given: Option<&str>, env: impl Fn(&str) -> Option<String>) -> anyhow::Result<String> {
-    let by_env = || {
+/// The node's name, from the command line or the environment.
+fn node_name(
+    argument: Option<&str>,
+    env: impl Fn(&str) -> Option<String>,
+) -> anyhow::Result<String> {
+    let from_env = || {
         NODE_NAME_VARIABLES
             .into_iter()
             .find_map(|name| env(name).filter(|value| !value.is_empty()))
     };
-    given.map(str::to_owned).or_else(by_env).filter(|name| !name.is_empty()).context(
-        "the node's name is not known: set NODE_NAME (in a DaemonSet from the field spec.nodeName), or give --node-name",
+    argument.map(str::to_owned).or_else(from_env).filter(|name| !name.is_empty()).context(
+        "the node's name is not known: set NODE_NAME, in a DaemonSet from the field spec.nodeName, or pass --node-name",
     )
 }
 
@@ -155,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nodes_name_is_given_or_in_the_environment() {
+    fn the_node_name_is_an_argument_or_in_the_environment() {
         let env = |set: &'static [(&str, &str)]| {
             move |name: &str| {
                 set.iter()
@@ -164,15 +181,20 @@ mod tests {
             }
         };
         let both = env(&[("NODE_NAME", "ours"), ("MULTUS_NODE_NAME", "theirs")]);
-        assert_eq!(node_name(Some("given"), both).expect("given"), "given");
+        assert_eq!(
+            node_name(Some("argument"), both).expect("an argument"),
+            "argument"
+        );
         assert_eq!(node_name(None, both).expect("in the environment"), "ours");
         let multus = env(&[("NODE_NAME", ""), ("MULTUS_NODE_NAME", "theirs")]);
         assert_eq!(
             node_name(None, multus).expect("in the environment"),
             "theirs"
         );
-        for given in [None, Some("")] {
-            let error = node_name(given, env(&[])).expect_err("nowhere").to_string();
+        for argument in [None, Some("")] {
+            let error = node_name(argument, env(&[]))
+                .expect_err("no name")
+                .to_string();
             assert!(
                 error.contains("NODE_NAME") && error.contains("--node-name"),
                 "{error}"

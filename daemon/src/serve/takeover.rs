@@ -1,4 +1,4 @@
-//! The life of a daemon beside other daemons on the same node, as a state machine.
+//! The life cycle of a daemon that may share the node with other daemons, as a state machine.
 //!
 //! ```text
 //!            able to serve, or
@@ -15,15 +15,17 @@
 //! └────────────┘          └──────────┘
 //! ```
 //!
-//! A signal ends the daemon from each state, by way of `Draining` if it has accepted calls. If the feed of pods and
-//! definitions or of the default network fails, the daemon ends at once, for a supervisor to restart it.
+//! A signal ends the daemon in each state, by way of `Draining` if calls have been accepted. If the
+//! feed of pods and definitions or of the default network fails, the daemon exits at once, for a
+//! supervisor to restart it.
 //!
-//! - `Waiting`: another daemon serves. This one does not touch the socket until it can serve as well as that one.
-//! - `Bound`: callers reach this daemon. STATUS is served; all other calls wait for the ledger, which the daemon before
-//!   this one releases after its last call.
-//! - `Owner`: all calls are served, leftovers cleaned up, the shim and the runtime's configuration kept in place.
-//! - `Draining`: no calls are accepted. The ledger is released with the last call.
-//! - `StandingBy`: another daemon serves. If it ends, this one starts over.
+//! - `Waiting`: another daemon may serve. This one binds the socket only when it can serve ADD.
+//! - `Bound`: callers reach this daemon. STATUS is served; all other calls wait for the ledger,
+//!   which the previous daemon releases after its last call.
+//! - `Owner`: all calls are served, leftovers are cleaned up, the shim and the runtime's
+//!   configuration are kept in place.
+//! - `Draining`: no calls are accepted. The ledger is released after the last call.
+//! - `StandingBy`: another daemon serves. When that daemon ends, this one starts over.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +43,8 @@ use crate::readiness::emit_node_events;
 use crate::recovery::surviving_plugins;
 use crate::server::{AppState, ListenerExit, MetricsListener, probe_router, wait_until_no_daemon};
 
-/// How long a daemon waits for the ledger of the daemon before it. That one finishes its calls first, so the wait is
-/// longer than a call can last.
+/// How long a daemon waits for the ledger of the previous daemon, which finishes its calls first.
+/// Longer than any call can take.
 pub const LOCK_WAIT: Duration = Duration::from_mins(3);
 
 /// The state machine.
@@ -129,9 +131,9 @@ impl Takeover {
         }
         let listener = components.bind_socket()?;
         let multus = components.bind_multus_socket();
-        let session = Session::start(listener, multus, |owner, tasks, stop| AppState {
+        let session = Session::start(listener, multus, |context, tasks, stop| AppState {
             node: node.clone(),
-            owner,
+            context,
             tasks,
             stop,
             logs: components.logs.clone(),
@@ -168,7 +170,8 @@ impl Takeover {
         }
     }
 
-    /// Starts the tasks of the ledger's owner. The ledger is released when the last of them has ended.
+    /// Starts the tasks of the ledger's owner. The ledger is released when the last of them has
+    /// ended.
     async fn start_serving(&self, session: &mut Session, node: Arc<NodeContext>, ledger: Ledger) {
         let Components {
             mode,
@@ -183,9 +186,9 @@ impl Takeover {
             node,
             ledger,
             reporter: new_reporter(),
-            installed: mode.initial_status(settings.publish.is_some()),
+            install_status: mode.initial_status(settings.publish.is_some()),
         });
-        // The daemon before this one has closed the port before it released the ledger.
+        // The previous daemon closed the port before releasing the ledger.
         let metrics = MetricsListener::bind(settings.metrics.address).await;
         session.serve_calls(&context);
         if let Some(metrics) = metrics {
@@ -193,11 +196,10 @@ impl Takeover {
             session.spawn(|stop| metrics.serve(router, stop));
         }
         session.spawn(|stop| mode.run(&context, shim.clone(), stop));
-        let reported = context.clone();
-        session.spawn(|stop| async move { emit_node_events(&reported, stop).await });
         if let Some(taint) = startup_taint.clone() {
             session.spawn(|stop| taint.remove(context.clone(), stop));
         }
+        session.spawn(|stop| async move { emit_node_events(&context, stop).await });
         if let Some(snapshot) = snapshot.clone() {
             session.spawn(|stop| async move { snapshot.write_changes(stop).await });
         }
@@ -247,13 +249,13 @@ async fn drain(session: Session, grace: Option<Duration>, next: AfterDraining) -
     }
 }
 
-/// What follows when the server on the socket has ended without being stopped.
+/// The next step after the server on the socket has ended without a signal.
 fn after_exit(
     exit: Result<std::io::Result<ListenerExit>, tokio::task::JoinError>,
 ) -> AfterDraining {
     match exit
         .map_err(anyhow::Error::from)
-        .and_then(|exit| exit.context("the socket was removed, and cannot be created again"))
+        .and_then(|exit| exit.context("the socket was removed and cannot be created again"))
     {
         Ok(_) => {
             tracing::info!("another plexusd takes over: calls in flight finish here");
@@ -263,12 +265,12 @@ fn after_exit(
     }
 }
 
-/// Waits until the daemon before this one has released the ledger, and until plugins that it left running can do no
-/// harm.
+/// Waits until the previous daemon has released the ledger, and until plugins that it left running
+/// can do no harm.
 async fn lock_ledger(ledger: UnlockedLedger, node: &NodeContext) -> anyhow::Result<Ledger> {
     let ledger = tokio::task::spawn_blocking(move || ledger.lock(LOCK_WAIT)).await??;
-    let patience = node.settings.plugin_timeout;
-    if let Err(error) = surviving_plugins::lock_containers(&ledger, &node.delegates, patience).await
+    let timeout = node.settings.plugin_timeout;
+    if let Err(error) = surviving_plugins::lock_containers(&ledger, &node.delegates, timeout).await
     {
         tracing::warn!(%error, "cannot determine whether plugins of an earlier plexusd still run");
     }

@@ -1,4 +1,4 @@
-//! HTTP/1 connections, one request each, for the Unix socket and for the metrics port.
+//! Serves HTTP/1 connections of the Unix socket and of the metrics port, one request each.
 
 use std::io;
 use std::time::Duration;
@@ -13,12 +13,13 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service;
 
-/// The pause after a failed accept. Most likely the process is out of file descriptors, and other connections or
-/// plugins must end before the next accept can succeed.
+/// The pause after a failed accept. Most likely the process is out of file descriptors, and other
+/// connections or plugins must end before the next accept can succeed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves one request on `stream`. A caller that does not send the head of its request within `head_timeout` is
-/// disconnected. Errors are logged only: the caller sees the end of the connection.
+/// Serves one request on `stream`. A caller that does not send the head of its request within
+/// `head_timeout` is disconnected. Errors are only logged: the caller sees the end of the
+/// connection.
 pub(super) async fn serve_request<T, S>(stream: T, service: S, head_timeout: Duration)
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -28,7 +29,7 @@ where
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
-        // A connection is not closed before its request was read, however late that is.
+        // One request per connection. A connection without a request stays open until the timeout.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     if let Err(error) = connection.await {

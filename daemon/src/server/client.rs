@@ -1,4 +1,4 @@
-//! The client of the socket, for subcommands.
+//! The HTTP client of the socket, for subcommands.
 
 use std::io;
 use std::path::Path;
@@ -13,26 +13,27 @@ use tokio::net::UnixStream;
 
 /// A response, and the process that sent it.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
-    /// The PID of the process that has bound the socket. `None` if it is in another PID namespace.
-    pub(crate) server: Option<i32>,
+    /// The PID of the process that bound the socket. `None` if that process is in another PID
+    /// namespace.
+    pub(crate) server_pid: Option<i32>,
 }
 
 /// Sends `GET path` to the daemon at `socket`.
 ///
 /// # Errors
 /// [`io::ErrorKind::NotFound`] or [`io::ErrorKind::ConnectionRefused`] if no daemon listens.
-pub(crate) async fn get(socket: &Path, path: &str) -> io::Result<Reply> {
+pub(crate) async fn get(socket: &Path, path: &str) -> io::Result<Response> {
     exchange(socket, Request::get(path), Vec::new()).await
 }
 
 /// Sends `POST path` to the daemon at `socket`.
 ///
 /// # Errors
-/// Those of [`get`].
-pub(crate) async fn post(socket: &Path, path: &str, body: Vec<u8>) -> io::Result<Reply> {
+/// See [`get`].
+pub(crate) async fn post(socket: &Path, path: &str, body: Vec<u8>) -> io::Result<Response> {
     exchange(
         socket,
         Request::post(path).header(header::CONTENT_TYPE, "application/json"),
@@ -41,13 +42,13 @@ pub(crate) async fn post(socket: &Path, path: &str, body: Vec<u8>) -> io::Result
     .await
 }
 
-async fn exchange(socket: &Path, request: Builder, body: Vec<u8>) -> io::Result<Reply> {
+async fn exchange(socket: &Path, request: Builder, body: Vec<u8>) -> io::Result<Response> {
     let stream = UnixStream::connect(socket).await?;
-    // The kernel reports 0 for a process of another PID namespace.
-    let server = stream
+    // The kernel reports 0 for a process in another PID namespace.
+    let server_pid = stream
         .peer_cred()
         .ok()
-        .and_then(|server| server.pid())
+        .and_then(|peer| peer.pid())
         .filter(|pid| *pid != 0);
     let exchange = async {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -59,10 +60,10 @@ async fn exchange(socket: &Path, request: Builder, body: Vec<u8>) -> io::Result<
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Reply {
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Response {
             status,
             body,
-            server,
+            server_pid,
         })
     };
     exchange.await.map_err(io::Error::other)

@@ -1,5 +1,5 @@
-//! The paths of the socket: `/cni`, `/healthz` and `/readyz` as Multus has them, `/metrics`, `/alive` for other daemons,
-//! `/loglevel` and `/ledger/abandon` for the operator.
+//! The handlers of the socket: `/cni`, `/healthz` and `/readyz` as in Multus, `/metrics`, `/alive`
+//! for other daemons, `/loglevel` and `/ledger/abandon` for operators.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,8 +36,9 @@ pub(crate) const ABANDON: &str = "/ledger/abandon";
 pub(crate) struct AppState {
     pub(crate) node: Arc<NodeContext>,
     /// `None` until this daemon owns the ledger.
-    pub(crate) owner: watch::Receiver<Option<Arc<Context>>>,
-    /// The tasks of the calls. The end of a connection is a message to its task, and does not end the task.
+    pub(crate) context: watch::Receiver<Option<Arc<Context>>>,
+    /// The tasks of calls. The end of a connection cancels the call's token, but does not abort the
+    /// task.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when this daemon stops serving.
     pub(crate) stop: CancellationToken,
@@ -45,17 +46,17 @@ pub(crate) struct AppState {
 }
 
 impl AppState {
-    /// The handles of the ledger's owner, if this daemon is the owner now.
-    fn owner_now(&self) -> Option<Arc<Context>> {
-        self.owner.borrow().clone()
+    fn current_context(&self) -> Option<Arc<Context>> {
+        self.context.borrow().clone()
     }
 
-    /// Waits until this daemon owns the ledger. Returns `None` if this daemon stops serving before that.
-    async fn owner(&self) -> Option<Arc<Context>> {
-        let mut owner = self.owner.clone();
+    /// Waits until this daemon owns the ledger. Returns `None` if this daemon stops serving before
+    /// that.
+    async fn wait_for_context(&self) -> Option<Arc<Context>> {
+        let mut context = self.context.clone();
         tokio::select! {
             biased;
-            context = owner.wait_for(Option::is_some) => context.ok()?.clone(),
+            context = context.wait_for(Option::is_some) => context.ok()?.clone(),
             () = self.stop.cancelled() => None,
         }
     }
@@ -93,12 +94,13 @@ pub(crate) fn probe_router(state: AppState) -> Router {
         .with_state(state)
 }
 
-/// Counts requests in Multus' metric, if `metricsPort` asks for it.
+/// Counts requests in Multus' metric, if `metricsPort` is set.
 async fn count_as_multus(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
     let code = response.status();
-    // Clients can send any path; unknown paths count as one, so that the number of series is bounded.
+    // Clients can send any path. Unknown paths share a label, so that the number of series is
+    // bounded.
     let handler = if code == StatusCode::NOT_FOUND {
         "NotFound"
     } else {
@@ -117,17 +119,17 @@ async fn alive(State(state): State<AppState>) -> StatusCode {
     StatusCode::OK
 }
 
-/// Fails while this daemon waits for the ledger: the liveness probe then restarts the daemon that holds it, or this
-/// one.
+/// Fails while this daemon waits for the ledger: the liveness probe then restarts the daemon that
+/// holds it, or this one.
 async fn healthz(State(state): State<AppState>) -> Response {
-    match state.owner_now() {
+    match state.current_context() {
         Some(_) => StatusCode::OK.into_response(),
         None => state.waiting_for_ledger().await,
     }
 }
 
 async fn readyz(State(state): State<AppState>) -> Response {
-    let Some(context) = state.owner_now() else {
+    let Some(context) = state.current_context() else {
         return state.waiting_for_ledger().await;
     };
     let problems = readiness::problems(&context);
@@ -140,7 +142,7 @@ async fn readyz(State(state): State<AppState>) -> Response {
 }
 
 async fn metrics(State(state): State<AppState>) -> Response {
-    let Some(context) = state.owner().await else {
+    let Some(context) = state.wait_for_context().await else {
         return stopped_serving();
     };
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
@@ -167,27 +169,27 @@ async fn cni(
     let request = match decode(body) {
         Ok(request) => request,
         Err(error) => {
-            // The call is unknown, so its span cannot log the error.
+            // There is no call span yet that would log the error.
             tracing::warn!(code = error.code, "{}", error.msg);
             return refused(&error);
         }
     };
-    let gone = CancellationToken::new();
+    let cancel = CancellationToken::new();
     // Dropped with this future: when the caller disconnects, and after the response.
-    let _guard = gone.clone().drop_guard();
+    let _guard = cancel.clone().drop_guard();
     let call = CallSpan::new(&request);
-    let mut owner = None;
+    let mut context = None;
     if needs_ledger(call.verb()) {
-        owner = state.owner().await;
-        if owner.is_none() {
+        context = state.wait_for_context().await;
+        if context.is_none() {
             return stopped_serving();
         }
     }
     let (node, tasks) = (state.node.clone(), state.tasks.clone());
-    // Boxed: the future is large, and each layer around it would copy it.
+    // Boxed, because the future is large, and each wrapper would copy it.
     let served = Box::pin(async move {
         let host = state.node.hosts.for_caller(&caller)?;
-        dispatch(&state.node, owner.as_deref(), &request, host, gone).await
+        dispatch(&state.node, context.as_deref(), &request, host, cancel).await
     });
     match tasks
         .spawn(async move { call.observe(&node.metrics, served).await })
@@ -196,10 +198,10 @@ async fn cni(
         Ok(Ok(Some(result))) => json(&wire::Response { result }),
         Ok(Ok(None)) => StatusCode::OK.into_response(),
         Ok(Err(error)) => refused(&error),
-        // `observe` catches panics, so the task was cancelled: the daemon ends.
+        // `observe` catches panics, so the task was aborted: the daemon is shutting down.
         Err(_) => refused(&CniError::new(
             Code::TryAgain,
-            "plexusd stopped in the middle of the call",
+            "plexusd stopped during the call",
         )),
     }
 }
@@ -207,29 +209,29 @@ async fn cni(
 fn decode(body: Result<Bytes, BytesRejection>) -> Result<wire::Request, CniError> {
     let body = body.map_err(|rejection| {
         let reason = rejection.body_text();
-        let msg = format!("the request cannot be read, its limit is {MAX_REQUEST} bytes: {reason}");
+        let msg = format!("the request cannot be read: {reason}; the limit is {MAX_REQUEST} bytes");
         CniError::new(Code::Decode, msg)
     })?;
     serde_json::from_slice(&body).map_err(|error| {
         CniError::new(
             Code::Decode,
-            format!("the request is not JSON of /cni: {error}"),
+            format!("the body is not a valid request of /cni: {error}"),
         )
     })
 }
 
 async fn abandon(State(state): State<AppState>, body: Bytes) -> Response {
-    let which: AbandonRequest = match serde_json::from_slice(&body) {
-        Ok(which) => which,
+    let request: AbandonRequest = match serde_json::from_slice(&body) {
+        Ok(request) => request,
         Err(error) => {
-            let msg = format!("the request is not JSON of {ABANDON}: {error}");
+            let msg = format!("the body is not a valid request of {ABANDON}: {error}");
             return refused(&CniError::new(Code::Decode, msg));
         }
     };
-    let Some(context) = state.owner().await else {
+    let Some(context) = state.wait_for_context().await else {
         return stopped_serving();
     };
-    match context.ledger.abandon(&which).await {
+    match context.ledger.abandon(&request).await {
         Ok(abandoned) => json(&abandoned),
         Err(error) => refused(&error.into()),
     }
@@ -245,10 +247,11 @@ fn json(value: &impl Serialize) -> Response {
     }
 }
 
-/// The response of a daemon that stops serving before it has begun the call. Another daemon is or will be at the
-/// socket, and the shim sends the call again.
+/// The response of a daemon that has stopped serving and has not started the call. The shim retries
+/// with the daemon that takes over.
 fn stopped_serving() -> Response {
-    let msg = "this plexusd has stopped serving, another one serves; nothing was done";
+    let msg =
+        "this plexusd has stopped serving and did not start the call; another plexusd takes over";
     error_response(
         StatusCode::SERVICE_UNAVAILABLE,
         &CniError::new(Code::TryAgain, msg),

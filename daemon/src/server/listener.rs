@@ -1,4 +1,5 @@
-//! The Unix socket: accessible to root alone, and handed over to the next daemon by renaming.
+//! The Unix socket. Only root and `allowedUid` may connect. A new daemon takes over by renaming its
+//! socket into place.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
@@ -21,7 +22,7 @@ use crate::dir_watcher::with_limit;
 use crate::file_id::FileId;
 use crate::host::Hosts;
 
-/// The time in which a caller must send the head of its request.
+/// The time limit for a caller to send the head of its request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The bound socket.
@@ -31,13 +32,13 @@ pub(crate) struct Listener {
     path: PathBuf,
     allowed_uid: Option<u32>,
     hosts: Hosts,
-    /// Distinguishes this socket from the socket of another daemon at the same path. The kernel does not reuse the
-    /// inode while the socket is open.
+    /// Distinguishes this socket from the socket of another daemon at the same path. The kernel
+    /// does not reuse the inode while the socket is open.
     identity: FileId,
     changes: EventStream<Vec<u8>>,
 }
 
-/// Who owns the socket at the path.
+/// The owner of the socket at the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SocketOwner {
     ThisDaemon,
@@ -45,7 +46,7 @@ enum SocketOwner {
     Missing,
 }
 
-/// Why [`Listener::serve`] ended.
+/// The reason why [`Listener::serve`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ListenerExit {
     /// `stop` was cancelled.
@@ -55,54 +56,49 @@ pub(crate) enum ListenerExit {
 }
 
 impl Listener {
-    /// Binds the socket `name` with mode 0600 in `dir`, which is created with mode 0700 if it is missing. An existing
-    /// socket is replaced atomically, so that a caller reaches either the old daemon or the new one.
+    /// Binds the socket `name` with mode 0600 in `dir`, which is created with mode 0700 if it is
+    /// missing. An existing socket is replaced atomically, so that a caller reaches either the old
+    /// daemon or the new one.
     ///
     /// # Errors
-    /// Those of the system, with the path.
+    /// I/O errors, with the path.
     pub(crate) fn bind(
         dir: &Path,
         name: &str,
         allowed_uid: Option<u32>,
         hosts: Hosts,
     ) -> io::Result<Self> {
-        let at = |error: io::Error, path: &Path| {
+        let with_path = |error: io::Error, path: &Path| {
             io::Error::new(error.kind(), format!("{}: {error}", path.display()))
         };
-        let made = std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir);
-        let close =
-            || std::fs::set_permissions(private_directory(dir)?, PermissionsExt::from_mode(0o700));
-        made.and_then(|()| close()).map_err(|e| at(e, dir))?;
+        create_private_directory(dir).map_err(|error| with_path(error, dir))?;
         let path = dir.join(name);
-        let fresh = temporary(&path);
+        let temporary = temporary_path(&path);
         let bind = || {
             remove_stale_sockets(dir, &prefix(name));
-            match std::fs::remove_file(&fresh) {
+            match std::fs::remove_file(&temporary) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            // The watch starts before the socket is visible, so that no replacement or removal is missed. If the watch
-            // fails, the socket of a running daemon stays in place.
+            // The watch starts before the socket is visible, so that no replacement or removal is
+            // missed. If the watch fails, the socket of a running daemon stays in place.
             let inotify = Inotify::init().map_err(with_limit)?;
-            let gone = WatchMask::DELETE
+            let removal = WatchMask::DELETE
                 | WatchMask::MOVED_FROM
                 | WatchMask::DELETE_SELF
                 | WatchMask::MOVE_SELF;
             inotify
                 .watches()
-                .add(dir, WatchMask::MOVED_TO | gone | WatchMask::ONLYDIR)
+                .add(dir, WatchMask::MOVED_TO | removal | WatchMask::ONLYDIR)
                 .map_err(with_limit)?;
             let changes = inotify.into_event_stream(vec![0; 4096])?;
-            let socket = UnixListener::bind(&fresh)?;
-            std::fs::set_permissions(&fresh, PermissionsExt::from_mode(0o600))?;
-            let identity = FileId::of(&fresh)?;
-            std::fs::rename(&fresh, &path)?;
+            let socket = UnixListener::bind(&temporary)?;
+            std::fs::set_permissions(&temporary, PermissionsExt::from_mode(0o600))?;
+            let identity = FileId::of(&temporary)?;
+            std::fs::rename(&temporary, &path)?;
             Ok((socket, identity, changes))
         };
-        let (socket, identity, changes) = bind().map_err(|error| at(error, &path))?;
+        let (socket, identity, changes) = bind().map_err(|error| with_path(error, &path))?;
         Ok(Self {
             socket,
             path,
@@ -113,9 +109,10 @@ impl Listener {
         })
     }
 
-    /// Binds the socket again after another program has removed it. Callers that have connected already are served.
+    /// Binds the socket again after another program has removed it. Serves the callers that
+    /// connected before.
     async fn rebind(self, router: &Router, connections: &TaskTracker) -> io::Result<Self> {
-        tracing::warn!(socket = %self.path.display(), "another program removed the socket; plexusd creates it again");
+        tracing::warn!(socket = %self.path.display(), "another program removed the socket; plexusd creates a new one");
         let dir = self.path.parent().unwrap_or(Path::new("/"));
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let bound = Self::bind(dir, &name, self.allowed_uid, self.hosts.clone());
@@ -123,12 +120,12 @@ impl Listener {
         bound
     }
 
-    /// Serves callers until `stop`, or until another daemon has replaced the socket. Then serves the callers that have
-    /// connected by then, and waits for all responses. `stop` is cancelled before that in every case, because some
-    /// callers wait for it.
+    /// Serves callers until `stop`, or until another daemon has replaced the socket. Then serves
+    /// the callers that have connected by then, and waits for all responses. Always cancels `stop`
+    /// before that, because some callers wait for `stop`.
     ///
     /// # Errors
-    /// The socket was removed, and cannot be created again.
+    /// The socket was removed, and binding a new one fails.
     pub(crate) async fn serve(
         mut self,
         router: Router,
@@ -150,7 +147,8 @@ impl Listener {
             }
         };
         if ended == ListenerExit::Stopped && self.socket_owner() == SocketOwner::ThisDaemon {
-            // A later caller waits for the next daemon, instead of connecting to a socket that nobody accepts on.
+            // Later callers then wait for the next daemon, instead of connecting to a socket that
+            // nobody accepts on.
             self.remove_socket();
         }
         drop(cancel_stop);
@@ -162,7 +160,7 @@ impl Listener {
 
     /// Serves all callers that have connected.
     async fn drain(self, router: &Router, connections: &TaskTracker) {
-        // The kernel knows of callers that the async runtime has not been notified of yet.
+        // The listen queue may have callers that the async runtime has not been notified of yet.
         let Self {
             socket,
             allowed_uid,
@@ -182,22 +180,25 @@ impl Listener {
         }
     }
 
-    /// Removes the socket from its path. The socket is renamed before it is identified and removed: the socket of
-    /// another daemon that took the path in between is renamed back, unless that daemon has created another one.
+    /// Removes the socket from its path. The socket is renamed before it is identified and removed:
+    /// the socket of another daemon that took the path in between is renamed back, unless that
+    /// daemon has created another one.
     fn remove_socket(&self) {
-        let aside = temporary(&self.path);
-        if std::fs::rename(&self.path, &aside).is_err() {
+        let temporary = temporary_path(&self.path);
+        if std::fs::rename(&self.path, &temporary).is_err() {
             return;
         }
-        let is_ours = FileId::of(&aside).is_ok_and(|there| there == self.identity);
-        if is_ours || renameat_with(CWD, &aside, CWD, &self.path, RenameFlags::NOREPLACE).is_err() {
-            let _ = std::fs::remove_file(&aside);
+        let is_ours = FileId::of(&temporary).is_ok_and(|found| found == self.identity);
+        if is_ours
+            || renameat_with(CWD, &temporary, CWD, &self.path, RenameFlags::NOREPLACE).is_err()
+        {
+            let _ = std::fs::remove_file(&temporary);
         }
     }
 
     fn socket_owner(&self) -> SocketOwner {
         match FileId::of(&self.path) {
-            Ok(there) if there != self.identity => SocketOwner::OtherDaemon,
+            Ok(found) if found != self.identity => SocketOwner::OtherDaemon,
             Err(error)
                 if matches!(
                     error.kind(),
@@ -212,8 +213,9 @@ impl Listener {
     }
 }
 
-/// The path of this process' socket before it is renamed to its final path, and after it was renamed from there.
-fn temporary(path: &Path) -> PathBuf {
+/// The path of this process' socket before the rename to its final path, and after the rename away
+/// from there.
+fn temporary_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!("{}{}", prefix(&name), std::process::id()))
 }
@@ -222,8 +224,8 @@ fn prefix(name: &str) -> String {
     format!(".{name}.")
 }
 
-/// Removes temporary sockets of daemons that were killed while they bound or removed their socket. A socket of a
-/// running process may be about to listen, and stays.
+/// Removes temporary sockets of daemons that were killed while they bound or removed their socket.
+/// A socket of a running process may be about to listen, and stays.
 fn remove_stale_sockets(dir: &Path, prefix: &str) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
@@ -240,22 +242,27 @@ fn remove_stale_sockets(dir: &Path, prefix: &str) {
         }
         let refused = std::os::unix::net::UnixStream::connect(entry.path());
         if refused.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-            // A stale socket does no harm.
+            // Best effort: a stale socket does no harm.
             let _ = std::fs::remove_file(entry.path());
         }
     }
 }
 
-/// Checks that `dir` is not shared with other programs, as `/run` or `/tmp` is: its mode becomes 0700.
-fn private_directory(dir: &Path) -> io::Result<PathBuf> {
+/// Creates `dir` if missing, and sets its mode to 0700. Refuses directories that other programs
+/// share, such as `/run` and `/tmp`.
+fn create_private_directory(dir: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)?;
     let dir = dir.canonicalize()?;
-    if dir.ancestors().count() > 2 {
-        return Ok(dir);
+    if dir.ancestors().count() <= 2 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the socket needs a directory of its own, for example /run/plexus",
+        ));
     }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "the socket needs a directory of its own, for example /run/plexus",
-    ))
+    std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700))
 }
 
 async fn admit(
@@ -267,7 +274,7 @@ async fn admit(
 ) {
     match accepted {
         Ok(stream) if is_allowed(&stream, allowed_uid) => {
-            // Now, while the caller waits and its process cannot have ended.
+            // Looked up now, while the caller waits, because its process may end after the call.
             let caller = hosts.caller(stream.peer_cred().ok().and_then(|peer| peer.pid()));
             let service = router
                 .clone()
@@ -282,7 +289,8 @@ async fn admit(
     }
 }
 
-/// Root and the configured user may call. The mode of the directory already excludes other users.
+/// Whether the caller is root or the configured user. The mode of the directory already excludes
+/// other users.
 fn is_allowed(stream: &UnixStream, allowed_uid: Option<u32>) -> bool {
     match stream.peer_cred() {
         Ok(peer) if peer.uid() == 0 || Some(peer.uid()) == allowed_uid => true,

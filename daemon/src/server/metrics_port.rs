@@ -1,5 +1,4 @@
-//! Metrics and probes over TCP, apart from the socket: clients of this port can neither change anything nor delay
-//! calls.
+//! Metrics and probes over TCP. Clients of this port can neither change anything nor delay calls.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -15,7 +14,8 @@ use super::accept::{pause_after, serve_request};
 
 /// The time limit of one request, from its first byte to the last byte of the response.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// The number of connections at a time. Connections take file descriptors, which plugins need as well.
+/// The maximum number of concurrent connections. Connections take file descriptors, which plugins
+/// need as well.
 const MAX_CONNECTIONS: usize = 16;
 
 /// The bound port.
@@ -23,8 +23,8 @@ const MAX_CONNECTIONS: usize = 16;
 pub(crate) struct MetricsListener(TcpListener);
 
 impl MetricsListener {
-    /// Binds `address`. Returns `None` if no address is configured, or if binding fails, which is only logged: pods
-    /// need their networks all the same.
+    /// Binds `address`. Returns `None` if no address is configured, or if binding fails, which is
+    /// only logged: pods need their networks even without metrics.
     pub(crate) async fn bind(address: Option<SocketAddr>) -> Option<Self> {
         let address = address?;
         let bound = match TcpListener::bind(address).await {
@@ -54,13 +54,13 @@ impl MetricsListener {
             TaskTracker::new(),
         );
         loop {
-            let next = async {
+            let accept = async {
                 // The semaphore is never closed.
                 let permit = permits.clone().acquire_owned().await.ok();
                 (permit, self.0.accept().await)
             };
             let (permit, accepted) = tokio::select! {
-                next = next => next,
+                accepted = accept => accepted,
                 () = stop.cancelled() => break,
             };
             match accepted {

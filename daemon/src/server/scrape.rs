@@ -1,4 +1,4 @@
-//! The metrics page: readings that are taken when a scraper asks.
+//! The response to `/metrics`, with values that are read for each scrape.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,24 +9,23 @@ use crate::install::ProblemKind;
 use crate::ledger::{Ledger, LedgerError, Phase};
 use crate::telemetry::LedgerReading;
 
-/// All metrics in Prometheus' text format, with current readings of permits, caches, installation and ledger.
+/// All metrics in Prometheus' text format, with current values of permits, caches, installation and
+/// ledger.
 pub(super) async fn scrape(context: &Context) -> String {
-    let (metrics, dir) = (
-        context.node.metrics.clone(),
-        context.node.settings.state_dir.clone(),
-    );
+    let metrics = context.node.metrics.clone();
+    let state_dir = context.node.settings.state_dir.clone();
     metrics.set_permits(context.node.delegates.permits());
     metrics.set_cache(context.node.store.reading());
     metrics.set_status_overdue(context.reporter.is_overdue());
     metrics.set_events_dropped(context.reporter.events_dropped());
-    let installed = context.installed.get();
+    let install_status = context.install_status.get();
     for kind in ProblemKind::ALL {
-        metrics.set_installation_problem(kind.name(), installed.has(kind));
+        metrics.set_installation_problem(kind.name(), install_status.has(kind));
     }
     let text = tokio::task::spawn_blocking(move || {
-        let reading = read_ledger(&dir);
+        let reading = read_ledger(&state_dir);
         if let Err(error) = &reading {
-            tracing::warn!(%error, "the metrics lack the ledger, which cannot be read");
+            tracing::warn!(%error, "the ledger cannot be read, so its metrics are missing");
         }
         metrics.set_ledger(reading.ok());
         metrics.encode()
@@ -34,14 +33,14 @@ pub(super) async fn scrape(context: &Context) -> String {
     text.await.unwrap_or_default()
 }
 
-fn read_ledger(dir: &Path) -> Result<LedgerReading, LedgerError> {
+fn read_ledger(state_dir: &Path) -> Result<LedgerReading, LedgerError> {
     let mut reading = LedgerReading {
-        quarantined: Ledger::quarantined(dir)?,
-        spooled: Ledger::spooled_files(dir)?.len(),
+        quarantined: Ledger::quarantined(state_dir)?,
+        spooled: Ledger::spooled_files(state_dir)?.len(),
         ..LedgerReading::default()
     };
     let now = unix_ms();
-    for record in Ledger::records(dir)? {
+    for record in Ledger::records(state_dir)? {
         let Ok(record) = record else {
             reading.unreadable += 1;
             continue;

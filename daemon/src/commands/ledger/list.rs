@@ -1,4 +1,4 @@
-//! The list of records: what, since when, in which state, and what is wrong.
+//! `plexusd ledger list`: the records with their state and age, and the last error of their DEL.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::clock::{boot_id, unix_ms};
 use crate::ledger::{Ledger, Phase, Record};
 
-const HEAD: [&str; 6] = ["STATE", "AGE", "CONTAINER", "IFNAME", "POD", "NETWORKS"];
+const HEADER: [&str; 6] = ["STATE", "AGE", "CONTAINER", "IFNAME", "POD", "NETWORKS"];
 
-/// Prints a table of the records, the oldest first, and nothing where there are none; below a record the last error of
-/// its DEL. Then what cannot be read, and the DELs that wait for the daemon.
+/// Prints a table of the records, the oldest first, with the last DEL error below each record.
+/// Prints no table if there are no records. Unreadable records and spooled DELs follow.
 pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let boot = boot_id()?;
     let (mut records, mut unreadable) = (Vec::new(), Vec::new());
@@ -26,7 +26,7 @@ pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()
         .iter()
         .map(|record| row(record, &boot, now))
         .collect();
-    let mut widths = HEAD.map(str::len);
+    let mut widths = HEADER.map(str::len);
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -41,7 +41,7 @@ pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()
         padded.join("  ").trim_end().to_owned()
     };
     if !rows.is_empty() {
-        writeln!(out, "{}", line(HEAD))?;
+        writeln!(out, "{}", line(HEADER))?;
     }
     for (record, row) in records.iter().zip(&rows) {
         writeln!(out, "{}", line(row.each_ref().map(String::as_str)))?;
@@ -71,8 +71,8 @@ fn row(record: &Record, boot: &str, now: u64) -> [String; 6] {
         .iter()
         .zip(&record.attachments)
         .map(|(attachment, state)| {
-            let gone = if state.deleted { " (deleted)" } else { "" };
-            format!("{}={}{gone}", attachment.ifname, attachment.network)
+            let deleted = if state.deleted { " (deleted)" } else { "" };
+            format!("{}={}{deleted}", attachment.ifname, attachment.network)
         })
         .collect();
     [
@@ -92,7 +92,7 @@ fn state(record: &Record, boot: &str) -> &'static str {
     }
 }
 
-/// The time since then, in its two largest units' worth of precision: `45s`, `12m`, `3h20m`, `5d2h`.
+/// The time since `then`, in at most two units: `45s`, `12m`, `3h20m`, `5d2h`.
 fn age(now: u64, then: u64) -> String {
     let seconds = Duration::from_millis(now.saturating_sub(then)).as_secs();
     let (minutes, hours) = (seconds / 60, seconds / 3600);
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_is_short() {
+    fn an_age_has_at_most_two_units() {
         for (seconds, text) in [
             (0, "0s"),
             (119, "119s"),
