@@ -1,5 +1,5 @@
-# The commands of README.md and docs/contributing.md. Tests, demo and benchmarks use the binaries of
-# `cargo build --workspace --bins`.
+# Commands for building and testing; README.md and docs/contributing.md describe them. The tests, the
+# demo and the benchmarks use the binaries of `cargo build --workspace --bins`.
 
 TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 OUT := $(or $(CARGO_TARGET_DIR),target)
@@ -16,7 +16,7 @@ BUILDAH = buildah --root $(OUT)/buildah --runroot $(OUT)/buildah/run --storage-d
 
 .PHONY: build image demo test e2e soak bench check conformance metrics clean
 
-## The release binaries dist/plexus and dist/plexusd, linked statically. Without --target,
+## Builds the release binaries dist/plexus and dist/plexusd, linked statically. Without --target,
 ## crt-static would also apply to build scripts. The shim is not position-independent, which saves
 ## 48 KB of relocations and the time to apply them at each start.
 build:
@@ -28,9 +28,9 @@ build:
 	@size=$$(stat -c %s dist/plexus); echo "dist/plexus $$size bytes, dist/plexusd $$(stat -c %s dist/plexusd) bytes"; \
 	test $$size -le $(SHIM_LIMIT) || { echo "dist/plexus is larger than $(SHIM_LIMIT) bytes" >&2; exit 1; }
 
-## The image of the DaemonSet, dist/plexus-image.tar: an OCI archive that containerd, CRI-O, podman
-## and registries accept. Needs buildah, but no container engine. The image is reproducible from the
-## same binaries.
+## Builds the image of the DaemonSet, dist/plexus-image.tar: an OCI archive that containerd, CRI-O,
+## podman and registries accept. Needs buildah, but no container engine. The same binaries
+## always give the same image.
 image: build
 	@command -v buildah >/dev/null || { echo "buildah is missing: install it (on Debian the package buildah)" >&2; exit 1; }
 	$(BUILDAH) build --quiet --isolation chroot --timestamp 0 --file deploy/Containerfile --tag $(IMAGE) .
@@ -44,11 +44,11 @@ demo:
 	@cargo build --locked --quiet --workspace --bins
 	@e2e/in-node.sh $(OUT)/debug/demo
 
-## All tests, as root or as an ordinary user. Lists skipped tests at the end.
+## Runs all tests, as root or as an ordinary user, and lists the skipped ones at the end.
 ## PLEXUS_E2E_KUBECONFIG=FILE runs the tests that need a cluster against that cluster; they clean up
 ## after themselves.
 test: TESTS := --workspace
-## Only the tests in e2e/. TEST=NAME selects one test binary: make e2e TEST=verbs.
+## Runs only the tests in e2e/. TEST=NAME selects one test binary: make e2e TEST=verbs.
 e2e: TESTS := --package plexus-e2e --package plexus-apiserver $(if $(TEST),--test $(TEST))
 test e2e:
 	e2e/setup.sh
@@ -58,22 +58,22 @@ test e2e:
 	if [ -s $(SKIPPED) ]; then echo "skipped:"; sort -u $(SKIPPED) | sed 's/^/  /'; else echo "no test was skipped"; fi; \
 	exit $$status
 
-## Starts and stops pods while plexusd is killed at random times: COUNT sequences from SEED on. See
-## docs/testing.md.
+## Starts and stops pods while plexusd is killed at random times: COUNT sequences, the first one with
+## the seed SEED. See docs/testing.md.
 soak:
 	e2e/setup.sh
 	cargo build --locked --workspace --bins
 	e2e/in-node.sh $(OUT)/debug/kill-sequences --seed $(or $(SEED),1) --count $(or $(COUNT),200)
 
-## Measures what Plexus adds to the run time of plugins and, if containerd is installed, how long
-## pods take under containerd, with the release binaries.
+## Measures the time that Plexus adds to the run time of plugins and, if containerd is installed, the
+## time in which containerd starts and stops pods. Uses the release binaries.
 bench: build
 	e2e/setup.sh
 	cargo build --locked --workspace --bins
 	PLEXUS_BIN_DIR=dist e2e/in-node.sh $(OUT)/debug/bench
 	PLEXUS_BIN_DIR=dist e2e/in-node.sh $(OUT)/debug/bench-pods
 
-## The checks that need no namespaces: format, lints, documentation, licences and sources.
+## Runs the checks that need no namespaces: format, lints, documentation, licences and sources.
 check:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets

@@ -1,7 +1,9 @@
 #!/bin/bash
-# What an administrator does, on the cluster of cluster.sh: installs Plexus, rolls it out COUNT times while pods with two
-# secondary networks come and go, deletes it, and uninstalls. Fails where the node was not Ready all the time, or something
-# is left.
+# Tests the life cycle of an installation on the cluster of cluster.sh: installs Plexus, rolls it out
+# repeatedly while pods with two secondary networks are deleted and created, deletes it, and
+# uninstalls it. Fails if the node was not Ready the whole time, or if anything is left on the node.
+#
+#   check.sh [COUNT]    COUNT is the number of roll-outs
 set -euo pipefail
 
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -20,7 +22,7 @@ fail() {
     exit 1
 }
 
-# What older versions do not have.
+# Older versions lack ValidatingAdmissionPolicy, and maxSurge of DaemonSets.
 minor=$(k get node node1 --output jsonpath='{.status.nodeInfo.kubeletVersion}' | sed 's/^v1\.\([0-9]*\).*/\1/')
 components="" patches=""
 if [ "$minor" -lt 30 ]; then
@@ -30,7 +32,7 @@ if [ "$minor" -lt 22 ]; then
     patches='patches: [{patch: "{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: plexus, namespace: kube-system},
       spec: {updateStrategy: {rollingUpdate: {maxUnavailable: 1, maxSurge: null}}}}"}]'
 fi
-# render NAME: deploy/NAME for this cluster
+# render NAME: prints the manifests of deploy/NAME for this cluster.
 render() {
     mkdir -p "$KUSTOMIZATIONS/$1"
     printf 'resources: [../../../deploy/%s]\n%s\n' "$1" "$components" \
@@ -45,47 +47,49 @@ done
 apply() {
     k apply --validate=false --filename "$1" >/dev/null
 }
-rolled_out() {
+wait_for_rollout() {
     k --namespace kube-system rollout status daemonset/plexus --timeout "${1:-120s}" >/dev/null
 }
 
 apply "$KUSTOMIZATIONS/crd.yaml"
 k wait --for condition=Established crd/network-attachment-definitions.k8s.cni.cncf.io >/dev/null
 apply "$KUSTOMIZATIONS/node.yaml"
-rolled_out
+wait_for_rollout
 echo "installed"
 apply "$HERE/pods.yaml"
 k rollout status deployment/pods --timeout 120s >/dev/null
-echo "pods run"
+echo "the pods are running"
 
-ready() {
+# Prints the Ready condition of the node, with the time of its last transition.
+ready_condition() {
     k get node node1 --output jsonpath='{range .status.conditions[?(@.type=="Ready")]}{.status} {.lastTransitionTime}{end}'
 }
-before=$(ready)
+before=$(ready_condition)
 (while true; do
     k get pods --selector app=pods --output name | shuf --head-count 4 | xargs --no-run-if-empty "$HERE/cluster.sh" \
         kubectl delete --wait=false >/dev/null || true
     sleep 1.5
 done) &
 BACKGROUND+=($!)
-for turn in $(seq "$COUNT"); do
+for round in $(seq "$COUNT"); do
     k --namespace kube-system rollout restart daemonset/plexus >/dev/null
-    rolled_out || fail "roll-out $turn does not end"
+    wait_for_rollout || fail "roll-out $round does not finish"
 done
 kill "${BACKGROUND[@]}"
 BACKGROUND=()
-[ "$(ready)" = "$before" ] || fail "the node was not Ready all the time: $before, $(ready)"
-k rollout status deployment/pods --timeout 180s >/dev/null || fail "pods do not run"
+after=$(ready_condition)
+[ "$after" = "$before" ] || fail "the node was not Ready the whole time: before: $before, after: $after"
+k rollout status deployment/pods --timeout 180s >/dev/null || fail "the pods are not running"
 echo "$COUNT roll-outs; sandboxes that failed to start: $(k get events --all-namespaces --output name \
     --field-selector reason=FailedCreatePodSandBox | wc -l)"
 
 k delete --filename "$KUSTOMIZATIONS/node.yaml" >/dev/null
 apply "$KUSTOMIZATIONS/uninstall.yaml"
 k scale deployment/pods --replicas 0 >/dev/null
-rolled_out 300s || fail "the uninstall does not end"
-[ "$(k get network-attachment-definitions --output name | wc -l)" = 2 ] || fail "definitions are gone"
+wait_for_rollout 300s || fail "the uninstall does not finish"
+[ "$(k get network-attachment-definitions --output name | wc -l)" = 2 ] || fail "the uninstall removed network-attachment-definitions"
 k scale deployment/pods --replicas 3 >/dev/null
-k rollout status deployment/pods --timeout 60s >/dev/null || fail "no pod starts without Plexus"
+k rollout status deployment/pods --timeout 60s >/dev/null || fail "pods do not start without Plexus"
 k delete --filename "$HERE/pods.yaml" --filename "$KUSTOMIZATIONS/uninstall.yaml" >/dev/null
 k wait --for delete pod --all --timeout 180s >/dev/null
 left=$("$HERE/cluster.sh" node sh -c '
@@ -94,4 +98,4 @@ left=$("$HERE/cluster.sh" node sh -c '
     ls /var/lib/cni/networks/* | grep "^[0-9]"
     ip -brief link | grep veth' 2>/dev/null || true)
 [ -z "$left" ] || fail "left on the node: $left"
-echo "uninstalled, nothing is left"
+echo "uninstalled: nothing is left on the node"

@@ -1,14 +1,15 @@
 #!/bin/bash
-# A real cluster of one node, out of programs that are there: docs/testing.md says which. The node has network and mount
-# namespaces of its own; nothing of it is left after `down`.
+# A real cluster with one node, from programs that are installed on this machine. The node has its
+# own network and mount namespaces. `down` removes everything.
 #
-#   cluster.sh up        starts it and waits until the node is Ready
-#   cluster.sh kubectl … kubectl as its administrator
-#   cluster.sh node …    runs a command where the node's programs run
-#   cluster.sh down      ends it
+#   cluster.sh up                    starts the cluster and waits until the node is Ready
+#   cluster.sh kubectl ARGUMENT...   runs kubectl as an administrator of the cluster
+#   cluster.sh node COMMAND...       runs a command in the namespaces of the node
+#   cluster.sh down                  stops and removes the cluster
 #
-# KUBE_BIN has kube-apiserver, kube-controller-manager, kube-scheduler, kubelet and, where PATH does not have it, etcd.
-# containerd, ctr, runc, kubectl, buildah, openssl and a static busybox come from PATH, CNI plugins from CNI_BIN_DIR.
+# KUBE_BIN is the directory of kube-apiserver, kube-controller-manager, kube-scheduler, kubelet and,
+# unless it is on the PATH, etcd. CNI_BIN_DIR is the directory of the CNI plugins. containerd, ctr,
+# runc, kubectl, buildah, openssl and a static busybox must be on the PATH.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -20,15 +21,15 @@ export IMAGE
 export PATH=$KUBE_BIN:$PATH
 NETNS=plexus-k8s
 
-inside() {
+in_node() {
     nsenter --target "$(cat "$STATE/node.pid")" --mount --net "$@"
 }
 
-kubectl_here() {
-    inside kubectl --kubeconfig "$STATE/admin.conf" "$@"
+admin_kubectl() {
+    in_node kubectl --kubeconfig "$STATE/admin.conf" "$@"
 }
 
-# cert NAME SUBJECT ALTERNATIVE_NAMES
+# cert NAME SUBJECT ALTERNATIVE_NAMES: creates a key and a certificate.
 cert() {
     openssl req -newkey rsa:2048 -nodes -keyout "$STATE/pki/$1.key" -out "$STATE/pki/$1.csr" -subj "$2" 2>/dev/null
     openssl x509 -req -in "$STATE/pki/$1.csr" -CA "$STATE/pki/ca.crt" -CAkey "$STATE/pki/ca.key" -CAcreateserial \
@@ -36,6 +37,7 @@ cert() {
         -extfile <(printf 'subjectAltName=%s\nextendedKeyUsage=serverAuth,clientAuth\n' "$3") 2>/dev/null
 }
 
+# kubeconfig NAME: writes a kubeconfig with the certificate of that name.
 kubeconfig() {
     cat >"$STATE/$1.conf" <<EOF
 apiVersion: v1
@@ -59,7 +61,7 @@ up() {
     kubeconfig admin
     kubeconfig kubelet
 
-    # Sandboxes and pods alike sleep in it.
+    # The image of all containers, and of the sandboxes.
     cp "$(command -v busybox)" "$STATE/image/busybox"
     printf 'FROM scratch\nCOPY busybox /bin/busybox\nENTRYPOINT ["/bin/busybox", "sleep", "2147483647"]\n' \
         >"$STATE/image/Containerfile"
@@ -78,13 +80,13 @@ up() {
     setsid nsenter --net="/run/netns/$NETNS" unshare --mount --propagation private bash "$HERE/node.sh" \
         >"$STATE/log/node.log" 2>&1 </dev/null &
     for _ in $(seq 120); do
-        if kubectl_here wait --for condition=Ready node/node1 --timeout 1s >/dev/null 2>&1; then
-            kubectl_here version 2>/dev/null | tail -1
+        if admin_kubectl wait --for condition=Ready node/node1 --timeout 1s >/dev/null 2>&1; then
+            admin_kubectl version 2>/dev/null | tail -1
             return
         fi
         sleep 1
     done
-    echo "the node does not become Ready; see $STATE/log" >&2
+    echo "the node is not Ready after 120 attempts: see $STATE/log" >&2
     exit 1
 }
 
@@ -93,8 +95,8 @@ down() {
         kill -9 "$(cat "$STATE/log/$name.pid")" 2>/dev/null || true
     done
     local ctr=(ctr --address /run/plexus-k8s/containerd.sock --namespace k8s.io)
-    for task in $(inside "${ctr[@]}" tasks ls --quiet 2>/dev/null || true); do
-        inside "${ctr[@]}" tasks kill --signal 9 "$task" || true
+    for task in $(in_node "${ctr[@]}" tasks ls --quiet 2>/dev/null || true); do
+        in_node "${ctr[@]}" tasks kill --signal 9 "$task" || true
     done
     sleep 1
     kill -9 "$(cat "$STATE/log/containerd.pid")" 2>/dev/null || true
@@ -111,7 +113,7 @@ down() {
 case "${1:-}" in
 up) up ;;
 down) down ;;
-kubectl) shift && kubectl_here "$@" ;;
-node) shift && inside "$@" ;;
-*) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+kubectl) shift && admin_kubectl "$@" ;;
+node) shift && in_node "$@" ;;
+*) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac

@@ -1,12 +1,13 @@
 #!/bin/bash
-# The programs of the node and its cluster, in the namespaces that cluster.sh has made. Ends when it is killed.
+# Starts the control plane and the node's programs, in the namespaces that cluster.sh created. Runs
+# until it is killed.
 set -euo pipefail
 
 PKI=$STATE/pki
 LOG=$STATE/log
 SOCKET=/run/plexus-k8s/containerd.sock
 
-# What the machine has in these places is not seen here, nor is it touched.
+# These directories of the machine are hidden, and are not changed.
 mount --make-rshared /
 for dir in /var/lib/cni /etc/cni /opt/cni /var/lib/kubelet /run/netns /var/lib/plexus /run/plexus /var/log/pods \
     /var/log/containers; do
@@ -22,13 +23,13 @@ cat >/etc/cni/net.d/10-pods.conflist <<EOF
   {"type": "portmap", "capabilities": {"portMappings": true}}]}
 EOF
 echo 1 >/proc/sys/net/ipv4/ip_forward
-# There is no kube-proxy: the only service is the API server's.
+# Replaces kube-proxy: the only service is that of the API server.
 for chain in OUTPUT PREROUTING; do
     iptables -t nat -A "$chain" -d 10.96.0.1/32 -p tcp --dport 443 -j DNAT --to 10.99.0.1:6443
 done
 echo $$ >"$STATE/node.pid"
 
-# run NAME PROGRAM ARGUMENTS…
+# run NAME PROGRAM ARGUMENT...: starts a program in the background, with log and PID files.
 run() {
     local name=$1
     shift
@@ -37,9 +38,9 @@ run() {
 }
 
 minor=$(kubelet --version | sed -n 's/^Kubernetes v1\.\([0-9]*\).*/\1/p')
-gates=() runtime=()
+feature_gates=() runtime=()
 if [ "$minor" -lt 22 ]; then
-    gates=(--feature-gates BoundServiceAccountTokenVolume=true)
+    feature_gates=(--feature-gates BoundServiceAccountTokenVolume=true)
 fi
 if [ "$minor" -lt 24 ]; then
     runtime=(--container-runtime remote)
@@ -53,11 +54,11 @@ run apiserver kube-apiserver --etcd-servers http://127.0.0.1:2379 --advertise-ad
     --service-cluster-ip-range 10.96.0.0/16 --service-account-issuer https://kubernetes.default.svc \
     --service-account-signing-key-file "$PKI/sa.key" --service-account-key-file "$PKI/sa.pub" \
     --kubelet-client-certificate "$PKI/admin.crt" --kubelet-client-key "$PKI/admin.key" \
-    --kubelet-preferred-address-types InternalIP "${gates[@]}"
+    --kubelet-preferred-address-types InternalIP "${feature_gates[@]}"
 until kubectl --kubeconfig "$STATE/admin.conf" get --raw /healthz >/dev/null 2>&1; do sleep 0.5; done
 run controller-manager kube-controller-manager --kubeconfig "$STATE/admin.conf" --leader-elect=false \
     --service-account-private-key-file "$PKI/sa.key" --root-ca-file "$PKI/ca.crt" \
-    --use-service-account-credentials "${gates[@]}"
+    --use-service-account-credentials "${feature_gates[@]}"
 run scheduler kube-scheduler --kubeconfig "$STATE/admin.conf" --leader-elect=false
 
 mkdir -p "$STATE/containerd"
