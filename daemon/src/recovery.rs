@@ -90,7 +90,7 @@ impl Recovery {
         {
             Ok(inventory) => self.act_on(inventory),
             Err(error) if self.logged.is_new(error.to_string()) => {
-                tracing::error!(%error, "recovery cannot look for leftovers");
+                tracing::error!(%error, "recovery round failed");
             }
             Err(_) => {}
         }
@@ -222,7 +222,7 @@ impl Recovery {
         // (decision 23).
         let living = living.unwrap_or_else(|error| {
             if self.logged.is_new(error.to_string()) {
-                tracing::error!(%error, "recovery cannot tell which sandboxes are gone");
+                tracing::error!(%error, "recovery cannot determine which sandboxes are gone");
             }
             attached
                 .iter()

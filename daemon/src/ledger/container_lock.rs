@@ -180,7 +180,7 @@ impl Deref for AddLock {
     }
 }
 
-/// The lock of the whole ledger: nobody else holds or gets a container lock.
+/// The lock of the whole ledger. No container lock is held or acquired meanwhile.
 #[derive(Debug)]
 pub(crate) struct LedgerLock {
     ledger: Arc<Inner>,

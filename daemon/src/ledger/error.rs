@@ -90,16 +90,16 @@ impl LedgerError {
 /// Why a record has no usable `prevResult` for an attachment.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PreviousResultError {
-    #[error("the record has no result of its ADD to check against")]
+    #[error("the record has no ADD result")]
     Missing,
-    #[error("the result of its ADD cannot be used: {0}")]
+    #[error("the recorded ADD result cannot be used: {0}")]
     Unusable(#[from] ResultError),
 }
 
 /// The message of an I/O error, with a remedy for the common ones.
 fn explain(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "it is missing".to_owned(),
+        io::ErrorKind::NotFound => "the path is missing".to_owned(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             format!("{error}; free space on that file system")
         }

@@ -99,7 +99,7 @@ pub(crate) enum ParseError {
     #[error("{0}")]
     Corrupt(String),
     #[error(
-        "its format {format} is newer than this plexusd can read ({FORMAT}); use plexusd {plexusd} or newer"
+        "format {format} is newer than this plexusd can read ({FORMAT}); use plexusd {plexusd} or newer"
     )]
     Newer {
         format: u32,
@@ -147,7 +147,7 @@ impl Planned {
             plexusd: String,
         }
         let corrupt = |error: serde_json::Error| {
-            ParseError::Corrupt(format!("its first line is not a plan: {error}"))
+            ParseError::Corrupt(format!("the first line is not a plan: {error}"))
         };
         let First {
             planned: Written { format, plexusd },

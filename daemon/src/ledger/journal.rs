@@ -168,7 +168,7 @@ impl Journal {
                 return Ok(FileContent::Record(Box::new(record)));
             }
             Ok(Some(record)) => {
-                format!("it has the record of another key: {}", record.planned.key())
+                format!("the file has the record of {}", record.planned.key())
             }
             Err(ParseError::Corrupt(reason)) => reason,
             Err(reason) => return Err(LedgerError::Newer { path, reason }),

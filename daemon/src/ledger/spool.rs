@@ -89,7 +89,7 @@ impl SpooledRequest {
             match quarantine::move_file(&self.state_dir, &self.path) {
                 Ok(moved_to) => LedgerError::Corrupt {
                     path: self.path.clone(),
-                    reason: format!("it is not a request: {error}"),
+                    reason: format!("not a request: {error}"),
                     moved_to: Some(moved_to),
                 },
                 Err(error) => error,

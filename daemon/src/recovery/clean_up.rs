@@ -48,7 +48,7 @@ impl CleanUpReason {
     }
 }
 
-/// A record to clean up, as the survey saw it.
+/// A record to clean up, as a round of recovery found it.
 #[derive(Debug)]
 pub(super) struct Leftover {
     key: RecordKey,
@@ -69,8 +69,8 @@ impl Leftover {
         &self.key
     }
 
-    /// Whether `record` is still what the survey saw: an ADD that was in flight may have finished
-    /// since, and a key can be reused for another sandbox.
+    /// Whether `record` still needs the clean-up: an ADD that was in flight may have finished since,
+    /// and the key may have been reused for another sandbox.
     fn is_current(&self, record: &Record) -> bool {
         let still_due = match self.reason {
             CleanUpReason::UnfinishedAdd => !record.completed,
@@ -83,7 +83,7 @@ impl Leftover {
 }
 
 /// Deletes what the record describes, with plugins on `host`, unless the record has changed since
-/// the survey.
+/// recovery found it.
 pub(super) async fn clean_up(
     context: &Context,
     leftover: Leftover,
@@ -134,7 +134,7 @@ pub(super) async fn clean_up(
     let reason = reason.as_str();
     match undone {
         Ok(()) => tracing::info!(%pod, container_id, ifname, reason, "recovery: cleaned up"),
-        // The next survey logs all records whose DEL fails, one line for each cause.
+        // The next round logs all records whose DEL fails, one line for each cause.
         Err(failures) => {
             tracing::debug!(%pod, container_id, ifname, reason, %failures, "recovery: DEL failed");
         }
@@ -152,7 +152,7 @@ pub(super) async fn remove_damaged(ledger: &Ledger, key: &RecordKey) {
     if let Err(error) = lock.load(ifname) {
         tracing::error!(
             container_id, ifname, %error,
-            "recovery: a damaged record was moved to the quarantine; what it describes may still be attached"
+            "recovery: a record is damaged; what it describes may still be attached"
         );
     }
 }

@@ -120,7 +120,7 @@ async fn wait_for_exit(ledger_id: String, container_id: String, verbs: &[&str], 
         let found = match find(&ledger_id).await {
             Ok(found) => found,
             Err(error) => {
-                tracing::error!(container_id, %error, "cannot tell whether plugins of an earlier plexusd still run");
+                tracing::error!(container_id, %error, "cannot determine whether plugins of an earlier plexusd still run");
                 return;
             }
         };

@@ -216,7 +216,7 @@ fn the_ledger_can_be_read_while_the_daemon_writes() {
     let list = stage.daemon.ledger(&["list"]).expect("it needs no daemon");
     assert!(
         list.contains(&format!(
-            "a DEL waits for plexusd: /var/lib/plexus/spool/{}:eth0.json",
+            "spooled DEL: /var/lib/plexus/spool/{}:eth0.json",
             target.container
         )),
         "{list}"

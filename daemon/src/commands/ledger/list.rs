@@ -56,10 +56,10 @@ pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()
         }
     }
     for error in unreadable {
-        writeln!(out, "unreadable: {error}")?;
+        writeln!(out, "error: {error}")?;
     }
     for path in Ledger::spooled_files(state_dir)? {
-        writeln!(out, "a DEL waits for plexusd: {}", path.display())?;
+        writeln!(out, "spooled DEL: {}", path.display())?;
     }
     Ok(())
 }

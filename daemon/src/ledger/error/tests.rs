@@ -2,93 +2,73 @@ use plexus_api::cni::{CniError, Code};
 
 use super::*;
 
+const FILE: &str = "/var/lib/plexus/ledger/c1:eth0.jsonl";
+
+fn assert_one_line(error: LedgerError, code: Code, parts: &[&str]) {
+    let error = CniError::from(error);
+    assert!(error.is(code), "{error}");
+    assert!(
+        parts.iter().all(|part| error.msg.contains(part)) && !error.msg.contains('\n'),
+        "{error}"
+    );
+    // containerd takes these texts for the success of a DEL.
+    let text = error.msg.to_lowercase();
+    assert!(
+        !text.contains("not found") && !text.contains("no such file"),
+        "{error}"
+    );
+}
+
 #[test]
-fn errors_are_one_line_with_the_file_and_the_remedy() {
-    let path = PathBuf::from("/var/lib/plexus/ledger/c1:eth0.jsonl");
-    let io = |kind: io::ErrorKind| LedgerError::Io {
-        action: "write",
-        path: path.clone(),
-        error: kind.into(),
+fn io_errors_are_one_line_with_the_file_and_the_remedy() {
+    for (kind, remedy) in [
+        (io::ErrorKind::StorageFull, "free space"),
+        (io::ErrorKind::ReadOnlyFilesystem, "writable"),
+        (io::ErrorKind::PermissionDenied, "user that owns"),
+        (io::ErrorKind::NotFound, "missing"),
+    ] {
+        let error = LedgerError::io("write", Path::new(FILE))(kind.into());
+        assert_one_line(error, Code::Ledger, &["c1:eth0.jsonl", remedy]);
+    }
+}
+
+#[test]
+fn other_errors_are_one_line_with_the_file_and_the_remedy() {
+    let locked = |stopped| LedgerError::Locked {
+        dir: "/s".into(),
+        holder: Some(12),
+        stopped,
     };
-    let newer = ParseError::Newer {
-        format: 9,
-        plexusd: "7.1.0".to_owned(),
+    let newer = LedgerError::Newer {
+        path: FILE.into(),
+        reason: ParseError::Newer {
+            format: 9,
+            plexusd: "7.1.0".to_owned(),
+        },
+    };
+    let corrupt = LedgerError::Corrupt {
+        path: FILE.into(),
+        reason: "a\nb".to_owned(),
+        moved_to: Some("/q".into()),
+    };
+    let in_flight = LedgerError::InFlight {
+        key: RecordKey::new("c1", "eth0"),
     };
     for (error, code, parts) in [
+        (newer, Code::Ledger, &["c1:eth0.jsonl", "plexusd 7.1.0"][..]),
+        (corrupt, Code::Ledger, &["c1:eth0.jsonl", "a b", "/q"]),
         (
-            io(io::ErrorKind::StorageFull),
+            locked(false),
             Code::Ledger,
-            vec!["c1:eth0.jsonl", "free space"],
+            &["/s", "(pid 12)", "stop that plexusd"],
         ),
         (
-            io(io::ErrorKind::ReadOnlyFilesystem),
+            locked(true),
             Code::Ledger,
-            vec!["c1:eth0.jsonl", "writable"],
+            &["(pid 12, which is stopped)", "kill -CONT 12", "kill -9 12"],
         ),
-        (
-            io(io::ErrorKind::PermissionDenied),
-            Code::Ledger,
-            vec!["c1:eth0.jsonl", "user that owns"],
-        ),
-        (
-            io(io::ErrorKind::NotFound),
-            Code::Ledger,
-            vec!["c1:eth0.jsonl", "missing"],
-        ),
-        (
-            LedgerError::Newer {
-                path: path.clone(),
-                reason: newer,
-            },
-            Code::Ledger,
-            vec!["c1:eth0.jsonl", "plexusd 7.1.0"],
-        ),
-        (
-            LedgerError::Corrupt {
-                path: path.clone(),
-                reason: "a\nb".to_owned(),
-                moved_to: Some("/q".into()),
-            },
-            Code::Ledger,
-            vec!["c1:eth0.jsonl", "a b", "/q"],
-        ),
-        (
-            LedgerError::Locked {
-                dir: "/s".into(),
-                holder: Some(12),
-                stopped: false,
-            },
-            Code::Ledger,
-            vec!["/s", "(pid 12)", "stop that plexusd"],
-        ),
-        (
-            LedgerError::Locked {
-                dir: "/s".into(),
-                holder: Some(12),
-                stopped: true,
-            },
-            Code::Ledger,
-            vec!["(pid 12, which is stopped)", "kill -CONT 12", "kill -9 12"],
-        ),
-        (
-            LedgerError::InFlight {
-                key: RecordKey::new("c1", "eth0"),
-            },
-            Code::AlreadyAttached,
-            vec!["c1", "eth0"],
-        ),
+        (in_flight, Code::AlreadyAttached, &["c1", "eth0"]),
     ] {
-        let error = CniError::from(error);
-        assert!(error.is(code), "{error}");
-        assert!(
-            parts.iter().all(|part| error.msg.contains(part)) && !error.msg.contains('\n'),
-            "{error}"
-        );
-        // containerd takes such a text for the success of a DEL.
-        let text = error.msg.to_lowercase();
-        assert!(
-            !text.contains("not found") && !text.contains("no such file"),
-            "{error}"
-        );
+        assert_one_line(error, code, parts);
     }
 }
