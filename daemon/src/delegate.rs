@@ -187,7 +187,7 @@ impl Delegates {
                 let msg = format!(
                     "network {network:?}: GC did not run, because other calls hold all {} permits \
                      (maxPluginRuns); retry later",
-                    self.permits().all
+                    self.permits().total
                 );
                 CniError::new(Code::TryAgain, msg)
             })?;

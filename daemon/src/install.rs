@@ -69,14 +69,14 @@ pub(crate) async fn published(settings: &Settings) -> Result<NetworkConfig, CniE
         .map_err(|error| unusable(&error))
 }
 
-/// The outcome of reconciling a file without an error.
+/// The outcome of reconciling a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reconciled {
-    /// The file was right already.
+    /// The file was already correct.
     Unchanged,
     /// The file was written.
     Written,
-    /// The file is wrong, and must not be written before this time.
+    /// The file is not correct, but must not be written before this time.
     RetryAt(Instant),
 }
 
@@ -97,7 +97,7 @@ pub(crate) struct Installer {
 }
 
 impl Installer {
-    /// Returns `None` if `settings` ask for no installation. `fields` are the keys of the daemon's
+    /// Returns `None` if `settings` do not enable the installation. `fields` are the keys of the daemon's
     /// configuration, and `shim` is our own copy of the shim.
     pub(crate) fn new(
         settings: &Settings,
@@ -121,7 +121,7 @@ impl Installer {
         })
     }
 
-    /// Runs until `stop`. Installed files stay.
+    /// Runs until `stop` is cancelled. Installed files stay in place.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut changes = self.store.changes();
         while !self.store.is_synced() {
@@ -140,7 +140,8 @@ impl Installer {
         }
     }
 
-    /// Reconciles after each change in the directories or of the default network, until `stop`.
+    /// Reconciles after each change in the directories or of the default network, until `stop` is
+    /// cancelled.
     ///
     /// # Errors
     /// The directories cannot be watched.
@@ -164,8 +165,8 @@ impl Installer {
         }
     }
 
-    /// Installs what is missing or wrong, and reports problems. Returns when to reconcile again
-    /// even if no change is seen. Blocking.
+    /// Installs missing and changed files, and reports problems. Returns the time of the next
+    /// reconciliation if no change comes before, or `None` if none is needed. Blocking.
     fn reconcile(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let mut findings = Findings::default();
@@ -175,14 +176,14 @@ impl Installer {
         }
         if let Some(shim) = &mut self.shim {
             let outcome = shim.reconcile(now);
-            findings.reconciled(ProblemKind::ShimNotInstalled, outcome);
+            findings.add_outcome(ProblemKind::ShimNotInstalled, outcome);
         }
-        // A configuration that was published once is kept in place, whatever is missing now.
+        // A published configuration is kept in place even if something is missing now.
         if let Some(network) = self.network.clone()
             && (findings.problems.is_empty() || self.file.is_published())
         {
             let outcome = self.publish(&network, now);
-            findings.reconciled(ProblemKind::ConfigNotPublished, outcome);
+            findings.add_outcome(ProblemKind::ConfigNotPublished, outcome);
         }
         if let Some(first) = self.file.preceding_file() {
             let text = format!(
@@ -209,7 +210,7 @@ impl Installer {
 
     fn publish(&mut self, network: &Network, now: Instant) -> io::Result<Reconciled> {
         if !self.file.is_published() {
-            // With the marker, the shim would answer a DEL with success while no daemon runs.
+            // As long as the marker exists, the shim answers DEL with success if no daemon is running.
             remove_if_present(&self.state_dir.join(UNINSTALLED))?;
         }
         self.file.reconcile(&network.config, now)
@@ -232,12 +233,13 @@ impl Installer {
     }
 }
 
-/// What one round of [`Installer::reconcile`] found.
+/// The findings of one round of [`Installer::reconcile`].
 #[derive(Debug, Default)]
 struct Findings {
     problems: Vec<Problem>,
     retries: Vec<Instant>,
-    /// Whether something failed whose recovery no watch would notice.
+    /// Whether an operation failed. Such an operation is retried after a pause, because the watches
+    /// may not notice when the cause is gone.
     failed: bool,
 }
 
@@ -246,18 +248,18 @@ impl Findings {
         self.problems.push(Problem::new(kind, text));
     }
 
-    fn reconciled(&mut self, kind: ProblemKind, outcome: io::Result<Reconciled>) {
+    fn add_outcome(&mut self, kind: ProblemKind, outcome: io::Result<Reconciled>) {
         match outcome {
             Ok(Reconciled::Unchanged | Reconciled::Written) => {}
             Ok(Reconciled::RetryAt(time)) => self.retries.push(time),
             Err(error) => {
                 self.failed = true;
-                let what = if kind == ProblemKind::ShimNotInstalled {
+                let problem = if kind == ProblemKind::ShimNotInstalled {
                     "the shim is not installed"
                 } else {
                     "the runtime's configuration is not published"
                 };
-                self.add(kind, format!("{what}: {error}"));
+                self.add(kind, format!("{problem}: {error}"));
             }
         }
     }

@@ -205,7 +205,7 @@ impl Recovery {
             context.node.settings.gone_gap,
             Instant::now(),
         );
-        context.node.metrics.networks_missing(without_networks);
+        context.node.metrics.set_networks_missing(without_networks);
         if !due.is_empty() {
             let audit = self.audit.clone();
             self.spawn(TaskKey::Audit, audit.fetch(context, due));

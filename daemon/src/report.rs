@@ -24,7 +24,7 @@ pub(crate) use status_writer::{StatusWrite, StatusWriteError};
 /// The API server's limit on the size of all annotations of a pod, in bytes (K-097).
 const MAX_ANNOTATIONS: usize = 256 << 10;
 
-/// Reports to a cluster, or beside a directory of manifests.
+/// Reports to the API server, or to files next to the manifests of a directory.
 #[derive(Debug)]
 pub(crate) struct Reporter {
     destination: Destination,
@@ -34,7 +34,7 @@ pub(crate) struct Reporter {
 /// Where network-status is written.
 #[derive(Debug)]
 enum Destination {
-    /// Files beside the manifests. The lock keeps the writes for two sandboxes of a pod in order.
+    /// Files next to the manifests. The lock keeps the writes for two sandboxes of a pod in order.
     Manifests {
         dir: PathBuf,
         lock: Mutex<()>,
@@ -54,35 +54,35 @@ pub(crate) struct PodSandbox {
 }
 
 impl Reporter {
-    /// Writes network-status beside the manifests in `dir`, and events to the log only.
+    /// A reporter that writes network-status next to the manifests in `dir`, and only logs events.
     pub(crate) fn for_manifests(dir: PathBuf) -> Self {
         Self {
             destination: Destination::Manifests {
                 dir,
                 lock: Mutex::default(),
             },
-            events: Events::logged(),
+            events: Events::log_only(),
         }
     }
 
-    /// Writes network-status and events to the API server, over separate connections so that
-    /// events never delay a status. `store` has the mirrors of the node's static pods, and
-    /// `dropped` counts the events that could not be sent. Needs a Tokio runtime.
+    /// A reporter that writes network-status and events to the API server, over separate
+    /// connections so that events never delay a status. `store` has the mirrors of the node's static
+    /// pods, and `dropped` counts the events that could not be sent. Requires a Tokio runtime.
     pub(crate) fn for_cluster(
         connection: Arc<Connection>,
         node: &str,
         store: Store,
         dropped: Arc<AtomicU64>,
     ) -> Self {
-        let events = Events::sent(connection.clone(), node, dropped);
+        let events = Events::to_cluster(connection.clone(), node, dropped);
         Self {
             destination: Destination::Cluster(StatusWriter::new(connection, store, events.clone())),
             events,
         }
     }
 
-    /// Starts to write the status of a sandbox, and cancels an unfinished write for the same pod.
-    /// A write without an answer for `overdue_after` counts as overdue.
+    /// Starts writing the status of a sandbox, and cancels an unfinished write for the same pod. A
+    /// write without an answer for `overdue_after` counts as overdue.
     ///
     /// Writes nothing if `is_newest` returns `false`: the pod has a newer sandbox. `is_newest` is
     /// called at a point where the write of a newer sandbox can only start after this one.
@@ -95,7 +95,7 @@ impl Reporter {
         is_newest: impl FnOnce() -> bool + Send,
     ) -> StatusWrite {
         let text = annotation::render(attachments, results);
-        if self.is_too_large(&sandbox.pod, &text) {
+        if !self.check_size(&sandbox.pod, &text) {
             return StatusWrite::finished(Ok(()));
         }
         match &self.destination {
@@ -112,8 +112,8 @@ impl Reporter {
         }
     }
 
-    /// Starts to write a status that an earlier daemon did not finish. Returns `None` if a write
-    /// for the pod is running already.
+    /// Starts writing a status that an earlier daemon did not finish. Returns `None` if a write for
+    /// the pod is already in progress.
     pub(crate) async fn resume_network_status(
         &self,
         sandbox: PodSandbox,
@@ -138,10 +138,11 @@ impl Reporter {
         matches!(&self.destination, Destination::Cluster(writer) if writer.is_overdue())
     }
 
-    /// Cancels the write for a sandbox that is being detached, and removes its file beside the
-    /// manifest, unless the file is that of a newer sandbox of the pod.
+    /// Cancels the write for a sandbox that is being detached, and removes its file next to the
+    /// manifest, unless the file belongs to a newer sandbox of the pod.
     ///
-    /// If `results` are incomplete, the content of the file is unknown; `written` decides then.
+    /// If `results` is incomplete, the content of the file is unknown, and the file is removed only if
+    /// the status was `written`.
     pub(crate) async fn remove_network_status(
         &self,
         sandbox: PodSandbox,
@@ -184,7 +185,7 @@ impl Reporter {
         });
     }
 
-    /// Emits an event for each attachment, with its addresses.
+    /// Emits an `AddedInterface` event for each attachment.
     pub(crate) fn added_interfaces(
         &self,
         pod: &PodRef,
@@ -205,18 +206,19 @@ impl Reporter {
         self.events.dropped()
     }
 
-    /// Whether the API server would reject the annotation because of its size. Emits an event then.
-    fn is_too_large(&self, pod: &PodRef, text: &str) -> bool {
+    /// Checks the size of the annotation. If the API server would reject the annotation, emits an
+    /// event and returns `false`.
+    fn check_size(&self, pod: &PodRef, text: &str) -> bool {
         let size = NETWORK_STATUS.len() + text.len();
         if size <= MAX_ANNOTATIONS {
-            return false;
+            return true;
         }
         let message = format!(
-            "network-status is not written: the annotation would have {size} bytes, but the annotations of a pod may \
-             have at most {MAX_ANNOTATIONS}; select fewer networks"
+            "network-status is not written: the annotation has {size} bytes, but the limit for all annotations of a pod \
+             is {MAX_ANNOTATIONS} bytes; select fewer networks"
         );
         self.event(pod, EventReason::NetworkStatusRefused, message);
-        true
+        false
     }
 }
 

@@ -1,6 +1,6 @@
 //! Metrics and logs of the daemon.
 //!
-//! Only `metrics` knows the metrics library, and only `logs` knows how logs are written.
+//! Only `metrics` uses the metrics library, and only `logs` configures the output of logs.
 
 mod api;
 mod call_span;

@@ -75,8 +75,8 @@ impl Permits {
 
     pub(super) fn reading(&self) -> PermitsReading {
         self.with_state(|state| PermitsReading {
-            all: state.total,
-            used: state.total - state.free,
+            total: state.total,
+            in_use: state.total - state.free,
             waiting: [0, 1, 2].map(|queue: usize| {
                 let waiting = &state.queues[queue].waiting;
                 // A waiter that has given up stays in the queue until its turn.

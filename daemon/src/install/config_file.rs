@@ -1,4 +1,4 @@
-//! Our file in the runtime's configuration directory: written, kept in place, and removed.
+//! Publication, restoration and removal of our file in the runtime's configuration directory.
 //! Blocking.
 
 use std::ffi::OsStr;
@@ -17,9 +17,9 @@ use crate::config::{Fields, PublishSettings};
 
 /// The name of our file. Runtimes load the first file by name (C-14).
 pub(super) const FILE: &str = "00-plexus.conflist";
-/// How long invalid JSON is tolerated: another program may be writing to the file in place.
+/// The time for which invalid JSON is tolerated: another program may be writing the file in place.
 const INVALID_GRACE: Duration = Duration::from_secs(1);
-/// The number of restorations in a row that counts as a conflict with another program.
+/// The number of recent restorations that counts as a conflict with another program.
 const CONFLICT_THRESHOLD: u32 = 5;
 
 #[derive(Debug)]
@@ -27,11 +27,11 @@ pub(super) struct ConfigFile {
     publish: PublishSettings,
     path: PathBuf,
     shim_keys: RawMap,
-    /// The plugins that other programs appended to our list, when the list was last readable.
+    /// The plugins that other programs had appended to our list when the list was last readable.
     appended: Vec<PluginConfig>,
     /// The content of the file when it was last correct.
     last_good: Option<String>,
-    /// When the file was first seen to hold invalid JSON.
+    /// The time at which the file was first found to contain invalid JSON.
     invalid_since: Option<Instant>,
     limiter: RestoreLimiter,
     restored: u64,
@@ -59,7 +59,7 @@ impl ConfigFile {
         &self.publish.dir
     }
 
-    /// Whether the file was correct at least once.
+    /// Whether the file has been correct at least once.
     pub(super) fn is_published(&self) -> bool {
         self.last_good.is_some()
     }
@@ -70,8 +70,8 @@ impl ConfigFile {
     }
 
     /// The conflict with another program that keeps removing or changing the file, if any: a
-    /// description with the remedy, which stays the same during the conflict, and the time when the
-    /// conflict is over if the file is not touched again.
+    /// description with the remedy, which does not change during the conflict, and the time at which
+    /// the conflict ends if the file is left alone until then.
     pub(super) fn conflict(&self, now: Instant) -> Option<(String, Instant)> {
         let (_, end) = self
             .limiter
@@ -82,8 +82,8 @@ impl ConfigFile {
             format!("Cilium keeps renaming {path}: set cni.exclusive to false in its Helm values")
         } else {
             format!(
-                "another program keeps removing or changing {path}: find the network plugin that claims the directory, \
-                 and turn that off (Cilium: cni.exclusive)"
+                "another program keeps removing or changing {path}: find the network plugin that takes exclusive control of \
+                 the directory, and disable that (in Cilium: cni.exclusive)"
             )
         };
         Some((text, end))
@@ -93,7 +93,7 @@ impl ConfigFile {
         self.path.with_file_name(format!("{FILE}.cilium_bak"))
     }
 
-    /// Writes the file for this default network, unless the content is already right (C-16). A file
+    /// Writes the file for this default network, unless the content is already correct (C-16). A file
     /// that another program keeps changing is restored with increasing delays.
     pub(super) fn reconcile(
         &mut self,
@@ -142,7 +142,7 @@ impl ConfigFile {
         let mut changed_meanwhile = false;
         let file = AtomicFile::new(&self.path, 0o600).durable();
         let written = file.write_checked(wanted.as_bytes(), |_| {
-            // Otherwise what another program has just appended would be lost.
+            // Otherwise a plugin that another program has just appended would be lost.
             changed_meanwhile = read(&self.path)?.as_deref() != current;
             if changed_meanwhile {
                 Err(io::ErrorKind::Interrupted.into())
@@ -159,7 +159,8 @@ impl ConfigFile {
         Ok(Reconciled::Written)
     }
 
-    /// Until when a file that holds invalid JSON is left alone.
+    /// The time until which a file with invalid JSON is left alone. Returns `None` if the JSON is
+    /// valid, or if that time has passed.
     fn invalid_grace_end(&mut self, current: Option<&str>, now: Instant) -> Option<Instant> {
         if current.is_none_or(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()) {
             self.invalid_since = None;
@@ -177,8 +178,8 @@ impl ConfigFile {
             .filter(|first| *first < self.path)
     }
 
-    /// Removes the file, if the runtime then has another configuration to load. Returns the reason
-    /// if not.
+    /// Removes the file if the runtime has another configuration to load. Otherwise returns the
+    /// reason why the file stays.
     pub(super) fn unpublish(&self) -> io::Result<Option<String>> {
         let is_missing = self
             .path
@@ -193,8 +194,8 @@ impl ConfigFile {
             }
             remove_if_present(&self.path)?;
         }
-        // An interrupted write leaves a temporary file. Cilium restores its copy when it is
-        // uninstalled.
+        // An interrupted write leaves a temporary file. Cilium restores its renamed copy when Cilium
+        // is uninstalled.
         remove_if_present(&temporary_path(&self.path))?;
         remove_if_present(&self.renamed_by_cilium())?;
         Ok(None)
@@ -206,7 +207,7 @@ impl ConfigFile {
             .loadable_files()
             .into_iter()
             .find(|path| *path != self.path)
-            .ok_or_else(|| format!("{} has no other", self.publish.dir.display()))?;
+            .ok_or_else(|| format!("{} contains no other", self.publish.dir.display()))?;
         fs::read_to_string(&next)
             .map_err(|error| error.to_string())
             .and_then(|text| conflist::check_usable(&text))
@@ -232,8 +233,8 @@ impl ConfigFile {
     }
 }
 
-/// The text of the file, or `None` if the file is missing. Invalid UTF-8 is replaced, which makes
-/// the text invalid JSON.
+/// The text of the file, or `None` if the file is missing. Invalid UTF-8 is replaced, so that the
+/// text differs from ours.
 fn read(path: &Path) -> io::Result<Option<String>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),

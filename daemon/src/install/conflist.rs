@@ -17,8 +17,8 @@ const NAME: &str = "plexus";
 /// Keys of the daemon's configuration that the shim reads too.
 const SHARED_KEYS: [&str; 2] = ["daemonSocketDir", "stateDir"];
 
-/// Old runtimes read `cniVersion` only. New runtimes use the highest of `cniVersions`, and then
-/// also send STATUS and GC (P-068).
+/// Old runtimes read only `cniVersion`. New runtimes use the highest version in `cniVersions`, and
+/// then also send STATUS and GC (P-068).
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Conflist<'a> {
@@ -33,13 +33,13 @@ pub(super) fn shim_keys(fields: &Fields) -> RawMap {
     let mut keys = RawMap::new();
     for key in Settings::SHIM_KEYS.iter().copied().chain(SHARED_KEYS) {
         let Some(raw) = fields.raw(key) else { continue };
-        let path = fields
+        let host_path = fields
             .string(key)
             .ok()
             .flatten()
-            .filter(|_| key.ends_with("Dir"));
-        let on_host = path.and_then(|path| to_raw_value(&on_host(path.as_ref())).ok());
-        keys.insert(key.to_owned(), on_host.unwrap_or_else(|| raw.to_owned()));
+            .filter(|_| key.ends_with("Dir"))
+            .and_then(|path| to_raw_value(&on_host(path.as_ref())).ok());
+        keys.insert(key.to_owned(), host_path.unwrap_or_else(|| raw.to_owned()));
     }
     keys
 }
@@ -49,7 +49,7 @@ pub(super) fn shim_keys(fields: &Fields) -> RawMap {
 pub(super) fn render(
     shim_keys: &RawMap,
     default_network: &NetworkConfig,
-    rename: bool,
+    override_name: bool,
     appended: &[PluginConfig],
 ) -> String {
     let capabilities: BTreeMap<String, bool> = default_network
@@ -65,7 +65,11 @@ pub(super) fn render(
     let list = Conflist {
         cni_version: "1.0.0",
         cni_versions: ["1.0.0", "1.1.0"],
-        name: if rename { &default_network.name } else { NAME },
+        name: if override_name {
+            &default_network.name
+        } else {
+            NAME
+        },
         plugins: [&plugin]
             .into_iter()
             .chain(appended.iter().map(PluginConfig::as_map))
@@ -96,7 +100,7 @@ pub(super) fn appended_plugins(text: &str) -> Option<Vec<PluginConfig>> {
 /// uninstalled.
 ///
 /// # Errors
-/// The reason why not.
+/// The reason why a runtime cannot.
 pub(super) fn check_usable(text: &str) -> Result<(), String> {
     let network = parse(text)
         .and_then(NetworkConfig::require_plugin)
@@ -118,10 +122,10 @@ pub(super) fn parse(text: &str) -> Result<NetworkConfig, ConfigError> {
     )
 }
 
-/// Whether both texts are the same JSON, whatever the layout.
-pub(super) fn is_same_json(one: &str, two: &str) -> bool {
+/// Whether both texts are valid and contain the same JSON, regardless of their layout.
+pub(super) fn is_same_json(left: &str, right: &str) -> bool {
     let parse = |text| serde_json::from_str::<serde_json::Value>(text).ok();
-    parse(one).is_some_and(|one| Some(one) == parse(two))
+    parse(left).is_some_and(|left| Some(left) == parse(right))
 }
 
 fn json<T: Serialize + ?Sized>(value: &T) -> Box<RawValue> {

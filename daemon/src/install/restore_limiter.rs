@@ -8,7 +8,7 @@ use crate::backoff::doubled;
 
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const MAX_DELAY: Duration = Duration::from_mins(1);
-/// After this time without a restoration, the count starts from zero.
+/// The time without a restoration after which the count is reset.
 const QUIET_TIME: Duration = Duration::from_mins(10);
 
 /// Permits the first restoration immediately, and doubles the delay before each further one.
@@ -22,7 +22,7 @@ impl RestoreLimiter {
     /// Permits and counts a restoration.
     ///
     /// # Errors
-    /// The earliest time of the next restoration, if the delay is not over.
+    /// The earliest time of the next restoration, if the delay has not passed.
     pub(super) fn acquire(&mut self, now: Instant) -> Result<(), Instant> {
         if let Some(last) = self.last {
             let next = last + doubled(FIRST_DELAY, self.count.saturating_sub(1), MAX_DELAY);
@@ -38,7 +38,8 @@ impl RestoreLimiter {
         Ok(())
     }
 
-    /// The number of recent restorations, and the time at which the count ends.
+    /// The number of recent restorations, and the time at which the count is reset. Returns `None` if
+    /// there was no recent restoration.
     pub(super) fn recent(&self, now: Instant) -> Option<(u32, Instant)> {
         let end = self.last? + QUIET_TIME;
         (now < end).then_some((self.count, end))

@@ -14,8 +14,8 @@ use crate::atomic_file::AtomicFile;
 use crate::file_id::FileId;
 
 const MODE: u32 = 0o755;
-/// The number of attempts to execute a shim that is still open for writing. An attempt takes a
-/// fraction of a millisecond.
+/// The maximum number of attempts to execute a shim that is still open for writing. An attempt takes
+/// a fraction of a millisecond.
 const EXEC_ATTEMPTS: usize = 2000;
 
 #[derive(Debug)]
@@ -23,19 +23,19 @@ pub(super) struct Shim {
     /// Our own copy.
     source: PathBuf,
     dir: PathBuf,
-    /// The installed file when it was last equal to our copy.
+    /// The fingerprint of the installed file when the file was last equal to our copy.
     verified: Option<Fingerprint>,
     limiter: RestoreLimiter,
 }
 
-/// Metadata that changes whenever a file does.
+/// Metadata that changes whenever the file changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Fingerprint {
     id: FileId,
     size: u64,
     mode: u32,
     /// Seconds and nanoseconds.
-    changed: (i64, i64),
+    ctime: (i64, i64),
 }
 
 impl From<&Metadata> for Fingerprint {
@@ -44,13 +44,13 @@ impl From<&Metadata> for Fingerprint {
             id: metadata.into(),
             size: metadata.size(),
             mode: metadata.mode(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            ctime: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
 }
 
 impl Shim {
-    /// The file `source` is installed in `dir`.
+    /// `source` is the file to install in the directory `dir`.
     pub(super) fn new(source: PathBuf, dir: PathBuf) -> Self {
         Self {
             source,
@@ -75,7 +75,7 @@ impl Shim {
         let source = read(&self.source).map_err(|error| {
             io::Error::new(
                 error.kind(),
-                format!("cannot read {error}; name the shim with --shim"),
+                format!("cannot read {error}; set the path of the shim with --shim"),
             )
         })?;
         let is_executable = installed.is_some_and(|found| found.mode & 0o777 == MODE);

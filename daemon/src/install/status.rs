@@ -5,7 +5,7 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct InstallState {
     pub(crate) problems: Vec<Problem>,
-    /// How often the published configuration was restored.
+    /// The number of times that the published configuration was restored.
     pub(crate) restored: u64,
 }
 
@@ -33,12 +33,11 @@ pub enum ProblemKind {
     /// Another program keeps removing or changing our file. The file is restored each time, so the
     /// node stays ready.
     ConfigConflict,
-    /// An uninstall is waiting.
+    /// The uninstall is not complete.
     Uninstalling,
 }
 
 impl ProblemKind {
-    /// All kinds.
     pub const ALL: [Self; 7] = [
         Self::NotChecked,
         Self::NoDefaultNetwork,
@@ -91,7 +90,7 @@ impl InstallState {
     }
 }
 
-/// The state of the installation, shared.
+/// The shared state of the installation.
 #[derive(Debug, Clone)]
 pub(crate) struct InstallStatus(watch::Sender<InstallState>);
 
@@ -101,7 +100,7 @@ impl InstallStatus {
         Self(watch::Sender::default())
     }
 
-    /// The status before the first check; `text` says what has not happened yet.
+    /// The status before the first check. `text` names the step that is pending.
     pub(crate) fn not_checked(text: &str) -> Self {
         let problem = Problem::new(ProblemKind::NotChecked, text);
         Self(watch::Sender::new(InstallState {

@@ -16,7 +16,7 @@ use crate::config::{Fields, Settings};
 use crate::dir_watcher::DirWatcher;
 use crate::gather::default_network::DefaultNetwork;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A node with an installer.
 struct Node {
@@ -35,7 +35,7 @@ impl Node {
         node
     }
 
-    /// The same node, with an installer that is not running yet.
+    /// A node with an installer that is not running yet.
     async fn prepared() -> (Self, Installer) {
         let root = tempfile::tempdir().expect("directory");
         for dir in ["net.d", "bin", "state"] {
@@ -49,11 +49,8 @@ impl Node {
         });
         let fields = Fields::parse(&keys.to_string()).expect("object");
         let settings = Settings::read(&fields).expect("settings");
-        let (store, status, stop) = (
-            Store::default(),
-            InstallStatus::not_checked("the runtime's configuration is not published yet"),
-            CancellationToken::new(),
-        );
+        let store = Store::default();
+        let status = InstallStatus::not_checked("the runtime's configuration is not published yet");
         let (default_network, follower) = DefaultNetwork::open(&settings, &store)
             .await
             .expect("the default network");
@@ -72,7 +69,7 @@ impl Node {
                 root,
                 store,
                 status,
-                stop,
+                stop: CancellationToken::new(),
                 tasks,
             },
             installer,
@@ -112,15 +109,16 @@ impl Node {
         serde_json::from_slice(&fs::read(self.at(FILE)).ok()?).ok()
     }
 
-    /// Whether the published configuration was made for the default network of this plugin.
+    /// Whether the published configuration is for the default network with the plugin `kind`.
     fn is_published_for(&self, kind: &str) -> bool {
         let key = format!("{kind}-capability");
         self.published()
             .is_some_and(|list| list["plugins"][0]["capabilities"][&key] == true)
     }
 
-    /// Waits until `wanted` after changes of the directories or of the status.
-    async fn until(&self, what: &str, wanted: impl Fn() -> bool) {
+    /// Waits until `is_met` returns `true`. Checks after each change of the directories and of the
+    /// status.
+    async fn until(&self, condition: &str, is_met: impl Fn() -> bool) {
         let mut watcher = DirWatcher::new().expect("inotify");
         watcher
             .set(
@@ -131,16 +129,19 @@ impl Node {
             .expect("watch");
         let mut status = self.status.subscribe();
         let reached = async {
-            while !wanted() {
+            while !is_met() {
                 tokio::select! {
                     changed = watcher.changed() => changed.expect("inotify"),
                     changed = status.changed() => changed.expect("a status"),
                 }
             }
         };
-        timeout(PATIENCE, reached)
-            .await
-            .unwrap_or_else(|_| panic!("never: {what}; {:?}", self.status.get()));
+        timeout(TIMEOUT, reached).await.unwrap_or_else(|_| {
+            panic!(
+                "timed out waiting for: {condition}; {:?}",
+                self.status.get()
+            )
+        });
     }
 
     async fn until_problem(&self, text: &str) {
@@ -234,7 +235,7 @@ async fn installed_files_stay_when_the_daemon_stops() {
     node.until_ready().await;
     node.stop.cancel();
     let installer = node.tasks.pop().expect("the installer");
-    timeout(PATIENCE, installer)
+    timeout(TIMEOUT, installer)
         .await
         .expect("the installer stops")
         .expect("no panic");
@@ -245,7 +246,7 @@ async fn installed_files_stay_when_the_daemon_stops() {
 async fn a_conflict_with_cilium_names_its_setting() {
     let node = Node::with_default_network().await;
     node.default_network("05-cilium.conflist", "cilium");
-    node.until("cilium's", || node.is_published_for("cilium"))
+    node.until("cilium", || node.is_published_for("cilium"))
         .await;
     // With cni.exclusive, Cilium renames every other file whenever one appears.
     for _ in 0..5 {
@@ -285,7 +286,7 @@ async fn a_conflict_is_checked_again_when_it_may_have_ended() {
     for _ in 0..5 {
         fs::remove_file(node.at(FILE)).expect("published");
         retry = installer.reconcile();
-        // `run` pauses like this.
+        // `Installer::watch` waits in the same way.
         while let Some(time) = retry.filter(|_| node.published().is_none()) {
             sleep_until(time).await;
             retry = installer.reconcile();
@@ -319,8 +320,8 @@ async fn rewrites_of_an_unchanged_default_network_publish_nothing() {
         .expect("rename");
         fs::write(node.at("note"), round.to_string()).expect("file");
     }
-    // Changes are seen in order, so the installer has seen all of the above when it reports this
-    // one.
+    // Changes are reported in order, so the installer has seen all previous ones when it reports
+    // this one.
     fs::write(node.at("00-broken.conflist"), "{").expect("file");
     node.until_problem("00-broken.conflist").await;
     let after = fs::metadata(node.at(FILE))
@@ -339,7 +340,7 @@ async fn plugins_of_istio_and_linkerd_stay_in_our_list() {
             .as_array_mut()
             .expect("a list")
             .push(json!({"type": kind}));
-        // They write in place.
+        // Both write the file in place.
         fs::write(
             node.at(FILE),
             serde_json::to_vec_pretty(&list).expect("JSON"),

@@ -1,14 +1,14 @@
-//! Uninstall, in an order in which pods can start and stop at any time (decision 11):
+//! Uninstallation, in an order in which pods can start and stop at any time (decision 11):
 //!
-//! 1. Remove our configuration as soon as the runtime has another one to load: new pods start
+//! 1. Remove our configuration as soon as the runtime has another one to load. New pods then start
 //!    without Plexus.
 //! 2. Keep serving, so that the pods that Plexus attached can be deleted. A runtime that has
 //!    cached our configuration still finds the shim.
-//! 3. When no record is left, write the marker file: a shim that is still executed then answers DEL
+//! 3. When no record is left, write the marker file. A shim that is still executed then answers DEL
 //!    with success.
 //! 4. Remove the shim.
 //!
-//! An uninstall may be interrupted at any point and started again.
+//! The uninstallation may be interrupted at any point and started again.
 
 use std::io;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ use crate::atomic_file::{remove_if_present, temporary_path};
 use crate::backoff::Backoff;
 use crate::config::{Fields, Settings};
 use crate::dir_watcher::DirWatcher;
-use crate::ledger::{Ledger, RecordKey};
+use crate::ledger::Ledger;
 use crate::telemetry::ChangeFilter;
 
 /// Removes what [`super::Installer`] installed.
@@ -57,7 +57,7 @@ impl Uninstaller {
         }
     }
 
-    /// Runs until `stop`. The status has a problem until the uninstall is complete.
+    /// Runs until `stop` is cancelled. The status has a problem until the uninstall is complete.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut backoff = Backoff::up_to(LONGEST_PAUSE);
         while let Err(error) = self.uninstall(&stop).await {
@@ -71,20 +71,20 @@ impl Uninstaller {
         }
     }
 
-    /// Uninstalls, and then waits for `stop`.
+    /// Uninstalls, and then waits until `stop` is cancelled.
     async fn uninstall(&self, stop: &CancellationToken) -> io::Result<()> {
         let mut watcher = DirWatcher::new()?;
-        let removed = async {
+        let uninstall = async {
             self.remove_config(&mut watcher).await?;
             self.remove_shim(&mut watcher).await
         };
-        match stop.run_until_cancelled(removed).await {
+        match stop.run_until_cancelled(uninstall).await {
             Some(Err(error)) => Err(error),
             Some(Ok(())) | None => Ok(()),
         }
     }
 
-    /// Removes the configuration, as soon as the runtime has another one.
+    /// Removes the configuration as soon as the runtime has another one.
     async fn remove_config(&self, watcher: &mut DirWatcher) -> io::Result<()> {
         let Some(file) = &self.file else {
             return Ok(());
@@ -102,8 +102,8 @@ impl Uninstaller {
         Ok(())
     }
 
-    /// Removes the shim when no record is left. Keeps watching: a runtime that has cached our
-    /// configuration and has a shim of its own may attach a pod even then.
+    /// Removes the shim when no record is left. Continues to watch: a runtime that has cached our
+    /// configuration and has its own copy of the shim may still attach a pod.
     async fn remove_shim(&self, watcher: &mut DirWatcher) -> io::Result<()> {
         watcher.set(
             [LEDGER_DIR, SPOOL_DIR]
@@ -129,16 +129,16 @@ impl Uninstaller {
         }
     }
 
-    /// Writes the marker and removes the shim. Does nothing if records are left, and returns what
-    /// is left.
+    /// Writes the marker and removes the shim. If records are left, does nothing and returns their
+    /// description.
     async fn try_remove_shim(&self) -> io::Result<Option<String>> {
-        let remaining = self.remaining(&self.ledger.keys().map_err(io::Error::other)?)?;
+        let remaining = self.remaining(self.ledger.keys().map_err(io::Error::other)?.len())?;
         if remaining.is_some() {
             return Ok(remaining);
         }
-        // No ADD can start from here on.
+        // With the lock held, no ADD can start.
         let locked = self.ledger.lock_all().await;
-        let remaining = self.remaining(&locked.keys().map_err(io::Error::other)?)?;
+        let remaining = self.remaining(locked.keys().map_err(io::Error::other)?.len())?;
         if remaining.is_some() {
             return Ok(remaining);
         }
@@ -156,8 +156,7 @@ impl Uninstaller {
         Ok(None)
     }
 
-    fn remaining(&self, records: &[RecordKey]) -> io::Result<Option<String>> {
-        let records = records.len();
+    fn remaining(&self, records: usize) -> io::Result<Option<String>> {
         let spooled = Ledger::spooled_files(&self.state_dir)
             .map_err(io::Error::other)?
             .len();

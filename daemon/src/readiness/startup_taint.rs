@@ -75,7 +75,7 @@ impl StartupTaint {
 
     /// Removes the taint as soon as Plexus works. Retries until the taint is gone, or until `stop`.
     pub(crate) async fn remove(self: Arc<Self>, context: Arc<Context>, stop: CancellationToken) {
-        context.node.metrics.startup_taint(true);
+        context.node.metrics.set_startup_taint(true);
         stop.run_until_cancelled(self.remove_with_retries(&context))
             .await;
     }
@@ -88,7 +88,7 @@ impl StartupTaint {
             wait_until_ready(context).await;
             let error = match self.remove_once(context).await {
                 Ok(removed) => {
-                    context.node.metrics.startup_taint(false);
+                    context.node.metrics.set_startup_taint(false);
                     if removed {
                         tracing::info!(
                             node,

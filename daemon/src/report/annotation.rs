@@ -55,9 +55,9 @@ fn entries(
         .collect();
     // As in the client library, the only interface of a result has all addresses, whatever their
     // index (K-084).
-    let is_only = result.interfaces.len() <= 1;
+    let has_one_interface = result.interfaces.len() <= 1;
     if in_sandbox.is_empty() {
-        let ips = addresses(result, |ip| is_only || ip.interface.is_none());
+        let ips = addresses(result, |ip| has_one_interface || ip.interface.is_none());
         return vec![NetworkStatus {
             ips,
             default,
@@ -70,10 +70,12 @@ fn entries(
         None
     };
     // As in the client library, the last interface has the addresses without an index.
-    let last = in_sandbox.last().map(|(index, _)| *index);
+    let last_index = in_sandbox.last().map(|(index, _)| *index);
     let entry = |&(index, interface): &(usize, &Interface)| NetworkStatus {
         interface: interface.name.clone(),
-        ips: addresses(result, |ip| is_only || ip.interface.or(last) == Some(index)),
+        ips: addresses(result, |ip| {
+            has_one_interface || ip.interface.or(last_index) == Some(index)
+        }),
         mac: interface.mac.clone(),
         mtu: (interface.mtu > 0).then_some(interface.mtu),
         default: default_index == Some(index),
@@ -83,23 +85,23 @@ fn entries(
 }
 
 /// The index of the interface whose entry is marked as the default: the first one in the sandbox
-/// that has an address with a gateway, else the first one in the sandbox (K-086).
+/// that has an address with a gateway, otherwise the first one in the sandbox (K-086).
 fn default_interface(result: &CniResult, in_sandbox: &[(usize, &Interface)]) -> Option<usize> {
     result
         .ips
         .iter()
         .filter(|ip| ip.gateway.is_some())
         .filter_map(|ip| ip.interface)
-        .find(|owner| in_sandbox.iter().any(|(index, _)| index == owner))
+        .find(|index| in_sandbox.iter().any(|(other, _)| other == index))
         .or_else(|| in_sandbox.first().map(|(index, _)| *index))
 }
 
-/// Addresses without their prefix length (K-085).
-fn addresses(result: &CniResult, wanted: impl Fn(&Ip) -> bool) -> Vec<String> {
+/// The selected addresses, without their prefix length (K-085).
+fn addresses(result: &CniResult, is_selected: impl Fn(&Ip) -> bool) -> Vec<String> {
     result
         .ips
         .iter()
-        .filter(|ip| wanted(ip))
+        .filter(|ip| is_selected(ip))
         .map(|ip| ip.address.addr().to_string())
         .collect()
 }

@@ -17,8 +17,8 @@ use crate::model::{Attachment, PodRef};
 use crate::plan::WarningKind;
 use sender::Sender;
 
-/// How many events may wait in the queue.
-const QUEUE: usize = 512;
+/// The number of events that may wait in the queue.
+const QUEUE_CAPACITY: usize = 512;
 
 /// Something that happened to a pod or to the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,8 @@ pub enum EventReason {
     AttachFailed,
     /// A network could not be detached. The runtime retries.
     DetachFailed,
-    /// A network repeatedly could not be detached. The runtime got a success, and plexusd retries.
+    /// A network repeatedly could not be detached. plexusd reported success to the runtime, and
+    /// continues to retry.
     DetachOrphaned,
     /// The pod has no network-status: the annotation is too large, or the API server rejects it.
     NetworkStatusRefused,
@@ -71,7 +72,7 @@ pub enum EventReason {
 }
 
 impl EventReason {
-    /// All reasons, for the test of the documentation.
+    /// All reasons, for the tests of the documentation.
     pub const ALL: [Self; 14] = [
         Self::AddedInterface,
         Self::NoNetworkFound,
@@ -114,7 +115,7 @@ impl EventReason {
         self != Self::AddedInterface
     }
 
-    /// Whether the log has the same information in the line of the call or of the installation.
+    /// Whether another log line, of the call or of the installation, has the same information.
     fn is_logged_elsewhere(self) -> bool {
         let only_here = [
             Self::CapabilityMissing,
@@ -125,11 +126,11 @@ impl EventReason {
         !only_here.contains(&self)
     }
 
-    /// The reason for the refusal of an ADD, and the remedy. Returns `None` if the error is
-    /// transient or not about the pod.
+    /// The event reason for an ADD that was refused with this error, and the remedy. Returns `None`
+    /// if the error is transient or not about the pod.
     pub(crate) fn of_refusal(error: &CniError) -> Option<(Self, &'static str)> {
         let code = Code::ALL.into_iter().find(|code| error.is(*code))?;
-        let reason = match code {
+        let reason_and_remedy = match code {
             Code::UnknownNetwork => (
                 Self::NoNetworkFound,
                 "create it, or correct the annotation of the pod",
@@ -151,7 +152,7 @@ impl EventReason {
             Code::PluginMissing => (Self::AttachFailed, "install the plugin on the node"),
             _ => return None,
         };
-        Some(reason)
+        Some(reason_and_remedy)
     }
 }
 
@@ -184,17 +185,21 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Events go to the log only.
-    pub(super) fn logged() -> Self {
+    /// Events that are only logged.
+    pub(super) fn log_only() -> Self {
         Self {
             queue: None,
             dropped: Arc::default(),
         }
     }
 
-    /// Events go to the log and to the API server, on behalf of `node`.
-    pub(super) fn sent(connection: Arc<Connection>, node: &str, dropped: Arc<AtomicU64>) -> Self {
-        let (queue, events) = mpsc::channel(QUEUE);
+    /// Events that are logged, and sent to the API server on behalf of `node`.
+    pub(super) fn to_cluster(
+        connection: Arc<Connection>,
+        node: &str,
+        dropped: Arc<AtomicU64>,
+    ) -> Self {
+        let (queue, events) = mpsc::channel(QUEUE_CAPACITY);
         tokio::spawn(Sender::new(connection, node, dropped.clone()).run(events));
         Self {
             queue: Some(queue),

@@ -1,4 +1,4 @@
-//! Writes network-status to the pods of a cluster: one PATCH each, without a read before it,
+//! Writes network-status to the pods of a cluster: one PATCH for each, without reading the pod first,
 //! retried until the write succeeds or the sandbox is deleted.
 
 mod delivery;
@@ -24,7 +24,8 @@ use retry::Retries;
 use write::WriteState;
 pub(crate) use write::{StatusWrite, StatusWriteError};
 
-/// The writer. Dropping it cancels all writes; the ledger remembers them for the next daemon.
+/// Writes network-status in the background. Dropping the writer cancels all writes; the next daemon
+/// resumes them from the ledger.
 #[derive(Debug)]
 pub(super) struct StatusWriter {
     shared: Arc<Shared>,
@@ -37,7 +38,7 @@ impl Drop for StatusWriter {
     }
 }
 
-/// What all writes share.
+/// The state that all writes share.
 #[derive(Debug)]
 struct Shared {
     api: ApiWriter,
@@ -76,8 +77,8 @@ impl StatusWriter {
         }
     }
 
-    /// Starts to write `text` if the sandbox is the newest of its pod. Cancels an earlier write
-    /// for the pod.
+    /// Starts writing `text` if the sandbox is the newest of its pod. Cancels an earlier write for the
+    /// pod.
     pub(super) fn write(
         &self,
         sandbox: PodSandbox,
@@ -135,7 +136,7 @@ impl StatusWriter {
         self.shared.overdue.load(Ordering::Relaxed) > 0
     }
 
-    /// Cancels the write of this sandbox. A request in flight is finished first.
+    /// Cancels the write for this sandbox. A request in flight completes first.
     pub(super) fn cancel(&self, sandbox: &PodSandbox) {
         let is_same = |other: &PodSandbox| {
             (&other.container_id, &other.ifname) == (&sandbox.container_id, &sandbox.ifname)

@@ -11,11 +11,11 @@ use tower::{Layer, Service};
 
 use super::Metrics;
 
-/// The layer, for `kube::client::ClientBuilder::with_layer`. Records in [`Metrics`].
+/// The layer, for `kube::client::ClientBuilder::with_layer`. Records the requests in [`Metrics`].
 #[derive(Debug, Clone)]
 pub(crate) struct ApiLayer(Arc<Metrics>);
 
-/// The service `S`, measured.
+/// A service that measures the requests to `S`.
 #[derive(Debug, Clone)]
 pub(crate) struct MeasuredService<S> {
     inner: S,

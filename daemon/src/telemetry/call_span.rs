@@ -29,9 +29,11 @@ impl CallSpan {
         };
         let verb = get("CNI_COMMAND").and_then(|text| Verb::parse(text).ok());
         let args = CniArgs::parse_lossy(get("CNI_ARGS").unwrap_or_default());
-        let pod = args.get("K8S_POD_NAMESPACE").zip(args.get("K8S_POD_NAME"));
-        let pod = pod.map(|(namespace, name)| format!("{namespace}/{name}"));
-        // At level ERROR, because the lines of a daemon that logs only errors need the span too.
+        let pod = args
+            .get("K8S_POD_NAMESPACE")
+            .zip(args.get("K8S_POD_NAME"))
+            .map(|(namespace, name)| format!("{namespace}/{name}"));
+        // At level ERROR, so that a daemon that logs only errors also logs the span.
         let span = tracing::error_span!(
             "cni",
             verb = verb.map(Verb::as_str),
@@ -43,7 +45,7 @@ impl CallSpan {
         Self { verb, span }
     }
 
-    /// The verb that the request names. `None` if there is no such verb.
+    /// The verb of the request. `None` if the request has no valid verb.
     pub(crate) fn verb(&self) -> Option<Verb> {
         self.verb
     }
@@ -56,7 +58,7 @@ impl CallSpan {
     /// becomes an error.
     ///
     /// # Errors
-    /// Those of `work`.
+    /// The error of `work`, or [`Code::Internal`] after a panic.
     pub(crate) async fn observe<T>(
         self,
         metrics: &Metrics,
@@ -103,7 +105,7 @@ impl CallSpan {
         .await
     }
 
-    /// Adds the networks to the span of the current call, when they are known.
+    /// Adds the networks to the span of the current call.
     pub(crate) fn record_networks(networks: &str) {
         Span::current().record("networks", networks);
     }

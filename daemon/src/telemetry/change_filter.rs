@@ -1,10 +1,10 @@
 //! Suppression of repeated log lines: a condition is logged when it appears, not each time it is
-//! seen.
+//! found.
 
 use std::collections::BTreeSet;
 
-/// The texts of the previous round and of the current one. A loop that finds the same conditions
-/// over and over logs those that are new.
+/// The texts of the previous round and of the current one. A loop that finds the same conditions in
+/// every round logs only the new ones.
 #[derive(Debug, Default)]
 pub(crate) struct ChangeFilter {
     previous: BTreeSet<String>,
@@ -12,7 +12,7 @@ pub(crate) struct ChangeFilter {
 }
 
 impl ChangeFilter {
-    /// Records that the current round found `text`. Returns whether it is new: missing in the
+    /// Records that the current round found `text`. Returns whether the text is new: missing in the
     /// previous round, and not yet recorded in this one.
     pub(crate) fn is_new(&mut self, text: impl Into<String>) -> bool {
         let text = text.into();

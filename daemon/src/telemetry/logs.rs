@@ -13,7 +13,7 @@ use tracing_subscriber::{Registry, fmt, reload};
 use super::log_file::RotatingFile;
 use crate::config::LogSettings;
 
-/// The names of the levels: those of Multus, and the usual ones.
+/// The names of the levels: those of Multus, and those of `tracing`.
 const LEVELS: [(&str, LevelFilter); 8] = [
     ("panic", LevelFilter::OFF),
     ("off", LevelFilter::OFF),
@@ -25,7 +25,7 @@ const LEVELS: [(&str, LevelFilter); 8] = [
     ("trace", LevelFilter::TRACE),
 ];
 
-/// A handle to change the level of this process' log.
+/// A handle that changes the log level of this process.
 #[derive(Debug, Clone)]
 pub(crate) struct Logs(reload::Handle<Targets, Registry>);
 
@@ -34,23 +34,21 @@ impl Logs {
     /// overrides the configured level. A log file that cannot be opened is not fatal: lines go to
     /// stderr instead.
     pub(crate) fn start(settings: &LogSettings) -> Self {
-        let by_env = std::env::var("PLEXUS_LOG")
+        let from_env = std::env::var("PLEXUS_LOG")
             .ok()
             .and_then(|text| Targets::from_str(&text).ok());
         let configured = settings.level.as_deref().and_then(targets);
         let (filter, handle) = reload::Layer::new(
-            by_env
+            from_env
                 .or(configured)
-                .unwrap_or_else(|| above(LevelFilter::INFO)),
+                .unwrap_or_else(|| from_level(LevelFilter::INFO)),
         );
-        let file = settings
-            .file
-            .clone()
-            .map(|file| (file.path.clone(), RotatingFile::open(file)));
-        let (file, problem) = match file {
+        let (file, problem) = match &settings.file {
             None => (None, None),
-            Some((_, Ok(file))) => (Some(file), None),
-            Some((path, Err(error))) => (None, Some((path, error))),
+            Some(file) => match RotatingFile::open(file.clone()) {
+                Ok(opened) => (Some(opened), None),
+                Err(error) => (None, Some((&file.path, error))),
+            },
         };
         let output = Output {
             stderr: settings.stderr || problem.is_some(),
@@ -61,7 +59,7 @@ impl Logs {
             .with_target(false)
             .with_ansi(false);
         let lines = if settings.json {
-            // Keeps the fields of the call together, in `span`.
+            // The object `span` has the fields of the call.
             lines
                 .json()
                 .flatten_event(true)
@@ -81,15 +79,15 @@ impl Logs {
         Self(handle)
     }
 
-    /// Changes the level for the rest of this process' life.
+    /// Changes the level until the process exits.
     ///
     /// # Errors
-    /// An unknown name. The text lists the known ones.
+    /// A message with the known names, if `name` is unknown.
     pub(crate) fn set_level(&self, name: &str) -> Result<(), String> {
         let Some(targets) = targets(name) else {
             let names: Vec<_> = LEVELS.iter().map(|(name, _)| *name).collect();
             return Err(format!(
-                "unknown level {name:?}: use one of {}",
+                "unknown log level {name:?}: use one of {}",
                 names.join(", ")
             ));
         };
@@ -101,12 +99,12 @@ fn targets(name: &str) -> Option<Targets> {
     LEVELS
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(name))
-        .map(|(_, level)| above(*level))
+        .map(|(_, level)| from_level(*level))
 }
 
-/// Our own lines from `level` up, but only warnings of libraries, whose other lines may contain
-/// secrets.
-fn above(level: LevelFilter) -> Targets {
+/// Our own lines at `level` and above, and only warnings and errors of libraries, whose other lines
+/// may contain secrets.
+fn from_level(level: LevelFilter) -> Targets {
     let libraries = Targets::new().with_default(level.min(LevelFilter::WARN));
     // The daemon itself logs failed requests to the API server.
     libraries

@@ -1,8 +1,7 @@
 //! The metrics. `docs/metrics.md` describes each of them.
 //!
-//! This module and the modules below it are the only code that knows the Prometheus library. Each
-//! file has the metrics of one subject: their names, help texts, and the methods of [`Metrics`]
-//! that record them.
+//! Only this module and its submodules use the Prometheus library. Each file has the metrics of one
+//! subject: their names, help texts, and the methods of [`Metrics`] that record them.
 
 mod builder;
 mod calls;
@@ -41,7 +40,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics with nothing recorded. `multus` adds Multus' own metric.
+    /// Creates the metrics, with nothing recorded. `multus` adds the metric of Multus.
     pub(crate) fn new(multus: bool) -> Self {
         let builder = Builder::default();
         Self {

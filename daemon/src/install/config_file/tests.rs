@@ -67,7 +67,7 @@ impl Fixture {
             match self.reconcile() {
                 Reconciled::Written => return,
                 Reconciled::RetryAt(time) => self.now = time,
-                Reconciled::Unchanged => panic!("the file is already right"),
+                Reconciled::Unchanged => panic!("the file is already correct"),
             }
         }
     }
@@ -261,7 +261,7 @@ fn a_file_that_is_being_written_in_place_is_left_alone_for_a_while() {
         assert_eq!(
             fixture.reconcile(),
             first,
-            "another look does not extend the time"
+            "reading the file again does not extend the time"
         );
     }
     fixture.write(FILE, &text);
@@ -329,7 +329,7 @@ fn the_file_is_removed_only_if_the_runtime_has_another() {
     let mut fixture = Fixture::new();
     fixture.reconcile();
     let reason = fixture.unpublish().expect("no other configuration");
-    assert!(reason.contains("has no other"), "{reason}");
+    assert!(reason.contains("contains no other"), "{reason}");
     fixture.write("10-a.conflist", "{");
     let reason = fixture.unpublish().expect("a broken configuration");
     assert!(reason.contains("10-a.conflist"), "{reason}");

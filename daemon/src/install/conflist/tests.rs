@@ -9,9 +9,15 @@ fn network(config: &Value) -> NetworkConfig {
     parse(&config.to_string()).expect("a network")
 }
 
-fn rendered(fields: &Value, default_network: &Value, rename: bool) -> Value {
+fn rendered(fields: &Value, default_network: &Value, override_name: bool) -> Value {
     let keys = shim_keys(&Fields::parse(&fields.to_string()).expect("object"));
-    serde_json::from_str(&render(&keys, &network(default_network), rename, &[])).expect("JSON")
+    serde_json::from_str(&render(
+        &keys,
+        &network(default_network),
+        override_name,
+        &[],
+    ))
+    .expect("JSON")
 }
 
 #[test]
@@ -93,13 +99,13 @@ fn appended_plugins_are_kept_byte_for_byte() {
 }
 
 #[test]
-fn layout_makes_no_difference_to_a_comparison() {
+fn texts_with_different_layout_contain_the_same_json() {
     assert!(is_same_json(
         r#"{"a":1,"b":[2]}"#,
         "{ \"b\": [2],\n\"a\": 1 }"
     ));
-    for (one, two) in [(r#"{"a":1}"#, r#"{"a":2}"#), ("", ""), ("{", "{")] {
-        assert!(!is_same_json(one, two), "{one} {two}");
+    for (left, right) in [(r#"{"a":1}"#, r#"{"a":2}"#), ("", ""), ("{", "{")] {
+        assert!(!is_same_json(left, right), "{left} {right}");
     }
 }
 

@@ -80,7 +80,7 @@ fn an_installed_shim_is_executable_and_not_written_again() {
 }
 
 #[test]
-fn a_removed_changed_or_not_executable_shim_is_restored() {
+fn a_shim_that_is_removed_changed_or_not_executable_is_restored() {
     let mut fixture = Fixture::new();
     fixture.reconcile();
     let now = Instant::now();

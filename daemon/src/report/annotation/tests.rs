@@ -20,14 +20,14 @@ fn default(json: serde_json::Value) -> Vec<NetworkStatus> {
     entries("cbr0", "eth0", true, &result(json), None)
 }
 
-/// Interface and addresses of each entry.
-fn shown(entries: &[NetworkStatus]) -> Vec<(&str, Vec<&str>)> {
+/// The interface and the addresses of each entry.
+fn interfaces_and_ips(entries: &[NetworkStatus]) -> Vec<(&str, Vec<&str>)> {
     entries
         .iter()
-        .map(|e| {
+        .map(|entry| {
             (
-                e.interface.as_str(),
-                e.ips.iter().map(String::as_str).collect(),
+                entry.interface.as_str(),
+                entry.ips.iter().map(String::as_str).collect(),
             )
         })
         .collect()
@@ -36,8 +36,8 @@ fn shown(entries: &[NetworkStatus]) -> Vec<(&str, Vec<&str>)> {
 fn defaults(entries: &[NetworkStatus]) -> Vec<&str> {
     entries
         .iter()
-        .filter(|e| e.default)
-        .map(|e| e.interface.as_str())
+        .filter(|entry| entry.default)
+        .map(|entry| entry.interface.as_str())
         .collect()
 }
 
@@ -104,11 +104,15 @@ fn entries_are_for_interfaces_in_the_sandbox() {
     );
     assert_eq!(list.len(), 2);
 
-    // The name from the plugin wins. A result before version 0.3.0 has no interfaces.
+    // The interface name in the result takes precedence. Results before version 0.3.0 have no
+    // interfaces.
     let named = json!({"interfaces": [{"name": "data0", "sandbox": "/run/netns/a"}]});
-    assert_eq!(shown(&secondary(named)), [("data0", vec![])]);
+    assert_eq!(interfaces_and_ips(&secondary(named)), [("data0", vec![])]);
     let old = secondary(json!({"ips": [{"address": "10.0.0.1/24"}, {"address": "fd00::1/64"}]}));
-    assert_eq!(shown(&old), [("net1", vec!["10.0.0.1", "fd00::1"])]);
+    assert_eq!(
+        interfaces_and_ips(&old),
+        [("net1", vec!["10.0.0.1", "fd00::1"])]
+    );
     assert_eq!(old[0].mac, "");
 }
 
@@ -165,7 +169,7 @@ fn addresses_belong_to_the_interface_of_their_index() {
         ),
     ] {
         let list = secondary(json!({"interfaces": interfaces, "ips": ips}));
-        assert_eq!(shown(&list), expected, "{interfaces} {ips}");
+        assert_eq!(interfaces_and_ips(&list), expected, "{interfaces} {ips}");
     }
     let list =
         secondary(json!({"ips": [{"address": "10.1.2.3/24"}, {"address": "2001:db8::5/64"}]}));
@@ -227,16 +231,21 @@ fn exactly_one_entry_of_the_default_network_is_marked() {
     let eth0 = json!({"name": "eth0", "sandbox": "/run/netns/a"});
     let eth1 = json!({"name": "eth1", "sandbox": "/run/netns/a"});
     let ip = |interface: Option<usize>| json!({"address": "10.0.0.2/24", "gateway": "10.0.0.1", "interface": interface});
-    let bare = |interface: usize| json!({"address": "10.0.0.3/24", "interface": interface});
+    let without_gateway =
+        |interface: usize| json!({"address": "10.0.0.3/24", "interface": interface});
     for (interfaces, ips, expected) in [
         (json!([]), json!([]), "eth0"),
         (json!([host, host]), json!([ip(Some(0))]), "eth0"),
         (json!([eth0]), json!([]), "eth0"),
         (json!([eth0, eth1]), json!([]), "eth0"),
-        (json!([host, eth0, eth1]), json!([bare(2)]), "eth0"),
         (
             json!([host, eth0, eth1]),
-            json!([bare(1), ip(Some(2)), ip(Some(1))]),
+            json!([without_gateway(2)]),
+            "eth0",
+        ),
+        (
+            json!([host, eth0, eth1]),
+            json!([without_gateway(1), ip(Some(2)), ip(Some(1))]),
             "eth1",
         ),
         // Addresses of the host, without an index, or with an invalid index have no effect.

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::{Event, EventReason, Subject};
 
-/// How many subjects are remembered: several times the pods of a full node.
+/// The number of subjects that are remembered: several times the pods of a full node.
 const MAX_SUBJECTS: usize = 1024;
-/// How many events of a subject are remembered.
+/// The number of events of a subject that are remembered.
 const MAX_EVENTS: usize = 32;
 /// The limit for one subject.
 const SUBJECT_LIMIT: RateLimit = RateLimit {
@@ -21,7 +21,7 @@ const TOTAL_LIMIT: RateLimit = RateLimit {
     refill: Duration::from_millis(50),
 };
 
-/// What to do with an event.
+/// The decision about an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
     /// Create an object with this name.
@@ -32,7 +32,7 @@ pub(super) enum Action {
     Drop,
 }
 
-/// What was sent recently.
+/// The recently sent events of all subjects, and the rate limits.
 #[derive(Debug)]
 pub(super) struct Correlator {
     /// The most recently used last.
@@ -66,7 +66,8 @@ impl Correlator {
         }
     }
 
-    /// Decides about an event and remembers it. `name` makes the name of a new object.
+    /// Decides what to do with an event, and remembers the event. `name` returns the name for a new
+    /// object.
     pub(super) fn correlate(
         &mut self,
         event: &Event,
@@ -100,7 +101,7 @@ impl Correlator {
     pub(super) fn forget(&mut self, event: &Event) {
         for history in &mut self.subjects {
             if history.subject == event.subject {
-                history.events.retain(|sent| !sent.equals(event));
+                history.events.retain(|sent| !sent.matches(event));
             }
         }
     }
@@ -111,7 +112,7 @@ impl History {
         if self.bucket.take(now).is_err() {
             return Action::Drop;
         }
-        if let Some(sent) = self.events.iter_mut().find(|sent| sent.equals(event)) {
+        if let Some(sent) = self.events.iter_mut().find(|sent| sent.matches(event)) {
             sent.count += 1;
             return Action::SetCount(sent.name.clone(), sent.count);
         }
@@ -130,7 +131,7 @@ impl History {
 }
 
 impl SentEvent {
-    fn equals(&self, event: &Event) -> bool {
+    fn matches(&self, event: &Event) -> bool {
         self.reason == event.reason && self.message == event.message
     }
 }

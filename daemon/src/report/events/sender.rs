@@ -1,4 +1,4 @@
-//! Sends events to the API server, one after the other, over a connection of its own.
+//! Sends events to the API server, one at a time, over a separate connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use crate::cluster::kube::{ApiError, ApiWriter, Connection, is_object_name};
 
 /// The longest pause between attempts while the API server is unavailable.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// The number of attempts for a request.
+/// The maximum number of attempts for a request.
 const ATTEMPTS: usize = 5;
 
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Sender {
         }
     }
 
-    /// Runs until the other end of `events` is dropped.
+    /// Runs until all senders of `events` are dropped.
     pub(super) async fn run(mut self, mut events: mpsc::Receiver<(Event, Timestamp)>) {
         while let Some((event, time)) = events.recv().await {
             if !self.deliver(&event, time).await {
@@ -50,7 +50,7 @@ impl Sender {
         }
     }
 
-    /// Sends one event. Returns whether the API server has it then.
+    /// Sends one event. Returns whether the API server has the event.
     async fn deliver(&mut self, event: &Event, time: Timestamp) -> bool {
         let node = self.node.clone();
         let (namespace, name) = object::namespace_and_name(event, &node);
@@ -100,7 +100,7 @@ impl Sender {
         self.correlator.correlate(event, name, Instant::now())
     }
 
-    /// Sends a request, with retries as long as they may help.
+    /// Sends a request. Retries errors that may be transient.
     async fn send(
         &mut self,
         request: impl Fn() -> Result<Request<Vec<u8>>, ApiError>,

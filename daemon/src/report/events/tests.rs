@@ -6,14 +6,14 @@ use super::*;
 
 #[test]
 fn the_message_of_an_attachment_is_that_of_multus() {
-    let attachment = |config: &str| Attachment {
+    let attachment = Attachment {
         network: "default/lan".to_owned(),
         ifname: "net1".to_owned(),
         default: false,
         cni_args: String::new(),
         capability_args: RawMap::new(),
         config: NetworkConfig::parse(
-            config,
+            r#"{"type":"x"}"#,
             Defaults {
                 name: Some("lan"),
                 version: Version::V1_0_0,
@@ -21,15 +21,14 @@ fn the_message_of_an_attachment_is_that_of_multus() {
         )
         .expect("a configuration"),
     };
-    let attachment = attachment(r#"{"type":"x"}"#);
     let message = |result: &str| {
         let result = PluginResult::parse(result.as_bytes(), Version::V1_0_0).expect("a result");
         added_interface(&attachment, result.result())
     };
-    let two =
+    let two_addresses =
         r#"{"cniVersion":"1.0.0","ips":[{"address":"10.1.1.5/24"},{"address":"fd00::5/64"}]}"#;
     assert_eq!(
-        message(two),
+        message(two_addresses),
         "Add net1 [10.1.1.5/24 fd00::5/64] from default/lan"
     );
     assert_eq!(

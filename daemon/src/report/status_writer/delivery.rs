@@ -1,4 +1,4 @@
-//! Sends the network-status of one sandbox, until the API server has it or nobody needs it.
+//! Sends the network-status of one sandbox, until the status is written or no longer needed.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use crate::cluster::kube::{ApiError, is_object_name};
 use crate::model::PodRef;
 use crate::report::events::{Event, EventReason, Subject};
 
-/// The number of attempts in a row while the API server reports a conflict (K-092).
+/// The number of consecutive attempts if the API server reports a conflict (K-092).
 const CONFLICT_ATTEMPTS: usize = 3;
 
 pub(super) struct Delivery<'a> {
@@ -28,7 +28,7 @@ pub(super) struct Delivery<'a> {
 /// The outcome of sending a status for one UID.
 enum Outcome {
     Written,
-    /// The pod does not exist or has another UID, or the API server refuses the status.
+    /// The pod does not exist or has another UID, or the API server rejects the status.
     Rejected(ApiError),
     Cancelled,
 }
@@ -41,11 +41,11 @@ impl Delivery<'_> {
         }
         let mut rejected_uid = None;
         loop {
-            let waiting = || drop(self.state.send_replace(WriteState::WaitingForMirror));
+            let on_wait = || drop(self.state.send_replace(WriteState::WaitingForMirror));
             let uid = tokio::select! {
                 biased;
                 () = self.write.cancel.cancelled() => return,
-                uid = target_uid(&self.shared.store, pod, rejected_uid.as_deref(), waiting) => uid,
+                uid = target_uid(&self.shared.store, pod, rejected_uid.as_deref(), on_wait) => uid,
             };
             match self.send(&uid).await {
                 Outcome::Written => return tracing::debug!(%pod, "wrote network-status"),
@@ -70,7 +70,7 @@ impl Delivery<'_> {
     /// Sends the status, with retries, until the API server accepts or rejects it.
     async fn send(&self, uid: &str) -> Outcome {
         let retries = &self.shared.retries;
-        let mut turn = None;
+        let mut retry_guard = None;
         let mut overdue = None;
         loop {
             let mut attempt = pin!(self.attempt(uid));
@@ -82,12 +82,12 @@ impl Delivery<'_> {
             };
             let error = match result {
                 Ok(()) => {
-                    retries.succeeded(turn);
+                    retries.succeeded(retry_guard);
                     return Outcome::Written;
                 }
                 Err(error) if matches!(error.code(), 404 | 422) => {
                     // The API server works.
-                    retries.succeeded(turn);
+                    retries.succeeded(retry_guard);
                     return Outcome::Rejected(error);
                 }
                 Err(error) => error,
@@ -96,8 +96,8 @@ impl Delivery<'_> {
             let text = error.to_string();
             tracing::debug!(pod = %self.pod(), error = text, "network-status is not written yet");
             self.state.send_replace(WriteState::Failed(text));
-            turn = tokio::select! {
-                next = retries.next(turn.take(), error.retry_after()) => Some(next),
+            retry_guard = tokio::select! {
+                guard = retries.next(retry_guard.take(), error.retry_after()) => Some(guard),
                 () = self.write.cancel.cancelled() => return Outcome::Cancelled,
             };
         }

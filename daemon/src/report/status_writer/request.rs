@@ -12,31 +12,32 @@ use crate::cluster::Store;
 use crate::cluster::kube::ApiError;
 use crate::model::{Pod, PodRef};
 
-/// The annotation of a mirror pod that has the UID of the static pod.
+/// The annotation in which a mirror pod has the UID of its static pod.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 /// Longer than any pod lives, and short enough to be added to the current time.
 const FOREVER: Duration = Duration::from_hours(100_000);
 
-/// The UID under which the API server knows the pod. For a static pod that is the UID of its
-/// mirror, which may have to appear first: `waiting` is called then. A mirror with the `rejected`
-/// UID does not count.
+/// The UID under which the API server knows the pod. For a static pod, this is the UID of its mirror.
+/// If there is no mirror yet, calls `on_wait` and waits for one. Ignores a mirror with the UID
+/// `rejected`.
 pub(super) async fn target_uid(
     store: &Store,
     pod: &PodRef,
     rejected: Option<&str>,
-    waiting: impl FnOnce(),
+    on_wait: impl FnOnce(),
 ) -> String {
     if !pod.is_static {
         return pod.uid.clone();
     }
-    let is_mirror = |known: &Pod| rejected != Some(&known.uid) && mirrors(known, &pod.uid);
-    let known = store
+    let is_mirror =
+        |candidate: &Pod| rejected != Some(&candidate.uid) && is_mirror_of(candidate, &pod.uid);
+    let mirror = store
         .pod(&pod.namespace, &pod.name)
-        .filter(|known| is_mirror(known));
-    if let Some(known) = known {
-        return known.uid.clone();
+        .filter(|candidate| is_mirror(candidate));
+    if let Some(mirror) = mirror {
+        return mirror.uid.clone();
     }
-    waiting();
+    on_wait();
     loop {
         let deadline = Instant::now() + FOREVER;
         if let Some(mirror) = store
@@ -48,12 +49,12 @@ pub(super) async fn target_uid(
     }
 }
 
-/// Whether `known` is the mirror of the static pod with the UID `uid`. Kubelet derives that UID
+/// Whether `candidate` is the mirror of the static pod with the UID `uid`. Kubelet derives that UID
 /// from the pod's manifest.
-fn mirrors(known: &Pod, uid: &str) -> bool {
-    known.is_static()
+fn is_mirror_of(candidate: &Pod, uid: &str) -> bool {
+    candidate.is_static()
         && (uid.is_empty()
-            || known
+            || candidate
                 .annotations
                 .get(MIRROR_ANNOTATION)
                 .is_some_and(|value| value == uid))

@@ -1,5 +1,5 @@
-//! The order and pace of retries. Only one of all failed writes is retried at a time, so that an
-//! API server in trouble gets one request, not one for each pod.
+//! The order and pace of retries. Only one of the failed writes is retried at a time, so that an
+//! overloaded API server gets one request instead of one for each pod.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -27,7 +27,7 @@ struct Pace {
     last_succeeded: bool,
 }
 
-/// The permission to retry a write. The other failed writes wait meanwhile.
+/// The permission to retry a write. The other failed writes wait until the guard is dropped.
 #[derive(Debug)]
 pub(super) struct RetryGuard<'a>(MutexGuard<'a, Pace>);
 
@@ -44,9 +44,9 @@ impl Default for Retries {
 }
 
 impl Retries {
-    /// Waits for the turn of a failed write among all failed writes, and then for the time of the
-    /// retry. `previous` is the guard of the retry that has just failed, and `retry_after` is the
-    /// shortest pause that the API server asks for.
+    /// Waits until it is the turn of this failed write, and then for the pause before the retry.
+    /// `previous` is the guard of the retry that has just failed, and `retry_after` is the shortest
+    /// pause that the API server asks for.
     pub(super) async fn next<'a>(
         &'a self,
         previous: Option<RetryGuard<'a>>,
@@ -62,10 +62,10 @@ impl Retries {
         let mut succeeded = pin!(self.succeeded.notified());
         succeeded.as_mut().enable();
         let now = Instant::now();
-        let end = now + pace.backoff.next(retry_after);
+        let retry_time = now + pace.backoff.next(retry_after);
         sleep(SHORTEST_PAUSE).await;
         tokio::select! {
-            () = sleep_until(end) => {}
+            () = sleep_until(retry_time) => {}
             // Another write has succeeded, so the API server works again.
             () = async { succeeded.await; sleep_until(now + retry_after).await } => {}
         }

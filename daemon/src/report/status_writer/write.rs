@@ -37,7 +37,7 @@ pub(crate) struct StatusWrite {
 }
 
 impl StatusWrite {
-    /// A write that continues elsewhere, which reports its state with the sender.
+    /// A write that runs in the background and reports its state through the returned sender.
     pub(super) fn started(
         on_drop: impl FnOnce() + Send + Sync + 'static,
     ) -> (Self, watch::Sender<WriteState>) {
@@ -58,8 +58,8 @@ impl StatusWrite {
         }
     }
 
-    /// Waits for at most `limit` until the write is done. A failed attempt ends the wait, unless
-    /// the write is `required`.
+    /// Waits at most `limit` until the write is done. A failed attempt ends the wait unless the write
+    /// is `required`.
     ///
     /// # Errors
     /// The write is not done yet. [`StatusWrite::done`] waits for the end.
@@ -73,7 +73,7 @@ impl StatusWrite {
             WriteState::Failed(_) => !required,
             WriteState::WaitingForMirror | WriteState::Done => true,
         };
-        // After a timeout or the end of the sender, the latest state counts.
+        // After a timeout, or if the sender was dropped, the latest state counts.
         let _ = timeout(limit, self.state.wait_for(ends_wait)).await;
         match &*self.state.borrow() {
             WriteState::Sending => Err(StatusWriteError::Timeout(limit)),
@@ -83,7 +83,7 @@ impl StatusWrite {
         }
     }
 
-    /// Waits until the write is done. Returns `false` if the writer ended before that.
+    /// Waits until the write is done. Returns `false` if the write was cancelled before.
     pub(crate) async fn done(&mut self) -> bool {
         self.state
             .wait_for(|state| *state == WriteState::Done)

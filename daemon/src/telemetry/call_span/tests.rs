@@ -11,7 +11,7 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("nobody panics with it").write(bytes)
+        self.0.lock().expect("not poisoned").write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -49,8 +49,7 @@ async fn logged<T>(
     });
     let outcome = call.observe(&Metrics::new(false), work).await;
     drop(guard);
-    let text =
-        String::from_utf8(lines.0.lock().expect("nobody panics with it").clone()).expect("UTF-8");
+    let text = String::from_utf8(lines.0.lock().expect("not poisoned").clone()).expect("UTF-8");
     (
         outcome,
         text.lines()
@@ -89,7 +88,8 @@ async fn every_line_of_a_call_has_the_fields_of_the_span() {
 #[tokio::test]
 async fn a_failed_call_is_logged_once() {
     for (verb, level) in [("ADD", "ERROR"), ("DEL", "ERROR"), ("STATUS", "WARN")] {
-        let error = CniError::new(Code::TryAgain, "ADD pod default/web: no").with_details("why");
+        let error =
+            CniError::new(Code::TryAgain, "ADD pod default/web: failed").with_details("cause");
         let (_, lines) = logged::<()>(verb, async { Err(error) }).await;
         assert_eq!(lines.len(), 1, "{lines:?}");
         let line = &lines[0];
@@ -100,7 +100,7 @@ async fn a_failed_call_is_logged_once() {
         );
         assert_eq!(
             (&line["message"], &line["details"]),
-            (&"ADD pod default/web: no".into(), &"why".into())
+            (&"ADD pod default/web: failed".into(), &"cause".into())
         );
     }
 }
@@ -116,7 +116,7 @@ async fn a_successful_status_is_logged_at_debug_only() {
 
 #[tokio::test]
 async fn a_panic_becomes_an_error() {
-    let work = async { if true { panic!("as if") } else { Ok(()) } };
+    let work = async { if true { panic!("in a test") } else { Ok(()) } };
     let (outcome, lines) = logged("DEL", work).await;
     assert_eq!(outcome.expect_err("an error").code, Code::Internal as u32);
     assert_eq!(lines[0]["code"], 100);

@@ -8,7 +8,7 @@ use super::Metrics;
 use super::builder::Builder;
 use super::labels::BoundedLabel;
 
-/// How many error codes have series of their own: plugins may return any code.
+/// The number of error codes with their own series. Plugins may return any code.
 pub(super) const MAX_CODES: usize = 64;
 
 #[derive(Debug)]

@@ -20,9 +20,7 @@ pub(super) struct ClusterMetrics {
 /// The cache of pods and definitions, at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CacheReading {
-    /// The number of pods.
     pub(crate) pods: usize,
-    /// The number of definitions.
     pub(crate) definitions: usize,
     /// Whether the cache can serve ADD.
     pub(crate) synced: bool,
@@ -44,7 +42,7 @@ impl ClusterMetrics {
             ),
             request_durations: builder.durations(
                 "plexus_api_request_duration_seconds",
-                "Time until the Kubernetes API server began to answer a request.",
+                "Time until the response headers of a request to the Kubernetes API server arrived.",
                 &["verb", "resource"],
             ),
             objects: builder.gauge_vec("plexus_cache_objects", "Objects in the cache.", &["kind"]),
@@ -68,7 +66,7 @@ impl ClusterMetrics {
 
 impl Metrics {
     /// Records a request to the API server. `code` is the HTTP status, or a word if there was no
-    /// answer.
+    /// response.
     pub(in crate::telemetry) fn api_request(
         &self,
         verb: &str,

@@ -1,5 +1,5 @@
-//! Labels with a bounded number of values, for values that come from outside. Without a bound, the
-//! number of series could grow without limit.
+//! Labels with a bounded number of values, for values that plugins or users choose. Without a bound,
+//! the number of series could grow without limit.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -17,7 +17,7 @@ pub(super) struct BoundedLabel {
 }
 
 impl BoundedLabel {
-    /// A label with at most `limit` values beside [`OTHER`].
+    /// A label with at most `limit` values besides [`OTHER`].
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,

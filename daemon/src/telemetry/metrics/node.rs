@@ -63,12 +63,12 @@ impl Metrics {
     }
 
     /// Sets whether the node may still have its start-up taint.
-    pub(crate) fn startup_taint(&self, pending: bool) {
+    pub(crate) fn set_startup_taint(&self, pending: bool) {
         self.node.startup_taint.set(i64::from(pending));
     }
 
     /// Sets the number of pods that run without the networks of their annotation.
-    pub(crate) fn networks_missing(&self, pods: usize) {
+    pub(crate) fn set_networks_missing(&self, pods: usize) {
         self.node.networks_missing.set(count(pods));
     }
 

@@ -8,7 +8,7 @@ use super::builder::Builder;
 use super::labels::BoundedLabel;
 use super::{Metrics, count};
 
-/// How many plugins have series of their own: a definition may name any program in the plugin
+/// The number of plugins with their own series. A definition may name any program in the plugin
 /// directories.
 pub(super) const MAX_PLUGINS: usize = 32;
 
@@ -25,10 +25,8 @@ pub(super) struct PluginMetrics {
 /// The permits to run plugins, at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct PermitsReading {
-    /// The number of permits.
-    pub(crate) all: usize,
-    /// The permits in use.
-    pub(crate) used: usize,
+    pub(crate) total: usize,
+    pub(crate) in_use: usize,
     /// The calls waiting for a permit: DEL, ADD, recovery.
     pub(crate) waiting: [usize; 3],
 }
@@ -82,13 +80,13 @@ impl Metrics {
 
     pub(crate) fn set_permits(&self, reading: PermitsReading) {
         let PermitsReading {
-            all,
-            used,
+            total,
+            in_use,
             waiting: [del, add, recovery],
         } = reading;
         let metrics = &self.plugins;
-        metrics.permits.set(count(all));
-        metrics.permits_in_use.set(count(used));
+        metrics.permits.set(count(total));
+        metrics.permits_in_use.set(count(in_use));
         for (priority, waiting) in [("del", del), ("add", add), ("recovery", recovery)] {
             metrics
                 .permits_waiting

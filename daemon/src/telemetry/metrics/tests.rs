@@ -59,7 +59,7 @@ fn the_page_lists_every_metric() {
     let page = fs::read_to_string(&path).expect("the page exists");
     let (before, rest) = page.split_once(TABLE).expect("the page has the table");
     let (table, after) = rest.split_once("\n\n").expect("the table ends");
-    let expected = rows(&all().encode());
+    let expected = table_rows(&all().encode());
     if std::env::var_os("PLEXUS_BLESS").is_some() {
         fs::write(&path, format!("{before}{TABLE}{expected}\n\n{after}"))
             .expect("the page is written");
@@ -72,7 +72,7 @@ fn the_page_lists_every_metric() {
 }
 
 /// The rows of the table, one for each metric in a scrape.
-fn rows(scrape: &str) -> String {
+fn table_rows(scrape: &str) -> String {
     let (mut help, mut kinds) = (BTreeMap::new(), BTreeMap::new());
     let mut labels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for line in scrape.lines() {
@@ -82,11 +82,11 @@ fn rows(scrape: &str) -> String {
             (Some("#"), Some("TYPE"), Some(name), Some(kind)) => drop(kinds.insert(name, kind)),
             _ => {
                 let (name, pairs) = line.split_once('{').unwrap_or((line, ""));
-                let name = name.split(' ').next().unwrap_or_default();
+                let series = name.split(' ').next().unwrap_or_default();
                 let name = ["_bucket", "_sum", "_count"]
                     .iter()
-                    .find_map(|end| name.strip_suffix(end))
-                    .unwrap_or(name);
+                    .find_map(|suffix| series.strip_suffix(suffix))
+                    .unwrap_or(series);
                 let keys = pairs
                     .split(',')
                     .filter_map(|pair| Some(pair.split_once('=')?.0))
@@ -117,8 +117,11 @@ fn names_and_units_follow_the_conventions_of_prometheus() {
     for line in scrape.lines().filter(|line| line.starts_with("# TYPE ")) {
         let mut words = line.split(' ').skip(2);
         let (name, kind) = (words.next().expect("a name"), words.next().expect("a type"));
-        let standard = name.starts_with("plexus_") || name.starts_with("process_");
-        assert!(standard || name == "multus_server_request_total", "{name}");
+        let has_prefix = name.starts_with("plexus_") || name.starts_with("process_");
+        assert!(
+            has_prefix || name == "multus_server_request_total",
+            "{name}"
+        );
         assert_eq!(
             name.ends_with("_total"),
             kind == "counter",
@@ -211,8 +214,8 @@ fn a_new_reading_replaces_the_old_one() {
         ..LedgerReading::default()
     }));
     metrics.set_permits(PermitsReading {
-        all: 4,
-        used: 4,
+        total: 4,
+        in_use: 4,
         waiting: [1, 2, 3],
     });
     metrics.set_cache(CacheReading {
