@@ -160,4 +160,4 @@ fn selections(
 }
 
 #[cfg(test)]
-mod fixtures;
+mod test_helpers;

@@ -11,7 +11,7 @@ use super::DefaultNetwork;
 use crate::cluster::{Definition, Store};
 use crate::config::{Fields, Settings};
 use crate::gather::GatherError;
-use crate::gather::fixtures::dir;
+use crate::gather::test_helpers::dir;
 
 /// A default network that is followed.
 struct FollowedNetwork {

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{DiskError, by_name, from_directory, from_file, network};
-use crate::gather::fixtures::{dir, kinds, list, single};
+use crate::gather::test_helpers::{dir, kinds, list, single};
 
 #[test]
 fn by_name_takes_lists_before_single_plugins() {

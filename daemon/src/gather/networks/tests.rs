@@ -5,7 +5,7 @@ use plexus_api::cni::Version;
 use super::definition_network;
 use crate::cluster::Definition;
 use crate::gather::GatherError;
-use crate::gather::fixtures::{dir, kinds, list, single};
+use crate::gather::test_helpers::{dir, kinds, list, single};
 
 fn definition(name: &str, config: Option<&str>) -> Definition {
     Definition {
