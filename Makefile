@@ -48,7 +48,7 @@ demo:
 ## PLEXUS_E2E_KUBECONFIG=FILE runs the tests that need a cluster against that cluster; they clean up
 ## after themselves.
 test: TESTS := --workspace
-## Runs only the tests in e2e/. TEST=NAME selects one test binary: make e2e TEST=verbs.
+## Runs only the tests in e2e/. TEST=NAME selects one test binary: make e2e TEST=operations.
 e2e: TESTS := --package plexus-e2e --package plexus-apiserver $(if $(TEST),--test $(TEST))
 test e2e:
 	e2e/setup.sh

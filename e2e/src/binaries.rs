@@ -1,16 +1,16 @@
-//! Where the programs are that a test executes, and the recordings that it plays.
+//! The locations of the programs and recordings that tests use.
 
 use std::path::{Path, PathBuf};
 
-/// The directories in which distributions and Kubernetes put the reference plugins.
+/// The directories in which distributions and Kubernetes install the reference plugins.
 const PLUGIN_DIRS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 
-/// A binary of this workspace: out of `PLEXUS_BIN_DIR` where it is there, as `make bench` has it for the programs that
-/// ship, else beside the running one. Cargo does not build the binaries of other crates for a test:
-/// `cargo build --workspace --bins` does.
+/// The path of a binary of this workspace: in `PLEXUS_BIN_DIR` if it is there (`make bench` sets
+/// this to the release build), else beside the running program. Cargo does not build binaries of
+/// other crates for a test; run `cargo build --workspace --bins` first.
 pub fn binary(name: &str) -> PathBuf {
-    let shipped = std::env::var_os("PLEXUS_BIN_DIR").map(|dir| PathBuf::from(dir).join(name));
-    if let Some(path) = shipped.and_then(|path| path.canonicalize().ok()) {
+    let release = std::env::var_os("PLEXUS_BIN_DIR").map(|dir| PathBuf::from(dir).join(name));
+    if let Some(path) = release.and_then(|path| path.canonicalize().ok()) {
         return path;
     }
     let path = profile_dir().join(name);
@@ -30,11 +30,11 @@ pub fn target_dir() -> PathBuf {
         .unwrap_or_default()
 }
 
-/// The directory that has all of `plugins`: that of `CNI_BIN_DIR` alone where it is set, else the first of those where
-/// they are usually installed.
+/// The directory that has all of `plugins`: `CNI_BIN_DIR` if that is set, else the first of the
+/// usual directories.
 ///
 /// # Errors
-/// One line that says which is missing and what to do.
+/// One line that names the missing plugin.
 pub fn plugin_dir(plugins: &[&str]) -> Result<PathBuf, String> {
     let own = std::env::var_os("CNI_BIN_DIR").map(PathBuf::from);
     let dirs = own.map_or_else(|| PLUGIN_DIRS.map(PathBuf::from).to_vec(), |dir| vec![dir]);
@@ -45,20 +45,20 @@ pub fn plugin_dir(plugins: &[&str]) -> Result<PathBuf, String> {
     let dir = &dirs[0];
     let missing = missing_in(dir).unwrap_or(&"");
     Err(format!(
-        "the CNI plugin {missing} is not in {} (Debian's package containernetworking-plugins)",
+        "the CNI plugin {missing} is not in {} (Debian package containernetworking-plugins)",
         dir.display()
     ))
 }
 
-/// The directory of recordings of Multus and of container runtimes: `PLEXUS_VECTORS`, else `../shared/vectors` beside
-/// the checkout. They are not part of this repository; a test without them is skipped.
+/// The directory of recordings of Multus and of container runtimes: `PLEXUS_VECTORS`, else
+/// `../shared/vectors` beside the repository. Recordings are not part of the repository; tests
+/// without them are skipped.
 ///
 /// # Errors
-/// One line that says where they were looked for.
+/// One line that names the missing directory.
 pub fn vectors() -> Result<PathBuf, String> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors");
-    let dir =
-        std::env::var_os("PLEXUS_VECTORS").map_or_else(|| PathBuf::from(beside), PathBuf::from);
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors");
+    let dir = std::env::var_os("PLEXUS_VECTORS").map_or_else(|| default.into(), PathBuf::from);
     if dir.is_dir() {
         Ok(dir)
     } else {
@@ -71,10 +71,10 @@ pub fn vectors() -> Result<PathBuf, String> {
 
 /// The directory of the build profile: that of the running program, or its parent for a test.
 fn profile_dir() -> PathBuf {
-    let program = std::env::current_exe().expect("a running program has a path");
-    let dir = program.parent().expect("a program is in a directory");
+    let program = std::env::current_exe().expect("path of the program");
+    let dir = program.parent().expect("a directory");
     if dir.ends_with("deps") {
-        dir.parent().expect("deps is in a directory").to_owned()
+        dir.parent().expect("a directory").to_owned()
     } else {
         dir.to_owned()
     }

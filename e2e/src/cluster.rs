@@ -1,30 +1,27 @@
-//! The cluster of a test: an API server in memory, or a real one where `PLEXUS_E2E_KUBECONFIG` names its kubeconfig.
+//! The cluster of a test: an API server in memory, or a real one if `PLEXUS_E2E_KUBECONFIG` is set.
 //!
-//! Tests that use it do the same with both. What they make is in namespaces of their own, bound to nodes that nobody
-//! has, and goes away with the namespace. What only the server in memory can do, its faults and its audit, is had by
-//! [`Cluster::server`].
+//! Tests work with both. They create namespaces of their own and pods that are bound to nodes that
+//! do not exist, and delete both at the end. What only the server in memory can do (faults and
+//! audit) is reached through [`Cluster::server`].
 
 mod forward;
 mod namespace;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use plexus_apiserver::{ApiServer, Client, Kubeconfig, network_attachment_definition_crd};
+use plexus_apiserver::{
+    ApiServer, Client, Kubeconfig, loopback_listener, network_attachment_definition_crd,
+    random_name,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub use namespace::Namespace;
+pub use namespace::{DEFINITIONS, Namespace};
 
 use crate::Node;
-use forward::Forward;
 
-/// Names the kubeconfig of a real cluster.
+/// The environment variable with the kubeconfig of a real cluster.
 const VARIABLE: &str = "PLEXUS_E2E_KUBECONFIG";
-/// How long anything may take in a real cluster.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// The resource of the definitions.
-const DEFINITIONS: &str = "network-attachment-definitions.k8s.cni.cncf.io";
 
 /// A cluster.
 #[derive(Debug)]
@@ -36,13 +33,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The real one where the environment names it, else one in memory that is made now. Network attachment
-    /// definitions can be made in both.
+    /// The real cluster if the environment names one, else a new one in memory. The CRD of network
+    /// attachment definitions is installed in both.
     pub fn new() -> Self {
         let dir = tempfile::Builder::new()
             .prefix("plexus-cluster-")
             .tempdir()
-            .expect("a directory can be made");
+            .expect("create a directory");
         let (server, path) =
             if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
                 (None, PathBuf::from(path))
@@ -60,28 +57,26 @@ impl Cluster {
             client,
             dir,
         };
-        cluster.install_definition();
+        cluster.install_crd();
         cluster
     }
 
-    /// The server in memory; `None` with a real cluster.
+    /// The server in memory. `None` with a real cluster.
     pub fn server(&self) -> Option<&ApiServer> {
         self.server.as_ref()
     }
 
-    /// A client of an administrator.
+    /// A client with the rights of an administrator.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Writes a kubeconfig of an administrator that serves programs on `node`, which reach the API server by the node's
-    /// loopback.
+    /// Writes a kubeconfig of an administrator for programs on `node`. They reach the API server
+    /// through the node's loopback interface.
     pub fn kubeconfig(&self, node: &Node) -> PathBuf {
-        let listener = node
-            .run(plexus_apiserver::loopback_listener)
-            .expect("a port of the node's loopback can be had");
-        let address = listener.local_addr().expect("a listener has an address");
-        let (host, port) = self.config.host_and_port().expect("it was read before");
+        let listener = node.run(loopback_listener).expect("listen on loopback");
+        let address = listener.local_addr().expect("the address of a listener");
+        let (host, port) = self.config.host_and_port().expect("a valid kubeconfig");
         let name = self
             .config
             .server_name
@@ -89,7 +84,7 @@ impl Cluster {
             .unwrap_or_else(|| host.to_owned());
         match &self.server {
             Some(server) => _ = server.listen(listener),
-            None => Forward::start(listener, host, port),
+            None => forward::start(listener, host, port),
         }
         let config = Kubeconfig {
             server: format!("https://{address}"),
@@ -99,40 +94,35 @@ impl Cluster {
         config.write(&self.dir.path().join(address.port().to_string()))
     }
 
-    /// A directory that goes away with the cluster.
+    /// A directory that is removed with the cluster.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// A namespace of its own for a test.
+    /// Creates a namespace for a test.
     pub fn namespace(&self) -> Namespace<'_> {
-        Namespace::new(self)
+        Namespace::new(&self.client, self.server())
     }
 
-    /// A name for a node that no cluster has.
-    pub fn made_up_node() -> String {
-        format!("plexus-e2e-{}", plexus_apiserver::random_name())
+    /// A random name of a node that no cluster has.
+    pub fn random_node_name() -> String {
+        format!("plexus-e2e-{}", random_name())
     }
 
-    /// Makes the definition of the definitions, where it is not there, and waits until it is served.
-    fn install_definition(&self) {
+    /// Creates the CRD of network attachment definitions if it is missing, and waits until it is
+    /// established.
+    fn install_crd(&self) {
         let definition = network_attachment_definition_crd();
         let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-        let made = self
-            .client
-            .post(path, &definition)
-            .expect("the API server answers");
+        let created = self.client.post(path, &definition).expect("a response");
         assert!(
-            matches!(made.code, 201 | 409),
+            matches!(created.code, 201 | 409),
             "{} {}",
-            made.code,
-            made.text
+            created.code,
+            created.text
         );
         let watch = format!("{path}?watch=true&fieldSelector=metadata.name%3D{DEFINITIONS}");
-        let mut lines = self
-            .client
-            .stream(&watch, &[])
-            .expect("the API server answers");
+        let mut events = self.client.stream(&watch, &[]).expect("a response");
         let established = |event: &Value| {
             let conditions = event["object"]["status"]["conditions"].as_array();
             conditions.is_some_and(|all| {
@@ -140,7 +130,7 @@ impl Cluster {
                     .any(|one| one["type"] == "Established" && one["status"] == "True")
             })
         };
-        while !established(&lines.document()) {}
+        while !established(&events.document()) {}
     }
 }
 

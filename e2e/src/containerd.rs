@@ -1,4 +1,4 @@
-//! containerd on a node.
+//! A real containerd on a node.
 
 mod pause;
 
@@ -15,13 +15,14 @@ use serde_json::json;
 use crate::Node;
 use crate::cri::Cri;
 
-/// How long it may take to serve.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long containerd may take to start.
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// The containerd namespace of pods.
 const PODS: &str = "k8s.io";
 
-/// A running containerd: that of the directory `PLEXUS_E2E_CONTAINERD`, which has `containerd`, `ctr` and the shim, else
-/// that of the PATH. It ends with its containers when this is dropped; when a test fails, its log is shown.
+/// A running containerd, from the directory `PLEXUS_E2E_CONTAINERD` (which has `containerd`, `ctr`
+/// and the shim) or from PATH. Dropping this kills containerd and its containers. If the test fails,
+/// the log is printed.
 #[derive(Debug)]
 pub struct Containerd<'n> {
     node: &'n Node,
@@ -30,18 +31,18 @@ pub struct Containerd<'n> {
 }
 
 impl<'n> Containerd<'n> {
-    /// What it lacks here.
+    /// What is missing to run containerd here.
     pub fn missing() -> Option<String> {
         let programs = ["containerd", "containerd-shim-runc-v2", "ctr", "runc"];
         if let Some(program) = programs.into_iter().find(|program| find(program).is_none()) {
             return Some(format!(
-                "{program} is missing (Debian's packages containerd and runc)"
+                "{program} is missing (Debian packages containerd and runc)"
             ));
         }
-        (!is_root()).then(|| "containerd needs root, not that of a user namespace".to_owned())
+        (!is_root()).then(|| "containerd must run as root outside of a user namespace".to_owned())
     }
 
-    /// Starts one that runs containers.
+    /// Starts containerd for containers, without the CRI.
     pub fn start(node: &'n Node) -> Self {
         Self::configured(
             node,
@@ -50,12 +51,12 @@ impl<'n> Containerd<'n> {
         )
     }
 
-    /// Starts one that runs pods, with the network that /etc/cni/net.d has on this node, by plugins of
-    /// [`Node::bin_dir`]. `loopback` must be there.
+    /// Starts containerd for pods. Their network is that of /etc/cni/net.d on this node, with plugins
+    /// from [`Node::bin_dir`], which must include `loopback`.
     pub fn start_for_pods(node: &'n Node) -> Self {
         let cri = "[plugins.\"io.containerd.grpc.v1.cri\"";
         let mut pods = String::new();
-        // Without that right runc cannot have a score below the machine's own.
+        // Without CAP_SYS_RESOURCE runc cannot set an OOM score below that of this process.
         let _ = writeln!(
             pods,
             "{cri}]\nsandbox_image = \"{}\"\nrestrict_oom_score_adj = true",
@@ -77,19 +78,20 @@ impl<'n> Containerd<'n> {
             "--no-unpack",
             &image.to_string_lossy(),
         ]);
-        // Its part for pods hears of that in its own time.
-        this.wait("see the image", |cri| {
+        // The CRI plugin learns of the image asynchronously.
+        this.wait("find the image", |cri| {
             cri.has_image(pause::IMAGE).is_ok_and(|has| has)
         });
         this
     }
 
     fn configured(node: &'n Node, top: &str, plugins: &str) -> Self {
-        // The node's own sysfs has no control groups, which runc wants; the machine's is below it.
+        // runc needs control groups, which the node's sysfs lacks. The machine's sysfs is mounted
+        // below it.
         node.run(|| nix::mount::umount("/sys"))
-            .expect("the node has a sysfs of its own");
+            .expect("unmount the node's sysfs");
         let dir = node.scratch().join("containerd");
-        fs::create_dir(&dir).expect("it can be made");
+        fs::create_dir(&dir).expect("create the directory");
         let text = format!(
             "version = 2\nroot = {}\nstate = {}\n{top}[grpc]\naddress = {}\n\
              [plugins.\"io.containerd.internal.v1.opt\"]\npath = {}\n{plugins}",
@@ -98,7 +100,7 @@ impl<'n> Containerd<'n> {
             json!(socket(node)),
             json!(dir.join("opt")),
         );
-        fs::write(dir.join("config.toml"), text).expect("it can be written");
+        fs::write(dir.join("config.toml"), text).expect("write the configuration");
         let mut this = Self {
             node,
             child: None,
@@ -108,7 +110,7 @@ impl<'n> Containerd<'n> {
         this
     }
 
-    /// Ends it, and starts it again: what it runs goes on meanwhile.
+    /// Kills containerd and starts it again. Its containers keep running.
     pub fn restart(&mut self) {
         self.kill();
         self.launch();
@@ -123,27 +125,23 @@ impl<'n> Containerd<'n> {
             .create(true)
             .append(true)
             .open(&self.log)
-            .expect("the log can be opened");
+            .expect("open the log");
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        self.child = Some(
-            self.node
-                .spawn(&mut command)
-                .expect("containerd can be executed"),
-        );
-        // It listens before it serves pods. One that runs none does not know the call.
-        self.wait("serve", |cri| {
+        self.child = Some(self.node.spawn(&mut command).expect("execute containerd"));
+        // containerd listens before the CRI is ready. Without the CRI the call is unimplemented.
+        self.wait("start", |cri| {
             cri.network_ready()
                 .err()
-                .is_none_or(|refused| !refused.is_away())
+                .is_none_or(|error| !error.is_unavailable())
         });
     }
 
-    /// Waits for what nothing tells of.
+    /// Polls until `done` returns true.
     fn wait(&mut self, what: &str, done: impl Fn(&Cri) -> bool) {
-        let (end, cri) = (Instant::now() + PATIENCE, self.cri());
+        let (end, cri) = (Instant::now() + TIMEOUT, self.cri());
         while !done(&cri) {
             let ended = self
                 .child
@@ -161,12 +159,12 @@ impl<'n> Containerd<'n> {
         }
     }
 
-    /// Its side of pods.
+    /// A client of the CRI.
     pub fn cri(&self) -> Cri {
         Cri::at(&socket(self.node))
     }
 
-    /// What `ctr` prints. Panics if it fails.
+    /// Runs `ctr` and returns its stdout. Panics if the command fails.
     pub fn ctr(&self, args: &[&str]) -> String {
         let output = self.output(args);
         let (stdout, stderr) = (
@@ -177,7 +175,7 @@ impl<'n> Containerd<'n> {
         stdout.into_owned()
     }
 
-    /// Whether `ctr` succeeds, and what it says.
+    /// Runs `ctr`. Returns whether it succeeds, and its output.
     pub fn try_ctr(&self, args: &[&str]) -> (bool, String) {
         let Output {
             status,
@@ -193,9 +191,7 @@ impl<'n> Containerd<'n> {
     fn output(&self, args: &[&str]) -> Output {
         let mut command = command("ctr");
         command.arg("--address").arg(socket(self.node)).args(args);
-        self.node
-            .run(|| command.output())
-            .expect("ctr can be executed")
+        self.node.run(|| command.output()).expect("execute ctr")
     }
 }
 
@@ -203,11 +199,11 @@ impl Drop for Containerd<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             eprintln!(
-                "--- containerd's log ---\n{}---",
+                "--- log of containerd ---\n{}---",
                 fs::read_to_string(&self.log).unwrap_or_default()
             );
         }
-        // A container's processes have mount namespaces of their own: they do not end with the node.
+        // Containers have mount namespaces of their own, so the node does not kill their processes.
         for namespace in ["default", PODS] {
             let (ok, tasks) = self.try_ctr(&["-n", namespace, "tasks", "list", "--quiet"]);
             for task in tasks.lines().filter(|_| ok) {
@@ -218,7 +214,7 @@ impl Drop for Containerd<'_> {
     }
 }
 
-/// Root of the machine: all users are mapped to themselves.
+/// Whether this process is root in the initial user namespace.
 fn is_root() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     nix::unistd::geteuid().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"])
@@ -243,7 +239,7 @@ fn search_path() -> OsString {
         .into_iter()
         .chain(std::env::split_paths(&path))
         .chain(["/usr/sbin".into(), "/sbin".into()]);
-    std::env::join_paths(dirs).expect("no directory of a PATH has a colon")
+    std::env::join_paths(dirs).expect("no directory contains a colon")
 }
 
 fn socket(node: &Node) -> PathBuf {

@@ -1,6 +1,6 @@
-//! The container runtime interface: kubelet's side of it, as far as pods without containers go.
+//! A client of the container runtime interface, for pods without containers.
 //!
-//! gRPC without a crate of its own: one message in a frame each way, over HTTP/2.
+//! Implements unary gRPC calls on HTTP/2: one framed message in each direction.
 
 mod message;
 
@@ -21,43 +21,41 @@ pub use message::{Condition, PodSandbox, PodSandboxStatus};
 
 use crate::Pod;
 
-/// kubelet's limit for a pod's sandbox.
-const PATIENCE: Duration = Duration::from_mins(4);
-/// The codes of gRPC: a server that is away, and whatever has no other.
+/// kubelet's timeout for the sandbox of a pod.
+const TIMEOUT: Duration = Duration::from_mins(4);
+// gRPC status codes.
 const UNAVAILABLE: i32 = 14;
 const UNKNOWN: i32 = 2;
 
-/// A runtime's socket.
+/// A client.
 #[derive(Debug, Clone)]
 pub struct Cri {
     socket: PathBuf,
 }
 
-/// Why a call failed: what a user finds on the pod's events.
+/// An error of the runtime. kubelet shows the message in the pod's events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// The code of gRPC.
+pub struct CriError {
+    /// The gRPC status code.
     pub code: i32,
-    /// The runtime's words.
     pub message: String,
 }
 
-impl Refused {
-    /// Whether the runtime does not serve yet, or no more.
-    pub fn is_away(&self) -> bool {
-        // containerd 1.6 has no code for it.
+impl CriError {
+    /// Whether the runtime is starting or stopped.
+    pub fn is_unavailable(&self) -> bool {
+        // containerd 1.6 uses another code while it starts.
         self.code == UNAVAILABLE || self.message.contains("not initialized")
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for CriError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
 impl Cri {
-    /// The runtime that listens at `socket`.
     pub fn at(socket: &Path) -> Self {
         Self {
             socket: socket.to_owned(),
@@ -65,20 +63,14 @@ impl Cri {
     }
 
     /// `Version`: name and version of the runtime.
-    ///
-    /// # Errors
-    /// What the runtime says.
-    pub fn version(&self) -> Result<(String, String), Refused> {
+    pub fn version(&self) -> Result<(String, String), CriError> {
         let answer: message::VersionResponse =
             self.call("Version", &message::VersionRequest::default())?;
         Ok((answer.runtime_name, answer.runtime_version))
     }
 
-    /// `RunPodSandbox`: the sandbox of `pod` with its network; its ID.
-    ///
-    /// # Errors
-    /// What the runtime says.
-    pub fn run(&self, pod: &Pod) -> Result<String, Refused> {
+    /// `RunPodSandbox`: creates the sandbox of `pod` with its network. Returns the ID.
+    pub fn run(&self, pod: &Pod) -> Result<String, CriError> {
         let config = message::PodSandboxConfig {
             metadata: Some(message::Metadata {
                 name: pod.name.clone(),
@@ -99,64 +91,46 @@ impl Cri {
         Ok(answer.pod_sandbox_id)
     }
 
-    /// `StopPodSandbox`: its processes and its network end.
-    ///
-    /// # Errors
-    /// What the runtime says.
-    pub fn stop(&self, id: &str) -> Result<(), Refused> {
-        self.call("StopPodSandbox", &message::Of::new(id))
-            .map(|_: message::Nothing| ())
+    /// `StopPodSandbox`: ends the processes and the network of a sandbox.
+    pub fn stop(&self, id: &str) -> Result<(), CriError> {
+        self.call("StopPodSandbox", &message::SandboxRequest::new(id))
+            .map(|_: message::Empty| ())
     }
 
-    /// `RemovePodSandbox`: what is left of it goes.
-    ///
-    /// # Errors
-    /// What the runtime says.
-    pub fn remove(&self, id: &str) -> Result<(), Refused> {
-        self.call("RemovePodSandbox", &message::Of::new(id))
-            .map(|_: message::Nothing| ())
+    /// `RemovePodSandbox`.
+    pub fn remove(&self, id: &str) -> Result<(), CriError> {
+        self.call("RemovePodSandbox", &message::SandboxRequest::new(id))
+            .map(|_: message::Empty| ())
     }
 
     /// `PodSandboxStatus`.
-    ///
-    /// # Errors
-    /// What the runtime says.
-    pub fn status(&self, id: &str) -> Result<PodSandboxStatus, Refused> {
+    pub fn status(&self, id: &str) -> Result<PodSandboxStatus, CriError> {
         let answer: message::StatusResponse =
-            self.call("PodSandboxStatus", &message::Of::new(id))?;
+            self.call("PodSandboxStatus", &message::SandboxRequest::new(id))?;
         Ok(answer.status.unwrap_or_default())
     }
 
-    /// `ListPodSandbox`: all of them, running or not.
-    ///
-    /// # Errors
-    /// What the runtime says.
-    pub fn list(&self) -> Result<Vec<PodSandbox>, Refused> {
-        self.call("ListPodSandbox", &message::Nothing {})
+    /// `ListPodSandbox`: all sandboxes, running or not.
+    pub fn list(&self) -> Result<Vec<PodSandbox>, CriError> {
+        self.call("ListPodSandbox", &message::Empty {})
             .map(|answer: message::ListResponse| answer.items)
     }
 
-    /// `Status`: the condition `NetworkReady`, by which kubelet tells whether the node is ready.
-    ///
-    /// # Errors
-    /// What the runtime says.
-    pub fn network_ready(&self) -> Result<Condition, Refused> {
-        let answer: message::RuntimeStatusResponse = self.call("Status", &message::Nothing {})?;
+    /// `Status`: the condition `NetworkReady`, from which kubelet derives the node's readiness.
+    pub fn network_ready(&self) -> Result<Condition, CriError> {
+        let answer: message::RuntimeStatusResponse = self.call("Status", &message::Empty {})?;
         let conditions = answer.status.unwrap_or_default().conditions;
         let found = conditions
             .into_iter()
             .find(|condition| condition.kind == "NetworkReady");
-        found.ok_or_else(|| Refused {
+        found.ok_or_else(|| CriError {
             code: UNKNOWN,
-            message: "it does not tell of NetworkReady".into(),
+            message: "the status has no condition NetworkReady".into(),
         })
     }
 
-    /// `ImageStatus`: whether it can run pods from `image`.
-    ///
-    /// # Errors
-    /// What the runtime says.
-    pub fn has_image(&self, image: &str) -> Result<bool, Refused> {
+    /// `ImageStatus`: whether the runtime has `image`.
+    pub fn has_image(&self, image: &str) -> Result<bool, CriError> {
         let request = message::ImageRequest {
             image: Some(message::ImageSpec {
                 image: image.to_owned(),
@@ -171,26 +145,26 @@ impl Cri {
         &self,
         method: &str,
         message: &impl Message,
-    ) -> Result<Answer, Refused> {
+    ) -> Result<Answer, CriError> {
         self.call_of("RuntimeService", method, message)
     }
 
-    /// One call, on a connection of its own.
+    /// Makes one call on a new connection.
     fn call_of<A: Message + Default>(
         &self,
         service: &str,
         method: &str,
         of: &impl Message,
-    ) -> Result<A, Refused> {
+    ) -> Result<A, CriError> {
         let path = format!("runtime.v1.{service}/{method}");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime");
         let outcome = runtime
-            .block_on(async { timeout(PATIENCE, exchange(&self.socket, &path, framed(of))).await });
-        let outcome = outcome.unwrap_or_else(|_| panic!("no answer to {method} in {PATIENCE:?}"));
-        let (headers, body) = outcome.map_err(|error| Refused {
+            .block_on(async { timeout(TIMEOUT, exchange(&self.socket, &path, framed(of))).await });
+        let outcome = outcome.unwrap_or_else(|_| panic!("no response to {method} in {TIMEOUT:?}"));
+        let (headers, body) = outcome.map_err(|error| CriError {
             code: UNAVAILABLE,
             message: error.to_string(),
         })?;
@@ -206,19 +180,21 @@ impl Cri {
                 let message = percent_decode_str(text("grpc-message"))
                     .decode_utf8_lossy()
                     .into_owned();
-                return Err(Refused { code, message });
+                return Err(CriError { code, message });
             }
         }
-        // One byte and a length of four before the message. Nothing was said of compression, so there is none.
+        // The message follows a flag byte and a length of four bytes. The request accepts no
+        // compression.
         let decoded = A::decode(body.get(5..).unwrap_or_default());
-        decoded.map_err(|error| Refused {
+        decoded.map_err(|error| CriError {
             code: UNKNOWN,
             message: format!("{method}: {error}"),
         })
     }
 }
 
-/// Headers and trailers in one, where a server that has nothing but an error to say sends headers alone; and the body.
+/// Sends a request. Returns the headers merged with the trailers, because an error response has
+/// headers only, and the body.
 async fn exchange(
     socket: &Path,
     path: &str,

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::fs::OpenOptions;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use nix::unistd::mkfifo;
 
 use crate::Step;
 
-/// How long a plugin may take to arrive before the test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a plugin may take to arrive.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A place where a plugin waits: a named pipe that the plugin reads and the test writes. Opening either end waits for
-/// the other, so the test knows when the plugin has arrived.
+/// A place where a plugin waits: a named pipe that the plugin reads and the test writes. Opening
+/// either end blocks until the other end is opened, so the test knows when the plugin has arrived.
 #[derive(Debug)]
 pub struct Gate {
     path: PathBuf,
 }
 
-/// A plugin that has arrived and waits; it goes on when this is dropped.
+/// A plugin that waits at a [`Gate`]. Dropping this releases the plugin.
 #[derive(Debug)]
 pub struct Held {
     _pipe: File,
@@ -40,29 +40,24 @@ impl Gate {
         Step::Gate(self.path.clone())
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Waits until a plugin has arrived.
     pub fn wait(&self) -> Held {
         let (path, (sender, receiver)) = (self.path.clone(), mpsc::channel());
         thread::spawn(move || sender.send(OpenOptions::new().write(true).open(path)));
-        let opened = receiver.recv_timeout(PATIENCE);
-        let opened = opened.unwrap_or_else(|_| {
-            panic!(
-                "no plugin arrived at {} in {PATIENCE:?}",
-                self.path.display()
-            )
-        });
-        Held {
-            _pipe: opened.unwrap_or_else(|error| panic!("{}: {error}", self.path.display())),
-        }
+        let pipe = receiver
+            .recv_timeout(TIMEOUT)
+            .unwrap_or_else(|_| {
+                panic!(
+                    "no plugin arrived at {} in {TIMEOUT:?}",
+                    self.path.display()
+                )
+            })
+            .unwrap_or_else(|error| panic!("{}: {error}", self.path.display()));
+        Held { _pipe: pipe }
     }
 }
 
 impl Held {
-    /// Lets the plugin go on.
+    /// Releases the plugin.
     pub fn release(self) {}
 }

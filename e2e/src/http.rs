@@ -1,4 +1,4 @@
-//! A client for the daemon's socket and its port, as small as it can be.
+//! A minimal HTTP client for the daemon's socket and its metrics port.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,44 +6,44 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// An answer of the daemon.
+/// A response of the daemon.
 #[derive(Debug, Clone)]
 pub struct Reply {
-    /// The HTTP status.
     pub status: u16,
-    /// The body.
     pub body: String,
 }
 
-/// Sends one request and reads its answer. `head` and `body` go out as they are; the connection is closed afterwards.
+/// Sends these bytes on a new connection and reads the response until the connection is closed.
 pub fn exchange(socket: &Path, request: &[u8]) -> io::Result<Reply> {
     let stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    talk(stream, request)
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    exchange_on(stream, request)
 }
 
 /// The same over TCP.
 pub fn exchange_tcp(address: SocketAddr, request: &[u8]) -> io::Result<Reply> {
     let stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    talk(stream, request)
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    exchange_on(stream, request)
 }
 
-fn talk(mut stream: impl Read + Write, request: &[u8]) -> io::Result<Reply> {
-    // A daemon that refuses a request early may not read all of it; its answer is there all the same.
+fn exchange_on(mut stream: impl Read + Write, request: &[u8]) -> io::Result<Reply> {
+    // A daemon that rejects a request early may not read all of it, but responds all the same.
     let sent = stream.write_all(request);
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
-        Err(error) if answer.is_empty() => return Err(sent.err().unwrap_or(error)),
+    let mut response = Vec::new();
+    match stream.read_to_end(&mut response) {
+        Err(error) if response.is_empty() => return Err(sent.err().unwrap_or(error)),
         _ => {}
     }
-    parse(&answer)
-        .ok_or_else(|| io::Error::other(format!("no HTTP: {:?}", String::from_utf8_lossy(&answer))))
+    parse(&response).ok_or_else(|| {
+        let text = String::from_utf8_lossy(&response);
+        io::Error::other(format!("not an HTTP response: {text:?}"))
+    })
 }
 
-/// A request for [`exchange`].
+/// The bytes of a request for [`exchange`].
 pub fn request(method: &str, path: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let head = format!(
@@ -53,11 +53,13 @@ pub fn request(method: &str, path: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-fn parse(answer: &[u8]) -> Option<Reply> {
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&answer[..end]).ok()?;
+fn parse(response: &[u8]) -> Option<Reply> {
+    let end = response
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&response[..end]).ok()?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    let body = &answer[end + 4..];
+    let body = &response[end + 4..];
     let chunked = head
         .to_ascii_lowercase()
         .contains("transfer-encoding: chunked");
@@ -91,13 +93,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_read_with_and_without_chunks() {
+    fn parses_responses_with_and_without_chunks() {
         let plain =
-            parse(b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nhi").expect("an answer");
+            parse(b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nhi").expect("a response");
         assert_eq!((plain.status, plain.body.as_str()), (204, "hi"));
         let chunked =
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
-        assert_eq!(parse(chunked).expect("an answer").body, "abc");
+        assert_eq!(parse(chunked).expect("a response").body, "abc");
         assert!(parse(b"garbage").is_none());
     }
 }

@@ -1,33 +1,29 @@
-//! Links, addresses and routes as `ip -j` tells them: another pair of eyes than the netlink code under test.
+//! Links, addresses and routes as `ip -j` prints them. Independent of the netlink code under test.
 
-use std::process::Command;
+use std::io;
+use std::process::{Command, Output};
 
 use serde::Deserialize;
 
 /// A link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// Its name.
     pub name: String,
-    /// Its hardware address.
     pub mac: String,
-    /// Whether it is administratively up.
+    /// Whether the link is administratively up.
     pub up: bool,
-    /// Its MTU.
     pub mtu: u32,
-    /// Its addresses with prefix length; link-local ones are left out, the kernel makes them by itself.
+    /// Addresses with prefix length, without link-local ones, which the kernel assigns by itself.
     pub addresses: Vec<String>,
 }
 
 /// A route of the main table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Route {
-    /// The destination: `default` or a prefix.
+    /// `default` or a prefix.
     pub dst: String,
-    /// The next hop.
     #[serde(default)]
     pub gateway: Option<String>,
-    /// The interface.
     #[serde(default)]
     pub dev: Option<String>,
 }
@@ -55,7 +51,7 @@ struct RawAddress {
     scope: String,
 }
 
-/// `ip` with arguments separated by blanks.
+/// The command `ip`. `arguments` are separated by spaces.
 pub fn command(arguments: &str) -> Command {
     let mut command = Command::new("ip");
     command.args(arguments.split(' '));
@@ -90,15 +86,20 @@ pub fn routes() -> Vec<Route> {
     routes
 }
 
-fn json<T: for<'de> Deserialize<'de> + Default>(arguments: &str) -> T {
-    let output = command(arguments)
-        .output()
-        .unwrap_or_else(|error| panic!("ip {arguments}: {error}"));
+/// Panics with the error output of `ip` unless the command succeeded.
+#[track_caller]
+pub fn expect_success(arguments: &str, output: io::Result<Output>) -> Output {
+    let output = output.unwrap_or_else(|error| panic!("ip {arguments}: {error}"));
     assert!(
         output.status.success(),
         "ip {arguments}: {}",
         String::from_utf8_lossy(&output.stderr).trim()
     );
+    output
+}
+
+fn json<T: for<'de> Deserialize<'de> + Default>(arguments: &str) -> T {
+    let output = expect_success(arguments, command(arguments).output());
     if output.stdout.trim_ascii().is_empty() {
         return T::default();
     }

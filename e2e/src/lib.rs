@@ -1,51 +1,62 @@
-//! The test bench: everything around Plexus that a test needs, real where it can be.
+//! The test harness: nodes, runtimes, plugins and clusters for tests of Plexus.
 //!
-//! - [`Node`] is a machine of its own: a mount and a network namespace, made in a millisecond. Tests run in parallel,
-//!   as root or under `unshare -Urm`, and the machine they run on is not touched.
-//! - [`Sandbox`] is the network namespace of a pod on that node.
-//! - [`Daemon`] is `plexusd` running there, [`Manifests`] the cluster that it serves.
-//! - [`Cluster`] is that of a test that needs an API server: [`ApiServer`](plexus_apiserver::ApiServer) in memory, or a real one.
-//! - [`Runtime`] plays containerd or CRI-O and executes the shim as they do.
-//! - [`Plexus`] is all of them at work together: what most tests begin with.
-//! - [`Containerd`] is a real one; [`cri`] asks it for pods as kubelet does.
-//! - [`Script`] tells a scripted plugin how to behave; [`Node::calls`] tells what it was asked.
+//! - [`Node`] has a mount and a network namespace of its own and takes a millisecond to make. Tests
+//!   run in parallel, as root or under `unshare -Urm`, and do not touch the machine.
+//! - [`Sandbox`] is the network namespace of a pod on a node, [`CniTarget`] a CNI call for it.
+//! - [`Plexus`] is the fixture of most tests: a [`Daemon`], [`Manifests`] and a [`Runtime`].
+//!   [`PlexusInCluster`] has a [`Cluster`] instead of manifests.
+//! - [`Runtime`] executes the shim as containerd or CRI-O does. [`Containerd`] is a real one;
+//!   [`cri`] requests pods from it as kubelet does.
+//! - [`Script`] defines the behaviour of a scripted plugin; [`Node::calls`] returns its calls.
+//! - [`real_networks`] has networks of the reference plugins, [`sequences`] kills the daemon while
+//!   pods start and stop on them.
 //!
-//! Binaries of other crates are looked up beside the test: `cargo build --workspace --bins` comes first.
+//! The harness looks for binaries of other crates beside the test: run
+//! `cargo build --workspace --bins` first.
 
-mod answer;
 pub mod binaries;
-mod changes;
 pub mod cluster;
+mod cni_output;
 pub mod containerd;
 pub mod cri;
-mod daemon;
+pub mod daemon;
+mod daemon_api;
 mod gate;
 mod http;
 pub mod ip;
-pub mod left;
+pub mod json;
+pub mod leftovers;
 mod manifests;
 mod mounts;
 mod node;
+mod node_watch;
 pub mod plexus;
+pub mod plexus_in_cluster;
 mod plugin_log;
+mod plugins;
+pub mod real_networks;
 mod runtime;
 mod sandbox;
 mod script;
 pub mod sequences;
 pub mod skip;
+mod target;
 pub mod workspace;
 
-pub use answer::Answer;
-pub use changes::Changes;
 pub use cluster::Cluster;
+pub use cni_output::CniOutput;
 pub use containerd::Containerd;
 pub use daemon::Daemon;
+pub use daemon_api::metric;
 pub use gate::{Gate, Held};
 pub use http::Reply;
 pub use manifests::{Manifests, Pod};
 pub use node::{Node, NodeError};
-pub use plexus::Plexus;
-pub use plugin_log::{Call, Entry};
-pub use runtime::{Flavour, Running, Runtime, Target};
+pub use node_watch::NodeWatch;
+pub use plexus::{Plexus, PlexusBuilder};
+pub use plexus_in_cluster::PlexusInCluster;
+pub use plugin_log::{LogEntry, PluginCall};
+pub use runtime::{Flavour, RunningCall, Runtime};
 pub use sandbox::Sandbox;
-pub use script::{Script, ScriptFile, Step, Stream};
+pub use script::{Script, ScriptFile, Step, Stream, attaches};
+pub use target::CniTarget;

@@ -1,4 +1,4 @@
-//! The cluster that a daemon serves from files.
+//! A directory of manifests, from which a daemon serves pods and definitions without a cluster.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,17 +9,13 @@ use serde_json::{Value, json};
 /// A pod.
 #[derive(Debug, Clone)]
 pub struct Pod {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
-    /// Its UID.
     pub uid: String,
-    /// Its annotations.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A directory of manifests, for `--manifests`.
+/// A directory for `--manifests`.
 #[derive(Debug)]
 pub struct Manifests {
     dir: PathBuf,
@@ -36,14 +32,32 @@ impl Pod {
         }
     }
 
-    /// The same pod with an annotation.
+    /// Moves the pod to another namespace.
+    #[must_use]
+    pub fn in_namespace(self, namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            ..self
+        }
+    }
+
+    /// Sets the UID.
+    #[must_use]
+    pub fn with_uid(self, uid: &str) -> Self {
+        Self {
+            uid: uid.to_owned(),
+            ..self
+        }
+    }
+
+    /// Adds an annotation.
     #[must_use]
     pub fn annotated(mut self, key: &str, value: impl Into<String>) -> Self {
         self.annotations.insert(key.into(), value.into());
         self
     }
 
-    /// The same pod with the annotation that selects `networks`.
+    /// Adds the annotation that selects `networks`.
     #[must_use]
     pub fn with_networks(self, networks: impl Into<String>) -> Self {
         self.annotated("k8s.v1.cni.cncf.io/networks", networks)
@@ -51,23 +65,22 @@ impl Pod {
 }
 
 impl Manifests {
-    /// An empty directory at `dir`, which is made where it is not there.
+    /// Uses `dir`, and creates it if it is missing.
     pub fn new(dir: PathBuf) -> Self {
         fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         Self { dir }
     }
 
-    /// Where it is.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Writes a definition in the namespace `default` with this configuration.
+    /// Writes a definition in the namespace `default`.
     pub fn definition(&self, name: &str, config: &Value) {
         self.definition_in("default", name, Some(&config.to_string()));
     }
 
-    /// Writes a definition with this text as its configuration, or with none.
+    /// Writes a definition with this text as its configuration, or without a configuration.
     pub fn definition_in(&self, namespace: &str, name: &str, config: Option<&str>) {
         let mut manifest = json!({
             "apiVersion": "k8s.cni.cncf.io/v1",
@@ -82,7 +95,8 @@ impl Manifests {
 
     /// Removes a definition of the namespace `default`.
     pub fn remove_definition(&self, name: &str) {
-        let _ = fs::remove_file(self.dir.join(format!("definition-default-{name}.yaml")));
+        let file = format!("definition-default-{name}.yaml");
+        let _ = fs::remove_file(self.dir.join(file));
     }
 
     /// Writes a pod.
@@ -91,29 +105,27 @@ impl Manifests {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {
-                "name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "annotations": pod.annotations,
+                "name": pod.name, "namespace": pod.namespace, "uid": pod.uid,
+                "annotations": pod.annotations,
             },
         });
-        self.write(
-            &format!("pod-{}-{}.yaml", pod.namespace, pod.name),
-            &manifest,
-        );
+        self.write(&pod_file(pod), &manifest);
     }
 
     /// Removes a pod.
     pub fn remove_pod(&self, pod: &Pod) {
-        let _ = fs::remove_file(
-            self.dir
-                .join(format!("pod-{}-{}.yaml", pod.namespace, pod.name)),
-        );
+        let _ = fs::remove_file(self.dir.join(pod_file(pod)));
     }
 
-    /// Writes a file at once: who watches the directory never sees half of it. JSON is YAML.
+    /// Replaces a file atomically, so that the daemon never reads half of it. JSON is valid YAML.
     fn write(&self, file: &str, manifest: &Value) {
         let temporary = self.dir.join(format!(".{file}.new"));
-        let written = fs::write(&temporary, manifest.to_string());
-        written
+        fs::write(&temporary, manifest.to_string())
             .and_then(|()| fs::rename(&temporary, self.dir.join(file)))
-            .expect("a manifest can be written");
+            .expect("write a manifest");
     }
+}
+
+fn pod_file(pod: &Pod) -> String {
+    format!("pod-{}-{}.yaml", pod.namespace, pod.name)
 }

@@ -1,4 +1,4 @@
-//! What a node mounts so that nothing reaches the machine's own state.
+//! The mounts of a node, which keep tests away from the machine's own state.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,11 +10,12 @@ use nix::sched::{CloneFlags, unshare};
 
 const NONE: Option<&str> = None;
 
-/// Furnishes the calling thread's new mount namespace. Creates nothing outside it: an ordinary user may not, and root
-/// must not.
-pub fn furnish() -> io::Result<()> {
+/// Gives the calling thread's new mount namespace private directories. Creates nothing on the
+/// machine's file systems: an ordinary user may not, and root must not.
+pub fn make_private() -> io::Result<()> {
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
-    // The links of the new network namespace. In some containers it is refused; only host-device reads it.
+    // Shows the links of the new network namespace. Refused in some containers; only host-device
+    // reads it.
     let _ = mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), NONE);
     tmpfs(Path::new("/run"))?;
     fs::create_dir("/run/netns")?;
@@ -27,49 +28,40 @@ pub fn furnish() -> io::Result<()> {
     Ok(())
 }
 
-/// Moves the calling thread into a copy of its mount namespace, with `/` bound to `root` and `hidden` empty.
-pub fn contain(hidden: &[PathBuf], root: Option<&Path>) -> io::Result<()> {
+/// Moves the calling thread into a copy of its mount namespace, with `/` bound to `root` and an
+/// empty file system on each directory in `hidden`.
+pub fn enter_container(hidden: &[PathBuf], root: Option<&Path>) -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
     if let Some(root) = root {
-        mount(
-            Some("/"),
-            root,
-            NONE,
-            MsFlags::MS_BIND | MsFlags::MS_REC,
-            NONE,
-        )?;
+        bind(Path::new("/"), root)?;
     }
     hidden.iter().try_for_each(|dir| tmpfs(dir))
 }
 
 fn tmpfs(at: &Path) -> io::Result<()> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    Ok(mount(
-        Some("tmpfs"),
-        at,
-        Some("tmpfs"),
-        flags,
-        Some("mode=0755"),
-    )?)
+    let (kind, flags) = (Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV);
+    Ok(mount(kind, at, kind, flags, Some("mode=0755"))?)
 }
 
-/// Gives `parent` the empty directories `names`, which the machine may not have: a tmpfs takes the place of `parent`,
-/// with all its other children bound into it.
+fn bind(from: &Path, to: &Path) -> io::Result<()> {
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+    Ok(mount(Some(from), to, NONE, flags, NONE)?)
+}
+
+/// Gives `parent` the empty directories `names`, which the machine may not have: mounts a tmpfs
+/// over `parent` and binds all its other children into it.
 fn private_children(parent: &Path, names: &[&str]) -> io::Result<()> {
     let stage = Path::new("/run/stage");
     fs::create_dir(stage)?;
     tmpfs(stage)?;
     for entry in fs::read_dir(parent)? {
         let entry = entry?;
-        let (from, to, kind) = (
-            entry.path(),
-            stage.join(entry.file_name()),
-            entry.file_type()?,
-        );
+        let (from, to) = (entry.path(), stage.join(entry.file_name()));
         if names.iter().any(|name| entry.file_name() == *name) {
             continue;
         }
+        let kind = entry.file_type()?;
         if kind.is_symlink() {
             symlink(fs::read_link(&from)?, &to)?;
             continue;
@@ -79,14 +71,8 @@ fn private_children(parent: &Path, names: &[&str]) -> io::Result<()> {
         } else {
             File::create(&to)?;
         }
-        // What disappears between listing and binding is not missed.
-        let _ = mount(
-            Some(&from),
-            &to,
-            NONE,
-            MsFlags::MS_BIND | MsFlags::MS_REC,
-            NONE,
-        );
+        // Fails if the child was removed since the directory was read.
+        let _ = bind(&from, &to);
     }
     for name in names {
         fs::create_dir(stage.join(name))?;

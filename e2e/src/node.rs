@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
@@ -15,21 +15,21 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::binaries::binary;
 use crate::ip::{self, Link};
-use crate::{Call, Gate, Sandbox, Script, ScriptFile, mounts, plugin_log};
+use crate::mounts;
 
-/// Why there is no node.
+/// The reason why a node could not be made.
 #[derive(Debug)]
 pub enum NodeError {
-    /// This process may not make namespaces, or a tool is missing: a test is skipped, with this reason.
-    Unable(String),
-    /// It should have worked.
+    /// A right or a tool is missing. Tests are skipped with this reason.
+    Unavailable(String),
+    /// Anything else.
     Failed(io::Error),
 }
 
-/// A machine of its own for one test: mount and network namespace, private `/run`, `/var/lib/cni` and
-/// `/var/lib/plexus`, `lo` up. Its processes are killed when it is dropped, and then the kernel removes the rest.
+/// A node for one test: a mount and a network namespace with private `/run`, `/etc/cni`,
+/// `/var/lib/cni` and `/var/lib/plexus`, and with `lo` up. Dropping the node kills its processes;
+/// the kernel then removes everything else.
 #[derive(Debug)]
 pub struct Node {
     mnt: File,
@@ -39,45 +39,38 @@ pub struct Node {
 }
 
 impl Node {
-    /// Makes one.
+    /// Makes a node.
     ///
     /// # Errors
-    /// [`NodeError::Unable`] where this process lacks the right or `ip` is not installed.
+    /// [`NodeError::Unavailable`] if this process may not make namespaces or `ip` is not installed.
     pub fn new() -> Result<Self, NodeError> {
         let scratch = tempfile::Builder::new()
             .prefix("plexus-")
             .tempdir()
             .map_err(NodeError::Failed)?;
         fs::create_dir(scratch.path().join("bin")).map_err(NodeError::Failed)?;
-        let (mnt, net) = thread::scope(|scope| {
-            scope
-                .spawn(make_namespaces)
-                .join()
-                .expect("it does not panic")
-        })?;
+        let (mnt, net) =
+            thread::scope(|scope| scope.spawn(make_namespaces).join().expect("no panic"))?;
         let node = Self {
             mnt,
             net,
             scratch,
             sandboxes: AtomicU32::new(0),
         };
-        match node.run(|| {
-            Command::new("ip")
-                .args(["link", "set", "lo", "up"])
-                .status()
-        }) {
+        match node.run(|| ip::command("link set lo up").status()) {
             Ok(status) if status.success() => Ok(node),
             Ok(status) => Err(NodeError::Failed(io::Error::other(format!(
                 "ip link set lo up: {status}"
             )))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(NodeError::Unable(
-                "ip is missing (Debian's package iproute2)".into(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(NodeError::Unavailable(
+                "ip is missing (Debian package iproute2)".into(),
             )),
             Err(error) => Err(NodeError::Failed(error)),
         }
     }
 
-    /// Runs `job` on this node, in a thread of its own that the caller waits for. What it spawns is on the node too.
+    /// Runs `job` on this node in a new thread and waits for it. Processes that `job` spawns are on
+    /// the node as well.
     pub fn run<T: Send>(&self, job: impl FnOnce() -> T + Send) -> T {
         let name = thread::current().name().unwrap_or("node").to_owned();
         thread::scope(|scope| {
@@ -86,7 +79,7 @@ impl Node {
                     .unwrap_or_else(|error| panic!("cannot enter the node: {error}"));
                 job()
             });
-            thread.expect("a thread can be started").join()
+            thread.expect("start a thread").join()
         })
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
@@ -96,77 +89,73 @@ impl Node {
         self.run(|| command.spawn())
     }
 
-    /// Runs `ip` on this node with `arguments` separated by blanks, and expects it to succeed.
+    /// Runs `ip` on this node. `arguments` are separated by spaces. Panics if the command fails.
     pub fn ip(&self, arguments: &str) {
-        let output = self.run(|| ip::command(arguments).output());
-        expect_success(arguments, output);
+        ip::expect_success(arguments, self.run(|| ip::command(arguments).output()));
     }
 
-    /// Makes the network namespace of a pod, at `/run/netns/NAME`.
-    pub fn sandbox(&self, name: &str) -> Sandbox<'_> {
-        let ordinal = self.sandboxes.fetch_add(1, Ordering::Relaxed);
-        Sandbox::new(self, name, ordinal)
-    }
-
-    /// Makes the node's physical interface, as far as a macvlan can tell: one end of a veth pair, up.
+    /// Makes the physical interface of the node: one end of a veth pair, up.
     pub fn uplink(&self, name: &str) {
         self.ip(&format!("link add {name} type veth peer name {name}p"));
         self.ip(&format!("link set {name} up"));
         self.ip(&format!("link set {name}p up"));
     }
 
-    /// The links of the node itself.
+    /// The links in the node's network namespace.
     pub fn links(&self) -> Vec<Link> {
         self.run(ip::links)
     }
 
-    /// A directory of this node for files of the test, seen on and off the node, removed with it.
+    /// Writes a file of the node.
+    #[track_caller]
+    pub fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+        let (path, content) = (path.as_ref(), content.as_ref());
+        self.run(|| fs::write(path, content))
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
+    /// The content of a file of the node.
+    #[track_caller]
+    pub fn read(&self, path: impl AsRef<Path>) -> String {
+        let path = path.as_ref();
+        self.try_read(path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// The same, for a file that may be missing.
+    pub fn try_read(&self, path: impl AsRef<Path>) -> io::Result<String> {
+        let path = path.as_ref();
+        self.run(|| fs::read_to_string(path))
+    }
+
+    /// Whether the node has this file.
+    pub fn exists(&self, path: impl AsRef<Path>) -> bool {
+        let path = path.as_ref();
+        self.run(|| path.exists())
+    }
+
+    /// The names in a directory of the node, sorted. Empty if the directory is missing.
+    pub fn list(&self, dir: impl AsRef<Path>) -> Vec<String> {
+        let dir = dir.as_ref();
+        let entries = || fs::read_dir(dir).into_iter().flatten().flatten();
+        let mut names: Vec<_> = self.run(|| {
+            entries()
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .collect()
+        });
+        names.sort();
+        names
+    }
+
+    /// A directory for files of the test. It has the same path on and off the node, and is removed
+    /// with the node.
     pub fn scratch(&self) -> &Path {
         self.scratch.path()
     }
 
-    /// The directory of the scripted plugins.
+    /// The directory of the CNI plugins.
     pub fn bin_dir(&self) -> PathBuf {
         self.scratch.path().join("bin")
-    }
-
-    /// Installs a scripted plugin under `name`, or gives it another script.
-    pub fn plugin(&self, name: &str, script: &Script) {
-        let program = self.bin_dir().join(name);
-        if !program.exists() {
-            place(&binary("scripted-plugin"), &program);
-        }
-        let file = ScriptFile {
-            log: self.call_log(),
-            script: script.clone(),
-        };
-        let text = serde_json::to_vec(&file).expect("a script is JSON");
-        let temporary = self.bin_dir().join(format!(".{name}.new"));
-        fs::write(&temporary, text).expect("the script can be written");
-        fs::rename(&temporary, ScriptFile::path_beside(&program))
-            .expect("the script can be put in place");
-    }
-
-    /// Puts the real plugins `names` beside the scripted ones, from `dir`.
-    pub fn real_plugins(&self, dir: &Path, names: &[&str]) {
-        for name in names {
-            place(&dir.join(name), &self.bin_dir().join(name));
-        }
-    }
-
-    /// What the scripted plugins were asked so far, in the order of their start.
-    pub fn calls(&self) -> Vec<Call> {
-        plugin_log::read(&self.call_log())
-    }
-
-    /// Forgets what the scripted plugins were asked so far.
-    pub fn forget_calls(&self) {
-        let _ = fs::remove_file(self.call_log());
-    }
-
-    /// A place where a scripted plugin waits until the test lets it go on.
-    pub fn gate(&self, name: &str) -> Gate {
-        Gate::new(self.scratch.path().join(format!("{name}.gate")))
     }
 
     /// The processes on this node.
@@ -180,20 +169,21 @@ impl Node {
         let pids = entries
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));
-        // A process that has ended, or that is not ours, has no such file for us.
+        // The file cannot be read if the process has ended or belongs to another user.
         pids.filter(|pid| {
             fs::metadata(format!("/proc/{pid}/ns/mnt")).is_ok_and(|meta| meta.ino() == own)
         })
         .collect()
     }
 
-    fn call_log(&self) -> PathBuf {
-        self.scratch.path().join("calls.jsonl")
+    /// The number of the next sandbox.
+    pub(crate) fn next_sandbox(&self) -> u32 {
+        self.sandboxes.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Moves the calling thread onto the node, for good.
     fn enter(&self) -> nix::Result<()> {
-        // A thread that shares its root and working directory with others may not change its mount namespace.
+        // A thread that shares its root and working directory may not change its mount namespace.
         unshare(CloneFlags::CLONE_FS)?;
         setns(&self.net, CloneFlags::CLONE_NEWNET)?;
         setns(&self.mnt, CloneFlags::CLONE_NEWNS)
@@ -202,7 +192,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // Whatever a test or a killed daemon left running. A process may fork until it is killed, hence the rounds.
+        // A process may fork before it is killed, hence the loop.
         let mut killed = BTreeSet::new();
         loop {
             let found: Vec<_> = self
@@ -224,14 +214,14 @@ fn make_namespaces() -> Result<(File, File), NodeError> {
     match unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET) {
         Ok(()) => {}
         Err(Errno::EPERM) => {
-            let reason = "no right to make namespaces: run as root, or under `unshare -Urm`";
-            return Err(NodeError::Unable(reason.into()));
+            let reason = "may not make namespaces: run as root, or under `unshare -Urm`";
+            return Err(NodeError::Unavailable(reason.into()));
         }
         Err(error) => return Err(NodeError::Failed(error.into())),
     }
-    mounts::furnish().map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+    mounts::make_private().map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EPERM | Errno::EACCES) => {
-            NodeError::Unable(format!("no right to mount: {error}"))
+            NodeError::Unavailable(format!("may not mount: {error}"))
         }
         _ => NodeError::Failed(error),
     })?;
@@ -239,38 +229,13 @@ fn make_namespaces() -> Result<(File, File), NodeError> {
     Ok((open("mnt")?, open("net")?))
 }
 
-/// Puts a program at `to`: a link, and not a symbolic one, because a lookup that resolves those finds another name.
-/// Where it cannot be linked, `cp` copies it: a program that this process had open for writing could not be executed
-/// while another thread forks.
-fn place(from: &Path, to: &Path) {
-    if fs::hard_link(from, to).is_err() {
-        let status = Command::new("cp").arg(from).arg(to).status();
-        assert!(
-            status.is_ok_and(|status| status.success()),
-            "cannot copy {} to {}",
-            from.display(),
-            to.display()
-        );
-    }
-}
-
-/// Panics with what `ip` said unless it succeeded.
-pub fn expect_success(arguments: &str, output: io::Result<Output>) {
-    let output = output.unwrap_or_else(|error| panic!("ip {arguments}: {error}"));
-    assert!(
-        output.status.success(),
-        "ip {arguments}: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-}
-
-/// A [`Node`], or the test is skipped where this process may not make one.
+/// Evaluates to a [`Node`], or skips the test if this process may not make one.
 #[macro_export]
 macro_rules! node {
     () => {
         match $crate::Node::new() {
             Ok(node) => node,
-            Err($crate::NodeError::Unable(reason)) => $crate::skip!("{reason}"),
+            Err($crate::NodeError::Unavailable(reason)) => $crate::skip!("{reason}"),
             Err($crate::NodeError::Failed(error)) => panic!("cannot make a node: {error}"),
         }
     };

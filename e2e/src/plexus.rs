@@ -1,283 +1,257 @@
-//! Plexus at work on a node: the daemon, a cluster of files, and a default network by a scripted plugin.
+//! The fixture of most tests: Plexus on a node, with a default network, a source of pods and
+//! definitions, a daemon and a runtime.
+
+mod state;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::{Value, json};
 
-use crate::binaries::binary;
+use crate::daemon::{Container, Daemon, Source};
+use crate::json::with_keys;
 use crate::{
-    Call, Changes, Daemon, Flavour, Manifests, Node, Pod, Runtime, Sandbox, Script, Step, Target,
+    CniTarget, Flavour, Manifests, Node, NodeWatch, PluginCall, Pod, Runtime, Sandbox, Script,
+    attaches,
 };
 
-/// The plugin of the default network `pods`.
+/// The plugin of the usual default network.
 pub const MAIN: &str = "main";
+/// The file of the default network in the scratch directory of the node.
+pub const DEFAULT_NETWORK_FILE: &str = "default.conflist";
+/// The directory of the runtime's configuration.
+pub const NET_D: &str = "/etc/cni/net.d";
+/// The configuration that the daemon publishes there.
+pub const PUBLISHED: &str = "/etc/cni/net.d/00-plexus.conflist";
 
-/// What the daemon keeps, on the node.
-const STATE: &str = "/var/lib/plexus";
-
-/// Plexus at work on a node.
+/// Plexus on a node.
 #[derive(Debug)]
 pub struct Plexus<'n> {
-    /// Where it is.
     pub node: &'n Node,
-    /// Its cluster.
+    /// The pods and definitions that the daemon serves, unless it has an API server.
     pub manifests: Manifests,
     /// The configuration of the daemon.
     pub config: Value,
-    /// The daemon.
     pub daemon: Daemon<'n>,
-    /// A runtime like containerd.
     pub runtime: Runtime<'n>,
+    source: Source,
+    container: Container,
 }
 
-impl<'n> Plexus<'n> {
-    /// Starts it with the usual configuration.
-    pub fn start(node: &'n Node) -> Self {
-        Self::configured(node, json!({}))
+/// Sets up [`Plexus`]. Without other settings: the default network `pods` of the scripted plugin
+/// [`MAIN`], a directory of manifests, and a runtime like containerd.
+#[derive(Debug)]
+pub struct PlexusBuilder<'n> {
+    node: &'n Node,
+    default_network: Value,
+    config: Value,
+    flavour: Flavour,
+    runtime: Value,
+    source: Option<Source>,
+    container: Container,
+}
+
+impl<'n> PlexusBuilder<'n> {
+    /// Sets the configuration of the default network.
+    #[must_use]
+    pub fn default_network(mut self, config: Value) -> Self {
+        self.default_network = config;
+        self
     }
 
-    /// Starts it with `keys` over the usual ones of its configuration file.
-    pub fn configured(node: &'n Node, keys: Value) -> Self {
+    /// Merges `keys` into the configuration of the daemon. `null` removes a key.
+    #[must_use]
+    pub fn config(mut self, keys: Value) -> Self {
+        let (Value::Object(config), Value::Object(keys)) = (&mut self.config, keys) else {
+            panic!("not a JSON object")
+        };
+        config.extend(keys);
+        self
+    }
+
+    /// Merges `keys` into the plugin configuration of the runtime. `null` removes a key.
+    #[must_use]
+    pub fn runtime(mut self, keys: Value) -> Self {
+        self.runtime = keys;
+        self
+    }
+
+    /// Sets the runtime whose behaviour is simulated.
+    #[must_use]
+    pub fn flavour(mut self, flavour: Flavour) -> Self {
+        self.flavour = flavour;
+        self
+    }
+
+    /// Makes the daemon publish its configuration in [`NET_D`] and install its shim in the
+    /// directory of the plugins.
+    #[must_use]
+    pub fn installed(self) -> Self {
+        self.node
+            .run(|| fs::create_dir_all(NET_D))
+            .expect("create the directory");
+        let keys = json!({"cniConfigDir": NET_D, "shimDir": self.node.bin_dir()});
+        self.config(keys)
+    }
+
+    /// Sets where the daemon reads pods and definitions from.
+    #[must_use]
+    pub fn source(mut self, source: Source) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// Runs the daemon in a container.
+    #[must_use]
+    pub fn container(mut self, container: Container) -> Self {
+        self.container = container;
+        self
+    }
+
+    pub(crate) fn node(&self) -> &'n Node {
+        self.node
+    }
+
+    /// Sets everything up. The daemon is not running.
+    pub fn build(self) -> Plexus<'n> {
+        let node = self.node;
         node.plugin(MAIN, &attaches());
+        let default_network = node.write_json(DEFAULT_NETWORK_FILE, &self.default_network);
         let manifests = Manifests::new(node.scratch().join("manifests"));
-        let default = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": MAIN}]});
-        let config = with_keys(
-            json!({"clusterNetwork": write(node, "default.conflist", &default)}),
-            keys,
-        );
-        let daemon = Daemon::start(node, &config, manifests.dir());
-        Self {
+        let config = with_keys(json!({"clusterNetwork": default_network}), self.config);
+        let source = self
+            .source
+            .unwrap_or_else(|| Source::Manifests(manifests.dir().to_owned()));
+        Plexus {
             node,
+            daemon: Daemon::new(node, &config, source.clone(), self.container.clone()),
+            runtime: Runtime::of_shim(node, self.flavour, self.runtime),
             manifests,
             config,
-            daemon,
-            runtime: runtime(node, json!({})),
+            source,
+            container: self.container,
         }
     }
 
-    /// Writes the definition `default/NAME`, whose only plugin is a scripted one of the same name.
+    /// Sets everything up and waits until the daemon is ready.
+    pub fn start(self) -> Plexus<'n> {
+        let mut plexus = self.build();
+        plexus.daemon.restart();
+        plexus
+    }
+}
+
+impl<'n> Plexus<'n> {
+    /// Begins to set up Plexus on `node`.
+    pub fn on(node: &'n Node) -> PlexusBuilder<'n> {
+        PlexusBuilder {
+            node,
+            default_network: json!({
+                "cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": MAIN}],
+            }),
+            config: json!({}),
+            flavour: Flavour::Containerd,
+            runtime: json!({}),
+            source: None,
+            container: Container::default(),
+        }
+    }
+
+    /// Starts Plexus with the usual settings.
+    pub fn start(node: &'n Node) -> Self {
+        Self::on(node).start()
+    }
+
+    /// Starts Plexus with `keys` merged into the usual configuration of the daemon.
+    pub fn start_with(node: &'n Node, keys: Value) -> Self {
+        Self::on(node).config(keys).start()
+    }
+
+    /// Writes the definition `default/NAME` with a scripted plugin of the same name.
     pub fn network(&self, name: &str, script: &Script) {
         self.node.plugin(name, script);
         self.manifests
             .definition(name, &json!({"cniVersion": "1.0.0", "type": name}));
     }
 
-    /// The same for each of these names, with plugins that make their interface and remove it.
+    /// The same for each of these names, with plugins that make and remove their interface.
     pub fn networks(&self, names: &[&str]) {
         for name in names {
             self.network(name, &attaches());
         }
     }
 
-    /// The interface `eth0` of `pod`, in a sandbox of its name that is made now.
-    pub fn target(&self, pod: &Pod) -> Target {
-        target(&self.node.sandbox(&pod.name), pod)
+    /// Another runtime, with `keys` merged into the usual plugin configuration.
+    pub fn runtime_with(&self, keys: Value) -> Runtime<'n> {
+        Runtime::of_shim(self.node, Flavour::Containerd, keys)
     }
 
-    /// The sandbox of a new pod that asks for `networks`; of none where that is empty.
-    pub fn sandbox(&self, pod: &str, networks: &str) -> (Sandbox<'n>, Target) {
+    /// The interface `eth0` of `pod` in a new sandbox of the pod's name.
+    pub fn target(&self, pod: &Pod) -> CniTarget {
+        self.node.sandbox(&pod.name).target(pod)
+    }
+
+    /// The sandbox of a new pod that selects `networks`, or no networks if that is empty.
+    pub fn sandbox(&self, pod: &str, networks: &str) -> (Sandbox<'n>, CniTarget) {
         let sandbox = self.node.sandbox(pod);
         let pod = if networks.is_empty() {
             Pod::new(pod)
         } else {
             Pod::new(pod).with_networks(networks)
         };
-        let target = target(&sandbox, &pod);
+        let target = sandbox.target(&pod);
         (sandbox, target)
     }
 
-    /// The same, attached.
+    /// The same after a successful ADD.
     #[track_caller]
-    pub fn attached(&self, pod: &str, networks: &str) -> (Sandbox<'n>, Target) {
+    pub fn attached(&self, pod: &str, networks: &str) -> (Sandbox<'n>, CniTarget) {
         let (sandbox, target) = self.sandbox(pod, networks);
         self.runtime.add(&target).result();
         (sandbox, target)
     }
 
-    /// What the scripted plugins were asked: `verb plugin ifname` each.
+    /// The calls of the scripted plugins as `OPERATION plugin ifname`.
     pub fn calls(&self) -> Vec<String> {
-        self.node.calls().iter().map(Call::summary).collect()
+        self.node.call_summaries()
     }
 
-    /// The calls of one verb.
-    pub fn calls_of(&self, verb: &str) -> Vec<Call> {
-        self.node
-            .calls()
-            .into_iter()
-            .filter(|call| call.verb == verb)
-            .collect()
+    /// The calls for one container as `OPERATION plugin ifname`.
+    pub fn calls_for(&self, target: &CniTarget) -> Vec<String> {
+        let calls = self.node.calls_for(&target.container);
+        calls.iter().map(PluginCall::summary).collect()
     }
 
-    /// The network-status of a pod, where there is one.
-    pub fn status(&self, pod: &Pod) -> Option<Value> {
-        let file = format!("{}.{}.network-status.json", pod.namespace, pod.name);
-        let text = fs::read(self.manifests.dir().join(file)).ok()?;
-        Some(serde_json::from_slice(&text).expect("network-status is JSON"))
+    /// The calls of one operation.
+    pub fn calls_of(&self, operation: &str) -> Vec<PluginCall> {
+        let mut calls = self.node.calls();
+        calls.retain(|call| call.operation == operation);
+        calls
     }
 
-    /// The names of the files in a directory of the daemon's state, in order.
-    pub fn files(&self, dir: &str) -> Vec<String> {
-        files(self.node, dir)
+    /// Another daemon with the same configuration. It is not running.
+    pub fn new_daemon(&self) -> Daemon<'n> {
+        let (source, container) = (self.source.clone(), self.container.clone());
+        Daemon::new(self.node, &self.config, source, container)
     }
 
-    /// The containers that have a record, one name for each record.
-    pub fn records(&self) -> Vec<String> {
-        containers_in(self.node, "ledger")
+    /// Starts another daemon and waits until it has replaced the socket.
+    pub fn start_successor(&self) -> Daemon<'n> {
+        let mut new = self.new_daemon();
+        let socket = new.socket().to_owned();
+        let inode = || {
+            self.node
+                .run(|| fs::metadata(&socket).map(|socket| socket.ino()).ok())
+        };
+        let before = inode();
+        let watch = NodeWatch::new(self.node, &[socket.parent().expect("a directory")]);
+        new.launch();
+        watch.wait_while(|| (inode() == before).then_some("the old socket"));
+        new
     }
 
-    /// Waits until the records are those of these containers.
-    pub fn wait_records(&self, containers: &[&Target]) {
-        wait_files(self.node, "ledger", containers);
+    /// The configuration that the daemon has published, if it can be read.
+    pub fn published(&self) -> Option<Value> {
+        serde_json::from_str(&self.node.try_read(PUBLISHED).ok()?).ok()
     }
-
-    /// Waits until the spool has the calls of these containers.
-    pub fn wait_spool(&self, containers: &[&Target]) {
-        wait_files(self.node, "spool", containers);
-    }
-
-    /// The only record.
-    #[track_caller]
-    pub fn record(&self) -> String {
-        let path = self.record_path();
-        self.node
-            .run(|| fs::read_to_string(path).expect("a record can be read"))
-    }
-
-    /// Gives the only record another content.
-    #[track_caller]
-    pub fn write_record(&self, content: &str) {
-        let path = self.record_path();
-        self.node
-            .run(|| fs::write(path, content).expect("a record can be written"));
-    }
-
-    #[track_caller]
-    fn record_path(&self) -> PathBuf {
-        let records = self.files("ledger");
-        assert_eq!(records.len(), 1, "{records:?}");
-        Path::new(STATE).join("ledger").join(&records[0])
-    }
-
-    /// That no trace is left of what was attached: no record, no status, no link in the sandbox, no process, and a DEL
-    /// for each ADD that was tried.
-    #[track_caller]
-    pub fn assert_nothing_left(&self, sandbox: &Sandbox<'_>) {
-        assert_eq!(self.files("ledger"), [""; 0], "records");
-        let files = list(self.manifests.dir());
-        let status = files
-            .iter()
-            .find(|file| file.ends_with("network-status.json"));
-        assert_eq!(status, None, "network-status");
-        let links: Vec<_> = sandbox.links().into_iter().map(|link| link.name).collect();
-        assert_eq!(links, ["lo"], "links in the sandbox");
-        assert_eq!(self.node.processes().len(), 1, "processes besides plexusd");
-        let calls = self.node.calls();
-        for (index, add) in calls
-            .iter()
-            .enumerate()
-            .filter(|(_, call)| call.verb == "ADD")
-        {
-            let key = |call: &Call| {
-                (
-                    call.plugin.clone(),
-                    call.env("CNI_CONTAINERID").to_owned(),
-                    call.env("CNI_IFNAME").to_owned(),
-                )
-            };
-            let deleted = calls[index..]
-                .iter()
-                .any(|call| call.verb == "DEL" && key(call) == key(add));
-            assert!(
-                deleted,
-                "no DEL follows {} in {:?}",
-                add.summary(),
-                self.calls()
-            );
-        }
-    }
-}
-
-/// Waits until the files in a directory of the daemon's state are those of these containers.
-pub fn wait_files(node: &Node, dir: &str, containers: &[&Target]) {
-    let mut wanted: Vec<_> = containers
-        .iter()
-        .map(|target| target.container.clone())
-        .collect();
-    wanted.sort();
-    let changes = Changes::watch(node, &[&Path::new(STATE).join(dir)]);
-    changes.until_none(|| Some(containers_in(node, dir)).filter(|found| *found != wanted));
-}
-
-fn containers_in(node: &Node, dir: &str) -> Vec<String> {
-    let names = files(node, dir);
-    names
-        .iter()
-        .map(|name| {
-            name.split_once(':')
-                .map_or(&**name, |(id, _)| id)
-                .to_owned()
-        })
-        .collect()
-}
-
-fn files(node: &Node, dir: &str) -> Vec<String> {
-    node.run(|| list(&Path::new(STATE).join(dir)))
-}
-
-/// A runtime that executes the shim, with `keys` over the usual ones of its configuration.
-pub fn runtime(node: &Node, keys: Value) -> Runtime<'_> {
-    runtime_of(node, Flavour::Containerd, keys)
-}
-
-/// The same as another runtime.
-pub fn runtime_of(node: &Node, flavour: Flavour, keys: Value) -> Runtime<'_> {
-    let config = json!({
-        "cniVersion": "1.1.0",
-        "name": "plexus",
-        "type": "plexus",
-        "capabilities": {"io.kubernetes.cri.pod-annotations": true, "portMappings": true, "cgroupPath": true},
-    });
-    Runtime::new(node, flavour, binary("plexus"), with_keys(config, keys))
-}
-
-/// What the runtime asks for `pod` in `sandbox`, with the interface `eth0`.
-pub fn target(sandbox: &Sandbox<'_>, pod: &Pod) -> Target {
-    Target::new(sandbox, "eth0", pod)
-}
-
-/// A plugin that makes its interface and removes it.
-pub fn attaches() -> Script {
-    Script::new()
-        .on("ADD", [Step::Link("bridge".into())])
-        .on("DEL", [Step::Unlink])
-}
-
-/// Writes a JSON file among the node's files; its path.
-pub fn write(node: &Node, name: &str, value: &Value) -> PathBuf {
-    let path = node.scratch().join(name);
-    fs::create_dir_all(path.parent().expect("it is in a directory"))
-        .expect("a directory can be made");
-    fs::write(&path, value.to_string()).expect("a file can be written");
-    path
-}
-
-/// The names of the files in a directory, in order; none where it is not there.
-fn list(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
-}
-
-/// `value` with these keys set; null removes one.
-pub fn with_keys(mut value: Value, keys: Value) -> Value {
-    let (Value::Object(map), Value::Object(keys)) = (&mut value, keys) else {
-        panic!("keys are an object's")
-    };
-    map.extend(keys);
-    map.retain(|_, value| !value.is_null());
-    value
 }

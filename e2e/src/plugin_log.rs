@@ -1,4 +1,4 @@
-//! What the scripted plugins were asked.
+//! The log of the scripted plugins.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,60 +7,58 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A line of the log. A plugin that is killed has no [`Entry::End`].
+/// A line of the log. A plugin that is killed writes no [`LogEntry::End`].
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Entry {
+pub enum LogEntry {
     /// A plugin has read its stdin.
-    Start(Box<Call>),
-    /// The plugin with this process ID ends by itself, at this time.
+    Start(Box<PluginCall>),
+    /// The plugin with this process ID exits at this time.
     End(u32, u64),
 }
 
 /// One call of a scripted plugin.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Call {
+pub struct PluginCall {
     /// The plugin's name: the `type` of the configuration.
     pub plugin: String,
     /// `CNI_COMMAND`.
-    pub verb: String,
-    /// Its whole environment.
+    pub operation: String,
+    /// The whole environment.
     pub env: BTreeMap<String, String>,
-    /// Its stdin; empty where the script ignores it.
+    /// Empty if the script ignores stdin.
     pub stdin: String,
-    /// When it started, in nanoseconds of the system's clock.
+    /// Start time in nanoseconds since the epoch.
     pub start: u64,
-    /// When it ended; none where it was killed or still runs.
+    /// End time. `None` if the plugin was killed or still runs.
     #[serde(default)]
     pub end: Option<u64>,
-    /// Its process ID.
     pub pid: u32,
-    /// The inode of the network namespace that it ran in.
+    /// The inode of the network namespace in which the plugin ran.
     pub netns: u64,
-    /// Its open file descriptors, and what each refers to.
+    /// The open file descriptors and their targets.
     pub fds: BTreeMap<String, String>,
-    /// Its working directory.
     pub cwd: String,
-    /// Its file mode creation mask, in octal digits.
+    /// The file mode creation mask in octal digits.
     pub umask: String,
-    /// Its blocked signals, in hexadecimal digits.
+    /// The blocked signals in hexadecimal digits.
     pub blocked_signals: String,
 }
 
-impl Call {
-    /// The configuration on its stdin.
+impl PluginCall {
+    /// The configuration on stdin.
     pub fn config(&self) -> Value {
         serde_json::from_str(&self.stdin)
-            .unwrap_or_else(|error| panic!("{} {}: {error}", self.plugin, self.verb))
+            .unwrap_or_else(|error| panic!("{} {}: {error}", self.plugin, self.operation))
     }
 
-    /// A variable of its environment; empty where it is not set.
+    /// An environment variable, or an empty string.
     pub fn env(&self, key: &str) -> &str {
         self.env.get(key).map_or("", String::as_str)
     }
 
-    /// Open file descriptors beyond stdin, stdout and stderr, without those that this very process was started with:
-    /// a shell or `make` may leave some open, and then everything below has them.
+    /// Open file descriptors except stdin, stdout, stderr, and those with which this process was
+    /// started: a shell or `make` may leave some open, and all children inherit them.
     pub fn leaked_fds(&self) -> BTreeMap<String, String> {
         let inherited = |fd: &str, target: &str| {
             fs::read_link(Path::new("/proc/self/fd").join(fd))
@@ -71,25 +69,30 @@ impl Call {
         fds
     }
 
-    /// `verb plugin ifname`: what a test compares a sequence of calls with.
+    /// `OPERATION plugin ifname`.
     pub fn summary(&self) -> String {
-        format!("{} {} {}", self.verb, self.plugin, self.env("CNI_IFNAME"))
-            .trim_end()
-            .to_owned()
+        format!(
+            "{} {} {}",
+            self.operation,
+            self.plugin,
+            self.env("CNI_IFNAME")
+        )
+        .trim_end()
+        .to_owned()
     }
 }
 
-/// Reads the log; none is an empty one.
-pub fn read(path: &Path) -> Vec<Call> {
+/// Reads the log. A missing file is an empty log.
+pub fn read(path: &Path) -> Vec<PluginCall> {
     let text = fs::read_to_string(path).unwrap_or_default();
-    let mut calls: Vec<Call> = Vec::new();
+    let mut calls: Vec<PluginCall> = Vec::new();
     for line in text.lines() {
         match serde_json::from_str(line)
             .unwrap_or_else(|error| panic!("{}: {error}: {line}", path.display()))
         {
-            Entry::Start(call) => calls.push(*call),
-            // The last call with this process ID: the kernel uses them again.
-            Entry::End(pid, time) => {
+            LogEntry::Start(call) => calls.push(*call),
+            // The last call with this process ID, because the kernel reuses process IDs.
+            LogEntry::End(pid, time) => {
                 if let Some(call) = calls.iter_mut().rfind(|call| call.pid == pid) {
                     call.end = Some(time);
                 }

@@ -10,9 +10,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::Node;
 use crate::ip::{self, Link, Route};
-use crate::node::expect_success;
 
-/// A pod's network namespace, bound to `/run/netns/NAME` on its node, and the container ID that goes with it.
+/// A pod's network namespace, bound to `/run/netns/NAME` on its node, with a container ID.
 #[derive(Debug)]
 pub struct Sandbox<'n> {
     node: &'n Node,
@@ -20,25 +19,28 @@ pub struct Sandbox<'n> {
     id: String,
 }
 
+impl Node {
+    /// Makes the network namespace of a pod at `/run/netns/NAME`.
+    pub fn sandbox(&self, name: &str) -> Sandbox<'_> {
+        Sandbox::new(self, name, self.next_sandbox())
+    }
+}
+
 impl<'n> Sandbox<'n> {
-    pub(crate) fn new(node: &'n Node, name: &str, ordinal: u32) -> Self {
+    fn new(node: &'n Node, name: &str, ordinal: u32) -> Self {
         let path = format!("/run/netns/{name}");
-        // 64 hexadecimal digits, as containerd has them; different on every node.
+        // 64 hexadecimal digits like containerd's, different on every node.
         let id = [0, 1, 2, 3]
             .map(|part| format!("{:016x}", hash(node, ordinal, part)))
             .concat();
         node.run(|| {
             File::create_new(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-            let made = thread::scope(|scope| {
-                scope
-                    .spawn(|| make_at(&path))
-                    .join()
-                    .expect("it does not panic")
-            });
-            made.unwrap_or_else(|error| panic!("{path}: {error}"));
+            thread::scope(|scope| scope.spawn(|| bind_new_netns(&path)).join())
+                .expect("no panic")
+                .unwrap_or_else(|error| panic!("{path}: {error}"));
         });
         let sandbox = Self { node, path, id };
-        // Runtimes see to it themselves.
+        // Runtimes do that themselves.
         sandbox.ip("link set lo up");
         sandbox
     }
@@ -53,18 +55,12 @@ impl<'n> Sandbox<'n> {
         &self.id
     }
 
-    /// The node that it is on.
-    pub fn node(&self) -> &'n Node {
-        self.node
-    }
-
     /// The inode of the namespace.
     pub fn inode(&self) -> u64 {
-        self.node.run(|| {
-            fs::metadata(&self.path)
-                .unwrap_or_else(|error| panic!("{}: {error}", self.path))
-                .ino()
-        })
+        self.node
+            .run(|| fs::metadata(&self.path))
+            .unwrap_or_else(|error| panic!("{}: {error}", self.path))
+            .ino()
     }
 
     /// Runs `job` in the namespace.
@@ -78,27 +74,34 @@ impl<'n> Sandbox<'n> {
         })
     }
 
-    /// Runs `ip` in the namespace with `arguments` separated by blanks, and expects it to succeed.
+    /// Runs `ip` in the namespace. `arguments` are separated by spaces. Panics if the command
+    /// fails.
     pub fn ip(&self, arguments: &str) {
-        expect_success(arguments, self.run(|| ip::command(arguments).output()));
+        ip::expect_success(arguments, self.run(|| ip::command(arguments).output()));
     }
 
-    /// Its links, `lo` among them.
+    /// All links, including `lo`.
     pub fn links(&self) -> Vec<Link> {
         self.run(ip::links)
     }
 
-    /// The link `name`, where it is there.
+    /// The names of all links.
+    pub fn link_names(&self) -> Vec<String> {
+        self.links().into_iter().map(|link| link.name).collect()
+    }
+
+    /// The link `name`, if it exists.
     pub fn link(&self, name: &str) -> Option<Link> {
         self.links().into_iter().find(|link| link.name == name)
     }
 
-    /// The routes of its main table.
+    /// The routes of the main table.
     pub fn routes(&self) -> Vec<Route> {
         self.run(ip::routes)
     }
 
-    /// Removes it, as a runtime does at the end of a pod. Its name may be used again; a second call does nothing.
+    /// Removes the namespace, as a runtime does at the end of a pod. The name can then be used
+    /// again. A second call does nothing.
     pub fn remove(&self) {
         self.node.run(|| {
             let _ = umount2(self.path.as_str(), MntFlags::MNT_DETACH);
@@ -107,7 +110,7 @@ impl<'n> Sandbox<'n> {
     }
 }
 
-fn make_at(path: &str) -> nix::Result<()> {
+fn bind_new_netns(path: &str) -> nix::Result<()> {
     unshare(CloneFlags::CLONE_NEWNET)?;
     mount(
         Some("/proc/thread-self/ns/net"),

@@ -1,4 +1,4 @@
-//! How a scripted plugin behaves.
+//! The behaviour of a scripted plugin.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,100 +6,109 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What a scripted plugin does, by verb. A verb without steps gets the plain answer: for ADD `prevResult` where there
-/// is one, else one interface with one address; for VERSION every version; for the others nothing.
+/// The steps of a scripted plugin for each CNI operation. Without steps the plugin prints the default
+/// output: for ADD `prevResult` if there is one, else one interface with one address; for VERSION
+/// all versions; otherwise nothing.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Script {
-    verbs: BTreeMap<String, Vec<Step>>,
+    steps: BTreeMap<String, Vec<Step>>,
 }
 
-/// One step. They run in order; the plain answer follows unless a step has printed to stdout or has ended the plugin.
+/// One step. Steps run in order. The default output follows unless a step has printed to stdout or
+/// ended the plugin.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// Prints this result, with `$IFNAME`, `$NETNS`, `$CONTAINERID` and `$CNIVERSION` replaced.
+    /// Prints a result. `$IFNAME`, `$NETNS`, `$CONTAINERID` and `$CNIVERSION` are replaced.
     Result(Value),
-    /// Prints this error object and exits with 1.
+    /// Prints an error object and exits with 1.
     Error(Value),
-    /// Prints this to stdout.
     Stdout(String),
-    /// Prints this to stderr.
     Stderr(String),
     /// Exits with this status.
     Exit(i32),
-    /// Kills itself by this signal.
+    /// Sends this signal to itself.
     Signal(i32),
-    /// Never ends.
+    /// Never returns.
     Hang,
-    /// Prints this many bytes, all blanks.
+    /// Prints this many spaces.
     Flood(Stream, u64),
-    /// Leaves a child behind that keeps stdout and stderr open and never ends.
+    /// Leaves a child running that keeps stdout and stderr open.
     HoldOutput,
-    /// Does not read stdin; counts wherever it stands.
+    /// Does not read stdin, wherever the step is in the list.
     IgnoreStdin,
-    /// Runs a command; if that fails, prints an error and exits with 1.
+    /// Runs a command. If the command fails, prints an error and exits with 1.
     Run(Vec<String>),
-    /// Makes `CNI_IFNAME` in `CNI_NETNS`: a link of this type, as `ip link add` knows it.
+    /// Makes the link `CNI_IFNAME` in `CNI_NETNS`, of this type of `ip link add`.
     Link(String),
-    /// Deletes `CNI_IFNAME` in `CNI_NETNS`, where both are there.
+    /// Deletes the link `CNI_IFNAME` in `CNI_NETNS` if both exist.
     Unlink,
     /// Waits at a gate.
     Gate(PathBuf),
 }
 
-/// An output of the plugin.
+/// An output stream of a plugin.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
-    /// Its result.
     Stdout,
-    /// Its log.
     Stderr,
 }
 
-/// The file beside the plugin: `NAME.script.json`.
+/// The file `NAME.script.json` beside the plugin.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ScriptFile {
-    /// Where it appends what it was asked.
+    /// The file to which the plugin appends its calls.
     pub log: PathBuf,
-    /// What it does.
     pub script: Script,
 }
 
+/// A plugin that makes its interface on ADD and removes it on DEL.
+pub fn attaches() -> Script {
+    Script::new()
+        .on("ADD", [Step::link()])
+        .on("DEL", [Step::Unlink])
+}
+
 impl Script {
-    /// The plain answer to every verb.
+    /// The default output for every operation.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets what it does on `verb`.
+    /// Sets the steps for `operation`.
     #[must_use]
-    pub fn on(mut self, verb: &str, steps: impl IntoIterator<Item = Step>) -> Self {
-        self.verbs
-            .insert(verb.to_owned(), steps.into_iter().collect());
+    pub fn on(mut self, operation: &str, steps: impl IntoIterator<Item = Step>) -> Self {
+        self.steps
+            .insert(operation.to_owned(), steps.into_iter().collect());
         self
     }
 
-    /// Answers `verb` with an error.
+    /// Fails `operation` with an error.
     #[must_use]
-    pub fn fails(self, verb: &str, code: u32, msg: &str) -> Self {
-        self.on(verb, [Step::error(code, msg)])
+    pub fn fails(self, operation: &str, code: u32, msg: &str) -> Self {
+        self.on(operation, [Step::error(code, msg)])
     }
 
-    /// What it does on `verb`.
-    pub fn steps(&self, verb: &str) -> &[Step] {
-        self.verbs.get(verb).map_or(&[], Vec::as_slice)
+    /// The steps for `operation`.
+    pub fn steps(&self, operation: &str) -> &[Step] {
+        self.steps.get(operation).map_or(&[], Vec::as_slice)
     }
 }
 
 impl Step {
+    /// Makes the link `CNI_IFNAME` as a bridge, which needs no other link.
+    pub fn link() -> Self {
+        Self::Link("bridge".into())
+    }
+
     /// An error object with `code` and `msg`.
     pub fn error(code: u32, msg: &str) -> Self {
         Self::Error(json!({"cniVersion": "$CNIVERSION", "code": code, "msg": msg}))
     }
 
-    /// A result of one interface with `address` and, where it is not empty, a default route by `gateway`, in the shape
-    /// of version 1.0.0.
+    /// A result of version 1.0.0 with one interface and `address`, and with a default route through
+    /// `gateway` unless that is empty.
     pub fn result(address: &str, gateway: &str) -> Self {
         let mut result = json!({
             "cniVersion": "$CNIVERSION",
@@ -120,7 +129,7 @@ impl Step {
 }
 
 impl ScriptFile {
-    /// Where the script of the plugin at `program` is.
+    /// The path of the script of the plugin at `program`.
     pub fn path_beside(program: &Path) -> PathBuf {
         let mut name = program.file_name().unwrap_or_default().to_owned();
         name.push(".script.json");

@@ -1,12 +1,12 @@
-//! Sequences of pods that come and go while plexusd is killed at any instant. After each of them nothing is left on
-//! the node but what the living pods have.
+//! Sequences of pods that start and stop while plexusd is killed at random points. After each
+//! sequence the node has nothing except what its running pods need.
 //!
-//! All that is random follows from a seed.
+//! All random choices follow from a seed.
 
-mod blow;
+mod kill;
+mod pod_calls;
 mod random;
-mod runtime;
-mod world;
+mod sequence;
 
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,73 +17,65 @@ use std::thread;
 
 use crate::{Node, NodeError};
 pub use random::Random;
-use world::World;
+use sequence::Sequence;
 
-/// The plugins that the networks of the sequences are made of.
-pub const PLUGINS: [&str; 3] = ["bridge", "macvlan", "host-local"];
-
-/// How many sequences are played, and which.
+/// A series of sequences.
 #[derive(Debug)]
 pub struct Sequences {
-    /// The directory that has [`PLUGINS`].
+    /// The directory of the [reference plugins](crate::real_networks::PLUGINS).
     pub plugins: PathBuf,
-    /// The seed of the first; the next has the next number.
+    /// The seed of the first sequence. Each other sequence has the next number.
     pub first: u64,
-    /// How many.
     pub count: u64,
 }
 
-/// What came of them.
+/// The results of a series.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// How many were played.
-    pub played: u64,
-    /// How often something was killed.
+    /// How many sequences were run.
+    pub sequences: u64,
+    /// How many processes were killed.
     pub kills: u64,
-    /// The seeds of those that failed; why is on stderr.
+    /// The seeds of the sequences that failed. The reasons are on stderr.
     pub failed: Vec<u64>,
 }
 
 impl Sequences {
-    /// Plays them, some at a time, each on a node of its own: they wait more than they work. Ends early where one fails.
+    /// Runs the sequences, each on a node of its own and several at a time, because they mostly
+    /// wait. Starts no further sequence after a failure.
     ///
     /// # Errors
     /// No node can be made.
-    pub fn play(&self) -> Result<Outcome, NodeError> {
-        // Where there can be none, that is said once and not by each.
+    pub fn run(&self) -> Result<Outcome, NodeError> {
+        // Otherwise each sequence would report the same error.
         drop(Node::new()?);
         let next = AtomicU64::new(self.first);
         let outcome = Mutex::new(Outcome::default());
         let end = self.first.saturating_add(self.count);
         thread::scope(|scope| {
             for _ in 0..2 * thread::available_parallelism().map_or(2, NonZero::get) {
-                scope.spawn(|| while self.play_next(&next, end, &outcome) {});
+                scope.spawn(|| while self.run_next(&next, end, &outcome) {});
             }
         });
-        Ok(outcome.into_inner().expect("nobody panics with it"))
+        Ok(outcome.into_inner().expect("lock is not poisoned"))
     }
 
-    fn play_next(&self, next: &AtomicU64, end: u64, outcome: &Mutex<Outcome>) -> bool {
+    fn run_next(&self, next: &AtomicU64, end: u64, outcome: &Mutex<Outcome>) -> bool {
+        let lock = || outcome.lock().expect("lock is not poisoned");
         let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= end
-            || !outcome
-                .lock()
-                .expect("nobody panics with it")
-                .failed
-                .is_empty()
-        {
+        if seed >= end || !lock().failed.is_empty() {
             return false;
         }
-        let played = catch_unwind(AssertUnwindSafe(|| {
+        let kills = catch_unwind(AssertUnwindSafe(|| {
             let node = Node::new().unwrap_or_else(|error| panic!("no node: {error:?}"));
-            World::new(&node, &self.plugins, seed).play()
+            Sequence::new(&node, &self.plugins, seed).run()
         }));
-        let mut outcome = outcome.lock().expect("nobody panics with it");
-        outcome.played += 1;
-        if let Ok(kills) = played {
+        let mut outcome = lock();
+        outcome.sequences += 1;
+        if let Ok(kills) = kills {
             outcome.kills += kills;
         } else {
-            eprintln!("sequence {seed} failed: play it alone with --seed {seed} --count 1");
+            eprintln!("sequence {seed} failed: repeat it with --seed {seed} --count 1");
             outcome.failed.push(seed);
         }
         true

@@ -1,4 +1,4 @@
-//! Tests that cannot run here say so by name, and are listed at the end of `make test`.
+//! Skips tests that cannot run here. `make test` lists them at the end.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use crate::binaries::target_dir;
 
-/// The tests that may be skipped in CI, one name a line.
+/// The tests that may be skipped in CI, one name per line.
 const ALLOWED: &str = include_str!("../allowed-skips.txt");
 
-/// Ends the test with a reason why it cannot run here: a plugin or a right is missing. The arguments are those of
-/// `format!`. In CI a test that is not in `e2e/allowed-skips.txt` fails instead.
+/// Ends the test with the reason why it cannot run here: a plugin or a right is missing. The
+/// arguments are those of `format!`. In CI a test that is not in `e2e/allowed-skips.txt` fails
+/// instead.
 #[macro_export]
 macro_rules! skip {
     ($($reason:tt)+) => {{
@@ -19,7 +20,7 @@ macro_rules! skip {
     }};
 }
 
-/// What a result has, or the test is skipped for the reason that it gives.
+/// Evaluates to the value of a `Result`, or skips the test with the error as the reason.
 #[macro_export]
 macro_rules! or_skip {
     ($result:expr) => {
@@ -30,31 +31,29 @@ macro_rules! or_skip {
     };
 }
 
-/// The file that lists the skipped tests of a run: `name: reason` a line.
-pub fn list() -> PathBuf {
+/// The file that lists the skipped tests of a run, one `name: reason` per line.
+fn list() -> PathBuf {
     target_dir().join("skipped-tests.txt")
 }
 
-/// What [`skip!`](crate::skip!) does before it returns.
+/// Records that the running test is skipped. Used by [`skip!`](crate::skip!).
 pub fn record(module: &str, reason: &str) {
     let thread = std::thread::current();
-    // With one test thread the tests run on the main one, and only the module is known.
+    // The thread has the name of the test. With one test thread, tests run on the main thread and
+    // only the module is known.
     let name = match thread.name() {
         None | Some("main") => module.to_owned(),
-        // The thread is called by the test's path in its crate.
         Some(test) => format!("{}::{test}", module.split("::").next().unwrap_or_default()),
     };
+    let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
     assert!(
-        std::env::var("CI").is_ok_and(|ci| ci != "true")
-            || std::env::var_os("CI").is_none()
-            || is_allowed(&name),
+        !in_ci || is_allowed(&name),
         "{name} cannot run here and is not in e2e/allowed-skips.txt: {reason}"
     );
     println!("skipped {name}: {reason}");
-    let line = format!("{name}: {reason}\n");
     let file = OpenOptions::new().create(true).append(true).open(list());
-    file.and_then(|mut file| file.write_all(line.as_bytes()))
-        .expect("the list of skipped tests can be written");
+    file.and_then(|mut file| file.write_all(format!("{name}: {reason}\n").as_bytes()))
+        .expect("write the list of skipped tests");
 }
 
 fn is_allowed(name: &str) -> bool {

@@ -1,16 +1,16 @@
-//! What `plexusd` says on its command line.
+//! The command line of `plexusd`.
 
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use plexus_e2e::Daemon;
 use plexus_e2e::binaries::binary;
+use plexus_e2e::{Plexus, node};
 use serde_json::json;
 
 fn serve(dir: &Path, config: &str, manifests: &Path) -> Output {
     let file = dir.join("daemon-config.json");
-    std::fs::write(&file, config).expect("it can be written");
+    std::fs::write(&file, config).expect("write the configuration");
     let mut command = Command::new(binary("plexusd"));
     command
         .arg("serve")
@@ -19,27 +19,28 @@ fn serve(dir: &Path, config: &str, manifests: &Path) -> Output {
         .arg("--manifests")
         .arg(manifests)
         .env("RUST_BACKTRACE", "1");
-    command.output().expect("plexusd can be executed")
+    command.output().expect("execute plexusd")
 }
 
 #[test]
-fn a_start_that_fails_ends_with_one_line_that_says_why() {
+fn a_failed_start_prints_one_line_with_the_reason() {
     let dir = tempfile::tempdir().expect("a directory");
-    let state = dir.path().join("state");
+    let dir = dir.path();
     let paths = format!(
-        r#""stateDir":{state:?},"daemonSocketDir":{:?}"#,
-        dir.path().join("run")
+        r#""stateDir":{:?},"daemonSocketDir":{:?}"#,
+        dir.join("state"),
+        dir.join("run")
     );
-    let missing = dir.path().join("missing");
+    let missing = dir.join("missing");
     for (config, manifests, words) in [
         (
             "[]".to_owned(),
-            dir.path(),
+            dir,
             vec!["daemon-config.json", "not a JSON object"],
         ),
         (
             format!(r#"{{{paths},"addTimeout":30}}"#),
-            dir.path(),
+            dir,
             vec![
                 "daemon-config.json",
                 "\"addTimeout\" is 30, but must be a duration like \"30s\"",
@@ -51,28 +52,27 @@ fn a_start_that_fails_ends_with_one_line_that_says_why() {
             vec!["manifests directory", "missing", "cannot be watched"],
         ),
     ] {
-        let output = serve(dir.path(), &config, manifests);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        let lines: Vec<_> = said.lines().collect();
+        let output = serve(dir, &config, manifests);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        let lines: Vec<_> = stderr.lines().collect();
         assert!(
             lines.len() == 1 && lines[0].starts_with("plexusd: "),
-            "{said}"
+            "{stderr}"
         );
-        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        assert!(words.iter().all(|word| stderr.contains(word)), "{stderr}");
     }
 }
 
 #[test]
-fn of_several_configurations_the_keys_of_the_last_one_win() {
+fn of_several_configuration_files_the_last_one_wins() {
     let dir = tempfile::tempdir().expect("a directory");
     let [first, last] = ["first.json", "last.json"].map(|name| dir.path().join(name));
-    let written = [
+    for (file, text) in [
         (&first, r#"{"statusWait":1,"addTimeout":1}"#),
         (&last, r#"{"ADDTIMEOUT":"1s","statusWait":2}"#),
-    ];
-    for (file, text) in written {
-        std::fs::write(file, text).expect("it can be written");
+    ] {
+        std::fs::write(file, text).expect("write the configuration");
     }
     let mut command = Command::new(binary("plexusd"));
     command
@@ -82,48 +82,42 @@ fn of_several_configurations_the_keys_of_the_last_one_win() {
         .arg(&first)
         .arg("--config")
         .arg(&last);
-    let output = command.output().expect("plexusd can be executed");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let output = command.output().expect("execute plexusd");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
     let files = format!("{}, {}: ", first.display(), last.display());
     assert!(
-        said.contains(&files) && said.contains("\"statusWait\" is 2"),
-        "{said}"
+        stderr.contains(&files) && stderr.contains("\"statusWait\" is 2"),
+        "{stderr}"
     );
 }
 
 #[test]
-fn a_probe_asks_the_daemon_over_its_socket() {
-    let node = plexus_e2e::node!();
+fn probe_queries_the_daemon_over_its_socket() {
+    let node = node!();
     let probe = |what: &str| {
         let mut command = Command::new(binary("plexusd"));
         command.args(["probe", what]);
-        let output = node
-            .run(|| command.output())
-            .expect("plexusd can be executed");
+        let output = node.run(|| command.output()).expect("execute plexusd");
         (
             output.status.success(),
             String::from_utf8_lossy(&output.stderr).into_owned(),
         )
     };
     for what in ["live", "ready"] {
-        let (well, said) = probe(what);
+        let (success, stderr) = probe(what);
         assert!(
-            !well && said.starts_with("plexusd: plexusd at /run/plexus/plexus.sock"),
-            "{said}"
+            !success && stderr.starts_with("plexusd: plexusd at /run/plexus/plexus.sock"),
+            "{stderr}"
         );
     }
-    // The default network is not there yet.
-    let dir = node.scratch().join("net.d");
-    let manifests = node.scratch().join("manifests");
-    for dir in [&dir, &manifests] {
-        std::fs::create_dir(dir).expect("it can be made");
-    }
-    let mut daemon = Daemon::new(
-        &node,
-        &json!({"cniConfigDir": dir, "multusAutoconfigDir": dir}),
-        &manifests,
-    );
+    // There is no default network yet.
+    let net_d = node.scratch().join("net.d");
+    std::fs::create_dir(&net_d).expect("create the directory");
+    let keys = json!({
+        "clusterNetwork": null, "cniConfigDir": net_d, "multusAutoconfigDir": net_d,
+    });
+    let Plexus { mut daemon, .. } = Plexus::on(&node).config(keys).build();
     daemon.launch();
     let end = Instant::now() + Duration::from_secs(20);
     while !probe("live").0 {
@@ -133,10 +127,10 @@ fn a_probe_asks_the_daemon_over_its_socket() {
             daemon.log()
         );
     }
-    let (well, said) = probe("ready");
-    assert!(!well && said.contains("net.d"), "{said}");
+    let (success, stderr) = probe("ready");
+    assert!(!success && stderr.contains("net.d"), "{stderr}");
     let network = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "bridge"}]});
-    std::fs::write(dir.join("10-pods.conflist"), network.to_string()).expect("it can be written");
+    node.write(net_d.join("10-pods.conflist"), network.to_string());
     daemon.wait_ready();
     assert_eq!(probe("ready"), (true, String::new()));
 }

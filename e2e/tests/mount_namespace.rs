@@ -1,185 +1,191 @@
-//! A daemon in a container: it sees neither the plugins nor the sandboxes of its node.
+//! A daemon in a container that sees neither the plugins nor the sandboxes of its node.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use plexus_e2e::binaries::binary;
-use plexus_e2e::plexus::{attaches, runtime, with_keys};
-use plexus_e2e::{Call, Daemon, Manifests, Node, Pod, Sandbox, Target, node};
+use plexus_e2e::daemon::Container;
+use plexus_e2e::{Node, Plexus, Pod, Sandbox, attaches, node};
 use serde_json::{Value, json};
 
-/// A daemon that sees no plugin and no sandbox, with `keys` in its configuration, not started yet.
-fn contained(node: &Node, keys: Value) -> (Daemon<'_>, Manifests) {
-    node.plugin("main", &attaches());
-    node.plugin("second", &attaches());
-    let manifests = Manifests::new(node.scratch().join("manifests"));
-    manifests.definition("lan", &json!({"cniVersion": "1.0.0", "type": "second"}));
-    // The daemon's own configuration is in its container.
+/// A daemon that sees no plugin and no sandbox, with `keys` in its configuration. It is not running.
+fn build(node: &Node, keys: Value) -> Plexus<'_> {
+    build_in(node, keys, Container::default())
+}
+
+/// The same with other settings of the container.
+fn build_in(node: &Node, keys: Value, container: Container) -> Plexus<'_> {
+    // A file with the default network would not be in the container.
     let default = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "main"}]});
-    let config = with_keys(
-        json!({"delegates": [default], "recoveryInterval": "50ms"}),
-        keys,
-    );
-    let daemon = Daemon::new(node, &config, manifests.dir());
-    (
-        daemon.hiding([PathBuf::from("/run/netns"), node.bin_dir()]),
-        manifests,
-    )
+    let plexus = Plexus::on(node)
+        .config(json!({
+            "clusterNetwork": null, "delegates": [default], "recoveryInterval": "50ms",
+        }))
+        .config(keys)
+        .container(Container {
+            hidden: vec![PathBuf::from("/run/netns"), node.bin_dir()],
+            ..container
+        })
+        .build();
+    node.plugin("second", &attaches());
+    plexus
+        .manifests
+        .definition("lan", &json!({"cniVersion": "1.0.0", "type": "second"}));
+    plexus
 }
 
 fn pod() -> Pod {
     Pod::new("web").with_networks("lan")
 }
 
-/// That a pod starts, is checked and ends.
-fn serves_a_pod(node: &Node, daemon: &Daemon<'_>, sandbox: &Sandbox<'_>) {
-    let runtime = runtime(node, json!({}));
-    runtime.status().expect_silence();
-    let target = Target::new(sandbox, "eth0", &pod());
-    let answer = runtime.add(&target);
-    assert!(answer.ok(), "{answer:?}\n{}", daemon.log());
+/// Asserts that a pod can be attached, checked and detached.
+fn assert_serves(plexus: &Plexus<'_>, sandbox: &Sandbox<'_>) {
+    plexus.runtime.status().expect_success();
+    let target = sandbox.target(&pod());
+    let answer = plexus.runtime.add(&target);
+    assert!(answer.ok(), "{answer:?}\n{}", plexus.daemon.log());
     assert!(sandbox.link("eth0").is_some() && sandbox.link("net1").is_some());
-    runtime.check(&target).expect_silence();
-    runtime.del(&target).expect_silence();
-    assert_eq!(sandbox.links().len(), 1, "lo alone");
-    let calls: Vec<_> = node.calls().iter().map(Call::summary).collect();
-    assert_eq!(
-        calls.iter().filter(|call| call.starts_with("DEL")).count(),
-        2,
-        "{calls:?}"
-    );
+    plexus.runtime.check(&target).expect_success();
+    plexus.runtime.del(&target).expect_success();
+    assert_eq!(sandbox.link_names(), ["lo"]);
+    assert_eq!(plexus.calls_of("DEL").len(), 2, "{:?}", plexus.calls());
 }
 
 #[test]
-fn plugins_run_where_the_runtime_is() {
+fn plugins_run_in_the_mount_namespace_of_the_caller() {
     let node = node!();
-    let (mut daemon, _manifests) = contained(&node, json!({"mountNamespace": "caller"}));
-    daemon.restart();
-    // A sandbox that is made after the daemon has started.
-    serves_a_pod(&node, &daemon, &node.sandbox("web"));
+    let mut plexus = build(&node, json!({"mountNamespace": "caller"}));
+    plexus.daemon.restart();
+    // The sandbox is mounted after the daemon has started.
+    assert_serves(&plexus, &node.sandbox("web"));
 }
 
 #[test]
-fn in_its_own_mount_namespace_such_a_daemon_finds_nothing() {
+fn without_a_mount_namespace_a_contained_daemon_does_not_find_sandboxes() {
     let node = node!();
-    let (mut daemon, _manifests) = contained(&node, json!({}));
-    daemon.restart();
-    let sandbox = node.sandbox("web");
-    runtime(&node, json!({}))
-        .add(&Target::new(&sandbox, "eth0", &pod()))
+    let mut plexus = build(&node, json!({}));
+    plexus.daemon.restart();
+    plexus
+        .runtime
+        .add(&node.sandbox("web").target(&pod()))
         .expect_error(4, &["CNI_NETNS /run/netns/web"]);
 }
 
 #[test]
-fn what_is_left_is_cleaned_up_where_the_last_call_came_from() {
+fn recovery_uses_the_mount_namespace_of_the_last_caller() {
     let node = node!();
-    let (mut daemon, _manifests) = contained(&node, json!({"mountNamespace": "caller"}));
-    daemon.restart();
-    let runtime = runtime(&node, json!({}));
+    let mut plexus = build(&node, json!({"mountNamespace": "caller"}));
+    plexus.daemon.restart();
     let sandbox = node.sandbox("web");
-    let target = Target::new(&sandbox, "eth0", &pod());
-    assert!(runtime.add(&target).ok(), "{}", daemon.log());
-    // Given a plugin whose first DEL fails, When the runtime does not come back, Then the daemon goes on alone.
+    let target = sandbox.target(&pod());
+    let answer = plexus.runtime.add(&target);
+    assert!(answer.ok(), "{}", plexus.daemon.log());
+    // The first DEL fails and the runtime does not retry.
     node.plugin("second", &attaches().fails("DEL", 11, "not now"));
-    runtime.del(&target).expect_code(11);
+    plexus.runtime.del(&target).expect_code(11);
     node.plugin("second", &attaches());
-    daemon.wait_log("recovery: cleaned up");
-    assert_eq!(sandbox.links().len(), 1, "lo alone");
+    plexus.daemon.wait_log("recovery: cleaned up");
+    assert_eq!(sandbox.link_names(), ["lo"]);
 }
 
 #[test]
 fn plugins_run_in_the_mount_namespace_of_a_path() {
     let node = node!();
-    let mut there = Command::new("/bin/cat");
-    there.stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut there = node.spawn(&mut there).expect("cat can be started");
-    let path = format!("/proc/{}/ns/mnt", there.id());
-    let (mut daemon, _manifests) = contained(&node, json!({"mountNamespace": path}));
-    daemon.restart();
-    serves_a_pod(&node, &daemon, &node.sandbox("web"));
-    drop(there.stdin.take());
-    there.wait().expect("it ends with its input");
+    let mut process = Command::new("/bin/cat");
+    process.stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut process = node.spawn(&mut process).expect("execute cat");
+    let path = format!("/proc/{}/ns/mnt", process.id());
+    let mut plexus = build(&node, json!({"mountNamespace": path}));
+    plexus.daemon.restart();
+    assert_serves(&plexus, &node.sandbox("web"));
+    drop(process.stdin.take());
+    process.wait().expect("cat exits");
 }
 
 #[test]
-fn plugins_run_below_a_root_that_is_mounted() {
+fn plugins_run_below_a_mounted_root() {
     let node = node!();
     let root = node.scratch().join("hostroot");
-    fs::create_dir(&root).expect("a directory can be made");
+    fs::create_dir(&root).expect("create the directory");
     let sandbox = node.sandbox("web");
-    let (daemon, _manifests) = contained(&node, json!({"chrootDir": root}));
-    let mut daemon = daemon.with_root_at(root);
-    daemon.restart();
-    serves_a_pod(&node, &daemon, &sandbox);
+    let container = Container {
+        root: Some(root.clone()),
+        ..Container::default()
+    };
+    let mut plexus = build_in(&node, json!({"chrootDir": root}), container);
+    plexus.daemon.restart();
+    assert_serves(&plexus, &sandbox);
 }
 
 #[test]
-fn a_root_that_is_not_mounted_is_passed_over() {
+fn a_root_that_is_not_mounted_is_ignored() {
     let node = node!();
     let root = node.scratch().join("hostroot");
-    fs::create_dir(&root).expect("a directory can be made");
-    let (mut daemon, _manifests) = contained(
-        &node,
-        json!({"chrootDir": root, "mountNamespace": "caller"}),
-    );
-    daemon.restart();
-    daemon.wait_log("nothing is mounted there");
-    serves_a_pod(&node, &daemon, &node.sandbox("web"));
+    fs::create_dir(&root).expect("create the directory");
+    let keys = json!({"chrootDir": root, "mountNamespace": "caller"});
+    let mut plexus = build(&node, keys);
+    plexus.daemon.restart();
+    plexus.daemon.wait_log("nothing is mounted there");
+    assert_serves(&plexus, &node.sandbox("web"));
 }
 
 #[test]
-fn a_path_that_is_no_mount_namespace_stops_the_start() {
+fn a_daemon_with_a_path_that_is_not_a_mount_namespace_does_not_start() {
     let node = node!();
-    let (mut daemon, _manifests) = contained(&node, json!({"mountNamespace": "/proc/self/ns/net"}));
-    daemon.launch();
-    assert!(!daemon.wait_end().success());
-    assert!(
-        daemon.log().contains("mountNamespace /proc/self/ns/net"),
-        "{}",
-        daemon.log()
-    );
+    let mut plexus = build(&node, json!({"mountNamespace": "/proc/self/ns/net"}));
+    plexus.daemon.launch();
+    assert!(!plexus.daemon.wait_exit().success());
+    let log = plexus.daemon.log();
+    assert!(log.contains("mountNamespace /proc/self/ns/net"), "{log}");
 }
 
 #[test]
-fn a_daemon_does_not_answer_the_readiness_probe_of_another_container() {
+fn the_readiness_probe_of_another_container_fails() {
     let node = node!();
-    let (mut daemon, _manifests) = contained(&node, json!({"mountNamespace": "caller"}));
-    daemon.restart();
-    let probe = |namespaces: &[&str], what: &str| {
-        let mut command = Command::new(namespaces[0]);
+    let mut plexus = build(&node, json!({"mountNamespace": "caller"}));
+    plexus.daemon.restart();
+    let probe = |prefix: &[&str], what: &str| {
+        let mut command = Command::new(prefix[0]);
         command
-            .args(&namespaces[1..])
+            .args(&prefix[1..])
             .arg(binary("plexusd"))
             .args(["probe", what]);
-        let output = node.run(|| command.output()).expect("it can be executed");
+        let output = node.run(|| command.output()).expect("execute the probe");
         (
             output.status.success(),
             String::from_utf8_lossy(&output.stderr).into_owned(),
         )
     };
-    let (pid, there) = (daemon.pid().to_string(), ["nsenter", "--mount", "--target"]);
-    let there = [&there[..], &[pid.as_str()]].concat();
-    assert_eq!(probe(&there, "ready"), (true, String::new()));
-    let (well, said) = probe(&["env"], "ready");
+    let pid = plexus.daemon.pid().to_string();
+    let in_container = ["nsenter", "--mount", "--target", &pid];
+    assert_eq!(probe(&in_container, "ready"), (true, String::new()));
+    let (success, stderr) = probe(&["env"], "ready");
     assert!(
-        !well && said.contains(&format!("runs in another container (pid {pid})")),
-        "{said}"
+        !success && stderr.contains(&format!("runs in another container (pid {pid})")),
+        "{stderr}"
     );
-    // Or one that stands by would be ended.
+    // The liveness probe succeeds, or kubelet would restart a daemon that stands by.
     assert_eq!(probe(&["env"], "live"), (true, String::new()));
 }
 
 #[test]
-fn without_the_hosts_processes_a_call_is_told_what_is_missing() {
+fn without_the_pid_namespace_of_the_host_add_fails_and_names_host_pid() {
     let node = node!();
-    let (daemon, _manifests) = contained(&node, json!({"mountNamespace": "caller"}));
-    let mut daemon = daemon.with_own_pids();
-    daemon.restart();
-    let sandbox = node.sandbox("web");
-    runtime(&node, json!({}))
-        .add(&Target::new(&sandbox, "eth0", &pod()))
+    let container = Container {
+        own_pids: true,
+        ..Container::default()
+    };
+    let mut plexus = build_in(&node, json!({"mountNamespace": "caller"}), container);
+    plexus.daemon.restart();
+    plexus
+        .runtime
+        .add(&node.sandbox("web").target(&pod()))
         .expect_error(11, &["hostPID: true"]);
-    assert!(daemon.log().contains("hostPID: true"), "{}", daemon.log());
-    assert!(node.calls().is_empty(), "no plugin ran in the wrong place");
+    let log = plexus.daemon.log();
+    assert!(log.contains("hostPID: true"), "{log}");
+    assert!(
+        node.calls().is_empty(),
+        "no plugin ran in the wrong namespace"
+    );
 }

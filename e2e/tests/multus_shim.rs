@@ -1,23 +1,24 @@
-//! What multus-shim sends to its daemon's socket, recorded from its releases, is understood by ours.
+//! The daemon serves the requests that multus-shim sends, recorded from its releases.
 
 use std::fs;
 
 use plexus_api::wire;
 use plexus_e2e::binaries::vectors;
-use plexus_e2e::plexus::{MAIN, attaches};
-use plexus_e2e::{Call, Plexus, Pod, Step, node, or_skip};
+use plexus_e2e::plexus::MAIN;
+use plexus_e2e::{Plexus, Pod, Step, attaches, node, or_skip};
 use serde_json::{Value, json};
 
-/// A recorded request: the line with method and path, the headers, the body.
-struct Recorded {
+/// A recorded request.
+struct RecordedRequest {
+    /// Method and path.
     line: String,
     headers: Vec<String>,
     body: String,
 }
 
-impl Recorded {
-    /// The bytes that went over the wire. `@W@` stands for the recorder's directory, also in the base64 of a
-    /// configuration, so the length is counted again.
+impl RecordedRequest {
+    /// The bytes of the request. `@W@` was the recorder's directory, also in the base64-encoded
+    /// configuration, so the length is computed again.
     fn bytes(&self) -> Vec<u8> {
         let body = match serde_json::from_str::<wire::Request>(&self.body) {
             Ok(mut request) => {
@@ -35,7 +36,7 @@ impl Recorded {
                 .filter(|header| !header.starts_with("Content-Length"))
                 .cloned(),
         );
-        // The recorder's client kept its connection; ours reads to the end.
+        // The harness reads the response until the connection is closed.
         head.extend([
             format!("Content-Length: {}", body.len()),
             "Connection: close".into(),
@@ -44,12 +45,13 @@ impl Recorded {
         (head.join("\r\n") + &body).into_bytes()
     }
 
-    fn is(&self, verb: &str) -> bool {
-        self.body.contains(&format!("\"CNI_COMMAND\":\"{verb}\""))
+    fn is(&self, operation: &str) -> bool {
+        self.body
+            .contains(&format!("\"CNI_COMMAND\":\"{operation}\""))
     }
 }
 
-fn recorded(text: &str) -> Vec<Recorded> {
+fn parse(text: &str) -> Vec<RecordedRequest> {
     let mut requests = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -65,7 +67,7 @@ fn recorded(text: &str) -> Vec<Recorded> {
             .by_ref()
             .take_while(|line| !line.starts_with("-----"))
             .collect();
-        requests.push(Recorded {
+        requests.push(RecordedRequest {
             line: line.to_owned(),
             headers,
             body: body.join("\n"),
@@ -79,47 +81,39 @@ fn recorded_requests_are_served() {
     let dir = or_skip!(vectors());
     for file in ["shim-wire-430.txt", "shim-wire-master.txt"] {
         let node = node!();
-        let Plexus {
-            daemon, manifests, ..
-        } = Plexus::configured(&node, json!({"binDir": node.bin_dir()}));
-        let add = [
-            Step::Link("bridge".into()),
-            Step::result("10.4.0.2/24", "10.4.0.1"),
-        ];
+        let plexus = Plexus::start_with(&node, json!({"binDir": node.bin_dir()}));
+        let add = [Step::link(), Step::result("10.4.0.2/24", "10.4.0.1")];
         node.plugin(MAIN, &attaches().on("ADD", add));
         // The pod and the sandbox of the recording.
-        manifests.pod(&Pod {
-            namespace: "ns1".into(),
-            uid: "uid-1".into(),
-            ..Pod::new("p1")
-        });
+        plexus
+            .manifests
+            .pod(&Pod::new("p1").in_namespace("ns1").with_uid("uid-1"));
         let sandbox = node.sandbox("mbs");
 
-        let requests = recorded(&fs::read_to_string(dir.join(file)).expect("it can be read"));
+        let requests = parse(&fs::read_to_string(dir.join(file)).expect("read the recording"));
         for probe in requests
             .iter()
             .filter(|request| !request.line.contains("/cni"))
         {
-            let reply = daemon.exchange(&probe.bytes()).expect("an answer");
+            let reply = plexus.daemon.exchange(&probe.bytes()).expect("a reply");
             assert_eq!(reply.status, 200, "{file}: {}: {reply:?}", probe.line);
         }
-        for verb in ["ADD", "CHECK", "DEL", "DEL"] {
+        for operation in ["ADD", "CHECK", "DEL", "DEL"] {
             let request = requests
                 .iter()
-                .find(|request| request.is(verb))
-                .expect("it was recorded");
-            let reply = daemon.exchange(&request.bytes()).expect("an answer");
-            assert_eq!(reply.status, 200, "{file}: {verb}: {reply:?}");
-            if verb == "ADD" {
+                .find(|request| request.is(operation))
+                .expect("a recorded request");
+            let reply = plexus.daemon.exchange(&request.bytes()).expect("a reply");
+            assert_eq!(reply.status, 200, "{file}: {operation}: {reply:?}");
+            if operation == "ADD" {
                 let body: Value = serde_json::from_str(&reply.body).expect("JSON");
                 assert_eq!(body["Result"]["ips"][0]["address"], "10.4.0.2/24", "{file}");
             } else {
-                assert_eq!(reply.body.trim(), "", "{file}: {verb}");
+                assert_eq!(reply.body.trim(), "", "{file}: {operation}");
             }
         }
-        let calls: Vec<_> = node.calls().iter().map(Call::summary).collect();
         assert_eq!(
-            calls,
+            plexus.calls(),
             ["ADD main eth0", "CHECK main eth0", "DEL main eth0"],
             "{file}"
         );

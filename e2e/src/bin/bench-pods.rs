@@ -1,7 +1,9 @@
-//! The second half of `make bench`: how long containerd takes for a pod's sandbox without and with Plexus.
+//! The second half of `make bench`: the time that containerd takes for the sandbox of a pod without
+//! and with Plexus.
 //!
-//! Two nodes of the same kind, a containerd on each: one has the bridge for its network, the other Plexus, whose default
-//! network is such a bridge. Pods come and go in turn. Prints why where there is no containerd.
+//! There are two nodes with a containerd each. On one the network is a bridge, on the other it is
+//! Plexus with the same bridge as its default network. Pods start and stop on both in turn. Prints
+//! the reason if containerd is missing.
 
 use std::fs;
 use std::path::Path;
@@ -10,11 +12,10 @@ use std::time::{Duration, Instant};
 
 use plexus_e2e::binaries::plugin_dir;
 use plexus_e2e::cri::Cri;
-use plexus_e2e::{Containerd, Daemon, Manifests, Node, Pod};
-use serde_json::{Value, json};
+use plexus_e2e::plexus::NET_D;
+use plexus_e2e::{Containerd, Node, Pod, real_networks};
 
 const PODS: usize = 50;
-const NET_D: &str = "/etc/cni/net.d";
 const PLUGINS: [&str; 4] = ["bridge", "macvlan", "host-local", "loopback"];
 
 fn main() -> ExitCode {
@@ -25,54 +26,33 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let (plain, ours) = (furnish(&plugins), furnish(&plugins));
-    let bridge = json!({
-        "cniVersion": "1.0.0", "name": "pods", "plugins": [{
-            "type": "bridge", "bridge": "cni0", "isGateway": true, "ipam": addresses("10.4.0.0/16"),
-        }],
-    });
-    plain
-        .run(|| {
-            fs::write(
-                Path::new(NET_D).join("10-pods.conflist"),
-                bridge.to_string(),
-            )
-        })
-        .expect("a file");
-    let network = ours.scratch().join("pods.conflist");
-    fs::write(&network, bridge.to_string()).expect("a file");
-    let manifests = Manifests::new(ours.scratch().join("manifests"));
-    let lan = json!({"type": "macvlan", "master": "uplink0", "cniVersion": "1.0.0", "ipam": addresses("10.5.0.0/16")});
-    manifests.definition("lan", &lan);
-    let storage = json!({"type": "bridge", "bridge": "br1", "cniVersion": "1.0.0", "ipam": addresses("10.6.0.0/16")});
-    manifests.definition("storage", &storage);
-    let config =
-        json!({"clusterNetwork": network, "cniConfigDir": NET_D, "shimDir": ours.bin_dir()});
-    let _daemon = Daemon::start(&ours, &config, manifests.dir());
-    let containerds = [
-        Containerd::start_for_pods(&plain),
-        Containerd::start_for_pods(&ours),
-    ];
-    let [plain, ours] = containerds.each_ref().map(Containerd::cri);
+    let nodes = [(); 2].map(|()| Node::new().expect("a node"));
+    let [without, with] = &nodes;
+    set_up_bridge(without, &plugins);
+    with.real_plugins(&plugins, &["loopback"]);
+    let plexus = real_networks::plexus_on(with, &plugins).installed().start();
+    real_networks::define(&plexus.manifests);
+    let containerds = nodes.each_ref().map(Containerd::start_for_pods);
+    let [without, with] = containerds.each_ref().map(Containerd::cri);
 
     let kinds = [
-        ("the bridge alone", &plain, Pod::new("web")),
-        ("Plexus, the same bridge", &ours, Pod::new("web")),
+        ("the bridge alone", &without, Pod::new("web")),
+        ("Plexus, the same bridge", &with, Pod::new("web")),
         (
             "Plexus, two networks more",
-            &ours,
+            &with,
             Pod::new("web").with_networks("lan, storage"),
         ),
     ];
     let mut times = kinds.each_ref().map(|_| (Vec::new(), Vec::new()));
     for _ in 0..PODS {
         for ((_, cri, pod), (runs, stops)) in kinds.iter().zip(&mut times) {
-            let (run, stop) = life(cri, pod);
+            let (run, stop) = run_and_stop(cri, pod);
             runs.push(run);
             stops.push(stop);
         }
     }
-    let (_, version) = ours.version().expect("a version");
+    let (_, version) = with.version().expect("a version");
     println!("{PODS} pods each under containerd {version}; medians in ms");
     println!("                             RunPodSandbox   StopPodSandbox");
     for ((name, ..), (runs, stops)) in kinds.iter().zip(times) {
@@ -81,26 +61,25 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn furnish(plugins: &Path) -> Node {
-    let node = Node::new().expect("a node");
+/// Configures the bridge as the network of the runtime, without Plexus.
+fn set_up_bridge(node: &Node, plugins: &Path) {
     node.real_plugins(plugins, &PLUGINS);
-    node.uplink("uplink0");
     node.run(|| fs::create_dir(NET_D)).expect("a directory");
-    node
+    let config = real_networks::config(real_networks::DEFAULT);
+    node.write(
+        Path::new(NET_D).join("10-pods.conflist"),
+        config.to_string(),
+    );
 }
 
-fn addresses(subnet: &str) -> Value {
-    json!({"type": "host-local", "subnet": subnet})
-}
-
-fn life(cri: &Cri, pod: &Pod) -> (Duration, Duration) {
-    let begin = Instant::now();
-    let id = cri.run(pod).expect("it runs");
-    let run = begin.elapsed();
-    let begin = Instant::now();
-    cri.stop(&id).expect("it stops");
-    let stop = begin.elapsed();
-    cri.remove(&id).expect("it goes");
+fn run_and_stop(cri: &Cri, pod: &Pod) -> (Duration, Duration) {
+    let start = Instant::now();
+    let id = cri.run(pod).expect("RunPodSandbox");
+    let run = start.elapsed();
+    let start = Instant::now();
+    cri.stop(&id).expect("StopPodSandbox");
+    let stop = start.elapsed();
+    cri.remove(&id).expect("RemovePodSandbox");
     (run, stop)
 }
 

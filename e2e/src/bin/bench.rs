@@ -1,19 +1,21 @@
-//! `make bench`: what Plexus adds to the plugins of a pod, with two networks besides the default one.
+//! `make bench`: the time that Plexus adds to the plugins of a pod with three networks.
 //!
 //!     bench [--pods NUMBER]
 //!
-//! The plugins are scripted ones that do nothing, executed by a runtime in turn: once by themselves, once through
-//! Plexus. The difference is what Plexus costs.
+//! The plugins are scripted ones that do nothing. A runtime executes them directly and through
+//! Plexus in turn; the difference is the cost of Plexus.
 
 use std::time::{Duration, Instant};
 
-use plexus_e2e::binaries::binary;
-use plexus_e2e::plexus::write;
-use plexus_e2e::{Daemon, Flavour, Manifests, Node, Pod, Runtime, Script, Step, Target};
+use plexus_e2e::plexus::MAIN;
+use plexus_e2e::{CniTarget, Flavour, Node, Plexus, Runtime, Script, Step};
 use serde_json::json;
 
-/// The plugins of a pod: the default network's, and two more.
-const PLUGINS: [&str; 3] = ["pods", "lan", "storage"];
+/// The plugins of a pod: that of the default network, and two more.
+const PLUGINS: [&str; 3] = [MAIN, "lan", "storage"];
+
+/// Durations without and with Plexus.
+type Times = Vec<(Duration, Duration)>;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -26,88 +28,61 @@ fn main() {
         _ => panic!("bench [--pods NUMBER]"),
     };
     let node = Node::new().expect("a node");
+    let plexus = Plexus::start_with(&node, json!({"binDir": node.bin_dir()}));
     let result = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.1.2.3/24"}]});
     for plugin in PLUGINS {
-        node.plugin(
+        plexus.network(
             plugin,
             &Script::new().on("ADD", [Step::Result(result.clone())]),
         );
     }
-    let manifests = Manifests::new(node.scratch().join("manifests"));
-    for plugin in &PLUGINS[1..] {
-        manifests.definition(plugin, &json!({"cniVersion": "1.0.0", "type": plugin}));
-    }
-    let network = write(
-        &node,
-        "default.conf",
-        &json!({"cniVersion": "1.0.0", "name": "pods", "type": "pods"}),
-    );
-    let config = json!({"binDir": node.bin_dir(), "clusterNetwork": network});
-    let _daemon = Daemon::start(&node, &config, manifests.dir());
-    let capabilities = json!({"io.kubernetes.cri.pod-annotations": true});
-    let conf = json!({"cniVersion": "1.0.0", "name": "plexus", "type": "plexus", "capabilities": capabilities});
-    let plexus = Runtime::new(&node, Flavour::Containerd, binary("plexus"), conf);
-    let alone = PLUGINS.map(|plugin| {
+    let direct = PLUGINS.map(|plugin| {
         let config = json!({"cniVersion": "1.0.0", "name": plugin, "type": plugin});
-        Runtime::new(
-            &node,
-            Flavour::Containerd,
-            node.bin_dir().join(plugin),
-            config,
-        )
+        let program = node.bin_dir().join(plugin);
+        Runtime::new(&node, Flavour::Containerd, program, config)
     });
-
-    let (mut adds, mut dels) = (Vec::new(), Vec::new());
-    for number in 0..pods {
-        let pod = Pod::new(&format!("pod-{number}")).with_networks("lan, storage");
-        let sandbox = node.sandbox(&pod.name);
-        let target = Target::new(&sandbox, "eth0", &pod);
-        let through = timed(|| assert!(plexus.add(&target).ok()));
-        adds.push((
-            timed(|| {
-                for runtime in &alone {
-                    assert!(runtime.add(&target).ok());
-                }
-            }),
-            through,
-        ));
-        let through = timed(|| plexus.del(&target).expect_silence());
-        dels.push((
-            timed(|| {
-                for runtime in &alone {
-                    runtime.del(&target).expect_silence();
-                }
-            }),
-            through,
-        ));
-        sandbox.remove();
-    }
+    let (adds, dels) = measure(&plexus, &direct, pods);
     println!(
         "{pods} pods, {} networks each; medians in ms",
         PLUGINS.len()
     );
     println!("       plugins alone   through Plexus   added");
-    for (verb, times) in [("ADD", adds), ("DEL", dels)] {
-        let alone = median(times.iter().map(|(alone, _)| *alone));
+    for (operation, times) in [("ADD", adds), ("DEL", dels)] {
+        let direct = median(times.iter().map(|(direct, _)| *direct));
         let through = median(times.iter().map(|(_, through)| *through));
-        let added = median(
-            times
-                .iter()
-                .map(|(alone, through)| through.saturating_sub(*alone)),
-        );
+        let added = times
+            .iter()
+            .map(|(direct, through)| through.saturating_sub(*direct));
         println!(
-            "{verb}    {:13.2}   {:14.2}   {:5.2}",
-            ms(alone),
+            "{operation}    {:13.2}   {:14.2}   {:5.2}",
+            ms(direct),
             ms(through),
-            ms(added)
+            ms(median(added))
         );
     }
 }
 
+fn measure(plexus: &Plexus<'_>, direct: &[Runtime<'_>], pods: usize) -> (Times, Times) {
+    let add = |runtime: &Runtime<'_>, target: &CniTarget| assert!(runtime.add(target).ok());
+    let del = |runtime: &Runtime<'_>, target: &CniTarget| runtime.del(target).expect_success();
+    let (mut adds, mut dels) = (Vec::new(), Vec::new());
+    for number in 0..pods {
+        let (sandbox, target) = plexus.sandbox(&format!("pod-{number}"), "lan, storage");
+        let through = timed(|| add(&plexus.runtime, &target));
+        let alone = timed(|| direct.iter().for_each(|runtime| add(runtime, &target)));
+        adds.push((alone, through));
+        let through = timed(|| del(&plexus.runtime, &target));
+        let alone = timed(|| direct.iter().for_each(|runtime| del(runtime, &target)));
+        dels.push((alone, through));
+        sandbox.remove();
+    }
+    (adds, dels)
+}
+
 fn timed(work: impl FnOnce()) -> Duration {
-    let begin = Instant::now();
+    let start = Instant::now();
     work();
-    begin.elapsed()
+    start.elapsed()
 }
 
 fn median(times: impl Iterator<Item = Duration>) -> Duration {

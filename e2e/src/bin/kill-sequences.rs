@@ -1,4 +1,4 @@
-//! `make soak`: many seeded sequences of pods while plexusd is killed at any instant.
+//! `make soak`: seeded sequences of pods while plexusd is killed at random points.
 //!
 //!     kill-sequences [--seed FIRST] [--count NUMBER]
 
@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use plexus_e2e::NodeError;
 use plexus_e2e::binaries::plugin_dir;
-use plexus_e2e::sequences::{PLUGINS, Sequences};
+use plexus_e2e::real_networks::PLUGINS;
+use plexus_e2e::sequences::Sequences;
 
 fn main() -> ExitCode {
-    match play() {
+    match run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn play() -> Result<bool, String> {
+fn run() -> Result<bool, String> {
     let (mut first, mut count) = (1, 200);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -29,26 +30,27 @@ fn play() -> Result<bool, String> {
         match argument.as_str() {
             "--seed" => first = number,
             "--count" => count = number,
-            _ => return Err(format!("{argument} is neither --seed nor --count")),
+            _ => {
+                return Err(format!("unknown option {argument}: use --seed and --count"));
+            }
         }
     }
     let plugins = plugin_dir(&PLUGINS)?;
-    let begin = Instant::now();
-    let outcome = Sequences {
+    let start = Instant::now();
+    let sequences = Sequences {
         plugins,
         first,
         count,
-    }
-    .play()
-    .map_err(|error| match error {
-        NodeError::Unable(reason) => reason,
+    };
+    let outcome = sequences.run().map_err(|error| match error {
+        NodeError::Unavailable(reason) => reason,
         NodeError::Failed(error) => error.to_string(),
     })?;
-    let seconds = begin.elapsed().as_secs_f32();
     println!(
-        "{} sequences with {} kills in {seconds:.1} s, {} failed",
-        outcome.played,
+        "{} sequences with {} kills in {:.1} s, {} failed",
+        outcome.sequences,
         outcome.kills,
+        start.elapsed().as_secs_f32(),
         outcome.failed.len()
     );
     Ok(outcome.failed.is_empty())

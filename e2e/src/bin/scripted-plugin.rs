@@ -1,6 +1,7 @@
-//! A CNI plugin that does what the script beside it says, and writes down what it was asked.
+//! A CNI plugin that follows the script beside it and logs its calls.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -11,13 +12,13 @@ use std::time::SystemTime;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, raise};
-use plexus_e2e::{Call, Entry, ScriptFile, Step, Stream};
+use plexus_e2e::{LogEntry, PluginCall, ScriptFile, Step, Stream};
 use serde_json::{Value, json};
 
 const HOLD: &str = "--hold";
 
 fn main() {
-    // First of all, while nothing of our own is open.
+    // Must be read before this process opens anything.
     let fds = open_files();
     if std::env::args().nth(1).as_deref() == Some(HOLD) {
         hang();
@@ -25,23 +26,19 @@ fn main() {
     let program = std::env::current_exe().unwrap_or_else(|error| fail(&error));
     let file = fs::read(ScriptFile::path_beside(&program)).unwrap_or_else(|error| fail(&error));
     let file: ScriptFile = serde_json::from_slice(&file).unwrap_or_else(|error| fail(&error));
-    let verb = std::env::var("CNI_COMMAND").unwrap_or_default();
-    let steps = file.script.steps(&verb);
+    let operation = std::env::var("CNI_COMMAND").unwrap_or_default();
+    let steps = file.script.steps(&operation);
 
     let start = now();
     let mut stdin = Vec::new();
     if !steps.iter().any(|step| matches!(step, Step::IgnoreStdin)) {
         let _ = io::stdin().read_to_end(&mut stdin);
     }
-    let call = Call {
-        plugin: program
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned(),
-        verb,
+    let call = PluginCall {
+        plugin: lossy(program.file_name().unwrap_or_default()),
+        operation,
         env: std::env::vars_os()
-            .map(|(k, v)| (k.to_string_lossy().into(), v.to_string_lossy().into()))
+            .map(|(key, value)| (lossy(&key), lossy(&value)))
             .collect(),
         stdin: String::from_utf8_lossy(&stdin).into_owned(),
         start,
@@ -49,10 +46,7 @@ fn main() {
         pid: std::process::id(),
         netns: fs::metadata("/proc/self/ns/net").map_or(0, |meta| meta.ino()),
         fds,
-        cwd: fs::read_link("/proc/self/cwd")
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned(),
+        cwd: lossy(fs::read_link("/proc/self/cwd").unwrap_or_default().as_ref()),
         umask: process_status("Umask:"),
         blocked_signals: process_status("SigBlk:"),
     };
@@ -61,33 +55,33 @@ fn main() {
         call,
         printed: false,
     };
-    plugin.note(&Entry::Start(Box::new(plugin.call.clone())));
+    plugin.append_to_log(&LogEntry::Start(Box::new(plugin.call.clone())));
     for step in steps {
-        plugin.take(step);
+        plugin.run_step(step);
     }
     if !plugin.printed {
-        plugin.print(&plugin.plain_answer());
+        plugin.print(&plugin.default_output());
     }
-    plugin.end(0);
+    plugin.exit(0);
 }
 
 struct Plugin<'a> {
     log: &'a Path,
-    call: Call,
+    call: PluginCall,
     printed: bool,
 }
 
 impl Plugin<'_> {
-    fn take(&mut self, step: &Step) {
+    fn run_step(&mut self, step: &Step) {
         match step {
-            Step::Result(result) => self.print(&self.filled(result)),
+            Step::Result(result) => self.print(&self.expand(result)),
             Step::Error(error) => {
-                self.print(&self.filled(error));
-                self.end(1);
+                self.print(&self.expand(error));
+                self.exit(1);
             }
             Step::Stdout(text) => self.print(text),
             Step::Stderr(text) => eprintln!("{text}"),
-            Step::Exit(status) => self.end(*status),
+            Step::Exit(status) => self.exit(*status),
             Step::Signal(number) => {
                 let signal = Signal::try_from(*number).unwrap_or(Signal::SIGKILL);
                 let _ = raise(signal);
@@ -99,7 +93,10 @@ impl Plugin<'_> {
             }
             Step::HoldOutput => {
                 let program = std::env::current_exe().unwrap_or_else(|error| fail(&error));
-                #[expect(clippy::zombie_processes, reason = "it is meant to outlive the plugin")]
+                #[expect(
+                    clippy::zombie_processes,
+                    reason = "the child keeps running after the plugin has exited"
+                )]
                 Command::new(program)
                     .arg(HOLD)
                     .stdin(Stdio::null())
@@ -109,15 +106,8 @@ impl Plugin<'_> {
             Step::IgnoreStdin => {}
             Step::Run(command) => self.expect(run(command)),
             Step::Link(kind) => {
-                let command = [
-                    "ip",
-                    "link",
-                    "add",
-                    self.call.env("CNI_IFNAME"),
-                    "type",
-                    kind,
-                ]
-                .map(str::to_owned);
+                let ifname = self.call.env("CNI_IFNAME");
+                let command = ["ip", "link", "add", ifname, "type", kind].map(str::to_owned);
                 self.expect(self.in_netns(|| run(&command)));
             }
             Step::Unlink => {
@@ -126,7 +116,7 @@ impl Plugin<'_> {
                     let _ = self.in_netns(|| run(&command));
                 }
             }
-            // Opening waits until the test has come, reading until it has left.
+            // Opening blocks until the test has opened the other end, reading until it is closed.
             Step::Gate(path) => {
                 let mut pipe = File::open(path).unwrap_or_else(|error| fail(&error));
                 let _ = io::copy(&mut pipe, &mut io::sink());
@@ -137,11 +127,11 @@ impl Plugin<'_> {
     fn expect(&mut self, outcome: Result<(), String>) {
         if let Err(msg) = outcome {
             self.print(&json!({"code": 999, "msg": msg}).to_string());
-            self.end(1);
+            self.exit(1);
         }
     }
 
-    /// Runs `job` in the sandbox, on a thread of its own: the plugin stays in the node's namespace.
+    /// Runs `job` in the sandbox on another thread. The plugin stays in the node's namespace.
     fn in_netns<T: Send>(&self, job: impl FnOnce() -> T + Send) -> T {
         let namespace = File::open(self.call.env("CNI_NETNS")).unwrap_or_else(|error| fail(&error));
         let in_thread = || {
@@ -158,15 +148,15 @@ impl Plugin<'_> {
         let _ = io::stdout().flush();
     }
 
-    fn end(&self, status: i32) -> ! {
-        self.note(&Entry::End(self.call.pid, now()));
+    fn exit(&self, status: i32) -> ! {
+        self.append_to_log(&LogEntry::End(self.call.pid, now()));
         exit(status)
     }
 
-    fn note(&self, entry: &Entry) {
+    fn append_to_log(&self, entry: &LogEntry) {
         let mut line = serde_json::to_vec(entry).unwrap_or_else(|error| fail(&error));
         line.push(b'\n');
-        // One write each: lines of plugins that run at the same time do not mix.
+        // A single write, so that lines of concurrent plugins are not interleaved.
         let log = OpenOptions::new().create(true).append(true).open(self.log);
         log.and_then(|mut log| log.write_all(&line))
             .unwrap_or_else(|error| fail(&error));
@@ -183,17 +173,18 @@ impl Plugin<'_> {
             .to_owned()
     }
 
-    fn filled(&self, value: &Value) -> String {
-        let text = value.to_string().replace("$CNIVERSION", &self.version());
-        let text = text
+    fn expand(&self, value: &Value) -> String {
+        value
+            .to_string()
+            .replace("$CNIVERSION", &self.version())
             .replace("$IFNAME", self.call.env("CNI_IFNAME"))
-            .replace("$NETNS", self.call.env("CNI_NETNS"));
-        text.replace("$CONTAINERID", self.call.env("CNI_CONTAINERID"))
+            .replace("$NETNS", self.call.env("CNI_NETNS"))
+            .replace("$CONTAINERID", self.call.env("CNI_CONTAINERID"))
     }
 
-    fn plain_answer(&self) -> String {
+    fn default_output(&self) -> String {
         let version = self.version();
-        match self.call.verb.as_str() {
+        match self.call.operation.as_str() {
             "VERSION" => {
                 let versions = [
                     "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0",
@@ -215,7 +206,7 @@ impl Plugin<'_> {
                     result["ips"][0]["version"] = "4".into();
                 }
                 result["cniVersion"] = version.into();
-                self.filled(&result)
+                self.expand(&result)
             }
             _ => String::new(),
         }
@@ -241,18 +232,16 @@ fn open_files() -> BTreeMap<String, String> {
         return BTreeMap::new();
     };
     let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
-    // The listing itself was open while it was read, and is closed now.
-    let target =
-        |name: &std::ffi::OsString| fs::read_link(Path::new("/proc/self/fd").join(name)).ok();
-    let named = names.iter().filter_map(|name| Some((name, target(name)?)));
-    named
-        .map(|(name, target)| {
-            (
-                name.to_string_lossy().into(),
-                target.to_string_lossy().into(),
-            )
-        })
+    // The directory was open while it was read, and is closed now.
+    let target = |name: &OsString| fs::read_link(Path::new("/proc/self/fd").join(name)).ok();
+    names
+        .iter()
+        .filter_map(|name| Some((lossy(name), lossy(target(name)?.as_ref()))))
         .collect()
+}
+
+fn lossy(text: &OsStr) -> String {
+    text.to_string_lossy().into_owned()
 }
 
 fn process_status(key: &str) -> String {

@@ -1,52 +1,59 @@
-//! A namespace of a test, with what is in it.
+//! A namespace of a test.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use plexus_apiserver::{Client, ClientResponse, StreamItem};
+use plexus_apiserver::{ApiServer, Client, ClientResponse, StreamItem};
 use serde_json::{Value, json};
 
-use super::{Cluster, DEFINITIONS, PATIENCE};
 use crate::Pod;
 
-/// A namespace. What is in it goes away with it when this is dropped.
+/// The resource of network attachment definitions.
+pub const DEFINITIONS: &str = "network-attachment-definitions.k8s.cni.cncf.io";
+/// How long anything may take in a real cluster.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A namespace. Dropping this deletes the namespace with all its objects.
 #[derive(Debug)]
 pub struct Namespace<'c> {
-    cluster: &'c Cluster,
+    client: &'c Client,
+    server: Option<&'c ApiServer>,
     name: String,
 }
 
 impl<'c> Namespace<'c> {
-    /// Makes one, and the service account that pods in it have.
-    pub(super) fn new(cluster: &'c Cluster) -> Self {
-        let client = cluster.client();
-        let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"generateName": "plexus-e2e-"}});
-        let made = expect(client.post("/api/v1/namespaces", &body));
-        let name = made["metadata"]["name"]
-            .as_str()
-            .expect("it has a name")
-            .to_owned();
-        let namespace = Self { cluster, name };
+    /// Creates a namespace and the service account of its pods.
+    pub(super) fn new(client: &'c Client, server: Option<&'c ApiServer>) -> Self {
+        let body = json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"generateName": "plexus-e2e-"},
+        });
+        let created = expect(client.post("/api/v1/namespaces", &body));
+        let name = text(&created["metadata"]["name"]);
+        let namespace = Self {
+            client,
+            server,
+            name,
+        };
         let account =
             json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
-        let made = client
+        let created = client
             .post(&namespace.path("serviceaccounts"), &account)
-            .expect("the API server answers");
-        // The controller of a real cluster may have been quicker.
+            .expect("a response");
+        // In a real cluster a controller may have created the account already.
         assert!(
-            matches!(made.code, 201 | 409),
+            matches!(created.code, 201 | 409),
             "{} {}",
-            made.code,
-            made.text
+            created.code,
+            created.text
         );
         namespace
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Makes a network attachment definition with this configuration.
+    /// Creates a network attachment definition.
     pub fn definition(&self, name: &str, config: &Value) {
         let body = json!({
             "apiVersion": "k8s.cni.cncf.io/v1",
@@ -54,19 +61,17 @@ impl<'c> Namespace<'c> {
             "metadata": {"name": name},
             "spec": {"config": config.to_string()},
         });
-        expect(self.client().post(&self.path(DEFINITIONS), &body));
+        expect(self.client.post(&self.path(DEFINITIONS), &body));
     }
 
-    /// Removes a network attachment definition.
+    /// Deletes a network attachment definition.
     pub fn remove_definition(&self, name: &str) {
-        expect(
-            self.client()
-                .delete(&format!("{}/{name}", self.path(DEFINITIONS))),
-        );
+        let path = format!("{}/{name}", self.path(DEFINITIONS));
+        expect(self.client.delete(&path));
     }
 
-    /// Makes a pod that is bound to `node`. The answer is the pod as it is in the cluster: with this namespace, and the
-    /// UID that the API server gave it.
+    /// Creates a pod that is bound to `node`. Returns the pod with this namespace and the UID of
+    /// the API server.
     pub fn pod(&self, pod: &Pod, node: &str) -> Pod {
         let body = json!({
             "apiVersion": "v1",
@@ -79,62 +84,43 @@ impl<'c> Namespace<'c> {
                 "containers": [{"name": "main", "image": "registry.invalid/none"}],
             },
         });
-        let made = expect(self.client().post(&self.path("pods"), &body));
-        let uid = made["metadata"]["uid"]
-            .as_str()
-            .expect("it has a UID")
-            .to_owned();
-        Pod {
-            namespace: self.name.clone(),
-            uid,
-            ..pod.clone()
-        }
+        let created = expect(self.client.post(&self.path("pods"), &body));
+        pod.clone()
+            .in_namespace(&self.name)
+            .with_uid(&text(&created["metadata"]["uid"]))
     }
 
-    /// A pod, where it is there.
+    /// A pod, or `None` if it does not exist.
     pub fn get_pod(&self, name: &str) -> Option<Value> {
-        let answer = self
-            .client()
-            .get(&format!("{}/{name}", self.path("pods")))
-            .expect("the API server answers");
-        (answer.code != 404).then(|| expect(Ok(answer)))
+        let response = self.client.get(&self.pod_path(name)).expect("a response");
+        (response.code != 404).then(|| expect(Ok(response)))
     }
 
-    /// Merges these annotations into a pod; null takes one away.
+    /// Merges these annotations into a pod. `null` removes an annotation.
     pub fn annotate_pod(&self, name: &str, annotations: &Value) {
         let patch = json!({"metadata": {"annotations": annotations}});
-        expect(
-            self.client()
-                .merge_patch(&format!("{}/{name}", self.path("pods")), &patch),
-        );
+        expect(self.client.merge_patch(&self.pod_path(name), &patch));
     }
 
-    /// Removes a pod at once.
+    /// Deletes a pod without a grace period.
     pub fn remove_pod(&self, name: &str) {
-        expect(self.client().delete(&format!(
-            "{}/{name}?gracePeriodSeconds=0",
+        let path = format!("{}?gracePeriodSeconds=0", self.pod_path(name));
+        expect(self.client.delete(&path));
+    }
+
+    /// Waits until a pod satisfies `condition`, and returns it.
+    pub fn wait_for_pod(&self, name: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        let path = format!(
+            "{}?watch=true&fieldSelector=metadata.name%3D{name}",
             self.path("pods")
-        )));
+        );
+        self.wait_for(&path, condition)
     }
 
-    /// Waits until a pod is as `wanted` says, and gives it.
-    pub fn wait_for_pod(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        self.wait_for(
-            &format!(
-                "{}?watch=true&fieldSelector=metadata.name%3D{name}",
-                self.path("pods")
-            ),
-            wanted,
-        )
-    }
-
-    /// Waits until a pod has this annotation, and gives its text.
+    /// Waits until a pod has this annotation, and returns its value.
     pub fn wait_for_annotation(&self, name: &str, key: &str) -> String {
         let pod = self.wait_for_pod(name, |pod| pod["metadata"]["annotations"][key].is_string());
-        pod["metadata"]["annotations"][key]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
+        text(&pod["metadata"]["annotations"][key])
     }
 
     /// The events about a pod so far.
@@ -143,45 +129,40 @@ impl<'c> Namespace<'c> {
             "{}?fieldSelector=involvedObject.name%3D{pod}",
             self.path("events")
         );
-        expect(self.client().get(&path))["items"]
+        expect(self.client.get(&path))["items"]
             .as_array()
             .cloned()
             .unwrap_or_default()
     }
 
-    /// Waits for an event about a pod that is as `wanted` says.
-    pub fn wait_for_event(&self, pod: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        self.wait_for(
-            &format!(
-                "{}?watch=true&fieldSelector=involvedObject.name%3D{pod}",
-                self.path("events")
-            ),
-            wanted,
-        )
+    /// Waits for an event about a pod that satisfies `condition`.
+    pub fn wait_for_event(&self, pod: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        let path = format!(
+            "{}?watch=true&fieldSelector=involvedObject.name%3D{pod}",
+            self.path("events")
+        );
+        self.wait_for(&path, condition)
     }
 
-    fn wait_for(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let end = Instant::now() + PATIENCE;
+    fn wait_for(&self, path: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + TIMEOUT;
         let mut last = Value::Null;
-        let mut lines = self
-            .client()
-            .stream(path, &[])
-            .expect("the API server answers");
+        let mut events = self.client.stream(path, &[]).expect("a response");
         loop {
-            match lines.next(end.saturating_duration_since(Instant::now())) {
+            match events.next(end.saturating_duration_since(Instant::now())) {
                 StreamItem::Document(mut event)
-                    if event["type"] != "DELETED" && wanted(&event["object"]) =>
+                    if event["type"] != "DELETED" && condition(&event["object"]) =>
                 {
                     return event["object"].take();
                 }
                 StreamItem::Document(event) => last = event,
-                other => panic!("what was waited for did not come, but {other:?}; last was {last}"),
+                other => panic!("the watch ended with {other:?}; the last event was {last}"),
             }
         }
     }
 
-    fn client(&self) -> &'c Client {
-        self.cluster.client()
+    fn pod_path(&self, name: &str) -> String {
+        format!("{}/{name}", self.path("pods"))
     }
 
     fn path(&self, resource: &str) -> String {
@@ -194,27 +175,31 @@ impl<'c> Namespace<'c> {
 
 impl Drop for Namespace<'_> {
     fn drop(&mut self) {
-        if let Some(server) = self.cluster.server() {
+        if let Some(server) = self.server {
             server.clear_faults();
             server.resume();
         }
-        // Nobody runs the pods, so nobody would say that they have ended.
+        // No kubelet runs the pods, so nothing would report that they have ended.
         for path in [
             format!("{}?gracePeriodSeconds=0", self.path("pods")),
             format!("/api/v1/namespaces/{}", self.name),
         ] {
-            let gone = self.client().delete(&path);
-            let done = gone.as_ref().is_ok_and(|answer| answer.code < 300);
+            let response = self.client.delete(&path);
+            let done = response.as_ref().is_ok_and(|response| response.code < 300);
             assert!(
                 done || std::thread::panicking(),
-                "{path} is left behind: {gone:?}"
+                "{path} was not deleted: {response:?}"
             );
         }
     }
 }
 
-fn expect(answer: anyhow::Result<ClientResponse>) -> Value {
-    answer
-        .and_then(|answer| answer.success())
+fn expect(response: anyhow::Result<ClientResponse>) -> Value {
+    response
+        .and_then(|response| response.success())
         .unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a string").to_owned()
 }

@@ -1,4 +1,4 @@
-//! The image of a pod's sandbox: one program that does nothing.
+//! The image of pod sandboxes, with one program that does nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,15 +6,16 @@ use std::process::Command;
 
 use serde_json::json;
 
-/// Its name.
+/// The name of the image.
 pub const IMAGE: &str = "localhost/pause:1";
 
 const PROGRAM: &str = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n";
 
-/// Makes the archive in `dir`, as `docker save` does. It takes a C compiler, which linking Rust takes as well.
+/// Writes the image to an archive in `dir` as `docker save` does. Needs a C compiler, which linking
+/// Rust programs needs as well.
 pub fn archive(dir: &Path) -> PathBuf {
-    fs::create_dir_all(dir).expect("it can be made");
-    fs::write(dir.join("pause.c"), PROGRAM).expect("it can be written");
+    fs::create_dir_all(dir).expect("create the directory");
+    fs::write(dir.join("pause.c"), PROGRAM).expect("write a file");
     run(dir, "cc -static -O1 -o pause pause.c");
     run(dir, "tar -cf layer.tar pause");
     let digest = run(dir, "sha256sum layer.tar");
@@ -28,9 +29,9 @@ pub fn archive(dir: &Path) -> PathBuf {
         "architecture": arch, "os": "linux", "config": {"Entrypoint": ["/pause"]},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
     });
-    fs::write(dir.join("config.json"), config.to_string()).expect("it can be written");
+    fs::write(dir.join("config.json"), config.to_string()).expect("write a file");
     let manifest = json!([{"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]);
-    fs::write(dir.join("manifest.json"), manifest.to_string()).expect("it can be written");
+    fs::write(dir.join("manifest.json"), manifest.to_string()).expect("write a file");
     run(dir, "tar -cf image.tar manifest.json config.json layer.tar");
     dir.join("image.tar")
 }

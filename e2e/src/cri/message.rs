@@ -1,20 +1,20 @@
-//! The messages of `runtime.v1` with the fields that the bench uses, by their numbers; the others are passed over.
+//! The messages of `runtime.v1`, with only those fields that the tests need.
 
 use std::collections::HashMap;
 
 use prost::Message;
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Nothing {}
+pub struct Empty {}
 
-/// The request of all calls that are about one sandbox.
+/// The request of calls for one sandbox.
 #[derive(Clone, PartialEq, Message)]
-pub struct Of {
+pub struct SandboxRequest {
     #[prost(string, tag = "1")]
     pub pod_sandbox_id: String,
 }
 
-impl Of {
+impl SandboxRequest {
     pub fn new(id: &str) -> Self {
         Self {
             pod_sandbox_id: id.to_owned(),
@@ -60,7 +60,7 @@ pub struct PodSandboxConfig {
     pub linux: Option<LinuxConfig>,
 }
 
-/// All that is Linux' own as the runtime has it by default.
+/// Without fields, for the defaults of the runtime.
 #[derive(Clone, PartialEq, Message)]
 pub struct LinuxConfig {}
 
@@ -82,7 +82,7 @@ pub struct StatusResponse {
     pub status: Option<PodSandboxStatus>,
 }
 
-/// What the runtime knows of a sandbox.
+/// The status of a sandbox.
 #[derive(Clone, PartialEq, Message)]
 pub struct PodSandboxStatus {
     #[prost(int32, tag = "3")]
@@ -92,12 +92,12 @@ pub struct PodSandboxStatus {
 }
 
 impl PodSandboxStatus {
-    /// Whether it runs.
+    /// Whether the sandbox is running.
     pub fn is_ready(&self) -> bool {
         self.state == 0
     }
 
-    /// The pod's address, that of its default network; empty where it has none.
+    /// The address of the pod in its default network, or an empty string.
     pub fn ip(&self) -> &str {
         self.network.as_ref().map_or("", |network| &network.ip)
     }
@@ -115,10 +115,9 @@ pub struct ListResponse {
     pub items: Vec<PodSandbox>,
 }
 
-/// A sandbox in the list of all.
+/// A sandbox in a list.
 #[derive(Clone, PartialEq, Message)]
 pub struct PodSandbox {
-    /// Its ID.
     #[prost(string, tag = "1")]
     pub id: String,
 }
@@ -140,10 +139,9 @@ pub struct RuntimeStatus {
 pub struct Condition {
     #[prost(string, tag = "1")]
     pub(super) kind: String,
-    /// Whether it holds.
     #[prost(bool, tag = "2")]
     pub status: bool,
-    /// Why not.
+    /// The reason if the status is false.
     #[prost(string, tag = "4")]
     pub message: String,
 }
@@ -163,5 +161,5 @@ pub struct ImageSpec {
 #[derive(Clone, PartialEq, Message)]
 pub struct ImageResponse {
     #[prost(message, optional, tag = "1")]
-    pub image: Option<Nothing>,
+    pub image: Option<Empty>,
 }

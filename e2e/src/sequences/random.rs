@@ -1,11 +1,10 @@
-//! Numbers that follow from a seed.
+//! Pseudo-random numbers.
 
-/// A generator that is known as `SplitMix64`.
+/// The generator `SplitMix64`.
 #[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Begins with `seed`.
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
@@ -18,19 +17,30 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `limit`, which is above 0.
+    /// A number below `limit`, which must not be 0.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
-    /// True once in so many times.
+    /// True with a probability of 1 / `times`.
     pub fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 
-    /// One of them.
+    /// A random element.
     pub fn pick<T: Clone>(&mut self, from: &[T]) -> T {
         let index = usize::try_from(self.below(from.len() as u64)).expect("an index");
         from[index].clone()
+    }
+
+    /// Up to all elements, in their order or in reverse.
+    pub fn some<T: Clone>(&mut self, from: &[T]) -> Vec<T> {
+        let mut chosen = from.to_vec();
+        if self.one_in(2) {
+            chosen.reverse();
+        }
+        let count = self.below(from.len() as u64 + 1);
+        chosen.truncate(usize::try_from(count).expect("a count"));
+        chosen
     }
 }

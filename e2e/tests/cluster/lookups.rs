@@ -1,64 +1,61 @@
-//! What a call needs and the watches have not brought, and whose pod it is.
+//! Lookups of pods and definitions that the watches have not delivered, and the identity of pods.
 
 use plexus_api::rows;
 use plexus_apiserver::{Effect, Fault};
-use plexus_e2e::{Cluster, Pod, Target, node};
+use plexus_e2e::plexus_in_cluster::{DEFINITIONS, USER};
+use plexus_e2e::{Cluster, CniTarget, Node, PlexusInCluster, Pod, node, server};
 use serde_json::json;
 
-use crate::bench::{Bench, DEFINITIONS, USER};
-use crate::server;
-
-const SOURCE: &str = "kubernetes.io/config.source";
+/// Starts Plexus with a short wait for watches.
+fn start<'n>(node: &'n Node, cluster: &'n Cluster) -> PlexusInCluster<'n> {
+    PlexusInCluster::start_with(node, cluster, json!({"lookupWait": "100ms"}))
+}
 
 #[test]
-fn what_comes_during_add_is_waited_for() {
+fn add_waits_for_objects_that_are_created_while_it_runs() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let bench = Bench::start(&node, &cluster);
-    bench.wait_watches();
-    let before = bench.reads();
-    // The runtime is quicker than the watch: both objects come while ADD runs.
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    plexus.wait_watches();
+    let before = plexus.reads();
+    // The runtime is faster than the watches.
     let stalled = server.fault(Fault::new("watch", "*", Effect::Stall).of_user(USER));
-    let pod = bench.pod(&Pod::new("p").with_networks("late"));
-    let sandbox = node.sandbox("p");
-    let running = bench
-        .older
-        .start("ADD", &Target::new(&sandbox, "eth0", &pod));
-    bench.define("late");
+    let pod = plexus.pod(&Pod::new("p").with_networks("late"));
+    let running = plexus.plain_runtime.start("ADD", &plexus.target(&pod));
+    plexus.define("late");
     server.clear_fault(stalled);
     running.wait().result();
-    let calls: Vec<_> = node.calls().iter().map(plexus_e2e::Call::summary).collect();
-    assert_eq!(calls, ["ADD main eth0", "ADD late net1"]);
-    assert_eq!(bench.reads(), before, "ADD reads nothing");
+    assert_eq!(plexus.calls(), ["ADD main eth0", "ADD late net1"]);
+    assert_eq!(plexus.reads(), before, "ADD reads nothing");
 }
 
 #[test]
-fn what_does_not_come_is_asked_for_once() {
+fn an_object_that_the_watch_does_not_deliver_is_read_once() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let bench = Bench::configured(&node, &cluster, &json!({"lookupWait": "100ms"}));
-    bench.wait_watches();
+    let plexus = start(&node, &cluster);
+    plexus.wait_watches();
     server.fault(Fault::new("watch", "*", Effect::Stall).of_user(USER));
-    bench.define("late");
-    let pod = bench.pod(&Pod::new("p").with_networks("late"));
-    let (answer, calls) = bench.add(&bench.older, &pod);
+    plexus.define("late");
+    let pod = plexus.pod(&Pod::new("p").with_networks("late"));
+    let (answer, calls) = plexus.add(&plexus.plain_runtime, &pod);
     answer.result();
     assert_eq!(calls, ["ADD main eth0", "ADD late net1"]);
-    assert_eq!(bench.count("get", "pods"), 1);
-    assert_eq!(bench.count("get", DEFINITIONS), 1);
+    assert_eq!(plexus.count("get", "pods"), 1);
+    assert_eq!(plexus.count("get", DEFINITIONS), 1);
 }
 
 #[test]
-fn what_is_not_there_is_told_from_what_cannot_be_known() {
+fn a_missing_object_and_an_unavailable_api_server_have_different_errors() {
     rows!("P-042");
     let (node, cluster) = (node!(), Cluster::new());
-    let bench = Bench::configured(&node, &cluster, &json!({"lookupWait": "100ms"}));
-    let nobody = bench.unknown_pod(Pod::new("nobody"));
-    let (answer, calls) = bench.add(&bench.older, &nobody);
+    let plexus = start(&node, &cluster);
+    let missing_pod = plexus.unknown_pod(Pod::new("nobody"));
+    let (answer, calls) = plexus.add(&plexus.plain_runtime, &missing_pod);
     answer.expect_error(11, &["/nobody"]);
     assert!(calls.is_empty(), "{calls:?}");
-    let with = bench.unknown_pod(Pod::new("p").with_networks("nothing"));
-    let (answer, calls) = bench.add(&bench.containerd, &with);
+    let missing_definition = plexus.unknown_pod(Pod::new("p").with_networks("nothing"));
+    let (answer, calls) = plexus.add(&plexus.runtime, &missing_definition);
     answer.expect_error(104, &["/nothing"]);
     assert!(calls.is_empty(), "{calls:?}");
     let server = server!(cluster);
@@ -68,101 +65,87 @@ fn what_is_not_there_is_told_from_what_cannot_be_known() {
         Effect::Error(500),
         Effect::Disconnect,
     ] {
-        let fault = server.fault(Fault::new("get", "*", effect.clone()).of_user(USER));
-        bench.add(&bench.older, &nobody).0.expect_code(11);
-        bench.add(&bench.containerd, &with).0.expect_code(11);
+        let fault = server.fault(Fault::new("get", "*", effect).of_user(USER));
+        let (answer, _) = plexus.add(&plexus.plain_runtime, &missing_pod);
+        answer.expect_code(11);
+        let (answer, _) = plexus.add(&plexus.runtime, &missing_definition);
+        answer.expect_code(11);
         server.clear_fault(fault);
     }
     server.partition();
-    let (answer, _) = bench.add(&bench.containerd, &with);
+    let (answer, _) = plexus.add(&plexus.runtime, &missing_definition);
     answer.expect_error(11, &["API server"]);
 }
 
 #[test]
-fn a_pod_of_another_uid_is_another_pod() {
+fn a_pod_with_another_uid_is_another_pod() {
     rows!("P-019");
     let (node, cluster) = (node!(), Cluster::new());
-    let bench = Bench::configured(&node, &cluster, &json!({"lookupWait": "100ms"}));
-    bench.define("a");
-    let current = bench.pod(&Pod::new("web-0").with_networks("a"));
-    let former = Pod {
-        uid: "former".into(),
-        ..current.clone()
-    };
-    let (answer, calls) = bench.add(&bench.older, &former);
+    let plexus = start(&node, &cluster);
+    plexus.define("a");
+    let current = plexus.pod(&Pod::new("web-0").with_networks("a"));
+    let former = current.clone().with_uid("former");
+    let (answer, calls) = plexus.add(&plexus.plain_runtime, &former);
     answer.expect_error(11, &["former", &current.uid]);
     assert!(calls.is_empty(), "{calls:?}");
-    let (answer, calls) = bench.del(&bench.older, &former);
-    answer.expect_silence();
+    let (answer, calls) = plexus.del(&plexus.plain_runtime, &former);
+    answer.expect_success();
     assert_eq!(
         calls,
         ["DEL main eth0"],
-        "the networks of the pod that is there now are not its own"
+        "without the networks of the current pod"
     );
-    let (answer, calls) = bench.del(&bench.older, &current);
-    answer.expect_silence();
+    let (answer, calls) = plexus.del(&plexus.plain_runtime, &current);
+    answer.expect_success();
     assert_eq!(calls, ["DEL a net1", "DEL main eth0"]);
-    // A runtime that does not say the UID.
-    bench
-        .add(
-            &bench.older,
-            &Pod {
-                uid: String::new(),
-                ..current.clone()
-            },
-        )
-        .0
-        .result();
-    // What came with the call is the pod's own, whatever the cluster has.
-    let (answer, calls) = bench.add(&bench.containerd, &former);
+    // The runtime does not pass a UID.
+    let without_uid = current.with_uid("");
+    plexus.add(&plexus.plain_runtime, &without_uid).0.result();
+    // Annotations in the call belong to the pod of the call.
+    let (answer, calls) = plexus.add(&plexus.runtime, &former);
     answer.result();
     assert_eq!(calls, ["ADD main eth0", "ADD a net1"]);
 }
 
 #[test]
-fn a_pod_that_is_made_anew_is_not_taken_for_the_old_one() {
+fn a_recreated_pod_is_not_confused_with_the_old_one() {
     rows!("P-019");
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let bench = Bench::configured(&node, &cluster, &json!({"lookupWait": "100ms"}));
+    let plexus = start(&node, &cluster);
     for name in ["old", "new"] {
-        bench.define(name);
+        plexus.define(name);
     }
-    let old = bench.pod(&Pod::new("web-0").with_networks("old"));
-    bench.add(&bench.older, &old).0.result();
-    // The watch does not say so yet.
+    let old = plexus.pod(&Pod::new("web-0").with_networks("old"));
+    plexus.add(&plexus.plain_runtime, &old).0.result();
+    // The watch does not deliver the change.
     server.fault(Fault::new("watch", "pods", Effect::Stall).of_user(USER));
-    bench.namespace.remove_pod("web-0");
-    let new = bench.pod(&Pod::new("web-0").with_networks("new"));
-    let before = bench.count("get", "pods");
-    let (answer, calls) = bench.add(&bench.older, &new);
+    plexus.namespace.remove_pod("web-0");
+    let new = plexus.pod(&Pod::new("web-0").with_networks("new"));
+    let before = plexus.count("get", "pods");
+    let (answer, calls) = plexus.add(&plexus.plain_runtime, &new);
     answer.result();
     assert_eq!(calls, ["ADD main eth0", "ADD new net1"]);
-    assert_eq!(bench.count("get", "pods"), before + 1);
+    assert_eq!(plexus.count("get", "pods"), before + 1);
 }
 
 #[test]
-fn the_mirror_of_a_static_pod_has_another_uid() {
+fn the_mirror_of_a_static_pod_may_have_another_uid() {
     rows!("P-019");
     let (node, cluster) = (node!(), Cluster::new());
-    let bench = Bench::configured(&node, &cluster, &json!({"lookupWait": "100ms"}));
-    bench.define("a");
+    let plexus = start(&node, &cluster);
+    plexus.define("a");
     for (source, is_static) in [("file", true), ("http", true), ("api", false)] {
-        let mirror = bench.pod(
-            &Pod::new(source)
-                .with_networks("a")
-                .annotated(SOURCE, source),
-        );
-        let runtimes_own = Pod {
-            uid: "0123456789abcdef".into(),
-            ..mirror
-        };
-        let (answer, calls) = bench.add(&bench.older, &runtimes_own);
+        let mirror = Pod::new(source)
+            .with_networks("a")
+            .annotated("kubernetes.io/config.source", source);
+        let static_pod = plexus.pod(&mirror).with_uid("0123456789abcdef");
+        let (answer, calls) = plexus.add(&plexus.plain_runtime, &static_pod);
         if is_static {
             answer.result();
             assert_eq!(calls, ["ADD main eth0", "ADD a net1"], "{source}");
-            let (answer, calls) = bench.del(&bench.older, &runtimes_own);
-            answer.expect_silence();
+            let (answer, calls) = plexus.del(&plexus.plain_runtime, &static_pod);
+            answer.expect_success();
             assert_eq!(calls, ["DEL a net1", "DEL main eth0"], "{source}");
         } else {
             answer.expect_code(11);
@@ -171,27 +154,24 @@ fn the_mirror_of_a_static_pod_has_another_uid() {
 }
 
 #[test]
-fn del_and_check_ask_nobody() {
+fn del_and_check_read_nothing() {
     rows!("P-018");
     let (node, cluster) = (node!(), Cluster::new());
-    let bench = Bench::start(&node, &cluster);
-    bench.define("a");
-    let pod = bench.pod(&Pod::new("p").with_networks("a"));
-    let sandbox = node.sandbox("p");
-    let target = Target::new(&sandbox, "eth0", &pod);
-    bench.older.add(&target).result();
-    let before = bench.reads();
-    bench.namespace.remove_pod("p");
-    let anonymous = Target {
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    plexus.define("a");
+    let pod = plexus.pod(&Pod::new("p").with_networks("a"));
+    let target = plexus.target(&pod);
+    plexus.plain_runtime.add(&target).result();
+    let before = plexus.reads();
+    plexus.namespace.remove_pod("p");
+    let without_pod = CniTarget {
         pod: None,
         ..target
     };
-    bench.older.check(&anonymous).expect_silence();
-    bench.older.del(&anonymous).expect_silence();
-    // Never seen: what is known is enough.
-    bench
-        .del(&bench.older, &bench.unknown_pod(Pod::new("never")))
-        .0
-        .expect_silence();
-    assert_eq!(bench.reads(), before);
+    plexus.plain_runtime.check(&without_pod).expect_success();
+    plexus.plain_runtime.del(&without_pod).expect_success();
+    // A pod for which there was no ADD.
+    let never = plexus.unknown_pod(Pod::new("never"));
+    plexus.del(&plexus.plain_runtime, &never).0.expect_success();
+    assert_eq!(plexus.reads(), before);
 }

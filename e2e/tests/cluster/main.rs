@@ -1,16 +1,36 @@
-//! plexusd as the daemon of a node of a cluster: its API server is one in memory.
+//! plexusd on a node of a cluster. Most tests need the API server in memory.
 
-mod audit;
-mod bench;
-mod deleted;
+mod deleted_pods;
 mod events;
 mod footprint;
-mod harness;
-mod installation;
+mod installation_events;
 mod lookups;
 mod outage;
 mod sandboxes;
 mod source;
 mod startup_taint;
+mod static_pods;
 mod status;
+mod status_retries;
 mod takeover;
+mod unattached_pods;
+
+use plexus_apiserver::PolicyRule;
+use plexus_e2e::workspace;
+use serde_json::Value;
+
+/// The rules of the `ClusterRole` in a file of the repository.
+fn rules(file: &str) -> Vec<PolicyRule> {
+    let objects: Vec<Value> =
+        serde_saphyr::from_multiple(&workspace::read(file)).expect("a YAML file");
+    let role = objects
+        .into_iter()
+        .find(|object| object["kind"] == "ClusterRole")
+        .expect("a ClusterRole");
+    serde_json::from_value(role["rules"].clone()).expect("rules")
+}
+
+/// The message of an event.
+fn message(event: &Value) -> &str {
+    event["message"].as_str().expect("a message")
+}

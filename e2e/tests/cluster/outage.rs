@@ -1,131 +1,96 @@
-//! While the API server is away.
+//! The API server is unavailable.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use plexus_apiserver::{Effect, Fault};
-use plexus_e2e::{Cluster, Pod, Target, node};
+use plexus_e2e::plexus_in_cluster::{DEFINITIONS, SNAPSHOT, USER};
+use plexus_e2e::{Cluster, PlexusInCluster, Pod, node, server};
 use serde_json::json;
 
-use crate::bench::{Bench, DEFINITIONS, SNAPSHOT, USER};
-use crate::server;
-
 #[test]
-fn pods_start_and_stop_while_the_api_server_is_away() {
+fn pods_start_and_stop_while_the_api_server_is_unavailable() {
     plexus_api::rows!("P-106");
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let mut bench = Bench::start(&node, &cluster);
-    bench.define("a");
-    let before = bench.pod(&Pod::new("before").with_networks("a"));
+    let mut plexus = PlexusInCluster::start(&node, &cluster);
+    plexus.define("a");
+    let before = plexus.pod(&Pod::new("before").with_networks("a"));
     let sandbox = node.sandbox("before");
-    let target = Target::new(&sandbox, "eth0", &before);
-    bench.older.add(&target).result();
-    bench.wait_snapshot("a");
-    for away in ["stopped", "partitioned"] {
-        if away == "stopped" {
-            bench.stop_server();
+    let target = sandbox.target(&before);
+    plexus.plain_runtime.add(&target).result();
+    plexus.wait_snapshot("a");
+    for outage in ["stopped", "partitioned"] {
+        if outage == "stopped" {
+            plexus.stop_server();
         } else {
             server.partition();
         }
-        // The first time with the daemon that knew it, then with one that has never seen it.
+        // First the daemon that has read the API server, then one that has only the snapshot.
         for started in ["before", "after"] {
-            let what = format!("{away}, daemon started {started}");
-            let (answer, calls) = bench.add(
-                &bench.containerd,
-                &bench.unknown_pod(Pod::new("during").with_networks("a")),
-            );
-            assert!(answer.ok(), "{what}: {answer:?}");
-            assert_eq!(calls, ["ADD main eth0", "ADD a net1"], "{what}");
-            assert_eq!(
-                bench.daemon.get("/readyz").expect("an answer").status,
-                200,
-                "{what}"
-            );
-            assert!(bench.older.status().ok(), "{what}");
-            bench.daemon.restart();
+            let case = format!("{outage}, daemon started {started} the outage");
+            let during = plexus.unknown_pod(Pod::new("during").with_networks("a"));
+            let (answer, calls) = plexus.add(&plexus.runtime, &during);
+            assert!(answer.ok(), "{case}: {answer:?}");
+            assert_eq!(calls, ["ADD main eth0", "ADD a net1"], "{case}");
+            assert_eq!(plexus.daemon.status_of("/readyz"), 200, "{case}");
+            assert!(plexus.plain_runtime.status().ok(), "{case}");
+            plexus.daemon.restart();
         }
         server.resume();
     }
     server.stop();
-    bench.older.del(&target).expect_silence();
+    plexus.plain_runtime.del(&target).expect_success();
 }
 
 #[test]
-fn a_snapshot_serves_until_the_first_list() {
+fn a_snapshot_is_used_until_the_first_list_succeeds() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let mut bench = Bench::configured(&node, &cluster, &json!({"lookupWait": "100ms"}));
-    bench.define("kept");
-    bench.define("gone");
-    bench.wait_snapshot("gone");
-    let mode = node.run(|| {
-        fs::metadata(SNAPSHOT)
-            .expect("it is there")
-            .permissions()
-            .mode()
-    });
-    assert_eq!(mode & 0o777, 0o600);
-    bench.daemon.stop();
+    let keys = json!({"lookupWait": "100ms"});
+    let mut plexus = PlexusInCluster::start_with(&node, &cluster, keys);
+    plexus.define("kept");
+    plexus.define("deleted");
+    plexus.wait_snapshot("deleted");
+    let metadata = node.run(|| fs::metadata(SNAPSHOT)).expect("the snapshot");
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+    plexus.daemon.stop();
     assert!(server.delete(
         "network-attachment-definitions.k8s.cni.cncf.io",
-        bench.namespace.name(),
-        "gone"
+        plexus.namespace.name(),
+        "deleted"
     ));
-    let slow = server.fault(Fault::new("list", DEFINITIONS, Effect::Error(500)).of_user(USER));
-    bench.daemon.restart();
-    bench
-        .add(
-            &bench.containerd,
-            &bench.unknown_pod(Pod::new("early").with_networks("kept,gone")),
-        )
-        .0
-        .result();
-    server.clear_fault(slow);
-    bench.wait_watches();
-    bench
-        .add(
-            &bench.containerd,
-            &bench.unknown_pod(Pod::new("kept").with_networks("kept")),
-        )
-        .0
-        .result();
-    bench
-        .add(
-            &bench.containerd,
-            &bench.unknown_pod(Pod::new("late").with_networks("gone")),
-        )
-        .0
-        .expect_code(104);
+    let failing = server.fault(Fault::new("list", DEFINITIONS, Effect::Error(500)).of_user(USER));
+    plexus.daemon.restart();
+    let add = |pod: &str, networks: &str| {
+        let pod = plexus.unknown_pod(Pod::new(pod).with_networks(networks));
+        plexus.add(&plexus.runtime, &pod).0
+    };
+    add("early", "kept,deleted").result();
+    server.clear_fault(failing);
+    plexus.wait_watches();
+    add("kept", "kept").result();
+    add("late", "deleted").expect_code(104);
 }
 
 #[test]
-fn a_snapshot_may_be_too_old() {
+fn a_snapshot_that_is_too_old_is_not_used() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let mut bench = Bench::configured(
-        &node,
-        &cluster,
-        &json!({"lookupWait": "3s", "snapshotMaxAge": "1ms"}),
-    );
-    bench.define("a");
-    bench.wait_snapshot("a");
-    bench.daemon.stop();
+    let keys = json!({"lookupWait": "3s", "snapshotMaxAge": "1ms"});
+    let mut plexus = PlexusInCluster::start_with(&node, &cluster, keys);
+    plexus.define("a");
+    plexus.wait_snapshot("a");
+    plexus.daemon.stop();
     server.stop();
-    bench.daemon.launch();
-    // It waits for longer than the API server has before a snapshot is used.
-    let (answer, _) = bench.add(
-        &bench.containerd,
-        &bench.unknown_pod(Pod::new("p").with_networks("a")),
-    );
-    answer.expect_code(11);
-    assert_eq!(bench.daemon.get("/readyz").expect("an answer").status, 500);
-    assert!(bench.daemon.log().contains("snapshotMaxAge"));
+    plexus.daemon.launch();
+    // lookupWait is longer than the time after which a snapshot would be used.
+    let pod = plexus.unknown_pod(Pod::new("p").with_networks("a"));
+    plexus.add(&plexus.runtime, &pod).0.expect_code(11);
+    assert_eq!(plexus.daemon.status_of("/readyz"), 500);
+    assert!(plexus.daemon.log().contains("snapshotMaxAge"));
     server.resume();
-    bench.wait_watches();
-    let (answer, _) = bench.add(
-        &bench.containerd,
-        &bench.unknown_pod(Pod::new("q").with_networks("a")),
-    );
-    answer.result();
+    plexus.wait_watches();
+    let pod = plexus.unknown_pod(Pod::new("q").with_networks("a"));
+    plexus.add(&plexus.runtime, &pod).0.result();
 }

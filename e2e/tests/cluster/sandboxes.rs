@@ -1,131 +1,108 @@
-//! The sandboxes of one pod: the newest one's network-status counts, whatever comes first.
+//! Several sandboxes of one pod: network-status shows the newest one.
 
-use std::fs;
-
-use plexus_e2e::{Cluster, Pod, Script, Step, Target, node};
+use plexus_e2e::leftovers::record_path;
+use plexus_e2e::plexus::MAIN;
+use plexus_e2e::{Cluster, PlexusInCluster, Pod, Script, Step, node, server};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, MAIN};
-use crate::server;
-use crate::status::{LEDGER, default_with, patches, status, wait_patch, wait_recorded};
+use crate::status::{patches, set_default_address, status, wait_patch, wait_recorded};
+
+/// Asserts that network-status was written once, with this address.
+fn assert_only_status(plexus: &PlexusInCluster<'_>, pod: &Pod, address: &str) {
+    let status = status(plexus, pod).expect("a status");
+    assert_eq!(status[0]["ips"], json!([address]));
+    assert_eq!(patches(plexus, pod).len(), 1);
+}
 
 #[test]
-fn of_two_sandboxes_of_a_pod_the_newest_counts() {
+fn the_status_shows_the_newest_sandbox_of_a_pod() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let bench = Bench::start(&node, &cluster);
-    let pod = bench.pod(&Pod::new("p"));
-    bench.stop_server();
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    let pod = plexus.pod(&Pod::new("p"));
+    plexus.stop_server();
     for address in ["10.1.0.1/24", "10.1.0.2/24"] {
-        default_with(&bench, address, "");
-        bench.add(&bench.containerd, &pod).0.result();
+        set_default_address(&plexus, address, "");
+        plexus.add(&plexus.runtime, &pod).0.result();
     }
     server.resume();
     wait_patch(server, &pod, 200);
-    wait_recorded(&bench, 2);
-    assert_eq!(
-        status(&bench, &pod).expect("a status")[0]["ips"],
-        json!(["10.1.0.2"])
-    );
-    assert_eq!(patches(&bench, &pod).len(), 1);
+    wait_recorded(&plexus, 2);
+    assert_only_status(&plexus, &pod, "10.1.0.2");
 }
 
 #[test]
-fn the_newest_counts_whatever_the_clock_did_in_between() {
+fn the_newest_sandbox_does_not_depend_on_the_clock() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let mut bench = Bench::start(&node, &cluster);
-    bench.define("any");
-    bench.wait_snapshot("any");
-    let pod = bench.pod(&Pod::new("p"));
-    let sandboxes = ["older", "newer"].map(|name| node.sandbox(name));
-    bench.stop_server();
-    for (sandbox, address) in sandboxes.iter().zip(["10.1.0.1/24", "10.1.0.2/24"]) {
-        default_with(&bench, address, "");
-        bench
-            .containerd
-            .add(&Target::new(sandbox, "eth0", &pod))
-            .result();
+    let mut plexus = PlexusInCluster::start(&node, &cluster);
+    plexus.define("any");
+    plexus.wait_snapshot("any");
+    let pod = plexus.pod(&Pod::new("p"));
+    let targets = ["older", "newer"].map(|name| node.sandbox(name).target(&pod));
+    plexus.stop_server();
+    for (target, address) in targets.iter().zip(["10.1.0.1/24", "10.1.0.2/24"]) {
+        set_default_address(&plexus, address, "");
+        plexus.runtime.add(target).result();
     }
-    bench.daemon.kill9();
-    // given that both are still to be written, and a clock that was ahead until after the first ADD
-    let record = format!("{LEDGER}/{}:eth0.jsonl", sandboxes[0].id());
-    node.run(|| {
-        let text = fs::read_to_string(&record).expect("a record");
-        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
-        lines.retain(|line| !line.contains("statusWritten"));
-        let mut plan: Value = serde_json::from_str(&lines[0]).expect("a plan");
-        plan["planned"]["createdUnixMs"] = json!(u64::MAX);
-        lines[0] = plan.to_string();
-        fs::write(&record, lines.join("\n") + "\n").expect("it can be written");
-    });
-    bench.daemon.launch();
+    plexus.daemon.kill();
+    // The older sandbox has the later time, as if the clock was set back between the two ADDs.
+    let record = node.read(record_path(&targets[0]));
+    let mut lines: Vec<_> = record.lines().map(str::to_owned).collect();
+    lines.retain(|line| !line.contains("statusWritten"));
+    let mut plan: Value = serde_json::from_str(&lines[0]).expect("a plan");
+    plan["planned"]["createdUnixMs"] = json!(u64::MAX);
+    lines[0] = plan.to_string();
+    node.write(record_path(&targets[0]), lines.join("\n") + "\n");
+    plexus.daemon.launch();
     server.resume();
     wait_patch(server, &pod, 200);
-    wait_recorded(&bench, 2);
-    assert_eq!(
-        status(&bench, &pod).expect("a status")[0]["ips"],
-        json!(["10.1.0.2"])
-    );
-    assert_eq!(patches(&bench, &pod).len(), 1);
+    wait_recorded(&plexus, 2);
+    assert_only_status(&plexus, &pod, "10.1.0.2");
 }
 
 #[test]
-fn an_add_that_ends_late_leaves_the_status_of_a_newer_sandbox() {
+fn a_late_add_does_not_overwrite_the_status_of_a_newer_sandbox() {
     let (node, cluster) = (node!(), Cluster::new());
     server!(cluster);
-    let bench = Bench::start(&node, &cluster);
-    let pod = bench.pod(&Pod::new("p"));
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    let pod = plexus.pod(&Pod::new("p"));
     let gate = node.gate("late");
-    node.plugin(
-        MAIN,
-        &Script::new().on("ADD", [gate.step(), Step::result("10.1.0.1/24", "")]),
-    );
+    let add = [gate.step(), Step::result("10.1.0.1/24", "")];
+    node.plugin(MAIN, &Script::new().on("ADD", add));
     let older = node.sandbox("older");
-    let running = bench
-        .containerd
-        .start("ADD", &Target::new(&older, "eth0", &pod));
+    let running = plexus.runtime.start("ADD", &older.target(&pod));
     let held = gate.wait();
-    default_with(&bench, "10.1.0.2/24", "");
-    bench.add(&bench.containerd, &pod).0.result();
+    set_default_address(&plexus, "10.1.0.2/24", "");
+    plexus.add(&plexus.runtime, &pod).0.result();
     held.release();
     running.wait().result();
-    wait_recorded(&bench, 2);
-    assert_eq!(
-        status(&bench, &pod).expect("a status")[0]["ips"],
-        json!(["10.1.0.2"])
-    );
-    assert_eq!(patches(&bench, &pod).len(), 1);
+    wait_recorded(&plexus, 2);
+    assert_only_status(&plexus, &pod, "10.1.0.2");
 }
 
 #[test]
-fn of_two_interfaces_of_the_runtime_the_last_one_counts() {
+fn the_status_shows_the_last_interface_of_the_runtime() {
     let (node, cluster) = (node!(), Cluster::new());
-    let bench = Bench::start(&node, &cluster);
-    bench.define("a");
-    let (plain, selects) = (
-        bench.pod(&Pod::new("plain")),
-        bench.pod(&Pod::new("selects").with_networks("a")),
-    );
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    plexus.define("a");
+    let plain = plexus.pod(&Pod::new("plain"));
+    let selects = plexus.pod(&Pod::new("selects").with_networks("a"));
     let sandboxes = ["plain", "selects"].map(|name| node.sandbox(name));
     for ifname in ["eth0", "eth1"] {
-        bench
-            .containerd
-            .add(&Target::new(&sandboxes[0], ifname, &plain))
-            .result();
-        let shown = status(&bench, &plain).expect("a status");
+        let target = sandboxes[0].interface(ifname, &plain);
+        plexus.runtime.add(&target).result();
+        let status = status(&plexus, &plain).expect("a status");
         assert_eq!(
-            (shown.as_array().map(Vec::len), &shown[0]["interface"]),
+            (status.as_array().map(Vec::len), &status[0]["interface"]),
             (Some(1), &json!(ifname))
         );
     }
-    bench
-        .containerd
-        .add(&Target::new(&sandboxes[1], "eth0", &selects))
-        .result();
-    let answer = bench
-        .containerd
-        .add(&Target::new(&sandboxes[1], "eth1", &selects));
+    let target = sandboxes[1].interface("eth0", &selects);
+    plexus.runtime.add(&target).result();
+    let answer = plexus
+        .runtime
+        .add(&sandboxes[1].interface("eth1", &selects));
     let msg = answer.expect_code(103);
     assert!(
         msg.contains("\"net1\": the name is taken by a link in the sandbox"),

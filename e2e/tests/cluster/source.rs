@@ -1,4 +1,4 @@
-//! Where pods and definitions come from, and that they keep coming.
+//! The connection to the API server and the watches of pods and definitions.
 
 use std::fs;
 use std::path::Path;
@@ -7,263 +7,223 @@ use std::process::Command;
 use plexus_api::rows;
 use plexus_apiserver::{Effect, Fault, network_attachment_definition_crd};
 use plexus_e2e::binaries::binary;
-use plexus_e2e::{Cluster, Daemon, Pod, node};
+use plexus_e2e::cluster;
+use plexus_e2e::daemon::{Container, Source};
+use plexus_e2e::plexus_in_cluster::{DEFINITIONS, TIMEOUT, USER};
+use plexus_e2e::{Cluster, Daemon, PlexusInCluster, Pod, node, server};
 use serde_json::json;
 
-use crate::bench::{Bench, DEFINITIONS, PATIENCE, USER};
-use crate::server;
-
 #[test]
-fn pods_and_definitions_come_by_watch() {
+fn pods_and_definitions_are_watched() {
     rows!("K-001");
     let (node, cluster) = (node!(), Cluster::new());
-    let bench = Bench::start(&node, &cluster);
-    bench.wait_watches();
-    let before = bench.reads();
-    bench.define("a");
-    let pod = bench.pod(&Pod::new("p").with_networks("a"));
-    let (answer, calls) = bench.add(&bench.older, &pod);
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    plexus.wait_watches();
+    let before = plexus.reads();
+    plexus.define("a");
+    let pod = plexus.pod(&Pod::new("p").with_networks("a"));
+    let (answer, calls) = plexus.add(&plexus.plain_runtime, &pod);
     answer.result();
     assert_eq!(calls, ["ADD main eth0", "ADD a net1"]);
-    assert_eq!(bench.reads(), before, "ADD reads nothing");
+    assert_eq!(plexus.reads(), before, "ADD reads nothing");
 
-    // A change comes before what is made after it.
-    bench.namespace.remove_definition("a");
-    bench.namespace.definition(
+    // The watch delivers changes in their order: after `b` the change of `a` is known as well.
+    plexus.namespace.remove_definition("a");
+    plexus.namespace.definition(
         "a",
         &json!({"cniVersion": "1.0.0", "type": "a", "edited": true}),
     );
-    bench.define("b");
-    let (answer, _) = bench.add(
-        &bench.older,
-        &bench.pod(&Pod::new("q").with_networks("b,a")),
-    );
-    answer.result();
-    assert_eq!(
-        node.calls().last().expect("a call").config()["edited"],
-        true
-    );
-    assert_eq!(bench.reads(), before);
+    plexus.define("b");
+    let pod = plexus.pod(&Pod::new("q").with_networks("b,a"));
+    plexus.add(&plexus.plain_runtime, &pod).0.result();
+    let last = node.calls().pop().expect("a call");
+    assert_eq!(last.config()["edited"], true);
+    assert_eq!(plexus.reads(), before);
 }
 
 #[test]
 fn only_pods_of_this_node_are_watched() {
     let (node, cluster) = (node!(), Cluster::new());
-    let bench = Bench::start(&node, &cluster);
-    bench.wait_watches();
-    let selector = format!("fieldSelector=spec.nodeName%3D{}", bench.name);
-    for entry in bench
-        .requests()
-        .iter()
-        .filter(|entry| entry.path.resource == "pods")
-    {
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    plexus.wait_watches();
+    let selector = format!("fieldSelector=spec.nodeName%3D{}", plexus.node_name);
+    let mut requests = plexus.requests();
+    requests.retain(|entry| entry.path.resource == "pods");
+    for entry in requests {
         assert!(entry.uri.contains(&selector), "{}", entry.uri);
     }
 }
 
 #[test]
-fn a_watch_that_breaks_goes_on() {
+fn a_broken_watch_is_resumed() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let bench = Bench::start(&node, &cluster);
-    bench.wait_watches();
-    bench.define("gone");
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    plexus.wait_watches();
+    plexus.define("deleted");
     let lists = || {
         (
-            bench.count("list", "pods"),
-            bench.count("list", DEFINITIONS),
+            plexus.count("list", "pods"),
+            plexus.count("list", DEFINITIONS),
         )
     };
     let before = lists();
+    // Adds a pod with the network `name`, which the watches must deliver.
+    let add = |name: &str| {
+        let pod = plexus.pod(&Pod::new(name).with_networks(name));
+        let (answer, calls) = plexus.add(&plexus.plain_runtime, &pod);
+        answer.result();
+        calls
+    };
 
     server.drop_watches("*");
-    bench.define("dropped");
-    let (answer, calls) = bench.add(
-        &bench.older,
-        &bench.pod(&Pod::new("dropped").with_networks("dropped")),
-    );
-    answer.result();
-    assert_eq!(calls, ["ADD main eth0", "ADD dropped net1"]);
+    plexus.define("dropped");
+    assert_eq!(add("dropped"), ["ADD main eth0", "ADD dropped net1"]);
 
-    server.fault(
-        Fault::new("watch", "*", Effect::CutAfter(0))
-            .of_user(USER)
-            .times(2),
-    );
-    server.fault(
-        Fault::new("watch", "*", Effect::Error(503))
-            .of_user(USER)
-            .times(2),
-    );
+    for effect in [Effect::CutAfter(0), Effect::Error(503)] {
+        server.fault(Fault::new("watch", "*", effect).of_user(USER).times(2));
+    }
     server.drop_watches("*");
-    bench.define("refused");
-    let (answer, _) = bench.add(
-        &bench.older,
-        &bench.pod(&Pod::new("refused").with_networks("refused")),
-    );
-    answer.result();
+    plexus.define("refused");
+    add("refused");
     assert_eq!(
         lists(),
         before,
-        "nothing was missed, so nothing is listed again"
+        "no change was missed, so nothing is listed"
     );
 
-    // What it knows is too old for the server, and meanwhile something went.
-    bench.stop_server();
-    let resource = "network-attachment-definitions.k8s.cni.cncf.io";
-    assert!(server.delete(resource, bench.namespace.name(), "gone"));
-    server.create(&bench.definition("new", &json!(r#"{"cniVersion":"1.0.0","type":"main"}"#)));
+    // The daemon's resource version is too old, and a definition was deleted in the meantime.
+    plexus.stop_server();
+    assert!(server.delete(cluster::DEFINITIONS, plexus.namespace.name(), "deleted"));
+    let config = json!(r#"{"cniVersion":"1.0.0","type":"main"}"#);
+    server.create(&plexus.definition("new", &config));
     server.compact();
     server.resume();
-    let (answer, _) = bench.add(
-        &bench.older,
-        &bench.pod(&Pod::new("new").with_networks("new")),
-    );
-    answer.result();
+    add("new");
     let after = lists();
     assert!(
         after.0 > before.0 && after.1 > before.1,
         "{before:?} {after:?}"
     );
-    let (answer, _) = bench.del(
-        &bench.containerd,
-        &bench.unknown_pod(Pod::new("gone").with_networks("gone")),
-    );
-    answer.expect_silence();
-    assert!(
-        !node.calls().iter().any(|call| call.plugin == "gone"),
-        "it is not known any more"
-    );
+    let pod = plexus.unknown_pod(Pod::new("deleted").with_networks("deleted"));
+    plexus.del(&plexus.runtime, &pod).0.expect_success();
+    assert!(!node.calls().iter().any(|call| call.plugin == "deleted"));
 }
 
 #[test]
-fn one_malformed_definition_does_not_hide_the_others() {
+fn a_malformed_definition_does_not_hide_the_others() {
     rows!("K-002");
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let mut bench = Bench::configured(&node, &cluster, &json!({"lookupWait": "100ms"}));
-    server.create(&bench.definition("broken", &json!(5)));
-    bench.define("a");
-    bench.daemon.restart();
-    let (answer, _) = bench.add(
-        &bench.containerd,
-        &bench.unknown_pod(Pod::new("p").with_networks("a")),
-    );
-    answer.result();
-    let (answer, _) = bench.add(
-        &bench.containerd,
-        &bench.unknown_pod(Pod::new("q").with_networks("broken")),
-    );
-    answer.expect_error(7, &[&format!("{}/broken", bench.namespace.name())]);
+    let keys = json!({"lookupWait": "100ms"});
+    let mut plexus = PlexusInCluster::start_with(&node, &cluster, keys);
+    server.create(&plexus.definition("broken", &json!(5)));
+    plexus.define("a");
+    plexus.daemon.restart();
+    let good = plexus.unknown_pod(Pod::new("p").with_networks("a"));
+    plexus.add(&plexus.runtime, &good).0.result();
+    let bad = plexus.unknown_pod(Pod::new("q").with_networks("broken"));
+    let (answer, _) = plexus.add(&plexus.runtime, &bad);
+    answer.expect_error(7, &[&format!("{}/broken", plexus.namespace.name())]);
 }
 
 #[test]
-fn pods_are_served_where_the_definitions_kind_is_not_installed() {
+fn pods_are_served_if_the_crd_is_not_installed() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let kind = network_attachment_definition_crd();
-    let name = kind["metadata"]["name"].as_str().expect("a name");
+    let crd = network_attachment_definition_crd();
+    let name = crd["metadata"]["name"].as_str().expect("a name");
     assert!(server.delete("customresourcedefinitions.apiextensions.k8s.io", "", name));
-    let bench = Bench::configured(&node, &cluster, &json!({"lookupWait": "100ms"}));
-    let (answer, calls) = bench.add(&bench.older, &bench.pod(&Pod::new("p")));
+    let keys = json!({"lookupWait": "100ms"});
+    let plexus = PlexusInCluster::start_with(&node, &cluster, keys);
+    let pod = plexus.pod(&Pod::new("p"));
+    let (answer, calls) = plexus.add(&plexus.plain_runtime, &pod);
     answer.result();
     assert_eq!(calls, ["ADD main eth0"]);
-    let (answer, _) = bench.add(
-        &bench.containerd,
-        &bench.unknown_pod(Pod::new("q").with_networks("a")),
-    );
-    answer.expect_code(104);
-    assert!(bench.daemon.log().contains("CRD is not installed"));
-    server.create(&kind);
-    bench.define("a");
-    bench.wait_watches();
-    let (answer, _) = bench.add(
-        &bench.containerd,
-        &bench.unknown_pod(Pod::new("r").with_networks("a")),
-    );
-    answer.result();
+    let pod = plexus.unknown_pod(Pod::new("q").with_networks("a"));
+    plexus.add(&plexus.runtime, &pod).0.expect_code(104);
+    assert!(plexus.daemon.log().contains("CRD is not installed"));
+    server.create(&crd);
+    plexus.define("a");
+    plexus.wait_watches();
+    let pod = plexus.unknown_pod(Pod::new("r").with_networks("a"));
+    plexus.add(&plexus.runtime, &pod).0.result();
 }
 
 #[test]
-fn credentials_may_change_while_it_runs() {
+fn rotated_credentials_are_reloaded() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let bench = Bench::configured(&node, &cluster, &json!({"lookupWait": "200ms"}));
-    bench.wait_watches();
-    bench.rotate_token();
+    let keys = json!({"lookupWait": "200ms"});
+    let plexus = PlexusInCluster::start_with(&node, &cluster, keys);
+    plexus.wait_watches();
+    plexus.rotate_token();
     let count = server.audit().len();
     server.drop_watches("*");
-    server.wait(PATIENCE, |entries| {
+    server.wait(TIMEOUT, |entries| {
         let new = &entries[count..];
-        let runs = |kind| {
+        let is_watched = |resource| {
             new.iter()
-                .any(|one| one.matches("watch", kind) && one.code == Some(200))
+                .any(|entry| entry.matches("watch", resource) && entry.code == Some(200))
         };
-        new.iter().any(|one| one.code == Some(401)) && runs("pods") && runs(DEFINITIONS)
+        new.iter().any(|entry| entry.code == Some(401))
+            && is_watched("pods")
+            && is_watched(DEFINITIONS)
     });
-    // The client that looks for a single object was made with the second token, and has to have the third.
+    // The client for single objects has the second token, and must reload the third one.
     let stalled = server.fault(Fault::new("watch", "*", Effect::Stall).of_user(USER));
     for name in ["second", "third"] {
-        let pod = bench.pod(&Pod::new(name));
-        bench.add(&bench.older, &pod).0.result();
-        bench.rotate_token();
+        let pod = plexus.pod(&Pod::new(name));
+        plexus.add(&plexus.plain_runtime, &pod).0.result();
+        plexus.rotate_token();
     }
-    // Who asked with the second token then is not known.
-    let gets = server
+    // A request with a revoked token has no user in the audit.
+    let codes: Vec<_> = server
         .audit()
         .into_iter()
-        .filter(|entry| entry.matches("get", "pods"));
-    assert_eq!(
-        gets.map(|entry| entry.code).collect::<Vec<_>>(),
-        [Some(200), Some(401), Some(200)]
-    );
+        .filter(|entry| entry.matches("get", "pods"))
+        .map(|entry| entry.code)
+        .collect();
+    assert_eq!(codes, [Some(200), Some(401), Some(200)]);
     server.clear_fault(stalled);
 }
 
 #[test]
-fn in_a_cluster_it_is_found_by_environment_and_service_account() {
+fn a_daemon_in_a_pod_uses_its_environment_and_service_account() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let bench = Bench::new(&node, &cluster, &json!({}));
-    bench.define("a");
-    let pod = bench.pod(&Pod::new("p").with_networks("a"));
+    let plexus = PlexusInCluster::build(PlexusInCluster::on(&node), &cluster);
+    plexus.define("a");
+    let pod = plexus.pod(&Pod::new("p").with_networks("a"));
     node.run(|| {
-        // A link to /run, which is the node's own.
         let dir = Path::new("/var/run/secrets/kubernetes.io/serviceaccount");
-        assert_eq!(
-            fs::canonicalize("/var/run").expect("it is there"),
-            Path::new("/run")
-        );
+        // A symbolic link to the node's own directory.
+        let run = fs::canonicalize("/var/run").expect("/var/run");
+        assert_eq!(run, Path::new("/run"));
         server.service_account_dir(dir, USER, "kube-system");
     });
-    let (host, port) = bench.address();
-    let env = [
+    let (host, port) = plexus.address();
+    let environment = Source::Environment(vec![
         ("KUBERNETES_SERVICE_HOST", host),
         ("KUBERNETES_SERVICE_PORT", port),
-    ];
-    let env = env
-        .into_iter()
-        .chain([("MULTUS_NODE_NAME", bench.name.clone())]);
-    let mut daemon = Daemon::in_cluster(&node, &bench.config, env);
+        ("MULTUS_NODE_NAME", plexus.node_name.clone()),
+    ]);
+    let mut daemon = Daemon::new(&node, &plexus.config, environment, Container::default());
     daemon.restart();
-    let (answer, calls) = bench.add(&bench.older, &pod);
+    let (answer, calls) = plexus.add(&plexus.plain_runtime, &pod);
     answer.result();
     assert_eq!(calls, ["ADD main eth0", "ADD a net1"]);
 }
 
 #[test]
-fn what_is_missing_to_reach_a_cluster_is_said() {
+fn a_missing_setting_for_the_api_server_is_named() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = dir.path().join("config.json");
-    let state = dir.path().join("state");
-    fs::write(
-        &config,
-        json!({"stateDir": state, "daemonSocketDir": dir.path()}).to_string(),
-    )
-    .expect("it can be written");
+    let settings = json!({"stateDir": dir.path().join("state"), "daemonSocketDir": dir.path()});
+    fs::write(&config, settings.to_string()).expect("write the configuration");
     let missing = dir.path().join("kubeconfig");
     let missing = missing.to_str().expect("UTF-8");
-    for (args, says) in [
+    for (args, part) in [
         (vec!["--node-name", "n"], "KUBERNETES_SERVICE_HOST"),
         (vec!["--kubeconfig", missing], "NODE_NAME"),
         (vec!["--kubeconfig", missing, "--node-name", "n"], missing),
@@ -279,10 +239,10 @@ fn what_is_missing_to_reach_a_cluster_is_said() {
             .arg("--config")
             .arg(&config)
             .args(&args);
-        let output = command.output().expect("it can be executed");
+        let output = command.output().expect("execute plexusd");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(
-            !output.status.success() && stderr.contains(says),
+            !output.status.success() && stderr.contains(part),
             "{args:?}: {stderr}"
         );
     }

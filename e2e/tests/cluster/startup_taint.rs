@@ -1,44 +1,57 @@
-//! The taint that keeps pods away from a new node until Plexus works there.
+//! The start-up taint, which keeps pods away from a new node until Plexus works there.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use plexus_apiserver::{ApiServer, AuditEntry, Effect, Fault, PolicyRule};
-use plexus_e2e::{Cluster, Gate, Node, Script, node};
+use plexus_apiserver::{ApiServer, AuditEntry, Effect, Fault};
+use plexus_e2e::daemon::Container;
+use plexus_e2e::plexus::{MAIN, NET_D};
+use plexus_e2e::plexus_in_cluster::{TIMEOUT, USER};
+use plexus_e2e::{Cluster, Node, PlexusInCluster, Script, node, server};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, MAIN, PATIENCE, USER};
-use crate::server;
+use crate::rules;
 
-const NET_D: &str = "/etc/cni/net.d";
 const TAINT: &str = "plexus.dev/not-ready";
+/// The rights of the component.
+const COMPONENT: &str = "deploy/components/startup-taint/access.yaml";
 
-/// A daemon that installs Plexus on its node and takes the taint off it, with `keys`, not started yet. Its default
-/// network is asked for STATUS.
-fn bench<'n>(node: &'n Node, cluster: &'n Cluster, keys: &Value) -> Bench<'n> {
-    node.run(|| fs::create_dir_all(NET_D)).expect("a directory");
-    let mut all = json!({
-        "cniConfigDir": NET_D, "multusAutoconfigDir": NET_D, "clusterNetwork": null, "shimDir": node.bin_dir(),
-        "startupTaint": TAINT,
-    });
-    for (key, value) in keys.as_object().expect("an object") {
-        all[key] = value.clone();
-    }
-    Bench::new(node, cluster, &all)
+/// A daemon that installs Plexus and removes the taint. There is no default network yet, and the
+/// daemon is not running.
+fn build<'n>(node: &'n Node, cluster: &'n Cluster) -> PlexusInCluster<'n> {
+    build_in(node, cluster, json!({}), Container::default())
 }
 
-fn default_network(node: &Node) {
-    let config = json!({"cniVersion": "1.1.0", "name": "pods", "plugins": [{"type": MAIN}]});
-    node.run(|| fs::write("/etc/cni/net.d/10-pods.conflist", config.to_string()))
-        .expect("it can be written");
+/// The same with `keys` merged into its configuration, in a container.
+fn build_in<'n>(
+    node: &'n Node,
+    cluster: &'n Cluster,
+    keys: Value,
+    container: Container,
+) -> PlexusInCluster<'n> {
+    let usual = json!({
+        "multusAutoconfigDir": NET_D, "clusterNetwork": null, "startupTaint": TAINT,
+    });
+    let builder = PlexusInCluster::on(node)
+        .installed()
+        .config(usual)
+        .config(keys)
+        .container(container);
+    PlexusInCluster::build(builder, cluster)
+}
+
+/// Writes the default network, whose plugin has STATUS since version 1.1.0.
+fn write_default_network(node: &Node, version: &str) {
+    let config = json!({"cniVersion": version, "name": "pods", "plugins": [{"type": MAIN}]});
+    node.write("/etc/cni/net.d/10-pods.conflist", config.to_string());
 }
 
 fn taint(key: &str) -> Value {
     json!({"key": key, "effect": "NoSchedule"})
 }
 
-/// Registers the node with these taints.
-fn register(server: &ApiServer, name: &str, taints: &[Value]) {
+/// Creates the node with these taints.
+fn create_node(server: &ApiServer, name: &str, taints: &[Value]) {
     let spec = json!({"podCIDR": "10.0.0.0/24", "taints": taints});
     server.create(
         &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": spec}),
@@ -47,306 +60,269 @@ fn register(server: &ApiServer, name: &str, taints: &[Value]) {
 
 /// The keys of the node's taints.
 fn taints(server: &ApiServer, name: &str) -> Vec<String> {
-    let node = server.get("nodes", "", name).expect("it is registered");
+    let node = server.get("nodes", "", name).expect("the node");
     assert_eq!(
         node["spec"]["podCIDR"], "10.0.0.0/24",
-        "nothing else is touched"
+        "nothing else is changed"
     );
-    let taints = node["spec"]["taints"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
+    let taints = node["spec"]["taints"].as_array();
     taints
-        .iter()
+        .into_iter()
+        .flatten()
         .map(|taint| taint["key"].as_str().expect("a key").to_owned())
         .collect()
 }
 
-/// What plexusd asked of nodes and was answered: `patch 422`.
-fn asked(entries: &[AuditEntry]) -> Vec<String> {
-    let of_nodes = entries
+/// The requests of the daemon for nodes as `verb code`.
+fn requests(entries: &[AuditEntry]) -> Vec<String> {
+    entries
         .iter()
-        .filter(|one| one.user == USER && one.path.resource == "nodes");
-    of_nodes
-        .filter_map(|one| one.code.map(|code| format!("{} {code}", one.verb)))
+        .filter(|entry| entry.user == USER && entry.path.resource == "nodes")
+        .filter_map(|entry| entry.code.map(|code| format!("{} {code}", entry.verb)))
         .collect()
 }
 
-/// Waits until plexusd has asked as much of nodes as this, and no more.
-fn wait(server: &ApiServer, expected: &[&str]) {
-    server.wait(PATIENCE, |entries| asked(entries) == expected);
+/// Waits until the daemon has made exactly these requests.
+fn wait_requests(server: &ApiServer, expected: &[&str]) {
+    server.wait(TIMEOUT, |entries| requests(entries) == expected);
+}
+
+/// Waits until the daemon's last request was a successful patch.
+fn wait_patched(server: &ApiServer) {
+    server.wait(TIMEOUT, |entries| {
+        requests(entries)
+            .last()
+            .is_some_and(|last| last == "patch 200")
+    });
 }
 
 #[test]
-fn it_goes_once_the_node_works_and_the_others_stay() {
+fn the_taint_is_removed_when_the_node_works_and_other_taints_are_kept() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let mut bench = bench(&node, &cluster, &json!({}));
-    register(
+    let mut plexus = build(&node, &cluster);
+    let name = plexus.node_name.clone();
+    create_node(
         server,
-        &bench.name,
+        &name,
         &[taint("first"), taint(TAINT), taint("last")],
     );
-    // Another node that waits for its own plexusd.
-    register(server, "other", &[taint(TAINT)]);
-    // Given the rights of deploy/ and of the component.
-    server.restrict(
-        USER,
-        [&["deploy/node/access.yaml"][..], &[COMPONENT]]
-            .concat()
-            .iter()
-            .flat_map(rules)
-            .collect(),
-    );
-    default_network(&node);
-    bench.daemon.restart();
-    wait(server, &["get 200", "patch 200"]);
-    assert_eq!(taints(server, &bench.name), ["first", "last"]);
+    // A node with another daemon.
+    create_node(server, "other", &[taint(TAINT)]);
+    let rights = ["deploy/node/access.yaml", COMPONENT].map(rules).concat();
+    server.restrict(USER, rights);
+    write_default_network(&node, "1.1.0");
+    plexus.daemon.restart();
+    wait_requests(server, &["get 200", "patch 200"]);
+    assert_eq!(taints(server, &name), ["first", "last"]);
     assert_eq!(taints(server, "other"), [TAINT]);
-    // It was tried as the runtime does it: the plugin of the default network was asked.
-    assert_eq!(
-        node.calls()
-            .iter()
-            .map(plexus_e2e::Call::summary)
-            .collect::<Vec<_>>(),
-        ["STATUS main"]
+    // The daemon has tried STATUS through the shim.
+    assert_eq!(plexus.calls(), ["STATUS main"]);
+    plexus.daemon.wait_log("the start-up taint is taken off");
+    assert!(
+        plexus
+            .daemon
+            .metrics()
+            .contains("plexus_startup_taint_pending 0\n")
     );
-    bench.daemon.wait_log("the start-up taint is taken off");
-    assert!(metrics(&bench).contains("plexus_startup_taint_pending 0\n"));
 
-    // It is never put on, and without it nothing is tried or written.
-    bench.daemon.restart();
-    wait(server, &["get 200", "patch 200", "get 200"]);
-    assert_eq!(
-        (taints(server, &bench.name), node.calls().len()),
-        (vec!["first".into(), "last".into()], 1)
-    );
+    // The daemon never adds the taint. Without the taint it does not try STATUS.
+    plexus.daemon.restart();
+    wait_requests(server, &["get 200", "patch 200", "get 200"]);
+    assert_eq!(taints(server, &name), ["first", "last"]);
+    assert_eq!(node.calls().len(), 1);
 }
 
 #[test]
-fn it_stays_while_there_is_no_default_network() {
+fn the_taint_is_kept_while_there_is_no_default_network() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let mut bench = bench(&node, &cluster, &json!({}));
-    register(server, &bench.name, &[taint(TAINT)]);
-    bench.daemon.launch();
-    bench.wait_watches();
-    bench.daemon.wait_log("not ready: no default network");
-    assert!(metrics(&bench).contains("plexus_startup_taint_pending 1\n"));
-    assert_eq!(
-        (asked(&server.audit()), taints(server, &bench.name)),
-        (vec![], vec![TAINT.to_owned()])
+    let mut plexus = build(&node, &cluster);
+    create_node(server, &plexus.node_name, &[taint(TAINT)]);
+    plexus.daemon.launch();
+    plexus.wait_watches();
+    plexus.daemon.wait_log("not ready: no default network");
+    assert!(
+        plexus
+            .daemon
+            .metrics()
+            .contains("plexus_startup_taint_pending 1\n")
     );
-    default_network(&node);
-    wait(server, &["get 200", "patch 200"]);
-    assert_eq!(taints(server, &bench.name), Vec::<String>::new());
+    assert_eq!(requests(&server.audit()), [""; 0]);
+    assert_eq!(taints(server, &plexus.node_name), [TAINT]);
+    write_default_network(&node, "1.1.0");
+    wait_requests(server, &["get 200", "patch 200"]);
+    assert_eq!(taints(server, &plexus.node_name), [""; 0]);
 }
 
 #[test]
-fn it_stays_while_the_default_network_says_that_it_is_not_ready() {
+fn the_taint_is_kept_while_status_of_the_default_network_fails() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let mut bench = bench(&node, &cluster, &json!({}));
+    let mut plexus = build(&node, &cluster);
     node.plugin(
         MAIN,
         &Script::new().fails("STATUS", 50, "the agent does not answer"),
     );
-    register(server, &bench.name, &[taint(TAINT)]);
-    default_network(&node);
-    // The node's own probe does not ask the plugins.
-    bench.daemon.restart();
-    bench.daemon.wait_log("the agent does not answer");
-    bench.daemon.wait_log("the start-up taint stays for now");
-    assert!(asked(&server.audit()).iter().all(|one| one == "get 200"));
-    assert_eq!(taints(server, &bench.name), [TAINT]);
+    create_node(server, &plexus.node_name, &[taint(TAINT)]);
+    write_default_network(&node, "1.1.0");
+    // /readyz does not call the plugins.
+    plexus.daemon.restart();
+    plexus.daemon.wait_log("the agent does not answer");
+    plexus.daemon.wait_log("the start-up taint stays for now");
+    assert!(
+        requests(&server.audit())
+            .iter()
+            .all(|request| request == "get 200")
+    );
+    assert_eq!(taints(server, &plexus.node_name), [TAINT]);
     node.plugin(MAIN, &Script::new());
-    server.wait(PATIENCE, |entries| {
-        asked(entries)
-            .last()
-            .is_some_and(|last| last == "patch 200")
-    });
-    assert_eq!(taints(server, &bench.name), Vec::<String>::new());
+    wait_patched(server);
+    assert_eq!(taints(server, &plexus.node_name), [""; 0]);
 }
 
 #[test]
-fn what_others_change_meanwhile_is_kept() {
+fn concurrent_changes_of_other_taints_are_kept() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let mut bench = bench(&node, &cluster, &json!({}));
-    let gate: Gate = node.gate("status");
+    let mut plexus = build(&node, &cluster);
+    let name = plexus.node_name.clone();
+    let gate = node.gate("status");
     node.plugin(MAIN, &Script::new().on("STATUS", [gate.step()]));
-    register(
-        server,
-        &bench.name,
-        &[taint("first"), taint(TAINT), taint("second")],
-    );
-    default_network(&node);
-    bench.daemon.launch();
+    let initial = [taint("first"), taint(TAINT), taint("second")];
+    create_node(server, &name, &initial);
+    write_default_network(&node, "1.1.0");
+    plexus.daemon.launch();
     let replace = |taints: &[Value]| {
-        server
-            .patch(
-                "nodes",
-                "",
-                &bench.name,
-                &json!({"spec": {"taints": taints}}),
-            )
-            .expect("the node is there");
+        let patch = json!({"spec": {"taints": taints}});
+        server.patch("nodes", "", &name, &patch).expect("the node");
     };
-    // Ours is in another place: the patch does not apply, and the node is read again.
+    // The taint has moved: the patch fails, and the node is read again.
     let held = gate.wait();
     replace(&[taint(TAINT), taint("second"), taint("third")]);
     held.release();
-    wait(server, &["get 200", "patch 422", "get 200"]);
-    // Others have changed behind ours: they stay as they are by then.
+    wait_requests(server, &["get 200", "patch 422", "get 200"]);
+    // Taints behind ours have changed: the patch succeeds and keeps them.
     let held = gate.wait();
     replace(&[taint(TAINT), taint("third"), taint("fourth")]);
     held.release();
-    wait(server, &["get 200", "patch 422", "get 200", "patch 200"]);
-    assert_eq!(taints(server, &bench.name), ["third", "fourth"]);
+    wait_requests(server, &["get 200", "patch 422", "get 200", "patch 200"]);
+    assert_eq!(taints(server, &name), ["third", "fourth"]);
 }
 
 #[test]
-fn without_the_rights_pods_are_served_and_it_is_said_what_to_do() {
+fn without_the_rights_pods_are_served_and_the_log_names_the_component() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let mut bench = bench(&node, &cluster, &json!({}));
-    register(server, &bench.name, &[taint(TAINT)]);
-    let usual = rules(&"deploy/node/access.yaml");
+    let mut plexus = build(&node, &cluster);
+    create_node(server, &plexus.node_name, &[taint(TAINT)]);
+    let usual = rules("deploy/node/access.yaml");
     server.restrict(USER, usual.clone());
-    default_network(&node);
-    bench.daemon.restart();
-    bench
+    write_default_network(&node, "1.1.0");
+    plexus.daemon.restart();
+    plexus
         .daemon
         .wait_log("apply deploy/components/startup-taint");
+    let log = plexus.daemon.log();
+    assert!(log.contains("cannot get resource \"nodes\""), "{log}");
+    assert!(plexus.plain_runtime.status().ok());
+    assert_eq!(plexus.daemon.status_of("/readyz"), 200);
     assert!(
-        bench.daemon.log().contains("cannot get resource \"nodes\""),
-        "the server's own words"
+        plexus
+            .daemon
+            .metrics()
+            .contains("plexus_startup_taint_pending 1\n")
     );
-    assert!(bench.older.status().ok());
-    assert_eq!(bench.daemon.get("/readyz").expect("an answer").status, 200);
-    assert!(metrics(&bench).contains("plexus_startup_taint_pending 1\n"));
-    server.restrict(USER, usual.into_iter().chain(rules(&COMPONENT)).collect());
-    server.wait(PATIENCE, |entries| {
-        asked(entries)
-            .last()
-            .is_some_and(|last| last == "patch 200")
-    });
-    assert_eq!(taints(server, &bench.name), Vec::<String>::new());
+    server.restrict(USER, usual.into_iter().chain(rules(COMPONENT)).collect());
+    wait_patched(server);
+    assert_eq!(taints(server, &plexus.node_name), [""; 0]);
 }
 
 #[test]
-fn a_lost_answer_and_a_server_in_trouble_are_tried_again() {
+fn a_lost_response_and_a_server_error_are_retried() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let mut bench = bench(&node, &cluster, &json!({}));
-    register(server, &bench.name, &[taint(TAINT), taint("other")]);
-    default_network(&node);
-    server.fault(
-        Fault::new("get", "nodes", Effect::Error(500))
-            .of_user(USER)
-            .times(1),
-    );
-    server.fault(
-        Fault::new("patch", "nodes", Effect::LoseResponse)
-            .of_user(USER)
-            .times(1),
-    );
-    bench.daemon.restart();
-    // The second look finds it gone.
-    bench.daemon.wait_log("500 InternalError");
-    server.wait(PATIENCE, |entries| {
-        asked(entries)
+    let mut plexus = build(&node, &cluster);
+    create_node(server, &plexus.node_name, &[taint(TAINT), taint("other")]);
+    write_default_network(&node, "1.1.0");
+    for (verb, effect) in [("get", Effect::Error(500)), ("patch", Effect::LoseResponse)] {
+        let fault = Fault::new(verb, "nodes", effect);
+        server.fault(fault.of_user(USER).times(1));
+    }
+    plexus.daemon.restart();
+    plexus.daemon.wait_log("500 InternalError");
+    // The second successful read finds that the taint is removed.
+    server.wait(TIMEOUT, |entries| {
+        let requests = requests(entries);
+        requests
             .iter()
-            .filter(|one| *one == "get 200")
+            .filter(|request| *request == "get 200")
             .count()
             == 2
     });
-    assert_eq!(taints(server, &bench.name), ["other"]);
+    assert_eq!(taints(server, &plexus.node_name), ["other"]);
 }
 
 #[test]
-fn without_the_key_nobody_asks_for_nodes() {
+fn without_the_key_no_node_is_read() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let mut bench = bench(&node, &cluster, &json!({"startupTaint": null}));
-    register(server, &bench.name, &[taint(TAINT)]);
-    default_network(&node);
-    bench.daemon.restart();
-    bench.wait_watches();
-    bench.daemon.stop();
-    let requests = bench.requests();
+    let keys = json!({"startupTaint": null});
+    let mut plexus = build_in(&node, &cluster, keys, Container::default());
+    create_node(server, &plexus.node_name, &[taint(TAINT)]);
+    write_default_network(&node, "1.1.0");
+    plexus.daemon.restart();
+    plexus.wait_watches();
+    plexus.daemon.stop();
+    let requests = plexus.requests();
     assert!(
-        !requests.is_empty() && requests.iter().all(|one| one.path.resource != "nodes"),
+        !requests.is_empty() && requests.iter().all(|entry| entry.path.resource != "nodes"),
         "{requests:?}"
     );
-    assert_eq!(taints(server, &bench.name), [TAINT]);
+    assert_eq!(taints(server, &plexus.node_name), [TAINT]);
 }
 
 #[test]
-fn who_uninstalls_takes_no_taint_off() {
+fn uninstall_does_not_remove_the_taint() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let mut bench = bench(&node, &cluster, &json!({}));
-    register(server, &bench.name, &[taint(TAINT)]);
-    default_network(&node);
-    bench.daemon.launch_to("uninstall");
-    bench.daemon.wait_ready();
-    bench.daemon.stop();
-    assert_eq!(
-        (asked(&server.audit()), taints(server, &bench.name)),
-        (vec![], vec![TAINT.to_owned()])
-    );
+    let mut plexus = build(&node, &cluster);
+    create_node(server, &plexus.node_name, &[taint(TAINT)]);
+    write_default_network(&node, "1.1.0");
+    plexus.daemon.launch_subcommand("uninstall");
+    plexus.daemon.wait_ready();
+    plexus.daemon.stop();
+    assert_eq!(requests(&server.audit()), [""; 0]);
+    assert_eq!(taints(server, &plexus.node_name), [TAINT]);
 }
 
 #[test]
-fn a_daemon_in_a_container_tries_the_shim_that_it_installed_there() {
+fn a_daemon_in_a_container_tries_the_shim_that_it_has_installed() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    // The node's plugins are elsewhere, and what the container has as /opt/cni/bin the node does not.
+    // The directory of the shim exists only in the container.
     let root = node.scratch().join("root");
-    fs::create_dir(&root).expect("a directory");
-    let bin = root.join(node.bin_dir().strip_prefix("/").expect("it is absolute"));
-    let keys = json!({"mountNamespace": "caller", "shimDir": bin, "binDir": null});
-    let mut bench = bench(&node, &cluster, &keys);
-    bench.daemon = bench
-        .daemon
-        .hiding([PathBuf::from("/run/netns")])
-        .with_root_at(root);
-    register(server, &bench.name, &[taint(TAINT)]);
-    bench.daemon.launch();
-    bench.wait_watches();
-    // From here on it knows where the runtime is; before, it would go where process 1 is.
-    bench.older.status().expect_code(50);
-    // A network that need not be asked, but whose plugin must be found.
-    let config = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": MAIN}]});
-    node.run(|| fs::write("/etc/cni/net.d/10-pods.conflist", config.to_string()))
-        .expect("it can be written");
-    wait(server, &["get 200", "patch 200"]);
+    fs::create_dir(&root).expect("create the directory");
+    let bin_dir = node.bin_dir();
+    let shim_dir = root.join(bin_dir.strip_prefix("/").expect("an absolute path"));
+    let keys = json!({"mountNamespace": "caller", "shimDir": shim_dir, "binDir": null});
+    let container = Container {
+        hidden: vec![PathBuf::from("/run/netns")],
+        root: Some(root),
+        own_pids: false,
+    };
+    let mut plexus = build_in(&node, &cluster, keys, container);
+    create_node(server, &plexus.node_name, &[taint(TAINT)]);
+    plexus.daemon.launch();
+    plexus.wait_watches();
+    // From the first call the daemon learns the runtime's mount namespace. Before, it would use
+    // that of process 1.
+    plexus.plain_runtime.status().expect_code(50);
+    // This version has no STATUS, but the plugin must exist.
+    write_default_network(&node, "1.0.0");
+    wait_requests(server, &["get 200", "patch 200"]);
     assert!(
-        node.bin_dir().join("plexus").exists() && !bin.exists(),
-        "the node does not see it there"
+        node.bin_dir().join("plexus").exists() && !shim_dir.exists(),
+        "the directory does not exist on the node"
     );
-}
-
-/// The component's rights.
-const COMPONENT: &str = "deploy/components/startup-taint/access.yaml";
-
-/// The rules of the `ClusterRole` in a file of the repository.
-fn rules(file: &&str) -> Vec<PolicyRule> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the workspace is above")
-        .join(file);
-    let text =
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
-    let role = objects
-        .into_iter()
-        .find(|object| object["kind"] == "ClusterRole")
-        .expect("a role");
-    serde_json::from_value(role["rules"].clone()).expect("rules")
-}
-
-fn metrics(bench: &Bench<'_>) -> String {
-    bench.daemon.get("/metrics").expect("an answer").body
 }

@@ -1,4 +1,4 @@
-//! A daemon that starts knows nothing of its cluster yet.
+//! A daemon that has not read its cluster yet.
 
 use std::sync::mpsc;
 use std::thread;
@@ -6,99 +6,73 @@ use std::time::Duration;
 
 use plexus_api::rows;
 use plexus_apiserver::{Effect, Fault};
-use plexus_e2e::{Cluster, Daemon, Pod, node};
+use plexus_e2e::plexus_in_cluster::{DEFINITIONS, USER};
+use plexus_e2e::{Cluster, PlexusInCluster, Pod, node, server};
 use serde_json::json;
 
-use crate::bench::{Bench, DEFINITIONS, USER};
-use crate::server;
-
 #[test]
-fn it_does_not_relieve_one_that_knows_more() {
+fn a_daemon_without_a_cache_does_not_replace_one_that_has_a_cache() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    // Not even what the other knew.
-    let mut bench = Bench::configured(&node, &cluster, &json!({"snapshotMaxAge": "1ms"}));
-    bench.define("a");
-    bench
-        .add(
-            &bench.older,
-            &bench.pod(&Pod::new("before").with_networks("a")),
-        )
-        .0
-        .result();
-    bench.stop_server();
-    let mut new = Daemon::of_cluster(&node, &bench.config, &bench.kubeconfig, &bench.name);
+    // The snapshot of the old daemon is too old for the new one.
+    let keys = json!({"snapshotMaxAge": "1ms"});
+    let mut plexus = PlexusInCluster::start_with(&node, &cluster, keys);
+    plexus.define("a");
+    let before = plexus.pod(&Pod::new("before").with_networks("a"));
+    plexus.add(&plexus.plain_runtime, &before).0.result();
+    plexus.stop_server();
+    let mut new = plexus.new_daemon();
     new.launch();
     new.wait_log("a running plexusd keeps serving");
-    bench.older.status().expect_silence();
-    bench
-        .add(
-            &bench.containerd,
-            &bench.unknown_pod(Pod::new("during").with_networks("a")),
-        )
-        .0
-        .result();
-    assert!(
-        !bench.daemon.log().contains("another plexusd"),
-        "{}",
-        bench.daemon.log()
-    );
+    plexus.plain_runtime.status().expect_success();
+    let during = plexus.unknown_pod(Pod::new("during").with_networks("a"));
+    plexus.add(&plexus.runtime, &during).0.result();
+    let log = plexus.daemon.log();
+    assert!(!log.contains("another plexusd"), "{log}");
     server.resume();
-    bench
+    plexus
         .daemon
         .wait_log("another plexusd serves; this one stands by");
-    bench.daemon.stop();
-    bench
-        .add(
-            &bench.older,
-            &bench.pod(&Pod::new("after").with_networks("a")),
-        )
-        .0
-        .result();
+    plexus.daemon.stop();
+    let after = plexus.pod(&Pod::new("after").with_networks("a"));
+    plexus.add(&plexus.plain_runtime, &after).0.result();
     new.stop();
 }
 
 #[test]
-fn it_serves_at_once_where_there_is_no_other() {
+fn a_daemon_without_a_cache_serves_at_once_if_no_other_daemon_is_running() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let mut bench = Bench::configured(
-        &node,
-        &cluster,
-        &json!({"snapshotMaxAge": "1ms", "lookupWait": "10ms"}),
-    );
-    let pod = bench.pod(&Pod::new("web"));
-    bench.add(&bench.containerd, &pod).0.result();
-    bench.daemon.kill9();
-    bench.stop_server();
-    bench.daemon.launch();
-    // What needs no API server.
-    bench.del(&bench.containerd, &pod).0.expect_silence();
+    let keys = json!({"snapshotMaxAge": "1ms", "lookupWait": "10ms"});
+    let mut plexus = PlexusInCluster::start_with(&node, &cluster, keys);
+    let pod = plexus.pod(&Pod::new("web"));
+    plexus.add(&plexus.runtime, &pod).0.result();
+    plexus.daemon.kill();
+    plexus.stop_server();
+    plexus.daemon.launch();
+    // DEL needs no API server.
+    plexus.del(&plexus.runtime, &pod).0.expect_success();
     server.resume();
 }
 
 #[test]
-fn its_status_waits_until_it_knows_the_cluster() {
+fn status_waits_until_the_daemon_has_read_the_cluster() {
     rows!("P-105");
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let mut bench = Bench::configured(&node, &cluster, &json!({"snapshotMaxAge": "1ms"}));
-    bench.daemon.stop();
-    let slow = server.fault(Fault::new("list", DEFINITIONS, Effect::Error(500)).of_user(USER));
-    bench.daemon.launch();
+    let keys = json!({"snapshotMaxAge": "1ms"});
+    let mut plexus = PlexusInCluster::start_with(&node, &cluster, keys);
+    plexus.daemon.stop();
+    let failing = server.fault(Fault::new("list", DEFINITIONS, Effect::Error(500)).of_user(USER));
+    plexus.daemon.launch();
     let (sender, answer) = mpsc::channel();
     thread::scope(|scope| {
-        let runtime = &bench.older;
-        scope.spawn(move || {
-            sender
-                .send(runtime.status())
-                .expect("the test waits for it");
-        });
-        // That nothing comes is what the time is for.
+        let runtime = &plexus.plain_runtime;
+        scope.spawn(move || sender.send(runtime.status()).expect("send the answer"));
         answer
             .recv_timeout(Duration::from_secs(1))
-            .expect_err("it cannot know yet");
-        server.clear_fault(slow);
-        answer.recv().expect("an answer").expect_silence();
+            .expect_err("STATUS must wait");
+        server.clear_fault(failing);
+        answer.recv().expect("an answer").expect_success();
     });
 }

@@ -1,11 +1,11 @@
-//! Pods whose sandboxes a real containerd makes, with the configuration that plexusd publishes for its network. They are
-//! run as kubelet runs them, by the CRI.
+//! Pods in a real containerd with the configuration that plexusd publishes. The tests use the CRI
+//! as kubelet does.
 
-mod away;
-mod crowd;
-mod failure;
-mod killed;
-mod life;
-mod ready;
-mod restart;
-mod stage;
+mod daemon_down;
+mod daemon_killed;
+mod failing_networks;
+mod fixture;
+mod lifecycle;
+mod parallel_pods;
+mod readiness;
+mod runtime_restart;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use plexus_e2e::{Containerd, Flavour, Node, Pod, Runtime, Script, Step, Target, skip};
+use plexus_e2e::{Containerd, Flavour, Node, Pod, Runtime, Script, Step, skip};
 use serde_json::{Value, json};
 
 use crate::containerd::{self, missing, start_container};
@@ -123,7 +123,7 @@ fn a_pod_of_the_daemon_set_serves_and_uninstalls() {
     node.plugin(
         "main",
         &Script::new()
-            .on("ADD", [Step::Link("bridge".into())])
+            .on("ADD", [Step::link()])
             .on("DEL", [Step::Unlink]),
     );
     let network = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "main"}]});
@@ -146,10 +146,10 @@ fn a_pod_of_the_daemon_set_serves_and_uninstalls() {
     (config["cniVersion"], config["name"]) = (list["cniVersion"].clone(), list["name"].clone());
     let runtime = Runtime::new(&node, Flavour::Containerd, bin.join("plexus"), config);
     let sandbox = node.sandbox("web");
-    let target = Target::new(&sandbox, "eth0", &Pod::new("web"));
+    let target = sandbox.target(&Pod::new("web"));
     runtime.add(&target).result();
     assert!(sandbox.link("eth0").is_some());
-    runtime.check(&target).expect_silence();
+    runtime.check(&target).expect_success();
 
     // The other command, beside the first container, as a rolling update with a surge has it.
     start(&containerd, &node, "uninstall", "uninstall", &bin);
@@ -158,7 +158,7 @@ fn a_pod_of_the_daemon_set_serves_and_uninstalls() {
         !published() && bin.join("plexus").exists(),
         "new pods start without Plexus, this one can still be deleted"
     );
-    runtime.del(&target).expect_silence();
+    runtime.del(&target).expect_success();
     assert!(sandbox.link("eth0").is_none());
     wait(&containerd, "uninstall", None);
     assert!(!bin.join("plexus").exists());

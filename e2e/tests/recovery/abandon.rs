@@ -1,105 +1,94 @@
-//! The operator gives up a record.
+//! An administrator abandons a record.
 
 use plexus_api::rows;
-use plexus_e2e::plexus::{MAIN, attaches};
-use plexus_e2e::{Pod, Target, node};
+use plexus_e2e::plexus::MAIN;
+use plexus_e2e::{Pod, attaches, node};
 use serde_json::json;
 
-use crate::stage::Stage;
+use crate::{attached, start, start_with};
 
 #[test]
-fn a_record_is_given_up_by_name_with_and_without_a_daemon() {
+fn abandon_removes_the_named_record_with_and_without_a_daemon() {
     rows!("R-090");
     for running in [true, false] {
         let node = node!();
-        let mut stage = Stage::configured(&node, json!({"recoveryInterval": "1h"}));
-        let (_living, living_target) = stage.attached("living");
-        let (_sandbox, target) = stage.attached("pod");
-        // given a plugin that can never delete
-        node.plugin(
-            MAIN,
-            &attaches().fails("DEL", 120, "the switch was scrapped"),
-        );
-        stage.runtime.del(&target).expect_code(120);
+        let mut plexus = start_with(&node, json!({"recoveryInterval": "1h"}));
+        let (_living, living_target) = attached(&plexus, "living");
+        let (_sandbox, target) = attached(&plexus, "pod");
+        let fails = attaches().fails("DEL", 120, "the switch was scrapped");
+        node.plugin(MAIN, &fails);
+        plexus.runtime.del(&target).expect_code(120);
         if !running {
-            stage.daemon.stop();
+            plexus.daemon.stop();
         }
         let calls = node.calls().len();
         let container = target.container.as_str();
-        // when another name is given, then nothing happens
         for name in [&["abandon", "other"][..], &["abandon", container, "eth1"]] {
-            let error = stage
-                .daemon
-                .ledger(name)
-                .expect_err("there is none of that name");
+            let error = plexus.daemon.ledger(name).expect_err("no such record");
             assert!(error.contains("has no record"), "{error}");
         }
-        // when its name is given, then it is forgotten, without a call, and what is left is named
-        let told = stage
+        // The output names what is left behind; no plugin is called.
+        let output = plexus
             .daemon
             .ledger(&["abandon", container, "eth0"])
-            .expect("it is given up");
+            .expect("abandon the record");
         assert!(
-            told.contains(container)
-                && told.contains("interface eth0 of network pods with 10.1.2.3/24"),
-            "{told}"
+            output.contains(container)
+                && output.contains("interface eth0 of network pods with 10.1.2.3/24"),
+            "{output}"
         );
-        assert!(!told.contains("net1"), "that one was deleted: {told}");
-        assert_eq!(stage.records(), [living_target.container.as_str()]);
+        assert!(!output.contains("net1"), "net1 was deleted: {output}");
+        assert_eq!(plexus.records(), [living_target.container.as_str()]);
         assert_eq!(node.calls().len(), calls);
         if running {
-            let log = stage.daemon.log();
+            let log = plexus.daemon.log();
             assert!(
                 log.contains("WARN")
                     && log.contains("abandoned")
                     && log.contains("interface eth0 of network pods"),
                 "{log}"
             );
-            // The runtime is not told otherwise.
-            stage.runtime.del(&target).expect_silence();
+            plexus.runtime.del(&target).expect_success();
         }
     }
 }
 
 #[test]
-fn all_interfaces_of_a_container_are_given_up_without_an_interface() {
+fn abandon_without_an_interface_removes_all_records_of_a_container() {
     rows!("R-090");
     let node = node!();
-    let stage = Stage::start(&node);
-    let (sandbox, target) = stage.attached("pod");
-    let second = Target::new(
-        &sandbox,
-        "eth1",
-        &Pod::new("pod").annotated("only", "the default network"),
-    );
-    stage.runtime.add(&second).result();
-    assert_eq!(stage.files("ledger").len(), 2);
-    let told = stage
+    let plexus = start(&node);
+    let (sandbox, target) = attached(&plexus, "pod");
+    let pod = Pod::new("pod").annotated("only", "the default network");
+    let second = sandbox.interface("eth1", &pod);
+    plexus.runtime.add(&second).result();
+    assert_eq!(plexus.files("ledger").len(), 2);
+    let output = plexus
         .daemon
         .ledger(&["abandon", &target.container])
-        .expect("they are given up");
-    assert_eq!(told.matches("abandoned").count(), 2, "{told}");
-    assert_eq!(stage.files("ledger"), [] as [&str; 0]);
+        .expect("abandon the records");
+    assert_eq!(output.matches("abandoned").count(), 2, "{output}");
+    assert_eq!(plexus.files("ledger"), [""; 0]);
 }
 
 #[test]
-fn nobody_writes_beside_a_daemon_that_does_not_answer_here() {
+fn abandon_fails_if_another_daemon_holds_the_ledger() {
     let node = node!();
-    let stage = Stage::start(&node);
-    let (_sandbox, target) = stage.attached("pod");
+    let plexus = start(&node);
+    let (_sandbox, target) = attached(&plexus, "pod");
     let arguments = [
         "abandon",
         &target.container,
         "--socket-dir",
         "/run/elsewhere",
     ];
-    let error = stage
+    let error = plexus
         .daemon
         .ledger(&arguments)
-        .expect_err("another has the lock");
+        .expect_err("the ledger is locked");
     assert!(
-        error.contains("/run/elsewhere") && error.contains(&format!("pid {}", stage.daemon.pid())),
+        error.contains("/run/elsewhere") && error.contains(&format!("pid {}", plexus.daemon.pid())),
         "{error}"
     );
-    assert_eq!(stage.records(), [target.container]);
+    assert_eq!(plexus.records(), [target.container]);
 }

@@ -1,219 +1,217 @@
-//! The ledger itself: failing DELs, damaged records, a full disk, two daemons.
+//! The ledger: DELs that fail, damaged records, a full disk, two daemons.
 
 use std::fs;
 
+use nix::mount::{MsFlags, mount};
 use plexus_api::rows;
-use plexus_e2e::plexus::{MAIN, attaches, runtime, with_keys};
-use plexus_e2e::{Daemon, Script, node};
+use plexus_e2e::json::with_keys;
+use plexus_e2e::leftovers::record_path;
+use plexus_e2e::plexus::MAIN;
+use plexus_e2e::{Node, Script, attaches, node};
 use serde_json::json;
 
-use crate::stage::{Stage, record_path};
+use crate::{SECOND, attached, start, start_with};
+
+/// A plugin whose DEL fails.
+fn fails() -> Script {
+    attaches().fails("DEL", 120, "the switch does not answer")
+}
 
 #[test]
-fn an_orphan_is_tried_until_its_del_succeeds() {
+fn del_of_an_orphaned_record_is_retried_until_it_succeeds() {
     rows!("R-090");
     let node = node!();
-    let stage = Stage::configured(&node, json!({"orphanAfter": "0"}));
-    let (sandbox, target) = stage.attached("pod");
-    node.plugin(
-        MAIN,
-        &attaches().fails("DEL", 120, "the switch does not answer"),
-    );
-    // given a runtime that has been told often enough
-    let tries = (0..4)
-        .find(|_| stage.runtime.del(&target).ok())
-        .expect("at some time it is let go");
-    assert!(tries <= 2, "recovery tries too");
+    let plexus = start_with(&node, json!({"orphanAfter": "0"}));
+    let (sandbox, target) = attached(&plexus, "pod");
+    node.plugin(MAIN, &fails());
+    let failures = (0..4)
+        .find(|_| plexus.runtime.del(&target).ok())
+        .expect("a DEL succeeds");
+    // Retries of recovery count as well.
+    assert!(failures <= 2, "{failures}");
     sandbox.remove();
-    let list = stage.daemon.ledger(&["list"]).expect("it can be listed");
+    let list = plexus.daemon.ledger(&["list"]).expect("list the ledger");
     assert!(
         list.contains("orphaned") && list.contains("the switch does not answer"),
         "{list}"
     );
     assert!(list.contains("net1=default/second (deleted)"), "{list}");
-    // when the cause is gone, then so is the record
     node.plugin(MAIN, &attaches());
-    stage.wait_records(&[]);
+    plexus.wait_records(&[]);
 }
 
 #[test]
-fn dels_that_fail_alike_are_told_of_in_one_line_and_not_again_at_each_look() {
+fn dels_that_fail_alike_are_logged_in_one_line_and_only_when_the_count_changes() {
     let node = node!();
-    let stage = Stage::start(&node);
-    let pods = ["a", "b", "c"].map(|name| stage.attached(name));
-    node.plugin(
-        MAIN,
-        &attaches().fails("DEL", 120, "the switch does not answer"),
-    );
+    let plexus = start(&node);
+    let pods = ["a", "b", "c"].map(|name| attached(&plexus, name));
+    node.plugin(MAIN, &fails());
     for ((_sandbox, target), failing) in pods.iter().zip(1..) {
-        stage.runtime.del(target).expect_code(120);
-        stage.daemon.wait_log(&format!(
+        plexus.runtime.del(target).expect_code(120);
+        plexus.daemon.wait_log(&format!(
             "the switch does not answer (code 120); `plexusd ledger list` shows the records records={failing}"
         ));
     }
     node.plugin(MAIN, &attaches());
-    stage.wait_records(&[]);
-    let log = stage.daemon.log();
-    let told = log
+    plexus.wait_records(&[]);
+    let log = plexus.daemon.log();
+    let warnings: Vec<_> = log
         .lines()
-        .filter_map(|line| line.split_once(" WARN recovery: ").map(|(_, text)| text));
-    let told: Vec<_> = told.collect();
+        .filter_map(|line| line.split_once(" WARN recovery: ").map(|(_, text)| text))
+        .collect();
     assert!(
-        told.len() >= 3 && told.windows(2).all(|two| two[0] != two[1]),
-        "{told:#?}"
+        warnings.len() >= 3 && warnings.windows(2).all(|pair| pair[0] != pair[1]),
+        "{warnings:#?}"
     );
 }
 
 #[test]
-fn a_damaged_record_goes_to_the_quarantine() {
+fn a_damaged_record_is_moved_to_quarantine() {
     rows!("P-090");
     let node = node!();
-    let mut stage = Stage::start(&node);
-    let (_sandbox, target) = stage.attached("pod");
-    let (_living, living_target) = stage.attached("living");
-    stage.daemon.kill9();
+    let mut plexus = start(&node);
+    let (_sandbox, target) = attached(&plexus, "pod");
+    let (_living, living_target) = attached(&plexus, "living");
+    plexus.daemon.kill();
     for damage in ["{\"planned\": 7}\n", "garbage\n"] {
-        node.run(|| fs::write(record_path(&target), damage).expect("it can be written"));
-        stage.daemon.launch();
-        stage.wait_records(&[&living_target]);
-        stage.daemon.wait_ready();
-        stage.runtime.del(&target).expect_silence();
-        stage.daemon.kill9();
+        node.write(record_path(&target), damage);
+        plexus.daemon.launch();
+        plexus.wait_records(&[&living_target]);
+        plexus.daemon.wait_ready();
+        plexus.runtime.del(&target).expect_success();
+        plexus.daemon.kill();
     }
-    let quarantine = stage.files("quarantine");
+    let quarantine = plexus.files("quarantine");
     assert!(
         quarantine.len() == 2 && quarantine[0].starts_with(&target.container),
         "{quarantine:?}"
     );
-    stage.daemon.restart();
-    stage.runtime.check(&living_target).expect_silence();
+    plexus.daemon.restart();
+    plexus.runtime.check(&living_target).expect_success();
 }
 
 #[test]
-fn a_full_disk_refuses_add_before_any_plugin_and_del_goes_on() {
+fn on_a_full_disk_add_fails_before_any_plugin_runs_and_del_succeeds() {
     rows!("R-085");
     let node = node!();
-    let mut stage = Stage::start(&node);
-    stage.daemon.stop();
-    node.ip("link set lo up");
+    let mut plexus = start(&node);
+    plexus.daemon.stop();
     node.run(|| {
-        let flags = nix::mount::MsFlags::empty();
-        nix::mount::mount(
-            Some("tmpfs"),
-            "/var/lib/plexus",
-            Some("tmpfs"),
-            flags,
-            Some("size=128k"),
-        )
-        .expect("tmpfs");
-    });
-    stage.daemon.restart();
-    let (sandbox, target) = stage.attached("pod");
-    // given a disk without a free block, and a record that fills its own
-    node.run(|| {
-        let mut record = fs::read(record_path(&target)).expect("a record");
-        record.pop();
-        record.resize(record.len().next_multiple_of(4096) - 1, b' ');
-        record.push(b'\n');
-        fs::write(record_path(&target), record).expect("there is room yet");
-        while fs::write("/var/lib/plexus/filler", vec![0; 128 << 10])
-            .is_err_and(|error| error.raw_os_error() != Some(28))
-        {}
-    });
-    let (other, other_target) = stage.sandbox("other");
-    let answer = stage.runtime.add(&other_target);
+        let (kind, flags) = (Some("tmpfs"), MsFlags::empty());
+        mount(kind, "/var/lib/plexus", kind, flags, Some("size=128k"))
+    })
+    .expect("mount a tmpfs");
+    plexus.daemon.restart();
+    let (sandbox, target) = attached(&plexus, "pod");
+    fill_disk(&node, &record_path(&target));
+    let (other, other_target) = plexus.sandbox("other", SECOND);
+    let answer = plexus.runtime.add(&other_target);
     assert!(answer.code().is_some_and(|code| code >= 100), "{answer:?}");
     assert!(
         answer.msg().contains("No space left on device"),
         "{answer:?}"
     );
-    assert_eq!(stage.calls(&other_target, 0), [] as [&str; 0]);
+    assert_eq!(plexus.calls_for(&other_target), [""; 0]);
     assert_eq!(other.links().len(), 1);
-    stage.runtime.del(&other_target).expect_silence();
-    stage.runtime.del(&target).expect_silence();
+    plexus.runtime.del(&other_target).expect_success();
+    plexus.runtime.del(&target).expect_success();
     assert_eq!(
-        stage.calls(&target, 2),
+        plexus.calls_for(&target)[2..],
         ["DEL second net1", "DEL main eth0"]
     );
     assert!(sandbox.link("eth0").is_none());
-    assert_eq!(stage.records(), [] as [&str; 0]);
-    assert!(
-        stage.daemon.log().contains("cannot be recorded"),
-        "the case was reached"
-    );
+    assert_eq!(plexus.records(), [""; 0]);
+    let log = plexus.daemon.log();
+    assert!(log.contains("cannot be recorded"), "{log}");
+}
+
+/// Fills the last block of the record, and then the disk.
+fn fill_disk(node: &Node, record: &str) {
+    node.run(|| {
+        let mut content = fs::read(record).expect("read the record");
+        content.pop();
+        content.resize(content.len().next_multiple_of(4096) - 1, b' ');
+        content.push(b'\n');
+        fs::write(record, content).expect("write the record");
+        while fs::write("/var/lib/plexus/filler", vec![0; 128 << 10])
+            .is_err_and(|error| error.raw_os_error() != Some(28))
+        {}
+    });
 }
 
 #[test]
-fn a_second_daemon_waits_for_the_ledger_and_says_for_whom() {
+fn a_second_daemon_waits_for_the_ledger_and_logs_the_process_that_holds_it() {
     let node = node!();
-    let mut stage = Stage::start(&node);
-    let (_sandbox, target) = stage.attached("pod");
+    let mut plexus = start(&node);
+    let (_sandbox, target) = attached(&plexus, "pod");
     let elsewhere = json!({"daemonSocketDir": "/run/other"});
-    let config = with_keys(stage.config.clone(), elsewhere.clone());
-    let mut second = Daemon::new(&node, &config, stage.manifests.dir());
+    plexus.config = with_keys(plexus.config, elsewhere.clone());
+    let mut second = plexus.new_daemon();
     second.launch();
     second.wait_log(&format!(
         "in use by another plexusd (pid {})",
-        stage.daemon.pid()
+        plexus.daemon.pid()
     ));
-    stage.runtime.check(&target).expect_silence();
-    stage.daemon.kill9();
+    plexus.runtime.check(&target).expect_success();
+    plexus.daemon.kill();
     second.wait_ready();
-    let runtime = runtime(&node, elsewhere);
-    runtime.check(&target).expect_silence();
-    runtime.del(&target).expect_silence();
+    let runtime = plexus.runtime_with(elsewhere);
+    runtime.check(&target).expect_success();
+    runtime.del(&target).expect_success();
 }
 
 #[test]
-fn the_ledger_can_be_read_while_the_daemon_writes() {
+fn the_ledger_can_be_listed_while_the_daemon_writes() {
     let node = node!();
-    let mut stage = Stage::start(&node);
-    let (_sandbox, target) = stage.attached("pod");
+    let mut plexus = start(&node);
+    let (_sandbox, target) = attached(&plexus, "pod");
     let gate = node.gate("first");
     node.plugin(MAIN, &Script::new().on("ADD", [gate.step()]));
-    let (_adding, adding_target) = stage.sandbox("adding");
-    let running = stage.runtime.start("ADD", &adding_target);
+    let (_adding, adding_target) = plexus.sandbox("adding", SECOND);
+    let running = plexus.runtime.start("ADD", &adding_target);
     let held = gate.wait();
-    let list = stage.daemon.ledger(&["list"]).expect("it can be listed");
-    let lines: Vec<_> = list
+    let list = plexus.daemon.ledger(&["list"]).expect("list the ledger");
+    let lines: Vec<Vec<_>> = list
         .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .map(|line| line.split_whitespace().collect())
         .collect();
     assert_eq!(
         lines[0],
         ["STATE", "AGE", "CONTAINER", "IFNAME", "POD", "NETWORKS"]
     );
     let networks = "eth0=pods,net1=default/second";
-    let of = |line: &[&str]| [0, 2, 3, 4, 5].map(|column| line[column].to_owned());
-    assert_eq!(
-        of(&lines[1]),
-        [
-            "attached",
-            &target.container,
-            "eth0",
-            "default/pod",
-            networks
-        ]
-    );
-    assert_eq!(
-        of(&lines[2]),
-        [
-            "adding",
-            &adding_target.container,
-            "eth0",
-            "default/adding",
-            networks
-        ]
-    );
-    assert!(list.lines().all(|line| {
-        line.find("eth0")
-            .is_none_or(|at| Some(at) == list.lines().nth(1).and_then(|line| line.find("eth0")))
-    }));
+    for (line, expected) in [
+        (
+            &lines[1],
+            [
+                "attached",
+                &target.container,
+                "eth0",
+                "default/pod",
+                networks,
+            ],
+        ),
+        (
+            &lines[2],
+            [
+                "adding",
+                &adding_target.container,
+                "eth0",
+                "default/adding",
+                networks,
+            ],
+        ),
+    ] {
+        // Without the age.
+        assert_eq!([0, 2, 3, 4, 5].map(|column| line[column]), expected);
+    }
+    let columns: Vec<_> = list.lines().filter_map(|line| line.find("eth0")).collect();
+    assert!(columns.windows(2).all(|pair| pair[0] == pair[1]), "{list}");
     held.release();
     running.wait().result();
-    stage.daemon.kill9();
-    stage.runtime.del(&target).expect_code(11);
-    let list = stage.daemon.ledger(&["list"]).expect("it needs no daemon");
+    plexus.daemon.kill();
+    plexus.runtime.del(&target).expect_code(11);
+    let list = plexus.daemon.ledger(&["list"]).expect("list the ledger");
     assert!(
         list.contains(&format!(
             "spooled DEL: /var/lib/plexus/spool/{}:eth0.json",

@@ -1,94 +1,84 @@
 //! DELs that found no daemon.
 
 use plexus_api::rows;
-use plexus_e2e::plexus::{MAIN, attaches, runtime};
-use plexus_e2e::{Node, Sandbox, Target, node};
+use plexus_e2e::plexus::MAIN;
+use plexus_e2e::{CniTarget, Node, Plexus, Sandbox, attaches, node};
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::{attached, is_detached, start};
 
-/// A stage whose daemon is gone, and a sandbox there whose DEL waits in the spool.
-fn spooled(node: &Node) -> (Stage<'_>, Sandbox<'_>, Target) {
-    let mut stage = Stage::start(node);
-    let (sandbox, target) = stage.attached("pod");
-    stage.daemon.kill9();
-    stage.runtime.del(&target).expect_code(11);
-    (stage, sandbox, target)
+const DELS: [&str; 2] = ["DEL second net1", "DEL main eth0"];
+
+/// Plexus with a killed daemon, and a sandbox whose DEL is in the spool.
+fn spooled(node: &Node) -> (Plexus<'_>, Sandbox<'_>, CniTarget) {
+    let mut plexus = start(node);
+    let (sandbox, target) = attached(&plexus, "pod");
+    plexus.daemon.kill();
+    plexus.runtime.del(&target).expect_code(11);
+    (plexus, sandbox, target)
 }
 
 #[test]
-fn a_del_without_a_daemon_is_done_when_it_is_back() {
+fn a_del_without_a_daemon_is_executed_when_the_daemon_starts() {
     rows!("P-094");
     for (when_down, code) in [("retry", Some(11)), ("spool", None)] {
         let node = node!();
-        let mut stage = Stage::start(&node);
-        let (sandbox, target) = stage.attached("pod");
-        stage.daemon.kill9();
-        let runtime = runtime(
-            &node,
-            json!({"daemonWaitDel": "20ms", "delWhenDown": when_down}),
-        );
-        let answer = runtime.del(&target);
+        let mut plexus = start(&node);
+        let (sandbox, target) = attached(&plexus, "pod");
+        plexus.daemon.kill();
+        let keys = json!({"daemonWaitDel": "20ms", "delWhenDown": when_down});
+        let answer = plexus.runtime_with(keys).del(&target);
         assert_eq!(
             (answer.code(), answer.ok()),
             (code, code.is_none()),
             "{answer:?}"
         );
-        assert_eq!(stage.files("spool").len(), 1);
-        stage.daemon.launch();
-        stage.wait_spool(&[]);
-        stage.wait_records(&[]);
-        assert_eq!(
-            stage.calls(&target, 2),
-            ["DEL second net1", "DEL main eth0"]
-        );
-        assert!(
-            sandbox.link("eth0").is_none() && sandbox.link("net1").is_none(),
-            "{:?}",
-            sandbox.links()
-        );
+        assert_eq!(plexus.files("spool").len(), 1);
+        plexus.daemon.launch();
+        plexus.wait_spool(&[]);
+        plexus.wait_records(&[]);
+        assert_eq!(plexus.calls_for(&target)[2..], DELS);
+        assert!(is_detached(&sandbox), "{:?}", sandbox.links());
     }
 }
 
 #[test]
-fn a_spooled_del_that_cannot_succeed_yet_is_tried_again() {
+fn a_spooled_del_that_fails_is_retried() {
     rows!("P-094", "R-090");
     let node = node!();
-    let mut stage = Stage::start(&node);
-    let (_sandbox, target) = stage.attached("pod");
-    stage.daemon.kill9();
-    node.plugin(
-        MAIN,
-        &attaches().fails("DEL", 120, "the switch does not answer"),
-    );
-    stage.runtime.del(&target).expect_code(11);
-    stage.daemon.launch();
-    stage.daemon.wait_log("the switch does not answer");
-    assert_eq!(stage.records(), [target.container.as_str()]);
+    let mut plexus = start(&node);
+    let (_sandbox, target) = attached(&plexus, "pod");
+    plexus.daemon.kill();
+    let fails = attaches().fails("DEL", 120, "the switch does not answer");
+    node.plugin(MAIN, &fails);
+    plexus.runtime.del(&target).expect_code(11);
+    plexus.daemon.launch();
+    plexus.daemon.wait_log("the switch does not answer");
+    assert_eq!(plexus.records(), [target.container.as_str()]);
     node.plugin(MAIN, &attaches());
-    stage.wait_spool(&[]);
-    stage.wait_records(&[]);
+    plexus.wait_spool(&[]);
+    plexus.wait_records(&[]);
 }
 
 #[test]
-fn a_spooled_del_does_not_reach_another_sandbox_under_its_path() {
+fn a_spooled_del_does_not_affect_a_new_sandbox_at_the_same_path() {
     rows!("P-094");
     let node = node!();
-    let (mut stage, sandbox, target) = spooled(&node);
-    // given a path that is used again by the time the daemon is back
+    let (mut plexus, sandbox, target) = spooled(&node);
     sandbox.remove();
     let next = node.sandbox("pod");
     next.ip("link add eth0 type bridge");
-    stage.daemon.launch();
-    stage.wait_spool(&[]);
-    stage.wait_records(&[]);
-    assert_eq!(stage.calls(&target, 2)[0], "DEL second net1");
-    assert!(next.link("eth0").is_some(), "it belongs to another");
+    plexus.daemon.launch();
+    plexus.wait_spool(&[]);
+    plexus.wait_records(&[]);
+    assert_eq!(plexus.calls_for(&target)[2], "DEL second net1");
+    assert!(next.link("eth0").is_some(), "the link of the new sandbox");
 }
 
 #[test]
-fn a_spooled_del_deletes_what_was_there_when_it_came_and_nothing_newer() {
+fn a_spooled_del_deletes_only_what_was_attached_before_the_del() {
     rows!("P-094");
+    // The time of the DEL, and whether that is after the ADD.
     for (name, at, is_due) in [
         ("earlier", Some(json!({"boottimeNs": 1})), false),
         ("boot", Some(json!({"bootId": "another"})), false),
@@ -96,68 +86,51 @@ fn a_spooled_del_deletes_what_was_there_when_it_came_and_nothing_newer() {
         ("nothing", None, true),
     ] {
         let node = node!();
-        let mut stage = Stage::start(&node);
-        let (_sandbox, target) = stage.attached("pod");
-        stage.daemon.kill9();
-        stage.runtime.del(&target).expect_code(11);
+        let (mut plexus, _sandbox, target) = spooled(&node);
         let path = format!("/var/lib/plexus/spool/{}:eth0.json", target.container);
-        node.run(|| {
-            let mut request: Value =
-                serde_json::from_slice(&std::fs::read(&path).expect("it is there")).expect("JSON");
-            match &at {
-                Some(at) => at
-                    .as_object()
-                    .expect("keys")
-                    .iter()
-                    .for_each(|(key, value)| {
-                        assert!(!request["at"][key].is_null(), "{request}");
-                        request["at"][key] = value.clone();
-                    }),
-                None => drop(request.as_object_mut().expect("an object").remove("at")),
+        let mut request: Value = serde_json::from_str(&node.read(&path)).expect("JSON");
+        match &at {
+            Some(at) => {
+                for (key, value) in at.as_object().expect("an object") {
+                    assert!(!request["at"][key].is_null(), "{request}");
+                    request["at"][key] = value.clone();
+                }
             }
-            std::fs::write(&path, request.to_string()).expect("it can be written");
-        });
-        stage.daemon.launch();
-        stage.wait_spool(&[]);
+            None => drop(request.as_object_mut().expect("an object").remove("at")),
+        }
+        node.write(&path, request.to_string());
+        plexus.daemon.launch();
+        plexus.wait_spool(&[]);
         if is_due {
-            stage.wait_records(&[]);
-            assert_eq!(
-                stage.calls(&target, 2),
-                ["DEL second net1", "DEL main eth0"],
-                "{name}"
-            );
+            plexus.wait_records(&[]);
+            assert_eq!(plexus.calls_for(&target)[2..], DELS, "{name}");
         } else {
-            assert_eq!(stage.records(), [target.container.as_str()], "{name}");
-            assert_eq!(stage.calls(&target, 2), [] as [&str; 0], "{name}");
-            stage.runtime.del(&target).expect_silence();
+            assert_eq!(plexus.records(), [target.container.as_str()], "{name}");
+            assert_eq!(plexus.calls_for(&target)[2..], [""; 0], "{name}");
+            plexus.runtime.del(&target).expect_success();
         }
     }
 }
 
 #[test]
-fn what_a_killed_shim_left_half_written_is_removed() {
+fn a_temporary_file_of_a_killed_shim_is_removed() {
     let node = node!();
-    let (mut stage, ..) = spooled(&node);
-    node.run(|| {
-        std::fs::write("/var/lib/plexus/spool/.c:eth0.4294967295", "{\"env")
-            .expect("it can be written");
-    });
-    stage.daemon.launch();
-    stage.wait_spool(&[]);
-    stage.wait_records(&[]);
-    assert_eq!(stage.files("spool"), [] as [&str; 0]);
+    let (mut plexus, ..) = spooled(&node);
+    node.write("/var/lib/plexus/spool/.c:eth0.4294967295", "{\"env");
+    plexus.daemon.launch();
+    plexus.wait_spool(&[]);
+    plexus.wait_records(&[]);
+    assert_eq!(plexus.files("spool"), [""; 0]);
 }
 
 #[test]
-fn a_file_in_the_spool_that_is_no_request_is_kept_aside() {
+fn a_file_in_the_spool_that_is_not_a_request_is_moved_to_quarantine() {
     let node = node!();
-    let (mut stage, ..) = spooled(&node);
-    node.run(|| {
-        std::fs::write("/var/lib/plexus/spool/c:eth0.json", "{\"env").expect("it can be written");
-    });
-    stage.daemon.launch();
-    stage.wait_spool(&[]);
-    let quarantine = stage.files("quarantine");
+    let (mut plexus, ..) = spooled(&node);
+    node.write("/var/lib/plexus/spool/c:eth0.json", "{\"env");
+    plexus.daemon.launch();
+    plexus.wait_spool(&[]);
+    let quarantine = plexus.files("quarantine");
     assert!(
         quarantine.len() == 1 && quarantine[0].starts_with("c:eth0.json"),
         "{quarantine:?}"

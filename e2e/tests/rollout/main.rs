@@ -1,25 +1,21 @@
-//! Rolling updates of plexusd while pods come and go and the runtime asks for STATUS all the time: no STATUS fails, no
-//! pod fails that a retry would not heal, and nothing is left.
+//! Rolling updates of plexusd while pods start and stop and the runtime calls STATUS all the time.
+//! STATUS never fails, a failed pod succeeds after a retry, and nothing is left behind.
 //!
-//! `PLEXUS_ROLLOUTS` has how many, `PLEXUS_SEED` which.
+//! `PLEXUS_ROLLOUTS` sets the number of updates, `PLEXUS_SEED` the seed.
 
+mod phase;
 mod pods;
-mod rollout;
-mod world;
+mod rollouts;
+mod workload;
 
 use plexus_e2e::binaries::plugin_dir;
-use plexus_e2e::sequences::PLUGINS;
-use plexus_e2e::{Cluster, node, skip};
-
-use world::World;
+use plexus_e2e::real_networks::PLUGINS;
+use plexus_e2e::{Cluster, node, or_skip};
 
 #[test]
 fn no_pod_fails_for_good_and_nothing_is_left() {
     plexus_api::rows!("P-105", "R-067");
-    let plugins = match plugin_dir(&PLUGINS) {
-        Ok(dir) => dir,
-        Err(reason) => skip!("{reason}"),
-    };
+    let plugins = or_skip!(plugin_dir(&PLUGINS));
     let (node, cluster) = (node!(), Cluster::new());
     let number = |name: &str| {
         std::env::var(name)
@@ -30,5 +26,5 @@ fn no_pod_fails_for_good_and_nothing_is_left() {
         number("PLEXUS_ROLLOUTS").unwrap_or(20),
         number("PLEXUS_SEED").unwrap_or(1),
     );
-    World::new(&node, &cluster, &plugins, seed).play(count);
+    rollouts::run(&node, &cluster, &plugins, seed, count);
 }

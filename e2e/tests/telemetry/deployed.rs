@@ -1,27 +1,16 @@
-//! What `deploy/observability` and `docs/metrics.md` say of the metrics is what a running daemon has.
+//! `deploy/observability` and `docs/metrics.md` match the metrics of a running daemon.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
 
-use plexus_apiserver::ApiServer;
-use plexus_e2e::plexus::attaches;
-use plexus_e2e::{Daemon, Node, Plexus, Script, node};
+use plexus_e2e::workspace::read;
+use plexus_e2e::{Cluster, Node, Plexus, PlexusInCluster, Script, attaches, node};
 use plexusd::ProblemKind;
 use serde_json::{Value, json};
 
-use crate::scrape::scrape;
+use crate::scrape;
 
-/// Labels that Prometheus adds, or the histogram has.
+/// Labels that Prometheus adds, or that belong to histograms.
 const ADDED: [&str; 3] = ["instance", "job", "le"];
-
-fn read(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the workspace is above")
-        .join(path);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
 
 fn yaml(path: &str) -> Value {
     serde_saphyr::from_str(&read(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -46,25 +35,16 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
-/// The names of the metrics that a daemon has with an API server.
-fn scraped_in_cluster(node: &Node) -> BTreeSet<String> {
-    let listener = node
-        .run(plexus_apiserver::loopback_listener)
-        .expect("a port of the node's loopback can be had");
-    let server = ApiServer::on(listener);
-    let mut daemon = Daemon::of_cluster(
-        node,
-        &json!({}),
-        &server.kubeconfig(node.scratch(), "plexusd"),
-        "node-1",
+/// The names of the metrics of a daemon with an API server.
+fn metrics_in_cluster(node: &Node) -> BTreeSet<String> {
+    let cluster = Cluster::new();
+    let metrics = PlexusInCluster::start(node, &cluster).daemon.metrics();
+    let list = r#"plexus_api_requests_total{code="200",resource="pods""#;
+    assert!(
+        metrics.lines().any(|line| line.starts_with(list)),
+        "{metrics}"
     );
-    daemon.restart();
-    let scrape = daemon.get("/metrics").expect("an answer").body;
-    let lists = scrape
-        .lines()
-        .find(|line| line.starts_with(r#"plexus_api_requests_total{code="200",resource="pods""#));
-    assert!(lists.is_some(), "{scrape}");
-    names(&scrape)
+    names(&metrics)
 }
 
 /// The names of the metrics in a scrape.
@@ -77,8 +57,8 @@ fn names(scrape: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The names of the metrics that a daemon has after calls of every kind.
-fn scraped(plexus: &Plexus<'_>) -> BTreeSet<String> {
+/// The names of the metrics after successful and failed calls.
+fn metrics_after_calls(plexus: &Plexus<'_>) -> BTreeSet<String> {
     plexus.network("lan", &attaches());
     let (_, target) = plexus.attached("web", "lan");
     plexus
@@ -111,7 +91,7 @@ fn expressions() -> Vec<String> {
     found
 }
 
-/// A metric as an expression names it, with the labels that it is matched by.
+/// The metrics in an expression, each with the labels of its matchers.
 fn named(expression: &str) -> Vec<(String, Vec<String>)> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut found = Vec::new();
@@ -144,7 +124,7 @@ fn named(expression: &str) -> Vec<(String, Vec<String>)> {
     found
 }
 
-/// The labels that an expression keeps.
+/// The labels in `by (…)` clauses of an expression.
 fn kept(expression: &str) -> Vec<String> {
     let lists = expression
         .match_indices("by (")
@@ -155,17 +135,17 @@ fn kept(expression: &str) -> Vec<String> {
 }
 
 #[test]
-fn dashboard_and_alerts_name_what_is_there() {
+fn dashboard_and_alerts_use_metrics_and_labels_that_exist() {
     let node = node!();
     let plexus = Plexus::start(&node);
-    let (documented, mut there) = (documented(), scraped(&plexus));
-    there.extend(scraped_in_cluster(&node!()));
+    let (documented, mut existing) = (documented(), metrics_after_calls(&plexus));
+    existing.extend(metrics_in_cluster(&node!()));
     let expressions = expressions();
     assert!(expressions.len() > 30, "{expressions:?}");
     for expression in expressions {
         let (metrics, kept) = (named(&expression), kept(&expression));
         for (name, matched) in &metrics {
-            assert!(there.contains(name), "{name} is not there: {expression}");
+            assert!(existing.contains(name), "no metric {name}: {expression}");
             for label in matched {
                 let known = documented[name].contains(label) || ADDED.contains(&label.as_str());
                 assert!(known, "{name} has no label {label}: {expression}");
@@ -182,20 +162,20 @@ fn dashboard_and_alerts_name_what_is_there() {
 }
 
 #[test]
-fn problems_of_the_installation_are_explained_and_alerts_name_those_that_there_are() {
+fn installation_problems_are_documented_and_alerts_use_existing_ones() {
     let known: BTreeSet<_> = ProblemKind::ALL
         .iter()
         .map(|kind| kind.name().to_owned())
         .collect();
     assert_eq!(known.len(), ProblemKind::ALL.len());
     let page = read("docs/metrics.md");
-    let (_, told) = page
+    let (_, text) = page
         .split_once("- `problem`: ")
-        .expect("the label is explained");
-    let told = told.split("\n\n").next().unwrap_or_default();
+        .expect("the label is documented");
+    let text = text.split("\n\n").next().unwrap_or_default();
     for name in &known {
         assert!(
-            told.contains(&format!("`{name}`")),
+            text.contains(&format!("`{name}`")),
             "docs/metrics.md does not have {name}"
         );
     }
@@ -212,9 +192,9 @@ fn problems_of_the_installation_are_explained_and_alerts_name_those_that_there_a
 #[test]
 fn every_metric_of_a_daemon_is_documented() {
     let node = node!();
-    let plexus = Plexus::configured(&node, json!({"metricsPort": 9464}));
+    let plexus = Plexus::start_with(&node, json!({"metricsPort": 9464}));
     let documented = documented();
-    for name in scraped(&plexus) {
+    for name in metrics_after_calls(&plexus) {
         assert!(
             documented.contains_key(&name),
             "docs/metrics.md does not have {name}"
@@ -223,7 +203,7 @@ fn every_metric_of_a_daemon_is_documented() {
 }
 
 #[test]
-fn both_forms_of_the_alerts_are_the_same() {
+fn alerts_and_prometheus_rule_are_equal() {
     let plain = yaml("deploy/observability/alerts.yaml");
     let rule = yaml("deploy/observability/prometheus-rule.yaml");
     assert_eq!(rule["kind"], "PrometheusRule");
@@ -239,7 +219,7 @@ fn both_forms_of_the_alerts_are_the_same() {
 }
 
 #[test]
-fn names_and_labels_are_found_in_expressions() {
+fn parses_names_and_labels_of_expressions() {
     let found = named(
         r#"sum by (a) (rate(plexus_x_bucket{a="1",b!~"2"}[5m])) / on (a) plexus_y and not_plexus_z"#,
     );

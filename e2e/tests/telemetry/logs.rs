@@ -2,20 +2,19 @@
 
 use std::fs;
 
-use plexus_e2e::plexus::attaches;
-use plexus_e2e::{Plexus, Pod, Script, Step, node};
+use plexus_e2e::{Plexus, Pod, Script, Step, attaches, node};
 use serde_json::{Value, json};
 
 const SECRET: &str = "s3cr3t-t0k3n";
 
 #[test]
-fn a_call_is_one_line_that_says_all() {
+fn a_call_is_logged_in_one_line() {
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.network("lan", &attaches());
     let (_, target) = plexus.attached("web", "lan");
-    plexus.runtime.status().expect_silence();
-    plexus.runtime.del(&target).expect_silence();
+    plexus.runtime.status().expect_success();
+    plexus.runtime.del(&target).expect_success();
     let log = plexus.daemon.log();
     let about = format!(
         "cni{{verb=\"ADD\" pod=\"default/web\" container_id=\"{}\" ifname=\"eth0\"",
@@ -41,9 +40,9 @@ fn a_call_is_one_line_that_says_all() {
 }
 
 #[test]
-fn a_failed_call_is_one_line_too() {
+fn a_failed_call_is_logged_in_one_line() {
     let node = node!();
-    let plexus = Plexus::configured(&node, json!({"logLevel": "error"}));
+    let plexus = Plexus::start_with(&node, json!({"logLevel": "error"}));
     node.plugin("main", &Script::new().fails("ADD", 123, "out of luck"));
     plexus
         .runtime
@@ -64,11 +63,12 @@ fn a_failed_call_is_one_line_too() {
 }
 
 #[test]
-fn secrets_stay_out_of_the_log_at_the_debug_level() {
+fn secrets_are_not_logged_at_the_debug_level() {
     let node = node!();
-    let plexus = Plexus::configured(&node, json!({"logLevel": "debug"}));
+    let plexus = Plexus::start_with(&node, json!({"logLevel": "debug"}));
     plexus.network("lan", &attaches());
-    // In what a definition, the runtime, and the pod hand to a plugin, which works, fails, and answers nonsense.
+    // The secret is in the definition, the pod, and the runtime's arguments and environment. The
+    // plugin succeeds, fails, and prints invalid output.
     plexus.manifests.definition(
         "secret",
         &json!({"cniVersion": "1.0.0", "type": "lan", "token": SECRET}),
@@ -82,8 +82,8 @@ fn secrets_stay_out_of_the_log_at_the_debug_level() {
         .with_arg("KEY", SECRET)
         .with_env("PLUGIN_TOKEN", Some(SECRET));
     plexus.runtime.add(&target).result();
-    plexus.runtime.check(&target).expect_silence();
-    plexus.runtime.del(&target).expect_silence();
+    plexus.runtime.check(&target).expect_success();
+    plexus.runtime.del(&target).expect_success();
     for step in [
         Step::error(123, "no"),
         Step::Stdout("nonsense".into()),
@@ -111,7 +111,7 @@ fn secrets_stay_out_of_the_log_at_the_debug_level() {
         node.calls()
             .iter()
             .any(|call| call.config()["token"] == SECRET),
-        "the plugin got it"
+        "the plugin gets the secret"
     );
     let log = plexus.daemon.log();
     assert!(log.contains(" ERROR "), "{log}");
@@ -119,39 +119,39 @@ fn secrets_stay_out_of_the_log_at_the_debug_level() {
 }
 
 #[test]
-fn the_level_changes_while_it_runs() {
+fn the_log_level_can_be_changed_at_run_time() {
     let node = node!();
-    let plexus = Plexus::configured(&node, json!({"logLevel": "error"}));
+    let plexus = Plexus::start_with(&node, json!({"logLevel": "error"}));
     let (_, target) = plexus.attached("web", "");
     assert_eq!(plexus.daemon.log(), "");
     for (level, status) in [("loud", 400), ("", 400), ("debug\n", 200)] {
         let reply = plexus
             .daemon
             .put("/loglevel", level.as_bytes())
-            .expect("an answer");
+            .expect("a reply");
         assert_eq!(reply.status, status, "{level:?}: {reply:?}");
         assert_eq!(reply.body.contains("verbose"), status == 400, "{reply:?}");
     }
-    plexus.runtime.status().expect_silence();
+    plexus.runtime.status().expect_success();
     let log = plexus.daemon.log();
     assert!(
         log.contains("verb=\"STATUS\"") && log.contains(" DEBUG "),
         "{log}"
     );
-    plexus.daemon.put("/loglevel", b"panic").expect("an answer");
-    plexus.runtime.del(&target).expect_silence();
+    plexus.daemon.put("/loglevel", b"panic").expect("a reply");
+    plexus.runtime.del(&target).expect_success();
     assert_eq!(plexus.daemon.log(), log);
 }
 
 #[test]
-fn json_goes_to_a_file() {
+fn the_log_can_be_written_to_a_file_as_json() {
     let node = node!();
     let file = node.scratch().join("plexusd-file.log");
     let keys = json!({"logFormat": "json", "logFile": file, "logToStderr": false});
-    let plexus = Plexus::configured(&node, keys);
+    let plexus = Plexus::start_with(&node, keys);
     plexus.attached("web", "");
     assert_eq!(plexus.daemon.log(), "");
-    let text = fs::read_to_string(&file).expect("it is there");
+    let text = fs::read_to_string(&file).expect("read the log");
     let lines: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
@@ -171,9 +171,9 @@ fn json_goes_to_a_file() {
 }
 
 #[test]
-fn a_log_file_that_cannot_be_written_stops_nothing() {
+fn pods_are_served_if_the_log_file_cannot_be_written() {
     let node = node!();
-    let plexus = Plexus::configured(
+    let plexus = Plexus::start_with(
         &node,
         json!({"logFile": "/no/such/directory/x.log", "logToStderr": false}),
     );

@@ -1,6 +1,20 @@
-//! What the daemon tells of itself: metrics and logs.
+//! The metrics and logs of the daemon.
 
 mod deployed;
 mod logs;
 mod metrics;
-mod scrape;
+
+use std::net::SocketAddr;
+
+use plexus_e2e::Plexus;
+
+/// The default address of the metrics port.
+const ADDRESS: &str = "127.0.0.1:9464";
+
+/// The metrics from the metrics port.
+fn scrape(plexus: &Plexus<'_>) -> String {
+    let address: SocketAddr = ADDRESS.parse().expect("an address");
+    let reply = plexus.daemon.get_tcp(address, "/metrics").expect("a reply");
+    assert_eq!(reply.status, 200, "{reply:?}");
+    reply.body
+}

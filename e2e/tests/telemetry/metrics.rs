@@ -4,14 +4,29 @@ use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use plexus_e2e::plexus::{attaches, with_keys};
-use plexus_e2e::{Plexus, Pod, Script, Step, node};
+use plexus_e2e::json::with_keys;
+use plexus_e2e::{Plexus, Pod, Script, Step, attaches, metric, node};
 use serde_json::json;
 
-use crate::scrape::{DEFAULT, assert_values, scrape, value};
+use crate::{ADDRESS, scrape};
+
+/// Asserts the values of these series in one scrape.
+#[track_caller]
+fn assert_values(plexus: &Plexus<'_>, expected: &[(&str, f64)]) {
+    let scrape = scrape(plexus);
+    for (series, expected) in expected {
+        let value: f64 = metric(&scrape, series);
+        assert!((value - expected).abs() < 1e-9, "{series} in\n{scrape}");
+    }
+}
+
+/// The value of a series.
+fn value(plexus: &Plexus<'_>, series: &str) -> f64 {
+    metric(&scrape(plexus), series)
+}
 
 #[test]
-fn calls_and_plugins_are_measured() {
+fn calls_and_plugins_are_counted() {
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.network("lan", &attaches());
@@ -54,7 +69,7 @@ fn calls_and_plugins_are_measured() {
             r#"plexus_plugin_failures_total{plugin="lan",verb="ADD"}"#,
             1.0,
         ),
-        // The rollback of the one, the DEL of the other.
+        // One in the rollback of the ADD, one in the DEL.
         (
             r#"plexus_plugin_failures_total{plugin="lan",verb="DEL"}"#,
             2.0,
@@ -67,14 +82,11 @@ fn calls_and_plugins_are_measured() {
 }
 
 #[test]
-fn what_runs_and_what_waits_is_seen_while_it_does() {
+fn running_and_waiting_plugins_are_counted() {
     let node = node!();
-    let plexus = Plexus::configured(&node, json!({"maxPluginRuns": 1}));
+    let plexus = Plexus::start_with(&node, json!({"maxPluginRuns": 1}));
     let gate = node.gate("add");
-    node.plugin(
-        "main",
-        &attaches().on("ADD", [gate.step(), Step::Link("bridge".into())]),
-    );
+    node.plugin("main", &attaches().on("ADD", [gate.step(), Step::link()]));
     let first = plexus
         .runtime
         .start("ADD", &plexus.target(&Pod::new("first")));
@@ -82,7 +94,7 @@ fn what_runs_and_what_waits_is_seen_while_it_does() {
     let second = plexus
         .runtime
         .start("ADD", &plexus.target(&Pod::new("second")));
-    // Nothing tells that a call has begun to wait but the metrics themselves.
+    // Only the metrics show that a call is waiting.
     let end = Instant::now() + Duration::from_secs(20);
     while value(&plexus, r#"plexus_plugin_permits_waiting{priority="add"}"#) < 1.0 {
         assert!(Instant::now() < end, "{}", scrape(&plexus));
@@ -105,10 +117,10 @@ fn what_runs_and_what_waits_is_seen_while_it_does() {
 }
 
 #[test]
-fn the_port_answers_scrapes_and_probes_and_nothing_else() {
+fn the_metrics_port_serves_only_metrics_and_probes() {
     let node = node!();
     let plexus = Plexus::start(&node);
-    let address: SocketAddr = DEFAULT.parse().expect("an address");
+    let address: SocketAddr = ADDRESS.parse().expect("an address");
     for (path, status) in [
         ("/metrics", 200),
         ("/healthz", 200),
@@ -117,29 +129,29 @@ fn the_port_answers_scrapes_and_probes_and_nothing_else() {
         ("/loglevel", 404),
         ("/", 404),
     ] {
-        let reply = plexus.daemon.get_tcp(address, path).expect("an answer");
+        let reply = plexus.daemon.get_tcp(address, path).expect("a reply");
         assert_eq!(reply.status, status, "{path}");
     }
-    let over_socket = plexus.daemon.get("/metrics").expect("an answer").body;
+    let over_socket = plexus.daemon.get("/metrics").expect("a reply").body;
     assert!(over_socket.contains("plexus_build_info{"), "{over_socket}");
     assert!(!over_socket.contains("multus_"), "{over_socket}");
 }
 
 #[test]
-fn multus_key_means_all_addresses_and_its_metric() {
+fn the_metrics_key_of_multus_listens_on_all_addresses_and_adds_its_metric() {
     let node = node!();
-    let plexus = Plexus::configured(&node, json!({"metricsPort": 9091}));
+    let plexus = Plexus::start_with(&node, json!({"metricsPort": 9091}));
     node.ip("addr add 192.0.2.1/32 dev lo");
     plexus
         .runtime
         .add(&plexus.target(&Pod::new("pod")))
         .result();
-    plexus.daemon.get("/no/such/path").expect("an answer");
+    plexus.daemon.get("/no/such/path").expect("a reply");
     for address in ["127.0.0.1:9091", "192.0.2.1:9091"] {
         let reply = plexus
             .daemon
             .get_tcp(address.parse().expect("an address"), "/metrics")
-            .expect("an answer");
+            .expect("a reply");
         for series in [
             r#"multus_server_request_total{code="200",handler="/cni",method="post"} 1"#,
             r#"multus_server_request_total{code="404",handler="NotFound",method="get"} 1"#,
@@ -159,10 +171,11 @@ fn multus_key_means_all_addresses_and_its_metric() {
 }
 
 #[test]
-fn pods_are_served_without_the_port() {
+fn pods_are_served_if_the_metrics_port_is_in_use_or_disabled() {
     let node = node!();
-    // Another program has the port.
-    let _taken = node.run(|| TcpListener::bind(DEFAULT)).expect("it is free");
+    let _listener = node
+        .run(|| TcpListener::bind(ADDRESS))
+        .expect("bind the port");
     let mut plexus = Plexus::start(&node);
     plexus
         .runtime
@@ -183,31 +196,28 @@ fn pods_are_served_without_the_port() {
         .runtime
         .add(&plexus.target(&Pod::new("two")))
         .result();
-    assert_eq!(
-        plexus.daemon.get("/metrics").expect("an answer").status,
-        200
-    );
+    assert_eq!(plexus.daemon.get("/metrics").expect("a reply").status, 200);
 }
 
 #[test]
-fn clients_that_hang_on_the_port_keep_no_call_waiting() {
+fn idle_connections_to_the_metrics_port_block_nothing() {
     let node = node!();
     let mut plexus = Plexus::start(&node);
-    let mut hanging: Vec<_> = (0..40)
+    let mut connections: Vec<_> = (0..40)
         .map(|_| {
-            node.run(|| TcpStream::connect(DEFAULT))
-                .expect("it is accepted")
+            node.run(|| TcpStream::connect(ADDRESS))
+                .expect("connect to the port")
         })
         .collect();
     let target = plexus.target(&Pod::new("pod"));
     plexus.runtime.add(&target).result();
-    plexus.runtime.del(&target).expect_silence();
-    // They end with the daemon, and do not keep it.
+    plexus.runtime.del(&target).expect_success();
+    // Open connections do not delay the exit of the daemon.
     plexus.daemon.stop();
-    for stream in &mut hanging {
+    for stream in &mut connections {
         assert!(
             matches!(stream.read(&mut [0]), Ok(0) | Err(_)),
-            "it is closed"
+            "the connection is closed"
         );
     }
 }

@@ -1,45 +1,44 @@
-//! What is on the node at one moment.
+//! The resources on the node at one point in time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use plexus_e2e::Node;
 
-/// The bridges of the examples; the bridge plugin never removes one.
+/// The bridges of the examples, which the bridge plugin never removes.
 const BRIDGES: [&str; 2] = ["cni0", "storage0"];
 
 /// The links, leases, network namespaces and records of a node.
 pub struct Inventory {
     links: BTreeSet<String>,
-    /// The addresses that host-local has given, as `network/address`.
+    /// The leases of host-local as `network/address`.
     pub leases: BTreeSet<String>,
     netns: BTreeSet<String>,
-    /// The files of the ledger and of the spool, with what is in them.
+    /// The files in the state directory and their content.
     state: BTreeMap<PathBuf, String>,
 }
 
 impl Inventory {
-    /// Looks at the node.
     pub fn take(node: &Node, state_dir: &str) -> Self {
-        let links = node.links().into_iter().map(|link| link.name).collect();
-        node.run(|| Self {
-            links,
-            leases: leases(),
-            netns: names(Path::new("/run/netns")),
-            state: files(state_dir.as_ref()),
-        })
+        Self {
+            links: node.links().into_iter().map(|link| link.name).collect(),
+            leases: leases(node),
+            netns: node.list("/run/netns").into_iter().collect(),
+            state: node.run(|| files(state_dir.as_ref())),
+        }
     }
 
-    /// Whether the ledger has anything about this container.
+    /// Whether the state directory has anything about this container.
     pub fn mentions(&self, container: &str) -> bool {
         self.state.iter().any(|(path, text)| {
             path.to_string_lossy().contains(container) || text.contains(container)
         })
     }
 
-    /// A line for each kind of thing.
+    /// One line for each kind of resource.
     pub fn describe(&self) -> String {
         let list = |set: &BTreeSet<String>| {
             if set.is_empty() {
@@ -62,7 +61,7 @@ impl Inventory {
         )
     }
 
-    /// Compares with what was there before the pod `container`.
+    /// Compares with the inventory from before the pod `container` was attached.
     pub fn check_clean(&self, before: &Self, container: &str) -> Result<()> {
         let links: Vec<_> = self
             .links
@@ -89,27 +88,15 @@ impl Inventory {
     }
 }
 
-fn leases() -> BTreeSet<String> {
+fn leases(node: &Node) -> BTreeSet<String> {
     let root = Path::new("/var/lib/cni/networks");
-    let networks = names(root).into_iter();
-    let of_network = |network: String| {
-        let addresses = names(&root.join(&network))
-            .into_iter()
-            .filter(|name| name.parse::<std::net::IpAddr>().is_ok());
-        addresses
-            .map(|address| format!("{network}/{address}"))
-            .collect::<Vec<_>>()
-    };
-    networks.flat_map(of_network).collect()
-}
-
-fn names(dir: &Path) -> BTreeSet<String> {
-    fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into())
-        .collect()
+    let mut leases = BTreeSet::new();
+    for network in node.list(root) {
+        let names = node.list(root.join(&network));
+        let addresses = names.iter().filter(|name| name.parse::<IpAddr>().is_ok());
+        leases.extend(addresses.map(|address| format!("{network}/{address}")));
+    }
+    leases
 }
 
 fn files(dir: &Path) -> BTreeMap<PathBuf, String> {

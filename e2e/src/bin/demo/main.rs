@@ -1,177 +1,174 @@
-//! `make demo`: Plexus does its job on real interfaces, on a node that exists for this run only.
+//! `make demo`: Plexus with real interfaces, on a node that exists only while the demo runs.
 //!
-//! It checks what it shows and exits with 1 if anything is wrong.
+//! The demo checks what it shows and exits with 1 if anything is wrong.
 
 mod inventory;
 mod screen;
-mod stage;
+mod setup;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use plexus_api::wire::STATE_DIR;
-use plexus_e2e::{Answer, Daemon, Flavour, Node, NodeError, Runtime, Sandbox, Target};
+use plexus_e2e::{CniOutput, CniTarget, Node, NodeError, Sandbox};
 use serde_json::Value;
 
 use inventory::Inventory;
-use stage::Stage;
+use setup::Setup;
 
 fn main() -> ExitCode {
     let node = match Node::new() {
         Ok(node) => node,
-        Err(NodeError::Unable(reason)) => {
-            return failed(&format!("there is no demo here: {reason}"));
+        Err(NodeError::Unavailable(reason)) => {
+            return failed(&format!("the demo cannot run here: {reason}"));
         }
-        Err(NodeError::Failed(error)) => {
-            return failed(&format!("the node could not be made: {error}"));
-        }
+        Err(NodeError::Failed(error)) => return failed(&format!("cannot make a node: {error}")),
     };
-    match Stage::set(&node).and_then(|stage| play(&node, &stage)) {
+    match Setup::new(&node).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&format!("{error:#}")),
     }
 }
 
-fn failed(why: &str) -> ExitCode {
-    eprintln!("\ndemo: {why}");
+fn failed(reason: &str) -> ExitCode {
+    eprintln!("\ndemo: {reason}");
     ExitCode::FAILURE
 }
 
-fn play(node: &Node, stage: &Stage) -> Result<()> {
-    let begin = Instant::now();
+fn run(mut setup: Setup) -> Result<()> {
+    let start = Instant::now();
     screen::title("Plexus: one pod, three networks");
     screen::say(
-        "This runs on a node of its own: mount and network namespaces that go away at the end.",
+        "The demo runs on a node of its own: mount and network namespaces that are removed at the end.",
     );
     screen::say(&format!(
-        "Your machine stays as it is. CNI plugins are those in {}.",
-        stage.plugins.display()
+        "Your machine is not changed. The CNI plugins are those in {}.",
+        setup.plugins.display()
     ));
 
     screen::step("The node daemon starts");
     screen::command("plexusd serve --config daemon-config.json --manifests deploy/examples");
-    let mut daemon = Daemon::start(node, &stage.config, &stage.manifests);
-    let outcome = pod_life(node, stage);
+    setup.plexus.daemon.restart();
+    let outcome = pod(&setup);
     match &outcome {
-        Ok(()) => daemon.stop(),
-        Err(_) => eprintln!("\n--- plexusd's log ---\n{}---", daemon.log()),
+        Ok(()) => setup.plexus.daemon.stop(),
+        Err(_) => eprintln!("\n--- log of plexusd ---\n{}---", setup.plexus.daemon.log()),
     }
     outcome?;
-    let seconds = begin.elapsed().as_secs_f32();
+    let seconds = start.elapsed().as_secs_f32();
     screen::title(&format!(
-        "Everything was as it should be. It took {seconds:.1} seconds."
+        "All checks passed. The demo took {seconds:.1} seconds."
     ));
     Ok(())
 }
 
-/// The life of one pod, as containerd has it.
-fn pod_life(node: &Node, stage: &Stage) -> Result<()> {
+/// Starts and stops a pod as containerd does.
+fn pod(setup: &Setup) -> Result<()> {
+    let node = setup.plexus.node;
     let before = Inventory::take(node, STATE_DIR);
     screen::say(
-        "It is ready. It serves these networks, from files here, from the API server in a cluster:",
+        "The daemon is ready. It serves these networks, here from files, in a cluster from the API server:",
     );
-    screen::show(stage::NETWORKS);
+    screen::show(setup::NETWORKS);
 
-    screen::step("A pod asks for two networks besides the default one");
+    screen::step("A pod selects two networks in addition to the default one");
     screen::command("cat deploy/examples/pod.yaml");
-    screen::show(&stage.pod_manifest);
+    screen::show(&setup.pod_manifest);
 
-    screen::step("The container runtime attaches it: CNI ADD");
     let sandbox = node.sandbox("web");
-    let target = Target::new(&sandbox, "eth0", &stage.pod);
-    let runtime = Runtime::new(
-        node,
-        Flavour::Containerd,
-        stage.shim.clone(),
-        stage.runtime_config.clone(),
-    )
-    .with_cni_path(stage.plugins.to_string_lossy());
-    screen::command(&format!(
-        "CNI_COMMAND=ADD CNI_IFNAME=eth0 CNI_NETNS={} ... plexus",
-        sandbox.path()
-    ));
-    let added = timed("ADD", || runtime.add(&target))?;
-    screen::say(
-        "What the runtime gets back is the default network's result, as Kubernetes expects:",
-    );
-    screen::show_json(added.result());
-
-    screen::step("The pod has its interfaces");
-    screen::command("ip -br addr        # inside the pod");
-    screen::show(&stage::run_in(&sandbox, "-br addr")?);
-    screen::command("ip route           # inside the pod");
-    screen::show(&stage::run_in(&sandbox, "route")?);
-
-    screen::step("The pod says so itself: its network-status annotation");
-    let status = stage.network_status()?;
-    screen::show(&status);
-    let status = serde_json::from_str(&status).context("network-status is not JSON")?;
-    check_interfaces(&sandbox, &status, added.result())?;
-    screen::good("eth0, net1 and data0 are up, with the addresses that the plugins gave.");
-
-    screen::step("Is it still attached as it was? CNI CHECK");
-    timed("CHECK", || runtime.check(&target))?.expect_silence();
-    screen::good("Every plugin of every network was asked, and agrees.");
-    let during = Inventory::take(node, STATE_DIR);
-    screen::show(&during.describe());
-    ensure!(
-        during.leases.len() >= before.leases.len() + 3,
-        "three leases should be taken: {:?}",
-        during.leases
-    );
-    ensure!(
-        during.mentions(sandbox.id()),
-        "the ledger should have a record of the pod"
-    );
-
-    screen::step("The pod ends: CNI DEL, and once more without the sandbox, as containerd does");
-    timed("DEL", || runtime.del(&target))?.expect_silence();
-    let left = sandbox
-        .links()
-        .into_iter()
-        .filter(|link| link.name != "lo")
-        .collect::<Vec<_>>();
-    ensure!(
-        left.is_empty(),
-        "interfaces are left in the sandbox: {left:?}"
-    );
-    sandbox.remove();
-    timed("second DEL", || runtime.del(&target.without_netns()))?.expect_silence();
+    let target = sandbox.target(&setup.pod);
+    attach(setup, &sandbox, &target)?;
+    check(setup, &before, &target)?;
+    detach(setup, &sandbox, &target)?;
 
     screen::step("Nothing is left");
     let after = Inventory::take(node, STATE_DIR);
     screen::show(&after.describe());
     after.check_clean(&before, sandbox.id())?;
-    screen::good("No interface of the pod, no lease, no record, no network namespace.");
-    screen::say("The two bridges are the node's: the bridge plugin keeps them for the next pod.");
+    screen::good("No interface, lease, record or network namespace of the pod is left.");
+    screen::say("The two bridges belong to the node: the bridge plugin keeps them for later pods.");
     Ok(())
 }
 
-fn timed(what: &str, call: impl FnOnce() -> Answer) -> Result<Answer> {
-    let start = Instant::now();
-    let answer = call();
+fn attach(setup: &Setup, sandbox: &Sandbox<'_>, target: &CniTarget) -> Result<()> {
+    screen::step("The container runtime attaches the pod: CNI ADD");
+    screen::command(&format!(
+        "CNI_COMMAND=ADD CNI_IFNAME=eth0 CNI_NETNS={} ... plexus",
+        sandbox.path()
+    ));
+    let added = timed("ADD", || setup.plexus.runtime.add(target))?;
+    screen::say("The runtime gets the result of the default network, as Kubernetes expects:");
+    screen::show_json(added.result());
+
+    screen::step("The pod has its interfaces");
+    screen::command("ip -br addr        # inside the pod");
+    screen::show(&setup::run_in(sandbox, "-br addr"));
+    screen::command("ip route           # inside the pod");
+    screen::show(&setup::run_in(sandbox, "route"));
+
+    screen::step("The pod's annotation network-status shows them");
+    let status = setup.network_status()?;
+    screen::show(&status);
+    let status = serde_json::from_str(&status).context("network-status is not JSON")?;
+    check_interfaces(sandbox, &status, added.result())?;
+    screen::good("eth0, net1 and data0 are up and have the addresses from the plugins.");
+    Ok(())
+}
+
+fn check(setup: &Setup, before: &Inventory, target: &CniTarget) -> Result<()> {
+    screen::step("The container runtime checks the pod: CNI CHECK");
+    timed("CHECK", || setup.plexus.runtime.check(target))?.expect_success();
+    screen::good("The plugins of all networks succeeded.");
+    let attached = Inventory::take(setup.plexus.node, STATE_DIR);
+    screen::show(&attached.describe());
     ensure!(
-        answer.ok(),
+        attached.leases.len() >= before.leases.len() + 3,
+        "expected three more leases: {:?}",
+        attached.leases
+    );
+    ensure!(
+        attached.mentions(&target.container),
+        "the ledger has no record of the pod"
+    );
+    Ok(())
+}
+
+fn detach(setup: &Setup, sandbox: &Sandbox<'_>, target: &CniTarget) -> Result<()> {
+    screen::step("The pod ends: CNI DEL, and again without the sandbox, as containerd does");
+    let runtime = &setup.plexus.runtime;
+    timed("DEL", || runtime.del(target))?.expect_success();
+    let links = sandbox.link_names();
+    ensure!(
+        links == ["lo"],
+        "interfaces are left in the sandbox: {links:?}"
+    );
+    sandbox.remove();
+    timed("second DEL", || runtime.del(&target.without_netns()))?.expect_success();
+    Ok(())
+}
+
+fn timed(what: &str, call: impl FnOnce() -> CniOutput) -> Result<CniOutput> {
+    let start = Instant::now();
+    let output = call();
+    ensure!(
+        output.ok(),
         "{what} failed with code {:?}: {}{}",
-        answer.code(),
-        answer.msg(),
-        answer.stderr
+        output.code(),
+        output.msg(),
+        output.stderr
     );
     screen::good(&format!(
         "{what} succeeded in {} ms.",
         start.elapsed().as_millis()
     ));
-    Ok(answer)
+    Ok(output)
 }
 
-/// Compares what the kernel has with what network-status and the result say.
+/// Compares the interfaces in the kernel with network-status and the result.
 fn check_interfaces(sandbox: &Sandbox<'_>, status: &Value, result: &Value) -> Result<()> {
     let entries = status.as_array().context("network-status is not a list")?;
-    ensure!(
-        entries.len() == 3,
-        "network-status should have three entries"
-    );
+    ensure!(entries.len() == 3, "network-status has not three entries");
     let expected = [
         ("eth0", "pods", "10.244.0."),
         ("net1", "default/lan", "192.168.7."),
@@ -180,11 +177,11 @@ fn check_interfaces(sandbox: &Sandbox<'_>, status: &Value, result: &Value) -> Re
     for (entry, (ifname, network, prefix)) in entries.iter().zip(expected) {
         ensure!(
             entry["interface"] == ifname && entry["name"] == network,
-            "{ifname} of {network} should be in {entry}"
+            "expected {ifname} of {network} in {entry}"
         );
         let link = sandbox
             .link(ifname)
-            .with_context(|| format!("{ifname} is not there"))?;
+            .with_context(|| format!("{ifname} does not exist"))?;
         ensure!(link.up, "{ifname} is not up");
         let mut ips = link
             .addresses
@@ -210,7 +207,7 @@ fn check_interfaces(sandbox: &Sandbox<'_>, status: &Value, result: &Value) -> Re
     let address = result["ips"][0]["address"].as_str().unwrap_or_default();
     ensure!(
         address.starts_with("10.244.0."),
-        "the result should have the address of eth0, not {address}"
+        "the result has {address}, which is not the address of eth0"
     );
     Ok(())
 }

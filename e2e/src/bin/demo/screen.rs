@@ -1,4 +1,4 @@
-//! What the viewer sees.
+//! The output of the demo.
 
 use std::io::{IsTerminal as _, stdout};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,40 +7,38 @@ use serde_json::Value;
 
 static STEP: AtomicUsize = AtomicUsize::new(0);
 
-/// The name of the play, and its end.
 pub fn title(text: &str) {
     println!("\n{}", styled("1", text));
 }
 
-/// The next step, with its number.
+/// The title of the next step, with its number.
 pub fn step(text: &str) {
     let number = STEP.fetch_add(1, Ordering::Relaxed) + 1;
     println!("\n{}", styled("1;36", &format!("{number}. {text}")));
 }
 
-/// A sentence.
 pub fn say(text: &str) {
     println!("   {text}");
 }
 
-/// Something that was checked.
+/// The result of a check.
 pub fn good(text: &str) {
     println!("   {} {text}", styled("32", "✓"));
 }
 
-/// What would be typed.
+/// A command line.
 pub fn command(text: &str) {
     println!("   {}", styled("2", &format!("$ {text}")));
 }
 
-/// Output, indented.
+/// Indented output.
 pub fn show(text: &str) {
     for line in text.trim_end().lines() {
         println!("     {line}");
     }
 }
 
-/// A JSON document, indented; lists of plain values stay on one line.
+/// An indented JSON document. Lists of scalars stay on one line.
 pub fn show_json(value: &Value) {
     show(&pretty(value, 0));
 }

@@ -1,0 +1,177 @@
+//! Writes of network-status that fail or are slow.
+
+use std::time::Duration;
+
+use plexus_api::rows;
+use plexus_apiserver::Effect;
+use plexus_e2e::plexus_in_cluster::TIMEOUT;
+use plexus_e2e::{Cluster, PlexusInCluster, Pod, node, server};
+use serde_json::json;
+
+use crate::status::{fault, is_patch, patches, status, timed, wait_patch, wait_recorded};
+
+#[test]
+fn a_conflict_is_retried_at_once() {
+    rows!("K-092");
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    server.fault(fault(Effect::Error(409)).times(2));
+    let pod = plexus.pod(&Pod::new("p"));
+    plexus.add(&plexus.runtime, &pod).0.result();
+    assert!(
+        status(&plexus, &pod).is_some(),
+        "the status is written before ADD returns"
+    );
+    assert_eq!(patches(&plexus, &pod).len(), 3);
+}
+
+#[test]
+fn a_failed_write_is_retried_until_it_succeeds() {
+    rows!("K-092");
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    let effects = [
+        Effect::Error(500),
+        Effect::Error(403),
+        Effect::TooManyRequests(1),
+        Effect::Disconnect,
+        Effect::LoseResponse,
+    ];
+    for (index, effect) in effects.into_iter().enumerate() {
+        server.fault(fault(effect).times(2));
+        let pod = plexus.pod(&Pod::new(&format!("p{index}")));
+        plexus.add(&plexus.runtime, &pod).0.result();
+        wait_patch(server, &pod, 200);
+        wait_recorded(&plexus, index + 1);
+        assert_eq!(patches(&plexus, &pod).len(), 3, "{index}");
+        assert!(status(&plexus, &pod).is_some());
+    }
+}
+
+#[test]
+fn add_waits_for_its_write_but_not_while_an_earlier_write_is_pending() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let wait = Duration::from_secs(2);
+    let keys = json!({"statusWait": "2s"});
+    let plexus = PlexusInCluster::start_with(&node, &cluster, keys);
+    let pods = ["p0", "p1", "p2"].map(|name| plexus.pod(&Pod::new(name)));
+    server.partition();
+    let took = pods.each_ref().map(|pod| {
+        let (answer, took) = timed(|| plexus.add(&plexus.runtime, pod).0);
+        answer.result();
+        took
+    });
+    assert!(took[0] >= wait, "the first ADD waits: {took:?}");
+    assert!(
+        took[1..].iter().all(|took| *took < wait / 2),
+        "the others do not: {took:?}"
+    );
+    server.resume();
+    for pod in &pods {
+        wait_patch(server, pod, 200);
+        assert!(status(&plexus, pod).is_some());
+    }
+    wait_recorded(&plexus, 3);
+}
+
+#[test]
+fn add_does_not_wait_longer_than_status_wait() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let keys = json!({"statusWait": "100ms"});
+    let plexus = PlexusInCluster::start_with(&node, &cluster, keys);
+    let slow = server.fault(fault(Effect::Delay(Duration::from_secs(4))));
+    let pod = plexus.pod(&Pod::new("p"));
+    let (answer, took) = timed(|| plexus.add(&plexus.runtime, &pod).0);
+    answer.result();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    server.clear_fault(slow);
+    wait_patch(server, &pod, 200);
+    wait_recorded(&plexus, 1);
+    assert_eq!(
+        patches(&plexus, &pod).len(),
+        1,
+        "a slow write is not repeated"
+    );
+}
+
+#[test]
+fn statuses_are_written_when_the_api_server_is_back() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let keys = json!({"statusWait": "10s"});
+    let mut plexus = PlexusInCluster::start_with(&node, &cluster, keys);
+    // The restarted daemon serves from its snapshot.
+    plexus.define("any");
+    plexus.wait_snapshot("any");
+    let pods = ["p0", "p1", "p2", "p3"].map(|name| plexus.pod(&Pod::new(name)));
+    plexus.stop_server();
+    for (index, pod) in pods.iter().enumerate() {
+        let (answer, took) = timed(|| plexus.add(&plexus.runtime, pod).0);
+        answer.result();
+        assert!(
+            took < Duration::from_secs(5),
+            "ADD does not wait if the server refuses connections: {took:?}"
+        );
+        if index == 1 {
+            // The next daemon finds the pending writes in the ledger.
+            plexus.daemon.kill();
+            plexus.daemon.restart();
+        }
+    }
+    server.resume();
+    for pod in &pods {
+        wait_patch(server, pod, 200);
+    }
+    wait_recorded(&plexus, 4);
+    for pod in &pods {
+        assert!(status(&plexus, pod).is_some());
+        assert_eq!(patches(&plexus, pod).len(), 1);
+    }
+}
+
+#[test]
+fn a_daemon_with_pending_writes_hands_over() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    plexus.define("any");
+    plexus.wait_snapshot("any");
+    let pod = plexus.pod(&Pod::new("p"));
+    server.partition();
+    plexus.add(&plexus.runtime, &pod).0.result();
+    let mut next = plexus.new_daemon();
+    next.launch();
+    plexus.daemon.wait_log("this one stands by");
+    let other = plexus.unknown_pod(Pod::new("other"));
+    let (answer, took) = timed(|| plexus.add(&plexus.runtime, &other).0);
+    answer.result();
+    assert!(
+        took < Duration::from_secs(8),
+        "the old daemon releases the ledger: {took:?}"
+    );
+    server.resume();
+    wait_patch(server, &pod, 200);
+    wait_recorded(&plexus, 2);
+}
+
+#[test]
+fn a_successful_write_ends_the_back_off_of_pending_writes() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    let failing = server.fault(fault(Effect::Error(500)));
+    let [pod, other] = ["p", "other"].map(|name| plexus.pod(&Pod::new(name)));
+    plexus.add(&plexus.runtime, &pod).0.result();
+    // After this number of tries the back-off is at least two seconds.
+    server.wait(TIMEOUT, |entries| {
+        entries.iter().filter(|entry| is_patch(entry, &pod)).count() >= 5
+    });
+    server.clear_fault(failing);
+    plexus.add(&plexus.runtime, &other).0.result();
+    let ((), took) = timed(|| wait_patch(server, &pod, 200));
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+}

@@ -1,0 +1,111 @@
+//! `plexusd uninstall`.
+
+use std::fs;
+use std::path::Path;
+
+use plexus_api::rows;
+use plexus_e2e::binaries::binary;
+use plexus_e2e::plexus::{NET_D, PUBLISHED};
+use plexus_e2e::{Flavour, Pod, Runtime, node};
+use serde_json::json;
+
+use crate::{DEFAULT_NETWORK, published_runtime, shim, start, write_default_network};
+
+/// The marker of a finished uninstall.
+const UNINSTALLED: &str = "/var/lib/plexus/uninstalled";
+
+#[test]
+fn uninstall_withdraws_the_configuration_first_and_removes_the_shim_last() {
+    rows!("C-25");
+    let node = node!();
+    let mut plexus = start(&node);
+    let [target, other] = ["web", "db"].map(|name| plexus.target(&Pod::new(name)));
+    let runtime = published_runtime(&plexus, shim(&node));
+    for target in [&target, &other] {
+        runtime.add(target).result();
+    }
+    plexus.daemon.stop();
+
+    // Without another configuration pods of this node would have no network.
+    node.run(|| fs::remove_file(DEFAULT_NETWORK))
+        .expect("remove the file");
+    plexus.daemon.launch_subcommand("uninstall");
+    plexus
+        .daemon
+        .wait_not_ready("until the runtime has another configuration");
+    assert!(node.exists(PUBLISHED));
+    write_default_network(&node);
+    plexus
+        .daemon
+        .wait_not_ready("(interfaces: 2, spooled DELs: 0)");
+    runtime.del(&other).expect_success();
+    plexus
+        .daemon
+        .wait_not_ready("(interfaces: 1, spooled DELs: 0)");
+    assert!(!node.exists(PUBLISHED));
+    assert!(shim(&node).exists(), "the last pod can still be deleted");
+    assert!(!node.exists(UNINSTALLED));
+
+    runtime.del(&target).expect_success();
+    plexus.daemon.wait_ready();
+    assert!(!shim(&node).exists());
+    assert!(node.exists(UNINSTALLED));
+    assert!(node.exists(DEFAULT_NETWORK));
+    plexus.daemon.stop();
+    // Attached interfaces are normal during an uninstall, and logged once.
+    let log = plexus.daemon.log();
+    let waiting: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("pods attached by Plexus must be deleted first"))
+        .collect();
+    assert!(
+        waiting.len() == 1
+            && waiting[0].contains(" INFO uninstall is waiting: ")
+            && waiting[0].contains("(interfaces: 2, "),
+        "{waiting:#?}"
+    );
+    assert!(!log.contains(" ERROR "), "{log}");
+
+    // The marker tells a shim that is still installed elsewhere that nothing is attached.
+    let late = Runtime::new(
+        &node,
+        Flavour::Crio,
+        binary("plexus"),
+        json!({"cniVersion": "1.0.0", "name": "plexus"}),
+    );
+    late.del(&target).expect_success();
+    // `serve` installs Plexus again.
+    plexus.daemon.restart();
+    assert!(node.exists(PUBLISHED) && !node.exists(UNINSTALLED));
+    assert!(shim(&node).exists());
+}
+
+#[test]
+fn uninstall_removes_temporary_files_and_is_not_ready_while_a_pod_is_attached() {
+    rows!("C-25");
+    let node = node!();
+    let mut plexus = start(&node);
+    let runtime = published_runtime(&plexus, binary("plexus"));
+    plexus.daemon.kill();
+    // A daemon that is killed while it writes leaves such files.
+    let temporary = [
+        Path::new(NET_D).join(".00-plexus.conflist.tmp"),
+        node.bin_dir().join(".plexus.tmp"),
+    ];
+    for file in &temporary {
+        node.write(file, "{");
+    }
+    plexus.daemon.launch_subcommand("uninstall");
+    plexus.daemon.wait_ready();
+    for file in &temporary {
+        assert!(!node.exists(file), "{}", file.display());
+    }
+    // A runtime that still has the old configuration and a shim of its own.
+    let target = plexus.target(&Pod::new("web"));
+    runtime.add(&target).result();
+    plexus
+        .daemon
+        .wait_not_ready("(interfaces: 1, spooled DELs: 0)");
+    runtime.del(&target).expect_success();
+    plexus.daemon.wait_ready();
+}

@@ -1,0 +1,140 @@
+//! CHECK: every attachment is as ADD has left it.
+
+use plexus_api::rows;
+use plexus_e2e::{Plexus, PluginCall, Pod, attaches, node};
+use serde_json::json;
+
+#[test]
+fn check_and_del_pass_the_environment_and_configuration_of_add() {
+    rows!("P-036", "P-095", "P-096", "R-030", "K-048", "K-049");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    plexus.network("a", &attaches());
+    let sandbox = node.sandbox("pod");
+    let target = sandbox
+        .target(&Pod::new("p").with_networks("a,a@x0"))
+        .with_arg("FOO", "1");
+    plexus.runtime.add(&target).result();
+    let before = plexus.record();
+    plexus.runtime.check(&target).expect_success();
+    assert_eq!(plexus.record(), before, "CHECK changes nothing");
+    plexus.runtime.del(&target).expect_success();
+    let order = ["main eth0", "a net1", "a x0"];
+    let reverse = ["a x0", "a net1", "main eth0"];
+    let expected: Vec<_> = [("ADD", order), ("CHECK", order), ("DEL", reverse)]
+        .iter()
+        .flat_map(|(operation, calls)| calls.map(|call| format!("{operation} {call}")))
+        .collect();
+    assert_eq!(plexus.calls(), expected);
+    let calls = node.calls();
+    let env = |call: &PluginCall| {
+        let mut env = call.env.clone();
+        env.remove("CNI_COMMAND");
+        env
+    };
+    for (index, add) in calls[..3].iter().enumerate() {
+        for call in [&calls[3 + index], &calls[8 - index]] {
+            let name = call.summary();
+            assert_eq!(env(call), env(add), "{name}");
+            let mut config = call.config();
+            let result = config.as_object_mut().expect("an object");
+            let result = result.remove("prevResult").expect("prevResult");
+            assert_eq!(result["interfaces"][0]["name"], add.env("CNI_IFNAME"));
+            assert_eq!(config, add.config(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn check_stops_at_the_first_failure() {
+    rows!("P-035", "P-043", "P-095", "R-104");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    plexus.networks(&["a", "b"]);
+    let (_, target) = plexus.attached("p", "a,b");
+    let fails = attaches().fails("CHECK", 120, "the lease is another's");
+    node.plugin("a", &fails);
+    node.forget_calls();
+    let answer = plexus.runtime.check(&target);
+    let expected = "CHECK pod default/p: network \"default/a\" interface \"net1\": plugin \"a\": \
+                    the lease is another's";
+    assert_eq!(answer.expect_code(120), expected);
+    assert_eq!(plexus.calls(), ["CHECK main eth0", "CHECK a net1"]);
+}
+
+#[test]
+fn a_missing_link_fails_check_even_if_all_plugins_succeed() {
+    rows!("P-097");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    plexus.network("a", &attaches());
+    let (sandbox, target) = plexus.attached("p", "a");
+    sandbox.ip("link del net1");
+    let answer = plexus.runtime.check(&target);
+    answer.expect_error(108, &["net1", "default/a", "default/p"]);
+}
+
+#[test]
+fn networks_without_check_are_skipped() {
+    rows!("K-011", "P-098", "R-065");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    for (name, config) in [
+        ("old", json!({"cniVersion": "0.3.1", "type": "old"})),
+        (
+            "blind",
+            json!({
+                "cniVersion": "0.4.0", "cniVersions": ["0.4.0", "1.1.0"], "disableCheck": true,
+                "plugins": [{"type": "blind"}],
+            }),
+        ),
+        ("new", json!({"cniVersion": "1.0.0", "type": "new"})),
+    ] {
+        node.plugin(name, &attaches());
+        plexus.manifests.definition(name, &config);
+    }
+    let (sandbox, target) = plexus.attached("p", "old,blind,new");
+    let blind = &plexus.calls_of("ADD")[2];
+    assert_eq!(blind.config()["cniVersion"], "1.1.0");
+    node.forget_calls();
+    plexus.runtime.check(&target).expect_success();
+    assert_eq!(plexus.calls(), ["CHECK main eth0", "CHECK new net3"]);
+    // With disableCheck the link is not checked either.
+    sandbox.ip("link del net2");
+    plexus.runtime.check(&target).expect_success();
+}
+
+#[test]
+fn check_of_an_interface_that_is_not_attached_fails_without_plugins() {
+    rows!("P-099", "R-066");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    let (_, target) = plexus.sandbox("p", "");
+    let answer = plexus.runtime.check(&target);
+    answer.expect_error(108, &["default/p", "eth0"]);
+    plexus.runtime.add(&target).result();
+    plexus.runtime.del(&target).expect_success();
+    node.forget_calls();
+    plexus.runtime.check(&target).expect_code(108);
+    assert_eq!(plexus.calls(), [""; 0]);
+}
+
+#[test]
+fn plugins_get_prev_result_in_the_version_of_their_network() {
+    rows!("R-087");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    node.plugin("a", &attaches());
+    plexus
+        .manifests
+        .definition("a", &json!({"cniVersion": "0.4.0", "type": "a"}));
+    let runtime = plexus.runtime_with(json!({"cniVersion": "0.4.0"}));
+    let (_, target) = plexus.sandbox("p", "a");
+    runtime.add(&target).result();
+    runtime.check(&target).expect_success();
+    let checks = plexus.calls_of("CHECK");
+    let results = [0, 1].map(|index| checks[index].config()["prevResult"].take());
+    assert_eq!(results[1]["cniVersion"], "0.4.0");
+    assert_eq!(results[1]["ips"][0]["version"], "4");
+    assert_eq!(results[0]["cniVersion"], "1.0.0");
+}

@@ -1,0 +1,123 @@
+//! Restrictions that an administrator can configure.
+
+use plexus_api::rows;
+use plexus_e2e::{Node, Plexus, Pod, attaches, node};
+use serde_json::{Value, json};
+
+/// Asserts which annotations are allowed with `keys`. A case is the kind of annotation, its value, and
+/// whether it is allowed.
+fn assert_allowed(node: &Node, keys: &Value, cases: &[(&str, &str, bool)]) {
+    const DEFAULT: &str = "v1.multus-cni.io/default-network";
+    const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
+    let plexus = Plexus::start_with(node, keys.clone());
+    node.plugin("a", &attaches());
+    for namespace in ["default", "ns", "global", "kube-system"] {
+        let config =
+            json!({"cniVersion": "1.0.0", "type": "a", "ipam": {"type": "pool"}}).to_string();
+        plexus
+            .manifests
+            .definition_in(namespace, "n", Some(&config));
+    }
+    for (number, (annotation, text, allowed)) in cases.iter().enumerate() {
+        let key = if *annotation == "default" {
+            DEFAULT
+        } else {
+            NETWORKS
+        };
+        let pod = Pod {
+            namespace: "ns".into(),
+            ..Pod::new(&format!("p{number}")).annotated(key, *text)
+        };
+        let sandbox = node.sandbox(&pod.name);
+        node.forget_calls();
+        let answer = plexus.runtime.add(&sandbox.target(&pod));
+        assert_eq!(
+            answer.ok(),
+            *allowed,
+            "{keys} {annotation} {text}: {answer:?}"
+        );
+        if *allowed {
+            plexus.runtime.del(&sandbox.target(&pod)).expect_success();
+        } else {
+            let msg = answer.expect_code(106);
+            assert!(
+                msg.starts_with(&format!("ADD pod ns/{}: network \"", pod.name)),
+                "{msg}"
+            );
+            assert!(msg.contains(" interface \""), "{msg}");
+            assert_eq!(plexus.calls(), [""; 0]);
+            plexus.assert_nothing_left(&sandbox);
+        }
+    }
+}
+
+#[test]
+fn everything_is_allowed_by_default() {
+    rows!("K-012");
+    let cases = [
+        ("networks", "default/n", true),
+        ("networks", "global/n", true),
+        ("default", "default/n", true),
+    ];
+    assert_allowed(&node!(), &json!({}), &cases);
+}
+
+#[test]
+fn namespace_isolation_rejects_definitions_of_other_namespaces() {
+    rows!("K-012");
+    let keys = json!({"namespaceIsolation": true});
+    let cases = [
+        ("networks", "n", true),
+        ("networks", "default/n", true),
+        ("networks", "global/n", false),
+        ("networks", "n,global/n", false),
+        ("default", "ns/n", true),
+        ("default", "global/n", false),
+        ("default", "n", false),
+    ];
+    assert_allowed(&node!(), &keys, &cases);
+}
+
+#[test]
+fn global_namespaces_replaces_the_default_list() {
+    rows!("K-012");
+    let keys = json!({"namespaceIsolation": true, "globalNamespaces": "global, kube-system"});
+    let cases = [
+        ("networks", "global/n", true),
+        ("networks", "default/n", false),
+        ("default", "n", true),
+        ("default", "default/n", false),
+    ];
+    assert_allowed(&node!(), &keys, &cases);
+}
+
+#[test]
+fn default_network_namespaces_limits_replacements_of_the_default_network() {
+    let keys = json!({"defaultNetworkNamespaces": ["kube-system"]});
+    let cases = [
+        ("default", "n", true),
+        ("default", "ns/n", false),
+        ("networks", "ns/n", true),
+    ];
+    assert_allowed(&node!(), &keys, &cases);
+}
+
+#[test]
+fn allowed_plugin_types_includes_ipam_plugins() {
+    rows!("K-010");
+    assert_allowed(
+        &node!(),
+        &json!({"allowedPluginTypes": ["a", "pool"]}),
+        &[("networks", "n", true)],
+    );
+    assert_allowed(
+        &node!(),
+        &json!({"allowedPluginTypes": ["a"]}),
+        &[("networks", "n", false), ("default", "n", false)],
+    );
+    assert_allowed(
+        &node!(),
+        &json!({"allowedPluginTypes": ["pool"]}),
+        &[("networks", "n", false)],
+    );
+}

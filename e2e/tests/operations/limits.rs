@@ -1,0 +1,72 @@
+//! Limits of the number of networks and of the duration of ADD and DEL.
+
+use plexus_api::rows;
+use plexus_e2e::{Plexus, Pod, Step, attaches, node};
+use serde_json::json;
+
+/// A pod that selects the network `a` this many times.
+fn pod(networks: usize) -> Pod {
+    Pod::new("p").with_networks(vec!["a"; networks].join(","))
+}
+
+#[test]
+fn a_pod_may_have_64_networks() {
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    plexus.network("a", &attaches());
+    let sandbox = node.sandbox("pod");
+    let answer = plexus.runtime.add(&sandbox.target(&pod(65)));
+    let msg = answer.expect_code(105);
+    assert!(
+        msg.contains("pod default/p") && msg.contains("65") && msg.contains("64"),
+        "{msg}"
+    );
+    assert_eq!(plexus.calls(), [""; 0]);
+    let target = sandbox.target(&pod(64));
+    plexus.runtime.add(&target).result();
+    plexus.runtime.del(&target).expect_success();
+    assert_eq!(plexus.calls().len(), 2 * 65);
+    plexus.assert_nothing_left(&sandbox);
+}
+
+#[test]
+fn a_del_ends_within_its_time_limit_and_names_the_attachments_that_were_not_tried() {
+    rows!("C-27");
+    let node = node!();
+    let plexus = Plexus::start_with(&node, json!({"delTimeout": "1s"}));
+    plexus.network("a", &attaches());
+    let (sandbox, target) = plexus.attached("p", "a");
+    node.plugin("a", &attaches().on("DEL", [Step::Hang]));
+    node.forget_calls();
+    let answer = plexus.runtime.del(&target);
+    let msg = answer.expect_code(11);
+    assert!(
+        msg.contains("interface \"eth0\": the other attachments have used up the 1s"),
+        "{msg}"
+    );
+    assert_eq!(plexus.calls(), ["DEL a net1"], "{msg}");
+    node.plugin("a", &attaches());
+    plexus.runtime.del(&target).expect_success();
+    plexus.assert_nothing_left(&sandbox);
+}
+
+#[test]
+fn an_add_ends_within_its_time_limit_if_a_plugin_hangs() {
+    rows!("C-27");
+    let node = node!();
+    let plexus = Plexus::start_with(&node, json!({"addTimeout": "1s"}));
+    plexus.network("a", &attaches().on("ADD", [Step::Hang]));
+    let (sandbox, target) = plexus.sandbox("p", "a");
+    let answer = plexus.runtime.add(&target);
+    let msg = answer.expect_code(11);
+    // Not the limit of a single plugin, which is 30 s.
+    assert!(
+        msg.contains("took longer than") && !msg.contains("30s"),
+        "{msg}"
+    );
+    assert_eq!(
+        plexus.calls(),
+        ["ADD main eth0", "ADD a net1", "DEL a net1", "DEL main eth0"]
+    );
+    plexus.assert_nothing_left(&sandbox);
+}
