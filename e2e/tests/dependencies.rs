@@ -1,10 +1,10 @@
-//! What the workspace depends on: crates from crates.io alone, under licences that allow what we do with them.
+//! Dependencies come from crates.io and have an allowed licence.
 
 use std::process::Command;
 
 use serde_json::Value;
 
-/// The licences that a dependency may have.
+/// The allowed licences.
 const ALLOWED: [&str; 10] = [
     "MIT",
     "Apache-2.0",
@@ -34,17 +34,17 @@ fn dependencies_come_from_crates_io_under_allowed_licences() {
     let output = cargo
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
-        .expect("cargo can be executed");
+        .expect("execute cargo");
     assert!(
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let packages = metadata["packages"].as_array().expect("a list of packages");
-    assert!(packages.len() > 4, "more than the workspace itself");
-    let wrong: Vec<_> = packages.iter().filter_map(problem).collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(packages.len() > 4, "only the crates of the workspace");
+    let problems: Vec<_> = packages.iter().filter_map(problem).collect();
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
 fn problem(package: &Value) -> Option<String> {
@@ -61,7 +61,8 @@ fn problem(package: &Value) -> Option<String> {
     (!is_allowed(licence)).then(|| format!("{name} has the licence {licence:?}"))
 }
 
-/// Whether an SPDX expression can be met: one side of an OR, both of an AND. A slash is how old manifests write OR.
+/// Whether an SPDX expression can be satisfied with allowed licences. Old manifests have a slash for
+/// OR.
 fn is_allowed(expression: &str) -> bool {
     let expression = expression.trim();
     if ALLOWED.contains(&expression) {
@@ -102,7 +103,7 @@ fn split_outside_brackets<'a>(text: &'a str, operator: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn licence_expressions_are_understood() {
+fn licence_expressions_are_parsed() {
     for allowed in [
         "MIT",
         "MIT/Apache-2.0",
@@ -113,13 +114,13 @@ fn licence_expressions_are_understood() {
     ] {
         assert!(is_allowed(allowed), "{allowed}");
     }
-    for refused in [
+    for rejected in [
         "GPL-3.0",
         "MIT AND GPL-3.0",
         "(MIT OR GPL-3.0) AND MPL-2.0",
         "none",
         "",
     ] {
-        assert!(!is_allowed(refused), "{refused}");
+        assert!(!is_allowed(rejected), "{rejected}");
     }
 }

@@ -118,7 +118,7 @@ fn the_taint_is_removed_when_the_node_works_and_other_taints_are_kept() {
     assert_eq!(taints(server, "other"), [TAINT]);
     // The daemon has tried STATUS through the shim.
     assert_eq!(plexus.calls(), ["STATUS main"]);
-    plexus.daemon.wait_log("the start-up taint is taken off");
+    plexus.daemon.wait_log("the start-up taint is removed");
     assert!(
         plexus
             .daemon
@@ -169,7 +169,9 @@ fn the_taint_is_kept_while_status_of_the_default_network_fails() {
     // /readyz does not call the plugins.
     plexus.daemon.restart();
     plexus.daemon.wait_log("the agent does not answer");
-    plexus.daemon.wait_log("the start-up taint stays for now");
+    plexus
+        .daemon
+        .wait_log("the start-up taint is not removed yet");
     assert!(
         requests(&server.audit())
             .iter()

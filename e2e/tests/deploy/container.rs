@@ -1,5 +1,5 @@
-//! A container as the DaemonSet's pod has it: its image, its mounts, its configuration, its rights. The cluster is a
-//! directory of manifests.
+//! A container with the image, mounts, configuration and privileges of the DaemonSet. A directory of
+//! manifests replaces the cluster.
 
 use std::fs;
 use std::path::Path;
@@ -12,17 +12,17 @@ use crate::containerd::{self, missing, start_container};
 use crate::objects::{Objects, root};
 
 /// How long a container may take to become ready.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn text(value: &Value) -> &str {
     value
         .as_str()
-        .unwrap_or_else(|| panic!("{value} is no text"))
+        .unwrap_or_else(|| panic!("{value} is not a string"))
 }
 
-/// Starts a container of the DaemonSet with `verb` for its first argument. `bin` takes the place of /opt/cni/bin, as on
-/// a distribution that has it elsewhere.
-fn start(containerd: &Containerd, node: &Node, id: &str, verb: &str, bin: &Path) {
+/// Starts a container of the DaemonSet with `subcommand` as its first argument. `bin` replaces
+/// /opt/cni/bin, as on some distributions.
+fn start(containerd: &Containerd, node: &Node, id: &str, subcommand: &str, bin: &Path) {
     let objects = Objects::of_node();
     let (pod, container) = (objects.pod_spec(), objects.container());
     let manifests = node.scratch().join("manifests");
@@ -33,9 +33,9 @@ fn start(containerd: &Containerd, node: &Node, id: &str, verb: &str, bin: &Path)
             "cni-bin" => bin.to_owned(),
             name => objects.host_path(name).into(),
         };
-        // As the runtime does for a pod.
+        // kubelet creates missing directories.
         node.run(|| fs::create_dir_all(&source))
-            .expect("it can be made");
+            .expect("create the directory");
         mounts.push((
             source,
             text(&mount["mountPath"]).to_owned(),
@@ -46,7 +46,7 @@ fn start(containerd: &Containerd, node: &Node, id: &str, verb: &str, bin: &Path)
             },
         ));
     }
-    fs::create_dir_all(manifests).expect("it can be made");
+    fs::create_dir_all(manifests).expect("create the directory");
     let mount = |(from, to, how): (std::path::PathBuf, String, &str)| {
         [
             "--mount".to_owned(),
@@ -70,7 +70,7 @@ fn start(containerd: &Containerd, node: &Node, id: &str, verb: &str, bin: &Path)
         (&json!(true), &json!(true))
     );
     options.extend(["--privileged".into(), "--read-only".into()]);
-    let mut command = vec![text(&container["command"][0]), verb];
+    let mut command = vec![text(&container["command"][0]), subcommand];
     command.extend(
         container["args"]
             .as_array()
@@ -88,8 +88,8 @@ fn start(containerd: &Containerd, node: &Node, id: &str, verb: &str, bin: &Path)
     );
 }
 
-/// Whether the container's readiness probe succeeds, and what it says.
-fn ready(containerd: &Containerd, id: &str) -> (bool, String) {
+/// Runs the container's readiness probe. Returns whether it succeeds, and its output.
+fn probe_ready(containerd: &Containerd, id: &str) -> (bool, String) {
     let objects = Objects::of_node();
     let probe = objects.container()["readinessProbe"]["exec"]["command"]
         .as_array()
@@ -98,20 +98,20 @@ fn ready(containerd: &Containerd, id: &str) -> (bool, String) {
     containerd.try_ctr(&[&["task", "exec", "--exec-id", "probe", id], &probe[..]].concat())
 }
 
-/// Waits until the probe succeeds, or fails saying `words`.
+/// Waits until the probe succeeds, or until its output contains `words`.
 fn wait(containerd: &Containerd, id: &str, words: Option<&str>) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     loop {
-        let (well, said) = ready(containerd, id);
-        if words.map_or(well, |words| said.contains(words)) {
+        let (success, output) = probe_ready(containerd, id);
+        if words.map_or(success, |words| output.contains(words)) {
             return;
         }
-        assert!(Instant::now() < end, "{id} is not ready: {said}");
+        assert!(Instant::now() < end, "{id} is not ready: {output}");
     }
 }
 
 #[test]
-fn a_pod_of_the_daemon_set_serves_and_uninstalls() {
+fn a_container_of_the_daemon_set_serves_and_uninstalls() {
     plexus_api::rows!("C-20", "C-25");
     if let Some(missing) = missing() {
         skip!("{missing}");
@@ -131,16 +131,16 @@ fn a_pod_of_the_daemon_set_serves_and_uninstalls() {
         fs::create_dir_all(net_d)?;
         fs::write(net_d.join("10-pods.conflist"), network.to_string())
     })
-    .expect("it can be written");
+    .expect("write the file");
     let containerd = containerd::start(&node);
 
     start(&containerd, &node, "serve", "serve", &bin);
     wait(&containerd, "serve", None);
     assert!(published() && bin.join("plexus").exists());
-    // The runtime executes the shim on the node; sandbox and plugin are there, not in the container.
+    // The runtime executes the shim on the node. The sandbox and the plugin are not in the container.
     let list = node
         .run(|| fs::read(net_d.join("00-plexus.conflist")))
-        .expect("it can be read");
+        .expect("read the file");
     let list: Value = serde_json::from_slice(&list).expect("JSON");
     let mut config = list["plugins"][0].clone();
     (config["cniVersion"], config["name"]) = (list["cniVersion"].clone(), list["name"].clone());
@@ -151,12 +151,13 @@ fn a_pod_of_the_daemon_set_serves_and_uninstalls() {
     assert!(sandbox.link("eth0").is_some());
     runtime.check(&target).expect_success();
 
-    // The other command, beside the first container, as a rolling update with a surge has it.
+    // The container with the other subcommand starts beside the first one, as in a rolling update with
+    // a surge.
     start(&containerd, &node, "uninstall", "uninstall", &bin);
     wait(&containerd, "uninstall", Some("1 interfaces are attached"));
     assert!(
         !published() && bin.join("plexus").exists(),
-        "new pods start without Plexus, this one can still be deleted"
+        "the attached pod can still be deleted"
     );
     runtime.del(&target).expect_success();
     assert!(sandbox.link("eth0").is_none());

@@ -1,4 +1,4 @@
-//! containerd with the image of `make image`. It takes buildah, which CI may lack.
+//! containerd with the image of `make image`, which needs buildah.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,20 +10,21 @@ use plexus_e2e::{Containerd, Node};
 
 use crate::objects::root;
 
-/// The name of the image.
 pub const IMAGE: &str = concat!("localhost/plexus:", env!("CARGO_PKG_VERSION"));
 
-/// What is missing here.
+/// What is missing to run these tests.
 pub fn missing() -> Option<String> {
     for program in ["dist/plexus", "dist/plexusd"] {
         let Ok(built) = fs::metadata(root(program)).and_then(|meta| meta.modified()) else {
-            return Some(format!("{program} is missing: make build"));
+            return Some(format!("{program} is missing: run make build"));
         };
         if ["api/src", "daemon/src", "shim/src"]
             .iter()
             .any(|dir| newest(&root(dir)) > built)
         {
-            return Some(format!("{program} is older than its sources: make build"));
+            return Some(format!(
+                "{program} is older than its sources: run make build"
+            ));
         }
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -54,7 +55,7 @@ fn newest(dir: &Path) -> SystemTime {
     entries.map(age).max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// Its stdout. Panics if it fails.
+/// Runs a command and returns its stdout. Panics if the command fails.
 pub fn run(command: &mut Command) -> String {
     let output = command
         .output()
@@ -67,7 +68,7 @@ pub fn run(command: &mut Command) -> String {
     stdout.into_owned()
 }
 
-/// The archive, packed once for all tests. What was built is packed, not built again.
+/// The archive with the image. Packed once for all tests, without building the programs again.
 pub fn archive() -> &'static Path {
     static ARCHIVE: LazyLock<PathBuf> = LazyLock::new(|| {
         let target = plexus_e2e::binaries::target_dir();
@@ -80,14 +81,14 @@ pub fn archive() -> &'static Path {
     &ARCHIVE
 }
 
-/// A containerd that has the image.
+/// Starts containerd and imports the image.
 pub fn start(node: &Node) -> Containerd<'_> {
     let containerd = Containerd::start(node);
-    containerd.ctr(&["images", "import", archive().to_str().expect("text")]);
+    containerd.ctr(&["images", "import", archive().to_str().expect("UTF-8")]);
     containerd
 }
 
-/// Runs a container of the image until it ends; what it says.
+/// Runs a container until it exits and returns its output.
 pub fn run_container(containerd: &Containerd, id: &str, command: &[&str]) -> String {
     let args = [
         "run",
@@ -101,7 +102,7 @@ pub fn run_container(containerd: &Containerd, id: &str, command: &[&str]) -> Str
     containerd.ctr(&[&args[..], command].concat())
 }
 
-/// Starts a container of the image, and does not wait for its end.
+/// Starts a container and does not wait for it.
 pub fn start_container(containerd: &Containerd, id: &str, options: &[&str], command: &[&str]) {
     let args = ["run", "--detach", "--snapshotter", "native"];
     containerd.ctr(&[&args[..], options, &[IMAGE, id], command].concat());

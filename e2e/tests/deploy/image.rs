@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::containerd::{self, archive, missing, run, run_container};
 
 #[test]
-fn containerd_runs_the_image_and_there_is_nothing_but_the_programs_in_it() {
+fn the_image_contains_only_the_two_programs_and_containerd_runs_it() {
     if let Some(missing) = missing() {
         skip!("{missing}");
     }
@@ -32,11 +32,11 @@ fn containerd_runs_the_image_and_there_is_nothing_but_the_programs_in_it() {
     let mut layer = blob(&path(&layer["digest"]))
         .stdout(Stdio::piped())
         .spawn()
-        .expect("tar can be executed");
+        .expect("execute tar");
     let files = run(Command::new("tar")
         .arg("-tz")
-        .stdin(layer.stdout.take().expect("it is piped")));
-    layer.wait().expect("tar ends");
+        .stdin(layer.stdout.take().expect("stdout is piped")));
+    layer.wait().expect("wait for tar");
     assert_eq!(
         files.lines().collect::<BTreeSet<_>>(),
         ["plexus", "plexusd"].into()
@@ -50,7 +50,7 @@ fn containerd_runs_the_image_and_there_is_nothing_but_the_programs_in_it() {
         run_container(&containerd, "daemon", &["/plexusd", "--version"]).trim(),
         concat!("plexusd ", env!("CARGO_PKG_VERSION"))
     );
-    // The shim that the daemon installs is beside it, and static as well.
+    // The shim that the daemon installs.
     assert!(
         run_container(&containerd, "shim", &["/plexus", "--version"])
             .contains(env!("CARGO_PKG_VERSION"))

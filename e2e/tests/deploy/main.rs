@@ -1,5 +1,5 @@
-//! What `deploy/` applies to a cluster: what its objects say, what kustomize makes of them, what the admission policy
-//! refuses, the image, and a container of it.
+//! The objects in `deploy/`: as written, as rendered by kustomize, the admission policies, and the
+//! image.
 
 mod container;
 mod containerd;

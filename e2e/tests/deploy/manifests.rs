@@ -1,4 +1,4 @@
-//! The objects as they are written; what needs no kustomize.
+//! The objects as written, without kustomize.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,11 +8,12 @@ use std::time::Duration;
 use clap::Parser as _;
 use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 use plexus_e2e::binaries::binary;
+use plexus_e2e::workspace::read;
 use plexusd::cli::Cli;
 use plexusd::config::{Fields, Settings};
 use serde_json::{Value, json};
 
-use crate::objects::{Objects, check_schema, documents, read, root};
+use crate::objects::{Objects, check_schema, documents, root};
 
 const CONFIG: &str = "deploy/node/daemon-config.json";
 const CRD: &str = "deploy/crd/network-attachment-definitions.yaml";
@@ -26,7 +27,7 @@ fn strings(list: &Value) -> Vec<&str> {
 }
 
 fn settings(path: &str) -> Settings {
-    let fields = Fields::parse(&read(path)).expect("the configuration is JSON");
+    let fields = Fields::parse(&read(path)).expect("JSON");
     assert_eq!(
         Settings::unknown_keys(&fields),
         Vec::<&str>::new(),
@@ -36,7 +37,7 @@ fn settings(path: &str) -> Settings {
 }
 
 #[test]
-fn objects_have_no_key_that_their_kind_does_not_know() {
+fn objects_match_the_schema_of_their_kind() {
     let mut objects = Objects::of_node().0;
     for file in [
         CRD,
@@ -50,7 +51,7 @@ fn objects_have_no_key_that_their_kind_does_not_know() {
 }
 
 #[test]
-fn the_definitions_kind_is_the_specifications() {
+fn the_crd_matches_the_specification() {
     plexus_api::rows!("K-001", "K-002");
     let crd = &documents(&read(CRD))[0];
     let spec = &crd["spec"];
@@ -66,7 +67,7 @@ fn the_definitions_kind_is_the_specifications() {
     assert_eq!(names["kind"], "NetworkAttachmentDefinition");
     assert_eq!(names["plural"], "network-attachment-definitions");
     assert_eq!(names["singular"], "network-attachment-definition");
-    // The specification's, and the one that Multus adds.
+    // The name of the specification, and the one of Multus.
     assert_eq!(strings(&names["shortNames"]), ["net-attach-def", "nad"]);
     let [version] = &spec["versions"].as_array().expect("versions")[..] else {
         panic!("{spec}")
@@ -81,26 +82,22 @@ fn the_definitions_kind_is_the_specifications() {
         "string"
     );
     let required = [schema, &schema["properties"]["spec"]].map(|schema| schema.get("required"));
-    assert_eq!(
-        required,
-        [None, None],
-        "a definition may lack spec, and spec its config"
-    );
+    assert_eq!(required, [None, None], "spec and config are optional");
 }
 
 #[test]
-fn plexusd_prints_the_definitions_kind_that_is_applied() {
+fn plexusd_crd_prints_the_crd_of_deploy() {
     plexus_api::rows!("K-001");
     let output = Command::new(binary("plexusd"))
         .arg("crd")
         .output()
-        .expect("plexusd can be executed");
+        .expect("execute plexusd");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), read(CRD));
 }
 
 #[test]
-fn plexusd_may_do_what_it_does_and_nothing_else() {
+fn the_role_grants_only_what_plexusd_needs() {
     plexus_api::rows!("K-110", "K-111");
     let objects = Objects::of_node();
     let mut granted = BTreeSet::new();
@@ -118,7 +115,7 @@ fn plexusd_may_do_what_it_does_and_nothing_else() {
             }
         }
     }
-    let wanted = [
+    let expected = [
         "get /pods",
         "list /pods",
         "watch /pods",
@@ -131,7 +128,7 @@ fn plexusd_may_do_what_it_does_and_nothing_else() {
         "create events.k8s.io/events",
         "patch events.k8s.io/events",
     ];
-    assert_eq!(granted, wanted.map(str::to_owned).into());
+    assert_eq!(granted, expected.map(str::to_owned).into());
     let binding = objects.one("ClusterRoleBinding");
     assert_eq!(
         binding["roleRef"]["name"],
@@ -144,7 +141,7 @@ fn plexusd_may_do_what_it_does_and_nothing_else() {
 }
 
 #[test]
-fn the_nodes_directories_are_mounted_that_are_needed() {
+fn only_the_needed_directories_of_the_node_are_mounted() {
     plexus_api::rows!("C-20");
     let objects = Objects::of_node();
     let volumes: BTreeMap<_, _> = objects.pod_spec()["volumes"]
@@ -163,13 +160,14 @@ fn the_nodes_directories_are_mounted_that_are_needed() {
     assert_eq!(
         volumes.keys().copied().collect::<BTreeSet<_>>(),
         mounted,
-        "volumes and mounts belong together"
+        "each volume is mounted"
     );
     let host: BTreeSet<_> = volumes
         .values()
         .filter_map(|volume| volume["hostPath"]["path"].as_str())
         .collect();
-    // Not /, /run or /run/netns: a copy of a namespace's mount would keep dead sandboxes.
+    // Without /, /run and /run/netns: a copy of a network namespace's mount would keep the network
+    // namespace of a deleted sandbox.
     let needed = [
         "/etc/cni/multus/net.d",
         "/etc/cni/net.d",
@@ -179,18 +177,18 @@ fn the_nodes_directories_are_mounted_that_are_needed() {
     ];
     assert_eq!(host, needed.into());
     for mount in mounts {
-        // A mount of the node that appears below is none of ours to hold.
+        // The container must not keep mounts of the node busy.
         assert_eq!(mount.get("mountPropagation"), None, "{mount}");
         if let Some(path) =
             volumes[mount["name"].as_str().expect("a name")]["hostPath"]["path"].as_str()
         {
             assert_eq!(
                 mount["mountPath"], path,
-                "what a log says is true on the node"
+                "paths in logs are paths of the node"
             );
         }
     }
-    // Where kubelet runs in a container it would not find them.
+    // A kubelet in a container could not check the type.
     assert!(
         volumes
             .values()
@@ -200,7 +198,7 @@ fn the_nodes_directories_are_mounted_that_are_needed() {
 }
 
 #[test]
-fn the_daemon_runs_as_it_must() {
+fn the_daemon_has_the_required_privileges_and_no_cpu_limit() {
     let objects = Objects::of_node();
     let (pod, container) = (objects.pod_spec(), objects.container());
     assert_eq!(
@@ -223,12 +221,12 @@ fn the_daemon_runs_as_it_must() {
     );
     assert!(
         container["resources"]["limits"]["memory"].is_string(),
-        "a limit"
+        "a memory limit"
     );
     assert_eq!(
         container["resources"]["limits"].get("cpu"),
         None,
-        "a limit of the CPU makes every ADD slower"
+        "a CPU limit slows down every ADD"
     );
     let set = &objects.one("DaemonSet")["spec"];
     let labels = &set["template"]["metadata"]["labels"];
@@ -241,28 +239,28 @@ fn the_daemon_runs_as_it_must() {
 }
 
 #[test]
-fn an_update_starts_the_new_daemon_beside_the_old_one() {
+fn an_update_starts_the_new_daemon_before_it_stops_the_old_one() {
     let objects = Objects::of_node();
     let strategy = &objects.one("DaemonSet")["spec"]["updateStrategy"];
     assert_eq!(
         strategy,
         &json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}})
     );
-    // A new one that dies when it has just taken over leaves the old one to serve again.
+    // The old daemon keeps running until the new one has served for some time.
     assert!(objects.one("DaemonSet")["spec"]["minReadySeconds"].as_u64() >= Some(10));
-    // With the host's network a second pod that has them does not fit on the node.
+    // Two pods with the same ports of the host network do not fit on a node.
     assert_eq!(objects.container().get("ports"), None);
     let grace = objects.pod_spec()["terminationGracePeriodSeconds"]
         .as_u64()
         .expect("a time");
     assert!(
         Duration::from_secs(grace) > settings(CONFIG).shutdown_grace,
-        "calls may finish"
+        "calls in flight are finished"
     );
 }
 
 #[test]
-fn probes_and_arguments_are_those_of_plexusd() {
+fn plexusd_accepts_the_arguments_and_probes() {
     let objects = Objects::of_node();
     let container = objects.container();
     let parse = |command: &[&str]| {
@@ -284,7 +282,7 @@ fn probes_and_arguments_are_those_of_plexusd() {
             .map(Path::new)
     );
     assert_eq!(config.file_name(), Path::new(CONFIG).file_name());
-    for (probe, asked) in [
+    for (probe, state) in [
         ("startupProbe", "live"),
         ("livenessProbe", "live"),
         ("readinessProbe", "ready"),
@@ -292,10 +290,10 @@ fn probes_and_arguments_are_those_of_plexusd() {
         let probe = &container[probe];
         let command = strings(&probe["exec"]["command"]);
         parse(&command);
-        assert_eq!(command, ["/plexusd", "probe", asked]);
+        assert_eq!(command, ["/plexusd", "probe", state]);
         assert!(
             probe["timeoutSeconds"].as_u64() > Some(4),
-            "more than plexusd gives itself, so that it tells why"
+            "longer than the timeout of plexusd, which reports the reason"
         );
         let patience = probe["periodSeconds"]
             .as_u64()
@@ -303,14 +301,14 @@ fn probes_and_arguments_are_those_of_plexusd() {
             .expect("numbers");
         let patience = Duration::from_secs(patience.0 * patience.1);
         assert!(
-            asked == "ready" || patience > plexusd::serve::LOCK_WAIT,
-            "it may wait for the daemon before it"
+            state == "ready" || patience > plexusd::serve::LOCK_WAIT,
+            "the daemon may wait for the previous one"
         );
     }
 }
 
 #[test]
-fn the_configuration_names_directories_that_are_mounted() {
+fn directories_of_the_configuration_are_mounted() {
     let objects = Objects::of_node();
     let mounts = objects.container()["volumeMounts"]
         .as_array()
@@ -319,18 +317,21 @@ fn the_configuration_names_directories_that_are_mounted() {
         .iter()
         .filter(|mount| mount["readOnly"] != true)
         .collect();
-    let read = settings(CONFIG);
-    let publish = read.publish.as_ref().expect("it publishes").dir.clone();
+    let settings = settings(CONFIG);
+    let publish = settings.publish.as_ref().expect("cniConfigDir").dir.clone();
     let (autoconfig, shim) = (
-        read.autoconfig_dir.clone().expect("a primary"),
-        read.shim_dir.clone().expect("a shim"),
+        settings
+            .autoconfig_dir
+            .clone()
+            .expect("multusAutoconfigDir"),
+        settings.shim_dir.clone().expect("shimDir"),
     );
     for dir in [
         publish,
         autoconfig,
         shim,
-        read.socket_dir.clone(),
-        read.state_dir.clone(),
+        settings.socket_dir.clone(),
+        settings.state_dir.clone(),
     ] {
         assert!(
             writable
@@ -343,10 +344,10 @@ fn the_configuration_names_directories_that_are_mounted() {
     assert!(
         mounts
             .iter()
-            .any(|mount| mount["mountPath"] == json!(read.conf_dir))
+            .any(|mount| mount["mountPath"] == json!(settings.conf_dir))
     );
-    // Paths of the runtime's mount namespace need no mount.
-    let text = crate::objects::read(CONFIG);
+    // Other paths are resolved in the runtime's mount namespace.
+    let text = read(CONFIG);
     assert_eq!(
         Fields::parse(&text)
             .expect("JSON")
@@ -358,10 +359,13 @@ fn the_configuration_names_directories_that_are_mounted() {
 }
 
 #[test]
-fn monitoring_opens_a_port_and_changes_nothing_else() {
+fn monitoring_sets_the_metrics_address_and_changes_nothing_else() {
     let path = "deploy/components/monitoring/daemon-config.json";
     let address = settings(path).metrics.address.expect("an address");
-    assert!(address.ip().is_unspecified(), "Prometheus is elsewhere");
+    assert!(
+        address.ip().is_unspecified(),
+        "Prometheus connects from other nodes"
+    );
     let [mut with, without]: [Value; 2] =
         [path, CONFIG].map(|path| serde_json::from_str(&read(path)).expect("JSON"));
     with.as_object_mut()
@@ -383,12 +387,11 @@ fn monitoring_opens_a_port_and_changes_nothing_else() {
             "{replacement}"
         );
     }
-    assert_eq!(endpoint.get("port"), None, "the pods have none");
+    assert_eq!(endpoint.get("port"), None, "the pods declare no ports");
 }
 
-/// Components that patch: each volume that they name is one of the DaemonSet.
 #[test]
-fn distributions_move_directories_that_are_mounted() {
+fn components_patch_volumes_of_the_daemon_set() {
     let node = Objects::of_node();
     let mut seen = 0;
     for entry in std::fs::read_dir(root("deploy/components"))
@@ -404,7 +407,7 @@ fn distributions_move_directories_that_are_mounted() {
         for patch in kustomization["patches"].as_array().into_iter().flatten() {
             let target = &patch["target"];
             let kind = target["kind"].as_str().expect("a kind");
-            assert!(!node.all(kind).is_empty(), "{name}: there is no {kind}");
+            assert!(!node.all(kind).is_empty(), "{name}: no {kind}");
             let label = target["labelSelector"]
                 .as_str()
                 .and_then(|label| label.split_once('='))

@@ -1,7 +1,6 @@
-//! The objects of a manifest.
+//! The objects of manifests.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
@@ -10,41 +9,34 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use plexus_e2e::workspace::{self, read};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// A path from the root of the repository.
+/// The path of a file, from the root of the repository.
 pub fn root(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the workspace is above")
-        .join(path)
+    workspace::root().join(path)
 }
 
-/// The text of a file of the repository.
-pub fn read(path: &str) -> String {
-    fs::read_to_string(root(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// The documents of a YAML text.
+/// The documents in a YAML text.
 pub fn documents(text: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{error}:\n{text}"))
 }
 
-/// The objects of some manifests.
+/// Objects of any kind.
 #[derive(Debug, Clone)]
 pub struct Objects(pub Vec<Value>);
 
 impl Objects {
-    /// Those of `deploy/node`, as they are written.
+    /// The objects in `deploy/node`, as written.
     pub fn of_node() -> Self {
         let files = ["access", "admission-policy", "daemon-set"]
             .map(|name| read(&format!("deploy/node/{name}.yaml")));
         Self(files.iter().flat_map(|text| documents(text)).collect())
     }
 
-    /// Those of a kind.
+    /// All objects of a kind.
     pub fn all(&self, kind: &str) -> Vec<&Value> {
         self.0
             .iter()
@@ -52,15 +44,15 @@ impl Objects {
             .collect()
     }
 
-    /// The only one of a kind.
+    /// The only object of a kind.
     pub fn one(&self, kind: &str) -> &Value {
         match self.all(kind)[..] {
             [object] => object,
-            ref other => panic!("{} of the kind {kind}", other.len()),
+            ref other => panic!("{} objects of the kind {kind}", other.len()),
         }
     }
 
-    /// The one of a kind and a name.
+    /// The object with this kind and name.
     pub fn named(&self, kind: &str, name: &str) -> &Value {
         let found = self
             .all(kind)
@@ -69,7 +61,7 @@ impl Objects {
         found.unwrap_or_else(|| panic!("no {kind} {name}"))
     }
 
-    /// The directories of the node that the DaemonSet mounts, by the name of the volume.
+    /// The directory of the node that the DaemonSet mounts as this volume.
     pub fn host_path(&self, volume: &str) -> &str {
         let volumes = self.pod_spec()["volumes"].as_array().expect("volumes");
         let found = volumes.iter().find(|other| other["name"] == volume);
@@ -78,12 +70,12 @@ impl Objects {
         path.unwrap_or_else(|| panic!("{volume} has no path"))
     }
 
-    /// What the DaemonSet's pods are.
+    /// The specification of the DaemonSet's pods.
     pub fn pod_spec(&self) -> &Value {
         &self.one("DaemonSet")["spec"]["template"]["spec"]
     }
 
-    /// The only container.
+    /// The only container of the DaemonSet.
     pub fn container(&self) -> &Value {
         match &self.pod_spec()["containers"]
             .as_array()
@@ -95,7 +87,7 @@ impl Objects {
     }
 }
 
-/// Panics if the API server would find a key that its kind does not have, or a value of another type.
+/// Panics if an object has a key that its kind does not have, or a value of the wrong type.
 pub fn check_schema(object: &Value) {
     match object["kind"].as_str().expect("a kind") {
         "ClusterRole" => round_trip::<ClusterRole>(object),
@@ -108,17 +100,17 @@ pub fn check_schema(object: &Value) {
         "ValidatingAdmissionPolicyBinding" => {
             round_trip::<ValidatingAdmissionPolicyBinding>(object);
         }
-        other => panic!("a bare cluster does not know the kind {other}"),
+        other => panic!("{other} is not a kind of Kubernetes itself"),
     }
 }
 
-/// What is lost on the way through the type is not in the schema.
+/// Deserializes and serializes an object. Keys that are lost are not in the schema.
 fn round_trip<T: DeserializeOwned + Serialize>(object: &Value) {
     let typed: T = serde_json::from_value(object.clone())
         .unwrap_or_else(|error| panic!("{error}: {object:#}"));
-    let known = serde_json::to_value(&typed).expect("it can be written");
+    let kept = serde_json::to_value(&typed).expect("JSON");
     let mut lost = Vec::new();
-    compare(object, &known, "", &mut lost);
+    compare(object, &kept, "", &mut lost);
     assert!(
         lost.is_empty(),
         "not in the schema of {}: {lost:?}",
@@ -126,23 +118,23 @@ fn round_trip<T: DeserializeOwned + Serialize>(object: &Value) {
     );
 }
 
-fn compare(written: &Value, known: &Value, path: &str, lost: &mut Vec<String>) {
-    match (written, known) {
-        (Value::Object(written), Value::Object(known)) => {
+fn compare(written: &Value, kept: &Value, path: &str, lost: &mut Vec<String>) {
+    match (written, kept) {
+        (Value::Object(written), Value::Object(kept)) => {
             for (key, value) in written {
                 let path = format!("{path}/{key}");
-                match known.get(key) {
-                    Some(known) => compare(value, known, &path, lost),
+                match kept.get(key) {
+                    Some(kept) => compare(value, kept, &path, lost),
                     None => lost.push(path),
                 }
             }
         }
-        (Value::Array(written), Value::Array(known)) if written.len() == known.len() => {
-            for (index, (written, known)) in written.iter().zip(known).enumerate() {
-                compare(written, known, &format!("{path}/{index}"), lost);
+        (Value::Array(written), Value::Array(kept)) if written.len() == kept.len() => {
+            for (index, (written, kept)) in written.iter().zip(kept).enumerate() {
+                compare(written, kept, &format!("{path}/{index}"), lost);
             }
         }
-        _ if written == known => {}
+        _ if written == kept => {}
         _ => lost.push(path.to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! The admission policy: its expressions, evaluated as the API server does.
+//! The admission policy for network-status. Its expressions are evaluated as in the API server.
 
 use cel::{Context, Program, Value as Cel};
 use plexus_api::status::NETWORK_STATUS;
@@ -8,14 +8,14 @@ use crate::objects::Objects;
 
 const NODE_CLAIM: &str = "authentication.kubernetes.io/node-name";
 
-/// The policy's answer.
+/// The decision of a policy.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its conditions leave the request alone.
-    NotOurs,
+    /// The match conditions exclude the request.
+    NotMatched,
     Allowed,
-    /// The message.
-    Refused(String),
+    /// Denied with this message.
+    Denied(String),
 }
 
 fn evaluate(expression: &str, context: &Context) -> Cel {
@@ -26,14 +26,14 @@ fn evaluate(expression: &str, context: &Context) -> Cel {
         .unwrap_or_else(|error| panic!("{expression}: {error}"))
 }
 
-/// What `policy` says of a request.
-pub fn judge(policy: &Value, request: &Value, old: &Value, new: &Value) -> Verdict {
+/// Evaluates `policy` for a request.
+pub fn evaluate_policy(policy: &Value, request: &Value, old: &Value, new: &Value) -> Verdict {
     let list = |key: &str| policy["spec"][key].as_array().cloned().unwrap_or_default();
     let mut context = Context::default();
     for (name, value) in [("request", request), ("oldObject", old), ("object", new)] {
         context
             .add_variable(name, value.clone())
-            .expect("JSON is a value");
+            .expect("a JSON value");
     }
     let expression = |item: &Value| {
         item["expression"]
@@ -45,28 +45,28 @@ pub fn judge(policy: &Value, request: &Value, old: &Value, new: &Value) -> Verdi
         .iter()
         .any(|condition| evaluate(&expression(condition), &context) != Cel::Bool(true))
     {
-        return Verdict::NotOurs;
+        return Verdict::NotMatched;
     }
     let mut variables = Map::new();
     for variable in list("variables") {
         let value = evaluate(&expression(&variable), &context)
             .json()
-            .expect("it can be JSON");
+            .expect("a JSON value");
         variables.insert(variable["name"].as_str().expect("a name").to_owned(), value);
     }
     context
         .add_variable("variables", Value::Object(variables))
-        .expect("JSON is a value");
-    let refused = list("validations")
+        .expect("a JSON value");
+    let failed = list("validations")
         .into_iter()
         .find(|rule| evaluate(&expression(rule), &context) != Cel::Bool(true));
-    refused.map_or(Verdict::Allowed, |rule| {
-        Verdict::Refused(rule["message"].as_str().unwrap_or_default().to_owned())
+    failed.map_or(Verdict::Allowed, |rule| {
+        Verdict::Denied(rule["message"].as_str().unwrap_or_default().to_owned())
     })
 }
 
-/// Who asks: a pod's service account, with the claim of its node.
-pub fn account(user: &str, node: Option<&str>) -> Value {
+/// A request of a user, with the node in the claims of the token.
+pub fn request_of(user: &str, node: Option<&str>) -> Value {
     let mut info = json!({"username": user, "groups": ["system:serviceaccounts"]});
     if let Some(node) = node {
         info["extra"] =
@@ -81,7 +81,7 @@ fn policy() -> Value {
     Objects::of_node().one("ValidatingAdmissionPolicy").clone()
 }
 
-/// A pod on node-1, with something of everything.
+/// A pod on node-1 with all kinds of fields.
 fn pod() -> Value {
     json!({
         "metadata": {
@@ -95,7 +95,7 @@ fn pod() -> Value {
     })
 }
 
-/// The object with something set, or taken away.
+/// A copy of the object with a field set or removed.
 pub fn with(object: &Value, pointer: &str, value: Option<Value>) -> Value {
     let mut object = object.clone();
     let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
@@ -103,7 +103,7 @@ pub fn with(object: &Value, pointer: &str, value: Option<Value>) -> Value {
     let parent = object
         .pointer_mut(parent)
         .and_then(Value::as_object_mut)
-        .expect("it is there");
+        .expect("the parent");
     match value {
         Some(value) => parent.insert(key, value),
         None => parent.remove(&key),
@@ -119,8 +119,8 @@ fn status_at() -> String {
 }
 
 #[test]
-fn network_status_of_a_pod_of_the_own_node_may_be_written() {
-    let (policy, request) = (policy(), account(OURS, Some("node-1")));
+fn network_status_of_a_pod_on_the_same_node_may_be_changed() {
+    let (policy, request) = (policy(), request_of(OURS, Some("node-1")));
     let fresh = pod();
     let written = with(&fresh, &status_at(), Some(json!("[]")));
     let bare = with(&fresh, "/metadata/annotations", None);
@@ -135,14 +135,14 @@ fn network_status_of_a_pod_of_the_own_node_may_be_written() {
         (&written, &written),
         (&bare, &only),
     ] {
-        // The API server keeps account of who wrote what.
+        // The API server changes managedFields.
         let new = with(
             new,
             "/metadata/managedFields",
             Some(json!([{"manager": "plexusd"}])),
         );
         assert_eq!(
-            judge(&policy, &request, old, &new),
+            evaluate_policy(&policy, &request, old, &new),
             Verdict::Allowed,
             "{old} -> {new}"
         );
@@ -150,7 +150,7 @@ fn network_status_of_a_pod_of_the_own_node_may_be_written() {
 }
 
 #[test]
-fn pods_of_other_nodes_and_tokens_of_no_node_are_refused() {
+fn pods_of_other_nodes_and_tokens_without_a_node_are_denied() {
     let (policy, old) = (policy(), pod());
     let new = with(&old, &status_at(), Some(json!("[]")));
     let unscheduled = |pod: &Value| with(pod, "/spec/nodeName", None);
@@ -161,24 +161,24 @@ fn pods_of_other_nodes_and_tokens_of_no_node_are_refused() {
         (Some("node-1"), unscheduled(&old), unscheduled(&new)),
         (None, unscheduled(&old), unscheduled(&new)),
     ] {
-        let verdict = judge(&policy, &account(OURS, node), &old, &new);
-        let Verdict::Refused(message) = &verdict else {
+        let verdict = evaluate_policy(&policy, &request_of(OURS, node), &old, &new);
+        let Verdict::Denied(message) = &verdict else {
             panic!("{node:?}: {verdict:?}")
         };
         assert!(message.contains("own node"), "{message}");
     }
-    // A token of another kind has claims, but not that one.
-    let mut request = account(OURS, Some("node-1"));
+    // A token with other claims.
+    let mut request = request_of(OURS, Some("node-1"));
     request["userInfo"]["extra"] = json!({"authentication.kubernetes.io/credential-id": ["x"]});
     assert!(matches!(
-        judge(&policy, &request, &old, &new),
-        Verdict::Refused(_)
+        evaluate_policy(&policy, &request, &old, &new),
+        Verdict::Denied(_)
     ));
 }
 
 #[test]
-fn nothing_but_network_status_may_differ() {
-    let (policy, request) = (policy(), account(OURS, Some("node-1")));
+fn no_other_field_of_a_pod_may_be_changed() {
+    let (policy, request) = (policy(), request_of(OURS, Some("node-1")));
     let old = with(
         &pod(),
         "/metadata/finalizers",
@@ -201,9 +201,8 @@ fn nothing_but_network_status_may_differ() {
         ("/status", None),
     ] {
         let new = with(&old, pointer, value);
-        // Beside what is allowed, too, where that can be written.
-        let verdict = judge(&policy, &request, &old, &new);
-        let Verdict::Refused(message) = &verdict else {
+        let verdict = evaluate_policy(&policy, &request, &old, &new);
+        let Verdict::Denied(message) = &verdict else {
             panic!("{pointer}: {verdict:?}")
         };
         assert!(!message.contains("own node"), "{pointer}: {message}");
@@ -211,7 +210,7 @@ fn nothing_but_network_status_may_differ() {
 }
 
 #[test]
-fn everybody_else_goes_on_updating_status() {
+fn other_users_are_not_affected() {
     let (policy, old) = (policy(), pod());
     let new = with(&old, "/status/phase", Some(json!("Running")));
     for (user, node) in [
@@ -228,15 +227,15 @@ fn everybody_else_goes_on_updating_status() {
         ("plexus", None),
     ] {
         assert_eq!(
-            judge(&policy, &account(user, node), &old, &new),
-            Verdict::NotOurs,
+            evaluate_policy(&policy, &request_of(user, node), &old, &new),
+            Verdict::NotMatched,
             "{user}"
         );
     }
 }
 
 #[test]
-fn status_of_pods_is_what_the_policy_sees_and_errors_refuse() {
+fn the_policy_matches_updates_of_pods_status_and_fails_closed() {
     let policy = policy();
     let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["pods/status"]}]);
     assert_eq!(policy["spec"]["matchConstraints"]["resourceRules"], rules);

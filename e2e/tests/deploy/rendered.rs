@@ -1,4 +1,4 @@
-//! What kustomize makes of `deploy/`. Skipped without kubectl.
+//! The objects that kustomize renders from `deploy/`. Skipped without kubectl.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,13 +6,14 @@ use std::path::Path;
 use std::process::Command;
 
 use plexus_e2e::skip;
+use plexus_e2e::workspace::read;
 use serde_json::{Value, json};
 
 use crate::objects::{Objects, check_schema, documents, root};
-use crate::policy::{Verdict, account, judge};
-use crate::startup_taint::check_daemon;
+use crate::policy::{Verdict, evaluate_policy, request_of};
+use crate::startup_taint::assert_daemon_config;
 
-/// Where the directories of a distribution are: configuration, plugins.
+/// Distributions with their directories for configuration and plugins.
 const DISTRIBUTIONS: [(&str, &str, &str); 6] = [
     ("k0s", "/etc/cni/net.d", "/opt/cni/bin"),
     (
@@ -37,13 +38,13 @@ fn kubectl() -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
-/// What `kubectl apply -k` applies.
+/// The objects that `kubectl apply -k` applies.
 fn render(dir: &Path) -> Objects {
     let output = Command::new("kubectl")
         .arg("kustomize")
         .arg(dir)
         .output()
-        .expect("kubectl can be executed");
+        .expect("execute kubectl");
     assert!(
         output.status.success(),
         "{}: {}",
@@ -59,16 +60,16 @@ fn render(dir: &Path) -> Objects {
     Objects(documents(&String::from_utf8(output.stdout).expect("text")))
 }
 
-/// The same of somebody's own kustomization, around one of ours.
-fn render_own(resource: &str, component: &str) -> Objects {
+/// Renders a kustomization of a user with one of our resources and one component.
+fn render_with_component(resource: &str, component: &str) -> Objects {
     render_with(resource, &[component], None)
 }
 
-/// The same with several components, and a `daemon-config.json` of somebody's own.
+/// The same with several components and a `daemon-config.json` of the user.
 fn render_with(resource: &str, components: &[&str], config: Option<&Value>) -> Objects {
     let dir = tempfile::tempdir().expect("a directory");
-    // A kustomization refers to others by relative paths alone.
-    let here = dir.path().canonicalize().expect("it is there");
+    // kustomize accepts only relative paths.
+    let here = dir.path().canonicalize().expect("an absolute path");
     let up = "../".repeat(here.components().count() - 1);
     let below = |path: &str| {
         format!(
@@ -91,11 +92,11 @@ fn render_with(resource: &str, components: &[&str], config: Option<&Value>) -> O
         "images": [{"name": "localhost/plexus", "newName": "registry.example.com/plexus"}],
     });
     if let Some(config) = config {
-        fs::write(here.join("daemon-config.json"), config.to_string()).expect("it can be written");
+        fs::write(here.join("daemon-config.json"), config.to_string()).expect("write the file");
         let own = json!({"name": "plexus", "namespace": "kube-system", "behavior": "merge", "files": ["daemon-config.json"]});
         text["configMapGenerator"] = json!([own]);
     }
-    fs::write(here.join("kustomization.yaml"), text.to_string()).expect("it can be written");
+    fs::write(here.join("kustomization.yaml"), text.to_string()).expect("write the file");
     render(&here)
 }
 
@@ -105,7 +106,7 @@ fn names(objects: &Objects) -> BTreeSet<String> {
             object["kind"].as_str().expect("a kind"),
             object["metadata"]["name"].as_str(),
         );
-        // Without the hash of its content.
+        // The name has a hash of the content.
         let name = if kind == "ConfigMap" {
             "plexus"
         } else {
@@ -116,7 +117,7 @@ fn names(objects: &Objects) -> BTreeSet<String> {
     objects.0.iter().map(name).collect()
 }
 
-const ON_NODES: [&str; 7] = [
+const NODE_OBJECTS: [&str; 7] = [
     "ClusterRole plexus",
     "ClusterRoleBinding plexus",
     "ConfigMap plexus",
@@ -126,7 +127,7 @@ const ON_NODES: [&str; 7] = [
     "ValidatingAdmissionPolicyBinding plexus-pod-status",
 ];
 
-const WITH_THE_KIND: [&str; 3] = [
+const CRD_OBJECTS: [&str; 3] = [
     "CustomResourceDefinition network-attachment-definitions.k8s.cni.cncf.io",
     "ValidatingAdmissionPolicy plexus-keep-definitions",
     "ValidatingAdmissionPolicyBinding plexus-keep-definitions",
@@ -142,12 +143,12 @@ fn set(lists: &[&[&str]]) -> BTreeSet<String> {
 }
 
 #[test]
-fn all_of_it_is_applied_and_a_bare_cluster_knows_it() {
+fn deploy_renders_all_objects_with_kinds_of_kubernetes_itself() {
     if !kubectl() {
         skip!("kubectl is missing");
     }
     let all = render(&root("deploy"));
-    assert_eq!(names(&all), set(&[&ON_NODES, &WITH_THE_KIND]));
+    assert_eq!(names(&all), set(&[&NODE_OBJECTS, &CRD_OBJECTS]));
     all.0.iter().for_each(check_schema);
     for object in &all.0 {
         let namespaced = matches!(
@@ -170,12 +171,12 @@ fn all_of_it_is_applied_and_a_bare_cluster_knows_it() {
     assert_eq!(volume["configMap"]["name"], config["metadata"]["name"]);
     assert_eq!(
         config["data"]["daemon-config.json"],
-        crate::objects::read("deploy/node/daemon-config.json")
+        read("deploy/node/daemon-config.json")
     );
 }
 
 #[test]
-fn what_uninstalls_leaves_the_definitions() {
+fn uninstall_keeps_the_definitions() {
     if !kubectl() {
         skip!("kubectl is missing");
     }
@@ -183,14 +184,14 @@ fn what_uninstalls_leaves_the_definitions() {
         render(&root("deploy/node")),
         render(&root("deploy/uninstall")),
     );
-    assert_eq!(names(&node), set(&[&ON_NODES]));
-    assert_eq!(names(&uninstall), set(&[&ON_NODES]));
+    assert_eq!(names(&node), set(&[&NODE_OBJECTS]));
+    assert_eq!(names(&uninstall), set(&[&NODE_OBJECTS]));
     assert_eq!(uninstall.container()["args"][0], "uninstall");
     assert_eq!(
         uninstall.one("DaemonSet")["spec"]["updateStrategy"]["rollingUpdate"]["maxSurge"],
         "100%"
     );
-    // The rest is the same: it can be applied over it.
+    // All other fields are equal, so `deploy/uninstall` can be applied over `deploy/node`.
     for object in &mut node.0 {
         if object["kind"] == "DaemonSet" {
             object["spec"]["template"]["spec"]["containers"][0]["args"][0] = "uninstall".into();
@@ -198,19 +199,19 @@ fn what_uninstalls_leaves_the_definitions() {
         }
     }
     assert_eq!(node.0, uninstall.0);
-    // And who deletes deploy/, which holds the kind, is refused that one.
+    // `kubectl delete -k deploy` does not delete the CRD.
     let keep = render(&root("deploy"))
         .named("ValidatingAdmissionPolicy", "plexus-keep-definitions")
         .clone();
     let rule = &keep["spec"]["matchConstraints"]["resourceRules"][0];
     assert_eq!(rule["operations"], json!(["DELETE"]));
     assert_eq!(rule["resources"], json!(["customresourcedefinitions"]));
-    // A request that deletes the collection has no name, and no rule with names is for it.
+    // A rule with resource names would not match the deletion of a collection.
     assert_eq!(rule.get("resourceNames"), None);
-    let anyone = account("kubernetes-admin", None);
+    let user = request_of("kubernetes-admin", None);
     let named = |name: &str| json!({"metadata": {"name": name}});
     let ours = named("network-attachment-definitions.k8s.cni.cncf.io");
-    let Verdict::Refused(message) = judge(&keep, &anyone, &ours, &Value::Null) else {
+    let Verdict::Denied(message) = evaluate_policy(&keep, &user, &ours, &Value::Null) else {
         panic!("{keep:#}")
     };
     assert!(
@@ -218,25 +219,25 @@ fn what_uninstalls_leaves_the_definitions() {
         "{message}"
     );
     assert_eq!(
-        judge(&keep, &anyone, &named("widgets.example.com"), &Value::Null),
-        Verdict::NotOurs
+        evaluate_policy(&keep, &user, &named("widgets.example.com"), &Value::Null),
+        Verdict::NotMatched
     );
 }
 
 #[test]
-fn distributions_have_their_directories() {
+fn components_set_the_directories_of_distributions() {
     if !kubectl() {
         skip!("kubectl is missing");
     }
     for (name, config, plugins) in DISTRIBUTIONS {
         for resource in ["deploy", "deploy/uninstall"] {
-            let objects = render_own(resource, &format!("deploy/components/{name}"));
+            let objects = render_with_component(resource, &format!("deploy/components/{name}"));
             assert_eq!(objects.host_path("cni-config"), config, "{name}");
             assert_eq!(objects.host_path("cni-bin"), plugins, "{name}");
             assert_eq!(
                 objects.host_path("state"),
                 "/var/lib/plexus",
-                "{name}: the rest stays"
+                "{name}: other directories"
             );
             let written = Objects::of_node();
             assert_eq!(
@@ -252,12 +253,12 @@ fn distributions_have_their_directories() {
 }
 
 #[test]
-fn a_namespace_of_ones_own_reaches_all_that_names_the_account() {
+fn another_namespace_is_set_in_all_references_to_the_service_account() {
     if !kubectl() {
         skip!("kubectl is missing");
     }
-    // The component with a binding of its own.
-    let objects = render_own("deploy", "deploy/components/openshift");
+    // This component has a ClusterRoleBinding.
+    let objects = render_with_component("deploy", "deploy/components/openshift");
     assert_eq!(
         objects.one("ServiceAccount")["metadata"]["namespace"],
         "networks"
@@ -274,31 +275,34 @@ fn a_namespace_of_ones_own_reaches_all_that_names_the_account() {
     let pod = json!({"metadata": {}, "spec": {"nodeName": "node-1"}, "status": {}});
     let ours = "system:serviceaccount:networks:plexus";
     assert_eq!(
-        judge(policy, &account(ours, Some("node-1")), &pod, &pod),
+        evaluate_policy(policy, &request_of(ours, Some("node-1")), &pod, &pod),
         Verdict::Allowed
     );
-    let other = judge(policy, &account(ours, Some("node-2")), &pod, &pod);
-    assert!(matches!(other, Verdict::Refused(_)), "{other:?}");
+    let other = evaluate_policy(policy, &request_of(ours, Some("node-2")), &pod, &pod);
+    assert!(matches!(other, Verdict::Denied(_)), "{other:?}");
 }
 
 #[test]
-fn older_clusters_get_no_policy() {
+fn a_component_removes_the_admission_policies_for_older_clusters() {
     if !kubectl() {
         skip!("kubectl is missing");
     }
-    let objects = render_own("deploy", "deploy/components/without-admission-policy");
-    assert_eq!(names(&objects), set(&[&ON_NODES[..5], &WITH_THE_KIND[..1]]));
+    let objects = render_with_component("deploy", "deploy/components/without-admission-policy");
+    assert_eq!(
+        names(&objects),
+        set(&[&NODE_OBJECTS[..5], &CRD_OBJECTS[..1]])
+    );
 }
 
 #[test]
-fn the_startup_taint_goes_with_other_components_and_with_a_configuration_of_ones_own() {
+fn the_startup_taint_can_be_combined_with_other_components_and_another_configuration() {
     if !kubectl() {
         skip!("kubectl is missing");
     }
     let taint = "deploy/components/startup-taint";
     let own = json!({"multusAutoconfigDir": "/etc/cni/net.d", "shimDir": "/opt/cni/bin", "statusWait": "2s"});
     for resource in ["deploy", "deploy/uninstall"] {
-        let alone = render_own(resource, taint);
+        let alone = render_with_component(resource, taint);
         let added = [
             "ClusterRole",
             "ClusterRoleBinding",
@@ -307,13 +311,13 @@ fn the_startup_taint_goes_with_other_components_and_with_a_configuration_of_ones
         ]
         .map(|kind| format!("{kind} plexus-startup-taint"));
         let usual: &[&str] = if resource == "deploy" {
-            &WITH_THE_KIND
+            &CRD_OBJECTS
         } else {
             &[]
         };
         assert_eq!(
             names(&alone),
-            set(&[&ON_NODES, usual, &added.each_ref().map(String::as_str)])
+            set(&[&NODE_OBJECTS, usual, &added.each_ref().map(String::as_str)])
         );
         alone.0.iter().for_each(check_schema);
         let subject = json!({"kind": "ServiceAccount", "name": "plexus", "namespace": "networks"});
@@ -321,37 +325,37 @@ fn the_startup_taint_goes_with_other_components_and_with_a_configuration_of_ones
             alone.named("ClusterRoleBinding", "plexus-startup-taint")["subjects"],
             json!([subject])
         );
-        check_daemon(&alone, "maxPluginRuns");
+        assert_daemon_config(&alone, "maxPluginRuns");
         let monitoring = "deploy/components/monitoring";
-        check_daemon(
+        assert_daemon_config(
             &render_with(resource, &[taint, monitoring], None),
             "metricsAddress",
         );
-        check_daemon(
+        assert_daemon_config(
             &render_with(resource, &[monitoring, taint], None),
             "metricsAddress",
         );
-        check_daemon(
+        assert_daemon_config(
             &render_with(resource, &[taint, "deploy/components/k3s"], Some(&own)),
             "statusWait",
         );
     }
-    // Before 1.30: the rights without the policy that narrows them.
+    // Kubernetes before 1.30 has no admission policies.
     let older = render_with(
         "deploy",
         &[taint, "deploy/components/without-admission-policy"],
         None,
     );
     assert!(older.all("ValidatingAdmissionPolicy").is_empty());
-    check_daemon(&older, "maxPluginRuns");
+    assert_daemon_config(&older, "maxPluginRuns");
 }
 
 #[test]
-fn monitoring_adds_what_the_operators_take() {
+fn monitoring_adds_objects_of_the_prometheus_operator_and_the_dashboard() {
     if !kubectl() {
         skip!("kubectl is missing");
     }
-    let objects = render_own("deploy", "deploy/components/monitoring");
+    let objects = render_with_component("deploy", "deploy/components/monitoring");
     let maps = objects.all("ConfigMap");
     let [config, dashboard] = ["daemon-config.json", "grafana-dashboard.json"].map(|file| {
         let found: Vec<_> = maps
@@ -364,7 +368,7 @@ fn monitoring_adds_what_the_operators_take() {
     assert!(config.contains("metricsAddress"), "{config}");
     assert_eq!(
         dashboard,
-        crate::objects::read("deploy/observability/grafana-dashboard.json")
+        read("deploy/observability/grafana-dashboard.json")
     );
     let monitor = objects.one("PodMonitor");
     let labels = &objects.one("DaemonSet")["spec"]["template"]["metadata"]["labels"];
@@ -375,13 +379,10 @@ fn monitoring_adds_what_the_operators_take() {
         assert_eq!(&labels[key], value);
     }
     let job = monitor["spec"]["jobLabel"].as_str().expect("a label");
-    assert_eq!(
-        labels[job], "plexus",
-        "the alert PlexusDown expects that job"
-    );
+    assert_eq!(labels[job], "plexus", "the job in the alert PlexusDown");
     assert_eq!(
         monitor["metadata"]["namespace"], "networks",
-        "it looks in its own namespace"
+        "a PodMonitor selects pods of its own namespace"
     );
     objects.one("PrometheusRule");
 }

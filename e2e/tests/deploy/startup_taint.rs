@@ -1,12 +1,13 @@
-//! The component `startup-taint`: what it grants, what its policy refuses, and that the daemon is told.
+//! The component `startup-taint`: its rights, its admission policy, and the configuration.
 
 use clap::Parser as _;
+use plexus_e2e::workspace::read;
 use plexusd::cli::{Cli, Command};
 use plexusd::config::{Fields, Settings};
 use serde_json::{Value, json};
 
-use crate::objects::{Objects, check_schema, documents, read};
-use crate::policy::{OURS, Verdict, account, judge, with};
+use crate::objects::{Objects, check_schema, documents};
+use crate::policy::{OURS, Verdict, evaluate_policy, request_of, with};
 
 const DIR: &str = "deploy/components/startup-taint";
 const TAINT: &str = "plexus.dev/not-ready";
@@ -20,7 +21,7 @@ fn policy() -> Value {
     objects().one("ValidatingAdmissionPolicy").clone()
 }
 
-/// A node with these taints, and something of everything.
+/// A node with these taints and all kinds of fields.
 fn node(taints: &[Value]) -> Value {
     json!({
         "metadata": {
@@ -49,25 +50,25 @@ fn other() -> Value {
 }
 
 #[test]
-fn it_is_the_taint_that_the_daemon_takes_off() {
-    let fields = |path: &str| Fields::parse(&read(path)).expect("it is JSON");
+fn the_component_configures_the_taint_and_nothing_else() {
+    let fields = |path: &str| Fields::parse(&read(path)).expect("JSON");
     let file = fields(&format!("{DIR}/startup-taint.json"));
     assert_eq!(
         file.keys().collect::<Vec<_>>(),
         ["startuptaint"],
-        "what it says besides would win over daemon-config.json"
+        "other keys would override daemon-config.json"
     );
     for config in [
         "deploy/node/daemon-config.json",
         "deploy/components/monitoring/daemon-config.json",
     ] {
-        let settings = Settings::read(&fields(config).overlaid_by(&file)).expect("it is allowed");
+        let settings = Settings::read(&fields(config).overlaid_by(&file)).expect("valid values");
         assert_eq!(settings.startup_taint.as_deref(), Some(TAINT));
     }
 }
 
 #[test]
-fn it_grants_no_more_than_that_takes() {
+fn the_role_grants_get_and_patch_of_nodes() {
     let objects = objects();
     objects.0.iter().for_each(check_schema);
     assert!(
@@ -90,8 +91,8 @@ fn it_grants_no_more_than_that_takes() {
 }
 
 #[test]
-fn the_taint_of_the_own_node_may_be_taken_off() {
-    let (policy, request) = (policy(), account(OURS, Some("node-1")));
+fn the_taint_of_the_same_node_may_be_removed() {
+    let (policy, request) = (policy(), request_of(OURS, Some("node-1")));
     let bare = with(&node(&[]), "/spec/taints", None);
     let both = taint(TAINT, "NoExecute");
     for (old, new) in [
@@ -99,11 +100,11 @@ fn the_taint_of_the_own_node_may_be_taken_off() {
         (node(&[ours(), other(), both]), node(&[other()])),
         (node(&[ours()]), bare.clone()),
         (node(&[ours()]), node(&[])),
-        // A request that changes nothing.
+        // Requests that change nothing.
         (bare.clone(), bare),
         (node(&[other()]), node(&[other()])),
     ] {
-        // The API server keeps account of who wrote what.
+        // Fields that the API server changes.
         let new = with(
             &new,
             "/metadata/managedFields",
@@ -115,7 +116,7 @@ fn the_taint_of_the_own_node_may_be_taken_off() {
             Some(json!(2)),
         );
         assert_eq!(
-            judge(&policy, &request, &old, &new),
+            evaluate_policy(&policy, &request, &old, &new),
             Verdict::Allowed,
             "{old} -> {new}"
         );
@@ -123,31 +124,31 @@ fn the_taint_of_the_own_node_may_be_taken_off() {
 }
 
 #[test]
-fn other_nodes_and_tokens_of_no_node_are_refused() {
+fn other_nodes_and_tokens_without_a_node_are_denied() {
     let (policy, old, new) = (policy(), node(&[ours()]), node(&[]));
-    for account in [
-        account(OURS, Some("node-2")),
-        account(OURS, Some("")),
-        account(OURS, None),
+    for request in [
+        request_of(OURS, Some("node-2")),
+        request_of(OURS, Some("")),
+        request_of(OURS, None),
     ] {
-        let verdict = judge(&policy, &account, &old, &new);
-        let Verdict::Refused(message) = &verdict else {
-            panic!("{account}: {verdict:?}")
+        let verdict = evaluate_policy(&policy, &request, &old, &new);
+        let Verdict::Denied(message) = &verdict else {
+            panic!("{request}: {verdict:?}")
         };
         assert!(message.contains("own node"), "{message}");
     }
-    // A token of another kind has claims, but not that one.
-    let mut request = account(OURS, Some("node-1"));
+    // A token with other claims.
+    let mut request = request_of(OURS, Some("node-1"));
     request["userInfo"]["extra"] = json!({"authentication.kubernetes.io/credential-id": ["x"]});
     assert!(matches!(
-        judge(&policy, &request, &old, &new),
-        Verdict::Refused(_)
+        evaluate_policy(&policy, &request, &old, &new),
+        Verdict::Denied(_)
     ));
 }
 
 #[test]
-fn no_other_taint_may_differ() {
-    let (policy, request) = (policy(), account(OURS, Some("node-1")));
+fn no_other_taint_may_be_changed() {
+    let (policy, request) = (policy(), request_of(OURS, Some("node-1")));
     let changed = json!({"key": "example.com/other", "effect": "NoSchedule"});
     for (old, new) in [
         (vec![ours(), other()], vec![]),
@@ -155,14 +156,14 @@ fn no_other_taint_may_differ() {
         (vec![ours(), other()], vec![changed.clone()]),
         (vec![other()], vec![changed]),
         (vec![ours()], vec![other()]),
-        // Never put on, and not left in part.
+        // The taint may not be added, or removed in part.
         (vec![], vec![ours()]),
         (vec![other()], vec![other(), ours()]),
         (vec![ours(), taint(TAINT, "NoExecute")], vec![ours()]),
     ] {
         let (old, new) = (node(&old), node(&new));
-        let verdict = judge(&policy, &request, &old, &new);
-        let Verdict::Refused(message) = &verdict else {
+        let verdict = evaluate_policy(&policy, &request, &old, &new);
+        let Verdict::Denied(message) = &verdict else {
             panic!("{old} -> {new}: {verdict:?}")
         };
         assert!(message.contains("not add or change"), "{message}");
@@ -170,8 +171,8 @@ fn no_other_taint_may_differ() {
 }
 
 #[test]
-fn nothing_else_of_a_node_may_differ() {
-    let (policy, request) = (policy(), account(OURS, Some("node-1")));
+fn no_other_field_of_a_node_may_be_changed() {
+    let (policy, request) = (policy(), request_of(OURS, Some("node-1")));
     for (pointer, value, words) in [
         ("/spec/unschedulable", None, "specification"),
         ("/spec/unschedulable", Some(json!(false)), "specification"),
@@ -195,8 +196,8 @@ fn nothing_else_of_a_node_may_differ() {
         ),
     ] {
         let new = with(&node(&[]), pointer, value);
-        let verdict = judge(&policy, &request, &node(&[ours()]), &new);
-        let Verdict::Refused(message) = &verdict else {
+        let verdict = evaluate_policy(&policy, &request, &node(&[ours()]), &new);
+        let Verdict::Denied(message) = &verdict else {
             panic!("{pointer}: {verdict:?}")
         };
         assert!(message.contains(words), "{pointer}: {message}");
@@ -204,7 +205,7 @@ fn nothing_else_of_a_node_may_differ() {
 }
 
 #[test]
-fn everybody_else_goes_on_updating_nodes() {
+fn other_users_are_not_affected() {
     let (policy, old) = (policy(), node(&[]));
     let new = with(&node(&[ours()]), "/metadata/labels", None);
     for (user, node) in [
@@ -219,17 +220,17 @@ fn everybody_else_goes_on_updating_nodes() {
         ("kubernetes-admin", None),
     ] {
         assert_eq!(
-            judge(&policy, &account(user, node), &old, &new),
-            Verdict::NotOurs,
+            evaluate_policy(&policy, &request_of(user, node), &old, &new),
+            Verdict::NotMatched,
             "{user}"
         );
     }
 }
 
 #[test]
-fn nodes_are_what_the_policy_sees_and_errors_refuse() {
+fn the_policy_matches_updates_of_nodes_and_fails_closed() {
     let policy = policy();
-    // What else there is of a node, as nodes/status, the role does not reach.
+    // The role does not grant subresources, such as nodes/status.
     let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["nodes"]}]);
     assert_eq!(policy["spec"]["matchConstraints"]["resourceRules"], rules);
     assert_eq!(policy["spec"]["failurePolicy"], "Fail");
@@ -241,8 +242,8 @@ fn nodes_are_what_the_policy_sees_and_errors_refuse() {
     );
 }
 
-/// The files of the daemon in these manifests, in their order, and what they say together.
-pub fn check_daemon(objects: &Objects, also: &str) {
+/// Asserts that the configuration files of the daemon together have the taint and the key `also`.
+pub fn assert_daemon_config(objects: &Objects, also: &str) {
     let args = [
         &objects.container()["command"],
         &objects.container()["args"],
@@ -251,7 +252,7 @@ pub fn check_daemon(objects: &Objects, also: &str) {
         .into_iter()
         .flat_map(|list| list.as_array().expect("a list"))
         .map(|word| word.as_str().expect("text"));
-    let cli = Cli::try_parse_from(words).expect("plexusd takes it");
+    let cli = Cli::try_parse_from(words).expect("valid arguments");
     let (Command::Serve(serve) | Command::Uninstall(serve)) = cli.command else {
         panic!("{cli:?}")
     };
@@ -259,12 +260,12 @@ pub fn check_daemon(objects: &Objects, also: &str) {
     let name = &volumes
         .iter()
         .find(|volume| volume["name"] == "config")
-        .expect("it is there")["configMap"]["name"];
+        .expect("the volume")["configMap"]["name"];
     let maps = objects.all("ConfigMap");
     let map = maps
         .iter()
         .find(|map| map["metadata"]["name"] == *name)
-        .expect("the map that is mounted");
+        .expect("the mounted ConfigMap");
     let mut file = Fields::default();
     for path in serve.config {
         assert_eq!(
@@ -280,10 +281,10 @@ pub fn check_daemon(objects: &Objects, also: &str) {
     }
     assert_eq!(
         Settings::read(&file)
-            .expect("it is allowed")
+            .expect("valid values")
             .startup_taint
             .as_deref(),
         Some(TAINT)
     );
-    assert!(file.has(also), "{also} is lost");
+    assert!(file.has(also), "{also} is missing");
 }

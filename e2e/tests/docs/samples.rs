@@ -1,0 +1,93 @@
+//! Samples in the documentation and in `deploy/` are valid.
+
+use std::collections::BTreeMap;
+
+use plexus_api::cni::{Defaults, NetworkConfig, Version};
+use plexus_api::selection::{self, DEFAULT_NETWORK, NETWORKS};
+use plexus_api::status::{NetworkStatus, render};
+use plexus_e2e::workspace::{files, read};
+use plexusd::config::{Fields, Settings};
+use serde_json::Value;
+
+use crate::document::Document;
+
+#[test]
+fn samples_are_valid() {
+    for document in Document::all() {
+        for fence in &document.fences {
+            let place = format!("{}: {}", document.name, fence.body);
+            match fence.info.as_str() {
+                "yaml" => check_manifests(&fence.body, &place),
+                "json" => check_json(&fence.body, &place),
+                "json daemon-config" => check_daemon_config(&fence.body, &place),
+                "json network-status" => {
+                    let entries: Vec<NetworkStatus> =
+                        serde_json::from_str(&fence.body).expect(&place);
+                    assert_eq!(render(&entries), fence.body.trim_end(), "{place}");
+                }
+                "sh" | "text" | "" => {}
+                other => panic!("{place}: unknown kind of sample {other:?}"),
+            }
+        }
+    }
+    for name in files(&["deploy"], &["yaml", "yml"]) {
+        check_manifests(&read(&name), &name);
+    }
+    for name in files(&["deploy"], &["json", "conflist", "conf"]) {
+        check_json(&read(&name), &name);
+    }
+    let example = "deploy/examples/daemon-config.json";
+    check_daemon_config(&read(example), example);
+}
+
+fn check_json(text: &str, place: &str) {
+    serde_json::from_str::<Value>(text).unwrap_or_else(|error| panic!("{place}: {error}"));
+}
+
+/// Checks that the text is YAML, and that Plexus accepts the definitions and pods in it.
+fn check_manifests(text: &str, place: &str) {
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{place}: {error}"));
+    assert!(!documents.is_empty(), "{place}: no document");
+    for document in documents {
+        match document["kind"].as_str() {
+            Some("NetworkAttachmentDefinition") => check_definition(&document, place),
+            Some("Pod") => check_pod(&document, place),
+            _ => {}
+        }
+    }
+}
+
+fn check_definition(definition: &Value, place: &str) {
+    let Some(config) = definition["spec"]["config"].as_str() else {
+        return;
+    };
+    let defaults = Defaults {
+        name: Some(definition["metadata"]["name"].as_str().unwrap_or_default()),
+        version: Version::V1_0_0,
+    };
+    NetworkConfig::parse(config, defaults)
+        .and_then(NetworkConfig::require_plugin)
+        .unwrap_or_else(|error| panic!("{place}: {error}"));
+}
+
+fn check_pod(pod: &Value, place: &str) {
+    let annotations = pod.pointer("/metadata/annotations").cloned();
+    let annotations: BTreeMap<String, String> =
+        serde_json::from_value(annotations.unwrap_or_default()).expect(place);
+    for key in [NETWORKS, DEFAULT_NETWORK] {
+        let Some(annotation) = annotations.get(key) else {
+            continue;
+        };
+        let selected = selection::parse(annotation, "default")
+            .unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert!(!selected.is_empty(), "{place}");
+    }
+}
+
+/// Checks that all keys are known and all values are valid.
+fn check_daemon_config(text: &str, place: &str) {
+    let fields = Fields::parse(text).unwrap_or_else(|error| panic!("{place}: {error}"));
+    Settings::read(&fields).unwrap_or_else(|error| panic!("{place}: {error}"));
+    assert_eq!(Settings::unknown_keys(&fields), [""; 0], "{place}");
+}
