@@ -15,9 +15,9 @@ pub(crate) fn temporary_path(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.tmp"))
 }
 
-/// Replaces a file. Readers see the old content or the new content, never a part, and a watcher of
-/// the directory sees a rename (C-13). A failed write leaves the old file in place and removes the
-/// temporary file.
+/// Replaces a file. Readers see either the old or the new content, never a partial file, and a
+/// watcher of the directory sees a rename (C-13). A failed write leaves the old file in place and
+/// removes the temporary file.
 ///
 /// The directory must exist; it is neither created nor replaced (C-23). Errors name the target.
 #[derive(Debug, Clone, Copy)]
@@ -47,8 +47,8 @@ impl<'a> AtomicFile<'a> {
         }
     }
 
-    /// Allows several writers of the same path at once: each has a temporary file of its own. A
-    /// killed process leaves its temporary file behind, since the next writer uses another name.
+    /// Allows concurrent writers of the same path by giving each its own temporary file. The
+    /// temporary file of a killed process is left behind, since the next writer uses another name.
     pub(crate) fn shared(self) -> Self {
         Self {
             shared: true,
@@ -56,13 +56,12 @@ impl<'a> AtomicFile<'a> {
         }
     }
 
-    /// Writes `bytes`.
     pub(crate) fn write(self, bytes: &[u8]) -> io::Result<()> {
         self.write_checked(bytes, |_| Ok(()))
     }
 
-    /// Writes `bytes`. Calls `check` with the path of the complete temporary file, already closed,
-    /// before the rename; an error of `check` cancels the replacement.
+    /// Before the rename, calls `check` with the path of the complete, closed temporary file. An
+    /// error of `check` cancels the replacement.
     pub(crate) fn write_checked(
         self,
         bytes: &[u8],
@@ -71,7 +70,7 @@ impl<'a> AtomicFile<'a> {
         self.replace(|file| file.write_all(bytes), check)
     }
 
-    /// Lets `write` write the content. `write` must flush its own buffers.
+    /// Calls `write` to write the content. `write` must flush its own buffers.
     pub(crate) fn write_with(
         self,
         write: impl FnOnce(&mut File) -> io::Result<()>,
@@ -103,7 +102,8 @@ impl<'a> AtomicFile<'a> {
         if self.durable
             && let Some(dir) = self.path.parent()
         {
-            // The file is in place. A rename that a power loss undoes is not worth an error.
+            // The file is in place. If the sync fails, a power loss may undo the rename, which does
+            // not justify an error.
             let _ = File::open(dir).and_then(|dir| dir.sync_all());
         }
         Ok(())

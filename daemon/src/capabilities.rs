@@ -46,7 +46,7 @@ impl CapabilitySet {
         )?))
     }
 
-    /// The capabilities in `/proc/PID/status`. Empty if the file has no valid line for them.
+    /// Parses the content of `/proc/PID/status`. Empty without a valid line `CapEff`.
     pub(crate) fn parse(status: &str) -> Self {
         let effective = status
             .lines()

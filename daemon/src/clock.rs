@@ -1,4 +1,4 @@
-//! Wall-clock time, time since boot, which cannot be set, and the boot ID.
+//! Wall-clock time, monotonic time since boot, and the boot ID.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -7,19 +7,18 @@ use nix::time::{ClockId, clock_gettime};
 
 /// Milliseconds since 1970; 0 if the clock is set to an earlier time.
 pub(crate) fn unix_ms() -> u64 {
-    let since = SystemTime::now()
+    let elapsed = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Nanoseconds since boot, including suspend. Returns `None` if the kernel has no such clock.
 pub(crate) fn boottime_ns() -> Option<u64> {
-    let since = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
-    u64::try_from(since.as_nanos()).ok()
+    let elapsed = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
+    u64::try_from(elapsed.as_nanos()).ok()
 }
 
-/// The ID of the current boot.
 pub(crate) fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?
         .trim()

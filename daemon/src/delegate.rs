@@ -36,10 +36,10 @@ pub(crate) use permits::{Permit, Priority};
 
 /// Runs plugins.
 #[derive(Debug, Clone)]
-pub(crate) struct Delegates(Arc<Inner>);
+pub(crate) struct Delegates(Arc<DelegatesInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct DelegatesInner {
     bin_dirs: Vec<PathBuf>,
     plugin_timeout: Duration,
     permits: Permits,
@@ -56,8 +56,8 @@ pub(crate) struct PluginSettings {
     pub(crate) plugin_timeout: Duration,
     /// How many calls may run plugins at the same time; 0 counts as 1.
     pub(crate) permits: usize,
-    /// The marker variable, name and value: in the environment of all plugins, so that a later
-    /// daemon finds those that have survived this one.
+    /// The name and value of the marker: an environment variable of all plugins, by which a later
+    /// daemon finds plugins that survived this one.
     pub(crate) marker: (&'static str, String),
 }
 
@@ -120,7 +120,7 @@ impl Delegates {
             permits,
             marker,
         } = settings;
-        Self(Arc::new(Inner {
+        Self(Arc::new(DelegatesInner {
             bin_dirs,
             plugin_timeout,
             permits: Permits::new(permits),
@@ -136,8 +136,8 @@ impl Delegates {
         self.0.permits.acquire(priority).await
     }
 
-    /// Waits for the right to run ADD or DEL of these attachments. `call` names the call in errors
-    /// of a GC that waits.
+    /// Waits until ADD or DEL of these attachments may run. `call` names the call in the errors of
+    /// a waiting GC.
     pub(crate) async fn attach_guard(
         &self,
         priority: Priority,
@@ -170,22 +170,22 @@ impl Delegates {
         self.0.network_locks.lock_gc().await
     }
 
-    /// Waits for the right to run GC of `network`.
+    /// Waits until GC of `network` may run.
     ///
     /// # Errors
-    /// [`Code::TryAgain`] if calls of this network do not end, or no permit is released.
+    /// [`Code::TryAgain`] if calls of this network do not finish, or no permit becomes free.
     pub(crate) async fn gc_guard(
         &self,
         gc: &GcLock<'_>,
         network: &str,
     ) -> Result<GcGuard, CniError> {
         let network_lock = self.0.network_locks.acquire_exclusive(gc, network).await?;
-        // With the priority of DEL and a short timeout, since other calls wait for the network.
+        // Other calls wait for the network: hence the priority of DEL and the short timeout.
         let permit = timeout(BLOCKING_WAIT, self.permit(Priority::Del))
             .await
             .map_err(|_| {
                 let msg = format!(
-                    "network {network:?}: GC did not run, because other calls hold all {} permits \
+                    "network {network:?}: GC did not run because other calls hold all {} permits \
                      (maxPluginRuns); retry later",
                     self.permits().total
                 );

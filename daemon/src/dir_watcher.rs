@@ -11,7 +11,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use inotify::{EventStream, Inotify, WatchDescriptor, WatchMask};
 use nix::errno::Errno;
 
-/// A new file causes two events, at its creation and when its writer closes it. Creation is needed
+/// A new file causes two events: at its creation and when its writer closes it. `CREATE` is needed
 /// for links, which have no writer.
 const MASK: WatchMask = WatchMask::ATTRIB
     .union(WatchMask::CREATE)
@@ -47,8 +47,8 @@ impl DirWatcher {
         })
     }
 
-    /// Watches `dirs` instead of the previous directories. Returns whether a directory is watched
-    /// that was not watched before; earlier reads of that directory may be outdated.
+    /// Watches `dirs` instead of the previous directories. Returns whether a directory is newly
+    /// watched; earlier reads of that directory may be outdated.
     ///
     /// # Errors
     /// A directory cannot be watched; the error names the directory.
@@ -69,7 +69,7 @@ impl DirWatcher {
     /// Waits for a change in one of the directories, or for a directory to appear or disappear.
     pub(crate) async fn changed(&mut self) -> io::Result<()> {
         self.events.next().await.transpose()?;
-        // Callers read the directories once for all events so far.
+        // Drains pending events, so that callers read the directories only once.
         while let Some(Some(event)) = self.events.next().now_or_never() {
             event?;
         }
@@ -95,8 +95,8 @@ impl DirWatcher {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     let error = with_limit(error);
-                    let text = format!("{} cannot be watched: {error}", nearest.display());
-                    return Err(io::Error::new(error.kind(), text));
+                    let msg = format!("cannot watch {}: {error}", nearest.display());
+                    return Err(io::Error::new(error.kind(), msg));
                 }
             }
         }
@@ -104,7 +104,7 @@ impl DirWatcher {
 }
 
 /// Adds the sysctl to raise to an error that may come from a limit of inotify. The kernel's own
-/// text is about files and disks.
+/// error text is about open files and disk space.
 pub(crate) fn with_limit(error: io::Error) -> io::Error {
     let limit = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EMFILE) => "fs.inotify.max_user_instances",

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// Device and inode of a file. The kernel reuses an inode after the file is gone.
+/// The device and inode of a file. The kernel may reuse the inode after the file is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FileId {
     pub(crate) dev: u64,

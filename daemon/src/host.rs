@@ -1,10 +1,9 @@
 //! The host as plugins see it: threads that open files and spawn processes in the mount namespace
 //! of plugins.
 //!
-//! A dedicated thread, because the working directory, umask, root and mount namespace belong to a
-//! thread that has unshared them, and a child inherits them from the thread that spawns it. Setting
-//! them in the child instead makes the standard library fork the whole daemon, which takes a
-//! hundred times as long.
+//! A dedicated thread unshares its working directory, umask, root and mount namespace, and its
+//! children inherit them. Setting them in each child instead would make the standard library fork
+//! the whole daemon, which takes a hundred times as long.
 
 mod callers;
 mod error;
@@ -35,15 +34,15 @@ pub(crate) use error::HostError;
 /// The umask of plugins: their files are writable by the owner and readable by all.
 const UMASK: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
 
-/// A thread in the mount namespace of plugins, which spawns all processes there. The thread ends
-/// when the last clone is dropped.
+/// A thread in the mount namespace of plugins that spawns processes there. The thread ends when the
+/// last clone is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Host(Arc<Thread>);
 
 #[derive(Debug)]
 struct Thread {
     jobs: mpsc::Sender<Job>,
-    /// Whether paths mean the same to the daemon.
+    /// Whether the thread is in the daemon's own root and mount namespace.
     is_own: bool,
 }
 
@@ -77,15 +76,18 @@ impl Host {
                 }
             })
             .map_err(HostError::Thread)?;
-        started.recv().map_err(|_| HostError::Thread(gone()))??;
+        started
+            .recv()
+            .map_err(|_| HostError::Thread(thread_ended()))??;
         Ok(Self(Arc::new(Thread { jobs, is_own })))
     }
 
     /// Spawns `command` as the leader of a new process group.
     ///
-    /// The command must set no working directory, user, group or hook: see the module.
+    /// The command must not set a working directory, user, group or `pre_exec` hook: see the module
+    /// documentation.
     pub(crate) async fn spawn(&self, mut command: Command) -> io::Result<Process> {
-        // If the caller has stopped waiting, the process is dropped and so killed.
+        // If the caller has stopped waiting, the process is dropped and thus killed.
         self.send(move || {
             command.process_group(0);
             tokio::process::Command::from(command).spawn().map(Process)
@@ -93,16 +95,16 @@ impl Host {
         .await?
     }
 
-    /// Runs `read`, which reads or removes files, where paths mean what they mean to plugins.
-    /// `read` must be quick, since the same thread starts plugins.
+    /// Runs `access`, which reads or removes files, where paths resolve as they do for plugins.
+    /// `access` must be quick, since the same thread starts plugins.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        read: impl FnOnce() -> T + Send + 'static,
+        access: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
         if self.0.is_own {
-            Ok(read())
+            Ok(access())
         } else {
-            self.send(read).await
+            self.send(access).await
         }
     }
 
@@ -115,8 +117,8 @@ impl Host {
         self.0
             .jobs
             .send(Box::new(move || drop(sender.send(job()))))
-            .map_err(|_| gone())?;
-        receiver.await.map_err(|_| gone())
+            .map_err(|_| thread_ended())?;
+        receiver.await.map_err(|_| thread_ended())
     }
 }
 
@@ -128,7 +130,7 @@ pub(crate) struct Process(Child);
 impl Process {
     /// Kills the process group, unless the process has been waited for.
     pub(crate) fn kill_group(&self) {
-        // The ID exists until the process has been waited for, and cannot be reused before.
+        // The PID is not reused until the process has been waited for.
         if let Some(id) = self.id().and_then(|id| i32::try_from(id).ok()) {
             // Fails only if the group is already gone.
             let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
@@ -156,7 +158,7 @@ impl DerefMut for Process {
     }
 }
 
-/// Moves the calling thread into `root`, with a root, working directory and umask of its own.
+/// Moves the calling thread into `root` and unshares its root, working directory and umask.
 fn enter(root: HostRoot) -> Result<(), HostError> {
     unshare(CloneFlags::CLONE_FS).map_err(HostError::Unshare)?;
     umask(UMASK);
@@ -172,6 +174,6 @@ fn enter(root: HostRoot) -> Result<(), HostError> {
     std::env::set_current_dir("/").map_err(HostError::WorkingDirectory)
 }
 
-fn gone() -> io::Error {
-    io::Error::other("the thread that starts plugins is gone; restart plexusd")
+fn thread_ended() -> io::Error {
+    io::Error::other("the thread that starts plugins has ended; restart plexusd")
 }

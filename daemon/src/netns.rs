@@ -1,7 +1,7 @@
-//! The network namespace of a sandbox: links and default routes, by netlink.
+//! Manages links and default routes in the network namespace of a sandbox by netlink.
 //!
 //! A netlink socket belongs to the network namespace in which it was created. A short-lived thread
-//! enters the namespace and creates the socket, so no thread of the runtime changes its namespace.
+//! enters the namespace and creates the socket, so that the runtime's threads stay in the daemon's.
 
 mod error;
 mod routes;
@@ -38,7 +38,7 @@ use error::{RouteProblem, errno};
 pub(crate) use routes::Family;
 
 /// An open network namespace. The kernel keeps the namespace for as long as this value exists and
-/// no longer: callers drive the socket themselves, so no task has to end first.
+/// no longer: callers poll the connection themselves, so no task has to end first.
 pub(crate) struct Netns {
     path: PathBuf,
     id: NetnsId,
@@ -53,7 +53,7 @@ pub(crate) struct Link {
     pub(crate) name: String,
     /// The hardware address, such as `02:00:00:00:00:01`; empty if the link has none.
     pub(crate) mac: String,
-    /// Whether the link is administratively up; it may have no carrier.
+    /// Whether the link is administratively up, with or without carrier.
     pub(crate) up: bool,
 }
 
@@ -90,7 +90,7 @@ impl Netns {
             })?;
         receiver
             .await
-            .unwrap_or_else(|_| Err(io::Error::other("its thread panicked")))
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that enters it panicked")))
     }
 
     pub(crate) fn id(&self) -> NetnsId {
@@ -106,11 +106,11 @@ impl Netns {
             .set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats]);
         self.request(request.execute().map_ok(Link::from).try_collect())
             .await
-            .map_err(|error| self.failed("listing links", error))
+            .map_err(|error| self.netlink_error("listing links", error))
     }
 
-    /// Whether a link has this name or this alternative name: the kernel refuses to create a link
-    /// of either.
+    /// Whether a link has this name or alternative name. The kernel refuses to create another link
+    /// with either.
     pub(crate) async fn has_link(&mut self, name: &str) -> Result<bool, NetnsError> {
         let request = self.handle.link().get().match_name(name);
         match self
@@ -119,11 +119,11 @@ impl Netns {
         {
             Ok(links) => Ok(!links.is_empty()),
             Err(error) if errno(&error) == Some(Errno::ENODEV) => Ok(false),
-            Err(error) => Err(self.failed(format!("looking up link {name:?}"), error)),
+            Err(error) => Err(self.netlink_error(format!("looking up link {name:?}"), error)),
         }
     }
 
-    /// Drives the socket until `response` is complete.
+    /// Polls the connection until `response` is complete.
     async fn request<T>(
         &mut self,
         response: impl Future<Output = Result<T, rtnetlink::Error>>,
@@ -134,7 +134,7 @@ impl Netns {
         }
     }
 
-    fn failed(&self, action: impl Into<String>, error: rtnetlink::Error) -> NetnsError {
+    fn netlink_error(&self, action: impl Into<String>, error: rtnetlink::Error) -> NetnsError {
         NetnsError::Netlink {
             path: self.path.clone(),
             action: action.into(),
@@ -143,13 +143,13 @@ impl Netns {
     }
 }
 
-/// Identifies the network namespace at `path`. The calling thread enters the namespace and cannot
-/// return; the file is closed again.
+/// The ID of the network namespace at `path`. Moves the calling thread into the namespace for good,
+/// so callers need a thread of their own.
 pub(crate) fn identify(path: &Path) -> io::Result<NetnsId> {
     enter(&open(path)?)
 }
 
-/// Does not block if `path` is a FIFO or a terminal.
+/// Opens `path` without blocking, even if it is a FIFO or a terminal.
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
@@ -161,13 +161,13 @@ fn open(path: &Path) -> io::Result<File> {
 fn enter(file: &File) -> io::Result<NetnsId> {
     let FileId { dev, ino } = FileId::from(&file.metadata()?);
     setns(file, CloneFlags::CLONE_NEWNET)?;
-    // Any socket knows the namespace in which it was created.
+    // Every socket has the cookie of the namespace in which it was created.
     let cookie = getsockopt(&UnixDatagram::unbound()?, NetnsCookie).ok();
     Ok(NetnsId { dev, ino, cookie })
 }
 
 sockopt_impl!(
-    /// The kernel's number of a network namespace. Numbers are not reused until the next boot.
+    /// The cookie of a network namespace, which the kernel does not reuse until the next boot.
     NetnsCookie,
     GetOnly,
     libc::SOL_SOCKET,

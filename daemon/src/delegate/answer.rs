@@ -1,4 +1,5 @@
-//! Interprets one run of a plugin: its output, or an error with a CNI code (R-046, P-043). Pure.
+//! Converts the outcome of a plugin run to the output or to an error with a CNI code (R-046,
+//! P-043). Pure.
 
 #[cfg(test)]
 mod tests;
@@ -16,11 +17,11 @@ use serde::Deserialize;
 
 use super::exec::{RunOutput, Termination};
 
-/// The longest quotation of a plugin in an error, in bytes: the error becomes an event of the pod.
+/// The maximum length of plugin output in an error, in bytes. Pod events quote the error.
 const MAX_QUOTE: usize = 512;
 const UNKNOWN_CONTAINER: u32 = Code::UnknownContainer as u32;
 
-/// The reason why a plugin gave no result. The errors do not name the plugin.
+/// The reason why a plugin produced no result. The errors do not name the plugin.
 #[derive(Debug)]
 pub(super) enum PluginError {
     /// The plugin could not be started, so there is nothing to undo.
@@ -41,8 +42,8 @@ impl From<PluginError> for CniError {
     }
 }
 
-/// The stdout of a run that succeeded, whatever its stderr. `limit` is the time that the
-/// plugin had.
+/// The stdout of a successful run, whatever its stderr. `limit` is the time limit of the
+/// run.
 pub(super) fn output(run: RunOutput, limit: Duration) -> Result<Vec<u8>, PluginError> {
     let try_again = |msg: String| {
         let error = CniError::new(Code::TryAgain, msg).with_details(quote_end(&run.stderr));
@@ -61,8 +62,8 @@ pub(super) fn output(run: RunOutput, limit: Duration) -> Result<Vec<u8>, PluginE
 
 /// The error of a program that could not be started.
 ///
-/// Does not quote "no such file or directory", since a runtime takes that text for a DEL that has
-/// nothing left to do.
+/// Does not quote "no such file or directory": runtimes treat a DEL error with that text as
+/// success.
 pub(super) fn not_started(error: &io::Error) -> PluginError {
     let (code, reason) = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOENT) => (
@@ -93,27 +94,27 @@ fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> PluginError {
     if let Some(error) = reported_error(stdout) {
         return error;
     }
-    let how = describe(status);
+    let outcome = describe(status);
     let failed = |msg: String| CniError::new(Code::PluginFailed, msg);
     PluginError::Failed(match (stdout.trim_ascii(), stderr.trim_ascii()) {
-        (b"", b"") => failed(format!("{how} and printed nothing")),
-        (b"", stderr) => failed(format!("{how}: {}", quote_end(stderr))),
+        (b"", b"") => failed(format!("{outcome} and printed nothing")),
+        (b"", stderr) => failed(format!("{outcome}: {}", quote_end(stderr))),
         (stdout, stderr) => failed(format!(
-            "{how} and its output is not a CNI error: {:?}",
+            "{outcome} and its output is not a CNI error: {:?}",
             quote_start(stdout)
         ))
         .with_details(quote_end(stderr)),
     })
 }
 
-/// The CNI error that the plugin printed. Returns `None` if the output is not one, or has neither
-/// code nor message.
+/// The CNI error that the plugin printed. Returns `None` if the output is not a CNI error or has
+/// neither code nor message.
 fn reported_error(stdout: &[u8]) -> Option<PluginError> {
     check_limits(stdout, MAX_RESULT).ok()?;
     let object: RawMap = serde_json::from_slice(stdout).ok()?;
-    let code: u32 = value(&object, "code").unwrap_or_default();
-    let msg: String = value(&object, "msg").unwrap_or_default();
-    let details: String = value(&object, "details").unwrap_or_default();
+    let code: u32 = field(&object, "code").unwrap_or_default();
+    let msg: String = field(&object, "msg").unwrap_or_default();
+    let details: String = field(&object, "details").unwrap_or_default();
     let text = match (code, msg.trim()) {
         (0, "") => return None,
         (_, "") => format!("failed with code {code}"),
@@ -128,7 +129,7 @@ fn reported_error(stdout: &[u8]) -> Option<PluginError> {
     })
 }
 
-fn value<'a, T: Deserialize<'a>>(object: &'a RawMap, key: &str) -> Option<T> {
+fn field<'a, T: Deserialize<'a>>(object: &'a RawMap, key: &str) -> Option<T> {
     serde_json::from_str(object.get(key)?.get()).ok()
 }
 
@@ -146,21 +147,21 @@ fn describe(status: ExitStatus) -> String {
 /// The start of a text, shortened for an error.
 pub(super) fn quote_start(text: &[u8]) -> String {
     let text = text.trim_ascii();
-    let cut = String::from_utf8_lossy(&text[..text.len().min(MAX_QUOTE)]);
+    let quote = String::from_utf8_lossy(&text[..text.len().min(MAX_QUOTE)]);
     if text.len() > MAX_QUOTE {
-        format!("{cut}…")
+        format!("{quote}…")
     } else {
-        cut.into_owned()
+        quote.into_owned()
     }
 }
 
 /// The end of a text, shortened for an error.
 fn quote_end(text: &[u8]) -> String {
     let text = text.trim_ascii();
-    let cut = String::from_utf8_lossy(&text[text.len().saturating_sub(MAX_QUOTE)..]);
+    let quote = String::from_utf8_lossy(&text[text.len().saturating_sub(MAX_QUOTE)..]);
     if text.len() > MAX_QUOTE {
-        format!("…{cut}")
+        format!("…{quote}")
     } else {
-        cut.into_owned()
+        quote.into_owned()
     }
 }

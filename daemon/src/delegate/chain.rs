@@ -12,7 +12,7 @@ use super::{AddError, Delegates, PluginCall, ValidAttachment, lookup};
 use crate::model::Attachment;
 
 impl Delegates {
-    /// Finds the executables of a network's plugins, in order. Runs none of them.
+    /// Finds the executables of a network's plugins, in order.
     ///
     /// # Errors
     /// [`Code::PluginMissing`] for the first plugin that is missing or not executable.
@@ -25,11 +25,11 @@ impl Delegates {
         find(call, kinds, self.dirs(call)).await
     }
 
-    /// ADD: in order, each plugin with the result of the plugin before. Returns the result of the
-    /// last plugin in the network's version (R-060, T-006).
+    /// ADD: runs the plugins in order, each with the result of the previous plugin. Returns the
+    /// result of the last plugin in the network's version (R-060, T-006).
     ///
     /// # Errors
-    /// The error of the first plugin that fails. The caller undoes what has run.
+    /// The error of the first plugin that fails. The caller undoes the plugins that ran.
     pub(crate) async fn add(
         &self,
         call: &PluginCall,
@@ -47,7 +47,9 @@ impl Delegates {
                 previous: previous.as_ref(),
             };
             let result = self
-                .execute(step, payload, &dirs, &program, |stdout| step.result(stdout))
+                .execute(step, payload, &dirs, &program, |stdout| {
+                    step.parse_result(stdout)
+                })
                 .await
                 .map_err(|error| step.add_error(error, previous.is_some()))?;
             previous = Some(result);
@@ -58,8 +60,8 @@ impl Delegates {
         })
     }
 
-    /// DEL: in reverse order until the first error, with the result of ADD from version
-    /// 0.4.0 on.
+    /// DEL: runs the plugins in reverse order until the first error, with the result of ADD
+    /// from version 0.4.0 on.
     pub(crate) async fn del(
         &self,
         call: &PluginCall,
@@ -92,8 +94,8 @@ impl Delegates {
         Ok(())
     }
 
-    /// CHECK: in order until the first error, with the result of ADD. Runs nothing if the
-    /// network has `disableCheck` or a version before 0.4.0.
+    /// CHECK: runs the plugins in order until the first error, with the result of ADD. Runs
+    /// nothing if the network has `disableCheck` or a version before 0.4.0.
     ///
     /// # Errors
     /// Also [`Code::IncompatibleVersion`] if the result cannot be converted to the network's
@@ -120,8 +122,8 @@ impl Delegates {
         Ok(())
     }
 
-    /// STATUS: in order until the first error. Runs nothing if the network has a version
-    /// before 1.1.0.
+    /// STATUS: runs the plugins in order until the first error. Runs nothing if the network
+    /// has a version before 1.1.0.
     pub(crate) async fn status(
         &self,
         call: &PluginCall,
@@ -137,11 +139,11 @@ impl Delegates {
         Ok(())
     }
 
-    /// GC: all plugins in order, even after errors. Runs nothing if the network has
-    /// `disableGC` or a version before 1.1.0. `valid` lists all attachments to keep.
+    /// GC: runs all plugins in order, even after errors. Runs nothing if the network has
+    /// `disableGC` or a version before 1.1.0. `valid` lists the attachments to keep.
     ///
     /// # Errors
-    /// The errors of all plugins that failed, in order.
+    /// The errors of all failed plugins, in order.
     pub(crate) async fn gc(
         &self,
         call: &PluginCall,
@@ -170,17 +172,17 @@ impl Delegates {
             .remove(0);
         self.execute(step, payload, &dirs, &program, |_| Ok(()))
             .await
-            .map_err(|error| step.name(error.into()))
+            .map_err(|error| step.name_plugin(error.into()))
     }
 
-    /// Runs one plugin. Returns what `read` makes of its stdout.
+    /// Runs one plugin and parses its stdout.
     async fn execute<T>(
         &self,
         step: Step<'_>,
         payload: Payload<'_>,
         dirs: &[PathBuf],
         program: &Path,
-        read: impl FnOnce(&[u8]) -> Result<T, CniError>,
+        parse: impl FnOnce(&[u8]) -> Result<T, CniError>,
     ) -> Result<T, PluginError> {
         let Step {
             call,
@@ -208,9 +210,9 @@ impl Delegates {
             .run(&call.host)
             .await
             .map_err(|error| answer::not_started(&error))
-            .inspect(|run| step.log(&run.stderr))
+            .inspect(|run| step.log_stderr(&run.stderr))
             .and_then(|run| answer::output(run, limit))
-            .and_then(|stdout| read(&stdout).map_err(PluginError::Failed));
+            .and_then(|stdout| parse(&stdout).map_err(PluginError::Failed));
         self.0.metrics.plugin_ran(
             &plugin.kind(),
             verb.as_str(),
@@ -284,9 +286,9 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The result that an ADD printed, in the network's version: the next plugin must not get
+    /// The result of an ADD, converted to the network's version: the next plugin must not get
     /// another version (T-006).
-    fn result(&self, stdout: &[u8]) -> Result<PluginResult, CniError> {
+    fn parse_result(&self, stdout: &[u8]) -> Result<PluginResult, CniError> {
         let version = self.network.cni_version;
         let result = PluginResult::parse(stdout, version).map_err(|error| {
             let error = CniError::from(error);
@@ -299,7 +301,7 @@ impl<'a> Step<'a> {
         Ok(result.to_version(version)?)
     }
 
-    fn log(&self, stderr: &[u8]) {
+    fn log_stderr(&self, stderr: &[u8]) {
         for line in stderr
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
@@ -314,8 +316,8 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The error of an ADD. `others_ran`: other plugins of the network have succeeded before. Then
-    /// code 3 must not reach the runtime, since there is something to clean up (P-041).
+    /// The error of an ADD. `others_ran` is whether earlier plugins of the network succeeded. If
+    /// so, code 3 must not reach the runtime, since there is something to clean up (P-041).
     fn add_error(&self, error: PluginError, others_ran: bool) -> AddError {
         let ran = others_ran || !matches!(error, PluginError::NotStarted(_));
         let error = match error {
@@ -326,12 +328,13 @@ impl<'a> Step<'a> {
             error => error.into(),
         };
         AddError {
-            error: self.name(error),
+            error: self.name_plugin(error),
             ran,
         }
     }
 
-    fn name(&self, error: CniError) -> CniError {
+    /// Adds the plugin's name to an error.
+    fn name_plugin(&self, error: CniError) -> CniError {
         error.context(format_args!("plugin {:?}", self.plugin.kind()))
     }
 }

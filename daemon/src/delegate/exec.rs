@@ -18,15 +18,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::host::{Host, Process};
 
-/// How much of stderr is kept, in bytes: the end, which has the reason of a failure (P-045).
+/// How much of stderr is kept, in bytes. The end is kept, since it has the cause of a failure
+/// (P-045).
 const MAX_STDERR: usize = 64 << 10;
 /// How long a plugin's pipes are read after its exit. The plugin's own output is complete by then;
-/// only a process that it left behind keeps the pipes open.
+/// only a child process that still runs keeps the pipes open.
 const PIPE_GRACE: Duration = Duration::from_millis(100);
-/// How long a killed plugin is waited for, so that it does not run during the DEL that follows. A
-/// process in an uninterruptible system call dies later, and is reaped then.
+/// How long to wait for a killed plugin to exit, so that it does not run during the DEL that
+/// follows. A process in an uninterruptible system call exits later, and is reaped then.
 const KILL_GRACE: Duration = Duration::from_secs(1);
-/// Pauses between attempts to execute a file that is open for writing, as during an upgrade
+/// The pauses between attempts to execute a file that is open for writing, as during an upgrade
 ///
 const BUSY_PAUSES: [Duration; 4] = [
     Duration::from_millis(50),
@@ -47,7 +48,7 @@ pub(super) struct Exec<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Termination {
-    /// The process ended by itself or by a signal of another process.
+    /// The process exited by itself or was killed by another process.
     Exited(ExitStatus),
     /// The deadline has passed, and the process group was killed.
     TimedOut,
@@ -70,8 +71,8 @@ impl Exec<'_> {
     /// # Errors
     /// The program could not be started.
     pub(super) async fn run(&self, host: &Host) -> io::Result<RunOutput> {
-        // Starting is not raced against the deadline: a process that starts late would run
-        // unattended, possibly during the DEL that follows.
+        // The spawn does not race against the deadline: a process that starts late would run
+        // unsupervised, possibly during the DEL that follows.
         let started = retry_busy(|| async {
             if self.interrupted().is_some() {
                 Err(io::ErrorKind::Interrupted.into())
@@ -81,7 +82,7 @@ impl Exec<'_> {
         })
         .await;
         match (started, self.interrupted()) {
-            (Ok(process), _) => self.attend(process).await,
+            (Ok(process), _) => self.supervise(process).await,
             (Err(_), Some(termination)) => Ok(RunOutput {
                 termination,
                 stdout: Vec::new(),
@@ -91,21 +92,21 @@ impl Exec<'_> {
         }
     }
 
-    /// Feeds and drains the process until it ends or has to be killed.
-    async fn attend(&self, mut process: Process) -> io::Result<RunOutput> {
-        let (stdin, stdout, stderr) = (
+    /// Writes the process' stdin and reads its output until the process exits or has to be killed.
+    async fn supervise(&self, mut process: Process) -> io::Result<RunOutput> {
+        let (stdin_pipe, stdout_pipe, stderr_pipe) = (
             process.stdin.take(),
             process.stdout.take(),
             process.stderr.take(),
         );
-        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let termination = {
-            // All at once: a plugin may write before it reads, or never read.
+            // Concurrent: a plugin may write before it reads, or never read.
             let pipes = async {
                 tokio::join!(
-                    feed(stdin, self.stdin),
-                    drain(stdout, |chunk| keep_start(&mut output, chunk)),
-                    drain(stderr, |chunk| keep_end(&mut errors, chunk)),
+                    write_stdin(stdin_pipe, self.stdin),
+                    drain(stdout_pipe, |chunk| keep_start(&mut stdout, chunk)),
+                    drain(stderr_pipe, |chunk| keep_end(&mut stderr, chunk)),
                 )
             };
             tokio::pin!(pipes);
@@ -129,11 +130,11 @@ impl Exec<'_> {
             }
             termination
         };
-        trim_start(&mut errors);
+        trim_start(&mut stderr);
         Ok(RunOutput {
             termination,
-            stdout: output,
-            stderr: errors,
+            stdout,
+            stderr,
         })
     }
 
@@ -176,9 +177,9 @@ async fn retry_busy<T, F: Future<Output = io::Result<T>>>(
     spawn().await
 }
 
-/// Writes the plugin's stdin and closes the pipe. A plugin that does not read it is no error
-///
-async fn feed(pipe: Option<ChildStdin>, bytes: &[u8]) {
+/// Writes the plugin's stdin and closes the pipe. A plugin that does not read its stdin is not an
+/// error.
+async fn write_stdin(pipe: Option<ChildStdin>, bytes: &[u8]) {
     if let Some(mut pipe) = pipe {
         drop(pipe.write_all(bytes).await);
     }
@@ -193,7 +194,7 @@ async fn drain(pipe: Option<impl AsyncRead + Unpin>, mut keep: impl FnMut(&[u8])
     }
 }
 
-/// Keeps one byte more than is accepted, so that the caller sees that there was more.
+/// Keeps one byte more than the limit, so that the caller can reject longer output.
 fn keep_start(kept: &mut Vec<u8>, chunk: &[u8]) {
     let free = (MAX_RESULT + 1).saturating_sub(kept.len());
     kept.extend_from_slice(&chunk[..chunk.len().min(free)]);

@@ -9,7 +9,7 @@ use nix::unistd::{AccessFlags, eaccess};
 use plexus_api::cni::{CniError, Code, validate_plugin_type};
 
 /// The directories to search: the configured ones, then the runtime's, without duplicates. Relative
-/// directories are ignored, and those with a `:`, which separates directories in `CNI_PATH`.
+/// directories and directories with a `:`, the separator of `CNI_PATH`, are ignored.
 pub(super) fn search_path(bin_dirs: &[PathBuf], runtime: &[PathBuf]) -> Vec<PathBuf> {
     let mut dirs: Vec<PathBuf> = Vec::new();
     for dir in bin_dirs.iter().chain(runtime) {

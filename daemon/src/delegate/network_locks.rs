@@ -1,10 +1,10 @@
 //! Locks of networks: ADD and DEL hold shared locks, GC holds an exclusive lock.
 //!
 //! The specification forbids other commands during GC. A plugin's GC deletes all attachments that
-//! are not on its list, and so also attachments made after the list was read.
+//! are not on its list, including attachments made after the list was read.
 //!
-//! GC first waits for a moment without shared locks while new calls still get theirs, so that one
-//! plugin that hangs does not block the node. If there is no such moment because calls overlap, GC
+//! GC first waits until there are no shared locks while new calls still get theirs, so that one
+//! plugin that hangs does not block the node. If that never happens because calls overlap, GC
 //! blocks new calls for a short time. After that, GC gives up.
 
 #[cfg(test)]
@@ -23,16 +23,16 @@ const NON_BLOCKING_WAIT: Duration = Duration::from_secs(5);
 /// by then unless a plugin hangs.
 pub(super) const BLOCKING_WAIT: Duration = Duration::from_secs(1);
 
-/// The locks of all networks, by the name in the network configuration: plugins keep their state
-/// under that name, whatever definition the configuration comes from.
+/// The locks of all networks, by the name in the network configuration: plugins store their state
+/// under that name, whichever definition the configuration comes from.
 #[derive(Debug, Default)]
 pub(super) struct NetworkLocks {
-    state: watch::Sender<State>,
+    state: watch::Sender<LockTable>,
     gc: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct LockTable {
     next_id: u64,
     shared: BTreeMap<u64, SharedHolder>,
     /// Networks that are locked exclusively, or are to be once their shared locks are released.
@@ -48,30 +48,30 @@ struct SharedHolder {
 /// Shared locks of the networks of one call.
 #[derive(Debug)]
 pub(crate) struct SharedNetworkLock {
-    state: watch::Sender<State>,
+    state: watch::Sender<LockTable>,
     id: u64,
 }
 
-/// Held by the only GC that may run.
+/// The lock that prevents two GCs from running at the same time.
 #[derive(Debug)]
 pub(crate) struct GcLock<'a>(#[expect(dead_code, reason = "held, not read")] MutexGuard<'a, ()>);
 
 /// The exclusive lock of a network. Shared locks wait until it is dropped.
 #[derive(Debug)]
 pub(super) struct ExclusiveNetworkLock {
-    state: watch::Sender<State>,
+    state: watch::Sender<LockTable>,
     network: String,
 }
 
 impl NetworkLocks {
     /// Waits until no GC holds any of `networks`, and locks all of them at once. `call` names the
-    /// call in errors of a GC that waits.
+    /// call in the errors of a waiting GC.
     pub(super) async fn acquire_shared(
         &self,
         call: &str,
         networks: BTreeSet<String>,
     ) -> SharedNetworkLock {
-        let acquire = |state: &mut State| {
+        let acquire = |state: &mut LockTable| {
             if !state.exclusive.is_disjoint(&networks) {
                 return None;
             }
@@ -91,8 +91,8 @@ impl NetworkLocks {
         }
     }
 
-    /// Waits until no other GC is running. Calls that one GC has blocked get their locks before the
-    /// next GC begins.
+    /// Waits until no other GC is running. Calls blocked by one GC get their locks before the next
+    /// GC begins.
     pub(super) async fn lock_gc(&self) -> GcLock<'_> {
         GcLock(self.gc.lock().await)
     }
@@ -106,14 +106,14 @@ impl NetworkLocks {
         _: &GcLock<'_>,
         network: &str,
     ) -> Result<ExclusiveNetworkLock, CniError> {
-        let lock = |state: &mut State| {
+        let lock = |state: &mut LockTable| {
             state.exclusive.insert(network.to_owned());
             ExclusiveNetworkLock {
                 state: self.state.clone(),
                 network: network.to_owned(),
             }
         };
-        let lock_if_free = |state: &mut State| state.is_free(network).then(|| lock(state));
+        let lock_if_free = |state: &mut LockTable| state.is_free(network).then(|| lock(state));
         let on_wait = || {
             let calls = self.state.borrow().calls_on(network).join(", ");
             tracing::debug!(network, calls, "GC waits for the calls in flight");
@@ -131,7 +131,7 @@ impl NetworkLocks {
         Err(CniError::new(
             Code::TryAgain,
             format!(
-                "network {network:?}: GC did not run, because {calls} did not end; retry later"
+                "network {network:?}: GC did not run because {calls} did not finish; retry later"
             ),
         ))
     }
@@ -140,7 +140,7 @@ impl NetworkLocks {
     /// if the first attempt returns `None`.
     async fn wait_until<T>(
         &self,
-        mut attempt: impl FnMut(&mut State) -> Option<T>,
+        mut attempt: impl FnMut(&mut LockTable) -> Option<T>,
         on_wait: impl FnOnce(),
     ) -> T {
         let mut released = self.state.subscribe();
@@ -149,7 +149,7 @@ impl NetworkLocks {
             let mut outcome = None;
             self.state.send_if_modified(|state| {
                 outcome = attempt(state);
-                // Nothing waits for a lock to be acquired.
+                // Waiters are woken only by a release.
                 false
             });
             if let Some(outcome) = outcome {
@@ -164,7 +164,7 @@ impl NetworkLocks {
     }
 }
 
-impl State {
+impl LockTable {
     fn is_free(&self, network: &str) -> bool {
         self.calls_on(network).is_empty()
     }

@@ -1,4 +1,4 @@
-//! Limits how many calls run plugins at the same time, and decides which call is next.
+//! Limits how many calls run plugins at the same time, and decides which waiting call is next.
 
 #[cfg(test)]
 mod tests;
@@ -11,29 +11,31 @@ use tokio::sync::oneshot;
 use crate::mutex::lock;
 use crate::telemetry::PermitsReading;
 
-/// After this many grants in a row to one priority, a lower priority that waits gets a permit.
+/// After this many grants in a row to one priority, a waiting call of a lower priority gets a
+/// permit.
 const GRANTS_IN_A_ROW: u32 = 3;
 
-/// The order of calls that wait: those that free resources first, those of the daemon itself last.
+/// The priority of a waiting call, highest first: calls that free resources go before calls that
+/// need them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Priority {
     Del,
-    /// ADD and all other commands of a runtime.
+    /// ADD, CHECK and STATUS.
     Add,
-    /// Clean-up that no runtime has asked for.
+    /// Background clean-up.
     Recovery,
 }
 
-/// The right to run the plugins of one call, released on drop. `None` if there is nothing to
+/// A permit to run the plugins of one call, released on drop. `None` if there is nothing to
 /// release.
 #[derive(Debug)]
 pub(crate) struct Permit(Option<Permits>);
 
 #[derive(Debug, Clone)]
-pub(super) struct Permits(Arc<Mutex<State>>);
+pub(super) struct Permits(Arc<Mutex<PermitPool>>);
 
 #[derive(Debug)]
-struct State {
+struct PermitPool {
     total: usize,
     free: usize,
     /// By priority.
@@ -49,7 +51,7 @@ struct Queue {
 impl Permits {
     pub(super) fn new(count: usize) -> Self {
         let total = count.max(1);
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(PermitPool {
             total,
             free: total,
             queues: Default::default(),
@@ -57,13 +59,13 @@ impl Permits {
     }
 
     pub(super) async fn acquire(&self, priority: Priority) -> Permit {
-        let granted = self.with_state(|state| {
-            if let Some(free) = state.free.checked_sub(1) {
-                state.free = free;
+        let granted = self.with_pool(|pool| {
+            if let Some(free) = pool.free.checked_sub(1) {
+                pool.free = free;
                 return None;
             }
             let (waiter, granted) = oneshot::channel();
-            state.queues[priority as usize].waiting.push_back(waiter);
+            pool.queues[priority as usize].waiting.push_back(waiter);
             Some(granted)
         });
         match granted {
@@ -74,11 +76,11 @@ impl Permits {
     }
 
     pub(super) fn reading(&self) -> PermitsReading {
-        self.with_state(|state| PermitsReading {
-            total: state.total,
-            in_use: state.total - state.free,
+        self.with_pool(|pool| PermitsReading {
+            total: pool.total,
+            in_use: pool.total - pool.free,
             waiting: [0, 1, 2].map(|queue: usize| {
-                let waiting = &state.queues[queue].waiting;
+                let waiting = &pool.queues[queue].waiting;
                 // A waiter that has given up stays in the queue until its turn.
                 waiting.iter().filter(|waiter| !waiter.is_closed()).count()
             }),
@@ -88,10 +90,10 @@ impl Permits {
     /// Grants a released permit to the next waiter, or marks it free.
     fn release(&self) {
         let next = || {
-            self.with_state(|state| {
-                let next = state.next();
+            self.with_pool(|pool| {
+                let next = pool.next();
                 if next.is_none() {
-                    state.free += 1;
+                    pool.free += 1;
                 }
                 next
             })
@@ -105,12 +107,12 @@ impl Permits {
         }
     }
 
-    fn with_state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+    fn with_pool<T>(&self, f: impl FnOnce(&mut PermitPool) -> T) -> T {
         f(&mut lock(&self.0))
     }
 }
 
-impl State {
+impl PermitPool {
     fn next(&mut self) -> Option<oneshot::Sender<Permit>> {
         for index in 0..self.queues.len() {
             let (upper, lower) = self.queues.split_at_mut(index + 1);

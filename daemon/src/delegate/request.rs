@@ -17,7 +17,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{PluginCall, ValidAttachment};
 use crate::model::Attachment;
 
-/// The `PATH` of plugins if the caller has none: for `iptables`, `nft` and similar.
+/// The `PATH` of plugins if the caller has none. Plugins need it to run `iptables`, `nft` and
+/// similar programs.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The keys that a command adds to the configuration of a plugin.
@@ -34,14 +35,14 @@ pub(super) enum Payload<'a> {
     Gc(&'a [ValidAttachment]),
 }
 
-/// The configuration for `plugin` of `network`: the author's keys byte by byte, except
+/// The configuration for `plugin` of `network`: the author's keys byte for byte, except
 /// reserved keys, which a runtime sets (R-020…R-028).
 pub(super) fn stdin(
     network: &NetworkConfig,
     plugin: &PluginConfig,
     payload: Payload<'_>,
 ) -> Result<Vec<u8>, CniError> {
-    let mut set = vec![
+    let mut reserved = vec![
         ("name", json(&network.name)?),
         ("cniVersion", json(&network.cni_version)?),
     ];
@@ -56,16 +57,16 @@ pub(super) fn stdin(
                 .filter(|(key, _)| declared.contains(*key))
                 .collect();
             if !args.is_empty() {
-                set.push(("runtimeConfig", json(&args)?));
+                reserved.push(("runtimeConfig", json(&args)?));
             }
             if let Some(previous) = previous {
-                set.push(("prevResult", previous.raw().to_owned()));
+                reserved.push(("prevResult", previous.raw().to_owned()));
             }
         }
         Payload::Status => {}
         Payload::Gc(valid) => {
             let valid = json(valid)?;
-            set.extend([
+            reserved.extend([
                 ("cni.dev/valid-attachments", valid.clone()),
                 ("cni.dev/attachments", valid),
             ]);
@@ -79,12 +80,12 @@ pub(super) fn stdin(
             .filter(|(key, _)| !is_reserved(key))
             .map(|(key, raw)| (key.as_str(), &**raw)),
     );
-    config.extend(set.iter().map(|(key, raw)| (*key, &**raw)));
+    config.extend(reserved.iter().map(|(key, raw)| (*key, &**raw)));
     serde_json::to_vec(&config).map_err(not_serializable)
 }
 
-/// Whether only a runtime may set `key`. Ignores case, since Go's JSON decoder, which most plugins
-/// use, reads `PrevResult` as `prevResult`.
+/// Whether only a runtime may set `key`. Ignores case: most plugins use Go's JSON decoder, which
+/// reads `PrevResult` as `prevResult`.
 fn is_reserved(key: &str) -> bool {
     [
         "name",
@@ -101,8 +102,8 @@ fn is_reserved(key: &str) -> bool {
             .is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"cni.dev/"))
 }
 
-/// The environment for `plugin`: that of the caller with the `CNI_*` variables replaced
-/// . `attachment` is `None` for STATUS and GC, which belong to no container.
+/// The environment for `plugin`: the caller's environment with the `CNI_*` variables
+/// replaced. `attachment` is `None` for STATUS and GC, which have no container.
 pub(super) fn environment(
     call: &PluginCall,
     verb: Verb,
@@ -134,8 +135,8 @@ pub(super) fn environment(
     env
 }
 
-/// Whether plugins get this variable of the caller: not the variables set here, not those of the
-/// caller's service manager, not those of the dynamic loader, and not the settings of our shim.
+/// Whether plugins get this variable of the caller. Variables that [`environment`] sets, and those
+/// of the caller's service manager, of the dynamic loader and of the shim are not passed on.
 fn is_passed_on(key: &str) -> bool {
     const OWN: [&str; 6] = [
         "CNI_COMMAND",
@@ -153,7 +154,7 @@ fn is_passed_on(key: &str) -> bool {
         "INVOCATION_ID",
     ];
     const PREFIXES: [&str; 3] = ["LISTEN_", "LD_", "PLEXUS_"];
-    // An environment cannot contain other names.
+    // execve cannot pass other names.
     let valid = !key.is_empty() && !key.contains(['=', '\0']);
     valid
         && !OWN.contains(&key)
@@ -161,8 +162,8 @@ fn is_passed_on(key: &str) -> bool {
         && !PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
-/// `CNI_ARGS` without `IP` if it conflicts with `args.cni.ips` of the configuration, which a plugin
-/// has to prefer; else unchanged.
+/// `CNI_ARGS`, unchanged except that `IP` is removed if it conflicts with `args.cni.ips` of
+/// the configuration, which takes precedence.
 fn without_conflicting_ip(cni_args: &str, plugin: &PluginConfig) -> String {
     let args = CniArgs::parse_lossy(cni_args);
     let configured = plugin.get::<Args>("args").unwrap_or_default().cni.ips;

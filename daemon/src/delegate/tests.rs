@@ -1,9 +1,9 @@
-//! Whole calls, with shell scripts as plugins.
+//! Complete calls, with shell scripts as plugins.
 
+mod environment;
 mod faults;
 mod guards;
 mod order;
-mod surroundings;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,7 +29,7 @@ use crate::model::Attachment;
 /// `$me` its name.
 const PRELUDE: &str = "#!/bin/sh\ndir=${0%/*}; me=${0##*/}\necho \"$CNI_COMMAND $me\" >> $dir/log\ncat > $dir/$me.$CNI_COMMAND\n";
 
-/// Only a hang takes longer.
+/// Longer than anything takes that does not hang.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A plugin directory and `Delegates` that run its plugins.

@@ -1,4 +1,4 @@
-//! Selects the mount namespace in which plugins run, and keeps the threads that are in there.
+//! Selects the mount namespace in which plugins run, and manages the threads in those namespaces.
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +19,7 @@ use crate::mutex::lock;
 
 /// The mount namespace for clean-up before the first call, if no earlier runtime is known.
 const FALLBACK: &str = "/proc/1/ns/mnt";
-/// In the state directory: the runtime that called last.
+/// The file in the state directory that identifies the runtime of the last call.
 const RUNTIME_FILE: &str = "runtime.json";
 
 /// Finds the host of each call.
@@ -32,9 +32,9 @@ enum HostSelection {
     ByCaller(CallerHosts),
 }
 
-/// One thread for each mount namespace that is in use by a call, and one for the namespace of the
-/// last call. Other threads end: a mount namespace, and all that is mounted there, exists for as
-/// long as a thread is in it.
+/// The threads in the mount namespaces of callers: one for each namespace that a call is using, and
+/// one for the namespace of the last call. Other threads end, since a mount namespace and its
+/// mounts exist for as long as a thread is in the namespace.
 #[derive(Debug)]
 struct CallerHosts {
     tokio: Handle,
@@ -60,7 +60,7 @@ pub(crate) struct Caller(Arc<CallerNamespace>);
 
 #[derive(Debug)]
 enum CallerNamespace {
-    /// The runtime is `None` if it cannot be found again after a restart of plexusd.
+    /// The runtime is `None` if a restarted daemon could not find that process.
     Open(File, Option<RuntimeProcess>),
     Unreadable(io::Error),
     /// The caller is in another PID namespace than the daemon.
@@ -174,8 +174,8 @@ impl Hosts {
         }
     }
 
-    /// The host for plugins that run without a call: that of the last call, else that of the
-    /// runtime which an earlier daemon served last, else that of the machine's first process.
+    /// The host for plugins that run without a call: the host of the last call, else of the runtime
+    /// that an earlier daemon served last, else of PID 1.
     pub(crate) fn for_cleanup(&self) -> Result<Host, HostError> {
         let hosts = match self.0.as_ref() {
             HostSelection::Fixed(host) => return Ok(host.clone()),
@@ -185,8 +185,8 @@ impl Hosts {
             let state = hosts.state();
             (state.last.clone(), state.saved.clone())
         };
-        let of_saved = || hosts.enter(&saved?.namespace().ok()?).ok();
-        if let Some(host) = last.or_else(of_saved) {
+        let enter_saved = || hosts.enter(&saved?.namespace().ok()?).ok();
+        if let Some(host) = last.or_else(enter_saved) {
             return Ok(host);
         }
         open_namespace(&hosts.fallback)
@@ -206,18 +206,18 @@ impl CallerHosts {
         let Some(runtime) = runtime.filter(|runtime| state.saved.as_ref() != Some(runtime)) else {
             return;
         };
-        // Set even if the write fails: the next call would fail to write, too.
+        // Set even if the write fails, since the write of the next call would fail, too.
         state.saved = Some(runtime.clone());
         if let Err(error) = runtime.write(&self.runtime_file) {
             tracing::warn!(
                 %error,
                 "cannot save the PID of the runtime; after a restart, plexusd cleans up in the mount \
-                 namespace of the first process until the runtime calls"
+                 namespace of PID 1 until the runtime calls"
             );
         }
     }
 
-    /// The host in `namespace`. Starts a thread there if none is running.
+    /// The host in `namespace`. Starts a thread there unless one is running.
     fn enter(&self, namespace: &File) -> Result<Host, HostError> {
         let id = namespace
             .metadata()
@@ -250,7 +250,7 @@ fn is_mount_point(dir: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         dir => dir?,
     };
-    // The table has blanks and backslashes in octal.
+    // The table escapes spaces and backslashes in octal.
     let escaped = dir
         .to_string_lossy()
         .replace('\\', "\\134")

@@ -34,7 +34,7 @@ pub(crate) enum HostError {
          (hostPID: true in its pod)"
     )]
     HiddenCaller,
-    /// Neither a runtime nor the first process of the machine leads to a mount namespace.
+    /// Neither a runtime nor PID 1 provides a mount namespace.
     #[error("no runtime has called yet, and {} cannot be used instead: {error}", fallback.display())]
     NoRuntime {
         fallback: PathBuf,

@@ -1,5 +1,5 @@
-//! The container runtime that called last, kept in a file: a daemon that starts has to clean up
-//! before any call, and once our configuration was withdrawn no call comes at all.
+//! The container runtime of the last call, stored in a file: a restarted daemon cleans up before
+//! the first call, and after an uninstall there are no more calls.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,8 +11,8 @@ use crate::atomic_file::AtomicFile;
 use crate::clock::boot_id;
 use crate::file_id::FileId;
 
-/// The process that executes the shim. Boot ID and start time tell it from later processes with the
-/// same PID.
+/// The process that executes the shim. Boot ID and start time distinguish the process from later
+/// ones with the same PID.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RuntimeProcess {
@@ -24,8 +24,7 @@ pub(super) struct RuntimeProcess {
 
 impl RuntimeProcess {
     /// The parent of the process `pid`. Returns `None` if the parent is in another mount namespace
-    /// than `namespace`, as a wrapper of the shim may be, or is the first process, which is the
-    /// fallback anyway.
+    /// than `namespace`, as a wrapper of the shim may be, or is PID 1, which is the fallback anyway.
     pub(super) fn of_caller(pid: i32, namespace: &File) -> io::Result<Option<Self>> {
         let Stat { parent, .. } = Stat::read(pid)?;
         // 0: the parent is in another PID namespace.
@@ -42,7 +41,7 @@ impl RuntimeProcess {
         }))
     }
 
-    /// Returns `None` if the file is missing or not valid.
+    /// Reads the file. Returns `None` if the file is missing or invalid.
     pub(super) fn read(path: &Path) -> Option<Self> {
         serde_json::from_slice(&fs::read(path).ok()?).ok()
     }
@@ -91,7 +90,7 @@ impl Stat {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        // The name before is in parentheses and may contain any character.
+        // The preceding field, the process name, is in parentheses and may contain any character.
         let (_, rest) = text.rsplit_once(") ")?;
         let fields: Vec<_> = rest.split(' ').collect();
         Some(Self {

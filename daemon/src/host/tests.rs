@@ -20,16 +20,16 @@ async fn output_of(process: &mut Process) -> String {
 }
 
 #[tokio::test]
-async fn children_have_a_fixed_directory_and_umask() {
+async fn children_have_a_fixed_working_directory_and_umask() {
     plexus_api::rows!("R-051");
-    // Given a daemon with another directory and umask, on a thread that shares neither with other
-    // tests.
+    // Given a daemon with another working directory and umask, on a thread that shares neither with
+    // other tests.
     let runtime = Handle::current();
     let dir = tempfile::tempdir().expect("dir");
-    let start_here = dir.path().to_owned();
+    let cwd = dir.path().to_owned();
     let (host, after) = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_FS).expect("unshare");
-        std::env::set_current_dir(&start_here).expect("chdir");
+        std::env::set_current_dir(&cwd).expect("chdir");
         umask(Mode::from_bits_truncate(0o077));
         let host = Host::start(runtime, HostRoot::Own).expect("host");
         let after = (std::env::current_dir().expect("cwd"), umask(Mode::empty()));

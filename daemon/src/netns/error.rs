@@ -14,7 +14,7 @@ pub(crate) enum NetnsError {
     NotANetns(PathBuf),
     #[error("CNI_NETNS {} cannot be opened: {error}", path.display())]
     Open { path: PathBuf, error: io::Error },
-    /// The path may be right, but the process or the machine is out of files, threads or memory.
+    /// The path may be valid, but the process or the node is out of files, threads or memory.
     #[error("CNI_NETNS {} cannot be opened now: {error}", path.display())]
     OutOfResources { path: PathBuf, error: io::Error },
     #[error("CNI_NETNS {} cannot be entered: {error}; plexusd needs CAP_SYS_ADMIN on the node", path.display())]
@@ -33,7 +33,7 @@ pub(crate) enum NetnsError {
     },
 }
 
-/// The reason why a default route cannot be moved to a link.
+/// The cause of a failure to move a default route.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RouteProblem {
     #[error("the sandbox has no such link")]
@@ -59,7 +59,7 @@ pub(crate) enum RouteProblem {
         error: rtnetlink::Error,
     },
     #[error("other default routes cannot be removed, or another program keeps adding them")]
-    StillThere,
+    OthersRemain,
 }
 
 impl NetnsError {
@@ -85,7 +85,7 @@ pub(super) fn errno(error: &rtnetlink::Error) -> Option<Errno> {
     Some(Errno::from_raw(message.raw_code().abs()))
 }
 
-/// The kernel's reason, without the library's words around it.
+/// The kernel's error text, without the text that the library adds.
 fn reason(error: &rtnetlink::Error) -> String {
     errno(error).map_or_else(|| error.to_string(), |errno| errno.desc().to_owned())
 }

@@ -34,7 +34,7 @@ pub(crate) struct DefaultRoute {
 }
 
 /// How many times [`Netns::move_default_route`] lists the routes before it concludes that another
-/// program works against it.
+/// program keeps changing them.
 const MAX_PASSES: usize = 4;
 
 impl Netns {
@@ -47,7 +47,7 @@ impl Netns {
         let routes = self.list_defaults(family).await?;
         Ok(routes
             .iter()
-            .flat_map(|route| named(route, &names))
+            .flat_map(|route| with_names(route, &names))
             .collect())
     }
 
@@ -95,8 +95,8 @@ impl Netns {
                 is_own(route)
             }
         };
-        // A removal describes a route, and the kernel removes the first match, which may have been
-        // the wrong one. So the result is checked and the pass repeated.
+        // The kernel removes the first route that matches a removal, which may be the wrong one, so
+        // the result is checked and the pass repeated.
         for _ in 0..MAX_PASSES {
             let present = self.list_defaults(family).await?;
             if present.iter().all(stays) && (gateway.is_none() || !present.is_empty()) {
@@ -115,7 +115,7 @@ impl Netns {
                 self.remove(route, &names).await.map_err(failed)?;
             }
         }
-        Err(failed(RouteProblem::StillThere))
+        Err(failed(RouteProblem::OthersRemain))
     }
 
     /// The names of all links, by index.
@@ -137,12 +137,12 @@ impl Netns {
         let mut routes: Vec<_> = self
             .request(request.execute().try_collect())
             .await
-            .map_err(|error| self.failed("listing routes", error))?;
+            .map_err(|error| self.netlink_error("listing routes", error))?;
         routes.retain(|route| is_default(route, family));
         Ok(routes)
     }
 
-    /// Adds a default route after those with the same metric, which stay.
+    /// Appends a default route. Existing routes with the same metric stay.
     async fn add_default(
         &mut self,
         family: Family,
@@ -183,7 +183,7 @@ impl Netns {
             })
     }
 
-    /// Removes a route. A route that is already gone is no error.
+    /// Removes a route. Succeeds if the route no longer exists.
     async fn remove(
         &mut self,
         route: &RouteMessage,
@@ -201,7 +201,7 @@ impl Netns {
         let request = self.handle.route().del(request);
         match self.request(request.execute()).await {
             Err(error) if errno(&error) != Some(Errno::ESRCH) => Err(RouteProblem::Remove {
-                route: describe(&named(route, names)),
+                route: describe(&with_names(route, names)),
                 error,
             }),
             _ => Ok(()),
@@ -209,7 +209,7 @@ impl Netns {
     }
 }
 
-/// Whether the kernel matches a route to remove by this attribute.
+/// Whether the kernel compares this attribute to find the route to remove.
 fn identifies(attribute: &RouteAttribute) -> bool {
     matches!(
         attribute,
@@ -227,7 +227,7 @@ fn is_default(route: &RouteMessage, family: Family) -> bool {
         Family::V4 => AddressFamily::Inet,
         Family::V6 => AddressFamily::Inet6,
     };
-    let named_table = route
+    let table = route
         .attributes
         .iter()
         .find_map(|attribute| match attribute {
@@ -237,7 +237,7 @@ fn is_default(route: &RouteMessage, family: Family) -> bool {
     route.header.address_family == address_family
         && route.header.destination_prefix_length == 0
         && route.header.kind == RouteType::Unicast
-        && named_table.unwrap_or(route.header.table.into()) == u32::from(RouteHeader::RT_TABLE_MAIN)
+        && table.unwrap_or(route.header.table.into()) == u32::from(RouteHeader::RT_TABLE_MAIN)
         && !next_hops(route).is_empty()
 }
 
@@ -270,7 +270,8 @@ fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
     })
 }
 
-fn named(route: &RouteMessage, names: &BTreeMap<u32, String>) -> Vec<DefaultRoute> {
+/// The next hops of a route, with the names of their links.
+fn with_names(route: &RouteMessage, names: &BTreeMap<u32, String>) -> Vec<DefaultRoute> {
     next_hops(route)
         .into_iter()
         .map(|(link, gateway)| DefaultRoute {

@@ -103,14 +103,14 @@ async fn links_of_the_namespace_are_listed() {
 
 #[tokio::test]
 async fn the_id_identifies_a_namespace_and_no_other_thread_enters_it() {
-    let (Some(one), Some(two)) = (Sandbox::new(), Sandbox::new()) else {
+    let (Some(sandbox), Some(other)) = (Sandbox::new(), Sandbox::new()) else {
         return;
     };
     let own = fs::read_link("/proc/thread-self/ns/net").expect("own");
-    let first = open(&one.path()).await.expect("open").id();
-    assert_eq!(open(&one.path()).await.expect("open again").id(), first);
-    assert_ne!(open(&two.path()).await.expect("open other").id(), first);
-    assert_eq!(first.ino, one.inode());
+    let first = open(&sandbox.path()).await.expect("open").id();
+    assert_eq!(open(&sandbox.path()).await.expect("open again").id(), first);
+    assert_ne!(open(&other.path()).await.expect("open other").id(), first);
+    assert_eq!(first.ino, sandbox.inode());
     assert_eq!(fs::read_link("/proc/thread-self/ns/net").expect("own"), own);
 }
 

@@ -13,43 +13,43 @@ fn program(dir: &Path, name: &str, mode: u32) -> PathBuf {
 #[test]
 fn the_first_regular_file_wins() {
     plexus_api::rows!("R-040");
-    let (one, two) = (
+    let (first_dir, second_dir) = (
         tempfile::tempdir().expect("dir"),
         tempfile::tempdir().expect("dir"),
     );
-    let dirs = [one.path().to_owned(), two.path().to_owned()];
-    let first = program(one.path(), "both", 0o755);
-    program(two.path(), "both", 0o755);
+    let dirs = [first_dir.path().to_owned(), second_dir.path().to_owned()];
+    let first = program(first_dir.path(), "both", 0o755);
+    program(second_dir.path(), "both", 0o755);
     assert_eq!(find("both", &dirs), Ok(first.clone()));
 
-    fs::create_dir(one.path().join("dir")).expect("mkdir");
-    let file = program(two.path(), "dir", 0o755);
+    fs::create_dir(first_dir.path().join("dir")).expect("mkdir");
+    let file = program(second_dir.path(), "dir", 0o755);
     assert_eq!(
         find("dir", &dirs),
         Ok(file),
         "a directory of this name is skipped"
     );
 
-    symlink(&first, two.path().join("link")).expect("symlink");
+    symlink(&first, second_dir.path().join("link")).expect("symlink");
     assert_eq!(
         find("link", &dirs),
-        Ok(two.path().join("link")),
+        Ok(second_dir.path().join("link")),
         "symbolic links are followed"
     );
-    symlink("nowhere", two.path().join("dangling")).expect("symlink");
+    symlink("nowhere", second_dir.path().join("dangling")).expect("symlink");
     for missing in ["dangling", "missing"] {
         let error = find(missing, &dirs).expect_err(missing);
         assert!(error.is(Code::PluginMissing), "{error}");
         for part in [
             missing,
-            &one.path().display().to_string(),
-            &two.path().display().to_string(),
+            &first_dir.path().display().to_string(),
+            &second_dir.path().display().to_string(),
         ] {
             assert!(error.msg.contains(part), "{error}");
         }
         assert!(
             !error.msg.contains("not found"),
-            "a runtime takes this text for a finished DEL: {error}"
+            "runtimes treat a DEL error with this text as success: {error}"
         );
     }
 }
@@ -79,7 +79,7 @@ fn a_type_cannot_leave_the_directories() {
 }
 
 #[test]
-fn the_error_for_a_file_that_is_not_executable_names_it() {
+fn the_error_for_a_file_that_is_not_executable_names_the_file() {
     let dir = tempfile::tempdir().expect("dir");
     let file = program(dir.path(), "plain", 0o644);
     let error = find("plain", &[dir.path().to_owned()]).expect_err("not executable");

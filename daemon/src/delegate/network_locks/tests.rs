@@ -42,9 +42,9 @@ async fn calls_wait_while_gc_holds_one_of_their_networks() {
         .expect("no call holds the network");
     let mut add = pin!(share(&locks, "ADD", &["b", "a"]));
     assert!(poll!(&mut add).is_pending());
-    let elsewhere = share(&locks, "ADD elsewhere", &["b"]).await;
+    let other = share(&locks, "ADD other", &["b"]).await;
     // A call that waits holds none of its networks.
-    drop(elsewhere);
+    drop(other);
     drop(
         locks
             .acquire_exclusive(&gc_lock, "b")
@@ -64,9 +64,9 @@ async fn gc_gives_up_and_blocks_calls_only_for_a_short_time() {
         async {
             let mut longest = Duration::ZERO;
             while start.elapsed() < 2 * (NON_BLOCKING_WAIT + BLOCKING_WAIT) {
-                let asked = Instant::now();
+                let requested = Instant::now();
                 let lock = share(&locks, "ADD", &["a"]).await;
-                longest = longest.max(asked.elapsed());
+                longest = longest.max(requested.elapsed());
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 drop(lock);
             }
@@ -131,7 +131,7 @@ async fn gc_gets_the_lock_while_calls_overlap_without_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_gc_waits_for_the_other() {
+async fn a_second_gc_waits_for_the_first() {
     let locks = NetworkLocks::default();
     let gc_lock = locks.lock_gc().await;
     let mut other = pin!(locks.lock_gc());

@@ -147,7 +147,7 @@ fn each_plugin_gets_the_capability_arguments_that_it_declares() {
 }
 
 #[test]
-fn other_keys_are_passed_byte_by_byte() {
+fn other_keys_are_passed_byte_for_byte() {
     plexus_api::rows!("R-027");
     let values = [
         "9007199254740993",
@@ -184,7 +184,7 @@ fn gc_and_status_have_no_container() {
         ["cniVersion", "name", "type"]
     );
 
-    let two: Vec<_> = [("c1", "eth0"), ("c2", "net1")]
+    let attachments: Vec<_> = [("c1", "eth0"), ("c2", "net1")]
         .map(|(id, ifname)| ValidAttachment {
             container_id: id.to_owned(),
             ifname: ifname.to_owned(),
@@ -193,7 +193,7 @@ fn gc_and_status_have_no_container() {
     for (valid, text) in [
         (Vec::new(), "[]"),
         (
-            two,
+            attachments,
             r#"[{"containerID":"c1","ifname":"eth0"},{"containerID":"c2","ifname":"net1"}]"#,
         ),
     ] {
@@ -229,7 +229,7 @@ fn gc_and_status_have_no_container() {
 }
 
 fn call(env: &[(&str, &str)]) -> PluginCall {
-    // A runtime must not be dropped in another runtime, so this one lives on.
+    // A runtime must not be dropped in another runtime, so this one is never dropped.
     static RUNTIME: LazyLock<Runtime> =
         LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
     PluginCall {

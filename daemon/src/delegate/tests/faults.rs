@@ -6,11 +6,11 @@ use plexus_api::cni::Code;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
-use super::surroundings::wait_for_start;
+use super::environment::wait_for_start;
 use super::*;
 
 #[tokio::test]
-async fn a_plugin_need_not_read_its_stdin() {
+async fn a_plugin_may_ignore_its_stdin() {
     plexus_api::rows!("R-045");
     let bench = Bench::new();
     let big = "x".repeat(1 << 20);
@@ -33,7 +33,7 @@ async fn a_plugin_need_not_read_its_stdin() {
 }
 
 #[tokio::test]
-async fn the_error_of_a_failed_plugin_quotes_it() {
+async fn the_error_of_a_failed_plugin_quotes_its_output() {
     plexus_api::rows!("R-046", "P-043");
     let bench = Bench::new();
     for (script, code, parts) in [
@@ -105,10 +105,9 @@ async fn a_flood_on_stderr_is_harmless() {
 }
 
 #[tokio::test]
-async fn a_process_left_behind_is_not_waited_for() {
+async fn a_surviving_child_process_is_not_waited_for() {
     plexus_api::rows!("R-049");
-    // Given a plugin that leaves a process behind, which holds all three pipes until the test ends
-    // it.
+    // Given a plugin whose child process holds all three pipes until the test ends that process.
     let bench = Bench::new();
     mkfifo(&bench.path("hold"), Mode::S_IRWXU).expect("mkfifo");
     let hold = OpenOptions::new()
@@ -130,7 +129,7 @@ async fn a_process_left_behind_is_not_waited_for() {
             .get()
             .contains("\"x\":1")
     );
-    // And the process it left behind still runs.
+    // And the child process still runs.
     drop(hold);
     assert_eq!(wait_for_start(&mut left).await, "alive");
 }

@@ -5,9 +5,9 @@ use plexus_api::cni::Code;
 use super::*;
 
 #[tokio::test]
-async fn add_and_check_run_down_the_chain_and_del_runs_up() {
+async fn add_and_check_run_in_order_and_del_runs_in_reverse() {
     plexus_api::rows!("R-022", "R-060", "R-061", "R-062", "R-030", "T-009");
-    // Given a chain in which each plugin prints the path so far.
+    // Given a chain in which each plugin prints the names of the plugins up to itself.
     let bench = Bench::new();
     for (name, tag) in [("a", "a"), ("b", "ab"), ("c", "abc")] {
         bench.plugin(
@@ -35,7 +35,7 @@ async fn add_and_check_run_down_the_chain_and_del_runs_up() {
         .del(&call(), &attachment, Some(&result))
         .await
         .expect("DEL");
-    // Then ADD and CHECK run down, DEL runs up, and each plugin gets the right result.
+    // Then ADD and CHECK run in order, DEL runs in reverse, and each plugin gets the right result.
     let order = [
         "ADD a", "ADD b", "ADD c", "CHECK a", "CHECK b", "CHECK c", "DEL c", "DEL b", "DEL a",
     ];

@@ -7,11 +7,11 @@ use plexus_api::cni::{CniError, Code};
 
 use super::*;
 
-/// A process in a new mount namespace, in which `/mnt` has one file, `here`.
-struct Elsewhere(Child);
+/// A process in a new mount namespace, in which `/mnt` has only the file `marker`.
+struct OtherNamespace(Child);
 
-impl Elsewhere {
-    /// Prints why and returns `None` if the namespace cannot be created.
+impl OtherNamespace {
+    /// Prints the error and returns `None` if the namespace cannot be created.
     fn new() -> Option<Self> {
         Self::with(&mut Command::new("/bin/cat"))
     }
@@ -25,7 +25,7 @@ impl Elsewhere {
                     let none = None::<&str>;
                     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
                     mount(Some("tmpfs"), "/mnt", Some("tmpfs"), MsFlags::empty(), none)?;
-                    fs::write("/mnt/here", "")?;
+                    fs::write("/mnt/marker", "")?;
                     command.spawn()
                 })
                 .join()
@@ -48,7 +48,7 @@ impl Elsewhere {
     }
 }
 
-impl Drop for Elsewhere {
+impl Drop for OtherNamespace {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -63,40 +63,40 @@ fn hosts(fallback: &str) -> Hosts {
     )
 }
 
-async fn sees_here(host: &Host) -> bool {
-    host.run(|| Path::new("/mnt/here").exists())
+async fn sees_marker(host: &Host) -> bool {
+    host.run(|| Path::new("/mnt/marker").exists())
         .await
         .expect("the thread runs")
 }
 
-fn same(one: &Host, other: &Host) -> bool {
-    Arc::ptr_eq(&one.0, &other.0)
+fn same(left: &Host, right: &Host) -> bool {
+    Arc::ptr_eq(&left.0, &right.0)
 }
 
 #[tokio::test]
 async fn a_call_is_served_in_the_mount_namespace_of_its_caller() {
-    let (Some(one), Some(two)) = (Elsewhere::new(), Elsewhere::new()) else {
+    let (Some(first), Some(second)) = (OtherNamespace::new(), OtherNamespace::new()) else {
         return;
     };
     let hosts = hosts("/nowhere");
-    let caller = hosts.caller(Some(one.pid()));
+    let caller = hosts.caller(Some(first.pid()));
     let host = hosts.for_caller(&caller).expect("entered");
-    assert!(sees_here(&host).await);
+    assert!(sees_marker(&host).await);
     assert!(
-        !Path::new("/mnt/here").exists(),
+        !Path::new("/mnt/marker").exists(),
         "other threads stay in their namespace"
     );
     assert!(
         same(
             &host,
             &hosts
-                .for_caller(&hosts.caller(Some(one.pid())))
+                .for_caller(&hosts.caller(Some(first.pid())))
                 .expect("entered")
         ),
         "one thread"
     );
     let other = hosts
-        .for_caller(&hosts.caller(Some(two.pid())))
+        .for_caller(&hosts.caller(Some(second.pid())))
         .expect("entered");
     assert!(!same(&host, &other), "another namespace, another thread");
     // A thread in use is kept; others end.
@@ -116,35 +116,39 @@ async fn a_call_is_served_in_the_mount_namespace_of_its_caller() {
 
 #[tokio::test]
 async fn a_caller_that_has_exited_is_served_in_its_namespace() {
-    let Some(one) = Elsewhere::new() else { return };
+    let Some(process) = OtherNamespace::new() else {
+        return;
+    };
     let hosts = hosts("/nowhere");
-    let caller = hosts.caller(Some(one.pid()));
-    drop(one);
-    assert!(sees_here(&hosts.for_caller(&caller).expect("entered")).await);
+    let caller = hosts.caller(Some(process.pid()));
+    drop(process);
+    assert!(sees_marker(&hosts.for_caller(&caller).expect("entered")).await);
 }
 
 #[tokio::test]
-async fn cleanup_runs_where_the_last_call_came_from() {
-    let Some(one) = Elsewhere::new() else { return };
+async fn cleanup_runs_in_the_mount_namespace_of_the_last_call() {
+    let Some(process) = OtherNamespace::new() else {
+        return;
+    };
     let hosts = hosts("/proc/self/ns/mnt");
     let before = hosts.for_cleanup().expect("the fallback");
-    assert!(!sees_here(&before).await);
-    let caller = hosts.caller(Some(one.pid()));
+    assert!(!sees_marker(&before).await);
+    let caller = hosts.caller(Some(process.pid()));
     assert!(
         same(&before, &hosts.for_cleanup().expect("the fallback")),
         "a connection is not a call"
     );
     hosts.for_caller(&caller).expect("entered");
-    drop(one);
-    assert!(sees_here(&hosts.for_cleanup().expect("the last caller's")).await);
+    drop(process);
+    assert!(sees_marker(&hosts.for_cleanup().expect("the last caller's")).await);
 }
 
 #[tokio::test]
-async fn a_restarted_daemon_cleans_up_where_the_runtime_is() {
+async fn a_restarted_daemon_cleans_up_in_the_mount_namespace_of_the_runtime() {
     // Given a runtime whose shim prints its PID and waits.
     let mut runtime = Command::new("/bin/sh");
     runtime.args(["-c", "sh -c 'echo $$; exec cat <&3' 3<&0; cat"]);
-    let Some(mut runtime) = Elsewhere::with(&mut runtime) else {
+    let Some(mut runtime) = OtherNamespace::with(&mut runtime) else {
         return;
     };
     let mut shim = String::new();
@@ -159,7 +163,7 @@ async fn a_restarted_daemon_cleans_up_where_the_runtime_is() {
     let caller = first.caller(Some(shim.trim().parse().expect("a PID")));
     assert!(!file.exists(), "a connection is not a call");
     first.for_caller(&caller).expect("entered");
-    assert!(sees_here(&hosts().for_cleanup().expect("the runtime's")).await);
+    assert!(sees_marker(&hosts().for_cleanup().expect("the runtime's")).await);
     // Another process with the same PID is not the runtime.
     let text = fs::read_to_string(&file).expect("the file is written");
     let started = text.replace("\"started\":", "\"started\":1");
@@ -180,7 +184,9 @@ async fn a_restarted_daemon_cleans_up_where_the_runtime_is() {
 
 #[tokio::test]
 async fn a_caller_in_another_namespace_than_its_parent_is_not_saved() {
-    let Some(one) = Elsewhere::new() else { return };
+    let Some(process) = OtherNamespace::new() else {
+        return;
+    };
     let dir = tempfile::tempdir().expect("a directory");
     let hosts = Hosts::by_caller(
         Handle::current(),
@@ -188,16 +194,18 @@ async fn a_caller_in_another_namespace_than_its_parent_is_not_saved() {
         "/nowhere".into(),
     );
     hosts
-        .for_caller(&hosts.caller(Some(one.pid())))
+        .for_caller(&hosts.caller(Some(process.pid())))
         .expect("entered");
     assert!(!dir.path().join(RUNTIME_FILE).exists());
 }
 
 #[tokio::test]
-async fn without_a_caller_the_fallback_serves_or_is_named() {
-    let Some(one) = Elsewhere::new() else { return };
-    let reachable = hosts(one.namespace().to_str().expect("text"));
-    assert!(sees_here(&reachable.for_cleanup().expect("the fallback")).await);
+async fn without_a_caller_the_fallback_is_used_or_named_in_the_error() {
+    let Some(process) = OtherNamespace::new() else {
+        return;
+    };
+    let reachable = hosts(process.namespace().to_str().expect("text"));
+    assert!(sees_marker(&reachable.for_cleanup().expect("the fallback")).await);
     let missing = hosts("/nowhere/ns/mnt");
     let error = missing
         .for_cleanup()
@@ -207,12 +215,12 @@ async fn without_a_caller_the_fallback_serves_or_is_named() {
         error.is(Code::TryAgain) && error.msg.contains("/nowhere/ns/mnt"),
         "{error}"
     );
-    // A caller whose namespace cannot be opened is served where the last caller was, else by the
-    // fallback.
+    // A caller whose namespace cannot be opened is served by the host of the last caller, else by
+    // the fallback.
     let unreadable = Caller(Arc::new(CallerNamespace::Unreadable(
         io::ErrorKind::PermissionDenied.into(),
     )));
-    assert!(sees_here(&reachable.for_caller(&unreadable).expect("the fallback")).await);
+    assert!(sees_marker(&reachable.for_caller(&unreadable).expect("the fallback")).await);
     assert!(missing.for_caller(&unreadable).is_err());
 }
 
@@ -235,15 +243,17 @@ async fn the_error_for_a_hidden_caller_names_host_pid() {
 }
 
 #[tokio::test]
-async fn a_configured_path_is_entered_at_start_or_named() {
-    let Some(one) = Elsewhere::new() else { return };
+async fn a_configured_path_is_entered_at_start_or_named_in_the_error() {
+    let Some(process) = OtherNamespace::new() else {
+        return;
+    };
     let hosts = Hosts::open(
-        &MountNamespace::Path(one.namespace()),
+        &MountNamespace::Path(process.namespace()),
         None,
         Path::new("/nowhere"),
     )
     .expect("the namespace exists");
-    assert!(sees_here(&hosts.for_cleanup().expect("the configured host")).await);
+    assert!(sees_marker(&hosts.for_cleanup().expect("the configured host")).await);
     for (path, word) in [
         ("/nowhere/mnt", "/nowhere/mnt"),
         ("/proc/self/ns/net", "Invalid argument"),

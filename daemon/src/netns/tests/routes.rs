@@ -240,7 +240,7 @@ async fn a_failed_move_changes_nothing() {
     sandbox.add("default via 10.0.0.1 dev eth0").await;
     sandbox.add("default6 via fd00::1 dev eth0").await;
     let before = sandbox.routes().await;
-    for (family, owner, gateway, why) in [
+    for (family, link, gateway, reason) in [
         (
             Family::V4,
             "net1",
@@ -269,15 +269,15 @@ async fn a_failed_move_changes_nothing() {
         ),
     ] {
         let error = netns
-            .move_default_route(family, owner, Some(ip(gateway)))
+            .move_default_route(family, link, Some(ip(gateway)))
             .await
             .map_err(CniError::from)
-            .expect_err(why);
+            .expect_err(reason);
         assert!(
-            error.is(Code::RouteFailed) && error.msg.contains(why),
+            error.is(Code::RouteFailed) && error.msg.contains(reason),
             "{error}"
         );
-        assert!(error.msg.contains(owner), "{error}");
+        assert!(error.msg.contains(link), "{error}");
     }
     assert_eq!(sandbox.routes().await, before);
 }

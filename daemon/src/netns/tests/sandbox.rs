@@ -26,8 +26,8 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Creates the namespace in a short-lived thread, so the test's threads stay in theirs. Prints
-    /// why and returns `None` if the namespace cannot be created.
+    /// Creates the namespace in a short-lived thread, so that the test's threads stay in theirs.
+    /// Prints the error and returns `None` if the namespace cannot be created.
     pub(super) fn new() -> Option<Self> {
         let runtime = tokio::runtime::Handle::current();
         let created = std::thread::spawn(move || {
@@ -67,7 +67,7 @@ impl Sandbox {
         std::thread::scope(|scope| scope.spawn(inside).join().expect("no panic"))
     }
 
-    /// Creates a veth pair whose other end is up.
+    /// Creates a veth pair. The peer is up.
     pub(super) async fn link(&self, name: &str, up: bool) {
         let peer = format!("p-{name}");
         self.handle

@@ -130,8 +130,8 @@ async fn a_plugin_inherits_only_its_pipes() {
 async fn stderr_goes_to_the_log() {
     plexus_api::rows!("P-045");
     #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-    impl std::io::Write for Log {
+    struct LogBuffer(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for LogBuffer {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().expect("log").extend_from_slice(bytes);
             Ok(bytes.len())
@@ -145,7 +145,7 @@ async fn stderr_goes_to_the_log() {
         "a",
         &format!("printf 'one\\ntwo\\nthree\\n' >&2; {}", prints("a")),
     );
-    let log = Log::default();
+    let log = LogBuffer::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
