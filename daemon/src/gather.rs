@@ -1,5 +1,5 @@
 //! Gathers the input of a plan, once per call: the pod with its annotations, the definitions and
-//! the default network. All of it comes from memory and from the node's disk; only objects that the
+//! the default network. They come from memory and from the node's disk. Only objects that the
 //! watches have not delivered are read from the API server (decision 4).
 
 pub(crate) mod default_network;
@@ -97,8 +97,8 @@ pub(crate) async fn default_networks(
     Ok([vec![default], further, common].concat())
 }
 
-/// The node's default network and the further networks of `delegates`: the network that is
-/// followed, else the result of a look-up.
+/// The node's default network and the further networks of `delegates`, from the watcher or by a
+/// look-up.
 async fn node_default_networks(
     default_network: &DefaultNetwork,
     lookup: &Lookup<'_>,
@@ -109,7 +109,7 @@ async fn node_default_networks(
     }
 }
 
-/// The pod as its record names it: the names that the runtime gives, completed from the pod.
+/// The pod reference for the record: the runtime's, with the UID and kind of the pod that was found.
 fn pod_ref(pod: &Pod, requested: &PodRef) -> PodRef {
     let uid = if requested.uid.is_empty() {
         &pod.uid

@@ -1,4 +1,4 @@
-//! Decides what a pod gets: turns the gathered input into an ordered list of attachments.
+//! Decides which attachments a sandbox gets, in order, from the gathered input.
 //!
 //! Pure: no I/O, no clock. Requests that cannot be granted are refused here, before any plugin
 //! runs.

@@ -2,8 +2,8 @@
 //! and single reads for objects that the watches have not delivered.
 //!
 //! An idle daemon makes no requests except its two watches. They cover the pods of this node,
-//! without spec and status, and all definitions; only the fields that are used are kept. Neither
-//! memory nor requests grow with the number of pods in the cluster.
+//! without spec and status, and all definitions. The store keeps only the fields that are used.
+//! Neither memory nor requests grow with the number of pods in the cluster.
 
 mod client;
 mod connection;

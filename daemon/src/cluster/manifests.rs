@@ -2,8 +2,8 @@
 //! and tests.
 //!
 //! Pods and network-attachment-definitions are read from `*.yaml` and `*.yml`; other kinds are
-//! ignored. Of two objects with the same name, the one in the last file counts, in the order of
-//! file names. Network-status is written beside the manifests.
+//! ignored. Of two objects with the same name, the one in the last file by name wins.
+//! Network-status is written beside the manifests.
 
 mod parse;
 mod status_file;
@@ -103,7 +103,7 @@ impl Manifests {
             .as_deref()
             .and_then(OsStr::to_str)
             .unwrap_or_default();
-        // A mounted ConfigMap is updated by a rename of `..data`, through which its links lead.
+        // A mounted ConfigMap is updated by a rename of `..data`, the target of its links.
         if event.mask.contains(EventMask::Q_OVERFLOW) || name == "..data" {
             return self.read_all().map(|()| true);
         }

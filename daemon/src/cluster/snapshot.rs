@@ -23,7 +23,7 @@ const FILE_NAME: &str = "definitions.json";
 const FORMAT: u32 = 1;
 /// How long the API server may take to list the definitions before the snapshot is loaded.
 const LIST_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a write waits for further changes: changes come in groups.
+/// How long a write waits for further changes, since changes come in bursts.
 const WRITE_DELAY: Duration = Duration::from_secs(2);
 /// How far the file's modification time may lag behind the last confirmation.
 const MAX_TIME_LAG: Duration = Duration::from_mins(1);

@@ -1,5 +1,5 @@
 //! An in-memory store of the node's pods and of all definitions. A source feeds the store;
-//! operations read from it, and wait on it for objects that have not arrived yet.
+//! operations read from the store and wait for objects that have not arrived yet.
 
 mod tables;
 
@@ -15,7 +15,7 @@ use crate::telemetry::CacheReading;
 use tables::Tables;
 pub(crate) use tables::{DefinitionsVersion, StoredObject};
 
-/// The store. Clones share their content. Readers hold the lock for one look-up only.
+/// The store. Clones share their content. Readers hold the lock only for one look-up.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Store(watch::Sender<Tables>);
 
@@ -33,7 +33,7 @@ impl StoreChanges {
     }
 }
 
-/// For readers.
+/// Operations for readers.
 impl Store {
     pub(crate) fn pod(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
         self.0.borrow().pods.get(namespace, name).cloned()
@@ -62,8 +62,8 @@ impl Store {
         self.0.borrow().definitions.all()
     }
 
-    /// Waits for a pod that `accept` accepts. Returns `None` at `deadline`. A deadline in the past
-    /// means one look without waiting.
+    /// Waits for a pod that `accept` accepts. Returns `None` at `deadline`. With a deadline in the
+    /// past, looks once without waiting.
     pub(crate) async fn wait_pod(
         &self,
         namespace: &str,
@@ -78,7 +78,7 @@ impl Store {
         .await
     }
 
-    /// Waits for a definition. Returns `None` at `deadline`. A deadline in the past means one look
+    /// Waits for a definition. Returns `None` at `deadline`. With a deadline in the past, looks once
     /// without waiting.
     pub(crate) async fn wait_definition(
         &self,
@@ -98,7 +98,7 @@ impl Store {
         self.0.borrow().is_synced()
     }
 
-    /// Waits until [`Store::is_synced`]. Returns whether that is so at `deadline`.
+    /// Waits until [`Store::is_synced`]. Returns `false` at `deadline`.
     pub(crate) async fn wait_synced(&self, deadline: Instant) -> bool {
         self.wait(deadline, |tables| tables.is_synced().then_some(()))
             .await
@@ -119,8 +119,8 @@ impl Store {
         }
     }
 
-    /// Waits until the definitions are known, from the source or from a snapshot. Returns whether
-    /// they are at `deadline`.
+    /// Waits until the definitions are known, from the source or from a snapshot. Returns `false`
+    /// at `deadline`.
     pub(crate) async fn wait_definitions(&self, deadline: Instant) -> bool {
         self.wait(deadline, |tables| tables.definitions_known().then_some(()))
             .await
@@ -143,16 +143,16 @@ impl Store {
             if let Some(version) = version.filter(|version| wanted(*version)) {
                 return version;
             }
-            // An error means that the last sender is gone, but `self` is one.
+            // Fails only without a sender, and `self` is one.
             let _ = changes.changed().await;
         }
     }
 
-    async fn wait<T>(&self, deadline: Instant, look: impl Fn(&Tables) -> Option<T>) -> Option<T> {
+    async fn wait<T>(&self, deadline: Instant, find: impl Fn(&Tables) -> Option<T>) -> Option<T> {
         let mut found = None;
         let mut changes = self.0.subscribe();
         let appears = changes.wait_for(|tables| {
-            found = look(tables);
+            found = find(tables);
             found.is_some()
         });
         let _ = timeout_at(deadline, appears).await;
@@ -160,10 +160,10 @@ impl Store {
     }
 }
 
-/// For sources.
+/// Operations for sources.
 impl Store {
-    /// Replaces the whole content. Of two objects with the same name the last one counts. Both
-    /// kinds have been listed from then on.
+    /// Replaces the whole content and marks both kinds as listed. Of two objects with the same name,
+    /// the last one wins.
     pub(crate) fn replace(&self, pods: Vec<Pod>, definitions: Vec<Definition>) {
         self.0.send_modify(|tables| {
             tables.pods.replace(pods);
@@ -171,8 +171,8 @@ impl Store {
         });
     }
 
-    /// Replaces all objects of one kind, which has been listed from then on. Of two objects with
-    /// the same name the last one counts.
+    /// Replaces all objects of one kind and marks the kind as listed. Of two objects with the same
+    /// name, the last one wins.
     pub(super) fn replace_all<T: StoredObject>(&self, objects: Vec<T>) {
         self.0.send_modify(|tables| {
             T::table(tables).replace(objects);
@@ -180,13 +180,11 @@ impl Store {
         });
     }
 
-    /// Adds or replaces one object.
     pub(super) fn apply<T: StoredObject>(&self, object: T) {
         self.0
             .send_if_modified(|tables| T::table(tables).apply(object));
     }
 
-    /// Removes one object.
     pub(super) fn remove<T: StoredObject>(&self, namespace: &str, name: &str) {
         self.0
             .send_if_modified(|tables| T::table(tables).remove(namespace, name));
@@ -197,8 +195,8 @@ impl Store {
         self.0.send_modify(|tables| T::table(tables).confirm());
     }
 
-    /// Records that the source does not have the kind. Objects that are known stay, and count as
-    /// the complete list.
+    /// Records that the source does not have the kind. Known objects stay, as if the source had
+    /// listed them.
     pub(super) fn mark_kind_missing<T: StoredObject>(&self) {
         self.0
             .send_if_modified(|tables| tables.snapshot.is_none() && T::table(tables).mark_synced());

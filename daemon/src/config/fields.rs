@@ -40,8 +40,8 @@ impl FieldsError {
     fn raw(key: &str, value: &RawValue, allowed: impl Into<String>) -> Self {
         Self::Value {
             key: key.to_owned(),
-            // The value may be a large object, or contain a secret that is in the wrong place. Its
-            // beginning is enough to find it.
+            // The value may be a large object or a misplaced secret. Its start is enough to find
+            // the key.
             value: value.get().chars().take(40).collect(),
             allowed: allowed.into(),
         }

@@ -47,7 +47,7 @@ pub fn resolve_host_paths(fields: &mut Fields, root: &Path) -> Vec<String> {
     warnings
 }
 
-/// The path as the host knows it.
+/// The path on the host, without the prefix `/host`.
 pub fn on_host(path: &Path) -> PathBuf {
     path.strip_prefix(HOST)
         .map_or_else(|_| path.to_owned(), |rest| Path::new("/").join(rest))

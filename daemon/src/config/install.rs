@@ -1,4 +1,4 @@
-//! The keys for the installation on the node.
+//! The configuration keys for the installation on the node.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,8 +46,8 @@ pub(super) fn publish(fields: &Fields) -> Result<Option<PublishSettings>, Fields
     }))
 }
 
-/// `startupTaint`. The key needs the keys of the installation: without them, Plexus does not know
-/// whether the runtime finds it.
+/// `startupTaint`. Requires the keys of the installation: without them, Plexus cannot check whether
+/// the runtime finds Plexus.
 pub(super) fn startup_taint(fields: &Fields) -> Result<Option<String>, FieldsError> {
     const KEY: &str = "startupTaint";
     let Some(taint) = fields.string(KEY)? else {
@@ -65,7 +65,7 @@ pub(super) fn startup_taint(fields: &Fields) -> Result<Option<String>, FieldsErr
     Ok(Some(taint))
 }
 
-/// Whether the characters are those of a taint key in Kubernetes.
+/// Whether `key` is a valid taint key in Kubernetes.
 fn is_taint_key(key: &str) -> bool {
     let (prefix, name) = key.rsplit_once('/').unwrap_or(("prefix", key));
     let is_part = |part: &str, max_len: usize, inner: &[u8]| {

@@ -13,7 +13,7 @@ use super::install::{
 };
 use super::telemetry::{self, LogSettings, MetricsSettings};
 
-/// Keys of Multus that have no effect here, or not yet. They are accepted without a warning.
+/// Keys of Multus that have no effect, accepted without a warning.
 const IGNORED_KEYS: &[&str] = &[
     "auxiliaryCNIChainName",
     "connectionLimit",
@@ -199,7 +199,7 @@ impl Settings {
                 .unwrap_or_default(),
             default_networks: fields.strings("defaultNetworks")?.unwrap_or_default(),
             system_namespaces: set(fields.strings("systemNamespaces")?)
-                .unwrap_or_else(|| one("kube-system")),
+                .unwrap_or_else(|| singleton("kube-system")),
             multus_namespace: fields
                 .string("multusNamespace")?
                 .unwrap_or_else(|| "kube-system".to_owned()),
@@ -240,7 +240,7 @@ impl Settings {
             .collect()
     }
 
-    /// Warnings for start-up: values that have no effect or an unexpected one.
+    /// Warnings at start-up about values that have no effect or an unexpected effect.
     pub fn startup_warnings(fields: &Fields) -> Vec<String> {
         telemetry::startup_warnings(fields)
     }
@@ -300,7 +300,7 @@ const KEYS: &[&str] = &[
 /// `globalNamespaces`: a list separated by commas, as in Multus. The list replaces the default.
 fn global_namespaces(fields: &Fields) -> Result<BTreeSet<String>, FieldsError> {
     let Some(text) = fields.string("globalNamespaces")? else {
-        return Ok(one("default"));
+        return Ok(singleton("default"));
     };
     Ok(text
         .split(',')
@@ -314,6 +314,6 @@ fn set(list: Option<Vec<String>>) -> Option<BTreeSet<String>> {
     list.map(|items| items.into_iter().collect())
 }
 
-fn one(item: &str) -> BTreeSet<String> {
+fn singleton(item: &str) -> BTreeSet<String> {
     BTreeSet::from([item.to_owned()])
 }

@@ -1,8 +1,8 @@
-//! The node's default network: found as Multus finds it, and followed while the daemon runs.
+//! The node's default network: found as in Multus, and watched while the daemon runs.
 //!
-//! A default network on disk is read whenever it changes, and calls take it from memory. While its
-//! file is broken or partly written, the last valid content stays in use. Once the file is gone,
-//! there is no default network until a file appears (decision 18).
+//! A default network on disk is read whenever its file changes, and calls take it from memory.
+//! While the file is broken or partly written, the last valid content stays in use. Once the file
+//! is deleted, there is no default network until a file appears (decision 18).
 
 mod source;
 
@@ -27,9 +27,9 @@ pub(crate) struct DefaultNetwork(watch::Receiver<DefaultNetworkState>);
 
 #[derive(Debug, Clone)]
 enum DefaultNetworkState {
-    /// The network is on the node's disk, and the same for every call.
+    /// The network on the node's disk, the same for every call.
     OnDisk(Arc<Network>),
-    /// Each call looks the network up. This is the result of a look-up without waiting.
+    /// The result of a look-up without waiting. Each call looks the network up itself.
     LookedUp(Result<Arc<Network>, GatherError>),
     Unavailable(GatherError),
 }
@@ -51,7 +51,7 @@ impl DefaultNetwork {
             source: DefaultNetworkSource::of(settings),
             settings: settings.clone(),
             store: store.clone(),
-            // Subscribed before the first look, so that no change is missed.
+            // Subscribed before the first read, so that no change is missed.
             changes: store.changes(),
             dirs: DirWatcher::new()?,
             last_read: None,
@@ -87,7 +87,7 @@ impl DefaultNetwork {
     }
 }
 
-/// Follows the default network.
+/// Watches the default network and publishes its state.
 #[derive(Debug)]
 pub(crate) struct DefaultNetworkWatcher {
     source: DefaultNetworkSource,
@@ -97,13 +97,13 @@ pub(crate) struct DefaultNetworkWatcher {
     dirs: DirWatcher,
     /// The file that was read last, and its network.
     last_read: Option<(PathBuf, Arc<Network>)>,
-    /// Problems with files. Some programs write files beside them many times a second.
+    /// The logged problems with files. Some programs write to the directory many times a second.
     logged: ChangeFilter,
     state: watch::Sender<DefaultNetworkState>,
 }
 
 impl DefaultNetworkWatcher {
-    /// Follows the default network until that fails, and returns the error.
+    /// Watches the default network until an error occurs, and returns the error.
     pub(crate) async fn run(mut self) -> io::Error {
         loop {
             tokio::select! {
@@ -236,11 +236,13 @@ impl DefaultNetworkState {
             )
         };
         match (self, other) {
-            (Self::OnDisk(one), Self::OnDisk(two))
-            | (Self::LookedUp(Ok(one)), Self::LookedUp(Ok(two))) => content(one) == content(two),
-            (Self::Unavailable(one), Self::Unavailable(two))
-            | (Self::LookedUp(Err(one)), Self::LookedUp(Err(two))) => {
-                one.to_string() == two.to_string()
+            (Self::OnDisk(left), Self::OnDisk(right))
+            | (Self::LookedUp(Ok(left)), Self::LookedUp(Ok(right))) => {
+                content(left) == content(right)
+            }
+            (Self::Unavailable(left), Self::Unavailable(right))
+            | (Self::LookedUp(Err(left)), Self::LookedUp(Err(right))) => {
+                left.to_string() == right.to_string()
             }
             _ => false,
         }

@@ -1,9 +1,9 @@
 //! Network configurations on the node's disk. All functions block, except [`blocking`].
 //!
 //! `.conflist` files are lists, `.conf` and `.json` files are single plugins; directories and other
-//! names are ignored (R-015). A list in a file also gets the plugins in the directory beside it
-//! that has the network's name (R-009). The configuration of a definition never does, because a
-//! tenant could then add the node's plugins by choosing a name (R-012).
+//! names are ignored (R-015). A list also gets the plugins in the sibling directory with the
+//! network's name (R-009). The configuration of a definition never does, because a tenant could
+//! then add the node's plugins by choosing a name (R-012).
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -21,7 +21,6 @@ const LIST: &[&str] = &["conflist"];
 const SINGLE: &[&str] = &["conf", "json"];
 const ANY: &[&str] = &["conflist", "conf", "json"];
 
-/// Why a network cannot be read from disk.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DiskError {
     #[error("no network {name:?} in {}{}", .dir.display(), skipped_files(.skipped))]
@@ -64,7 +63,7 @@ impl DiskError {
         }
     }
 
-    /// Whether an administrator must repair the file.
+    /// Whether an administrator must fix the file.
     fn is_broken(&self) -> bool {
         !matches!(self, Self::Sample(_) | Self::MetaPlugin { .. })
     }
@@ -115,7 +114,7 @@ pub(super) fn on_disk(config: NetworkConfig) -> Network {
     }
 }
 
-/// Parses a configuration. The version of one without `cniVersion` is 1.0.0.
+/// Parses a configuration. A missing `cniVersion` means 1.0.0.
 pub(super) fn parse(text: &str, default_name: Option<&str>) -> Result<NetworkConfig, ConfigError> {
     let defaults = Defaults {
         name: default_name,
@@ -173,7 +172,7 @@ pub(super) fn from_directory(dir: &Path) -> Result<NetworkConfig, DiskError> {
 /// The file that was selected in a directory.
 pub(super) struct SelectedFile {
     pub(super) path: PathBuf,
-    /// The network, or why it cannot be used now.
+    /// The network, or the error for a broken file.
     pub(super) config: Result<NetworkConfig, DiskError>,
     /// The broken files that were skipped.
     pub(super) broken: Vec<DiskError>,
@@ -246,7 +245,7 @@ fn files(dir: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, DiskError> {
 }
 
 /// The text of a file, at most one byte longer than the parser accepts.
-fn text(path: &Path) -> Result<String, DiskError> {
+fn read_text(path: &Path) -> Result<String, DiskError> {
     let unreadable = |error: io::Error| DiskError::unreadable(path, &error);
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(DiskError::NotAFile(path.to_owned()));
@@ -260,7 +259,7 @@ fn text(path: &Path) -> Result<String, DiskError> {
 
 /// The network in a file, without the plugins beside it.
 fn read(path: &Path) -> Result<NetworkConfig, DiskError> {
-    parse(&text(path)?, None).map_err(|error| DiskError::invalid(path, error))
+    parse(&read_text(path)?, None).map_err(|error| DiskError::invalid(path, error))
 }
 
 /// Appends the plugins in the directory with the network's name beside `path`: its `*.conf` files,
@@ -270,7 +269,7 @@ fn with_siblings(mut config: NetworkConfig, path: &Path) -> Result<NetworkConfig
     if !config.load_only_inlined_plugins {
         let dir = path.with_file_name(&config.name);
         for sibling in siblings(&dir)? {
-            let list = plugin(&text(&sibling)?, &config.name)
+            let list = plugin(&read_text(&sibling)?, &config.name)
                 .map_err(|error| DiskError::invalid(&sibling, error))?;
             config.plugins.extend(list.plugins);
         }
@@ -292,7 +291,7 @@ fn siblings(dir: &Path) -> Result<Vec<PathBuf>, DiskError> {
 
 /// One plugin object, checked as a member of a list.
 fn plugin(text: &str, network: &str) -> Result<NetworkConfig, ConfigError> {
-    // Text that is more than one object must not become several plugins.
+    // Text with more than one object must not become several plugins.
     let _: RawMap = parse_object(text)?;
     parse(&format!(r#"{{"plugins":[{text}]}}"#), Some(network))
 }

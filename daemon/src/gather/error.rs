@@ -9,7 +9,6 @@ use plexus_api::selection::{DEFAULT_NETWORK, POD_ANNOTATIONS, SelectionError};
 use super::disk::DiskError;
 use crate::cluster::kube::ApiError;
 
-/// Why the input of a plan cannot be gathered.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum GatherError {
     #[error("runtimeConfig key {POD_ANNOTATIONS:?} must be a map of strings: {0}")]
@@ -71,7 +70,6 @@ pub(crate) enum GatherError {
 }
 
 impl GatherError {
-    /// Prefixes the error: `context: error`.
     #[must_use]
     pub(super) fn context(self, context: impl Into<String>) -> Self {
         Self::Context {

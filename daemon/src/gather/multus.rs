@@ -104,7 +104,7 @@ pub(crate) fn read_sandbox(
         };
         sandbox.add(attachment, file);
     }
-    // The list is removed last: as long as it exists, an interrupted DEL starts again.
+    // The list is removed last: while it exists, an interrupted DEL can be repeated.
     sandbox.files.push(path);
     Some(sandbox).filter(|sandbox| !sandbox.attachments.is_empty())
 }
@@ -134,7 +134,7 @@ impl MultusSandbox {
             self.attachments.push((attachment, None));
             return;
         };
-        // The configuration that was executed: in some versions, that of the list lacks keys.
+        // The executed configuration. In some versions, the list's configuration lacks keys.
         if let Some(config) = decode(&cached.config) {
             attachment.config = config;
         }

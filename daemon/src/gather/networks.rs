@@ -1,4 +1,4 @@
-//! Look-up of networks, by definition or on the node's disk.
+//! Look-up of networks among the definitions and on the node's disk.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::cluster::{Definition, Store};
 use crate::config::Settings;
 use crate::model::{Network, attachment_label};
 
-/// Looks networks up. Waits for a definition that is not known yet, and finally reads the
+/// Looks up networks. Waits for a definition that is not known yet, and finally reads the
 /// definition from the API server once.
 pub(super) struct Lookup<'a> {
     pub(super) store: &'a Store,
@@ -175,7 +175,7 @@ fn has_config(definition: &Definition) -> bool {
 
 /// The network of a definition: its own configuration, with the definition's name as default name
 /// (K-005). A definition without a configuration means the network of its name in `conf_dir`
-/// (K-003). Only then does this function block.
+/// (K-003); only that look-up blocks.
 ///
 /// # Errors
 /// The error does not name the definition. An invalid configuration is an error, whatever is on

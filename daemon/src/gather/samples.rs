@@ -1,5 +1,5 @@
-//! Sample configurations that packages install into the runtime's directory. No administrator chose
-//! them for pods.
+//! Sample configurations that packages install into the runtime's directory, not chosen by an
+//! administrator.
 
 use std::path::Path;
 
@@ -15,8 +15,7 @@ const SAMPLES: [&str; 8] = [
     "nerdctl-",
 ];
 
-/// Whether the name of the file is that of a sample. A sample is the default network only if it is
-/// pinned.
+/// Whether the file has the name of a sample. A sample is the default network only if pinned.
 pub(super) fn is_sample(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     SAMPLES

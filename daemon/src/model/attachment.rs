@@ -1,4 +1,4 @@
-//! Attachments: a sandbox on one network.
+//! The attachment of a sandbox to a network.
 
 use std::net::IpAddr;
 
@@ -6,8 +6,8 @@ use plexus_api::cni::NetworkConfig;
 use plexus_api::json::RawMap;
 use serde::{Deserialize, Serialize};
 
-/// One sandbox on one network, with all that its plugins are called with. Recorded before the first
-/// plugin runs, and used unchanged for ADD, CHECK and DEL.
+/// The attachment of a sandbox to a network, with everything that its plugins are called with.
+/// Recorded before the first plugin runs, and used unchanged for ADD, CHECK and DEL.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Attachment {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Device and inode of a network namespace's file, and the namespace's cookie. The kernel reuses an
-/// inode soon after its namespace is gone, but never a cookie until the next boot.
+/// The device and inode of a network namespace's file, and the namespace's cookie. The kernel may
+/// reuse an inode soon after its namespace is deleted, but reuses no cookie until the next boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct NetnsId {
     pub(crate) dev: u64,

@@ -25,7 +25,7 @@ fn an_attachment_label_has_network_and_interface() {
 #[test]
 fn netns_ids_with_different_cookies_are_never_equal() {
     let id = |dev, ino, cookie| NetnsId { dev, ino, cookie };
-    for (one, other, expected) in [
+    for (left, right, expected) in [
         (id(4, 10, Some(1)), id(4, 10, Some(1)), true),
         (id(4, 10, Some(1)), id(4, 10, Some(2)), false),
         (id(4, 10, Some(1)), id(4, 11, Some(1)), false),
@@ -34,7 +34,7 @@ fn netns_ids_with_different_cookies_are_never_equal() {
         (id(4, 10, Some(1)), id(4, 10, None), true),
         (id(4, 10, None), id(4, 11, None), false),
     ] {
-        assert_eq!(one.may_equal(other), expected, "{one:?} {other:?}");
+        assert_eq!(left.may_equal(right), expected, "{left:?} {right:?}");
     }
 }
 

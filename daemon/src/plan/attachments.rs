@@ -1,4 +1,4 @@
-//! Attachments: capability arguments, `CNI_ARGS` and `args.cni` from the pod's request.
+//! Builds attachments: capability arguments, `CNI_ARGS` and `args.cni` from the pod's request.
 
 use std::collections::BTreeMap;
 

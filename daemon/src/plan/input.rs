@@ -1,4 +1,4 @@
-//! The input of a plan: all that is known about a call.
+//! The input of a plan.
 
 use std::collections::BTreeSet;
 

@@ -19,9 +19,9 @@ pub(super) fn owners(input: &PlanInput, names: &[String]) -> Result<DefaultRoute
         else {
             continue;
         };
-        let refuse = |why: &str| {
+        let refuse = |reason: &str| {
             let label = attachment_label(&planned.network.name, name);
-            let msg = format!("{label}: key \"default-route\": {why}");
+            let msg = format!("{label}: key \"default-route\": {reason}");
             Err(CniError::new(Code::InvalidAnnotation, msg))
         };
         if gateways.is_empty() && empty_list.replace(index).is_some() {

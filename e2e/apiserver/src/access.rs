@@ -50,7 +50,7 @@ impl AccessControl {
         token
     }
 
-    /// A valid token of the user, issued if there is none.
+    /// A valid token of the user. Issues a token if the user has none.
     pub fn token(&mut self, user: &str) -> String {
         let known = self
             .tokens
@@ -64,7 +64,7 @@ impl AccessControl {
         self.tokens.remove(token);
     }
 
-    /// Limits the user to what these rules allow.
+    /// Restricts the user to these rules.
     pub fn restrict(&mut self, user: &str, rules: Vec<PolicyRule>) {
         self.rules.insert(user.into(), rules);
     }
@@ -126,10 +126,10 @@ impl AccessControl {
     }
 
     /// Checks a request for a path that is not a resource. Health checks and the version are
-    /// public; discovery needs a token.
+    /// public; discovery needs a token; other paths need a rule.
     ///
     /// # Errors
-    /// 403 if the path is neither and no rule allows it.
+    /// 403 if the user may not read the path.
     pub fn authorize_non_resource(
         &self,
         user: &str,

@@ -57,16 +57,16 @@ pub struct LineStream {
     pub code: u16,
 }
 
-/// What [`LineStream::next`] received.
+/// The result of [`LineStream::next`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum StreamItem {
     /// A complete line.
     Document(Value),
     /// The regular end of the response.
     End,
-    /// The end of the connection before that of the response.
+    /// The connection ended before the response.
     Broken,
-    /// Nothing until the timeout.
+    /// Nothing was received before the timeout.
     Timeout,
 }
 

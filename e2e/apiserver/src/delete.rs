@@ -1,4 +1,4 @@
-//! Delete: preconditions, grace periods, finalizers, and objects that depend on the deleted one.
+//! Delete: preconditions, grace periods, finalizers and dependent objects.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::target::Target;
 pub enum Deleted {
     /// The object still exists and is terminating.
     Terminating(Arc<Value>),
-    /// The object was removed. This is its last state.
+    /// The object was removed; its last state.
     Removed(Arc<Value>),
 }
 
@@ -66,8 +66,8 @@ fn check_preconditions(
     Ok(())
 }
 
-/// The grace period in seconds. Only a pod that is bound to a node and has not terminated has one:
-/// its kubelet deletes it at the end.
+/// The grace period in seconds. It is 0 except for a pod that is bound to a node and has not
+/// terminated, which the kubelet removes at the end of the grace period.
 fn grace_period(target: &Target, object: &Value, options: &Value) -> u64 {
     let terminated = matches!(
         object["status"]["phase"].as_str(),
@@ -103,8 +103,8 @@ pub fn is_complete(object: &Value) -> bool {
     is_terminating(object) && !has_finalizers(object) && grace_period == 0
 }
 
-/// Removes an object: a namespace with its objects, a `CustomResourceDefinition` with its custom
-/// resources.
+/// Removes an object, including the objects in a namespace and the custom resources of a
+/// `CustomResourceDefinition`.
 pub fn remove(store: &mut Store, target: &Target) -> Result<Arc<Value>, StatusError> {
     let (table, key) = (target.table(), target.key());
     match table.as_str() {

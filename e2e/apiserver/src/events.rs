@@ -1,12 +1,11 @@
-//! Events, which two APIs serve: `v1` and `events.k8s.io/v1`. The store has them in the form of
-//! `v1`.
+//! Events in the APIs `v1` and `events.k8s.io/v1`. The store keeps them in the form of `v1`.
 
 use serde_json::{Value, json};
 
 use crate::field_error::FieldError;
 use crate::object;
 
-/// Fields with different names: in `v1`, in `events.k8s.io/v1`.
+/// The fields with different names: the name in `v1`, and the name in `events.k8s.io/v1`.
 const RENAMED_FIELDS: [(&str, &str); 7] = [
     ("involvedObject", "regarding"),
     ("message", "note"),

@@ -1,4 +1,4 @@
-//! Fault injection: what goes wrong, and for which requests.
+//! Fault injection: effects, and the requests that they apply to.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use tokio::sync::watch;
 
 use crate::lock::lock;
 
-/// What a fault does to a request.
+/// The effect of a fault on a request.
 #[derive(Debug, Clone)]
 pub enum Effect {
     /// Handles the request after a delay.
     Delay(Duration),
-    /// Answers 429 with this `Retry-After`, in seconds, and does nothing else.
+    /// Answers 429 with this `Retry-After`, in seconds, without executing the request.
     TooManyRequests(u32),
-    /// Answers this HTTP status and does nothing else.
+    /// Answers this HTTP status without executing the request.
     Error(u16),
-    /// Closes the connection without a response and does nothing else.
+    /// Closes the connection without a response and without executing the request.
     Disconnect,
     /// Executes the request, then closes the connection without a response.
     LoseResponse,
@@ -77,7 +77,7 @@ impl Fault {
     }
 }
 
-/// What faults match on.
+/// The attributes of a request that faults match on.
 #[derive(Debug, Clone)]
 pub struct RequestAttributes {
     /// The verb as in RBAC.
@@ -142,7 +142,7 @@ impl Faults {
             .any(|(_, fault)| matches!(fault.effect, Effect::Stall) && fault.matches(request))
     }
 
-    /// Reports every change of the active faults.
+    /// Subscribes to changes of the active faults.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }

@@ -1,4 +1,4 @@
-//! The path of a request: authentication, audit, faults, and the handler for its path.
+//! Handles requests: authentication, audit log, faults, and dispatch by path.
 
 mod non_resource;
 mod resource;
@@ -70,7 +70,7 @@ pub async fn handle(state: Arc<ServerState>, connection: Connection, request: Re
     }
 }
 
-/// Applies the effects that come before the request is executed.
+/// Applies the effects that precede the execution of the request.
 async fn apply_before(effects: &[Effect], connection: &Connection) -> Result<(), StatusError> {
     for effect in effects {
         match effect {

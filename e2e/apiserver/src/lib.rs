@@ -1,9 +1,9 @@
 //! A Kubernetes API server in memory, and a client for API servers, for tests.
 //!
-//! [`ApiServer`] speaks HTTP/1.1 over TLS like kube-apiserver and responds to any client as
-//! Kubernetes does, down to the messages of its errors. Of the controllers of a cluster it has only
-//! what tests of a node's daemon need: deleting a namespace deletes the objects in it, and deleting
-//! a `CustomResourceDefinition` deletes its custom resources.
+//! [`ApiServer`] speaks HTTP/1.1 over TLS and responds to any client like kube-apiserver, including
+//! the error messages. Of a cluster's controllers, it emulates only what tests of a node's daemon
+//! need: deleting a namespace deletes the objects in it, and deleting a `CustomResourceDefinition`
+//! deletes its custom resources.
 //!
 //! Not supported: validation against schemas, protobuf, server-side apply, lists in strategic merge
 //! patches, tables for `kubectl`, and `/openapi`.

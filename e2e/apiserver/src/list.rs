@@ -70,7 +70,7 @@ pub fn list(
     Ok(representation.list(target, &metadata, items))
 }
 
-/// The error for a snapshot that the history no longer has.
+/// The error for a snapshot that the history no longer covers.
 fn expired(query: &Query, start: ContinueToken) -> StatusError {
     if query.text("continue").is_empty() {
         return StatusError::expired("The resourceVersion for the provided list is too old.");
@@ -82,7 +82,7 @@ fn expired(query: &Query, start: ContinueToken) -> StatusError {
     StatusError::expired(CONTINUE_EXPIRED).with_continue(&restart.encode())
 }
 
-/// Where the requested page starts.
+/// The start of the requested page.
 fn start_of_page(store: &Store, query: &Query) -> Result<ContinueToken, StatusError> {
     let requested = query.resource_version()?;
     let current = store.resource_version();

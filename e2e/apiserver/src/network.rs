@@ -18,7 +18,7 @@ pub enum NetworkState {
     Up,
     /// The server is down: connections are refused, and existing ones are closed.
     Down,
-    /// Nothing gets through: connections can be opened and stay open, but no data is exchanged.
+    /// Connections can be opened and stay open, but no data is exchanged.
     Partitioned,
     /// The server has been dropped.
     Closed,
@@ -51,11 +51,11 @@ impl Connection {
     }
 }
 
-/// The network state and everything that follows it: listening sockets and connections.
+/// The network state, and the listening sockets and connections that depend on it.
 #[derive(Debug)]
 pub struct Network {
     listeners: Mutex<Vec<TcpListener>>,
-    /// The parent of the tokens of all connections. A fresh one each time the server comes up.
+    /// The parent token of all connections, replaced each time the server comes up.
     connections: Mutex<CancellationToken>,
     state: watch::Sender<NetworkState>,
 }
@@ -70,7 +70,7 @@ impl Network {
         }
     }
 
-    /// Reports every change of the state.
+    /// Subscribes to changes of the state.
     pub fn subscribe(&self) -> watch::Receiver<NetworkState> {
         self.state.subscribe()
     }
@@ -86,8 +86,8 @@ impl Network {
         Connection(lock(&self.connections).child_token())
     }
 
-    /// Changes the state. On return the sockets listen or refuse accordingly, and connections that
-    /// the new state does not allow are being closed.
+    /// Changes the state. On return, the sockets listen or refuse connections accordingly, and
+    /// connections that the new state does not allow are being closed.
     pub fn set_state(&self, state: NetworkState) {
         let listeners = lock(&self.listeners);
         let previous = *self.state.borrow();

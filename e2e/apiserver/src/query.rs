@@ -9,7 +9,7 @@ use crate::status_error::StatusError;
 pub struct Query(BTreeMap<String, String>);
 
 impl Query {
-    /// Parses a query string. The first value of a repeated parameter counts.
+    /// Parses a query string. The first value of a repeated parameter wins.
     pub fn parse(query: Option<&str>) -> Self {
         let mut parameters = BTreeMap::new();
         for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {

@@ -117,7 +117,7 @@ impl ApiRequest {
         }
     }
 
-    /// What faults match on.
+    /// The attributes that faults match on.
     pub fn attributes(&self, user: String) -> RequestAttributes {
         let resource = self.path.as_ref().map_or_else(
             || self.url_path().to_owned(),

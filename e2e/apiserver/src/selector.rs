@@ -1,4 +1,4 @@
-//! Label and field selectors, and how a change looks through them.
+//! Label and field selectors, and the watch events that result from them.
 
 use serde_json::Value;
 
@@ -76,9 +76,9 @@ impl Selector {
             && self.labels.iter().all(|label| label.matches(object))
     }
 
-    /// How a change looks to a watch with this selector: the type of the event and the object in
-    /// it. For an object that is no longer selected that is its last selected state. Returns `None`
-    /// if the watch does not see the change.
+    /// The event that reports a change to a watch with this selector: its type and its object. An
+    /// object that is no longer selected is reported in its last selected state. Returns `None` if
+    /// the watch does not see the change.
     pub fn watch_event<'a>(
         &self,
         before: Option<&'a Value>,

@@ -1,4 +1,4 @@
-//! The accept loop: TLS and HTTP/1.1, as the state of the network allows.
+//! The accept loop: serves HTTP/1.1 over TLS while the network state allows it.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -20,8 +20,8 @@ use crate::state::ServerState;
 
 /// Serves connections to `listener` on `runtime` until the network is closed.
 ///
-/// Blocks a thread of its own instead of using the reactor, which would keep outdated readiness of
-/// a socket that stops and resumes listening.
+/// Blocks its own thread instead of using the reactor, which would keep outdated readiness of a
+/// socket that stops and resumes listening.
 pub fn serve(
     listener: &TcpListener,
     tls: Arc<ServerConfig>,

@@ -1,4 +1,4 @@
-//! The server as tests use it.
+//! The public interface of the server.
 
 mod objects;
 mod requests;
@@ -109,7 +109,7 @@ impl ApiServer {
         self.state.network.set_state(NetworkState::Down);
     }
 
-    /// Partitions the network: connections stay and can be opened, but nothing gets through.
+    /// Partitions the network: connections can be opened and stay open, but no data is exchanged.
     pub fn partition(&self) {
         self.state.network.set_state(NetworkState::Partitioned);
     }

@@ -62,7 +62,7 @@ impl Store {
         }
     }
 
-    /// Reports every new resource version.
+    /// Subscribes to new resource versions.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
@@ -161,8 +161,8 @@ impl Store {
         Some(Arc::new(last))
     }
 
-    /// Makes every resource version that clients know too old to start from. Running watches
-    /// continue.
+    /// Compacts the history: lists and new watches can no longer start at earlier resource versions.
+    /// Running watches continue.
     pub fn compact(&mut self) {
         self.resource_version += 1;
         self.oldest = self.resource_version;

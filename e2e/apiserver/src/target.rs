@@ -9,7 +9,7 @@ use crate::resources::{Resource, Resources};
 use crate::status_error::StatusError;
 use crate::{events, object};
 
-/// What a request addresses: a resource, an object, or a subresource of an object.
+/// The target of a request: a resource, an object, or a subresource of an object.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub resource: Arc<Resource>,

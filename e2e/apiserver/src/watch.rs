@@ -32,12 +32,11 @@ const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 /// The duration of a watch without `timeoutSeconds`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
 
-/// What a watch reports, and how.
+/// The parameters of a watch.
 pub struct WatchRequest {
     pub target: Target,
     pub selector: Selector,
     pub representation: Representation,
-    /// What faults match on.
     pub attributes: RequestAttributes,
     /// The number of events after which a fault closes the connection.
     pub cut_after: Option<usize>,
@@ -254,8 +253,8 @@ impl WatchStream {
     }
 
     fn push_bookmark(&mut self, initial_events_end: bool) {
-        // A bookmark follows all events up to its resource version. After the initial events there
-        // are no others yet.
+        // A bookmark follows all events up to its resource version. Right after the initial events,
+        // there are no other events yet.
         if !initial_events_end {
             self.read_changes();
         }

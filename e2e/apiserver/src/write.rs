@@ -161,7 +161,7 @@ fn replace(
     Ok(store.put(&target.table(), &target.key(), new))
 }
 
-/// Copies immutable metadata that `new` does not have from `old`, and refuses changes of it.
+/// Copies immutable metadata that is missing in `new` from `old`, and refuses changes to it.
 fn keep_immutable_metadata(
     target: &Target,
     old: &Value,
@@ -203,7 +203,7 @@ fn invalid(target: &Target, name: &str, errors: &[FieldError]) -> StatusError {
 /// Sets the namespace of the object to that of the path.
 ///
 /// # Errors
-/// 400 if the object has another one.
+/// 400 if the object has another namespace.
 fn set_namespace(target: &Target, object: &mut Value) -> Result<(), StatusError> {
     let namespace = object::namespace(object);
     if namespace.is_empty() && target.resource.namespaced {

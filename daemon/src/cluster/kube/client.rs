@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use super::connection::{Connection, ConnectionError};
 use super::error::ApiError;
 
-/// Made at the first request, and again after its credentials were refused.
+/// A client that is created at the first request, and again after its credentials were refused.
 pub(super) struct CachedClient {
     connection: Arc<Connection>,
     client: Mutex<Option<Client>>,
@@ -41,7 +41,7 @@ impl CachedClient {
                 *self.client.lock().await = None;
                 Ok(send(self.client().await?).await?)
             }
-            answer => Ok(answer?),
+            response => Ok(response?),
         }
     }
 

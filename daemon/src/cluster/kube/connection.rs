@@ -12,14 +12,13 @@ use crate::telemetry::ApiLayer;
 /// The time limit for the set-up of a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes clients for one API server.
+/// Creates clients for one API server.
 #[derive(Debug)]
 pub(crate) struct Connection {
     kubeconfig: Option<PathBuf>,
     metrics: ApiLayer,
 }
 
-/// Why no client can be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectionError {
     /// The process was not started by Kubernetes, or its pod has no service account.
@@ -49,9 +48,9 @@ impl Connection {
         }
     }
 
-    /// A client with its own connections and the current credentials. The client reads token files
-    /// again about once a minute. It neither retries nor limits the time for an answer: the caller
-    /// sets the limit.
+    /// A client with its own connections and the current credentials. The client reloads token
+    /// files about once a minute. The client neither retries nor times out: callers set the time
+    /// limit.
     ///
     /// # Errors
     /// Credentials are missing or cannot be used. The server is not contacted.
@@ -59,11 +58,11 @@ impl Connection {
         let mut config = match &self.kubeconfig {
             None => Config::incluster()?,
             Some(path) => {
-                let wrong = |source| ConnectionError::Kubeconfig {
+                let invalid = |source| ConnectionError::Kubeconfig {
                     path: path.display().to_string(),
                     source,
                 };
-                let kubeconfig = Kubeconfig::read_from(path).map_err(wrong)?;
+                let kubeconfig = Kubeconfig::read_from(path).map_err(invalid)?;
                 let has_proxy = kubeconfig
                     .clusters
                     .iter()
@@ -72,7 +71,7 @@ impl Connection {
                 let options = KubeConfigOptions::default();
                 let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
                     .await
-                    .map_err(wrong)?;
+                    .map_err(invalid)?;
                 if !has_proxy {
                     // A proxy from an environment variable is not meant for the node's own traffic.
                     config.proxy_url = None;
@@ -81,7 +80,7 @@ impl Connection {
             }
         };
         config.connect_timeout = Some(CONNECT_TIMEOUT);
-        // The client would otherwise retry for minutes, unseen, while a call waits.
+        // The client would otherwise silently retry for minutes while a call waits.
         config.default_retry = false;
         Ok(ClientBuilder::try_from(config)?
             .with_layer(&self.metrics)

@@ -10,16 +10,15 @@ use super::connection::ConnectionError;
 /// The upper bound for the delay that a server can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// Why a request to the API server failed. The text is one line and includes all causes.
+/// The cause of a failed request to the API server. The text is one line and includes all causes.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    /// No client could be made.
     #[error("{}", with_causes(.0))]
     Connection(#[from] ConnectionError),
     /// The server refused the request.
     #[error("{} {}: {}", .0.code, .0.reason, .0.message)]
     Refused(Box<Status>),
-    /// The request could not be sent, or its answer could not be read.
+    /// The request could not be sent, or the response could not be read.
     #[error("{}", with_causes(.0))]
     Client(#[source] kube::Error),
     #[error("no answer within {0:.1?}")]
@@ -76,7 +75,7 @@ impl ApiError {
     }
 }
 
-/// The error and its causes in one line. Errors of an HTTP client alone say little.
+/// The error and its causes in one line. The top-level error of an HTTP client says little.
 fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

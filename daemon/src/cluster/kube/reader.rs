@@ -111,7 +111,7 @@ fn in_namespace<K: ApiObject>(namespace: &str) -> impl Fn(Client) -> Api<K> {
     move |client| Api::namespaced(client, namespace)
 }
 
-/// What shows whether a pod runs without its networks.
+/// The fields of a pod that show whether the pod runs without its networks.
 #[derive(Debug, Clone)]
 pub(crate) struct PodSummary {
     pub(crate) uid: String,
@@ -143,7 +143,7 @@ impl From<v1::Pod> for PodSummary {
     }
 }
 
-/// Whether an object can have this name: names are DNS subdomains.
+/// Whether `text` can be an object's name, which is a DNS subdomain.
 pub(crate) fn is_object_name(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 253

@@ -1,9 +1,9 @@
 //! A reflector: keeps the objects of one kind in the store up to date, with a list and then a
 //! watch.
 //!
-//! The watcher of kube's runtime is not used, because of its behaviour with an API server in
-//! trouble: it restarts a watch that ends at once without a pause, and it retries a version
-//! that is too old forever.
+//! The watcher of `kube::runtime` is not used because of its behaviour with an unhealthy API server:
+//! it restarts a watch that ends immediately without a pause, and retries an outdated version
+//! forever.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
@@ -27,8 +27,8 @@ use crate::cluster::store::Store;
 const PAGE_SIZE: u32 = 250;
 /// The time limit for one page of a list, and for the start of a watch.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// The time after which a silent watch is replaced. Many API servers send a bookmark every minute,
-/// but none has to: a silent watch may be idle, or its connection may be dead.
+/// The time after which a silent watch is replaced. A silent watch may be idle, or its connection
+/// may be dead: API servers usually send a bookmark every minute, but do not have to.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(100);
 /// The duration of a watch that is requested from the server, in seconds, without the jitter.
 const WATCH_SECONDS: u32 = 240;

@@ -18,15 +18,15 @@ fn pod(name: &str, note: &str) -> String {
     )
 }
 
-/// A directory of manifests that is followed.
-struct FollowedManifests {
+/// A directory of manifests and the task that watches it.
+struct WatchedManifests {
     dir: TempDir,
     store: Store,
     task: JoinHandle<std::io::Error>,
     barriers: u32,
 }
 
-impl FollowedManifests {
+impl WatchedManifests {
     fn new(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("directory");
         for (name, text) in files {
@@ -169,7 +169,7 @@ fn an_error_names_the_position() {
 
 #[tokio::test]
 async fn created_changed_and_removed_files_are_followed() {
-    let mut followed = FollowedManifests::new(&[
+    let mut followed = WatchedManifests::new(&[
         ("a.yaml", &pod("a", "1")),
         ("b.yml", &pod("b", "1")),
         ("c.txt", "{{{"),
@@ -210,7 +210,7 @@ async fn created_changed_and_removed_files_are_followed() {
 
 #[tokio::test]
 async fn a_mounted_config_map_is_followed() {
-    let mut followed = FollowedManifests::new(&[]);
+    let mut followed = WatchedManifests::new(&[]);
     let dir = followed.path().to_owned();
     for (version, note) in [("v1", "1"), ("v2", "2")] {
         fs::create_dir(dir.join(version)).expect("version");
@@ -226,9 +226,9 @@ async fn a_mounted_config_map_is_followed() {
 }
 
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl std::io::Write for Log {
+impl std::io::Write for LogBuffer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().expect("log").write(bytes)
     }
@@ -239,7 +239,7 @@ impl std::io::Write for Log {
 
 #[tokio::test]
 async fn a_broken_file_keeps_its_last_valid_content() {
-    let log = Log::default();
+    let log = LogBuffer::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
@@ -247,7 +247,7 @@ async fn a_broken_file_keeps_its_last_valid_content() {
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
-    let mut followed = FollowedManifests::new(&[("a.yaml", &pod("a", "1"))]);
+    let mut followed = WatchedManifests::new(&[("a.yaml", &pod("a", "1"))]);
     fs::write(followed.path().join("a.yaml"), "kind: Pod\n  name: [x\n").expect("break");
     // The writer has not finished: reading the file now would log an error.
     let mut unfinished = fs::File::create(followed.path().join("b.yaml")).expect("create");
@@ -278,7 +278,7 @@ async fn a_broken_file_keeps_its_last_valid_content() {
 
 #[tokio::test]
 async fn network_status_is_replaced_atomically_and_is_not_a_manifest() {
-    let followed = FollowedManifests::new(&[("a.yaml", &pod("a", "1"))]);
+    let followed = WatchedManifests::new(&[("a.yaml", &pod("a", "1"))]);
     let changes = followed.store.pod("default", "a").expect("a");
     write_status(followed.path(), "default", "a", "[1]").expect("write");
     write_status(followed.path(), "default", "a", "[2]").expect("write again");
@@ -305,7 +305,7 @@ async fn network_status_is_replaced_atomically_and_is_not_a_manifest() {
     }
 
     // The store was not refilled: the status files were ignored.
-    let FollowedManifests {
+    let WatchedManifests {
         dir, store, task, ..
     } = followed;
     fs::rename(dir.path(), dir.path().with_extension("away")).expect("move away");

@@ -86,8 +86,8 @@ impl Tables {
         self.snapshot.is_some() || self.pods.synced && self.definitions.synced
     }
 
-    /// Takes definitions from a snapshot. Returns whether they are used: the source of the
-    /// definitions has not listed them yet.
+    /// Uses definitions from a snapshot unless the source has listed the definitions. Returns
+    /// whether they are used.
     pub(super) fn load_snapshot(
         &mut self,
         definitions: Vec<Definition>,

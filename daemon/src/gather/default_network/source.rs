@@ -1,4 +1,4 @@
-//! The place that the default network comes from.
+//! The source of the default network: a location on disk, a network name, or `delegates`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::gather::error::GatherError;
 use crate::gather::networks::Lookup;
 use crate::model::{Network, meta_plugin_type};
 
-/// The place that the daemon's configuration names.
+/// The source of the default network in the daemon's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum DefaultNetworkSource {
     Disk(DiskLocation),
@@ -19,7 +19,6 @@ pub(super) enum DefaultNetworkSource {
     Delegates,
 }
 
-/// A place on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum DiskLocation {
     /// The first usable network in this directory.
@@ -60,7 +59,7 @@ impl DefaultNetworkSource {
             Self::Name(_) => vec![settings.conf_dir.clone()],
             Self::Delegates => Vec::new(),
         };
-        // A directory with the name of the list has its further plugins.
+        // A directory with the network's name has further plugins.
         let siblings: Vec<_> = name
             .into_iter()
             .flat_map(|name| dirs.iter().map(move |dir| dir.join(name)))

@@ -13,16 +13,16 @@ use crate::config::{Fields, Settings};
 use crate::gather::GatherError;
 use crate::gather::test_helpers::dir;
 
-/// A default network that is followed.
-struct FollowedNetwork {
+/// A default network and the task that watches it.
+struct WatchedNetwork {
     default_network: DefaultNetwork,
     store: Store,
     task: JoinHandle<std::io::Error>,
 }
 
-impl FollowedNetwork {
+impl WatchedNetwork {
     async fn new(mut keys: Value) -> Self {
-        // The parents of a missing directory are watched. Directories of this machine may be
+        // The parents of a missing directory are watched, and those of this machine may be
         // unreadable.
         let keys = keys.as_object_mut().expect("an object");
         keys.entry("confDir")
@@ -66,7 +66,7 @@ impl FollowedNetwork {
     }
 }
 
-impl Drop for FollowedNetwork {
+impl Drop for WatchedNetwork {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -106,7 +106,7 @@ async fn the_first_file_is_used_except_meta_plugins_and_samples() {
         .map(|(name, text)| (*name, text.as_str()))
         .collect();
     let dir = dir(&files);
-    let mut followed = FollowedNetwork::new(autoconfig(dir.path())).await;
+    let mut followed = WatchedNetwork::new(autoconfig(dir.path())).await;
     let error = followed.now().expect_err("only meta-plugins and samples");
     assert!(
         matches!(error, GatherError::DefaultNetworkMissing { .. }),
@@ -138,13 +138,13 @@ async fn a_pinned_file_may_have_the_name_of_a_sample() {
         json!({"clusterNetwork": file, "multusAutoconfigDir": dir.path()}),
     ] {
         assert_eq!(
-            FollowedNetwork::new(keys).await.now().expect("a network"),
+            WatchedNetwork::new(keys).await.now().expect("a network"),
             "bridge"
         );
     }
     let directory = json!({"clusterNetwork": dir.path()});
     assert_eq!(
-        FollowedNetwork::new(directory)
+        WatchedNetwork::new(directory)
             .await
             .now()
             .expect("a network"),
@@ -157,7 +157,7 @@ async fn changes_renames_and_earlier_files_are_followed() {
     rows!("C-06");
     let dir = dir(&[("10-flannel.conflist", &list("flannel"))]);
     let at = |name: &str| dir.path().join(name);
-    let mut followed = FollowedNetwork::new(autoconfig(dir.path())).await;
+    let mut followed = WatchedNetwork::new(autoconfig(dir.path())).await;
     followed.until_is("flannel").await;
     fs::write(at(".new"), list("flannel2")).expect("file");
     fs::rename(at(".new"), at("10-flannel.conflist")).expect("rename");
@@ -176,7 +176,7 @@ async fn a_partly_written_file_keeps_its_last_valid_content() {
     for keys in [autoconfig(dir.path()), pinned] {
         let settings =
             Settings::read(&Fields::parse(&keys.to_string()).expect("object")).expect("settings");
-        // Updates are made by hand, so that each one follows its write.
+        // The test calls `update` itself, so that each update follows its write.
         let (default_network, mut watcher) = DefaultNetwork::open(&settings, &Store::default())
             .await
             .expect("inotify");
@@ -196,7 +196,7 @@ async fn a_partly_written_file_keeps_its_last_valid_content() {
         fs::write(at("10-a.conflist"), list("a")).expect("file");
     }
     fs::write(at("10-a.conflist"), "").expect("file");
-    let followed = FollowedNetwork::new(autoconfig(dir.path())).await;
+    let followed = WatchedNetwork::new(autoconfig(dir.path())).await;
     assert_eq!(
         followed.now().expect("a network"),
         "b",
@@ -208,7 +208,7 @@ async fn a_partly_written_file_keeps_its_last_valid_content() {
 async fn a_pinned_file_is_followed_when_its_directory_appears_or_the_file_is_removed() {
     let root = dir(&[]);
     let file = root.path().join("cni/net.d/10-a.conflist");
-    let mut followed = FollowedNetwork::new(json!({"clusterNetwork": file})).await;
+    let mut followed = WatchedNetwork::new(json!({"clusterNetwork": file})).await;
     assert!(
         followed
             .now()
@@ -237,8 +237,8 @@ async fn a_pinned_file_is_followed_when_its_directory_appears_or_the_file_is_rem
 #[tokio::test]
 async fn plugins_in_the_directory_beside_a_list_are_followed() {
     let dir = dir(&[("10-a.conflist", &list("a"))]);
-    let mut followed = FollowedNetwork::new(autoconfig(dir.path())).await;
-    let plugins = |followed: &FollowedNetwork| {
+    let mut followed = WatchedNetwork::new(autoconfig(dir.path())).await;
+    let plugins = |followed: &WatchedNetwork| {
         followed
             .default_network
             .current()
@@ -265,7 +265,7 @@ async fn plugins_in_the_directory_beside_a_list_are_followed() {
 async fn a_definition_is_followed_and_looked_up_by_each_call() {
     rows!("K-061", "K-071");
     let mut followed =
-        FollowedNetwork::new(json!({"clusterNetwork": "pods", "multusNamespace": "infra"})).await;
+        WatchedNetwork::new(json!({"clusterNetwork": "pods", "multusNamespace": "infra"})).await;
     assert!(followed.now().is_err());
     let definition = |config: &str| {
         vec![Definition {
@@ -309,7 +309,7 @@ async fn there_is_no_default_network_without_the_readiness_indicator() {
     ] {
         let mut keys = keys;
         keys["readinessindicatorfile"] = json!(indicator);
-        let mut followed = FollowedNetwork::new(keys).await;
+        let mut followed = WatchedNetwork::new(keys).await;
         let error = followed.default_network.for_call().expect_err("not ready");
         assert!(
             matches!(error, GatherError::DefaultNetworkNotReady(_))
@@ -332,7 +332,7 @@ async fn a_link_to_a_file_elsewhere_is_followed() {
         dir.path().join("10-a.conflist"),
     )
     .expect("link");
-    let mut followed = FollowedNetwork::new(autoconfig(dir.path())).await;
+    let mut followed = WatchedNetwork::new(autoconfig(dir.path())).await;
     followed.until_is("old").await;
     fs::write(elsewhere.path().join("net"), list("new")).expect("file");
     followed.until_is("new").await;

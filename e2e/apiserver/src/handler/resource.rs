@@ -22,7 +22,7 @@ use crate::target::Target;
 use crate::watch::{WatchRequest, WatchStream};
 use crate::{object, write};
 
-/// What a watch needs to know of its request and its connection.
+/// The context of a watch: its request and its connection.
 pub struct WatchContext {
     pub attributes: RequestAttributes,
     /// The number of events after which a fault closes the connection.
@@ -54,7 +54,7 @@ pub fn handle(
     operation.execute(&mut state.store())
 }
 
-/// The name that RBAC rules are checked against, also if only a field selector has it.
+/// The name that RBAC rules are checked against, from the path or from a field selector.
 fn requested_name<'a>(request: &'a ApiRequest, path: &'a ResourcePath) -> &'a str {
     if !path.name.is_empty() {
         return &path.name;

@@ -98,7 +98,7 @@ impl ApiServer {
         self.state.store().resource_version()
     }
 
-    /// Compacts the history: every resource version that a client knows is too old from now on.
+    /// Compacts the history: lists and new watches can no longer start at earlier resource versions.
     /// Running watches continue.
     pub fn compact(&self) {
         self.state.store().compact();

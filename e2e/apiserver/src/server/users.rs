@@ -1,4 +1,4 @@
-//! Users: their tokens, their permissions, and the files by which clients find the server.
+//! Users: their tokens, permissions and kubeconfigs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::access::PolicyRule;
 use crate::kubeconfig::Kubeconfig;
 
 impl ApiServer {
-    /// A token of the user: the same one until it is revoked. A user who is not
+    /// A token of the user. Returns the same token until it is revoked. A user who is not
     /// [restricted](Self::restrict) may do everything.
     pub fn token(&self, user: &str) -> String {
         self.state.access().token(user)
@@ -25,7 +25,7 @@ impl ApiServer {
         self.state.access().revoke_token(token);
     }
 
-    /// Limits the user to what these rules allow.
+    /// Restricts the user to these rules.
     pub fn restrict(&self, user: &str, rules: Vec<PolicyRule>) {
         self.state.access().restrict(user, rules);
     }

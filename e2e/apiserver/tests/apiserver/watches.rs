@@ -295,7 +295,7 @@ fn partial_metadata_can_be_watched_and_listed() {
     );
     let list = list.expect("response").json();
     assert_eq!(list["kind"], "PartialObjectMetadataList");
-    let one = client
+    let metadata = client
         .send("GET", &format!("{PODS}/a"), &[("accept", &accept)], None)
         .expect("response")
         .json();
@@ -303,7 +303,7 @@ fn partial_metadata_can_be_watched_and_listed() {
         &added["object"],
         &bookmark["object"],
         &list["items"][0],
-        &one,
+        &metadata,
     ] {
         assert_eq!(
             (&object["kind"], &object["apiVersion"]),

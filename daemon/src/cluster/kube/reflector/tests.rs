@@ -279,7 +279,7 @@ async fn a_watch_resumes_from_the_last_version() {
     assert_eq!(log.requests().len(), 5, "there is only one list");
     let times = log.times();
     let silent = times[4] - times[3];
-    // A silent watch is replaced without a pause: silence is no failure.
+    // A silent watch is replaced without a pause: silence is not a failure.
     assert!(
         silent >= SILENCE_TIMEOUT && silent < SILENCE_TIMEOUT + Duration::from_millis(100),
         "a watch was silent for {silent:?}"
