@@ -118,7 +118,7 @@ pub struct Settings {
     pub status_required: bool,
     /// `statusWait`: how long the answer to ADD waits until network-status is written.
     pub status_wait: Duration,
-    /// `recoveryInterval`: the interval of the background clean-up.
+    /// `recoveryInterval`: the interval of the background cleanup.
     pub recovery_interval: Duration,
     /// `goneGap`: how long a sandbox must be missing before its attachments are deleted.
     pub gone_gap: Duration,

@@ -22,7 +22,7 @@ pub(crate) enum Priority {
     Del,
     /// ADD, CHECK and STATUS.
     Add,
-    /// Background clean-up.
+    /// Background cleanup.
     Recovery,
 }
 

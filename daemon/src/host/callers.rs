@@ -17,7 +17,7 @@ use crate::config::MountNamespace;
 use crate::file_id::FileId;
 use crate::mutex::lock;
 
-/// The mount namespace for clean-up before the first call, if no earlier runtime is known.
+/// The mount namespace for cleanup before the first call, if no earlier runtime is known.
 const FALLBACK: &str = "/proc/1/ns/mnt";
 /// The file in the state directory that identifies the runtime of the last call.
 const RUNTIME_FILE: &str = "runtime.json";
