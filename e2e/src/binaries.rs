@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 /// The directories in which distributions and Kubernetes install the reference plugins.
 const PLUGIN_DIRS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 
-/// The path of a binary of this workspace: in `PLEXUS_BIN_DIR` if it is there (`make bench` sets
-/// this to the release build), else beside the running program. Cargo does not build binaries of
-/// other crates for a test; run `cargo build --workspace --bins` first.
+/// The path of a binary of this workspace: in `PLEXUS_BIN_DIR` if it exists there (`make bench`
+/// sets this to the release build), else beside the running program. Cargo does not build binaries
+/// of other crates for a test; run `cargo build --workspace --bins` first.
 pub fn binary(name: &str) -> PathBuf {
     let release = std::env::var_os("PLEXUS_BIN_DIR").map(|dir| PathBuf::from(dir).join(name));
     if let Some(path) = release.and_then(|path| path.canonicalize().ok()) {

@@ -21,8 +21,8 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 const PODS: &str = "k8s.io";
 
 /// A running containerd, from the directory `PLEXUS_E2E_CONTAINERD` (which has `containerd`, `ctr`
-/// and the shim) or from PATH. Dropping this kills containerd and its containers. If the test fails,
-/// the log is printed.
+/// and the shim) or from PATH. Dropping this kills containerd and its containers. If the test
+/// fails, the log is printed.
 #[derive(Debug)]
 pub struct Containerd<'n> {
     node: &'n Node,
@@ -51,8 +51,8 @@ impl<'n> Containerd<'n> {
         )
     }
 
-    /// Starts containerd for pods. Their network is that of /etc/cni/net.d on this node, with plugins
-    /// from [`Node::bin_dir`], which must include `loopback`.
+    /// Starts containerd for pods. Their network is that of /etc/cni/net.d on this node, with
+    /// plugins from [`Node::bin_dir`], which must include `loopback`.
     pub fn start_for_pods(node: &'n Node) -> Self {
         let cri = "[plugins.\"io.containerd.grpc.v1.cri\"";
         let mut pods = String::new();

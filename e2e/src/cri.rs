@@ -64,9 +64,9 @@ impl Cri {
 
     /// `Version`: name and version of the runtime.
     pub fn version(&self) -> Result<(String, String), CriError> {
-        let answer: message::VersionResponse =
+        let response: message::VersionResponse =
             self.call("Version", &message::VersionRequest::default())?;
-        Ok((answer.runtime_name, answer.runtime_version))
+        Ok((response.runtime_name, response.runtime_version))
     }
 
     /// `RunPodSandbox`: creates the sandbox of `pod` with its network. Returns the ID.
@@ -82,13 +82,13 @@ impl Cri {
             annotations: pod.annotations.clone().into_iter().collect(),
             linux: Some(message::LinuxConfig::default()),
         };
-        let answer: message::RunResponse = self.call(
+        let response: message::RunResponse = self.call(
             "RunPodSandbox",
             &message::RunRequest {
                 config: Some(config),
             },
         )?;
-        Ok(answer.pod_sandbox_id)
+        Ok(response.pod_sandbox_id)
     }
 
     /// `StopPodSandbox`: ends the processes and the network of a sandbox.
@@ -105,21 +105,21 @@ impl Cri {
 
     /// `PodSandboxStatus`.
     pub fn status(&self, id: &str) -> Result<PodSandboxStatus, CriError> {
-        let answer: message::StatusResponse =
+        let response: message::StatusResponse =
             self.call("PodSandboxStatus", &message::SandboxRequest::new(id))?;
-        Ok(answer.status.unwrap_or_default())
+        Ok(response.status.unwrap_or_default())
     }
 
     /// `ListPodSandbox`: all sandboxes, running or not.
     pub fn list(&self) -> Result<Vec<PodSandbox>, CriError> {
         self.call("ListPodSandbox", &message::Empty {})
-            .map(|answer: message::ListResponse| answer.items)
+            .map(|response: message::ListResponse| response.items)
     }
 
     /// `Status`: the condition `NetworkReady`, from which kubelet derives the node's readiness.
     pub fn network_ready(&self) -> Result<Condition, CriError> {
-        let answer: message::RuntimeStatusResponse = self.call("Status", &message::Empty {})?;
-        let conditions = answer.status.unwrap_or_default().conditions;
+        let response: message::RuntimeStatusResponse = self.call("Status", &message::Empty {})?;
+        let conditions = response.status.unwrap_or_default().conditions;
         let found = conditions
             .into_iter()
             .find(|condition| condition.kind == "NetworkReady");
@@ -136,26 +136,26 @@ impl Cri {
                 image: image.to_owned(),
             }),
         };
-        let answer: message::ImageResponse =
+        let response: message::ImageResponse =
             self.call_of("ImageService", "ImageStatus", &request)?;
-        Ok(answer.image.is_some())
+        Ok(response.image.is_some())
     }
 
-    fn call<Answer: Message + Default>(
+    fn call<Response: Message + Default>(
         &self,
         method: &str,
         message: &impl Message,
-    ) -> Result<Answer, CriError> {
+    ) -> Result<Response, CriError> {
         self.call_of("RuntimeService", method, message)
     }
 
     /// Makes one call on a new connection.
-    fn call_of<A: Message + Default>(
+    fn call_of<Response: Message + Default>(
         &self,
         service: &str,
         method: &str,
         of: &impl Message,
-    ) -> Result<A, CriError> {
+    ) -> Result<Response, CriError> {
         let path = format!("runtime.v1.{service}/{method}");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -185,7 +185,7 @@ impl Cri {
         }
         // The message follows a flag byte and a length of four bytes. The request accepts no
         // compression.
-        let decoded = A::decode(body.get(5..).unwrap_or_default());
+        let decoded = Response::decode(body.get(5..).unwrap_or_default());
         decoded.map_err(|error| CriError {
             code: UNKNOWN,
             message: format!("{method}: {error}"),

@@ -131,7 +131,7 @@ impl<'n> Daemon<'n> {
         self.child = Some(self.node.run(start).expect("start plexusd"));
     }
 
-    /// Waits until `/readyz` answers 200. Panics with the log if the daemon exits or does not
+    /// Waits until `/readyz` returns 200. Panics with the log if the daemon exits or does not
     /// become ready in time.
     pub fn wait_ready(&mut self) {
         let end = Instant::now() + TIMEOUT;
@@ -153,7 +153,7 @@ impl<'n> Daemon<'n> {
         }
     }
 
-    /// Waits until `/readyz` answers 500 with `text`.
+    /// Waits until `/readyz` returns 500 with `text`.
     pub fn wait_not_ready(&self, text: &str) {
         let end = Instant::now() + TIMEOUT;
         loop {

@@ -11,7 +11,7 @@
 //! - [`real_networks`] has networks of the reference plugins, [`sequences`] kills the daemon while
 //!   pods start and stop on them.
 //!
-//! The harness looks for binaries of other crates beside the test: run
+//! The harness looks for binaries of other crates next to the test: run
 //! `cargo build --workspace --bins` first.
 
 pub mod binaries;

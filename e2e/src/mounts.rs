@@ -1,4 +1,4 @@
-//! The mounts of a node, which keep tests away from the machine's own state.
+//! The mounts of a node, which hide the machine's own state from tests.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,5 +1,5 @@
 //! Networks of the reference CNI plugins: the bridge `pods` as the default network, and the macvlan
-//! `lan` and the bridge `storage` beside it.
+//! `lan` and the bridge `storage` as secondary networks.
 
 use std::path::Path;
 
@@ -11,11 +11,11 @@ use crate::{Manifests, Node, Plexus, PlexusBuilder};
 pub const PLUGINS: [&str; 3] = ["bridge", "macvlan", "host-local"];
 /// The default network.
 pub const DEFAULT: &str = "pods";
-/// The networks that a pod may ask for.
+/// The secondary networks.
 pub const SECONDARY: [&str; 2] = ["lan", "storage"];
 /// All networks.
 pub const NETWORKS: [&str; 3] = [DEFAULT, SECONDARY[0], SECONDARY[1]];
-/// The links of the node, whatever pods there are.
+/// The links of the node that do not depend on its pods.
 pub const LINKS: [&str; 5] = ["lo", "uplink0", "uplink0p", "cni0", "br1"];
 
 /// Installs the plugins from `dir` and makes the links of the node.

@@ -82,20 +82,20 @@ impl<'n> Runtime<'n> {
     }
 
     pub fn add(&self, target: &CniTarget) -> CniOutput {
-        let answer = self.start("ADD", target).wait();
-        if let (true, Some(result)) = (answer.ok(), &answer.json) {
+        let output = self.start("ADD", target).wait();
+        if let (true, Some(result)) = (output.ok(), &output.json) {
             self.results().insert(key(target), result.clone());
         }
-        answer
+        output
     }
 
     /// DEL, with the cached result of ADD if there is one.
     pub fn del(&self, target: &CniTarget) -> CniOutput {
-        let answer = self.start("DEL", target).wait();
-        if answer.ok() {
+        let output = self.start("DEL", target).wait();
+        if output.ok() {
             self.results().remove(&key(target));
         }
-        answer
+        output
     }
 
     /// CHECK, with the cached result of ADD.
@@ -128,18 +128,18 @@ impl<'n> Runtime<'n> {
     /// Starts a pod as this runtime does. If that fails, the sandbox is removed.
     pub fn run_pod(&self, sandbox: &Sandbox<'_>, pod: &Pod) -> CniOutput {
         let target = sandbox.target(pod);
-        let mut answer = self.add(&target);
-        if answer.ok() && self.flavour == Flavour::Crio {
+        let mut output = self.add(&target);
+        if output.ok() && self.flavour == Flavour::Crio {
             let check = self.check(&target);
             if !check.ok() {
-                answer = check;
+                output = check;
             }
         }
-        if !answer.ok() {
+        if !output.ok() {
             self.del(&target);
             sandbox.remove();
         }
-        answer
+        output
     }
 
     /// Stops a pod as this runtime does. Returns the output of the first DEL that failed, or of the
@@ -232,8 +232,8 @@ impl<'n> Runtime<'n> {
         }
         let additional = target.args.iter();
         pairs.extend(additional.map(|(key, value)| (key.as_str(), value.as_str())));
-        let shift = self.calls.fetch_add(1, Ordering::Relaxed) % pairs.len();
-        pairs.rotate_left(shift);
+        let rotation = self.calls.fetch_add(1, Ordering::Relaxed) % pairs.len();
+        pairs.rotate_left(rotation);
         pairs
             .iter()
             .map(|(key, value)| format!("{key}={value}"))

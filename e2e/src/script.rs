@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The steps of a scripted plugin for each CNI operation. Without steps the plugin prints the default
-/// output: for ADD `prevResult` if there is one, else one interface with one address; for VERSION
-/// all versions; otherwise nothing.
+/// The steps of a scripted plugin for each CNI operation. Without steps the plugin prints the
+/// default output: for ADD `prevResult` if there is one, else one interface with one address; for
+/// VERSION all versions; otherwise nothing.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Script {
     steps: BTreeMap<String, Vec<Step>>,

@@ -61,8 +61,8 @@ fn problem(package: &Value) -> Option<String> {
     (!is_allowed(licence)).then(|| format!("{name} has the licence {licence:?}"))
 }
 
-/// Whether an SPDX expression can be satisfied with allowed licences. Old manifests have a slash for
-/// OR.
+/// Whether an SPDX expression can be satisfied with allowed licences. Old manifests have a slash
+/// for OR.
 fn is_allowed(expression: &str) -> bool {
     let expression = expression.trim();
     if ALLOWED.contains(&expression) {

@@ -9,7 +9,8 @@ use plexus_e2e::daemon::Container;
 use plexus_e2e::{Node, Plexus, Pod, Sandbox, attaches, node};
 use serde_json::{Value, json};
 
-/// A daemon that sees no plugin and no sandbox, with `keys` in its configuration. It is not running.
+/// A daemon that sees no plugin and no sandbox, with `keys` in its configuration. It is not
+/// running.
 fn build(node: &Node, keys: Value) -> Plexus<'_> {
     build_in(node, keys, Container::default())
 }
@@ -43,8 +44,8 @@ fn pod() -> Pod {
 fn assert_serves(plexus: &Plexus<'_>, sandbox: &Sandbox<'_>) {
     plexus.runtime.status().expect_success();
     let target = sandbox.target(&pod());
-    let answer = plexus.runtime.add(&target);
-    assert!(answer.ok(), "{answer:?}\n{}", plexus.daemon.log());
+    let output = plexus.runtime.add(&target);
+    assert!(output.ok(), "{output:?}\n{}", plexus.daemon.log());
     assert!(sandbox.link("eth0").is_some() && sandbox.link("net1").is_some());
     plexus.runtime.check(&target).expect_success();
     plexus.runtime.del(&target).expect_success();
@@ -79,8 +80,8 @@ fn recovery_uses_the_mount_namespace_of_the_last_caller() {
     plexus.daemon.restart();
     let sandbox = node.sandbox("web");
     let target = sandbox.target(&pod());
-    let answer = plexus.runtime.add(&target);
-    assert!(answer.ok(), "{}", plexus.daemon.log());
+    let output = plexus.runtime.add(&target);
+    assert!(output.ok(), "{}", plexus.daemon.log());
     // The first DEL fails and the runtime does not retry.
     node.plugin("second", &attaches().fails("DEL", 11, "not now"));
     plexus.runtime.del(&target).expect_code(11);

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 
 /// Forwards connections to `listener`, which may be on a node, to `host` as this thread reaches it.
-/// Runs until the process exits, because a daemon may outlive its test.
+/// Runs until the process exits, because a daemon may run longer than its test.
 pub fn start(listener: TcpListener, host: &str, port: u16) {
     let host = host.to_owned();
     thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! One sequence: a node, its pods, and what is killed while they start and stop.
+//! One sequence: a node, its pods, and the processes that are killed while pods start and stop.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -110,8 +110,8 @@ impl<'n> Sequence<'n> {
             self.settle();
         }
         for pod in &self.pods {
-            let answer = self.calls(pod).stop();
-            assert!(answer.ok(), "a pod does not stop: {answer:?}");
+            let output = self.calls(pod).stop();
+            assert!(output.ok(), "a pod does not stop: {output:?}");
         }
         self.pods.clear();
         self.settle();
@@ -182,8 +182,8 @@ impl<'n> Sequence<'n> {
         }
     }
 
-    /// Runs the calls of a round and kills what is to be killed. Returns whether the call succeeded
-    /// and whether the other pod is running.
+    /// Runs the calls of a round and kills the processes of the round. Returns whether the call
+    /// succeeded and whether the other pod is running.
     fn run_calls(&mut self, round: &Round<'n>) -> (bool, Option<bool>) {
         let (sender, shims) = mpsc::channel();
         let (runtime, flavour) = (&self.plexus.runtime, self.flavour);
@@ -217,7 +217,7 @@ impl<'n> Sequence<'n> {
         })
     }
 
-    /// Waits until the node has nothing except what the running pods need, and checks these pods.
+    /// Waits until the node has only the state of the running pods, and checks these pods.
     fn settle(&mut self) {
         let (stopping, running) = self.pods.drain(..).partition(|pod| pod.stopping);
         self.pods = running;
@@ -225,7 +225,7 @@ impl<'n> Sequence<'n> {
         for pod in stopping {
             let failures: Vec<_> = (0..5)
                 .map(|_| self.calls(&pod).stop())
-                .take_while(|answer| !answer.ok())
+                .take_while(|output| !output.ok())
                 .collect();
             assert!(
                 failures.len() < 5,

@@ -135,8 +135,8 @@ fn errors_of_a_pod_emit_warnings() {
     ];
     for (index, (name, networks, reason, parts)) in cases.into_iter().enumerate() {
         let pod = plexus.pod(&Pod::new(name).with_networks(networks));
-        let (answer, _) = plexus.add(&plexus.runtime, &pod);
-        assert!(!answer.ok(), "{name}: {answer:?}");
+        let (output, _) = plexus.add(&plexus.runtime, &pod);
+        assert!(!output.ok(), "{name}: {output:?}");
         let events = wait_events(&plexus, server, index + 1);
         let ours: Vec<_> = events
             .into_iter()

@@ -38,8 +38,8 @@ fn an_object_that_the_watch_does_not_deliver_is_read_once() {
     server.fault(Fault::new("watch", "*", Effect::Stall).of_user(USER));
     plexus.define("late");
     let pod = plexus.pod(&Pod::new("p").with_networks("late"));
-    let (answer, calls) = plexus.add(&plexus.plain_runtime, &pod);
-    answer.result();
+    let (output, calls) = plexus.add(&plexus.plain_runtime, &pod);
+    output.result();
     assert_eq!(calls, ["ADD main eth0", "ADD late net1"]);
     assert_eq!(plexus.count("get", "pods"), 1);
     assert_eq!(plexus.count("get", DEFINITIONS), 1);
@@ -51,12 +51,12 @@ fn a_missing_object_and_an_unavailable_api_server_have_different_errors() {
     let (node, cluster) = (node!(), Cluster::new());
     let plexus = start(&node, &cluster);
     let missing_pod = plexus.unknown_pod(Pod::new("nobody"));
-    let (answer, calls) = plexus.add(&plexus.plain_runtime, &missing_pod);
-    answer.expect_error(11, &["/nobody"]);
+    let (output, calls) = plexus.add(&plexus.plain_runtime, &missing_pod);
+    output.expect_error(11, &["/nobody"]);
     assert!(calls.is_empty(), "{calls:?}");
     let missing_definition = plexus.unknown_pod(Pod::new("p").with_networks("nothing"));
-    let (answer, calls) = plexus.add(&plexus.runtime, &missing_definition);
-    answer.expect_error(104, &["/nothing"]);
+    let (output, calls) = plexus.add(&plexus.runtime, &missing_definition);
+    output.expect_error(104, &["/nothing"]);
     assert!(calls.is_empty(), "{calls:?}");
     let server = server!(cluster);
     for effect in [
@@ -66,15 +66,15 @@ fn a_missing_object_and_an_unavailable_api_server_have_different_errors() {
         Effect::Disconnect,
     ] {
         let fault = server.fault(Fault::new("get", "*", effect).of_user(USER));
-        let (answer, _) = plexus.add(&plexus.plain_runtime, &missing_pod);
-        answer.expect_code(11);
-        let (answer, _) = plexus.add(&plexus.runtime, &missing_definition);
-        answer.expect_code(11);
+        let (output, _) = plexus.add(&plexus.plain_runtime, &missing_pod);
+        output.expect_code(11);
+        let (output, _) = plexus.add(&plexus.runtime, &missing_definition);
+        output.expect_code(11);
         server.clear_fault(fault);
     }
     server.partition();
-    let (answer, _) = plexus.add(&plexus.runtime, &missing_definition);
-    answer.expect_error(11, &["API server"]);
+    let (output, _) = plexus.add(&plexus.runtime, &missing_definition);
+    output.expect_error(11, &["API server"]);
 }
 
 #[test]
@@ -85,25 +85,25 @@ fn a_pod_with_another_uid_is_another_pod() {
     plexus.define("a");
     let current = plexus.pod(&Pod::new("web-0").with_networks("a"));
     let former = current.clone().with_uid("former");
-    let (answer, calls) = plexus.add(&plexus.plain_runtime, &former);
-    answer.expect_error(11, &["former", &current.uid]);
+    let (output, calls) = plexus.add(&plexus.plain_runtime, &former);
+    output.expect_error(11, &["former", &current.uid]);
     assert!(calls.is_empty(), "{calls:?}");
-    let (answer, calls) = plexus.del(&plexus.plain_runtime, &former);
-    answer.expect_success();
+    let (output, calls) = plexus.del(&plexus.plain_runtime, &former);
+    output.expect_success();
     assert_eq!(
         calls,
         ["DEL main eth0"],
         "without the networks of the current pod"
     );
-    let (answer, calls) = plexus.del(&plexus.plain_runtime, &current);
-    answer.expect_success();
+    let (output, calls) = plexus.del(&plexus.plain_runtime, &current);
+    output.expect_success();
     assert_eq!(calls, ["DEL a net1", "DEL main eth0"]);
     // The runtime does not pass a UID.
     let without_uid = current.with_uid("");
     plexus.add(&plexus.plain_runtime, &without_uid).0.result();
     // Annotations in the call belong to the pod of the call.
-    let (answer, calls) = plexus.add(&plexus.runtime, &former);
-    answer.result();
+    let (output, calls) = plexus.add(&plexus.runtime, &former);
+    output.result();
     assert_eq!(calls, ["ADD main eth0", "ADD a net1"]);
 }
 
@@ -123,8 +123,8 @@ fn a_recreated_pod_is_not_confused_with_the_old_one() {
     plexus.namespace.remove_pod("web-0");
     let new = plexus.pod(&Pod::new("web-0").with_networks("new"));
     let before = plexus.count("get", "pods");
-    let (answer, calls) = plexus.add(&plexus.plain_runtime, &new);
-    answer.result();
+    let (output, calls) = plexus.add(&plexus.plain_runtime, &new);
+    output.result();
     assert_eq!(calls, ["ADD main eth0", "ADD new net1"]);
     assert_eq!(plexus.count("get", "pods"), before + 1);
 }
@@ -140,15 +140,15 @@ fn the_mirror_of_a_static_pod_may_have_another_uid() {
             .with_networks("a")
             .annotated("kubernetes.io/config.source", source);
         let static_pod = plexus.pod(&mirror).with_uid("0123456789abcdef");
-        let (answer, calls) = plexus.add(&plexus.plain_runtime, &static_pod);
+        let (output, calls) = plexus.add(&plexus.plain_runtime, &static_pod);
         if is_static {
-            answer.result();
+            output.result();
             assert_eq!(calls, ["ADD main eth0", "ADD a net1"], "{source}");
-            let (answer, calls) = plexus.del(&plexus.plain_runtime, &static_pod);
-            answer.expect_success();
+            let (output, calls) = plexus.del(&plexus.plain_runtime, &static_pod);
+            output.expect_success();
             assert_eq!(calls, ["DEL a net1", "DEL main eth0"], "{source}");
         } else {
-            answer.expect_code(11);
+            output.expect_code(11);
         }
     }
 }

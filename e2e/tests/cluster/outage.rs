@@ -30,8 +30,8 @@ fn pods_start_and_stop_while_the_api_server_is_unavailable() {
         for started in ["before", "after"] {
             let case = format!("{outage}, daemon started {started} the outage");
             let during = plexus.unknown_pod(Pod::new("during").with_networks("a"));
-            let (answer, calls) = plexus.add(&plexus.runtime, &during);
-            assert!(answer.ok(), "{case}: {answer:?}");
+            let (output, calls) = plexus.add(&plexus.runtime, &during);
+            assert!(output.ok(), "{case}: {output:?}");
             assert_eq!(calls, ["ADD main eth0", "ADD a net1"], "{case}");
             assert_eq!(plexus.daemon.status_of("/readyz"), 200, "{case}");
             assert!(plexus.plain_runtime.status().ok(), "{case}");

@@ -100,10 +100,10 @@ fn the_status_shows_the_last_interface_of_the_runtime() {
     }
     let target = sandboxes[1].interface("eth0", &selects);
     plexus.runtime.add(&target).result();
-    let answer = plexus
+    let output = plexus
         .runtime
         .add(&sandboxes[1].interface("eth1", &selects));
-    let msg = answer.expect_code(103);
+    let msg = output.expect_code(103);
     assert!(
         msg.contains("\"net1\": the name is taken by a link in the sandbox"),
         "{msg}"

@@ -22,8 +22,8 @@ fn pods_and_definitions_are_watched() {
     let before = plexus.reads();
     plexus.define("a");
     let pod = plexus.pod(&Pod::new("p").with_networks("a"));
-    let (answer, calls) = plexus.add(&plexus.plain_runtime, &pod);
-    answer.result();
+    let (output, calls) = plexus.add(&plexus.plain_runtime, &pod);
+    output.result();
     assert_eq!(calls, ["ADD main eth0", "ADD a net1"]);
     assert_eq!(plexus.reads(), before, "ADD reads nothing");
 
@@ -71,8 +71,8 @@ fn a_broken_watch_is_resumed() {
     // Adds a pod with the network `name`, which the watches must deliver.
     let add = |name: &str| {
         let pod = plexus.pod(&Pod::new(name).with_networks(name));
-        let (answer, calls) = plexus.add(&plexus.plain_runtime, &pod);
-        answer.result();
+        let (output, calls) = plexus.add(&plexus.plain_runtime, &pod);
+        output.result();
         calls
     };
 
@@ -123,8 +123,8 @@ fn a_malformed_definition_does_not_hide_the_others() {
     let good = plexus.unknown_pod(Pod::new("p").with_networks("a"));
     plexus.add(&plexus.runtime, &good).0.result();
     let bad = plexus.unknown_pod(Pod::new("q").with_networks("broken"));
-    let (answer, _) = plexus.add(&plexus.runtime, &bad);
-    answer.expect_error(7, &[&format!("{}/broken", plexus.namespace.name())]);
+    let (output, _) = plexus.add(&plexus.runtime, &bad);
+    output.expect_error(7, &[&format!("{}/broken", plexus.namespace.name())]);
 }
 
 #[test]
@@ -137,8 +137,8 @@ fn pods_are_served_if_the_crd_is_not_installed() {
     let keys = json!({"lookupWait": "100ms"});
     let plexus = PlexusInCluster::start_with(&node, &cluster, keys);
     let pod = plexus.pod(&Pod::new("p"));
-    let (answer, calls) = plexus.add(&plexus.plain_runtime, &pod);
-    answer.result();
+    let (output, calls) = plexus.add(&plexus.plain_runtime, &pod);
+    output.result();
     assert_eq!(calls, ["ADD main eth0"]);
     let pod = plexus.unknown_pod(Pod::new("q").with_networks("a"));
     plexus.add(&plexus.runtime, &pod).0.expect_code(104);
@@ -210,8 +210,8 @@ fn a_daemon_in_a_pod_uses_its_environment_and_service_account() {
     ]);
     let mut daemon = Daemon::new(&node, &plexus.config, environment, Container::default());
     daemon.restart();
-    let (answer, calls) = plexus.add(&plexus.plain_runtime, &pod);
-    answer.result();
+    let (output, calls) = plexus.add(&plexus.plain_runtime, &pod);
+    output.result();
     assert_eq!(calls, ["ADD main eth0", "ADD a net1"]);
 }
 

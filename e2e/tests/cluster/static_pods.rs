@@ -29,8 +29,8 @@ fn the_status_of_a_static_pod_is_written_to_its_mirror_pod() {
     let (pod, mirror) = static_pod(&plexus, "hash");
     // At boot the API server has no mirror pod yet, or that of an older manifest.
     plexus.pod(&static_pod(&plexus, "hash-of-an-older-manifest").1);
-    let (answer, took) = timed(|| plexus.add(&plexus.runtime, &pod).0);
-    answer.result();
+    let (output, took) = timed(|| plexus.add(&plexus.runtime, &pod).0);
+    output.result();
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(status(&plexus, &pod), None);
     plexus.namespace.remove_pod(&pod.name);

@@ -196,8 +196,8 @@ fn an_add_is_rolled_back_if_its_required_status_cannot_be_written() {
     plexus.define("a");
     let forbidden = server.fault(fault(Effect::Error(403)));
     let pod = plexus.pod(&Pod::new("p").with_networks("a"));
-    let (answer, calls) = plexus.add(&plexus.runtime, &pod);
-    answer.expect_error(11, &["statusRequired", "403"]);
+    let (output, calls) = plexus.add(&plexus.runtime, &pod);
+    output.expect_error(11, &["statusRequired", "403"]);
     assert_eq!(
         calls,
         ["ADD main eth0", "ADD a net1", "DEL a net1", "DEL main eth0"]

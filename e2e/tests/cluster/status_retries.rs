@@ -60,8 +60,8 @@ fn add_waits_for_its_write_but_not_while_an_earlier_write_is_pending() {
     let pods = ["p0", "p1", "p2"].map(|name| plexus.pod(&Pod::new(name)));
     server.partition();
     let took = pods.each_ref().map(|pod| {
-        let (answer, took) = timed(|| plexus.add(&plexus.runtime, pod).0);
-        answer.result();
+        let (output, took) = timed(|| plexus.add(&plexus.runtime, pod).0);
+        output.result();
         took
     });
     assert!(took[0] >= wait, "the first ADD waits: {took:?}");
@@ -85,8 +85,8 @@ fn add_does_not_wait_longer_than_status_wait() {
     let plexus = PlexusInCluster::start_with(&node, &cluster, keys);
     let slow = server.fault(fault(Effect::Delay(Duration::from_secs(4))));
     let pod = plexus.pod(&Pod::new("p"));
-    let (answer, took) = timed(|| plexus.add(&plexus.runtime, &pod).0);
-    answer.result();
+    let (output, took) = timed(|| plexus.add(&plexus.runtime, &pod).0);
+    output.result();
     assert!(took < Duration::from_secs(3), "{took:?}");
     server.clear_fault(slow);
     wait_patch(server, &pod, 200);
@@ -110,8 +110,8 @@ fn statuses_are_written_when_the_api_server_is_back() {
     let pods = ["p0", "p1", "p2", "p3"].map(|name| plexus.pod(&Pod::new(name)));
     plexus.stop_server();
     for (index, pod) in pods.iter().enumerate() {
-        let (answer, took) = timed(|| plexus.add(&plexus.runtime, pod).0);
-        answer.result();
+        let (output, took) = timed(|| plexus.add(&plexus.runtime, pod).0);
+        output.result();
         assert!(
             took < Duration::from_secs(5),
             "ADD does not wait if the server refuses connections: {took:?}"
@@ -147,8 +147,8 @@ fn a_daemon_with_pending_writes_hands_over() {
     next.launch();
     plexus.daemon.wait_log("this one stands by");
     let other = plexus.unknown_pod(Pod::new("other"));
-    let (answer, took) = timed(|| plexus.add(&plexus.runtime, &other).0);
-    answer.result();
+    let (output, took) = timed(|| plexus.add(&plexus.runtime, &other).0);
+    output.result();
     assert!(
         took < Duration::from_secs(8),
         "the old daemon releases the ledger: {took:?}"

@@ -65,14 +65,14 @@ fn status_waits_until_the_daemon_has_read_the_cluster() {
     plexus.daemon.stop();
     let failing = server.fault(Fault::new("list", DEFINITIONS, Effect::Error(500)).of_user(USER));
     plexus.daemon.launch();
-    let (sender, answer) = mpsc::channel();
+    let (sender, output) = mpsc::channel();
     thread::scope(|scope| {
         let runtime = &plexus.plain_runtime;
-        scope.spawn(move || sender.send(runtime.status()).expect("send the answer"));
-        answer
+        scope.spawn(move || sender.send(runtime.status()).expect("send the output"));
+        output
             .recv_timeout(Duration::from_secs(1))
             .expect_err("STATUS must wait");
         server.clear_fault(failing);
-        answer.recv().expect("an answer").expect_success();
+        output.recv().expect("the output").expect_success();
     });
 }

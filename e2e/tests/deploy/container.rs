@@ -1,5 +1,5 @@
-//! A container with the image, mounts, configuration and privileges of the DaemonSet. A directory of
-//! manifests replaces the cluster.
+//! A container with the image, mounts, configuration and privileges of the DaemonSet. A directory
+//! of manifests replaces the cluster.
 
 use std::fs;
 use std::path::Path;
@@ -137,7 +137,8 @@ fn a_container_of_the_daemon_set_serves_and_uninstalls() {
     start(&containerd, &node, "serve", "serve", &bin);
     wait(&containerd, "serve", None);
     assert!(published() && bin.join("plexus").exists());
-    // The runtime executes the shim on the node. The sandbox and the plugin are not in the container.
+    // The runtime executes the shim on the node. The sandbox and the plugin are not in the
+    // container.
     let list = node
         .run(|| fs::read(net_d.join("00-plexus.conflist")))
         .expect("read the file");
@@ -151,8 +152,8 @@ fn a_container_of_the_daemon_set_serves_and_uninstalls() {
     assert!(sandbox.link("eth0").is_some());
     runtime.check(&target).expect_success();
 
-    // The container with the other subcommand starts beside the first one, as in a rolling update with
-    // a surge.
+    // The container with the other subcommand starts beside the first one, as in a rolling update
+    // with a surge.
     start(&containerd, &node, "uninstall", "uninstall", &bin);
     wait(&containerd, "uninstall", Some("1 interfaces are attached"));
     assert!(

@@ -65,6 +65,14 @@ pub fn evaluate_policy(policy: &Value, request: &Value, old: &Value, new: &Value
     })
 }
 
+/// The message of the denial. Panics if the request is not denied.
+pub fn denial(policy: &Value, request: &Value, old: &Value, new: &Value) -> String {
+    match evaluate_policy(policy, request, old, new) {
+        Verdict::Denied(message) => message,
+        verdict => panic!("{request}: {old} -> {new}: {verdict:?}"),
+    }
+}
+
 /// A request of a user, with the node in the claims of the token.
 pub fn request_of(user: &str, node: Option<&str>) -> Value {
     let mut info = json!({"username": user, "groups": ["system:serviceaccounts"]});
@@ -161,19 +169,13 @@ fn pods_of_other_nodes_and_tokens_without_a_node_are_denied() {
         (Some("node-1"), unscheduled(&old), unscheduled(&new)),
         (None, unscheduled(&old), unscheduled(&new)),
     ] {
-        let verdict = evaluate_policy(&policy, &request_of(OURS, node), &old, &new);
-        let Verdict::Denied(message) = &verdict else {
-            panic!("{node:?}: {verdict:?}")
-        };
+        let message = denial(&policy, &request_of(OURS, node), &old, &new);
         assert!(message.contains("own node"), "{message}");
     }
     // A token with other claims.
     let mut request = request_of(OURS, Some("node-1"));
     request["userInfo"]["extra"] = json!({"authentication.kubernetes.io/credential-id": ["x"]});
-    assert!(matches!(
-        evaluate_policy(&policy, &request, &old, &new),
-        Verdict::Denied(_)
-    ));
+    denial(&policy, &request, &old, &new);
 }
 
 #[test]
@@ -201,10 +203,7 @@ fn no_other_field_of_a_pod_may_be_changed() {
         ("/status", None),
     ] {
         let new = with(&old, pointer, value);
-        let verdict = evaluate_policy(&policy, &request, &old, &new);
-        let Verdict::Denied(message) = &verdict else {
-            panic!("{pointer}: {verdict:?}")
-        };
+        let message = denial(&policy, &request, &old, &new);
         assert!(!message.contains("own node"), "{pointer}: {message}");
     }
 }

@@ -98,8 +98,8 @@ fn dropping_a_node_kills_its_processes() {
     let processes = node.processes();
     assert_eq!(processes.len(), 2, "the plugin and its child");
     drop(node);
-    let answer = running.wait();
-    assert_eq!(answer.exit, None, "killed: {answer:?}");
+    let output = running.wait();
+    assert_eq!(output.exit, None, "killed: {output:?}");
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn run_pod_on_bridge(node: &Node, plugins: &Path) {
     };
     let sandbox = node.sandbox("pod");
     let pod = Pod::new("p");
-    let answer = runtime.run_pod(&sandbox, &pod);
+    let output = runtime.run_pod(&sandbox, &pod);
     assert_eq!(
-        answer.result()["ips"][0]["address"],
+        output.result()["ips"][0]["address"],
         Value::from("10.7.0.2/24"),
         "the same on every node"
     );

@@ -17,9 +17,9 @@ fn a_call_is_logged() {
         .interface("eth7", &pod)
         .with_arg("FOO", "1")
         .with_env("TRACEPARENT", Some("t"));
-    let answer = runtime.add(&target);
+    let output = runtime.add(&target);
     assert_eq!(
-        answer.result()["interfaces"],
+        output.result()["interfaces"],
         json!([{"name": "eth7", "sandbox": sandbox.path()}])
     );
     runtime.check(&target).expect_success();
@@ -47,7 +47,7 @@ fn a_call_is_logged() {
         add.config(),
         json!({"cniVersion": "1.0.0", "name": "net", "type": "fake"})
     );
-    assert_eq!(check.config()["prevResult"], *answer.result());
+    assert_eq!(check.config()["prevResult"], *output.result());
     assert!(del.config().get("prevResult").is_some());
     assert_eq!(last_del.config().get("prevResult"), None);
     assert_eq!(last_del.env("CNI_NETNS"), "");
@@ -80,39 +80,39 @@ fn plugins_follow_their_scripts() {
     };
     let last_call = || node.calls().pop().expect("a call");
 
-    let answer = add(vec![Step::result("10.0.0.2/24", "10.0.0.1")]);
-    assert_eq!(answer.result()["cniVersion"], "1.0.0");
+    let output = add(vec![Step::result("10.0.0.2/24", "10.0.0.1")]);
+    assert_eq!(output.result()["cniVersion"], "1.0.0");
     assert_eq!(
-        answer.result()["routes"],
+        output.result()["routes"],
         json!([{"dst": "0.0.0.0/0", "gw": "10.0.0.1"}])
     );
 
-    let answer = add(vec![Step::Stderr("log".into()), Step::error(11, "busy")]);
-    assert_eq!(answer.expect_code(11), "busy");
-    assert_eq!(answer.stderr.trim(), "log");
+    let output = add(vec![Step::Stderr("log".into()), Step::error(11, "busy")]);
+    assert_eq!(output.expect_code(11), "busy");
+    assert_eq!(output.stderr.trim(), "log");
 
-    let answer = add(vec![Step::Stdout("garbage".into()), Step::Exit(3)]);
-    assert_eq!((answer.exit, answer.stdout.as_str()), (Some(3), "garbage"));
+    let output = add(vec![Step::Stdout("garbage".into()), Step::Exit(3)]);
+    assert_eq!((output.exit, output.stdout.as_str()), (Some(3), "garbage"));
 
-    let answer = add(vec![Step::Exit(0)]);
-    assert_eq!((answer.exit, answer.stdout.as_str()), (Some(0), ""));
+    let output = add(vec![Step::Exit(0)]);
+    assert_eq!((output.exit, output.stdout.as_str()), (Some(0), ""));
 
-    let answer = add(vec![Step::Signal(9)]);
-    assert_eq!((answer.exit, answer.stdout.as_str()), (None, ""));
+    let output = add(vec![Step::Signal(9)]);
+    assert_eq!((output.exit, output.stdout.as_str()), (None, ""));
     assert_eq!(last_call().end, None);
 
-    let answer = add(vec![Step::Flood(Stream::Stdout, 3_000_000)]);
-    assert_eq!((answer.exit, answer.stdout.len()), (Some(0), 3_000_000));
+    let output = add(vec![Step::Flood(Stream::Stdout, 3_000_000)]);
+    assert_eq!((output.exit, output.stdout.len()), (Some(0), 3_000_000));
 
-    let answer = add(vec![Step::IgnoreStdin, Step::Result(json!({}))]);
-    assert!(answer.ok() && last_call().stdin.is_empty());
+    let output = add(vec![Step::IgnoreStdin, Step::Result(json!({}))]);
+    assert!(output.ok() && last_call().stdin.is_empty());
 
     let marker = node.scratch().join("marker");
     let touch = vec!["touch".to_owned(), marker.to_string_lossy().into()];
     add(vec![Step::Run(touch)]).result();
     assert!(marker.exists());
-    let answer = add(vec![Step::Run(vec!["false".into()])]);
-    assert!(answer.expect_code(999).contains("false"));
+    let output = add(vec![Step::Run(vec!["false".into()])]);
+    assert!(output.expect_code(999).contains("false"));
 
     add(vec![Step::link()]).result();
     assert!(sandbox.link("eth0").is_some());

@@ -30,9 +30,9 @@ fn the_default_network_is_attached_first_and_its_result_is_returned() {
     plexus.networks(&["a", "b", "c"]);
     let sandbox = node.sandbox("pod");
     let pod = Pod::new("p").with_networks("a, b@data0 ,default/c");
-    let answer = plexus.runtime.add(&sandbox.interface("eth7", &pod));
+    let output = plexus.runtime.add(&sandbox.interface("eth7", &pod));
     assert_eq!(
-        answer.result()["interfaces"],
+        output.result()["interfaces"],
         json!([{"name": "eth7", "sandbox": sandbox.path()}])
     );
     assert_eq!(

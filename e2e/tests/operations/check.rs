@@ -55,10 +55,10 @@ fn check_stops_at_the_first_failure() {
     let fails = attaches().fails("CHECK", 120, "the lease is another's");
     node.plugin("a", &fails);
     node.forget_calls();
-    let answer = plexus.runtime.check(&target);
+    let output = plexus.runtime.check(&target);
     let expected = "CHECK pod default/p: network \"default/a\" interface \"net1\": plugin \"a\": \
                     the lease is another's";
-    assert_eq!(answer.expect_code(120), expected);
+    assert_eq!(output.expect_code(120), expected);
     assert_eq!(plexus.calls(), ["CHECK main eth0", "CHECK a net1"]);
 }
 
@@ -70,8 +70,8 @@ fn a_missing_link_fails_check_even_if_all_plugins_succeed() {
     plexus.network("a", &attaches());
     let (sandbox, target) = plexus.attached("p", "a");
     sandbox.ip("link del net1");
-    let answer = plexus.runtime.check(&target);
-    answer.expect_error(108, &["net1", "default/a", "default/p"]);
+    let output = plexus.runtime.check(&target);
+    output.expect_error(108, &["net1", "default/a", "default/p"]);
 }
 
 #[test]
@@ -110,8 +110,8 @@ fn check_of_an_interface_that_is_not_attached_fails_without_plugins() {
     let node = node!();
     let plexus = Plexus::start(&node);
     let (_, target) = plexus.sandbox("p", "");
-    let answer = plexus.runtime.check(&target);
-    answer.expect_error(108, &["default/p", "eth0"]);
+    let output = plexus.runtime.check(&target);
+    output.expect_error(108, &["default/p", "eth0"]);
     plexus.runtime.add(&target).result();
     plexus.runtime.del(&target).expect_success();
     node.forget_calls();

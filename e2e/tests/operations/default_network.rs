@@ -51,12 +51,12 @@ fn the_default_network_is_a_definition_a_network_on_disk_a_file_or_a_directory()
         plexus.daemon.restart();
         node.forget_calls();
         let pod = Pod::new(&format!("p{number}"));
-        let answer = plexus.runtime.add(&plexus.target(&pod));
+        let output = plexus.runtime.add(&plexus.target(&pod));
         let Some((plugin, name)) = expected else {
-            answer.expect_error(11, &["no default network: clusterNetwork"]);
+            output.expect_error(11, &["no default network: clusterNetwork"]);
             continue;
         };
-        answer.result();
+        output.result();
         assert_eq!(plexus.calls(), [format!("ADD {plugin} eth0")], "{source}");
         let status = plexus.network_status(&pod).expect("network-status");
         assert_eq!(status[0]["name"], name, "{source}");
@@ -138,12 +138,12 @@ fn a_pod_may_replace_its_default_network() {
     {
         node.forget_calls();
         let pod = Pod::new(&format!("p{number}")).annotated(KEY, annotation);
-        let answer = plexus.runtime.add(&plexus.target(&pod));
+        let output = plexus.runtime.add(&plexus.target(&pod));
         let Some(plugin) = expected else {
-            answer.expect_error(105, &[KEY]);
+            output.expect_error(105, &[KEY]);
             continue;
         };
-        answer.result();
+        output.result();
         assert_eq!(
             plexus.calls(),
             [format!("ADD {plugin} eth0")],
@@ -168,8 +168,8 @@ fn keys_on_stdin_are_used_if_the_file_does_not_have_them() {
     let node = node!();
     let plexus = Plexus::start_with(&node, json!({"clusterNetwork": null}));
     let (_, target) = plexus.sandbox("p", "");
-    let answer = plexus.runtime.add(&target);
-    answer.expect_error(7, &["clusterNetwork"]);
+    let output = plexus.runtime.add(&target);
+    output.expect_error(7, &["clusterNetwork"]);
     let runtime = plexus.runtime_with(json!({"delegates": [list(&node, "own", "own")]}));
     runtime.add(&target).result();
     assert_eq!(plexus.calls(), ["ADD own eth0"]);

@@ -46,8 +46,8 @@ fn set(items: &[&str]) -> BTreeSet<String> {
     items.iter().map(|item| (*item).to_owned()).collect()
 }
 
-/// Plexus with the reference plugins: a dual-stack bridge with both default routes, and the definition
-/// `second`.
+/// Plexus with the reference plugins: a dual-stack bridge with both default routes, and the
+/// definition `second`.
 fn dual_stack<'n>(node: &'n Node, dir: &Path, plugins: &[&str], second: &Value) -> Plexus<'n> {
     node.real_plugins(dir, plugins);
     node.uplink("uplink0");
@@ -76,15 +76,15 @@ fn macvlan(routes: &Value) -> Value {
     })
 }
 
-/// Attaches `pod`, asserts that kernel, result, status and record have the default routes `expected`, and
-/// detaches the pod.
+/// Attaches `pod`, asserts that kernel, result, status and record have the default routes
+/// `expected`, and detaches the pod.
 fn assert_default_routes(plexus: &Plexus<'_>, pod: &Pod, expected: &[&str]) {
     let sandbox = plexus.node.sandbox(&pod.name);
     // The plugins would wait for duplicate address detection. Writing fails in some containers.
     let _ = sandbox.run(|| fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0"));
     let target = sandbox.target(pod);
-    let answer = plexus.runtime.add(&target);
-    answer.result();
+    let output = plexus.runtime.add(&target);
+    output.result();
     assert_eq!(defaults(&sandbox), set(expected), "{}", pod.name);
     let of = |ifname: &str| -> BTreeSet<String> {
         let own = expected
@@ -95,9 +95,9 @@ fn assert_default_routes(plexus: &Plexus<'_>, pod: &Pod, expected: &[&str]) {
             .collect()
     };
     assert_eq!(
-        gateways(answer.result()),
+        gateways(output.result()),
         of("eth0"),
-        "{}: {answer:?}",
+        "{}: {output:?}",
         pod.name
     );
     for entry in plexus
@@ -130,7 +130,7 @@ fn assert_default_routes(plexus: &Plexus<'_>, pod: &Pod, expected: &[&str]) {
 }
 
 /// Asserts the default routes of pods on a bridge and a macvlan.
-fn with_macvlan(node: &Node, dir: &Path, pods: &[(&str, &str, [&str; 2])]) {
+fn assert_routes_with_macvlan(node: &Node, dir: &Path, pods: &[(&str, &str, [&str; 2])]) {
     let plexus = dual_stack(node, dir, &MACVLAN, &macvlan(&json!([])));
     for (name, networks, expected) in pods {
         assert_default_routes(&plexus, &Pod::new(name).with_networks(*networks), expected);
@@ -155,7 +155,7 @@ fn the_default_route_of_one_family_moves_to_the_attachment_that_requests_it() {
             ["4 10.7.0.1 eth0", "6 fd08::9 net1"],
         ),
     ];
-    with_macvlan(&node!(), &dir, &pods);
+    assert_routes_with_macvlan(&node!(), &dir, &pods);
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn both_default_routes_can_move() {
             ["4 10.8.0.9 net2", "6 fd08::9 net1"],
         ),
     ];
-    with_macvlan(&node!(), &dir, &pods);
+    assert_routes_with_macvlan(&node!(), &dir, &pods);
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn no_default_route_moves_without_a_request() {
             stay,
         ),
     ];
-    with_macvlan(&node!(), &dir, &pods);
+    assert_routes_with_macvlan(&node!(), &dir, &pods);
 }
 
 #[test]
@@ -254,12 +254,12 @@ fn routes_in_other_tables_and_more_specific_routes_are_kept() {
     let sandbox = node.sandbox("pod");
     let pod = Pod::new("p").with_networks(r#"[{"name": "a", "default-route": ["10.8.0.1"]}]"#);
     let target = sandbox.target(&pod);
-    let answer = plexus.runtime.add(&target);
+    let output = plexus.runtime.add(&target);
     let expected = json!([
         {"dst": "0.0.0.0/0", "gw": "10.7.0.1", "table": 100},
         {"dst": "0.0.0.0/1", "gw": "10.7.0.1"},
     ]);
-    assert_eq!(answer.result()["routes"], expected);
+    assert_eq!(output.result()["routes"], expected);
     assert_eq!(defaults(&sandbox), set(&["4 10.8.0.1 net1"]));
     assert!(
         sandbox

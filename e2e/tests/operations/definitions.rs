@@ -65,17 +65,17 @@ fn a_definition_without_configuration_uses_the_network_of_its_name_on_disk() {
     ] {
         node.forget_calls();
         let pod = Pod::new(name).with_networks(name);
-        let answer = plexus.runtime.add(&plexus.target(&pod));
+        let output = plexus.runtime.add(&plexus.target(&pod));
         match expected {
             Ok(plugin) => {
-                answer.result();
+                output.result();
                 let calls = ["ADD main eth0".to_owned(), format!("ADD {plugin} net1")];
                 assert_eq!(plexus.calls(), calls, "{name}");
                 let status = plexus.network_status(&pod).expect("network-status");
                 assert_eq!(status[1]["name"], format!("default/{name}"));
             }
             Err(code) => {
-                answer.expect_error(code, &[&format!("\"default/{name}\"")]);
+                output.expect_error(code, &[&format!("\"default/{name}\"")]);
                 assert_eq!(plexus.calls(), [""; 0], "{name}");
             }
         }
@@ -114,12 +114,12 @@ fn a_configuration_without_a_name_gets_the_name_of_its_definition() {
         plexus.manifests.definition(name, &config);
         node.forget_calls();
         let pod = Pod::new(name).with_networks(name);
-        let answer = plexus.runtime.add(&plexus.target(&pod));
+        let output = plexus.runtime.add(&plexus.target(&pod));
         if name == "list" {
-            // The second plugin fails because the first one has made the link.
-            assert!(!answer.ok());
+            // The second plugin fails because the first one created the link.
+            assert!(!output.ok());
         } else {
-            answer.result();
+            output.result();
             let status = plexus.network_status(&pod).expect("network-status");
             assert_eq!(status[1]["name"], format!("default/{name}"));
         }
@@ -129,6 +129,50 @@ fn a_configuration_without_a_name_gets_the_name_of_its_definition() {
     }
 }
 
+/// Definitions that cannot be used, with the error code and a part of the message.
+fn unusable_definitions() -> Vec<(&'static str, String, u64, &'static str)> {
+    let v1 = |rest: &str| format!(r#"{{"cniVersion": "1.0.0"{rest}}}"#);
+    vec![
+        (
+            "broken",
+            r#"{"cniVersion": "1.0.0", "type""#.into(),
+            6,
+            "JSON",
+        ),
+        ("list", "[]".into(), 6, "object"),
+        ("typeless", v1(""), 7, "no plugin"),
+        ("empty", v1(r#", "plugins": []"#), 7, "plugins"),
+        ("path", v1(r#", "type": "../../bin/sh""#), 7, "../../bin/sh"),
+        ("named", v1(r#", "name": "../x", "type": "a""#), 7, "../x"),
+        (
+            "future",
+            r#"{"cniVersion": "2.0.0", "type": "a"}"#.into(),
+            1,
+            "2.0.0",
+        ),
+        ("own-type", v1(r#", "type": "plexus""#), 7, "plexus"),
+        ("other-meta", v1(r#", "type": "multus""#), 7, "multus"),
+        (
+            "shim",
+            v1(r#", "plugins": [{"type": "a"}, {"type": "multus-shim"}]"#),
+            7,
+            "multus-shim",
+        ),
+        (
+            "deep",
+            v1(r#", "type": "a", "x": [{"delegate": {"type": "multus"}}]"#),
+            7,
+            "multus",
+        ),
+        (
+            "absent",
+            v1(r#", "type": "absent-plugin""#),
+            102,
+            "\"absent-plugin\"",
+        ),
+    ]
+}
+
 #[test]
 fn a_definition_that_cannot_be_used_is_reported_before_any_plugin_runs() {
     rows!("P-047", "R-005", "R-041", "K-004", "K-071");
@@ -136,88 +180,25 @@ fn a_definition_that_cannot_be_used_is_reported_before_any_plugin_runs() {
     let plexus = Plexus::start_with(&node, json!({"lookupWait": "10ms"}));
     node.plugin("a", &attaches());
     let sandbox = node.sandbox("pod");
-    let version = "\"cniVersion\": \"1.0.0\"";
-    for (name, config, code, cause) in [
-        ("broken", format!("{{{version}, \"type\""), 6, "JSON"),
-        ("list", "[]".to_owned(), 6, "object"),
-        ("typeless", format!("{{{version}}}"), 7, "no plugin"),
-        (
-            "empty",
-            format!("{{{version}, \"plugins\": []}}"),
-            7,
-            "plugins",
-        ),
-        (
-            "path",
-            format!("{{{version}, \"type\": \"../../bin/sh\"}}"),
-            7,
-            "../../bin/sh",
-        ),
-        (
-            "named",
-            format!("{{{version}, \"name\": \"../x\", \"type\": \"a\"}}"),
-            7,
-            "../x",
-        ),
-        (
-            "future",
-            "{\"cniVersion\": \"2.0.0\", \"type\": \"a\"}".to_owned(),
-            1,
-            "2.0.0",
-        ),
-        (
-            "us",
-            format!("{{{version}, \"type\": \"plexus\"}}"),
-            7,
-            "plexus",
-        ),
-        (
-            "them",
-            format!("{{{version}, \"type\": \"multus\"}}"),
-            7,
-            "multus",
-        ),
-        (
-            "shim",
-            format!(
-                "{{{version}, \"plugins\": [{{\"type\": \"a\"}}, {{\"type\": \"multus-shim\"}}]}}"
-            ),
-            7,
-            "multus-shim",
-        ),
-        (
-            "deep",
-            format!(
-                "{{{version}, \"type\": \"a\", \"x\": [{{\"delegate\": {{\"type\": \"multus\"}}}}]}}"
-            ),
-            7,
-            "multus",
-        ),
-        (
-            "absent",
-            format!("{{{version}, \"type\": \"absent-plugin\"}}"),
-            102,
-            "\"absent-plugin\"",
-        ),
-        (
-            "unknown",
-            String::new(),
-            104,
-            "no network-attachment-definition",
-        ),
-    ] {
-        if name != "unknown" {
-            let manifests = &plexus.manifests;
-            manifests.definition_in("default", name, Some(&config));
-        }
+    let assert_reported = |name: &str, code: u64, cause: &str| {
         let pod = Pod::new("p").with_networks(format!("{name}@if-{name}"));
-        let answer = plexus.runtime.add(&sandbox.target(&pod));
+        let output = plexus.runtime.add(&sandbox.target(&pod));
         let (network, ifname) = (format!("\"default/{name}\""), format!("\"if-{name}\""));
-        let parts = ["ADD pod default/p", &network, &ifname, cause];
-        assert_error(&answer, code, &parts);
+        assert_error(
+            &output,
+            code,
+            &["ADD pod default/p", &network, &ifname, cause],
+        );
         assert_eq!(plexus.calls(), [""; 0], "{name}");
         plexus.assert_nothing_left(&sandbox);
+    };
+    for (name, config, code, cause) in unusable_definitions() {
+        plexus
+            .manifests
+            .definition_in("default", name, Some(&config));
+        assert_reported(name, code, cause);
     }
+    assert_reported("unknown", 104, "no network-attachment-definition");
 }
 
 #[test]
@@ -240,10 +221,10 @@ fn errors_and_logs_do_not_contain_the_configuration() {
         let manifests = &plexus.manifests;
         manifests.definition_in("default", name, Some(config));
         let pod = Pod::new("p").with_networks(name);
-        let answer = plexus.runtime.add(&node.sandbox(name).target(&pod));
+        let output = plexus.runtime.add(&node.sandbox(name).target(&pod));
         assert!(
-            !answer.ok() && !answer.stdout.contains("s3cret") && !answer.stderr.contains("s3cret"),
-            "{answer:?}"
+            !output.ok() && !output.stdout.contains("s3cret") && !output.stderr.contains("s3cret"),
+            "{output:?}"
         );
     }
     let log = plexus.daemon.log();

@@ -22,10 +22,10 @@ fn all_attachments_are_tried_and_only_failed_ones_are_retried() {
     node.plugin("a", &fails());
     for _ in 0..2 {
         node.forget_calls();
-        let answer = plexus.runtime.del(&target);
+        let output = plexus.runtime.del(&target);
         let expected = "DEL pod default/p: network \"default/a\" interface \"net1\": \
                         plugin \"a\": the switch does not answer";
-        assert_eq!(answer.expect_code(120), expected);
+        assert_eq!(output.expect_code(120), expected);
         assert_eq!(plexus.records().len(), 1);
     }
     // The calls of the second DEL.
@@ -49,10 +49,10 @@ fn several_failures_are_reported_in_one_message() {
     node.plugin("a", &attaches().fails("DEL", 120, "no switch"));
     node.plugin("main", &attaches().fails("DEL", 11, "no time"));
     node.forget_calls();
-    let answer = plexus.runtime.del(&target);
+    let output = plexus.runtime.del(&target);
     let expected = "DEL pod default/p: network \"default/a\" interface \"net1\": plugin \"a\": \
                     no switch; network \"pods\" interface \"eth0\": plugin \"main\": no time";
-    assert_eq!(answer.expect_code(120), expected);
+    assert_eq!(output.expect_code(120), expected);
     assert_eq!(
         plexus.calls(),
         ["DEL b net2", "DEL a net1", "DEL main eth0"]
@@ -68,8 +68,8 @@ fn a_missing_plugin_affects_only_its_own_attachment() {
     let (sandbox, target) = plexus.attached("p", "a");
     let (plugin, moved) = (node.bin_dir().join("a"), node.scratch().join("a"));
     fs::rename(&plugin, &moved).expect("move the plugin");
-    let answer = plexus.runtime.del(&target);
-    answer.expect_error(102, &["\"a\"", "net1"]);
+    let output = plexus.runtime.del(&target);
+    output.expect_error(102, &["\"a\"", "net1"]);
     assert!(sandbox.link("eth0").is_none() && sandbox.link("net1").is_some());
     fs::rename(&moved, &plugin).expect("move the plugin");
     plexus.runtime.del(&target).expect_success();
@@ -86,9 +86,9 @@ fn errors_do_not_contain_words_that_runtimes_take_for_success() {
         "code": 120, "msg": "lease not found: No such file or directory", "details": "Not Found",
     });
     node.plugin("main", &attaches().on("DEL", [Step::Error(error)]));
-    let answer = plexus.runtime.del(&target);
-    answer.expect_code(120);
-    let text = answer.stdout.to_lowercase();
+    let output = plexus.runtime.del(&target);
+    output.expect_code(120);
+    let text = output.stdout.to_lowercase();
     assert!(
         !text.contains("not found") && !text.contains("no such file"),
         "{text}"

@@ -22,7 +22,7 @@ fn assert_rolled_back(
     plexus.network("a", &attaches().on("ADD", steps));
     plexus.node.forget_calls();
     let pod = Pod::new("p").with_networks("a");
-    let answer = plexus.runtime.add(&sandbox.target(&pod));
+    let output = plexus.runtime.add(&sandbox.target(&pod));
     let parts = [
         "ADD pod default/p",
         "network \"default/a\"",
@@ -30,14 +30,14 @@ fn assert_rolled_back(
         "plugin \"a\"",
         cause,
     ];
-    assert_error(&answer, code, &parts);
+    assert_error(&output, code, &parts);
     assert_eq!(
         plexus.calls()[2..],
         ["DEL a net1", "DEL main eth0"],
         "{cause}"
     );
     plexus.assert_nothing_left(sandbox);
-    answer
+    output
 }
 
 #[test]
@@ -69,10 +69,10 @@ fn a_plugin_that_fails_is_rolled_back_and_its_cause_is_reported() {
         assert_rolled_back(&plexus, &sandbox, steps, code, cause);
     }
     let cause = "the result cannot be read";
-    let answer = assert_rolled_back(&plexus, &sandbox, vec![print("garbage")], 6, cause);
+    let output = assert_rolled_back(&plexus, &sandbox, vec![print("garbage")], 6, cause);
     assert!(
-        answer.stdout.contains("stdout: \\\"garbage\\\""),
-        "{answer:?}"
+        output.stdout.contains("stdout: \\\"garbage\\\""),
+        "{output:?}"
     );
 }
 

@@ -163,8 +163,8 @@ fn gc_continues_after_errors_and_reports_all_of_them() {
     }
     node.plugin("a", &attaches().fails("DEL", 120, "the first switch"));
     node.plugin("b", &attaches().fails("DEL", 120, "the second switch"));
-    let answer = plexus.runtime.gc(&[]);
-    let msg = answer.expect_code(120);
+    let output = plexus.runtime.gc(&[]);
+    let msg = output.expect_code(120);
     assert!(msg.starts_with("GC: "), "{msg}");
     for part in [
         "the first switch",

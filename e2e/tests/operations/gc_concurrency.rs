@@ -131,7 +131,7 @@ fn gc_skips_a_network_whose_plugin_hangs_and_does_not_delay_pods() {
     let plexus = start(&node);
     define_a(&plexus);
     let (stale, _) = plexus.attached("stale", "");
-    let (living, _) = plexus.attached("living", "a");
+    let (kept, _) = plexus.attached("kept", "a");
     hold_add(&node, &gate);
     let (hung, target) = plexus.sandbox("hung", "");
     let add = plexus.runtime.start("ADD", &target);
@@ -139,7 +139,7 @@ fn gc_skips_a_network_whose_plugin_hangs_and_does_not_delay_pods() {
     node.plugin("main", &attaches());
     node.forget_calls();
     thread::scope(|scope| {
-        let gc = scope.spawn(|| plexus.runtime.gc(&[(living.id(), "eth0")]));
+        let gc = scope.spawn(|| plexus.runtime.gc(&[(kept.id(), "eth0")]));
         let other = plexus.target(&Pod::new("other"));
         plexus.daemon.wait_log(GC_WAITS);
         let mut longest = Duration::ZERO;
@@ -149,8 +149,8 @@ fn gc_skips_a_network_whose_plugin_hangs_and_does_not_delay_pods() {
             longest = longest.max(start.elapsed());
             plexus.runtime.del(&other).expect_success();
         }
-        let answer = gc.join().expect("no panic");
-        let msg = answer.expect_code(11);
+        let output = gc.join().expect("no panic");
+        let msg = output.expect_code(11);
         assert!(
             msg.starts_with("GC: network \"pods\": ") && msg.contains("ADD pod default/hung"),
             "{msg}"
@@ -168,7 +168,7 @@ fn gc_skips_a_network_whose_plugin_hangs_and_does_not_delay_pods() {
     add.wait().result();
     plexus
         .runtime
-        .gc(&[(living.id(), "eth0"), (hung.id(), "eth0")])
+        .gc(&[(kept.id(), "eth0"), (hung.id(), "eth0")])
         .expect_success();
     plexus.runtime.check(&target).expect_success();
 }
@@ -181,10 +181,10 @@ fn an_add_waits_for_gc_of_its_network_and_its_interface_is_kept() {
     let plexus = start(&node);
     define_a(&plexus);
     node.plugin("a", &attaches().on("GC", [gate.step()]));
-    let (living, _) = plexus.attached("living", "a");
+    let (kept, _) = plexus.attached("kept", "a");
     let (late, target) = plexus.sandbox("late", "a");
     thread::scope(|scope| {
-        let gc = scope.spawn(|| plexus.runtime.gc(&[(living.id(), "eth0")]));
+        let gc = scope.spawn(|| plexus.runtime.gc(&[(kept.id(), "eth0")]));
         let held = gate.wait();
         let add = plexus.runtime.start("ADD", &target);
         plexus
@@ -201,7 +201,7 @@ fn an_add_waits_for_gc_of_its_network_and_its_interface_is_kept() {
     let gc = gc.expect("GC of the network");
     assert_eq!(
         *valid(&gc.config()),
-        json!([{"containerID": living.id(), "ifname": "net1"}])
+        json!([{"containerID": kept.id(), "ifname": "net1"}])
     );
     let adds = node.calls_for(late.id());
     assert!(

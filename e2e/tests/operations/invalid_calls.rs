@@ -23,8 +23,8 @@ fn a_netns_that_is_not_a_network_namespace_of_a_pod_is_rejected() {
     for netns in [&file, &dangling, &node.scratch().to_owned()] {
         let netns = netns.to_str().expect("UTF-8");
         let target = target.clone().with_env("CNI_NETNS", Some(netns));
-        let answer = plexus.runtime.add(&target);
-        assert_error(&answer, 4, &["ADD pod default/p", "CNI_NETNS", netns]);
+        let output = plexus.runtime.add(&target);
+        assert_error(&output, 4, &["ADD pod default/p", "CNI_NETNS", netns]);
     }
     // The namespace of the daemon.
     let own = "/proc/self/ns/net";
@@ -70,8 +70,8 @@ fn an_invalid_environment_is_rejected() {
             "K8S_POD_NAMESPACE",
         ),
     ] {
-        let answer = plexus.runtime.add(&target);
-        let msg = answer.expect_code(4);
+        let output = plexus.runtime.add(&target);
+        let msg = output.expect_code(4);
         assert!(msg.contains(part) && !msg.contains('\n'), "{part}: {msg}");
     }
     assert_eq!(plexus.calls(), [""; 0]);
@@ -117,13 +117,13 @@ fn an_invalid_configuration_on_stdin_is_rejected() {
             "runtimeConfig",
         ),
     ] {
-        let answer = plexus.runtime.execute_raw("ADD", &env, stdin.into()).wait();
-        let msg = answer.expect_code(code);
+        let output = plexus.runtime.execute_raw("ADD", &env, stdin.into()).wait();
+        let msg = output.expect_code(code);
         assert!(msg.contains(part) && !msg.contains('\n'), "{part}: {msg}");
     }
     let large = json!({"cniVersion": "1.1.0", "name": "plexus", "note": "x".repeat(4 << 20)});
-    let answer = plexus.runtime.execute("ADD", &env, &large).wait();
-    answer.expect_code(6);
+    let output = plexus.runtime.execute("ADD", &env, &large).wait();
+    output.expect_code(6);
     assert_eq!(plexus.calls(), [""; 0]);
     plexus.assert_nothing_left(&sandbox);
 }

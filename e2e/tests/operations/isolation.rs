@@ -4,8 +4,8 @@ use plexus_api::rows;
 use plexus_e2e::{Node, Plexus, Pod, attaches, node};
 use serde_json::{Value, json};
 
-/// Asserts which annotations are allowed with `keys`. A case is the kind of annotation, its value, and
-/// whether it is allowed.
+/// Asserts which annotations are allowed with `keys`. A case is the kind of annotation, its value,
+/// and whether it is allowed.
 fn assert_allowed(node: &Node, keys: &Value, cases: &[(&str, &str, bool)]) {
     const DEFAULT: &str = "v1.multus-cni.io/default-network";
     const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
@@ -30,16 +30,16 @@ fn assert_allowed(node: &Node, keys: &Value, cases: &[(&str, &str, bool)]) {
         };
         let sandbox = node.sandbox(&pod.name);
         node.forget_calls();
-        let answer = plexus.runtime.add(&sandbox.target(&pod));
+        let output = plexus.runtime.add(&sandbox.target(&pod));
         assert_eq!(
-            answer.ok(),
+            output.ok(),
             *allowed,
-            "{keys} {annotation} {text}: {answer:?}"
+            "{keys} {annotation} {text}: {output:?}"
         );
         if *allowed {
             plexus.runtime.del(&sandbox.target(&pod)).expect_success();
         } else {
-            let msg = answer.expect_code(106);
+            let msg = output.expect_code(106);
             assert!(
                 msg.starts_with(&format!("ADD pod ns/{}: network \"", pod.name)),
                 "{msg}"

@@ -15,8 +15,8 @@ fn a_pod_may_have_64_networks() {
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches());
     let sandbox = node.sandbox("pod");
-    let answer = plexus.runtime.add(&sandbox.target(&pod(65)));
-    let msg = answer.expect_code(105);
+    let output = plexus.runtime.add(&sandbox.target(&pod(65)));
+    let msg = output.expect_code(105);
     assert!(
         msg.contains("pod default/p") && msg.contains("65") && msg.contains("64"),
         "{msg}"
@@ -38,8 +38,8 @@ fn a_del_ends_within_its_time_limit_and_names_the_attachments_that_were_not_trie
     let (sandbox, target) = plexus.attached("p", "a");
     node.plugin("a", &attaches().on("DEL", [Step::Hang]));
     node.forget_calls();
-    let answer = plexus.runtime.del(&target);
-    let msg = answer.expect_code(11);
+    let output = plexus.runtime.del(&target);
+    let msg = output.expect_code(11);
     assert!(
         msg.contains("interface \"eth0\": the other attachments have used up the 1s"),
         "{msg}"
@@ -57,8 +57,8 @@ fn an_add_ends_within_its_time_limit_if_a_plugin_hangs() {
     let plexus = Plexus::start_with(&node, json!({"addTimeout": "1s"}));
     plexus.network("a", &attaches().on("ADD", [Step::Hang]));
     let (sandbox, target) = plexus.sandbox("p", "a");
-    let answer = plexus.runtime.add(&target);
-    let msg = answer.expect_code(11);
+    let output = plexus.runtime.add(&target);
+    let msg = output.expect_code(11);
     // Not the limit of a single plugin, which is 30 s.
     assert!(
         msg.contains("took longer than") && !msg.contains("30s"),

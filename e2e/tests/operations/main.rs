@@ -38,11 +38,11 @@ fn start_with_gc(node: &Node, keys: Value) -> Plexus<'_> {
 /// Asserts that a call failed with `code` and a message of one short line that contains each of
 /// `parts` exactly once.
 #[track_caller]
-fn assert_error(answer: &CniOutput, code: u64, parts: &[&str]) {
-    let msg = answer.expect_code(code);
+fn assert_error(output: &CniOutput, code: u64, parts: &[&str]) {
+    let msg = output.expect_code(code);
     for part in parts {
         assert_eq!(msg.matches(part).count(), 1, "{part} once in: {msg}");
     }
     assert!(!msg.contains('\n') && msg.len() < 800, "{msg}");
-    assert_eq!(answer.stdout.trim_end().lines().count(), 1, "{answer:?}");
+    assert_eq!(output.stdout.trim_end().lines().count(), 1, "{output:?}");
 }

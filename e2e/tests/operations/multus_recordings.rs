@@ -105,9 +105,9 @@ fn replay(name: &str, input: &Value) -> Vec<Operation> {
         match replayed.name.as_str() {
             operation @ ("ADD" | "DEL") => {
                 let stdin = config.clone().into();
-                let answer = plexus.runtime.execute_raw(operation, &env, stdin).wait();
-                replayed.failed = !answer.ok();
-                replayed.result = answer.json.filter(|_| !replayed.failed);
+                let output = plexus.runtime.execute_raw(operation, &env, stdin).wait();
+                replayed.failed = !output.ok();
+                replayed.result = output.json.filter(|_| !replayed.failed);
                 replayed.result = replayed.result.map(without_empty_dns);
                 replayed.runs = node.calls().iter().map(PluginRun::from).collect();
             }

@@ -71,8 +71,8 @@ fn add_is_rolled_back_if_the_required_status_cannot_be_written() {
     let blocker = plexus.manifests.dir().join("default.p.network-status.json");
     fs::create_dir_all(blocker.join("x")).expect("create the directory");
     let (sandbox, target) = plexus.sandbox("p", "a");
-    let answer = plexus.runtime.add(&target);
-    answer.expect_error(11, &["network-status"]);
+    let output = plexus.runtime.add(&target);
+    output.expect_error(11, &["network-status"]);
     fs::remove_dir_all(blocker).expect("remove the directory");
     assert_eq!(plexus.calls()[2..], ["DEL a net1", "DEL main eth0"]);
     plexus.assert_nothing_left(&sandbox);

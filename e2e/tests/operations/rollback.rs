@@ -17,9 +17,9 @@ fn a_failed_add_is_undone_in_reverse_order() {
     plexus.network("b", &fails);
     plexus.network("c", &attaches());
     let (sandbox, target) = plexus.sandbox("p", "a,b,c");
-    let answer = plexus.runtime.add(&target);
+    let output = plexus.runtime.add(&target);
     assert_eq!(
-        answer.expect_code(120),
+        output.expect_code(120),
         "ADD pod default/p: network \"default/b\" interface \"net2\": plugin \"b\": no address left"
     );
     let expected = [
@@ -48,9 +48,9 @@ fn no_other_network_is_attached_after_the_default_network_failed() {
     for code in [3, 7, 11, 50, 51, 120, 999] {
         node.plugin("main", &attaches().fails("ADD", code, "busy"));
         node.forget_calls();
-        let answer = plexus.runtime.add(&target);
+        let output = plexus.runtime.add(&target);
         assert_eq!(
-            answer.expect_code(code.into()),
+            output.expect_code(code.into()),
             "ADD pod default/p: network \"pods\" interface \"eth0\": plugin \"main\": busy"
         );
         assert_eq!(plexus.calls(), ["ADD main eth0", "DEL main eth0"]);
@@ -65,8 +65,8 @@ fn code_3_becomes_101_if_something_was_attached_or_the_rollback_failed() {
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches().fails("ADD", 3, "what container?"));
     let (sandbox, target) = plexus.sandbox("p", "a");
-    let answer = plexus.runtime.add(&target);
-    answer.expect_error(101, &["what container?"]);
+    let output = plexus.runtime.add(&target);
+    output.expect_error(101, &["what container?"]);
     plexus.assert_nothing_left(&sandbox);
     let fails = Script::new()
         .fails("ADD", 3, "what container?")
@@ -88,8 +88,8 @@ fn an_interface_that_an_earlier_plugin_has_made_is_kept() {
     node.plugin("main", &attaches().on("ADD", add));
     plexus.network("a", &attaches());
     let (sandbox, target) = plexus.sandbox("p", "a");
-    let answer = plexus.runtime.add(&target);
-    answer.expect_error(103, &["net1", "default/a", "default/p"]);
+    let output = plexus.runtime.add(&target);
+    output.expect_error(103, &["net1", "default/a", "default/p"]);
     assert_eq!(plexus.calls(), ["ADD main eth0", "DEL main eth0"]);
     assert!(sandbox.link("net1").is_some() && sandbox.link("eth0").is_none());
 }
@@ -103,8 +103,8 @@ fn an_interface_that_was_there_before_add_is_kept() {
     let (sandbox, target) = plexus.sandbox("p", "a");
     sandbox.ip("link add net1 type bridge");
     let before = sandbox.link("net1");
-    let answer = plexus.runtime.add(&target);
-    answer.expect_error(103, &["net1", "default/a", "default/p"]);
+    let output = plexus.runtime.add(&target);
+    output.expect_error(103, &["net1", "default/a", "default/p"]);
     assert_eq!(plexus.calls(), [""; 0]);
     assert_eq!(sandbox.link("net1"), before);
     sandbox.ip("link del net1");
@@ -119,8 +119,8 @@ fn add_is_rolled_back_if_a_default_route_cannot_be_set() {
     plexus.network("a", &attaches());
     let sandbox = node.sandbox("pod");
     let pod = Pod::new("p").with_networks(r#"[{"name": "a", "default-route": ["192.0.2.1"]}]"#);
-    let answer = plexus.runtime.add(&sandbox.target(&pod));
-    answer.expect_error(109, &["default/a", "net1", "192.0.2.1"]);
+    let output = plexus.runtime.add(&sandbox.target(&pod));
+    output.expect_error(109, &["default/a", "net1", "192.0.2.1"]);
     assert_eq!(plexus.calls()[2..], ["DEL a net1", "DEL main eth0"]);
     plexus.assert_nothing_left(&sandbox);
 }
@@ -134,8 +134,8 @@ fn add_is_rolled_back_if_the_runtimes_version_cannot_express_the_result() {
     node.plugin("main", &attaches().on("ADD", [result]));
     let runtime = plexus.runtime_with(json!({"cniVersion": "0.2.0"}));
     let (sandbox, target) = plexus.sandbox("p", "");
-    let answer = runtime.add(&target);
-    assert!(!answer.ok() && answer.msg().contains("0.2.0"), "{answer:?}");
+    let output = runtime.add(&target);
+    assert!(!output.ok() && output.msg().contains("0.2.0"), "{output:?}");
     plexus.assert_nothing_left(&sandbox);
 }
 
@@ -149,8 +149,8 @@ fn add_fails_before_any_plugin_runs_if_the_record_cannot_be_written() {
     let blocker = format!("/var/lib/plexus/ledger/{}:eth0.jsonl", sandbox.id());
     node.run(|| fs::create_dir(&blocker))
         .expect("create the directory");
-    let answer = plexus.runtime.add(&target);
-    answer.expect_error(110, &["default/p"]);
+    let output = plexus.runtime.add(&target);
+    output.expect_error(110, &["default/p"]);
     assert_eq!(plexus.calls(), [""; 0]);
     node.run(|| fs::remove_dir(&blocker))
         .expect("remove the directory");

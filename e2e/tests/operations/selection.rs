@@ -43,8 +43,8 @@ fn a_pod_selects_networks_by_its_annotation() {
         let pod = Pod::new(&format!("p{number}")).with_networks(annotation);
         plexus.manifests.pod(&pod);
         node.forget_calls();
-        let answer = runtime.add(&plexus.target(&pod));
-        assert!(answer.ok(), "{annotation}: {answer:?}");
+        let output = runtime.add(&plexus.target(&pod));
+        assert!(output.ok(), "{annotation}: {output:?}");
         let mut calls = vec!["ADD main eth0".to_owned()];
         calls.extend(expected.iter().map(|call| format!("ADD {call}")));
         assert_eq!(plexus.calls(), calls, "{annotation}");
@@ -83,8 +83,8 @@ fn add_of_an_unknown_pod_fails() {
     let plexus = Plexus::start_with(&node, json!({"lookupWait": "10ms"}));
     let runtime = plexus.runtime_with(json!({"capabilities": null}));
     let (sandbox, target) = plexus.sandbox("p", "");
-    let answer = runtime.add(&target);
-    assert_error(&answer, 11, &["ADD pod default/p", "not known"]);
+    let output = runtime.add(&target);
+    assert_error(&output, 11, &["ADD pod default/p", "not known"]);
     plexus.assert_nothing_left(&sandbox);
 }
 
@@ -125,11 +125,11 @@ fn an_invalid_annotation_is_rejected_and_quoted() {
     {
         let pod = Pod::new(&format!("p{number}")).with_networks(annotation);
         plexus.manifests.pod(&pod);
-        let answer = runtime.add(&sandbox.target(&pod));
+        let output = runtime.add(&sandbox.target(&pod));
         let subject = format!("ADD pod default/{}:", pod.name);
         let mut all = vec![subject.as_str(), "k8s.v1.cni.cncf.io/networks"];
         all.extend(parts);
-        assert_error(&answer, 105, &all);
+        assert_error(&output, 105, &all);
         assert_eq!(plexus.calls(), [""; 0], "{annotation}");
         plexus.assert_nothing_left(&sandbox);
     }
@@ -151,10 +151,10 @@ fn an_interface_name_that_is_taken_is_rejected_before_any_plugin_runs() {
         ("a@there", "there"),
     ] {
         let pod = Pod::new("p").with_networks(annotation);
-        let answer = plexus.runtime.add(&sandbox.target(&pod));
+        let output = plexus.runtime.add(&sandbox.target(&pod));
         let quoted = format!("{ifname:?}");
         let parts = ["ADD pod default/p", " interface ", &quoted, "taken"];
-        assert_error(&answer, 103, &parts);
+        assert_error(&output, 103, &parts);
         assert_eq!(plexus.calls(), [""; 0], "{annotation}");
     }
     sandbox.ip("link del there");

@@ -70,8 +70,8 @@ fn other_users_are_rejected_even_if_they_can_open_the_socket() {
     let config = json!({"cniVersion": "1.1.0", "name": "plexus", "daemonWaitStatus": "10ms"});
     let stdin = child.stdin.take().expect("stdin is piped");
     serde_json::to_writer(stdin, &config).expect("write the configuration");
-    let answer: CniOutput = child.wait_with_output().expect("wait for the shim").into();
-    answer.expect_error(50, &["refuse this user"]);
+    let output: CniOutput = child.wait_with_output().expect("wait for the shim").into();
+    output.expect_error(50, &["refuse this user"]);
     let log = plexus.daemon.log();
     assert!(log.contains("65534"), "{log}");
     plexus.runtime.status().expect_success();
@@ -142,8 +142,8 @@ fn add_waits_for_a_daemon_that_starts() {
     running.wait().result();
     plexus.daemon.stop();
     let impatient = plexus.runtime_with(json!({"daemonWaitAdd": "10ms"}));
-    let answer = impatient.add(&target);
-    answer.expect_error(11, &["plexusd", "/run/plexus/plexus.sock"]);
+    let output = impatient.add(&target);
+    output.expect_error(11, &["plexusd", "/run/plexus/plexus.sock"]);
 }
 
 #[test]
@@ -156,11 +156,11 @@ fn a_del_without_a_daemon_is_executed_when_the_daemon_is_back() {
         let (sandbox, target) = plexus.attached(name, "a");
         plexus.daemon.stop();
         let keys = json!({"daemonWaitDel": "10ms", "delWhenDown": policy});
-        let answer = plexus.runtime_with(keys).del(&target);
+        let output = plexus.runtime_with(keys).del(&target);
         if policy == "retry" {
-            answer.expect_error(11, &["plexusd"]);
+            output.expect_error(11, &["plexusd"]);
         } else {
-            answer.expect_success();
+            output.expect_success();
         }
         node.forget_calls();
         plexus.daemon.restart();

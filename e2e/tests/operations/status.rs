@@ -37,8 +37,8 @@ fn status_calls_the_networks_of_every_pod() {
     for (plugin, code) in [("main", 50), ("main", 51), ("further", 50), ("main", 120)] {
         let fails = attaches().fails("STATUS", code, "out of addresses");
         node.plugin(plugin, &fails);
-        let answer = plexus.runtime.status();
-        let msg = answer.expect_code(code.into());
+        let output = plexus.runtime.status();
+        let msg = output.expect_code(code.into());
         assert!(
             msg.starts_with("STATUS: network ")
                 && msg.ends_with(&format!("plugin \"{plugin}\": out of addresses")),

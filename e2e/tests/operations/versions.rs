@@ -25,11 +25,11 @@ fn operations_are_rejected_before_the_version_that_introduced_them() {
         } else {
             check.expect_success();
         }
-        for answer in [runtime.status(), runtime.gc(&[(sandbox.id(), "eth0")])] {
+        for output in [runtime.status(), runtime.gc(&[(sandbox.id(), "eth0")])] {
             if index < 6 {
-                answer.expect_error(1, &[version]);
+                output.expect_error(1, &[version]);
             } else {
-                answer.expect_success();
+                output.expect_success();
             }
         }
     }
@@ -47,7 +47,7 @@ fn shim_and_daemon_use_the_last_of_two_spellings_of_a_key() {
         (r#""cniversion":"1.1.0","cniVersion":"0.4.0""#, Some(1)),
     ] {
         let config = format!(r#"{{"name":"plexus",{keys}}}"#).into_bytes();
-        let answer = plexus
+        let output = plexus
             .runtime
             .execute_raw("STATUS", &BTreeMap::new(), config.clone())
             .wait();
@@ -64,11 +64,11 @@ fn shim_and_daemon_use_the_last_of_two_spellings_of_a_key() {
         let reply = plexus.daemon.post("/cni", &body).expect("a reply");
         match code {
             None => {
-                answer.expect_success();
+                output.expect_success();
                 assert_eq!(reply.status, 200, "{keys}: {reply:?}");
             }
             Some(code) => {
-                answer.expect_code(code);
+                output.expect_code(code);
                 let error: Value = serde_json::from_str(&reply.body).expect("an error object");
                 assert_eq!(error["code"], code, "{keys}: {reply:?}");
             }
@@ -127,13 +127,13 @@ fn the_result_has_the_version_of_the_runtime() {
         .iter()
         .map(|version| (json!(version), *version))
         .chain([(Value::Null, "0.1.0")]);
-    for (number, (asked, version)) in versions.enumerate() {
+    for (number, (configured, version)) in versions.enumerate() {
         let expected = match version {
             "0.1.0" | "0.2.0" => old(version),
             "1.0.0" | "1.1.0" => new(version),
             _ => middle(version),
         };
-        let runtime = plexus.runtime_with(json!({"cniVersion": asked}));
+        let runtime = plexus.runtime_with(json!({"cniVersion": configured}));
         let sandbox = node.sandbox(&format!("pod{number}"));
         let target = sandbox.target(&Pod::new("p"));
         assert_eq!(*runtime.add(&target).result(), expected, "{version}");
@@ -161,15 +161,15 @@ fn each_network_is_called_in_its_own_version() {
     }
     let runtime = plexus.runtime_with(json!({"cniVersion": "1.0.0"}));
     let (_, target) = plexus.sandbox("p", "a,b,c");
-    let answer = runtime.add(&target);
-    assert_eq!(answer.result()["cniVersion"], "1.0.0");
+    let output = runtime.add(&target);
+    assert_eq!(output.result()["cniVersion"], "1.0.0");
     assert_eq!(
-        answer.result()["ips"],
+        output.result()["ips"],
         json!([{"address": "10.1.2.3/24", "interface": 0}])
     );
-    let version = |verb: &str| -> Vec<_> {
+    let version = |operation: &str| -> Vec<_> {
         plexus
-            .calls_of(verb)
+            .calls_of(operation)
             .iter()
             .map(|call| call.config()["cniVersion"].clone())
             .collect()

@@ -105,11 +105,11 @@ fn on_a_full_disk_add_fails_before_any_plugin_runs_and_del_succeeds() {
     let (sandbox, target) = attached(&plexus, "pod");
     fill_disk(&node, &record_path(&target));
     let (other, other_target) = plexus.sandbox("other", SECOND);
-    let answer = plexus.runtime.add(&other_target);
-    assert!(answer.code().is_some_and(|code| code >= 100), "{answer:?}");
+    let output = plexus.runtime.add(&other_target);
+    assert!(output.code().is_some_and(|code| code >= 100), "{output:?}");
     assert!(
-        answer.msg().contains("No space left on device"),
-        "{answer:?}"
+        output.msg().contains("No space left on device"),
+        "{output:?}"
     );
     assert_eq!(plexus.calls_for(&other_target), [""; 0]);
     assert_eq!(other.links().len(), 1);

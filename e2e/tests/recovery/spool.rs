@@ -27,11 +27,11 @@ fn a_del_without_a_daemon_is_executed_when_the_daemon_starts() {
         let (sandbox, target) = attached(&plexus, "pod");
         plexus.daemon.kill();
         let keys = json!({"daemonWaitDel": "20ms", "delWhenDown": when_down});
-        let answer = plexus.runtime_with(keys).del(&target);
+        let output = plexus.runtime_with(keys).del(&target);
         assert_eq!(
-            (answer.code(), answer.ok()),
+            (output.code(), output.ok()),
             (code, code.is_none()),
-            "{answer:?}"
+            "{output:?}"
         );
         assert_eq!(plexus.files("spool").len(), 1);
         plexus.daemon.launch();

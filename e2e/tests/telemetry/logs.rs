@@ -102,10 +102,10 @@ fn secrets_are_not_logged_at_the_debug_level() {
         plexus
             .manifests
             .definition_in("default", &name, Some(config));
-        let answer = plexus
+        let output = plexus
             .runtime
             .add(&plexus.target(&Pod::new(&name).with_networks(&*name)));
-        assert!(!answer.ok(), "{answer:?}");
+        assert!(!output.ok(), "{output:?}");
     }
     assert!(
         node.calls()

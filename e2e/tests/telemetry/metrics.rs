@@ -99,12 +99,12 @@ fn running_and_waiting_plugins_are_counted() {
     while value(&plexus, r#"plexus_plugin_permits_waiting{priority="add"}"#) < 1.0 {
         assert!(Instant::now() < end, "{}", scrape(&plexus));
     }
-    let meanwhile = [
+    let in_flight = [
         (r#"plexus_requests_in_flight{verb="ADD"}"#, 2.0),
         ("plexus_plugin_permits_in_use", 1.0),
         (r#"plexus_ledger_records{state="adding"}"#, 2.0),
     ];
-    assert_values(&plexus, &meanwhile);
+    assert_values(&plexus, &in_flight);
     held.release();
     first.wait().result();
     gate.wait().release();
