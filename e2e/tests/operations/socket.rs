@@ -71,7 +71,7 @@ fn other_users_are_rejected_even_if_they_can_open_the_socket() {
     let stdin = child.stdin.take().expect("stdin is piped");
     serde_json::to_writer(stdin, &config).expect("write the configuration");
     let output: CniOutput = child.wait_with_output().expect("wait for the shim").into();
-    output.expect_error(50, &["refuse this user"]);
+    output.expect_error(50, &["refuses this user"]);
     let log = plexus.daemon.log();
     assert!(log.contains("65534"), "{log}");
     plexus.runtime.status().expect_success();
