@@ -70,7 +70,7 @@ fn a_daemon_that_cannot_restore_its_socket_exits() {
     assert!(!plexus.daemon.wait_exit().success());
     let log = plexus.daemon.log();
     assert!(
-        log.contains("the socket was removed, and cannot be created again"),
+        log.contains("the socket was removed and cannot be created again"),
         "{log}"
     );
 }

@@ -122,7 +122,10 @@ fn on_a_full_disk_add_fails_before_any_plugin_runs_and_del_succeeds() {
     assert!(sandbox.link("eth0").is_none());
     assert_eq!(plexus.records(), [""; 0]);
     let log = plexus.daemon.log();
-    assert!(log.contains("the ledger cannot record a step of DEL"), "{log}");
+    assert!(
+        log.contains("the ledger cannot record a step of DEL"),
+        "{log}"
+    );
 }
 
 /// Fills the last block of the record, and then the disk.
