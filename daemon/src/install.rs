@@ -97,8 +97,8 @@ pub(crate) struct Installer {
 }
 
 impl Installer {
-    /// Returns `None` if `settings` do not enable the installation. `fields` are the keys of the daemon's
-    /// configuration, and `shim` is our own copy of the shim.
+    /// Returns `None` if `settings` do not enable the installation. `fields` are the keys of the
+    /// daemon's configuration, and `shim` is our own copy of the shim.
     pub(crate) fn new(
         settings: &Settings,
         fields: &Fields,
@@ -210,7 +210,8 @@ impl Installer {
 
     fn publish(&mut self, network: &Network, now: Instant) -> io::Result<Reconciled> {
         if !self.file.is_published() {
-            // As long as the marker exists, the shim answers DEL with success if no daemon is running.
+            // As long as the marker exists, the shim answers DEL with success if no daemon is
+            // running.
             remove_if_present(&self.state_dir.join(UNINSTALLED))?;
         }
         self.file.reconcile(&network.config, now)

@@ -1,4 +1,4 @@
-//! Durable records of what is attached on this node. A record exists from before the first plugin
+//! Durable records of the attachments on this node. A record exists from before the first plugin
 //! runs until the last DEL has succeeded, and suffices for DEL without the API server, the pod, or
 //! the definitions.
 //!
@@ -39,8 +39,8 @@ use journal::Journal;
 use sandbox_index::SandboxIndex;
 use writer_lock::{LockFile, WriterLock};
 
-/// How many deleted keys are remembered: the pods of a few full nodes.
-const REMEMBERED: usize = 1024;
+/// The number of deleted keys that are remembered: the pods of a few full nodes.
+const MAX_REMEMBERED: usize = 1024;
 
 /// The ledger of this node, locked for writing by this process.
 #[derive(Debug, Clone)]
@@ -126,8 +126,8 @@ impl Ledger {
     }
 
     /// Iterates over all records under the state directory `dir`, even while another process is
-    /// writing. A record that cannot be read is an error in its place. Blocking, at each step as
-    /// well.
+    /// writing. A record that cannot be read yields an error. Blocking, and so is each step of the
+    /// iterator.
     ///
     /// # Errors
     /// [`LedgerError::Io`] if the directory cannot be read.
@@ -181,24 +181,24 @@ impl Ledger {
         LedgerLock::acquire(Arc::clone(&self.0)).await
     }
 
-    /// The keys of all files. A file without a record has a key as well: its plan is being written,
-    /// or was torn.
+    /// The keys of all files, also of files without a record, whose plan is being written or is
+    /// torn.
     ///
     /// # Errors
-    /// [`LedgerError::Io`] if the directory cannot be read; never an empty list instead.
+    /// [`LedgerError::Io`] if the directory cannot be read: an empty list would be wrong.
     pub(crate) fn keys(&self) -> Result<Vec<RecordKey>, LedgerError> {
         self.0.journal.keys()
     }
 
     /// The keys of all files and the keys of the ADDs in flight, which may or may not have a file.
-    /// Both lists are of the same moment.
+    /// Both lists are from the same time.
     ///
     /// # Errors
     /// Those of [`Ledger::keys`].
     pub(crate) fn keys_and_adds(
         &self,
     ) -> Result<(Vec<RecordKey>, HashSet<RecordKey>), LedgerError> {
-        // Locked while the files are listed, so that no ADD begins or ends in between.
+        // Locked while the files are listed, so that no ADD begins or ends meanwhile.
         let adds = lock(&self.0.adds_in_flight);
         Ok((self.keys()?, adds.clone()))
     }
@@ -236,7 +236,7 @@ impl Ledger {
 impl Inner {
     fn remember_deleted(&self, key: RecordKey) {
         let mut deleted = lock(&self.deleted);
-        if deleted.len() == REMEMBERED {
+        if deleted.len() == MAX_REMEMBERED {
             deleted.pop_front();
         }
         deleted.push_back(key);

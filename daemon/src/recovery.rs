@@ -1,9 +1,9 @@
-//! Background clean-up, at startup and every `recoveryInterval`: ADDs and DELs that did not finish,
+//! Background cleanup, at startup and every `recoveryInterval`: ADDs and DELs that did not finish,
 //! DELs that failed, sandboxes that are gone, DELs in the spool, and network-status that is not
 //! written yet.
 
 mod audit;
-mod clean_up;
+mod cleanup;
 mod gone_sandboxes;
 mod inventory;
 mod netns_scan;
@@ -27,14 +27,14 @@ use crate::model::NetnsId;
 use crate::operations::resume_status;
 use crate::telemetry::ChangeFilter;
 use audit::Audit;
-use clean_up::{CleanUpReason, Leftover};
+use cleanup::{CleanupReason, Leftover};
 use gone_sandboxes::{MissingSandboxes, RecordedSandbox};
 use inventory::Inventory;
 
 /// The longest pause between two retries of a failing DEL.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
-/// Runs rounds of clean-up until `stop`, and then waits for the tasks that have begun.
+/// Runs rounds of recovery until `stop` is cancelled, and then waits for the running tasks.
 pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
     let mut recovery = Recovery {
         context,
@@ -61,13 +61,13 @@ struct Recovery {
     stop: CancellationToken,
     missing: MissingSandboxes,
     audit: Audit,
-    /// The tasks in progress. Each waits for the lock of its container, and one that waits long
-    /// must not delay the others.
+    /// The tasks in progress. Each waits for the lock of its container, and a long wait must not
+    /// delay the others.
     running: BTreeMap<TaskKey, JoinHandle<()>>,
     logged: ChangeFilter,
 }
 
-/// What a task works on; there is one task at a time for each.
+/// The subject of a task. At most one task runs for each subject.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum TaskKey {
     Record(RecordKey),
@@ -83,12 +83,12 @@ impl Recovery {
             self.context.node.boot_id.clone(),
         );
         let inventory =
-            tokio::task::spawn_blocking(move || Inventory::take(&ledger, &boot_id)).await;
+            tokio::task::spawn_blocking(move || Inventory::collect(&ledger, &boot_id)).await;
         match inventory
             .map_err(anyhow::Error::from)
-            .and_then(|taken| Ok(taken?))
+            .and_then(|collected| Ok(collected?))
         {
-            Ok(inventory) => self.act_on(inventory),
+            Ok(inventory) => self.process(inventory),
             Err(error) if self.logged.is_new(error.to_string()) => {
                 tracing::error!(%error, "recovery round failed");
             }
@@ -97,7 +97,7 @@ impl Recovery {
         self.logged.end_round();
     }
 
-    fn act_on(&mut self, inventory: Inventory) {
+    fn process(&mut self, inventory: Inventory) {
         for error in inventory.unreadable {
             if self.logged.is_new(error.to_string()) {
                 tracing::error!(%error, "recovery skips a record that cannot be read");
@@ -106,7 +106,7 @@ impl Recovery {
         for key in inventory.damaged {
             let ledger = self.context.ledger.clone();
             self.spawn(TaskKey::Record(key.clone()), async move {
-                clean_up::remove_damaged(&ledger, &key).await;
+                cleanup::remove_damaged(&ledger, &key).await;
             });
         }
         self.log_failures(&inventory.records);
@@ -114,15 +114,15 @@ impl Recovery {
         let attached: Vec<_> = inventory
             .records
             .iter()
-            .filter(|record| CleanUpReason::of(record).is_none())
+            .filter(|record| CleanupReason::of(record).is_none())
             .map(|record| RecordedSandbox::new(record, self.is_pod_deleted(record)))
             .collect();
-        let gone = self.gone_sandboxes(&attached, inventory.living_netns);
+        let gone = self.gone_sandboxes(&attached, inventory.existing_netns);
         let mut leftovers = Vec::new();
         for record in inventory.records {
             let key = record.planned.key();
-            let reason = CleanUpReason::of(&record)
-                .or_else(|| gone.contains(&key).then_some(CleanUpReason::SandboxGone));
+            let reason = CleanupReason::of(&record)
+                .or_else(|| gone.contains(&key).then_some(CleanupReason::SandboxGone));
             if let Some(reason) = reason {
                 if is_due(
                     &record.del_failures,
@@ -141,7 +141,7 @@ impl Recovery {
         self.clean_up(leftovers, inventory.spooled);
     }
 
-    /// Starts the clean-up of records and the DELs of the spool.
+    /// Starts the cleanup of records and the DELs of the spool.
     fn clean_up(&mut self, leftovers: Vec<Leftover>, spooled: Vec<SpooledRequest>) {
         let (records, dels) = (leftovers.len(), spooled.len());
         if records + dels == 0 {
@@ -166,7 +166,7 @@ impl Recovery {
         for leftover in leftovers {
             let (context, host, stop) = (self.context.clone(), host.clone(), self.stop.clone());
             self.spawn(TaskKey::Record(leftover.key().clone()), async move {
-                clean_up::clean_up(&context, leftover, host, &stop).await;
+                cleanup::clean_up(&context, leftover, host, &stop).await;
             });
         }
     }
@@ -184,7 +184,7 @@ impl Recovery {
         }
     }
 
-    /// Whether the API server says that the pod of a record is deleted. A pod that is missing in
+    /// Whether the pod of a record is deleted according to the API server. A pod that is missing in
     /// the manifests may still exist.
     fn is_pod_deleted(&self, record: &Record) -> bool {
         self.context.node.api_reader.is_some()
@@ -194,8 +194,7 @@ impl Recovery {
     /// Looks for pods that run without their networks.
     fn audit(&mut self, records: &[Record]) {
         let context = self.context.clone();
-        // Without an API server the pods that run are unknown, and so are they before its first
-        // list.
+        // Without an API server, or before its first list, the running pods are unknown.
         if context.node.api_reader.is_none() || !context.node.store.is_synced() {
             return;
         }
@@ -216,11 +215,11 @@ impl Recovery {
     fn gone_sandboxes(
         &mut self,
         attached: &[RecordedSandbox],
-        living: std::io::Result<BTreeSet<NetnsId>>,
+        existing: std::io::Result<BTreeSet<NetnsId>>,
     ) -> BTreeSet<RecordKey> {
-        // If the scan failed, every namespace counts as living: only proof allows a clean-up
+        // If the scan failed, all namespaces are assumed to exist: cleanup requires proof
         // (decision 23).
-        let living = living.unwrap_or_else(|error| {
+        let existing = existing.unwrap_or_else(|error| {
             if self.logged.is_new(error.to_string()) {
                 tracing::error!(%error, "recovery cannot determine which sandboxes are gone");
             }
@@ -232,7 +231,7 @@ impl Recovery {
         let judgement = gone_sandboxes::judge(
             attached,
             &self.context.node.boot_id,
-            &living,
+            &existing,
             &self.missing,
             Instant::now(),
             self.context.node.settings.gone_gap,
@@ -241,7 +240,7 @@ impl Recovery {
         self.context
             .node
             .metrics
-            .mass_loss(mass_loss.map_or(0, |mass_loss| mass_loss.missing));
+            .set_mass_loss(mass_loss.map_or(0, |mass_loss| mass_loss.missing));
         if let Some(mass_loss) = mass_loss
             && self.logged.is_new(mass_loss.to_string())
         {

@@ -66,8 +66,9 @@ impl Reporter {
     }
 
     /// A reporter that writes network-status and events to the API server, over separate
-    /// connections so that events never delay a status. `store` has the mirrors of the node's static
-    /// pods, and `dropped` counts the events that could not be sent. Requires a Tokio runtime.
+    /// connections so that events never delay a status. `store` has the mirrors of the node's
+    /// static pods, and `dropped` counts the events that could not be sent. Requires a Tokio
+    /// runtime.
     pub(crate) fn for_cluster(
         connection: Arc<Connection>,
         node: &str,
@@ -141,8 +142,8 @@ impl Reporter {
     /// Cancels the write for a sandbox that is being detached, and removes its file next to the
     /// manifest, unless the file belongs to a newer sandbox of the pod.
     ///
-    /// If `results` is incomplete, the content of the file is unknown, and the file is removed only if
-    /// the status was `written`.
+    /// If `results` is incomplete, the content of the file is unknown, and the file is removed only
+    /// if the status was `written`.
     pub(crate) async fn remove_network_status(
         &self,
         sandbox: PodSandbox,

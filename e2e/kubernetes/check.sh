@@ -3,7 +3,7 @@
 # repeatedly while pods with two secondary networks are deleted and created, deletes it, and
 # uninstalls it. Fails if the node was not Ready the whole time, or if anything is left on the node.
 #
-#   check.sh [COUNT]    COUNT is the number of roll-outs
+#   check.sh [COUNT]    COUNT is the number of rollouts
 set -euo pipefail
 
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -73,14 +73,14 @@ done) &
 BACKGROUND+=($!)
 for round in $(seq "$COUNT"); do
     k --namespace kube-system rollout restart daemonset/plexus >/dev/null
-    wait_for_rollout || fail "roll-out $round does not finish"
+    wait_for_rollout || fail "rollout $round does not finish"
 done
 kill "${BACKGROUND[@]}"
 BACKGROUND=()
 after=$(ready_condition)
 [ "$after" = "$before" ] || fail "the node was not Ready the whole time: before: $before, after: $after"
 k rollout status deployment/pods --timeout 180s >/dev/null || fail "the pods are not running"
-echo "$COUNT roll-outs; sandboxes that failed to start: $(k get events --all-namespaces --output name \
+echo "$COUNT rollouts; sandboxes that failed to start: $(k get events --all-namespaces --output name \
     --field-selector reason=FailedCreatePodSandBox | wc -l)"
 
 k delete --filename "$KUSTOMIZATIONS/node.yaml" >/dev/null

@@ -70,8 +70,8 @@ impl ConfigFile {
     }
 
     /// The conflict with another program that keeps removing or changing the file, if any: a
-    /// description with the remedy, which does not change during the conflict, and the time at which
-    /// the conflict ends if the file is left alone until then.
+    /// description with the remedy, which does not change during the conflict, and the time at
+    /// which the conflict ends if the file is left alone until then.
     pub(super) fn conflict(&self, now: Instant) -> Option<(String, Instant)> {
         let (_, end) = self
             .limiter
@@ -93,8 +93,8 @@ impl ConfigFile {
         self.path.with_file_name(format!("{FILE}.cilium_bak"))
     }
 
-    /// Writes the file for this default network, unless the content is already correct (C-16). A file
-    /// that another program keeps changing is restored with increasing delays.
+    /// Writes the file for this default network, unless the content is already correct (C-16). A
+    /// file that another program keeps changing is restored with increasing delays.
     pub(super) fn reconcile(
         &mut self,
         default_network: &NetworkConfig,
@@ -194,8 +194,8 @@ impl ConfigFile {
             }
             remove_if_present(&self.path)?;
         }
-        // An interrupted write leaves a temporary file. Cilium restores its renamed copy when Cilium
-        // is uninstalled.
+        // An interrupted write leaves a temporary file. Cilium restores its renamed copy when
+        // Cilium is uninstalled.
         remove_if_present(&temporary_path(&self.path))?;
         remove_if_present(&self.renamed_by_cilium())?;
         Ok(None)

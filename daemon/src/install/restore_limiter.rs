@@ -38,8 +38,8 @@ impl RestoreLimiter {
         Ok(())
     }
 
-    /// The number of recent restorations, and the time at which the count is reset. Returns `None` if
-    /// there was no recent restoration.
+    /// The number of recent restorations, and the time at which the count is reset. Returns `None`
+    /// if there was no recent restoration.
     pub(super) fn recent(&self, now: Instant) -> Option<(u32, Instant)> {
         let end = self.last? + QUIET_TIME;
         (now < end).then_some((self.count, end))

@@ -14,8 +14,8 @@ use crate::atomic_file::AtomicFile;
 use crate::file_id::FileId;
 
 const MODE: u32 = 0o755;
-/// The maximum number of attempts to execute a shim that is still open for writing. An attempt takes
-/// a fraction of a millisecond.
+/// The maximum number of attempts to execute a shim that is still open for writing. An attempt
+/// takes a fraction of a millisecond.
 const EXEC_ATTEMPTS: usize = 2000;
 
 #[derive(Debug)]

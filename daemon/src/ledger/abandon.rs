@@ -1,4 +1,4 @@
-//! Abandoning records by name: the way out for an operator if a DEL can never succeed.
+//! Removal of records that an operator abandons because their DEL can never succeed.
 
 use plexus_api::cni::PluginResult;
 use serde::{Deserialize, Serialize};
@@ -22,13 +22,14 @@ pub(crate) struct AbandonedRecord {
     pub(crate) ifname: String,
     /// The pod; empty if the record could not be read.
     pub(crate) pod: String,
-    /// What may be left on the node, one text for each attachment.
+    /// The interfaces and addresses that may be left on the node, one text for each attachment.
     pub(crate) left: Vec<String>,
 }
 
 impl Ledger {
-    /// Removes records without a DEL, and logs a warning about what may be left on the node. A
-    /// damaged record is moved to the quarantine. Waits for the lock of the container.
+    /// Removes records without a DEL, and logs a warning with the interfaces and addresses that may
+    /// be left on the node. A damaged record is moved to the quarantine. Waits for the lock of the
+    /// container.
     ///
     /// # Errors
     /// [`LedgerError::NoRecord`], [`LedgerError::Newer`], [`LedgerError::Io`].
@@ -48,7 +49,7 @@ impl Ledger {
             let (pod, left) = match lock.load(&ifname) {
                 Ok(None) => continue,
                 Ok(Some(record)) => {
-                    let pod_and_left = (record.planned.pod.to_string(), left_by(&record));
+                    let pod_and_left = (record.planned.pod.to_string(), leftovers(&record));
                     lock.remove(record)?;
                     pod_and_left
                 }
@@ -63,7 +64,7 @@ impl Ledger {
                 ifname,
                 pod,
                 left = left.join("; "),
-                "abandoned: plexusd will not delete what is left"
+                "abandoned a record; plexusd will not delete the interfaces and addresses that are left"
             );
             abandoned.push(AbandonedRecord {
                 container_id,
@@ -82,8 +83,8 @@ impl Ledger {
     }
 }
 
-/// What may be left of a record, one text for each attachment.
-fn left_by(record: &Record) -> Vec<String> {
+/// The interfaces and addresses of a record that may be left, one text for each attachment.
+fn leftovers(record: &Record) -> Vec<String> {
     record
         .planned
         .attachments

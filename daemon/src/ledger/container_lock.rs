@@ -1,5 +1,5 @@
-//! Locks of the ledger. The lock of a container admits one holder at a time, different containers
-//! are independent, and the uninstallation locks the whole ledger.
+//! Locks of the ledger. Each container has its own lock, with one holder at a time. The
+//! uninstallation locks the whole ledger.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -19,8 +19,8 @@ pub(super) type GlobalLock = Arc<RwLock<()>>;
 /// The mutexes of the containers whose lock is held or waited for.
 pub(super) type ContainerMutexes = StdMutex<HashMap<String, Weak<Mutex<()>>>>;
 
-/// The lock of one container, and the way to its records. Released when dropped, also if the holder
-/// panics. A holder must not acquire a second lock of the ledger: it could wait for itself.
+/// The lock of one container, which gives access to its records. Released when dropped, also if the
+/// holder panics. A holder must not acquire a second lock of the ledger, because that can deadlock.
 #[derive(Debug)]
 pub(crate) struct ContainerLock {
     ledger: Arc<Inner>,
@@ -28,7 +28,7 @@ pub(crate) struct ContainerLock {
     guards: Arc<ContainerGuards>,
 }
 
-/// What a container lock holds. The fields are released from top to bottom.
+/// The guards of a container lock, which are released from top to bottom.
 #[derive(Debug)]
 struct ContainerGuards {
     _guard: OwnedMutexGuard<()>,
@@ -60,9 +60,9 @@ impl ContainerLock {
     /// The record of an interface of this container.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupt`] if the file is damaged; it has been moved to the quarantine by
-    /// then, so that DEL can go on with what else is known (P-090, R-086). [`LedgerError::Newer`]
-    /// if a newer plexusd wrote the file.
+    /// [`LedgerError::Corrupt`] if the file is damaged. The file has then been moved to the
+    /// quarantine, so that DEL can continue without it (P-090, R-086). [`LedgerError::Newer`] if a
+    /// newer plexusd wrote the file.
     pub(crate) fn load(&self, ifname: &str) -> Result<Option<Record>, LedgerError> {
         let key = self.key(ifname);
         let loaded = self.ledger.journal.load(&key);
@@ -90,8 +90,8 @@ impl ContainerLock {
     /// nothing was started.
     ///
     /// # Errors
-    /// [`LedgerError::AlreadyAttached`] if there is a record. After any error this call has left no
-    /// file.
+    /// [`LedgerError::AlreadyAttached`] if there is a record. After an error, this call leaves no
+    /// file behind.
     pub(crate) async fn plan(&self, planned: Planned) -> Result<Record, LedgerError> {
         self.assert_own(&planned);
         let (ledger, guards) = (Arc::clone(&self.ledger), Arc::clone(&self.guards));
@@ -199,7 +199,7 @@ impl LedgerLock {
     /// The keys of all records.
     ///
     /// # Errors
-    /// [`LedgerError::Io`] if the directory cannot be read; never an empty list instead.
+    /// [`LedgerError::Io`] if the directory cannot be read: an empty list would be wrong.
     pub(crate) fn keys(&self) -> Result<Vec<RecordKey>, LedgerError> {
         self.ledger.journal.keys()
     }
@@ -235,7 +235,7 @@ impl ContainerMutex {
 impl Drop for ContainerMutex {
     fn drop(&mut self) {
         let mut mutexes = lock(&self.ledger.container_mutexes);
-        // The count cannot rise meanwhile: new references come from the map, which is locked.
+        // The count cannot increase meanwhile: new references come from the map, which is locked.
         if Arc::strong_count(&self.mutex) == 1 {
             mutexes.remove(&self.container_id);
         }

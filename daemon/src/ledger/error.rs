@@ -8,7 +8,7 @@ use plexus_api::cni::{NameError, ResultError};
 use super::RecordKey;
 use super::format::ParseError;
 
-/// An error of the ledger. The messages never read like a missing container, which runtimes take
+/// An error of the ledger. No message says that something is not found: containerd would take that
 /// for a successful DEL.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LedgerError {
@@ -47,8 +47,8 @@ pub(crate) enum LedgerError {
         /// The interface, if only one was requested.
         ifname: Option<String>,
     },
-    /// A damaged file. The holder of the container lock has moved it to the quarantine and can go
-    /// on without it.
+    /// A damaged file. The holder of the container lock moves the file to the quarantine and can
+    /// then continue without it.
     #[error("{} cannot be read: {reason}{}", path.display(),
         moved_to.as_ref().map(|to| format!("; it was moved to {}", to.display())).unwrap_or_default())]
     Corrupt {
@@ -66,8 +66,8 @@ pub(crate) enum LedgerError {
 }
 
 impl LedgerError {
-    /// Whether a damaged record was moved to the quarantine, so that work can go on without it
-    /// (P-090).
+    /// Whether a damaged record was moved to the quarantine, so that the caller can continue
+    /// without it (P-090).
     pub(crate) fn is_quarantined(&self) -> bool {
         matches!(
             self,

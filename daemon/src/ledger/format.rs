@@ -1,5 +1,5 @@
-//! The file format of a record: JSON lines. The first line is the plan, each later line says what
-//! has happened since.
+//! The file format of a record: JSON lines. The first line is the plan, and each later line records
+//! one step.
 
 use std::path::PathBuf;
 
@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use super::RecordKey;
 use crate::model::{Attachment, DefaultRoutes, NetnsId, PodRef};
 
-/// The format of [`Planned`] that this version writes, and the newest that it reads. Fields and
-/// kinds of lines that an older version may ignore do not raise it.
+/// The format of [`Planned`] that this version writes, and the newest that it can read. New fields
+/// and kinds of lines that an older version may ignore do not increase the number.
 pub(crate) const FORMAT: u32 = 1;
 /// The version of this plexusd, for [`Planned::plexusd`].
 pub(crate) const PLEXUSD: &str = env!("CARGO_PKG_VERSION");
@@ -31,7 +31,7 @@ pub(crate) struct Planned {
     pub(crate) container_id: String,
     /// `CNI_IFNAME` of the runtime.
     pub(crate) ifname: String,
-    /// `CNI_NETNS`, as the runtime gave it; may be empty.
+    /// `CNI_NETNS` of the runtime. May be empty.
     #[serde(default)]
     pub(crate) netns: String,
     /// The namespace that `netns` led to when the plan was made.
@@ -75,8 +75,8 @@ pub(crate) enum Line {
     },
     /// The whole ADD has succeeded.
     Completed,
-    /// A DEL or a rollback of the whole record begins. It is finished even if the runtime does not
-    /// ask again.
+    /// A DEL or a rollback of the whole record begins. Recovery finishes it even if the runtime
+    /// does not retry.
     Deleting,
     /// The DEL of this attachment has succeeded.
     Deleted { index: usize },
@@ -123,7 +123,8 @@ impl Planned {
         networks.join(",")
     }
 
-    /// Whether the ADD certainly arrived after `moment`. `current_boot_id` is the boot that asks.
+    /// Whether the ADD certainly arrived after `moment`. `current_boot_id` is the current
+    /// boot.
     pub(crate) fn is_after(&self, moment: &Moment, current_boot_id: &str) -> bool {
         let later_in_boot = || {
             self.created_boottime_ns
@@ -168,7 +169,7 @@ impl Line {
     }
 }
 
-/// The lines that end with a line break, without it. A torn last line is left out.
+/// The complete lines, without their line breaks. A torn last line is omitted.
 pub(super) fn complete_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes
         .split_inclusive(|byte| *byte == b'\n')
@@ -177,7 +178,7 @@ pub(super) fn complete_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn to_line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec(value)?;
-    // Raw values keep their white space, and only there does JSON allow a line break.
+    // Raw values keep their white space, the only place in which JSON allows line breaks.
     for byte in bytes
         .iter_mut()
         .filter(|byte| matches!(byte, b'\n' | b'\r'))

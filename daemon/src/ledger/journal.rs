@@ -39,7 +39,7 @@ impl Journal {
         &self.dir
     }
 
-    /// Creates the directories, with access for the owner only: configurations may hold
+    /// Creates the directories, with access for the owner only: configurations may contain
     /// credentials.
     pub(super) fn create_dirs(&self) -> Result<(), LedgerError> {
         create_dir(&self.state_dir)?;
@@ -70,9 +70,9 @@ impl Journal {
         }
     }
 
-    /// Reads a record and clears a damaged file: a file whose first line is not complete is
-    /// deleted, because nothing has run; any other damaged file is moved to the quarantine. Only
-    /// for the holder of the container lock.
+    /// Reads a record and removes a damaged file: a file with an incomplete first line is deleted,
+    /// because nothing has run, and any other damaged file is moved to the quarantine. Only for the
+    /// holder of the container lock.
     pub(super) fn load(&self, key: &RecordKey) -> Result<Option<Record>, LedgerError> {
         match self.read_file(key) {
             Ok(FileContent::Record(record)) => Ok(Some(*record)),

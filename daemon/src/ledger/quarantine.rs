@@ -16,7 +16,7 @@ pub(super) fn move_file(state_dir: &Path, path: &Path) -> Result<PathBuf, Ledger
     create_dir(&dir)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let to = dir.join(format!("{name}.{}", unix_ms()));
-    fs::rename(path, &to).map_err(LedgerError::io("move to the quarantine", path))?;
+    fs::rename(path, &to).map_err(LedgerError::io("quarantine", path))?;
     Ok(to)
 }
 

@@ -11,7 +11,7 @@ use super::format::{Line, ParseError, Planned, complete_lines};
 /// The number of failed DELs before a record is orphaned.
 const FAILURES_TO_ORPHAN: u32 = 3;
 
-/// The content of a file of the ledger.
+/// The content of one file of the ledger.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -181,11 +181,11 @@ impl Record {
         self.completed && !self.deleting
     }
 
-    /// The attachments that need a DEL, in its order: those that were started and are not deleted,
-    /// the last first.
+    /// The attachments that need a DEL, in the order of DEL: those that were started and are not
+    /// deleted, the last one first.
     ///
     /// Only the plan is synced. After a reboot, or if a line cannot be read, every attachment that
-    /// is not known to be deleted counts as started: a needless DEL does no harm.
+    /// is not known to be deleted counts as started: a redundant DEL does no harm.
     pub(crate) fn to_undo(&self, current_boot_id: &str) -> Vec<usize> {
         let lines_are_complete = self.planned.boot_id == current_boot_id && self.unreadable == 0;
         let needs_del =

@@ -12,8 +12,8 @@ pub(super) struct SandboxIndex(HashMap<RecordKey, SandboxEntry>);
 
 #[derive(Debug)]
 struct SandboxEntry {
-    /// Namespace and name, without the UID, which older runtimes do not pass. Two pods of one name
-    /// exist one after the other, so their sandboxes are ordered as well.
+    /// Namespace and name, without the UID, which older runtimes do not pass. Two pods with the
+    /// same name never exist at the same time, so the order applies to their sandboxes as well.
     pod: (String, String),
     boot_id: String,
     boottime_ns: Option<u64>,
@@ -33,7 +33,7 @@ impl From<&Planned> for SandboxEntry {
 
 impl SandboxEntry {
     /// The position in the creation order. Sandboxes of this boot are newer than all of earlier
-    /// boots. The calendar clock, which may be set, decides only if the time since boot does not.
+    /// boots. The wall clock, which may be set, decides only if the time since boot does not.
     fn position(&self, boot_id: &str) -> (bool, Option<u64>, u64) {
         (self.boot_id == boot_id, self.boottime_ns, self.unix_ms)
     }

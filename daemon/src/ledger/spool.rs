@@ -81,8 +81,8 @@ impl SpooledRequest {
     /// Reads the request. Blocking.
     ///
     /// # Errors
-    /// [`LedgerError::Corrupt`] if the file is not a request; it has been moved to the quarantine
-    /// by then.
+    /// [`LedgerError::Corrupt`] if the file is not a request. The file has then been moved to the
+    /// quarantine.
     pub(crate) fn read(&self) -> Result<Request, LedgerError> {
         let bytes = fs::read(&self.path).map_err(LedgerError::io("read", &self.path))?;
         serde_json::from_slice(&bytes).map_err(|error| {

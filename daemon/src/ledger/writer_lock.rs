@@ -1,4 +1,4 @@
-//! The lock that admits one process to write the ledger.
+//! The lock that allows only one process to write the ledger.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -11,8 +11,8 @@ use super::LedgerError;
 use crate::file_id::FileId;
 
 const LOCK_FILE: &str = "lock";
-/// Most calls take less time, so a longer wait for another daemon to finish its calls is logged as
-/// a warning.
+/// The time in which most calls finish. A longer wait for another daemon to finish its calls is
+/// logged as a warning.
 const USUAL_WAIT: Duration = Duration::from_secs(5);
 
 /// The lock file, not locked yet.
@@ -87,8 +87,8 @@ impl WriterLock {
     }
 }
 
-/// The error that another process holds the lock of this state directory. Names the process if the
-/// lock file does.
+/// The error for a state directory that another process has locked. Names the process if the lock
+/// file does.
 pub(super) fn locked_error(dir: &Path) -> LedgerError {
     let holder = std::fs::read_to_string(dir.join(LOCK_FILE))
         .ok()
@@ -108,8 +108,9 @@ fn is_stopped(pid: u32) -> bool {
         .is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
 }
 
-/// Acquires the lock in a separate thread, because `flock` has no timeout. The thread may still
-/// wait after the timeout; once it gets the lock, the channel is closed and the lock is dropped.
+/// Acquires the lock in a separate thread, because `flock` has no timeout. After the timeout, the
+/// thread may still be waiting. If it then gets the lock, it drops the lock, because the channel is
+/// closed.
 fn lock_within(file: File, wait: Duration, dir: &Path) -> std::io::Result<Option<File>> {
     let (sender, receiver) = mpsc::sync_channel(0);
     std::thread::Builder::new()

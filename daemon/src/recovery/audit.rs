@@ -3,11 +3,9 @@
 //!
 //! The watch has only metadata, which shows neither whether a pod is running nor whether it uses
 //! the host's network. A pod that asks for networks and has no record for some time is therefore
-//! fetched once from the API server. It is reported if it runs in a network of its own without
-//! network-status. A pod with network-status was attached, by Plexus or by Multus before it.
-
-#[cfg(test)]
-mod tests;
+//! fetched once from the API server. The pod is reported if it runs in its own network namespace
+//! without network-status. A pod with network-status was attached, by Plexus or by Multus before
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,9 +21,9 @@ use crate::model::{Pod, PodRef};
 use crate::mutex::lock;
 use crate::report::events::EventReason;
 
-/// The number of pods that one round fetches: after Plexus was installed on a node, many are due.
+/// The maximum number of pods that one round fetches: many are due after Plexus was installed.
 const PODS_PER_ROUND: usize = 16;
-/// How often the pause between two fetches of one pod doubles.
+/// The maximum number of times that the pause between two fetches of a pod doubles.
 const MAX_DOUBLINGS: u32 = 6;
 
 const MESSAGE: &str = "the pod runs without the networks of its annotation, because it started while Plexus did not \
@@ -33,22 +31,21 @@ const MESSAGE: &str = "the pod runs without the networks of its annotation, beca
 
 /// The pods that ask for networks and have no record, by UID.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Audit(Arc<Mutex<BTreeMap<String, Unrecorded>>>);
+pub(super) struct Audit(Arc<Mutex<BTreeMap<String, UnrecordedPod>>>);
 
 /// A pod without a record.
 #[derive(Debug)]
-struct Unrecorded {
+struct UnrecordedPod {
     pod: PodRef,
     since: Instant,
-    /// How often the pod was fetched.
-    fetched: u32,
+    fetch_count: u32,
     /// Whether the pod runs without its networks, if known.
     lacks_networks: Option<bool>,
 }
 
 impl Audit {
     /// Updates the list of pods without a record. Returns the pods that are due to be fetched, and
-    /// how many pods are known to run without their networks.
+    /// the number of pods that are known to run without their networks.
     pub(super) fn update(
         &self,
         pods: &[Arc<Pod>],
@@ -69,7 +66,7 @@ impl Audit {
             .map(|pod| {
                 let entry = previous
                     .remove(&pod.uid)
-                    .unwrap_or_else(|| Unrecorded::new(pod, now));
+                    .unwrap_or_else(|| UnrecordedPod::new(pod, now));
                 (pod.uid.clone(), entry)
             })
             .collect();
@@ -106,7 +103,7 @@ impl Audit {
             let Some(entry) = unrecorded.get_mut(&pod.uid) else {
                 continue;
             };
-            entry.fetched += 1;
+            entry.fetch_count += 1;
             entry.lacks_networks = lacks_networks;
             drop(unrecorded);
             if lacks_networks == Some(true) {
@@ -117,12 +114,12 @@ impl Audit {
         }
     }
 
-    fn unrecorded(&self) -> MutexGuard<'_, BTreeMap<String, Unrecorded>> {
+    fn unrecorded(&self) -> MutexGuard<'_, BTreeMap<String, UnrecordedPod>> {
         lock(&self.0)
     }
 }
 
-impl Unrecorded {
+impl UnrecordedPod {
     fn new(pod: &Pod, now: Instant) -> Self {
         Self {
             pod: PodRef {
@@ -132,13 +129,13 @@ impl Unrecorded {
                 is_static: false,
             },
             since: now,
-            fetched: 0,
+            fetch_count: 0,
             lacks_networks: None,
         }
     }
 
     fn is_due(&self, gap: Duration, now: Instant) -> bool {
-        let pause = doubled(gap, self.fetched.min(MAX_DOUBLINGS), Duration::MAX);
+        let pause = doubled(gap, self.fetch_count.min(MAX_DOUBLINGS), Duration::MAX);
         self.lacks_networks.is_none() && now.saturating_duration_since(self.since) >= pause
     }
 }
@@ -163,3 +160,6 @@ fn lacks_networks(pod: &PodRef, current: Option<&PodSummary>) -> Option<bool> {
     }
     current.is_running.then_some(true)
 }
+
+#[cfg(test)]
+mod tests;

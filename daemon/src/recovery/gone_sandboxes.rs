@@ -1,4 +1,4 @@
-//! Decides which sandboxes are gone. Clean-up that the runtime did not ask for needs proof
+//! Decides which sandboxes are gone. Cleanup that the runtime did not ask for requires proof
 //! (decision 23): another boot, or a network namespace that was missing in two scans some time
 //! apart. Pure.
 
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use crate::ledger::{Record, RecordKey};
 use crate::model::NetnsId;
 
-/// This many sandboxes may be missing at once, whatever their share: on a node with few pods, a
-/// single one is more than a fifth.
+/// The number of sandboxes that may be missing at once regardless of their share: on a node with
+/// few pods, a single one is more than a fifth.
 const ALWAYS_PLAUSIBLE: usize = 4;
-/// More missing sandboxes than one in this many are a mass loss.
+/// One in this many sandboxes may be missing at once; more are a mass loss.
 const PLAUSIBLE_SHARE: usize = 5;
 
 /// The sandbox of a record.
@@ -22,7 +22,7 @@ pub(super) struct RecordedSandbox {
     pub(super) boot_id: String,
     /// The network namespace. If unknown, only another boot proves that the sandbox is gone.
     pub(super) netns: Option<NetnsId>,
-    /// Whether the pod is known to be deleted, so that a missing namespace is no surprise.
+    /// Whether the pod is known to be deleted, so that a missing namespace is expected.
     pub(super) pod_deleted: bool,
 }
 
@@ -54,10 +54,10 @@ pub(super) struct MissingSandbox {
 pub(super) struct Judgement {
     /// The sandboxes that are proved to be gone.
     pub(super) gone: Vec<RecordKey>,
-    /// Input for the judgement of the next scan.
+    /// The input for the judgement of the next scan.
     pub(super) missing: MissingSandboxes,
-    /// Set if too many sandboxes of this boot are missing. None of them is in `gone` or `missing`
-    /// then.
+    /// Set if too many sandboxes of this boot are missing, which are then neither in `gone` nor in
+    /// `missing`.
     pub(super) mass_loss: Option<MassLoss>,
 }
 
@@ -72,8 +72,8 @@ pub(super) struct MassLoss {
     pub(super) total: usize,
 }
 
-/// Judges the sandboxes of all records. `living` has those of their network namespaces that exist,
-/// and `missing` is what the judgement of the previous scan returned.
+/// Judges the sandboxes of all records. `existing` contains the network namespaces that still
+/// exist, and `missing` is that of the judgement of the previous scan.
 ///
 /// A sandbox of another boot is gone. A sandbox of this boot is gone if its network namespace is
 /// missing now and was missing in every scan since one at least `min_gap` ago. If more than a fifth
@@ -84,7 +84,7 @@ pub(super) struct MassLoss {
 pub(super) fn judge(
     sandboxes: &[RecordedSandbox],
     current_boot_id: &str,
-    living: &BTreeSet<NetnsId>,
+    existing: &BTreeSet<NetnsId>,
     missing: &MissingSandboxes,
     now: Instant,
     min_gap: Duration,
@@ -102,7 +102,7 @@ pub(super) fn judge(
     let missing_now: Vec<_> = this_boot
         .iter()
         .filter_map(|sandbox| {
-            let netns = sandbox.netns.filter(|netns| !living.contains(netns))?;
+            let netns = sandbox.netns.filter(|netns| !existing.contains(netns))?;
             Some((sandbox, netns))
         })
         .collect();

@@ -1,9 +1,9 @@
-//! What recovery finds on the node at one time.
+//! The state of the node at the start of a round of recovery.
 
 use std::collections::BTreeSet;
 use std::io;
 
-use super::netns_scan::living_netns;
+use super::netns_scan::existing_netns;
 use crate::ledger::{Ledger, LedgerError, Record, RecordKey, SpooledRequest};
 use crate::model::NetnsId;
 
@@ -11,19 +11,19 @@ pub(super) struct Inventory {
     pub(super) records: Vec<Record>,
     /// The keys of files without a record: torn or damaged.
     pub(super) damaged: Vec<RecordKey>,
-    /// Why other files cannot be read. Recovery leaves those files as they are.
+    /// The errors of other files that cannot be read. Recovery leaves those files unchanged.
     pub(super) unreadable: Vec<LedgerError>,
     pub(super) spooled: Vec<SpooledRequest>,
-    /// Those network namespaces of attached sandboxes that exist, or why the scan failed.
-    pub(super) living_netns: io::Result<BTreeSet<NetnsId>>,
+    /// The network namespaces of attached sandboxes that still exist, or the error of the scan.
+    pub(super) existing_netns: io::Result<BTreeSet<NetnsId>>,
 }
 
 impl Inventory {
-    /// Reads ledger, spool and `/proc`. Blocking.
+    /// Reads the ledger, the spool and `/proc`. Blocking.
     ///
     /// # Errors
-    /// [`LedgerError::Io`] if ledger or spool cannot be listed.
-    pub(super) fn take(ledger: &Ledger, boot_id: &str) -> Result<Self, LedgerError> {
+    /// [`LedgerError::Io`] if the ledger or the spool cannot be listed.
+    pub(super) fn collect(ledger: &Ledger, boot_id: &str) -> Result<Self, LedgerError> {
         let (mut records, mut damaged, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for key in ledger.keys()? {
             match ledger.read(&key) {
@@ -38,7 +38,7 @@ impl Inventory {
             .filter_map(|record| record.planned.netns_id)
             .collect();
         Ok(Self {
-            living_netns: living_netns(&wanted),
+            existing_netns: existing_netns(&wanted),
             spooled: ledger.spooled()?,
             records,
             damaged,

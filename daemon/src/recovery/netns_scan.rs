@@ -9,8 +9,8 @@ use crate::capabilities::{Capability, CapabilitySet};
 use crate::model::NetnsId;
 use crate::netns;
 
-/// Returns those of the network namespaces `wanted` that a task is in or that are mounted
-/// somewhere. Stops as soon as all of them are found, usually at the first mount table. Blocking.
+/// Returns the `wanted` network namespaces that still exist: a task is in them, or they are
+/// mounted. Stops as soon as all are found, usually at the first mount table. Blocking.
 ///
 /// The scan sees the processes of the daemon's own `/proc`: the daemon must share the host's PID
 /// namespace.
@@ -18,7 +18,7 @@ use crate::netns;
 /// # Errors
 /// An error if `CAP_SYS_PTRACE` is missing, since the tasks of other users would then appear to
 /// have no namespace, or if `/proc` cannot be read.
-pub(super) fn living_netns(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>> {
+pub(super) fn existing_netns(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>> {
     if !CapabilitySet::own()?.has(Capability::SysPtrace) {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
@@ -39,7 +39,7 @@ pub(super) fn living_netns(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<Ne
 fn scan(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>> {
     let mut scan = Scan {
         missing: BTreeMap::new(),
-        living: BTreeSet::new(),
+        existing: BTreeSet::new(),
         mount_tables: BTreeSet::new(),
     };
     for id in wanted {
@@ -62,13 +62,13 @@ fn scan(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>> {
             scan.visit_task(&task)?;
         }
     }
-    Ok(scan.living)
+    Ok(scan.existing)
 }
 
 struct Scan {
     /// Namespaces not found yet, by inode.
     missing: BTreeMap<u64, Vec<NetnsId>>,
-    living: BTreeSet<NetnsId>,
+    existing: BTreeSet<NetnsId>,
     /// Mount namespace and root directory of the tasks whose mount table was read. A mount table
     /// lacks what is outside the root directory of the task.
     mount_tables: BTreeSet<(PathBuf, PathBuf)>,
@@ -123,14 +123,14 @@ impl Scan {
         };
         // An inode belongs to one namespace at a time, so the others with this inode are gone.
         if !same.is_empty() {
-            self.living.extend(same);
+            self.existing.extend(same);
             self.missing.remove(&inode);
         }
     }
 }
 
-/// The target of a link of a task. Returns `None` if the task has exited, or if access is denied in
-/// spite of `CAP_SYS_PTRACE`: the task then belongs to a parent user namespace, or a security
+/// The target of a link of a task. Returns `None` if the task has exited, or if access is denied
+/// despite `CAP_SYS_PTRACE`: the task then belongs to a parent user namespace, or a security
 /// module protects it.
 fn read_link(path: &Path) -> io::Result<Option<PathBuf>> {
     match fs::read_link(path) {
@@ -148,7 +148,7 @@ fn mounted_netns(mountinfo: &str) -> impl Iterator<Item = (u64, String)> {
     })
 }
 
-/// Mount tables escape blanks, tabs, line breaks and backslashes as octal numbers.
+/// Replaces the octal escapes of mount tables: spaces, tabs, line breaks and backslashes.
 fn unescape(path: &str) -> String {
     [
         ("\\040", " "),

@@ -23,8 +23,8 @@ pub(super) fn numbered_entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Returns `None` if the error says that the task has exited: its directory is missing, a file that
-/// was already open answers `ESRCH`, and the mount table of a zombie answers `EINVAL`.
+/// Returns `None` if the error means that the task has exited: its directory is missing, a file
+/// that was already open returns `ESRCH`, and the mount table of a zombie returns `EINVAL`.
 pub(super) fn none_if_exited<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),

@@ -25,12 +25,12 @@ pub(super) async fn serve(context: Arc<Context>, spooled: SpooledRequest, host: 
     verify_netns(&context, &mut request, &host).await;
     let (span, metrics) = (CallSpan::new(&request), context.node.metrics.clone());
     let cancel = CancellationToken::new();
-    let served = dispatch(&context.node, Some(&context), &request, host, cancel)
+    let outcome = dispatch(&context.node, Some(&context), &request, host, cancel)
         .instrument(span.span().clone())
         .await;
-    metrics.cleaned_up("spooled_del", served.is_ok());
+    metrics.cleaned_up("spooled_del", outcome.is_ok());
     let path = spooled.path().display().to_string();
-    match served {
+    match outcome {
         Ok(_) => {
             tracing::info!(path, "recovery: a DEL from the spool succeeded");
             if let Err(error) = spooled.remove() {

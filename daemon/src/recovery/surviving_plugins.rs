@@ -2,9 +2,9 @@
 //! take addresses after the DEL of its container, so the container stays locked until the plugin
 //! has exited.
 //!
-//! A surviving plugin has a variable with the ID of the ledger in its environment, and so have the
-//! processes that it starts. No plugin of the previous daemon can start any more: until a child
-//! executes the plugin, it shares the ledger's lock with its daemon.
+//! A surviving plugin has a variable with the ID of the ledger in its environment, which the
+//! processes that it starts inherit. No further plugin of the previous daemon can start: until a
+//! child process executes the plugin, the child shares the ledger's lock with its daemon.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -35,12 +35,11 @@ struct SurvivingPlugin {
 
 /// Locks all containers that have surviving plugins, and their networks against GC. Each lock is
 /// released when the plugins of the container have exited; plugins that still run after `timeout`
-/// are killed. Must be called before any call is served. Waits for plugins of GC itself, because GC
-/// belongs to no container.
+/// are killed. Must be called before any call is served. Returns only after plugins of GC, which
+/// belongs to no container, have exited.
 ///
 /// # Errors
-/// An error if the processes cannot be listed. Before Linux 5.3 it is impossible to wait for
-/// another process' child.
+/// An error if the processes cannot be listed, or cannot be waited for, as before Linux 5.3.
 pub(crate) async fn lock_containers(
     ledger: &Ledger,
     delegates: &Delegates,
@@ -87,8 +86,8 @@ pub(crate) async fn lock_containers(
     Ok(())
 }
 
-/// The verbs whose plugins may still be at work. Any other process of the container was left behind
-/// on purpose, as plugins may do.
+/// The verbs whose plugins may still be working. A plugin may leave other processes of the
+/// container running on purpose.
 fn verbs_in_progress(ledger: &Ledger, container_id: &str) -> &'static [&'static str] {
     if container_id.is_empty() {
         return &["GC"];
@@ -176,7 +175,7 @@ async fn poll_exit(
         });
         (plugins, exited)
     });
-    // The closure does not panic, and is cancelled only when the daemon exits.
+    // The closure does not panic, and is cancelled only if the daemon exits.
     polled.await.unwrap_or_else(|_| (Vec::new(), true))
 }
 
@@ -198,8 +197,7 @@ fn scan(ledger_id: &str) -> io::Result<Vec<SurvivingPlugin>> {
 /// Returns the surviving plugin at a path in `/proc`, or `None` if the process is something else.
 fn identify(path: &Path, ledger_id: &str) -> io::Result<Option<SurvivingPlugin>> {
     let environ = match std::fs::read(path.join("environ")) {
-        // A daemon with the same rights as this one did not start a process that this one may not
-        // inspect.
+        // Not a plugin of an earlier daemon with the same privileges, which would be readable.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
         environ => environ?,
     };

@@ -1,5 +1,5 @@
-//! Writes network-status to the pods of a cluster: one PATCH for each, without reading the pod first,
-//! retried until the write succeeds or the sandbox is deleted.
+//! Writes network-status to the pods of a cluster: one PATCH for each, without reading the pod
+//! first, retried until the write succeeds or the sandbox is deleted.
 
 mod delivery;
 mod request;
@@ -77,8 +77,8 @@ impl StatusWriter {
         }
     }
 
-    /// Starts writing `text` if the sandbox is the newest of its pod. Cancels an earlier write for the
-    /// pod.
+    /// Starts writing `text` if the sandbox is the newest of its pod. Cancels an earlier write for
+    /// the pod.
     pub(super) fn write(
         &self,
         sandbox: PodSandbox,

@@ -38,7 +38,7 @@ async fn a_container_has_one_holder_at_a_time_in_order_of_arrival() {
 }
 
 #[tokio::test]
-async fn a_waiter_that_gives_up_does_not_pass_on_the_lock() {
+async fn a_waiter_that_gives_up_does_not_block_the_next_one() {
     rows!("P-116");
     let (_dir, ledger) = open();
     let holder = ledger.lock_container("c1").await;
@@ -145,13 +145,13 @@ async fn the_ledger_lock_waits_for_all_container_locks_and_blocks_new_ones() {
 #[tokio::test]
 async fn a_panic_releases_the_locks() {
     let (_dir, ledger) = open();
-    let theirs = ledger.clone();
+    let task_ledger = ledger.clone();
     let task = tokio::spawn(async move {
-        let _add = theirs
+        let _add = task_ledger
             .lock_for_add("c1", "eth0")
             .await
             .expect("the only ADD");
-        let _other = theirs.lock_container("c2").await;
+        let _other = task_ledger.lock_container("c2").await;
         panic!("on purpose");
     });
     assert!(task.await.is_err_and(|error| error.is_panic()));

@@ -128,7 +128,7 @@ fn a_damaged_byte_neither_panics_nor_yields_another_plan() {
             damaged[at] = wrong;
             match Record::parse(&damaged) {
                 Ok(read) => assert!(at >= plan_len || damaged == whole, "{read:?} at {at}"),
-                Err(ParseError::Corrupt(why)) => assert!(at < plan_len, "{why} at {at}"),
+                Err(ParseError::Corrupt(reason)) => assert!(at < plan_len, "{reason} at {at}"),
                 Err(error) => panic!("{error} at {at}"),
             }
         }

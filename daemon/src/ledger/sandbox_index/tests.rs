@@ -18,7 +18,7 @@ fn sandbox(
 }
 
 #[test]
-fn the_time_since_boot_orders_sandboxes_before_the_calendar_clock() {
+fn sandboxes_are_ordered_by_the_time_since_boot_before_the_wall_clock() {
     for (older, newer) in [
         ((BOOT, Some(1), 9), (BOOT, Some(2), 3)),
         (("before", Some(7), 9), (BOOT, Some(2), 3)),

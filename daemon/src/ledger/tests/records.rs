@@ -199,13 +199,13 @@ async fn a_deleted_record_is_remembered_until_the_next_add() {
 #[tokio::test]
 async fn the_number_of_remembered_deletions_is_bounded() {
     let (_dir, ledger) = open();
-    for id in 0..=REMEMBERED {
+    for id in 0..=MAX_REMEMBERED {
         ledger.0.remember_deleted(key(&format!("c{id}"), "eth0"));
     }
     assert!(!ledger.recently_deleted(&key("c0", "eth0")));
     assert!(
         ledger.recently_deleted(&key("c1", "eth0"))
-            && ledger.recently_deleted(&key(&format!("c{REMEMBERED}"), "eth0"))
+            && ledger.recently_deleted(&key(&format!("c{MAX_REMEMBERED}"), "eth0"))
     );
-    assert_eq!(lock(&ledger.0.deleted).len(), REMEMBERED);
+    assert_eq!(lock(&ledger.0.deleted).len(), MAX_REMEMBERED);
 }

@@ -58,7 +58,7 @@ fn the_lock_is_released_when_its_process_ends() {
         .expect("util-linux");
     BufReader::new(other.stdout.take().expect("stdout"))
         .read_line(&mut String::new())
-        .expect("it has the lock");
+        .expect("the process has the lock");
     let error = acquire(dir.path(), Duration::ZERO).expect_err("taken");
     assert!(
         error.to_string().contains(&format!("pid {}", other.id())),
@@ -66,5 +66,5 @@ fn the_lock_is_released_when_its_process_ends() {
     );
     drop(other.stdin.take());
     other.wait().expect("wait");
-    acquire(dir.path(), LONG).expect("it ended");
+    acquire(dir.path(), LONG).expect("the process has exited");
 }

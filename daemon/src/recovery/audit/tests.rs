@@ -88,14 +88,18 @@ fn pods_that_ask_for_no_network_are_not_fetched() {
 }
 
 #[test]
-fn a_pod_is_fetched_after_the_gap_and_then_less_and_less_often() {
+fn a_pod_is_fetched_after_the_gap_and_then_with_increasing_pauses() {
     let (audit, start) = (Audit::default(), Instant::now());
     let pods = [pod("p", &[(NETWORKS, "a")])];
     let due = |after: Duration| audit.update(&pods, &[], GAP, start + after).0;
     assert_eq!(due(Duration::ZERO), []);
     assert_eq!(due(GAP / 2), []);
     assert_eq!(due(GAP), [pod_ref()]);
-    audit.unrecorded().get_mut("uid-p").expect("listed").fetched = 1;
+    audit
+        .unrecorded()
+        .get_mut("uid-p")
+        .expect("listed")
+        .fetch_count = 1;
     assert_eq!(due(GAP), []);
     assert_eq!(due(2 * GAP), [pod_ref()]);
     // A pod that is known to lack its networks is counted until it is deleted.
@@ -106,5 +110,9 @@ fn a_pod_is_fetched_after_the_gap_and_then_less_and_less_often() {
         .lacks_networks = Some(true);
     assert_eq!(audit.update(&pods, &[], GAP, start + 9 * GAP), (vec![], 1));
     assert_eq!(audit.update(&[], &[], GAP, start + 9 * GAP), (vec![], 0));
-    assert_eq!(due(10 * GAP), [], "a pod that is listed again starts over");
+    assert_eq!(
+        due(10 * GAP),
+        [],
+        "the gap of a pod that is listed again starts over"
+    );
 }

@@ -33,18 +33,18 @@ fn sandboxes(count: usize) -> Vec<RecordedSandbox> {
 fn judge_at(
     now: Instant,
     sandboxes: &[RecordedSandbox],
-    living: &[u64],
+    existing: &[u64],
     missing: &MissingSandboxes,
 ) -> Judgement {
-    let living = living.iter().copied().map(netns_id).collect();
-    judge(sandboxes, "now", &living, missing, now, GAP)
+    let existing = existing.iter().copied().map(netns_id).collect();
+    judge(sandboxes, "now", &existing, missing, now, GAP)
 }
 
-fn judge_first(sandboxes: &[RecordedSandbox], living: &[u64]) -> Judgement {
+fn judge_first(sandboxes: &[RecordedSandbox], existing: &[u64]) -> Judgement {
     judge_at(
         Instant::now(),
         sandboxes,
-        living,
+        existing,
         &MissingSandboxes::default(),
     )
 }
@@ -161,9 +161,9 @@ fn sandboxes_of_deleted_pods_do_not_count_towards_a_mass_loss() {
             .iter_mut()
             .take(24 - with_pod)
             .for_each(|sandbox| sandbox.pod_deleted = true);
-        let living: Vec<_> = (24..30).collect();
-        let first = judge_at(start, &records, &living, &MissingSandboxes::new());
-        let second = judge_at(start + GAP, &records, &living, &first.missing);
+        let existing: Vec<_> = (24..30).collect();
+        let first = judge_at(start, &records, &existing, &MissingSandboxes::new());
+        let second = judge_at(start + GAP, &records, &existing, &first.missing);
         assert_eq!(
             second.gone.len(),
             if plausible { 24 } else { 0 },
@@ -195,7 +195,7 @@ fn too_many_missing_sandboxes_are_a_mass_loss() {
         (100, 21, false),
     ] {
         let (records, start) = (sandboxes(total), Instant::now());
-        let living: Vec<_> = (missing as u64..total as u64).collect();
+        let existing: Vec<_> = (missing as u64..total as u64).collect();
         // The first sandbox was already missing before the others.
         let missing_before = MissingSandboxes::from([(
             key(0),
@@ -204,7 +204,7 @@ fn too_many_missing_sandboxes_are_a_mass_loss() {
                 since: start,
             },
         )]);
-        let judgement = judge_at(start + GAP, &records, &living, &missing_before);
+        let judgement = judge_at(start + GAP, &records, &existing, &missing_before);
         let case = format!("{missing} of {total}");
         if plausible {
             assert_eq!(judgement.gone, [key(0)], "{case}");

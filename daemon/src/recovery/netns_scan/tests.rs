@@ -42,7 +42,7 @@ fn identify(path: &Path) -> NetnsId {
 }
 
 fn is_found(id: NetnsId) -> bool {
-    living_netns(&BTreeSet::from([id]))
+    existing_netns(&BTreeSet::from([id]))
         .expect("a scan of /proc")
         .contains(&id)
 }
@@ -60,7 +60,7 @@ fn can_unshare() -> bool {
 }
 
 #[test]
-fn the_own_netns_is_found_and_an_invented_one_is_not() {
+fn the_netns_of_the_caller_is_found_and_an_invented_one_is_not() {
     if !can_unshare() {
         return;
     }
@@ -81,10 +81,10 @@ fn the_own_netns_is_found_and_an_invented_one_is_not() {
             ino: 1,
             cookie: None,
         };
-        let living = living_netns(&BTreeSet::from([own, reused, unknown, invented]))
+        let existing = existing_netns(&BTreeSet::from([own, reused, unknown, invented]))
             .expect("a scan of /proc");
         assert_eq!(
-            living,
+            existing,
             BTreeSet::from([own, unknown]),
             "a namespace with the same inode and another cookie is gone"
         );
@@ -104,12 +104,12 @@ fn the_netns_of_a_thread_is_found() {
         to_test.send(own_netns()).expect("send");
         let _ = wait.recv();
     });
-    let inode = from_thread.recv().expect("receive");
+    let id = from_thread.recv().expect("receive");
     assert_ne!(
-        inode.ino,
+        id.ino,
         fs::metadata("/proc/self/ns/net").expect("own netns").ino()
     );
-    assert!(is_found(inode));
+    assert!(is_found(id));
     drop(release);
     thread.join().expect("join");
 }
@@ -130,18 +130,18 @@ fn the_netns_of_a_process_is_found_until_the_process_exits() {
         .read_line(&mut link)
         .expect("a line");
     assert!(netns_inode(link.trim()).is_some(), "{link}");
-    let inode = identify(
+    let id = identify(
         &Path::new("/proc")
             .join(child.id().to_string())
             .join("ns/net"),
     );
-    assert!(is_found(inode));
+    assert!(is_found(id));
     // An open file is neither a task nor a mount. It only prevents a reuse of the inode.
     let _held =
         fs::File::open(format!("/proc/{}/ns/net", child.id())).expect("its network namespace");
     drop(child.stdin.take());
     child.wait().expect("wait");
-    assert!(!is_found(inode));
+    assert!(!is_found(id));
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_mounted_netns_is_found_in_any_mount_namespace_until_unmounted() {
             None::<&str>,
         )
         .expect("private");
-        let inode = own_netns();
+        let id = own_netns();
         let _held = fs::File::open("/proc/thread-self/ns/net").expect("its network namespace");
         mount(
             Some("/proc/thread-self/ns/net"),
@@ -174,10 +174,10 @@ fn a_mounted_netns_is_found_in_any_mount_namespace_until_unmounted() {
         )
         .expect("bind");
         unshare(CloneFlags::CLONE_NEWNET).expect("unshare");
-        assert_ne!(own_netns(), inode);
-        assert!(is_found(inode));
+        assert_ne!(own_netns(), id);
+        assert!(is_found(id));
         umount2(&file, MntFlags::MNT_DETACH).expect("umount");
-        assert!(!is_found(inode));
+        assert!(!is_found(id));
     })
     .join()
     .expect("join");

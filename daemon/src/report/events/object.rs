@@ -51,8 +51,8 @@ fn involved_object(subject: &Subject, node: &str) -> Value {
     match subject {
         Subject::Pod(pod) => {
             let mut object = json!({"apiVersion": "v1", "kind": "Pod", "namespace": pod.namespace, "name": pod.name});
-            // For a static pod, this is the UID of the static pod, which `kubectl describe` uses for
-            // the mirror too.
+            // For a static pod, this is the UID of the static pod, which `kubectl describe` uses
+            // for the mirror too.
             if !pod.uid.is_empty() {
                 object["uid"] = json!(pod.uid);
             }

@@ -17,9 +17,9 @@ const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 /// Longer than any pod lives, and short enough to be added to the current time.
 const FOREVER: Duration = Duration::from_hours(100_000);
 
-/// The UID under which the API server knows the pod. For a static pod, this is the UID of its mirror.
-/// If there is no mirror yet, calls `on_wait` and waits for one. Ignores a mirror with the UID
-/// `rejected`.
+/// The UID under which the API server knows the pod. For a static pod, this is the UID of its
+/// mirror. If there is no mirror yet, calls `on_wait` and waits for one. Ignores a mirror with the
+/// UID `rejected`.
 pub(super) async fn target_uid(
     store: &Store,
     pod: &PodRef,

@@ -58,8 +58,8 @@ impl StatusWrite {
         }
     }
 
-    /// Waits at most `limit` until the write is done. A failed attempt ends the wait unless the write
-    /// is `required`.
+    /// Waits at most `limit` until the write is done. A failed attempt ends the wait unless the
+    /// write is `required`.
     ///
     /// # Errors
     /// The write is not done yet. [`StatusWrite::done`] waits for the end.

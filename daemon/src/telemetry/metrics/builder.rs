@@ -51,8 +51,8 @@ impl Builder {
         ))
     }
 
-    /// Panics if a name is invalid or used twice. Names and labels are constants, and a test creates
-    /// all metrics.
+    /// Panics if a name is invalid or used twice. Names and labels are constants, and a test
+    /// creates all metrics.
     fn register<C: Collector + Clone + 'static>(&self, created: Result<C>) -> C {
         let collector = created.expect("name and labels are valid");
         self.0

@@ -1,5 +1,5 @@
-//! Labels with a bounded number of values, for values that plugins or users choose. Without a bound,
-//! the number of series could grow without limit.
+//! Labels with a bounded number of values, for values that plugins or users choose. Without a
+//! bound, the number of series could grow without limit.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;

@@ -28,13 +28,13 @@ pub(crate) struct LedgerReading {
     pub(crate) attached: usize,
     /// Records with a DEL that has started, or has failed.
     pub(crate) deleting: usize,
-    /// Records with a failed DEL that the runtime takes for a success.
+    /// Records with a failed DEL that was reported to the runtime as a success.
     pub(crate) orphaned: usize,
     /// Records that cannot be read.
     pub(crate) unreadable: usize,
     /// Attached sandboxes without a written network-status.
     pub(crate) status_pending: usize,
-    /// The time since the first failed DEL, of the record that has been waiting longest.
+    /// The time since the first failed DEL of the record that has been waiting longest.
     pub(crate) oldest_cleanup: Duration,
     /// Files in the quarantine.
     pub(crate) quarantined: usize,
@@ -109,7 +109,7 @@ impl Metrics {
     }
 
     /// Sets the number of sandboxes that are not cleaned up because too many look gone at once.
-    pub(crate) fn mass_loss(&self, sandboxes: usize) {
+    pub(crate) fn set_mass_loss(&self, sandboxes: usize) {
         self.ledger.mass_loss.set(count(sandboxes));
     }
 

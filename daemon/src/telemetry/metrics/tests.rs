@@ -18,7 +18,7 @@ fn all() -> Metrics {
     metrics.call_finished("ADD", 0, MS);
     metrics.plugin_ran("bridge", "ADD", MS, true);
     metrics.cleaned_up("sandbox_gone", true);
-    metrics.mass_loss(0);
+    metrics.set_mass_loss(0);
     metrics.api_request("patch", "pods/status", "200", MS);
     metrics.multus_request("/cni", 200, "POST");
     metrics.set_permits(PermitsReading::default());

@@ -1,4 +1,4 @@
-//! Clean-up of one record: DEL for what an ADD or a DEL left behind.
+//! Cleanup of one record: DEL for the attachments that an ADD or a DEL left behind.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use crate::host::Host;
 use crate::ledger::{Ledger, Record, RecordKey};
 use crate::operations::{Undo, recorded_netns, undo};
 
-/// Why recovery deletes what a record describes.
+/// The reason why recovery cleans up a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CleanUpReason {
+pub(super) enum CleanupReason {
     /// The ADD did not finish.
     UnfinishedAdd,
     /// A DEL or a rollback did not finish.
@@ -23,7 +23,7 @@ pub(super) enum CleanUpReason {
     SandboxGone,
 }
 
-impl CleanUpReason {
+impl CleanupReason {
     /// The reason to clean up a record whether or not its sandbox still exists.
     pub(super) fn of(record: &Record) -> Option<Self> {
         if record.del_failures.count > 0 {
@@ -53,11 +53,11 @@ impl CleanUpReason {
 pub(super) struct Leftover {
     key: RecordKey,
     created_unix_ms: u64,
-    reason: CleanUpReason,
+    reason: CleanupReason,
 }
 
 impl Leftover {
-    pub(super) fn new(record: &Record, reason: CleanUpReason) -> Self {
+    pub(super) fn new(record: &Record, reason: CleanupReason) -> Self {
         Self {
             key: record.planned.key(),
             created_unix_ms: record.planned.created_unix_ms,
@@ -69,20 +69,20 @@ impl Leftover {
         &self.key
     }
 
-    /// Whether `record` still needs the clean-up: an ADD that was in flight may have finished since,
+    /// Whether `record` still needs the cleanup: an ADD that was in flight may have finished since,
     /// and the key may have been reused for another sandbox.
     fn is_current(&self, record: &Record) -> bool {
         let still_due = match self.reason {
-            CleanUpReason::UnfinishedAdd => !record.completed,
-            CleanUpReason::UnfinishedDel => record.deleting,
-            CleanUpReason::FailedDel => record.del_failures.count > 0,
-            CleanUpReason::SandboxGone => true,
+            CleanupReason::UnfinishedAdd => !record.completed,
+            CleanupReason::UnfinishedDel => record.deleting,
+            CleanupReason::FailedDel => record.del_failures.count > 0,
+            CleanupReason::SandboxGone => true,
         };
         still_due && record.planned.created_unix_ms == self.created_unix_ms
     }
 }
 
-/// Deletes what the record describes, with plugins on `host`, unless the record has changed since
+/// Deletes the attachments of a record, with plugins on `host`, unless the record has changed since
 /// recovery found it.
 pub(super) async fn clean_up(
     context: &Context,
@@ -114,25 +114,25 @@ pub(super) async fn clean_up(
         .delegates
         .attach_guard(Priority::Recovery, &call, &record.planned.attachments)
         .await;
-    let netns = if reason == CleanUpReason::SandboxGone {
+    let netns = if reason == CleanupReason::SandboxGone {
         None
     } else {
         recorded_netns(context, &record, &host).await
     };
-    let how = Undo {
+    let undo_request = Undo {
         host,
         netns,
         path: Vec::new(),
         env: BTreeMap::new(),
     };
     let timeout = context.node.settings.del_timeout;
-    let undone = undo(context, &lock, record, how, timeout).await;
+    let outcome = undo(context, &lock, record, undo_request, timeout).await;
     context
         .node
         .metrics
-        .cleaned_up(reason.as_str(), undone.is_ok());
+        .cleaned_up(reason.as_str(), outcome.is_ok());
     let reason = reason.as_str();
-    match undone {
+    match outcome {
         Ok(()) => tracing::info!(%pod, container_id, ifname, reason, "recovery: cleaned up"),
         // The next round logs all records whose DEL fails, one line for each cause.
         Err(failures) => {
@@ -152,7 +152,7 @@ pub(super) async fn remove_damaged(ledger: &Ledger, key: &RecordKey) {
     if let Err(error) = lock.load(ifname) {
         tracing::error!(
             container_id, ifname, %error,
-            "recovery: a record is damaged; what it describes may still be attached"
+            "recovery: a record is damaged; its interfaces and addresses may still exist"
         );
     }
 }
