@@ -1,4 +1,5 @@
-//! ADD: gather, plan, record, attach one network after the other, move the default routes, report.
+//! ADD: gathers, plans, records the plan, attaches one network after the other, moves the default
+//! routes, reports.
 
 mod attaching;
 
@@ -11,7 +12,7 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use super::request::CniRequest;
-use super::undo::{Undo, undo};
+use super::undo::{UndoArgs, undo};
 use crate::clock::unix_ms;
 use crate::context::Context;
 use crate::delegate::{AttachGuard, PluginCall, Priority};
@@ -23,13 +24,14 @@ use crate::report::events::EventReason;
 use crate::telemetry::CallSpan;
 use attaching::Attaching;
 
-/// Attaches a sandbox to its networks. Returns the default network's result (decision 9).
+/// Attaches a sandbox to its networks. Returns the default network's result (decision 9). `cancel`
+/// is cancelled when the caller is gone.
 pub(super) async fn add(
     context: &Context,
     request: &CniRequest,
-    gone: CancellationToken,
+    cancel: CancellationToken,
 ) -> Result<Box<RawValue>, CniError> {
-    try_add(context, request, gone)
+    try_add(context, request, cancel)
         .await
         .map_err(|error| error.context(request.subject()))
 }
@@ -37,19 +39,19 @@ pub(super) async fn add(
 async fn try_add(
     context: &Context,
     request: &CniRequest,
-    gone: CancellationToken,
+    cancel: CancellationToken,
 ) -> Result<Box<RawValue>, CniError> {
     if request.config.raw("prevResult").is_some() {
-        // The answer would have to contain the interfaces of the plugins before this one (P-082).
+        // The result would have to contain the interfaces of the plugins before this one (P-082).
         let msg = "the configuration has prevResult; Plexus must be the first plugin of its list";
         return Err(CniError::new(Code::InvalidConfig, msg));
     }
     let (container_id, ifname) = (&request.env.container_id, &request.env.ifname);
     let lock = context.ledger.lock_for_add(container_id, ifname).await?;
-    let had_no_record = refuse_second(&lock, ifname)?;
-    let call = request.plugin_call(request.settings.add_timeout, gone);
+    let had_no_record = refuse_attached(&lock, ifname)?;
+    let call = request.plugin_call(request.settings.add_timeout, cancel);
     let (netns, planned) = prepare(context, request, &call).await.inspect_err(|_| {
-        // The DEL that follows has nothing to delete: a link of this name is not ours.
+        // The runtime's DEL has nothing to delete: a link of this name is not ours.
         if had_no_record {
             lock.remember_refused(ifname);
         }
@@ -84,11 +86,11 @@ async fn try_add(
             } = attaching;
             Err(roll_back(context, request, call, &lock, record, guard, error).await)
         }
-        attached => attached,
+        result => result,
     }
 }
 
-/// Undoes a failed ADD. Returns the error for the runtime.
+/// Undoes a failed ADD, and returns the error for the runtime.
 async fn roll_back(
     context: &Context,
     request: &CniRequest,
@@ -115,19 +117,19 @@ async fn roll_back(
             .attach_guard(Priority::Del, &request.subject(), attachments)
             .await
     };
-    let nothing_made = record.attachments.iter().all(|state| state.added.is_none());
-    let how = Undo {
+    let nothing_added = record.attachments.iter().all(|state| state.added.is_none());
+    let args = UndoArgs {
         host: call.host,
         netns: request.env.netns.clone(),
         path: call.path,
         env: call.env,
     };
-    let undone = undo(context, lock, record, how, request.settings.del_timeout).await;
+    let undone = undo(context, lock, record, args, request.settings.del_timeout).await;
     if let Err(failures) = &undone {
         tracing::warn!(pod = %request.pod, %failures, "the rollback is incomplete and is retried");
     }
-    // Code 3 means to the runtime that there is nothing to clean up (P-041, decision 24).
-    if error.is(Code::UnknownContainer) && !(nothing_made && undone.is_ok()) {
+    // With code 3, the runtime assumes that there is nothing to clean up (P-041, decision 24).
+    if error.is(Code::UnknownContainer) && !(nothing_added && undone.is_ok()) {
         return CniError {
             code: Code::PluginFailed as u32,
             ..error
@@ -136,8 +138,8 @@ async fn roll_back(
     error
 }
 
-/// Opens the sandbox and plans its attachments, with every plugin found; runs nothing. A refusal emits an event on
-/// the pod.
+/// Opens the sandbox, plans its attachments, and checks that all plugins exist. Runs no plugin. A
+/// refusal emits an event on the pod.
 async fn prepare(
     context: &Context,
     request: &CniRequest,
@@ -175,7 +177,7 @@ async fn plan_attachments(
         .collect();
     let pod_request = request.pod_request()?;
     let node = &context.node;
-    let gathering = gather::plan_input(
+    let gather = gather::plan_input(
         &node.store,
         node.api_reader.as_deref(),
         &node.default_network,
@@ -185,7 +187,7 @@ async fn plan_attachments(
         call.deadline,
     );
     let input = tokio::select! {
-        input = gathering => input?,
+        input = gather => input?,
         () = call.cancel.cancelled() => return Err(caller_gone()),
     };
     let plan = plan::plan(&input)?;
@@ -217,23 +219,24 @@ fn emit_refusal(context: &Context, request: &CniRequest, error: &CniError) {
     }
 }
 
-/// Turns a panic of `work` into an error, so that it is undone like any other error (P-046).
-async fn catch_panic<T>(work: impl Future<Output = Result<T, CniError>>) -> Result<T, CniError> {
-    // Unwind safety: after a panic only the record is used, and it says what was started.
-    AssertUnwindSafe(work)
+/// Turns a panic into an error, so that the ADD is rolled back as after any other error (P-046).
+async fn catch_panic<T>(future: impl Future<Output = Result<T, CniError>>) -> Result<T, CniError> {
+    // Unwind safety: after a panic, only the record is used, which lists the started attachments.
+    AssertUnwindSafe(future)
         .catch_unwind()
         .await
         .unwrap_or_else(|_| {
             Err(CniError::new(
                 Code::Internal,
-                "plexusd panicked; its log has the place. Please report it",
+                "plexusd panicked; see its log, and please report this bug",
             ))
         })
 }
 
-/// Refuses the ADD if the (container, interface) has a record, because it is attached (P-081). Returns whether there
-/// was no record; an unreadable one has been moved aside, and the new record takes its place.
-fn refuse_second(lock: &AddLock, ifname: &str) -> Result<bool, LedgerError> {
+/// Refuses the ADD if the (container, interface) has a record and so is attached (P-081). Returns
+/// whether there was no record. An unreadable record is moved aside, so that the new record takes
+/// its place.
+fn refuse_attached(lock: &AddLock, ifname: &str) -> Result<bool, LedgerError> {
     match lock.load(ifname) {
         Ok(None) => Ok(true),
         Ok(Some(record)) => Err(LedgerError::AlreadyAttached {
@@ -248,10 +251,7 @@ fn refuse_second(lock: &AddLock, ifname: &str) -> Result<bool, LedgerError> {
 }
 
 fn caller_gone() -> CniError {
-    CniError::new(
-        Code::TryAgain,
-        "the runtime disconnected in the middle of the call",
-    )
+    CniError::new(Code::TryAgain, "the runtime disconnected during the call")
 }
 
 #[cfg(test)]
@@ -261,13 +261,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_becomes_an_error_to_undo() {
+    async fn a_panic_becomes_an_error() {
         rows!("P-046");
         let outcome = catch_panic::<u8>(async {
             tokio::task::yield_now().await;
-            panic!("a defect")
+            panic!("a bug")
         });
-        let error = outcome.await.expect_err("the work panicked");
+        let error = outcome.await.expect_err("the future panicked");
         assert!(
             error.code >= 100 && error.msg.contains("panicked"),
             "{error}"

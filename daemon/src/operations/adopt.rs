@@ -1,4 +1,5 @@
-//! Pods that Multus attached before Plexus replaced it. Their records are built from Multus' cache.
+//! Adoption of sandboxes that Multus attached before Plexus replaced Multus. Their records are
+//! built from Multus' cache.
 
 use std::path::PathBuf;
 use std::{fs, io};
@@ -12,7 +13,8 @@ use crate::gather::multus::{MultusSandbox, read_sandbox};
 use crate::ledger::{ContainerLock, FORMAT, Line, PLEXUSD, Planned, Record};
 use crate::model::DefaultRoutes;
 
-/// The record of a sandbox that Multus attached, built from its cache and not stored: CHECK changes nothing.
+/// The record of a sandbox that Multus attached, built from Multus' cache and not stored, because
+/// CHECK changes nothing.
 pub(super) async fn record_from_multus(
     context: &Context,
     request: &CniRequest,
@@ -20,11 +22,14 @@ pub(super) async fn record_from_multus(
     let env = &request.env;
     let (dir, args) = (request.settings.cni_dir.clone(), request.args.clone());
     let (container_id, ifname) = (env.container_id.clone(), env.ifname.clone());
-    // Read in the runtime's mount namespace, where Multus' cache is, so that the daemon's container needs no mount.
-    let look = request
+    // Read in the runtime's mount namespace, so that the daemon's container needs no mount of the
+    // cache.
+    let sandbox = request
         .host
-        .run(move || read_sandbox(&dir, &container_id, &ifname, &args));
-    let sandbox = look.await.ok().flatten()?;
+        .run(move || read_sandbox(&dir, &container_id, &ifname, &args))
+        .await
+        .ok()
+        .flatten()?;
     let planned = Planned {
         format: FORMAT,
         plexusd: PLEXUSD.to_owned(),
@@ -45,12 +50,12 @@ pub(super) async fn record_from_multus(
         default_routes: DefaultRoutes::default(),
     };
     let mut record = Record::new(planned);
-    lines(&sandbox).for_each(|line| record.apply(line));
+    journal_lines(&sandbox).for_each(|line| record.apply(line));
     Some((record, sandbox))
 }
 
-/// Stores the record of a sandbox that Multus attached, so that its DEL is retried like any other. Multus' files are
-/// removed once the record is durable: the ledger owns the sandbox from then on.
+/// Stores the record of a sandbox that Multus attached, so that its DEL is retried like any other.
+/// Removes Multus' files once the record is durable: from then on, the ledger owns the sandbox.
 pub(super) async fn adopt(
     context: &Context,
     request: &CniRequest,
@@ -60,18 +65,18 @@ pub(super) async fn adopt(
         return Ok(None);
     };
     let mut record = lock.plan(record.planned).await?;
-    for line in lines(&sandbox) {
+    for line in journal_lines(&sandbox) {
         lock.append(&mut record, line)?;
     }
     tracing::info!(pod = %request.pod, "Multus attached this sandbox; its record is in the ledger now");
     let files = sandbox.files;
-    let left = request
+    let errors = request
         .host
-        .run(move || remove(files))
+        .run(move || remove_files(files))
         .await
         .unwrap_or_else(|error| vec![error.to_string()]);
-    for error in left {
-        // A redundant DEL costs time and does no harm.
+    for error in errors {
+        // A redundant DEL costs time, but does no harm.
         tracing::warn!(
             pod = %request.pod, error,
             "a file of Multus cannot be removed; remove it by hand: as long as it exists, each DEL of this sandbox \
@@ -81,16 +86,20 @@ pub(super) async fn adopt(
     Ok(Some(record))
 }
 
-/// Removes the files in their order, and continues after errors. Returns the errors. Blocking.
-fn remove(files: Vec<PathBuf>) -> Vec<String> {
-    let removed = files.into_iter().map(|path| (fs::remove_file(&path), path));
-    let left = removed.filter_map(|(removed, path)| Some((removed.err()?, path)));
-    let left = left.filter(|(error, _)| error.kind() != io::ErrorKind::NotFound);
-    left.map(|(error, path)| format!("{}: {error}", path.display()))
+/// Removes the files in order, and continues after errors. Returns the errors. Blocking.
+fn remove_files(files: Vec<PathBuf>) -> Vec<String> {
+    files
+        .into_iter()
+        .filter_map(|path| match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Some(format!("{}: {error}", path.display()))
+            }
+            _ => None,
+        })
         .collect()
 }
 
-fn lines(sandbox: &MultusSandbox) -> impl Iterator<Item = Line> {
+fn journal_lines(sandbox: &MultusSandbox) -> impl Iterator<Item = Line> {
     let states = sandbox
         .attachments
         .iter()
@@ -102,6 +111,6 @@ fn lines(sandbox: &MultusSandbox) -> impl Iterator<Item = Line> {
             },
             None => Line::Started { index },
         });
-    // Multus has written network-status.
+    // Multus has already written network-status.
     states.chain([Line::StatusWritten, Line::Completed])
 }

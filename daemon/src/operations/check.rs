@@ -14,7 +14,8 @@ use crate::model::DefaultRoutes;
 use crate::netns::{Family, Netns};
 use crate::telemetry;
 
-/// Runs CHECK of each plugin in order, and checks each interface on its own. Changes nothing (P-095, P-096, P-097).
+/// Checks the links of each attachment, then runs CHECK of its plugins. Changes nothing (P-095,
+/// P-096, P-097).
 pub(super) async fn check(context: &Context, request: &CniRequest) -> Result<(), CniError> {
     try_check(context, request)
         .await
@@ -28,7 +29,7 @@ async fn try_check(context: &Context, request: &CniRequest) -> Result<(), CniErr
         None => record_from_multus(context, request)
             .await
             .map(|(record, _)| record),
-        known => known,
+        record => record,
     };
     let Some(record) = record.filter(Record::is_attached) else {
         let msg = format!(
@@ -65,7 +66,8 @@ async fn try_check(context: &Context, request: &CniRequest) -> Result<(), CniErr
     check_default_routes(&mut netns, &record.planned).await
 }
 
-/// Checks that the links exist. Their hardware addresses may differ: a bond in the pod changes those of its ports.
+/// Checks that the links exist. Their hardware addresses may differ: a bond in the pod changes
+/// those of its ports.
 async fn check_links(netns: &mut Netns, result: &PluginResult) -> Result<(), CniError> {
     for interface in result
         .result()

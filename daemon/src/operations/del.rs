@@ -1,11 +1,11 @@
-//! DEL: detaches a sandbox by its record, without the API server, the pod, or its definitions.
+//! DEL: detaches a sandbox as recorded, without the API server, the pod, or its definitions.
 
 use plexus_api::cni::CniError;
 
 use super::adopt::adopt;
 use super::del_without_record::delete_without_record;
 use super::request::CniRequest;
-use super::undo::{Failures, Undo, undo};
+use super::undo::{Failures, UndoArgs, undo};
 use crate::context::Context;
 use crate::delegate::Priority;
 use crate::ledger::{ContainerLock, Line, RecordKey};
@@ -25,7 +25,7 @@ async fn try_del(context: &Context, request: &CniRequest) -> Result<(), CniError
     let record = match lock.load(&env.ifname) {
         Ok(record) => record,
         Err(error) if error.is_quarantined() => {
-            tracing::error!(%error, "the record cannot be read; DEL continues with what is known without it");
+            tracing::error!(%error, "the record cannot be read; DEL continues without the record");
             None
         }
         Err(error) => return Err(error.into()),
@@ -36,10 +36,11 @@ async fn try_del(context: &Context, request: &CniRequest) -> Result<(), CniError
         tracing::info!(pod = %record.planned.pod, "this spooled DEL is older than the attachment, which stays");
         return Ok(());
     }
-    // Checked before `recently_deleted`: as long as Multus' files exist, the ledger does not own the sandbox yet.
+    // Checked before `recently_deleted`: as long as Multus' files exist, the ledger does not own
+    // the sandbox yet.
     let record = match record {
         None => adopt(context, request, &lock).await?,
-        known => known,
+        record => record,
     };
     let Some(record) = record else {
         let key = RecordKey::new(&env.container_id, &env.ifname);
@@ -58,21 +59,22 @@ async fn try_del(context: &Context, request: &CniRequest) -> Result<(), CniError
             &record.planned.attachments,
         )
         .await;
-    let how = Undo {
+    let args = UndoArgs {
         host: request.host.clone(),
-        // The runtime's value, even if it is empty: the recorded path may belong to another sandbox by now (A-08).
+        // The runtime's value, even if empty: the recorded path may belong to another sandbox by
+        // now (A-08).
         netns: env.netns.clone(),
         path: env.path.clone(),
-        env: request.pass_on.clone(),
+        env: request.plugin_env.clone(),
     };
-    match undo(context, &lock, record, how, request.settings.del_timeout).await {
+    match undo(context, &lock, record, args, request.settings.del_timeout).await {
         Ok(()) => Ok(()),
         Err(failures) => fail_or_orphan(context, request, &lock, failures),
     }
 }
 
-/// Returns the first failures to the runtime, which retries. After that DEL succeeds, so that the pod can end, and
-/// recovery retries with the record (decision 12).
+/// Returns the first failures to the runtime, which retries. After that, DEL succeeds, so that the
+/// pod can end, and recovery retries with the record (decision 12).
 fn fail_or_orphan(
     context: &Context,
     request: &CniRequest,
@@ -94,8 +96,8 @@ fn fail_or_orphan(
     if !record.orphaned {
         lock.append(&mut record, Line::Orphaned)?;
         let message = format!(
-            "{failures}; the pod is let go, and this node goes on trying alone: `plexusd ledger list` there shows \
-             what is left"
+            "{failures}; the pod may end, and plexusd keeps retrying: `plexusd ledger list` on the node shows what \
+             is left"
         );
         context
             .reporter

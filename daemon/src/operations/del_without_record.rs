@@ -1,4 +1,4 @@
-//! DEL of a sandbox without a record: best effort.
+//! Best-effort DEL of a sandbox without a record.
 
 use std::collections::BTreeSet;
 
@@ -15,9 +15,9 @@ use crate::ledger::{ContainerLock, RecordKey};
 use crate::model::{Attachment, Pod, PodRef};
 use crate::plan::plan;
 
-/// Rebuilds the attachments from the cached pod with that UID, else from the default network alone, and deletes them,
-/// except for interfaces in other records of the container (decision 26). Errors are only logged, because there is no
-/// record to keep (P-088).
+/// Rebuilds the attachments from the cached pod with that UID, else from the default network only,
+/// and deletes them, except for interfaces in other records of the container (decision 26). Errors
+/// are only logged, because there is no record to keep (P-088).
 pub(super) async fn delete_without_record(
     context: &Context,
     request: &CniRequest,
@@ -25,8 +25,8 @@ pub(super) async fn delete_without_record(
 ) {
     let attachments = match rebuild(context, request).await {
         Ok(mut attachments) => {
-            let others = recorded_interfaces(context, lock);
-            attachments.retain(|attachment| !others.contains(&attachment.ifname));
+            let recorded = recorded_interfaces(context, lock);
+            attachments.retain(|attachment| !recorded.contains(&attachment.ifname));
             attachments
         }
         Err(error) => {
@@ -39,7 +39,7 @@ pub(super) async fn delete_without_record(
         .delegates
         .attach_guard(Priority::Del, &request.subject(), &attachments)
         .await;
-    let mut shares = TimeShares::of(request.settings.del_timeout, attachments.len());
+    let mut shares = TimeShares::new(request.settings.del_timeout, attachments.len());
     for attachment in attachments.iter().rev() {
         let Some(deadline) = shares.next() else {
             tracing::warn!(
@@ -55,7 +55,8 @@ pub(super) async fn delete_without_record(
     }
 }
 
-/// The interfaces in the records of the container. ADDs with another `CNI_IFNAME` created them, and they stay.
+/// The interfaces in the records of the container. ADDs with another `CNI_IFNAME` created them, and
+/// they stay.
 fn recorded_interfaces(context: &Context, lock: &ContainerLock) -> BTreeSet<String> {
     let ifnames = lock.interfaces().unwrap_or_default();
     let records = ifnames.iter().filter_map(|ifname| {
@@ -77,18 +78,17 @@ async fn rebuild(context: &Context, request: &CniRequest) -> Result<Vec<Attachme
         ..
     } = &request.pod;
     // A call without a UID may be about an earlier pod of that name.
-    let same = |pod: &Pod| pod.matches_uid(uid) && (pod.uid.is_empty() || !uid.is_empty());
+    let is_same_pod = |pod: &Pod| pod.matches_uid(uid) && (pod.uid.is_empty() || !uid.is_empty());
     if !pod_request.has_annotations()
         && !context
             .node
             .store
             .pod(namespace, name)
-            .is_some_and(|pod| same(&pod))
+            .is_some_and(|pod| is_same_pod(&pod))
     {
         // The annotations of another pod are not those of this sandbox (P-019).
         pod_request = pod_request.without_annotations();
     }
-    let now = Instant::now();
     let input = gather::plan_input(
         &context.node.store,
         None,
@@ -96,7 +96,7 @@ async fn rebuild(context: &Context, request: &CniRequest) -> Result<Vec<Attachme
         &request.settings,
         &pod_request,
         BTreeSet::new(),
-        now,
+        Instant::now(),
     )
     .await?;
     Ok(plan(&input)?.attachments)

@@ -1,4 +1,4 @@
-//! The CNI error codes of errors from other modules.
+//! Conversion of other modules' errors to CNI errors.
 
 use plexus_api::cni::{CniError, Code};
 

@@ -1,8 +1,9 @@
 //! GC: deletes the sandboxes that the runtime does not list, then runs the GC of the plugins.
 //!
-//! An unlisted sandbox is deleted like any other, under the lock of its container. The plugins of a network run GC while
-//! no call attaches to or detaches from that network (P-113), because they delete what is not on their list. An ADD
-//! records its plan before it locks its networks, so a list that is read under the exclusive lock is complete.
+//! An unlisted sandbox is deleted like any other, under the lock of its container. The plugins of a
+//! network run GC while no call attaches to or detaches from that network (P-113), because they
+//! delete what is not on their list. An ADD records its plan before it locks its networks, so a
+//! list that is read under the exclusive lock is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,34 +13,32 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::request::CniRequest;
-use super::undo::{Failures, Undo, recorded_netns, undo};
+use super::undo::{Failures, UndoArgs, recorded_netns, undo};
 use crate::context::Context;
 use crate::delegate::{GcLock, Priority, ValidAttachment, wants_gc};
 use crate::gather;
 use crate::ledger::{LedgerError, Planned, Record, RecordKey};
 
+/// An attachment in the runtime's list.
 #[derive(Deserialize)]
-struct Listed {
+struct ListedAttachment {
     #[serde(rename = "containerID")]
     container_id: String,
     ifname: String,
 }
 
-/// Deletes the recorded sandboxes that the runtime does not list, then runs GC on each of our networks with the
-/// attachments that remain (P-107…P-112), unless some of these are unknown. Continues after errors, and
-/// returns them all.
+/// Deletes the recorded sandboxes that the runtime does not list, then runs GC on each of our
+/// networks with the attachments that remain (P-107…P-112), unless some of these are unknown
+/// . Continues after errors, and returns them all.
 pub(super) async fn gc(context: &Context, request: &CniRequest) -> Result<(), CniError> {
-    let list = valid_attachments(request)?;
-    let (stale, mut errors) = stale(context, &list).await?;
+    let listed = listed_attachments(request)?;
+    let (stale, mut errors) = find_stale(context, &listed).await?;
     for (key, created_unix_ms) in &stale {
-        errors.extend(
-            delete_stale(context, request, key, *created_unix_ms)
-                .await
-                .err()
-                .unwrap_or_default(),
-        );
+        if let Err(failures) = delete_stale(context, request, key, *created_unix_ms).await {
+            errors.extend(failures);
+        }
     }
-    errors.extend(run_plugins(context, request, &Valid { list, stale }).await);
+    errors.extend(run_plugins(context, request, &Scope { listed, stale }).await);
     if errors.is_empty() {
         Ok(())
     } else {
@@ -47,30 +46,24 @@ pub(super) async fn gc(context: &Context, request: &CniRequest) -> Result<(), Cn
     }
 }
 
-/// The sandboxes that are not on the list. An ADD in flight is not on the list yet, and is kept.
-async fn stale(
+/// The recorded sandboxes that are not on the list. An ADD in flight is not on the list yet, and is
+/// kept.
+async fn find_stale(
     context: &Context,
-    list: &BTreeSet<RecordKey>,
-) -> Result<(Stale, Vec<CniError>), CniError> {
+    listed: &BTreeSet<RecordKey>,
+) -> Result<(StaleSandboxes, Vec<CniError>), CniError> {
     let (keys, adds) = context.ledger.keys_and_adds()?;
-    let (mut stale, mut errors) = (Stale::new(), Vec::new());
+    let (mut stale, mut errors) = (StaleSandboxes::new(), Vec::new());
     for key in keys.into_iter().filter(|key| !adds.contains(key)) {
         match context.ledger.read(&key) {
             Ok(record) => {
-                let record = record.filter(|_| !list.contains(&key));
+                let record = record.filter(|_| !listed.contains(&key));
                 stale.extend(record.map(|record| (key, record.planned.created_unix_ms)));
             }
             Err(LedgerError::Corrupt { .. }) => {
-                // Loading a damaged record under the lock of its container moves it aside.
-                errors.extend(
-                    context
-                        .ledger
-                        .lock_container(&key.container_id)
-                        .await
-                        .load(&key.ifname)
-                        .err()
-                        .map(CniError::from),
-                );
+                // Loading a damaged record under the lock of its container moves the record aside.
+                let lock = context.ledger.lock_container(&key.container_id).await;
+                errors.extend(lock.load(&key.ifname).err().map(CniError::from));
             }
             // `for_each_remaining` returns this error before the plugins run.
             Err(_) => {}
@@ -79,7 +72,7 @@ async fn stale(
     Ok((stale, errors))
 }
 
-/// Deletes a sandbox that is not listed, unless its record has been removed or replaced in the meantime.
+/// Deletes a stale sandbox, unless its record has been removed or replaced in the meantime.
 async fn delete_stale(
     context: &Context,
     request: &CniRequest,
@@ -103,25 +96,25 @@ async fn delete_stale(
         .delegates
         .attach_guard(Priority::Del, &call, &record.planned.attachments)
         .await;
-    let how = Undo {
+    let args = UndoArgs {
         host: request.host.clone(),
         netns: recorded_netns(context, &record, &request.host).await,
         path: request.env.path.clone(),
-        env: request.pass_on.clone(),
+        env: request.plugin_env.clone(),
     };
-    let undone = undo(context, &lock, record, how, request.settings.del_timeout).await;
-    undone.map_err(|failures| {
-        failures
-            .0
-            .into_iter()
-            .map(|error| error.context(&pod))
-            .collect()
-    })
+    undo(context, &lock, record, args, request.settings.del_timeout)
+        .await
+        .map_err(|Failures(errors)| {
+            errors
+                .into_iter()
+                .map(|error| error.context(&pod))
+                .collect()
+        })
 }
 
-/// Runs GC on the default networks and on all networks with attachments, in parallel: a network that has to wait does
-/// not delay the others.
-async fn run_plugins(context: &Context, request: &CniRequest, valid: &Valid) -> Vec<CniError> {
+/// Runs GC on the default networks and on all networks with attachments, in parallel: a network
+/// that has to wait for its lock does not delay the others.
+async fn run_plugins(context: &Context, request: &CniRequest, scope: &Scope) -> Vec<CniError> {
     let gc_lock = context.node.delegates.lock_gc().await;
     let mut networks = Networks::default();
     match gather::default_networks(
@@ -136,48 +129,49 @@ async fn run_plugins(context: &Context, request: &CniRequest, valid: &Valid) -> 
             .for_each(|network| networks.add(&network.config)),
         Err(error) => tracing::warn!(%error, "GC skips the default networks"),
     }
-    let all = for_each_remaining(context, valid, |planned| {
+    let complete = for_each_remaining(context, scope, |planned| {
         planned
             .attachments
             .iter()
             .for_each(|attachment| networks.add(&attachment.config));
     });
-    match all {
+    match complete {
         Ok(true) => {}
         Ok(false) => return Vec::new(),
         Err(error) => return vec![error.into()],
     }
-    let asked = networks
-        .0
-        .iter()
-        .map(|(name, configs)| run_plugins_of(context, &gc_lock, request, name, configs, valid));
-    join_all(asked).await.into_iter().flatten().collect()
+    let runs = networks.0.iter().map(|(name, configs)| {
+        run_plugins_of_network(context, &gc_lock, request, name, configs, scope)
+    });
+    join_all(runs).await.into_iter().flatten().collect()
 }
 
-async fn run_plugins_of(
+async fn run_plugins_of_network(
     context: &Context,
     gc_lock: &GcLock<'_>,
     request: &CniRequest,
     name: &str,
     configs: &BTreeMap<String, NetworkConfig>,
-    valid: &Valid,
+    scope: &Scope,
 ) -> Vec<CniError> {
     let _guard = match context.node.delegates.gc_guard(gc_lock, name).await {
         Ok(guard) => guard,
         Err(error) => return vec![error],
     };
-    let mut living = Vec::new();
-    let all = for_each_remaining(context, valid, |planned| {
-        let here = planned
-            .attachments
-            .into_iter()
-            .filter(|attachment| attachment.config.name == name);
-        living.extend(here.map(|attachment| ValidAttachment {
-            container_id: planned.container_id.clone(),
-            ifname: attachment.ifname,
-        }));
+    let mut attachments = Vec::new();
+    let complete = for_each_remaining(context, scope, |planned| {
+        attachments.extend(
+            planned
+                .attachments
+                .into_iter()
+                .filter(|attachment| attachment.config.name == name)
+                .map(|attachment| ValidAttachment {
+                    container_id: planned.container_id.clone(),
+                    ifname: attachment.ifname,
+                }),
+        );
     });
-    match all {
+    match complete {
         Ok(true) => {}
         Ok(false) => return Vec::new(),
         Err(error) => return vec![error.into()],
@@ -185,37 +179,33 @@ async fn run_plugins_of(
     let call = request.plugin_call(request.settings.add_timeout, CancellationToken::new());
     let mut errors = Vec::new();
     for network in configs.values() {
-        errors.extend(
-            context
-                .node
-                .delegates
-                .gc(&call, network, &living)
-                .await
-                .err()
-                .unwrap_or_default(),
-        );
+        let delegates = &context.node.delegates;
+        if let Err(failures) = delegates.gc(&call, network, &attachments).await {
+            errors.extend(failures);
+        }
     }
     errors
 }
 
-/// Calls `each` for all sandboxes except those that GC had to delete. Returns false if the runtime lists a sandbox that
-/// the ledger does not know, because another program attached it or its record is damaged: plugins would delete it.
+/// Calls `each` for all recorded sandboxes except the stale ones. Returns false if the runtime
+/// lists a sandbox that the ledger does not know, because another program attached the sandbox or
+/// its record is damaged: plugins would delete its attachments.
 fn for_each_remaining(
     context: &Context,
-    valid: &Valid,
+    scope: &Scope,
     mut each: impl FnMut(Planned),
 ) -> Result<bool, LedgerError> {
     let (keys, adds) = context.ledger.keys_and_adds()?;
-    let mut unknown: BTreeSet<_> = valid
-        .list
+    let mut unknown: BTreeSet<_> = scope
+        .listed
         .difference(&adds.into_iter().collect())
         .cloned()
         .collect();
     for key in keys {
         let record = context.ledger.read(&key)?;
-        let living =
-            |record: &Record| valid.stale.get(&key) != Some(&record.planned.created_unix_ms);
-        if let Some(record) = record.filter(living) {
+        let is_stale =
+            |record: &Record| scope.stale.get(&key) == Some(&record.planned.created_unix_ms);
+        if let Some(record) = record.filter(|record| !is_stale(record)) {
             unknown.remove(&key);
             each(record.planned);
         }
@@ -225,26 +215,25 @@ fn for_each_remaining(
         return Ok(true);
     }
     let unknown: Vec<_> = unknown.iter().map(RecordKey::to_string).collect();
-    let unknown = unknown.join(", ");
     tracing::warn!(
-        unknown,
+        unknown = unknown.join(", "),
         "GC skips the plugins, because the ledger does not know all listed attachments"
     );
     Ok(false)
 }
 
 /// The sandboxes to keep and to delete.
-struct Valid {
-    /// The runtime's list.
-    list: BTreeSet<RecordKey>,
-    stale: Stale,
+struct Scope {
+    listed: BTreeSet<RecordKey>,
+    stale: StaleSandboxes,
 }
 
-/// The sandboxes that the runtime does not list, with the time of their plan: a key can be reused by a later sandbox.
-type Stale = BTreeMap<RecordKey, u64>;
+/// The recorded sandboxes that the runtime does not list, with the time of their plan: a later
+/// sandbox can reuse the key.
+type StaleSandboxes = BTreeMap<RecordKey, u64>;
 
-/// The networks whose attachments are all ours, by name. GC runs once for each distinct configuration, with all
-/// attachments of networks with that name (P-111, R-103).
+/// The networks whose attachments are all ours, by name. GC runs once for each distinct
+/// configuration, with all attachments of networks with that name (P-111, R-103).
 #[derive(Default)]
 struct Networks(BTreeMap<String, BTreeMap<String, NetworkConfig>>);
 
@@ -253,7 +242,8 @@ impl Networks {
         if !wants_gc(config) {
             return;
         }
-        // The copy of an attachment has keys of its pod, which GC of the network does not need.
+        // The configuration of an attachment has keys for its pod, which GC of the network does not
+        // need.
         let mut config = config.clone();
         for plugin in &mut config.plugins {
             for key in ["args", "deviceID", "pciBusID"] {
@@ -268,9 +258,10 @@ impl Networks {
     }
 }
 
-/// The runtime's list, under the key of the specification or its older name. `null` is an empty list. GC fails without
-/// either key, because an absent list must not delete everything (P-107, P-108).
-fn valid_attachments(request: &CniRequest) -> Result<BTreeSet<RecordKey>, CniError> {
+/// The runtime's list, under the key of the specification or its older name. `null` is an empty
+/// list. Without either key, GC fails, because a missing list must not delete everything (P-107,
+/// P-108).
+fn listed_attachments(request: &CniRequest) -> Result<BTreeSet<RecordKey>, CniError> {
     let keys = ["cni.dev/valid-attachments", "cni.dev/attachments"];
     let Some(key) = keys.into_iter().find(|key| request.config.has(key)) else {
         let msg = format!(
@@ -279,7 +270,7 @@ fn valid_attachments(request: &CniRequest) -> Result<BTreeSet<RecordKey>, CniErr
         );
         return Err(CniError::new(Code::InvalidConfig, msg));
     };
-    let listed: Option<Vec<Listed>> = request
+    let listed: Option<Vec<ListedAttachment>> = request
         .config
         .get(key, "a list of objects with containerID and ifname")?;
     Ok(listed

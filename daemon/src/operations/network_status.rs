@@ -1,12 +1,12 @@
-//! The network-status writes that outlast their ADD: the ledger records when a write is done, so that a write can be
-//! resumed after a restart.
+//! Network-status writes that continue after their ADD. The ledger records the completion of a
+//! write, so that unfinished writes are resumed after a restart.
 
 use crate::context::Context;
 use crate::ledger::{ContainerLock, Ledger, Line, Planned, Record};
 use crate::report::{PodSandbox, StatusWrite};
 
 /// The sandbox of a record, for the reporter.
-pub(super) fn sandbox(planned: &Planned) -> PodSandbox {
+pub(super) fn pod_sandbox(planned: &Planned) -> PodSandbox {
     let Planned {
         pod,
         container_id,
@@ -20,11 +20,11 @@ pub(super) fn sandbox(planned: &Planned) -> PodSandbox {
     }
 }
 
-/// Continues a write in the background, and records its end.
+/// Continues a write in the background, and records its completion.
 pub(super) fn record_when_written(context: &Context, planned: &Planned, write: StatusWrite) {
-    tokio::spawn(record_end(
+    tokio::spawn(record_completion(
         context.ledger.clone(),
-        sandbox(planned),
+        pod_sandbox(planned),
         planned.created_unix_ms,
         write,
     ));
@@ -39,7 +39,7 @@ pub(crate) async fn resume_status(context: &Context, container_id: &str, ifname:
     if !record.is_attached() || record.status_written {
         return;
     }
-    // Not left to the reporter, which is busy with the pod while it writes the status of the newer sandbox.
+    // Not left to the reporter, which may be busy with the status of the pod's newer sandbox.
     if !context
         .ledger
         .is_newest(&record.planned, &context.node.boot_id)
@@ -54,7 +54,7 @@ pub(crate) async fn resume_status(context: &Context, container_id: &str, ifname:
     let Ok(results) = results else { return };
     let overdue_after = context.node.settings.status_wait;
     let is_newest = || context.ledger.is_newest(planned, &context.node.boot_id);
-    let (sandbox, attachments) = (sandbox(planned), &planned.attachments);
+    let (sandbox, attachments) = (pod_sandbox(planned), &planned.attachments);
     let write = context.reporter.resume_network_status(
         sandbox,
         attachments,
@@ -67,8 +67,8 @@ pub(crate) async fn resume_status(context: &Context, container_id: &str, ifname:
     }
 }
 
-/// Owns the write until its end is recorded, so that no second write starts in between.
-async fn record_end(
+/// Owns the write until its completion is recorded, so that no second write starts in between.
+async fn record_completion(
     ledger: Ledger,
     sandbox: PodSandbox,
     created_unix_ms: u64,

@@ -1,4 +1,5 @@
-//! One call of the runtime, checked: its environment, its configuration, and the settings that apply to it.
+//! A validated call of the runtime: the environment, the configuration, and the settings that
+//! apply.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,14 +19,15 @@ use crate::gather::PodRequest;
 use crate::host::Host;
 use crate::model::PodRef;
 
-/// Variables besides `CNI_*` that plugins get from the runtime: tracing (P-021), and the permission to use the
-/// runtime's own network namespace.
-const PASSED_ON: [&str; 4] = ["TRACEPARENT", "TRACESTATE", "BAGGAGE", "CNI_NETNS_OVERRIDE"];
+/// Variables of the runtime that plugins get in addition to those that every plugin run sets:
+/// tracing (P-021), and the permission to use the runtime's own network namespace.
+const FORWARDED_VARIABLES: [&str; 4] =
+    ["TRACEPARENT", "TRACESTATE", "BAGGAGE", "CNI_NETNS_OVERRIDE"];
 
-/// A call, checked.
+/// A validated call.
 #[derive(Debug)]
 pub(super) struct CniRequest {
-    /// Where plugins run.
+    /// The host that runs the plugins.
     pub(crate) host: Host,
     pub(crate) env: CniEnv,
     /// The `cniVersion` of the configuration.
@@ -36,21 +38,23 @@ pub(super) struct CniRequest {
     pub(crate) pod: PodRef,
     /// The configuration on stdin.
     pub(crate) config: Fields,
-    /// The settings of the call: those on stdin, overlaid by those of the daemon's file.
+    /// The settings of the call: those on stdin, overridden by those of the daemon's configuration
+    /// files.
     pub(crate) settings: Settings,
-    /// Variables of the caller that plugins get.
-    pub(crate) pass_on: BTreeMap<String, String>,
+    /// The caller's variables that plugins get.
+    pub(crate) plugin_env: BTreeMap<String, String>,
     /// The time of arrival, in nanoseconds since the boot.
     pub(crate) arrived_boottime_ns: Option<u64>,
-    /// The time when the shim spooled the call. `None` if the call comes from the socket, or from an older shim.
+    /// The time when the shim spooled the call. `None` if the call comes from the socket, or from
+    /// an older shim.
     pub(crate) spooled_at: Option<Moment>,
 }
 
 impl CniRequest {
-    /// Checks a request.
+    /// Validates a request.
     ///
     /// # Errors
-    /// The specification's codes 1, 2, 4, 6 and 7. Nothing has been done by then.
+    /// The specification's codes 1, 2, 4, 6 and 7.
     pub(super) fn read(request: &Request, host: Host, file: &Fields) -> Result<Self, CniError> {
         let arrived_boottime_ns = boottime_ns();
         let env = CniEnv::from_map(&request.env)?;
@@ -65,10 +69,10 @@ impl CniRequest {
             _ => CniArgs::parse_lossy(&env.args),
         };
         let pod = read_pod(env.verb, &args)?;
-        let pass_on = request
+        let plugin_env = request
             .env
             .iter()
-            .filter(|(key, _)| PASSED_ON.contains(&key.as_str()))
+            .filter(|(key, _)| FORWARDED_VARIABLES.contains(&key.as_str()))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         Ok(Self {
@@ -79,7 +83,7 @@ impl CniRequest {
             pod,
             config,
             settings,
-            pass_on,
+            plugin_env,
             arrived_boottime_ns,
             spooled_at: request.at.clone(),
         })
@@ -107,20 +111,20 @@ impl CniRequest {
         })
     }
 
-    /// The common arguments of all plugin runs, which end within `time` from now.
+    /// The common arguments of all plugin runs, which have to end within `time` from now.
     pub(super) fn plugin_call(&self, time: Duration, cancel: CancellationToken) -> PluginCall {
         PluginCall {
             host: self.host.clone(),
             container_id: self.env.container_id.clone(),
             netns: self.env.netns.clone(),
             path: self.env.path.clone(),
-            env: self.pass_on.clone(),
+            env: self.plugin_env.clone(),
             deadline: Instant::now() + time,
             cancel,
         }
     }
 
-    /// The first words of an error: verb and pod, or verb and container if the pod is unknown.
+    /// The prefix of errors: verb and pod, or verb and container if the pod is unknown.
     pub(super) fn subject(&self) -> String {
         if self.pod.name.is_empty() {
             format!("{} {}", self.env.verb, self.env.container_id)
@@ -132,12 +136,12 @@ impl CniRequest {
     }
 }
 
-/// The settings of a call. DEL falls back to the daemon's file, because it must detach whatever the configuration has
-/// become since ADD.
+/// The settings of a call. DEL falls back to the daemon's configuration files, because DEL must
+/// work even if the configuration has become invalid since ADD.
 fn read_settings(verb: Verb, config: &Fields, file: &Fields) -> Result<Settings, CniError> {
     match Settings::read(&config.clone().overlaid_by(file)) {
         Err(error) if verb == Verb::Del => {
-            tracing::warn!(%error, "DEL uses the settings of the daemon's file alone");
+            tracing::warn!(%error, "invalid settings in the call; DEL uses those of the daemon's configuration files only");
             Ok(Settings::read(file)?)
         }
         settings => Ok(settings?),

@@ -1,4 +1,4 @@
-//! Default routes after all networks are attached: in the kernel, and in the results.
+//! Moves default routes after all networks are attached, in the kernel and in the results.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,7 +10,7 @@ use crate::model::{Attachment, DefaultRoutes, RouteOwner};
 use crate::netns::{Family, Netns};
 
 /// Gives each family's default route to its owner. Returns the indexes of the results that changed.
-pub(super) async fn apply(
+pub(super) async fn move_default_routes(
     netns: &mut Netns,
     attachments: &[Attachment],
     owners: DefaultRoutes,
@@ -27,11 +27,12 @@ pub(super) async fn apply(
             .await
             .map_err(|error| CniError::from(error).context(attachment.label()))?;
         if owner.gateway.is_none() && !netns.owns_default(family, &attachment.ifname).await? {
-            // The owner has no default route of this family, so the others keep theirs (decision 3).
+            // The owner has no default route of this family, so the others keep theirs (decision
+            // 3).
             continue;
         }
         for (index, result) in results.iter_mut().enumerate() {
-            if let Some(corrected) = correct(result, family, owner, index)? {
+            if let Some(corrected) = corrected_result(result, family, owner, index)? {
                 *result = corrected;
                 changed.insert(index);
             }
@@ -41,22 +42,22 @@ pub(super) async fn apply(
 }
 
 /// The result with the default routes that the kernel has now. Returns `None` if nothing changes.
-fn correct(
+fn corrected_result(
     result: &PluginResult,
     family: Family,
     owner: RouteOwner,
     index: usize,
 ) -> Result<Option<PluginResult>, CniError> {
-    let owns = owner.attachment == index;
-    if owns && owner.gateway.is_none() {
+    let is_owner = owner.attachment == index;
+    if is_owner && owner.gateway.is_none() {
         return Ok(None);
     }
     let mut corrected = result.result().clone();
-    let is_of = |route: &Route| matches!(route.dst, IpNet::V4(_)) == (family == Family::V4);
+    let in_family = |route: &Route| matches!(route.dst, IpNet::V4(_)) == (family == Family::V4);
     corrected
         .routes
-        .retain(|route| !(route.is_default() && is_of(route) && in_main_table(route)));
-    if let Some(gateway) = owner.gateway.filter(|_| owns) {
+        .retain(|route| !(route.is_default() && in_family(route) && in_main_table(route)));
+    if let Some(gateway) = owner.gateway.filter(|_| is_owner) {
         corrected.routes.push(Route {
             gw: Some(gateway),
             ..Route::new(default_destination(family))

@@ -10,10 +10,12 @@ use super::request::CniRequest;
 use crate::context::NodeContext;
 use crate::gather;
 
-/// The time limit of STATUS. Runtimes ask every few seconds and hold a lock meanwhile (P-105).
+/// The time limit of STATUS. Runtimes issue STATUS every few seconds, and hold a lock meanwhile
+/// (P-105).
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// Waits until this daemon can serve ADD: the pods and definitions are known, and there is a default network.
+/// Waits until this daemon can serve ADD: the pods and definitions are known, and there is a
+/// default network.
 pub(crate) async fn wait_until_able_to_add(node: &NodeContext) {
     let (mut objects, mut default_network) = (node.store.changes(), node.default_network.clone());
     let mut logged = false;
@@ -30,17 +32,18 @@ pub(crate) async fn wait_until_able_to_add(node: &NodeContext) {
     }
 }
 
-/// Serves STATUS. `gone` is cancelled when the caller is gone.
+/// Serves STATUS. `cancel` is cancelled when the caller is gone.
 ///
 /// # Errors
-/// The reason why ADD cannot be served: the pods and definitions are not known (decision 17), a network of every pod
-/// is missing, or its plugins are not ready (P-102). A plugin's code is kept (P-101).
+/// The reason why ADD cannot be served: the pods and definitions are not known (decision 17), a
+/// default network is missing, or its plugins are not ready (P-102). A plugin's code is kept
+/// (P-101).
 pub(super) async fn status(
     node: &NodeContext,
     request: &CniRequest,
-    gone: CancellationToken,
+    cancel: CancellationToken,
 ) -> Result<(), CniError> {
-    try_status(node, request, gone)
+    try_status(node, request, cancel)
         .await
         .map_err(|error| error.context("STATUS"))
 }
@@ -48,11 +51,11 @@ pub(super) async fn status(
 async fn try_status(
     node: &NodeContext,
     request: &CniRequest,
-    gone: CancellationToken,
+    cancel: CancellationToken,
 ) -> Result<(), CniError> {
-    let end = Instant::now() + TIME_LIMIT;
-    // A daemon that has just started learns them within a moment.
-    if !node.store.wait_synced(end).await {
+    let deadline = Instant::now() + TIME_LIMIT;
+    // A daemon that has just started syncs within moments.
+    if !node.store.wait_synced(deadline).await {
         let msg = "the pods and definitions of this node are not known yet";
         return Err(CniError::new(Code::NotAvailable, msg));
     }
@@ -62,8 +65,8 @@ async fn try_status(
             code: Code::NotAvailable as u32,
             ..error.into()
         })?;
-    let left = end.saturating_duration_since(Instant::now());
-    let call = request.plugin_call(left.min(request.settings.plugin_timeout), gone);
+    let remaining = deadline.saturating_duration_since(Instant::now());
+    let call = request.plugin_call(remaining.min(request.settings.plugin_timeout), cancel);
     for network in networks {
         let ready = match node.delegates.find(&call, &network.config).await {
             Ok(_) => node.delegates.status(&call, &network.config).await,

@@ -1,40 +1,41 @@
-//! The division of a DEL's time limit among its attachments.
+//! Division of a DEL's time limit among its attachments.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The least time for one attachment, as a plugin needs it on a busy machine. Without it, many attachments would get
-/// too little each.
+/// The minimum share, which a plugin needs on a busy machine. Without a minimum, each of many
+/// attachments would get too little time.
 const MIN_SHARE: Duration = Duration::from_secs(1);
 
-/// The time limit of a DEL. Each attachment gets an equal share of the time left, so that one that hangs does not starve
-/// the others, but at least [`MIN_SHARE`] until the limit is reached.
+/// The time limit of a DEL. Each attachment gets an equal share of the remaining time, so that a
+/// hanging plugin does not starve the other attachments, but at least [`MIN_SHARE`] until the limit
+/// is reached.
 #[derive(Debug)]
 pub(super) struct TimeShares {
     end: Instant,
-    attachments: u32,
+    remaining_attachments: u32,
 }
 
 impl TimeShares {
-    /// Divides `time`, from now on.
-    pub(super) fn of(time: Duration, attachments: usize) -> Self {
+    /// Divides `time`, which starts now.
+    pub(super) fn new(time: Duration, attachments: usize) -> Self {
         Self {
             end: Instant::now() + time,
-            attachments: u32::try_from(attachments).unwrap_or(u32::MAX),
+            remaining_attachments: u32::try_from(attachments).unwrap_or(u32::MAX),
         }
     }
 
     /// The deadline of the next attachment. Returns `None` if no time is left.
     pub(super) fn next(&mut self) -> Option<Instant> {
         let now = Instant::now();
-        let left = self
+        let remaining = self
             .end
             .checked_duration_since(now)
-            .filter(|left| !left.is_zero())?;
-        let share = left / self.attachments.max(1);
-        self.attachments = self.attachments.saturating_sub(1);
-        Some(now + share.max(MIN_SHARE).min(left))
+            .filter(|remaining| !remaining.is_zero())?;
+        let share = remaining / self.remaining_attachments.max(1);
+        self.remaining_attachments = self.remaining_attachments.saturating_sub(1);
+        Some(now + share.max(MIN_SHARE).min(remaining))
     }
 }
 
@@ -44,21 +45,23 @@ mod tests {
 
     use super::*;
 
-    /// The shares, in milliseconds, of attachments each of which uses `takes` of its share.
+    /// The shares, in milliseconds. `used` is the time that an attachment uses of its share.
     async fn shares(
         time_ms: u64,
         attachments: usize,
-        takes: impl Fn(usize, Duration) -> Duration,
+        used: impl Fn(usize, Duration) -> Duration,
     ) -> Vec<u128> {
-        let mut shares = TimeShares::of(Duration::from_millis(time_ms), attachments);
-        let mut given = Vec::new();
+        let mut shares = TimeShares::new(Duration::from_millis(time_ms), attachments);
+        let mut millis = Vec::new();
         for index in 0..attachments {
-            let Some(end) = shares.next() else { break };
-            let share = end - Instant::now();
-            given.push(share.as_millis());
-            advance(takes(index, share)).await;
+            let Some(deadline) = shares.next() else {
+                break;
+            };
+            let share = deadline - Instant::now();
+            millis.push(share.as_millis());
+            advance(used(index, share)).await;
         }
-        given
+        millis
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use plexus_api::cni::{CniError, Code};
 use tokio_util::sync::CancellationToken;
 
-use super::network_status::sandbox;
+use super::network_status::pod_sandbox;
 use super::time_shares::TimeShares;
 use crate::clock::unix_ms;
 use crate::context::Context;
@@ -18,16 +18,16 @@ use crate::host::Host;
 use crate::ledger::{ContainerLock, Line, Record};
 use crate::netns::Netns;
 
-/// The arguments of the plugin runs that are not in the record.
+/// The arguments of the plugin runs, as far as they are not in the record.
 #[derive(Debug)]
-pub(crate) struct Undo {
-    /// Where plugins run.
+pub(crate) struct UndoArgs {
+    /// The host that runs the plugins.
     pub(crate) host: Host,
     /// `CNI_NETNS`. `None` if the namespace is gone, or if the path may lead to another one.
     pub(crate) netns: Option<String>,
-    /// The runtime's `CNI_PATH`. If empty, that of the record is used.
+    /// The runtime's `CNI_PATH`. If empty, the recorded path is used.
     pub(crate) path: Vec<PathBuf>,
-    /// Variables of the caller that plugins get.
+    /// The caller's variables that plugins get.
     pub(crate) env: BTreeMap<String, String>,
 }
 
@@ -89,7 +89,7 @@ pub(crate) async fn undo(
     context: &Context,
     lock: &ContainerLock,
     mut record: Record,
-    how: Undo,
+    args: UndoArgs,
     time: Duration,
 ) -> Result<(), Failures> {
     let mut failures = Vec::new();
@@ -100,22 +100,22 @@ pub(crate) async fn undo(
     context
         .reporter
         .remove_network_status(
-            sandbox(&record.planned),
+            pod_sandbox(&record.planned),
             attachments,
             &results,
             record.status_written,
         )
         .await;
-    let path = if how.path.is_empty() {
+    let path = if args.path.is_empty() {
         record.planned.cni_path.clone()
     } else {
-        how.path
+        args.path
     };
     let indexes = record.to_undo(&context.node.boot_id);
     if !indexes.is_empty() && !record.deleting {
         append_or_log(lock, &mut record, Line::Deleting);
     }
-    let mut shares = TimeShares::of(time, indexes.len());
+    let mut shares = TimeShares::new(time, indexes.len());
     for index in indexes {
         let attachment = record.planned.attachments[index].clone();
         let Some(deadline) = shares.next() else {
@@ -124,11 +124,11 @@ pub(crate) async fn undo(
             continue;
         };
         let call = PluginCall {
-            host: how.host.clone(),
+            host: args.host.clone(),
             container_id: record.planned.container_id.clone(),
-            netns: how.netns.clone(),
+            netns: args.netns.clone(),
             path: path.clone(),
-            env: how.env.clone(),
+            env: args.env.clone(),
             deadline,
             // DEL runs to its end, even if the caller is gone (decision 15).
             cancel: CancellationToken::new(),
@@ -141,9 +141,7 @@ pub(crate) async fn undo(
             .await
         {
             Ok(()) => append_or_log(lock, &mut record, Line::Deleted { index }),
-            Err(error) => {
-                failures.push(error.context(attachment.label()));
-            }
+            Err(error) => failures.push(error.context(attachment.label())),
         }
     }
     if failures.is_empty() {
@@ -163,8 +161,8 @@ pub(crate) async fn undo(
     }
 }
 
-/// Appends a line, and continues without it if that fails: on a full disk DEL must go on, or the
-/// disk would stay full. A step without its line is repeated later, which does no harm.
+/// Appends a line. A failure is only logged: on a full disk, DEL must continue, or the disk would
+/// stay full. A step without its line is repeated later, which does no harm.
 fn append_or_log(lock: &ContainerLock, record: &mut Record, line: Line) {
     if let Err(error) = lock.append(record, line) {
         tracing::error!(%error, "the ledger cannot record a step of DEL");

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::delegate::Priority;
 use crate::host::Host;
 use crate::ledger::{Ledger, Record, RecordKey};
-use crate::operations::{Undo, recorded_netns, undo};
+use crate::operations::{UndoArgs, recorded_netns, undo};
 
 /// The reason why recovery cleans up a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,14 +119,14 @@ pub(super) async fn clean_up(
     } else {
         recorded_netns(context, &record, &host).await
     };
-    let undo_request = Undo {
+    let args = UndoArgs {
         host,
         netns,
         path: Vec::new(),
         env: BTreeMap::new(),
     };
     let timeout = context.node.settings.del_timeout;
-    let outcome = undo(context, &lock, record, undo_request, timeout).await;
+    let outcome = undo(context, &lock, record, args, timeout).await;
     context
         .node
         .metrics

@@ -1,4 +1,5 @@
-//! The part of an ADD that follows the recorded plan: plugins, default routes, network-status, answer.
+//! The part of an ADD that follows the recorded plan: plugins, default routes, network-status,
+//! result.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::context::Context;
 use crate::delegate::{AddError, AttachGuard, PluginCall};
 use crate::ledger::{AddLock, Line, Record};
 use crate::netns::Netns;
-use crate::operations::network_status::{record_when_written, sandbox};
+use crate::operations::network_status::{pod_sandbox, record_when_written};
 use crate::operations::request::CniRequest;
 use crate::operations::routes;
 use crate::report::StatusWriteError;
@@ -26,7 +27,7 @@ pub(super) struct Attaching<'a> {
     pub(super) record: Record,
     /// The results of the attachments so far, in the order of the plan.
     pub(super) results: Vec<PluginResult>,
-    /// The right to run plugins. `None` once all have run.
+    /// The guard under which plugins run. `None` once all have run.
     pub(super) guard: Option<AttachGuard>,
 }
 
@@ -36,10 +37,10 @@ impl Attaching<'_> {
             self.attach(index).await?;
         }
         self.move_default_routes().await?;
-        let answer = self.answer()?;
+        let result = self.result_for_runtime()?;
         self.write_network_status().await?;
         self.lock.append(&mut self.record, Line::Completed)?;
-        // A runtime that is gone never sends the DEL (decision 15).
+        // A runtime that is gone sends no DEL, so the ADD is undone (decision 15).
         if self.call.cancel.is_cancelled() {
             return Err(caller_gone());
         }
@@ -47,7 +48,7 @@ impl Attaching<'_> {
         self.context
             .reporter
             .added_interfaces(&planned.pod, &planned.attachments, &self.results);
-        Ok(answer)
+        Ok(result)
     }
 
     async fn attach(&mut self, index: usize) -> Result<(), CniError> {
@@ -56,7 +57,8 @@ impl Attaching<'_> {
         if self.call.cancel.is_cancelled() {
             return Err(caller_gone().context(label));
         }
-        // An earlier plugin may have created a link of this name, which is not ours to delete (P-080).
+        // An earlier plugin may have created a link of this name, which is not ours to delete
+        // (P-080).
         if self.netns.has_link(&attachment.ifname).await? {
             let msg = "the sandbox already has a link of this name";
             return Err(CniError::new(Code::InterfaceTaken, msg).context(label));
@@ -68,7 +70,7 @@ impl Attaching<'_> {
             Ok(result) => result,
             Err(AddError { error, ran }) => {
                 if !ran {
-                    // Its DEL would fail for the same reason, again and again.
+                    // DEL would keep failing for the same reason.
                     self.lock
                         .append(&mut self.record, Line::Deleted { index })?;
                 }
@@ -87,11 +89,11 @@ impl Attaching<'_> {
             .append(&mut self.record, Line::Added { index, result })?)
     }
 
-    /// Moves the default routes in the sandbox and in the results, so that answer, ledger and network-status agree
-    /// with the kernel (K-042).
+    /// Moves the default routes in the sandbox and in the results, so that the runtime's result,
+    /// the ledger and network-status match the kernel (K-042).
     async fn move_default_routes(&mut self) -> Result<(), CniError> {
         let planned = &self.record.planned;
-        let changed = routes::apply(
+        let changed = routes::move_default_routes(
             &mut self.netns,
             &planned.attachments,
             planned.default_routes,
@@ -105,9 +107,9 @@ impl Attaching<'_> {
         Ok(())
     }
 
-    /// The default network's result, in the latest version for the shim to convert. A result that the runtime's
-    /// version cannot express fails the ADD while it can still be undone.
-    fn answer(&self) -> Result<Box<RawValue>, CniError> {
+    /// The default network's result, in the latest version for the shim to convert. A result that
+    /// the runtime's version cannot express fails the ADD while it can still be undone.
+    fn result_for_runtime(&self) -> Result<Box<RawValue>, CniError> {
         let default = self
             .results
             .first()
@@ -116,10 +118,10 @@ impl Attaching<'_> {
         Ok(default.to_version(Version::LATEST)?.raw().to_owned())
     }
 
-    /// Starts to write network-status, and waits for at most `statusWait`. A write that takes longer continues in the
-    /// background (decision 19).
+    /// Starts the write of network-status, and waits for at most `statusWait`. A write that takes
+    /// longer continues in the background (decision 19).
     async fn write_network_status(&mut self) -> Result<(), CniError> {
-        // The plugins have run: the next call need not wait for the API server.
+        // The plugins have run, so the next call need not wait for the API server.
         self.guard = None;
         let Settings {
             status_required,
@@ -136,7 +138,7 @@ impl Attaching<'_> {
         };
         let mut write = reporter
             .write_network_status(
-                sandbox(planned),
+                pod_sandbox(planned),
                 &planned.attachments,
                 &self.results,
                 status_wait,
