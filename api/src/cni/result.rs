@@ -224,7 +224,7 @@ impl CniResult {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResultError {
     /// The plugin's output is empty (T-005).
-    #[error("the result is empty")]
+    #[error("no result on stdout")]
     Empty,
     /// The output is too long or too deep (T-012).
     #[error("the result is too large: {0}")]

@@ -72,6 +72,6 @@ fn an_empty_object_and_null_are_empty_results() {
 fn empty_output_is_an_error() {
     rows!("T-005");
     for text in ["", " ", "\n\t\r\n"] {
-        assert!(refused(text).contains("the result is empty"), "{text:?}");
+        assert!(refused(text).contains("no result on stdout"), "{text:?}");
     }
 }
