@@ -19,111 +19,11 @@ fn stderr_does_not_turn_success_into_failure() {
     assert_eq!(run(exit(0), "{}", "error: bla"), Ok(b"{}".to_vec()));
 }
 
-#[test]
-fn a_failure_quotes_the_plugin() {
-    plexus_api::rows!("R-046");
-    // Termination, stdout, stderr; code, message, details.
-    let cases = [
-        (
-            exit(1),
-            r#"{"code":11,"msg":"busy","details":"d"}"#,
-            "x",
-            11,
-            "busy",
-            "d",
-        ),
-        (
-            exit(1),
-            r#"{"cniVersion":"1.0.0","code":7,"msg":"two\nlines"}"#,
-            "",
-            7,
-            "two lines",
-            "",
-        ),
-        (
-            exit(1),
-            r#"{"code":120}"#,
-            "",
-            120,
-            "failed with code 120",
-            "",
-        ),
-        (exit(1), r#"{"code":0,"msg":"none"}"#, "", 101, "none", ""),
-        (exit(1), r#"{"msg":"none","code":-5}"#, "", 101, "none", ""),
-        (
-            exit(3),
-            "",
-            "boom\n",
-            101,
-            "failed with exit status 3: boom",
-            "",
-        ),
-        (
-            exit(3),
-            "{}",
-            "boom",
-            101,
-            r#"failed with exit status 3 and its output is not a CNI error: "{}""#,
-            "boom",
-        ),
-        (
-            exit(4),
-            "",
-            "",
-            101,
-            "failed with exit status 4 and printed nothing",
-            "",
-        ),
-        (
-            exit(1),
-            "garbage",
-            "boom",
-            101,
-            r#"failed with exit status 1 and its output is not a CNI error: "garbage""#,
-            "boom",
-        ),
-        (
-            exit(1),
-            r#"[11,"busy"]"#,
-            "",
-            101,
-            r#"failed with exit status 1 and its output is not a CNI error: "[11,\"busy\"]""#,
-            "",
-        ),
-        (
-            Termination::Exited(ExitStatus::from_raw(9)),
-            "",
-            "",
-            101,
-            "was killed by signal 9 (SIGKILL) and printed nothing",
-            "",
-        ),
-        (
-            Termination::Exited(ExitStatus::from_raw(34)),
-            "",
-            "",
-            101,
-            "was killed by signal 34 and printed nothing",
-            "",
-        ),
-        (
-            Termination::TimedOut,
-            "{}",
-            "stuck",
-            11,
-            "was killed: it took longer than 2.0s",
-            "stuck",
-        ),
-        (
-            Termination::Cancelled,
-            "{}",
-            "",
-            11,
-            "was stopped: the call was cancelled",
-            "",
-        ),
-    ];
-    for (termination, stdout, stderr, code, msg, details) in cases {
+/// Termination, stdout and stderr of a run; code, message and details of its error.
+type Failure<'a> = (Termination, &'a str, &'a str, u32, &'a str, &'a str);
+
+fn assert_failures(failures: &[Failure<'_>]) {
+    for &(termination, stdout, stderr, code, msg, details) in failures {
         let error = run(termination, stdout, stderr).expect_err(stdout);
         assert_eq!(
             (error.code, error.msg.as_str(), error.details.as_str()),
@@ -131,6 +31,57 @@ fn a_failure_quotes_the_plugin() {
             "{stdout} {stderr}"
         );
     }
+}
+
+#[test]
+fn a_failure_has_the_error_that_the_plugin_printed() {
+    plexus_api::rows!("R-046");
+    let failed = exit(1);
+    let printed = r#"{"code":11,"msg":"busy","details":"d"}"#;
+    let lines = r#"{"cniVersion":"1.0.0","code":7,"msg":"two\nlines"}"#;
+    let only_code = r#"{"code":120}"#;
+    let code_0 = r#"{"code":0,"msg":"none"}"#;
+    let negative = r#"{"msg":"none","code":-5}"#;
+    assert_failures(&[
+        (failed, printed, "x", 11, "busy", "d"),
+        (failed, lines, "", 7, "two lines", ""),
+        (failed, only_code, "", 120, "failed with code 120", ""),
+        (failed, code_0, "", 101, "none", ""),
+        (failed, negative, "", 101, "none", ""),
+    ]);
+}
+
+#[test]
+fn a_failure_without_a_cni_error_quotes_the_output() {
+    plexus_api::rows!("R-046");
+    let object = r#"failed with exit status 3 and its output is not a CNI error: "{}""#;
+    let garbage = r#"failed with exit status 1 and its output is not a CNI error: "garbage""#;
+    let list = r#"failed with exit status 1 and its output is not a CNI error: "[11,\"busy\"]""#;
+    let stderr = "failed with exit status 3: boom";
+    let silent = "failed with exit status 4 and printed nothing";
+    assert_failures(&[
+        (exit(3), "", "boom\n", 101, stderr, ""),
+        (exit(3), "{}", "boom", 101, object, "boom"),
+        (exit(4), "", "", 101, silent, ""),
+        (exit(1), "garbage", "boom", 101, garbage, "boom"),
+        (exit(1), r#"[11,"busy"]"#, "", 101, list, ""),
+    ]);
+}
+
+#[test]
+fn a_killed_plugin_is_reported_with_the_signal_or_the_reason() {
+    plexus_api::rows!("R-046");
+    let signal = |number| Termination::Exited(ExitStatus::from_raw(number));
+    let sigkill = "was killed by signal 9 (SIGKILL) and printed nothing";
+    let real_time = "was killed by signal 34 and printed nothing";
+    let timed_out = "was killed: it took longer than 2.0s";
+    let cancelled = "was stopped: the call was cancelled";
+    assert_failures(&[
+        (signal(9), "", "", 101, sigkill, ""),
+        (signal(34), "", "", 101, real_time, ""),
+        (Termination::TimedOut, "{}", "stuck", 11, timed_out, "stuck"),
+        (Termination::Cancelled, "{}", "", 11, cancelled, ""),
+    ]);
 }
 
 #[test]
