@@ -26,7 +26,7 @@ fn many_missing_sandboxes_are_deleted_if_their_pods_were_deleted() {
     plexus.daemon.launch();
     plexus
         .daemon
-        .wait_log("5 of 6 sandboxes of this boot look gone at once");
+        .wait_log("too many sandboxes look gone at once (5 of 6)");
     let dels = |target: &CniTarget| {
         let calls = plexus.calls_for(target);
         calls.iter().filter(|call| call.starts_with("DEL ")).count()
