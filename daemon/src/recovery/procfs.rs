@@ -1,4 +1,4 @@
-//! Reading `/proc` while processes come and go.
+//! Reads of `/proc` that tolerate exiting processes.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
