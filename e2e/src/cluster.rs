@@ -1,8 +1,8 @@
 //! The cluster of a test: an API server in memory, or a real one if `PLEXUS_E2E_KUBECONFIG` is set.
 //!
 //! Tests work with both. They create namespaces of their own and pods that are bound to nodes that
-//! do not exist, and delete both at the end. What only the server in memory can do (faults and
-//! audit) is reached through [`Cluster::server`].
+//! do not exist, and delete both at the end. Only the server in memory, [`Cluster::server`], has
+//! faults and an audit log.
 
 mod forward;
 mod namespace;

@@ -216,6 +216,6 @@ async fn exchange(
 
 fn framed(message: &impl Message) -> Vec<u8> {
     let body = message.encode_to_vec();
-    let length = u32::try_from(body.len()).expect("it is short");
+    let length = u32::try_from(body.len()).expect("the message is short");
     [&[0], &length.to_be_bytes()[..], &body].concat()
 }

@@ -181,7 +181,7 @@ impl Node {
         self.sandboxes.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Moves the calling thread onto the node, for good.
+    /// Moves the calling thread onto the node permanently.
     fn enter(&self) -> nix::Result<()> {
         // A thread that shares its root and working directory may not change its mount namespace.
         unshare(CloneFlags::CLONE_FS)?;

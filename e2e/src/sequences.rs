@@ -1,5 +1,5 @@
 //! Sequences of pods that start and stop while plexusd is killed at random points. After each
-//! sequence the node has nothing except what its running pods need.
+//! sequence the node has only the state of its running pods.
 //!
 //! All random choices follow from a seed.
 

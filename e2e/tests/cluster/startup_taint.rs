@@ -1,4 +1,4 @@
-//! The start-up taint, which keeps pods away from a new node until Plexus works there.
+//! The start-up taint, with which a new node gets no pods until Plexus works there.
 
 use std::fs;
 use std::path::PathBuf;

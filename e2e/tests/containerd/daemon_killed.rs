@@ -11,7 +11,7 @@ use crate::start;
 fn a_pod_whose_start_was_interrupted_leaves_nothing() {
     let node;
     let mut plexus = start!(node, json!({"daemonWaitDel": "1s"}));
-    // Whether plexusd is restarted before or after the runtime gives up the pod.
+    // Whether plexusd is restarted before or after the runtime abandons the pod.
     for name in ["before", "after"] {
         let gate = node.gate(name);
         plexus.network(name, &Script::new().on("ADD", [gate.step()]));

@@ -41,7 +41,7 @@ fn the_error_of_a_failed_pod_names_the_cause() {
 }
 
 #[test]
-fn a_pod_that_the_runtime_gives_up_is_cleaned_up() {
+fn a_pod_that_the_runtime_abandons_is_cleaned_up() {
     plexus_api::rows!("C-11");
     let node;
     let plexus = start!(node, json!({}));

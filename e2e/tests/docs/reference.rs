@@ -60,7 +60,9 @@ fn keys_are_documented() {
     // The daemon would report a key that is read but not listed as unknown.
     let source = read("daemon/src/config/settings.rs");
     let (_, body) = source.split_once("pub fn read(").expect("the function");
-    let (body, _) = body.split_once("\n    }\n").expect("its end");
+    let (body, _) = body
+        .split_once("\n    }\n")
+        .expect("the end of the function");
     let sources = [
         body.to_owned(),
         read("daemon/src/config/telemetry.rs"),

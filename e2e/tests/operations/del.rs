@@ -112,7 +112,7 @@ fn del_of_a_rejected_interface_keeps_the_others_of_its_container() {
 }
 
 #[test]
-fn del_after_a_rejected_add_keeps_the_link_that_was_there() {
+fn del_after_a_rejected_add_keeps_the_existing_link() {
     let node = node!();
     let plexus = Plexus::start(&node);
     plexus.network("a", &attaches());

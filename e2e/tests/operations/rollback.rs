@@ -76,7 +76,7 @@ fn code_3_becomes_101_if_something_was_attached_or_the_rollback_failed() {
 }
 
 #[test]
-fn an_interface_that_an_earlier_plugin_has_made_is_kept() {
+fn an_interface_that_an_earlier_plugin_created_is_kept() {
     rows!("P-080");
     let node = node!();
     let plexus = Plexus::start(&node);
@@ -95,7 +95,7 @@ fn an_interface_that_an_earlier_plugin_has_made_is_kept() {
 }
 
 #[test]
-fn an_interface_that_was_there_before_add_is_kept() {
+fn an_interface_that_existed_before_add_is_kept() {
     rows!("P-080");
     let node = node!();
     let plexus = Plexus::start(&node);

@@ -65,7 +65,7 @@ fn other_users_are_rejected_even_if_they_can_open_the_socket() {
         .stderr(Stdio::piped());
     let mut child = match node.spawn(&mut shim) {
         Ok(child) => child,
-        Err(error) => skip!("may not run a process as another user: {error}"),
+        Err(error) => skip!("cannot run a process as another user: {error}"),
     };
     let config = json!({"cniVersion": "1.1.0", "name": "plexus", "daemonWaitStatus": "10ms"});
     let stdin = child.stdin.take().expect("stdin is piped");

@@ -12,7 +12,7 @@ use crate::{attached, start, start_with};
 const DELS: [&str; 2] = ["DEL second net1", "DEL main eth0"];
 
 #[test]
-fn a_missing_sandbox_is_deleted_and_a_living_one_is_not() {
+fn a_missing_sandbox_is_cleaned_up_and_an_existing_one_is_kept() {
     rows!("C-17", "R-067");
     let node = node!();
     let mut plexus = start(&node);
@@ -47,7 +47,7 @@ fn a_namespace_with_a_process_is_not_missing() {
     let (kept, kept_target) = attached(&plexus, "kept");
     let mut process = kept
         .run(|| Command::new("cat").stdin(Stdio::piped()).spawn())
-        .expect("cat");
+        .expect("start cat");
     let (removed, removed_target) = attached(&plexus, "removed");
     kept.remove();
     removed.remove();

@@ -13,7 +13,7 @@ use plexus_e2e::real_networks::PLUGINS;
 use plexus_e2e::{Cluster, node, or_skip};
 
 #[test]
-fn no_pod_fails_for_good_and_nothing_is_left() {
+fn no_pod_fails_permanently_and_nothing_is_left() {
     plexus_api::rows!("P-105", "R-067");
     let plugins = or_skip!(plugin_dir(&PLUGINS));
     let (node, cluster) = (node!(), Cluster::new());

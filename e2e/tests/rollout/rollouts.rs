@@ -24,7 +24,7 @@ const PODS: u64 = 4;
 /// The number of pods that are completed between two updates.
 const PODS_BETWEEN: u64 = 2;
 
-/// Replaces plexusd `count` times. Panics if a pod fails for good, STATUS fails, or anything is
+/// Replaces plexusd `count` times. Panics if a pod fails permanently, STATUS fails, or anything is
 /// left behind.
 pub fn run(node: &Node, cluster: &Cluster, plugins: &Path, seed: u64, count: u64) {
     let mut plexus = set_up(node, cluster, plugins);

@@ -72,7 +72,7 @@ impl<'a, 'n> Workload<'a, 'n> {
 
     /// Calls STATUS until `stop` is closed. Each call must succeed.
     pub fn call_status(&self, stop: &mpsc::Receiver<()>) {
-        // The pause leaves CPU time for other threads; nothing waits for it.
+        // The pause leaves CPU time for other threads.
         while let Err(mpsc::RecvTimeoutError::Timeout) = stop.recv_timeout(STATUS_INTERVAL) {
             let start = Instant::now();
             let output = self.plexus.plain_runtime.status();
