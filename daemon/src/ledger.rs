@@ -8,6 +8,7 @@
 
 mod abandon;
 mod container_lock;
+mod dirs;
 mod error;
 mod format;
 mod journal;

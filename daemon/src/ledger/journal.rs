@@ -1,9 +1,9 @@
 //! The files of the ledger: `<state directory>/ledger/<container id>:<interface>.jsonl`. Neither
 //! name can contain a `:`, so no two keys share a file.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use plexus_api::cni::{validate_container_id, validate_ifname};
@@ -11,7 +11,7 @@ use plexus_api::wire::LEDGER_DIR;
 
 use super::format::{Line, ParseError, Planned};
 use super::record::Record;
-use super::{LedgerError, RecordKey, quarantine};
+use super::{LedgerError, RecordKey, dirs, quarantine};
 
 const SUFFIX: &str = ".jsonl";
 
@@ -42,11 +42,11 @@ impl Journal {
     /// Creates the directories, with access for the owner only: configurations may contain
     /// credentials.
     pub(super) fn create_dirs(&self) -> Result<(), LedgerError> {
-        create_dir(&self.state_dir)?;
-        create_dir(&self.dir)?;
+        dirs::create(&self.state_dir)?;
+        dirs::create(&self.dir)?;
         fs::set_permissions(&self.dir, Permissions::from_mode(0o700))
             .map_err(LedgerError::io("set the mode of", &self.dir))?;
-        sync_dir(&self.state_dir)
+        dirs::sync(&self.state_dir)
     }
 
     /// The keys of all files.
@@ -114,7 +114,7 @@ impl Journal {
             file.write_all(&bytes)
                 .and_then(|()| file.sync_data())
                 .map_err(LedgerError::io("write", &path))?;
-            sync_dir(&self.dir)
+            dirs::sync(&self.dir)
         };
         match write() {
             Ok(()) => Ok(Record::new(planned)),
@@ -201,20 +201,6 @@ enum FileContent {
 fn parse_file_name(name: &str) -> Option<RecordKey> {
     let (container_id, ifname) = name.strip_suffix(SUFFIX)?.split_once(':')?;
     Some(RecordKey::new(container_id, ifname))
-}
-
-pub(super) fn create_dir(dir: &Path) -> Result<(), LedgerError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(LedgerError::io("create", dir))
-}
-
-fn sync_dir(dir: &Path) -> Result<(), LedgerError> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(LedgerError::io("sync", dir))
 }
 
 /// Truncates the file after its last line break, to remove an incomplete write. Returns the length.

@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::LedgerError;
-use super::journal::create_dir;
+use super::{LedgerError, dirs};
 use crate::clock::unix_ms;
 
 pub(super) const QUARANTINE_DIR: &str = "quarantine";
@@ -13,7 +12,7 @@ pub(super) const QUARANTINE_DIR: &str = "quarantine";
 /// Moves a damaged file to the quarantine. Returns its new path. Blocking.
 pub(super) fn move_file(state_dir: &Path, path: &Path) -> Result<PathBuf, LedgerError> {
     let dir = state_dir.join(QUARANTINE_DIR);
-    create_dir(&dir)?;
+    dirs::create(&dir)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let to = dir.join(format!("{name}.{}", unix_ms()));
     fs::rename(path, &to).map_err(LedgerError::io("quarantine", path))?;
