@@ -1,4 +1,4 @@
-//! The types that the shim, the daemon and the test bench share: the Container Network Interface
+//! The types that the shim, the daemon and the test harness share: the Container Network Interface
 //! ([`cni`]), the annotations of the multi-network specification ([`selection`], [`status`]), and
 //! the protocol between shim and daemon ([`wire`]).
 //!
