@@ -18,7 +18,7 @@ use crate::cli::ServeArgs;
 use crate::config::{Fields, Settings, resolve_host_paths};
 use crate::telemetry::Logs;
 use components::Components;
-use takeover::Takeover;
+use takeover::{Signals, Takeover};
 
 /// Two threads suffice for a node, because plugins do the work.
 const WORKER_THREADS: usize = 2;
@@ -37,8 +37,10 @@ pub fn serve(args: &ServeArgs, mode: Mode) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(async {
+        // Installed first, so that a signal during the start ends the daemon cleanly.
+        let signals = Signals::new()?;
         let (components, feeds) = Components::build(args, mode, config, logs).await?;
-        Takeover::new(components, feeds)?.run().await
+        Takeover::new(components, feeds, signals).run().await
     });
     // The runtime is leaked, not shut down: a thread that still waits for the ledger must not keep
     // the process alive, and dropping unfinished calls would kill their plugins at an arbitrary

@@ -78,14 +78,12 @@ enum AfterDraining {
 }
 
 impl Takeover {
-    /// # Errors
-    /// The signal handlers cannot be installed.
-    pub(super) fn new(components: Components, feeds: Feeds) -> anyhow::Result<Self> {
-        Ok(Self {
+    pub(super) fn new(components: Components, feeds: Feeds, signals: Signals) -> Self {
+        Self {
             components,
             feeds,
-            signals: Signals::new()?,
-        })
+            signals,
+        }
     }
 
     /// Runs until a signal or an error.
@@ -278,13 +276,15 @@ async fn lock_ledger(ledger: UnlockedLedger, node: &NodeContext) -> anyhow::Resu
 }
 
 /// The signals that end the daemon.
-struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    /// # Errors
+    /// The signal handlers cannot be installed.
+    pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
