@@ -4,12 +4,14 @@
 //! Keys are read from the daemon's configuration file and from the network configuration that a
 //! runtime passes with a call. The file wins. Keys match in any case, as in Multus.
 
+mod auxiliary_chain;
 mod fields;
 mod host_paths;
 mod install;
 mod settings;
 mod telemetry;
 
+pub use auxiliary_chain::AuxiliaryChain;
 pub use fields::{Fields, FieldsError};
 pub use host_paths::{on_host, resolve_host_paths};
 pub use install::PublishSettings;

@@ -2,6 +2,7 @@
 //! the default network. They come from memory and from the node's disk. Only objects that the
 //! watches have not delivered are read from the API server (decision 4).
 
+mod auxiliary_chain;
 pub(crate) mod default_network;
 mod disk;
 mod error;
@@ -70,6 +71,7 @@ pub(crate) async fn plan_input(
             .await?;
         selected.push(SelectedNetwork { selection, network });
     }
+    let auxiliary_chain = auxiliary_chain::read(settings, default.config.cni_version).await;
     Ok(PlanInput {
         ifname: request.ifname.clone(),
         links,
@@ -80,6 +82,7 @@ pub(crate) async fn plan_input(
         default_selection,
         common_networks: common,
         selected,
+        auxiliary_chain,
         policy: policy(settings),
     })
 }
@@ -94,7 +97,9 @@ pub(crate) async fn default_networks(
     let lookup = Lookup::without_waiting(store, settings);
     let (default, further) = node_default_networks(default_network, &lookup).await?;
     let common = lookup.common_networks().await?;
-    Ok([vec![default], further, common].concat())
+    let auxiliary_chain = auxiliary_chain::read(settings, default.config.cni_version).await;
+    let auxiliary_chain = Vec::from_iter(auxiliary_chain);
+    Ok([vec![default], further, common, auxiliary_chain].concat())
 }
 
 /// The node's default network and the further networks of `delegates`, from the watcher or by a

@@ -193,7 +193,11 @@ impl Reporter {
         attachments: &[Attachment],
         results: &[PluginResult],
     ) {
-        for (attachment, result) in attachments.iter().zip(results) {
+        let reported = attachments
+            .iter()
+            .zip(results)
+            .filter(|(attachment, result)| attachment.is_reported(result.result()));
+        for (attachment, result) in reported {
             self.event(
                 pod,
                 EventReason::AddedInterface,

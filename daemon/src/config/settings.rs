@@ -7,6 +7,7 @@ use std::time::Duration;
 use plexus_api::cni::RawMap;
 use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 
+use super::auxiliary_chain::AuxiliaryChain;
 use super::fields::{Fields, FieldsError};
 use super::install::{
     PublishSettings, check_shim_keys, master_cni, multus_socket_dir, publish, startup_taint,
@@ -15,7 +16,6 @@ use super::telemetry::{self, LogSettings, MetricsSettings};
 
 /// Keys of Multus that have no effect, accepted without a warning.
 const IGNORED_KEYS: &[&str] = &[
-    "auxiliaryCNIChainName",
     "connectionLimit",
     "enablePprof",
     "forceCNIVersion",
@@ -90,6 +90,8 @@ pub struct Settings {
     /// `delegates`: inline configurations, the default network first. Used without
     /// `clusterNetwork`.
     pub delegates: Vec<RawMap>,
+    /// `auxiliaryCNIChainName`: plugins on disk that run for every pod after its networks.
+    pub auxiliary_chain: Option<AuxiliaryChain>,
     /// `defaultNetworks`: the networks of every pod outside the system namespaces.
     pub default_networks: Vec<String>,
     pub system_namespaces: BTreeSet<String>,
@@ -197,6 +199,7 @@ impl Settings {
             delegates: fields
                 .get("delegates", "a list of network configurations")?
                 .unwrap_or_default(),
+            auxiliary_chain: AuxiliaryChain::read(fields)?,
             default_networks: fields.strings("defaultNetworks")?.unwrap_or_default(),
             system_namespaces: set(fields.strings("systemNamespaces")?)
                 .unwrap_or_else(|| singleton("kube-system")),
@@ -251,6 +254,7 @@ const KEYS: &[&str] = &[
     "addTimeout",
     "allowedPluginTypes",
     "allowedUid",
+    "auxiliaryCNIChainName",
     "binDir",
     "chrootDir",
     "clusterNetwork",

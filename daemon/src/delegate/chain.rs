@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use plexus_api::cni::{CniError, Code, NetworkConfig, PluginConfig, PluginResult, Verb, Version};
+use plexus_api::cni::{
+    CniError, CniResult, Code, NetworkConfig, PluginConfig, PluginResult, Verb, Version,
+};
 use tokio::time::Instant;
 
 use super::answer::{self, PluginError};
@@ -39,8 +41,12 @@ impl Delegates {
         let nothing_ran = |error| AddError { error, ran: false };
         let programs = self.find(call, network).await.map_err(nothing_ran)?;
         let dirs = self.dirs(call);
-        let mut previous = None;
-        for (plugin, program) in network.plugins.iter().zip(programs) {
+        let mut previous = attachment
+            .auxiliary
+            .then(|| PluginResult::from_result(CniResult::default(), network.cni_version))
+            .transpose()
+            .map_err(|error| nothing_ran(error.into()))?;
+        for (index, (plugin, program)) in network.plugins.iter().zip(programs).enumerate() {
             let step = Step::of_attachment(call, Verb::Add, attachment, plugin);
             let payload = Payload::Attachment {
                 capability_args: &attachment.capability_args,
@@ -51,7 +57,7 @@ impl Delegates {
                     step.parse_result(stdout)
                 })
                 .await
-                .map_err(|error| step.add_error(error, previous.is_some()))?;
+                .map_err(|error| step.add_error(error, index > 0))?;
             previous = Some(result);
         }
         previous.ok_or_else(|| {

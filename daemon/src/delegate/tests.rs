@@ -138,6 +138,7 @@ fn attach(config: NetworkConfig) -> Attachment {
         network: "default/net".to_owned(),
         ifname: "net1".to_owned(),
         default: false,
+        auxiliary: false,
         cni_args: "IgnoreUnknown=1;FOO=1".to_owned(),
         capability_args: BTreeMap::new(),
         config,

@@ -269,8 +269,7 @@ fn with_siblings(mut config: NetworkConfig, path: &Path) -> Result<NetworkConfig
     if !config.load_only_inlined_plugins {
         let dir = path.with_file_name(&config.name);
         for sibling in siblings(&dir)? {
-            let list = plugin(&read_text(&sibling)?, &config.name)
-                .map_err(|error| DiskError::invalid(&sibling, error))?;
+            let list = plugin(&sibling, &config.name)?;
             config.plugins.extend(list.plugins);
         }
     }
@@ -279,7 +278,7 @@ fn with_siblings(mut config: NetworkConfig, path: &Path) -> Result<NetworkConfig
         .map_err(|error| DiskError::invalid(path, error))
 }
 
-fn siblings(dir: &Path) -> Result<Vec<PathBuf>, DiskError> {
+pub(super) fn siblings(dir: &Path) -> Result<Vec<PathBuf>, DiskError> {
     match files(dir, &["conf"]) {
         Err(DiskError::Unreadable {
             kind: io::ErrorKind::NotFound | io::ErrorKind::NotADirectory,
@@ -289,11 +288,14 @@ fn siblings(dir: &Path) -> Result<Vec<PathBuf>, DiskError> {
     }
 }
 
-/// One plugin object, checked as a member of a list.
-fn plugin(text: &str, network: &str) -> Result<NetworkConfig, ConfigError> {
+/// The plugin in a file, as a network of its own with the name `network`.
+pub(super) fn plugin(path: &Path, network: &str) -> Result<NetworkConfig, DiskError> {
+    let text = read_text(path)?;
     // Text with more than one object must not become several plugins.
-    let _: RawMap = parse_object(text)?;
-    parse(&format!(r#"{{"plugins":[{text}]}}"#), Some(network))
+    parse_object::<RawMap>(&text)
+        .map_err(ConfigError::from)
+        .and_then(|_| parse(&format!(r#"{{"plugins":[{text}]}}"#), Some(network)))
+        .map_err(|error| DiskError::invalid(path, error))
 }
 
 #[cfg(test)]

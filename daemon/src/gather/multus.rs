@@ -98,6 +98,7 @@ pub(crate) fn read_sandbox(
             },
             ifname,
             default: index == 0,
+            auxiliary: false,
             cni_args: cni_args.to_string(),
             capability_args: RawMap::new(),
             config,

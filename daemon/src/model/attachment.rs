@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use plexus_api::cni::NetworkConfig;
+use plexus_api::cni::{CniResult, NetworkConfig};
 use plexus_api::json::RawMap;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,10 @@ pub(crate) struct Attachment {
     /// Whether this is the pod's default network. The runtime gets its result.
     #[serde(default)]
     pub(crate) default: bool,
+    /// Whether this is the auxiliary chain. Its first plugin gets an empty result as `prevResult`,
+    /// and an empty result is not reported.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) auxiliary: bool,
     /// `CNI_ARGS` of the plugins.
     pub(crate) cni_args: String,
     /// Capability arguments. Each plugin gets those that it declares.
@@ -32,6 +36,12 @@ impl Attachment {
     /// See [`attachment_label`].
     pub(crate) fn label(&self) -> String {
         attachment_label(&self.network, &self.ifname)
+    }
+
+    /// Whether network-status and the events mention this attachment. An auxiliary chain usually
+    /// has no interface.
+    pub(crate) fn is_reported(&self, result: &CniResult) -> bool {
+        !self.auxiliary || !result.interfaces.is_empty() || !result.ips.is_empty()
     }
 }
 

@@ -14,6 +14,7 @@ fn an_attachment_label_has_network_and_interface() {
         network: "cluster".to_owned(),
         ifname: "eth0".to_owned(),
         default: true,
+        auxiliary: false,
         cni_args: String::new(),
         capability_args: RawMap::new(),
         config: NetworkConfig::parse(r#"{"type":"bridge"}"#, defaults).expect("a configuration"),

@@ -52,6 +52,7 @@ pub(super) fn attachment(
         network: planned.network.name.clone(),
         ifname,
         default: planned.default,
+        auxiliary: planned.auxiliary,
         cni_args: cni_args.to_string(),
         capability_args,
         config,

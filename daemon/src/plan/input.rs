@@ -27,6 +27,8 @@ pub(crate) struct PlanInput {
     pub(crate) common_networks: Vec<Network>,
     /// The networks that the pod selects, in order.
     pub(crate) selected: Vec<SelectedNetwork>,
+    /// The plugins of `auxiliaryCNIChainName`, which run last.
+    pub(crate) auxiliary_chain: Option<Network>,
     pub(crate) policy: Policy,
 }
 
@@ -60,26 +62,41 @@ pub(super) struct PlannedNetwork<'a> {
     pub(super) selection: Option<&'a Selection>,
     /// Whether this is the default network.
     pub(super) default: bool,
+    /// Whether this is the auxiliary chain.
+    pub(super) auxiliary: bool,
 }
 
 impl PlanInput {
     /// All networks, in the order of their attachments.
     pub(super) fn networks(&self) -> impl Iterator<Item = PlannedNetwork<'_>> {
-        let default = PlannedNetwork {
-            network: &self.default_network,
-            selection: self.default_selection.as_ref(),
-            default: true,
-        };
-        let common = self.common_networks.iter().map(|network| PlannedNetwork {
+        let planned = |network, selection| PlannedNetwork {
             network,
-            selection: None,
+            selection,
             default: false,
-        });
-        let selected = self.selected.iter().map(|selected| PlannedNetwork {
-            network: &selected.network,
-            selection: Some(&selected.selection),
-            default: false,
-        });
-        std::iter::once(default).chain(common).chain(selected)
+            auxiliary: false,
+        };
+        let default = PlannedNetwork {
+            default: true,
+            ..planned(&self.default_network, self.default_selection.as_ref())
+        };
+        let common = self
+            .common_networks
+            .iter()
+            .map(move |network| planned(network, None));
+        let selected = self
+            .selected
+            .iter()
+            .map(move |selected| planned(&selected.network, Some(&selected.selection)));
+        let auxiliary = self
+            .auxiliary_chain
+            .iter()
+            .map(move |network| PlannedNetwork {
+                auxiliary: true,
+                ..planned(network, None)
+            });
+        std::iter::once(default)
+            .chain(common)
+            .chain(selected)
+            .chain(auxiliary)
     }
 }

@@ -49,6 +49,7 @@ fn input() -> PlanInput {
         default_selection: None,
         common_networks: Vec::new(),
         selected: Vec::new(),
+        auxiliary_chain: None,
         policy: Policy {
             strict: false,
             namespace_isolation: false,

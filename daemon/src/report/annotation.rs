@@ -11,6 +11,7 @@ pub(super) fn render(attachments: &[Attachment], results: &[PluginResult]) -> St
     let entries: Vec<_> = attachments
         .iter()
         .zip(results)
+        .filter(|(attachment, result)| attachment.is_reported(result.result()))
         .flat_map(|(attachment, result)| {
             entries(
                 &attachment.network,

@@ -2,6 +2,7 @@
 //! scripted plugins.
 
 mod add;
+mod auxiliary_chain;
 mod check;
 mod default_network;
 mod default_route;

@@ -251,6 +251,7 @@ fn attachment(cni_args: &str) -> Attachment {
         network: "default/net".to_owned(),
         ifname: "net1".to_owned(),
         default: false,
+        auxiliary: false,
         cni_args: cni_args.to_owned(),
         capability_args: RawMap::new(),
         config: network("1.0.0", r#"{"type":"a"}"#),

@@ -10,6 +10,7 @@ fn the_message_of_an_attachment_is_that_of_multus() {
         network: "default/lan".to_owned(),
         ifname: "net1".to_owned(),
         default: false,
+        auxiliary: false,
         cni_args: String::new(),
         capability_args: RawMap::new(),
         config: NetworkConfig::parse(
