@@ -143,6 +143,7 @@ pub(crate) fn remove_if_present(path: &Path) -> io::Result<()> {
     }
 }
 
-fn with_path(path: &Path, error: &io::Error) -> io::Error {
+/// The error with the path in front.
+pub(crate) fn with_path(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

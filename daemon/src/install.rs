@@ -8,6 +8,7 @@
 
 mod config_file;
 mod conflist;
+mod marker;
 mod restore_limiter;
 mod shim;
 mod status;
@@ -15,7 +16,7 @@ mod uninstall;
 
 use std::fmt::Display;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use crate::gather::default_network::DefaultNetwork;
 use crate::model::Network;
 use crate::telemetry::ChangeFilter;
 use config_file::ConfigFile;
+pub(crate) use marker::UninstallMarker;
 use shim::Shim;
 
 pub use status::ProblemKind;
@@ -80,12 +82,15 @@ enum Reconciled {
     RetryAt(Instant),
 }
 
-/// Installs the shim and the runtime's configuration, and keeps both in place.
+/// Installs the shim and the runtime's configuration, as far as the settings enable that, and keeps
+/// both in place.
 #[derive(Debug)]
 pub(crate) struct Installer {
-    file: ConfigFile,
+    file: Option<ConfigFile>,
     shim: Option<Shim>,
     state_dir: PathBuf,
+    /// The marker of an earlier uninstall. `None` once the marker is removed.
+    marker: Option<UninstallMarker>,
     store: Store,
     default_network: DefaultNetwork,
     /// The last known default network: the published configuration stays when the default network
@@ -97,8 +102,7 @@ pub(crate) struct Installer {
 }
 
 impl Installer {
-    /// Returns `None` if `settings` do not enable the installation. `fields` are the keys of the
-    /// daemon's configuration, and `shim` is our own copy of the shim.
+    /// `fields` are the keys of the daemon's configuration, and `shim` is our own copy of the shim.
     pub(crate) fn new(
         settings: &Settings,
         fields: &Fields,
@@ -106,19 +110,20 @@ impl Installer {
         store: &Store,
         default_network: &DefaultNetwork,
         status: &InstallStatus,
-    ) -> Option<Self> {
-        let publish = settings.publish.clone()?;
-        Some(Self {
-            file: ConfigFile::new(publish, fields),
+    ) -> Self {
+        let file = |publish| ConfigFile::new(publish, fields);
+        Self {
+            file: settings.publish.clone().map(file),
             shim: settings.shim_dir.clone().map(|dir| Shim::new(shim, dir)),
             state_dir: settings.state_dir.clone(),
+            marker: Some(UninstallMarker::new(&settings.state_dir)),
             store: store.clone(),
             default_network: default_network.clone(),
             network: None,
             backoff: Backoff::up_to(LONGEST_PAUSE),
             status: status.clone(),
             logged: ChangeFilter::default(),
-        })
+        }
     }
 
     /// Runs until `stop` is cancelled. Installed files stay in place.
@@ -148,9 +153,8 @@ impl Installer {
     async fn watch(&mut self, stop: &CancellationToken) -> io::Result<()> {
         let mut watcher = DirWatcher::new()?;
         watcher.set(
-            [self.file.dir()]
-                .into_iter()
-                .chain(self.shim.as_ref().map(Shim::dir))
+            (self.file.iter().map(ConfigFile::dir))
+                .chain(self.shim.iter().map(Shim::dir))
                 .map(PathBuf::from)
                 .collect(),
         )?;
@@ -170,32 +174,13 @@ impl Installer {
     fn reconcile(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let mut findings = Findings::default();
-        match self.default_network.current() {
-            Ok(network) => self.network = Some(network),
-            Err(error) => findings.add(ProblemKind::NoDefaultNetwork, error.to_string()),
-        }
-        if let Some(shim) = &mut self.shim {
-            let outcome = shim.reconcile(now);
-            findings.add_outcome(ProblemKind::ShimNotInstalled, outcome);
-        }
-        // A published configuration is kept in place even if something is missing now.
-        if let Some(network) = self.network.clone()
-            && (findings.problems.is_empty() || self.file.is_published())
-        {
-            let outcome = self.publish(&network, now);
-            findings.add_outcome(ProblemKind::ConfigNotPublished, outcome);
-        }
-        if let Some(first) = self.file.preceding_file() {
-            let text = format!(
-                "{} sorts before {}, so the runtime loads that file: remove or rename it",
-                first.display(),
-                self.file.path().display()
-            );
-            findings.add(ProblemKind::ConfigNotFirst, text);
-        }
-        if let Some((text, end)) = self.file.conflict(now) {
-            findings.add(ProblemKind::ConfigConflict, text);
-            findings.retries.push(end);
+        // Nothing is installed while the marker exists: a daemon that takes over would remove it.
+        if let Err(error) = self.clear_marker() {
+            findings.failed = true;
+            let text = format!("the marker of an earlier uninstall cannot be removed: {error}");
+            findings.add(ProblemKind::NotChecked, text);
+        } else {
+            self.reconcile_files(now, &mut findings);
         }
         if findings.failed {
             findings
@@ -208,13 +193,45 @@ impl Installer {
         findings.retries.into_iter().min()
     }
 
-    fn publish(&mut self, network: &Network, now: Instant) -> io::Result<Reconciled> {
-        if !self.file.is_published() {
-            // As long as the marker exists, the shim answers DEL with success if no daemon is
-            // running.
-            remove_if_present(&self.state_dir.join(UNINSTALLED))?;
+    fn clear_marker(&mut self) -> io::Result<()> {
+        if let Some(marker) = &self.marker {
+            marker.clear()?;
+            self.marker = None;
         }
-        self.file.reconcile(&network.config, now)
+        Ok(())
+    }
+
+    fn reconcile_files(&mut self, now: Instant, findings: &mut Findings) {
+        if let Some(shim) = &mut self.shim {
+            let outcome = shim.reconcile(now);
+            findings.add_outcome(ProblemKind::ShimNotInstalled, outcome);
+        }
+        let Some(file) = &mut self.file else {
+            return;
+        };
+        match self.default_network.current() {
+            Ok(network) => self.network = Some(network),
+            Err(error) => findings.add(ProblemKind::NoDefaultNetwork, error.to_string()),
+        }
+        // A published configuration is kept in place even if something is missing now.
+        if let Some(network) = &self.network
+            && (findings.problems.is_empty() || file.is_published())
+        {
+            let outcome = publish(file, network, &self.state_dir, now);
+            findings.add_outcome(ProblemKind::ConfigNotPublished, outcome);
+        }
+        if let Some(first) = file.preceding_file() {
+            let text = format!(
+                "{} sorts before {}, so the runtime loads that file: remove or rename it",
+                first.display(),
+                file.path().display()
+            );
+            findings.add(ProblemKind::ConfigNotFirst, text);
+        }
+        if let Some((text, end)) = file.conflict(now) {
+            findings.add(ProblemKind::ConfigConflict, text);
+            findings.retries.push(end);
+        }
     }
 
     /// Publishes the problems, and logs the new ones.
@@ -230,8 +247,22 @@ impl Installer {
             }
         }
         self.logged.end_round();
-        self.status.set(problems, self.file.restored());
+        let restored = self.file.as_ref().map_or(0, ConfigFile::restored);
+        self.status.set(problems, restored);
     }
+}
+
+fn publish(
+    file: &mut ConfigFile,
+    network: &Network,
+    state_dir: &Path,
+    now: Instant,
+) -> io::Result<Reconciled> {
+    if !file.is_published() {
+        // As long as this file exists, the shim answers DEL with success if no daemon is running.
+        remove_if_present(&state_dir.join(UNINSTALLED))?;
+    }
+    file.reconcile(&network.config, now)
 }
 
 /// The findings of one round of [`Installer::reconcile`].

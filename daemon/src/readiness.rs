@@ -10,6 +10,7 @@ pub(crate) use node_events::emit_node_events;
 pub(crate) use startup_taint::StartupTaint;
 
 use crate::context::Context;
+use crate::install::ProblemKind;
 use crate::ledger::Ledger;
 
 /// The reasons why the node is not ready, one line each. Empty if it is ready.
@@ -19,6 +20,15 @@ pub(crate) fn problems(context: &Context) -> Vec<String> {
     let status = context.install_status.get();
     let not_installed = status.not_ready().map(str::to_owned);
     unsynced.into_iter().chain(not_installed).collect()
+}
+
+/// The reason why this daemon must be restarted, if it must (decision 40).
+pub(crate) fn restart_required(context: &Context) -> Option<String> {
+    let problems = context.install_status.get().problems;
+    let problem = problems
+        .into_iter()
+        .find(|problem| problem.kind == ProblemKind::RestartRequired)?;
+    Some(problem.text)
 }
 
 /// Waits until `/readyz` reports no problem.

@@ -13,4 +13,4 @@ pub(crate) use client::{Response, get, post};
 pub(crate) use handlers::{ABANDON, AppState, probe_router, router};
 pub(crate) use listener::{Listener, ListenerExit};
 pub(crate) use metrics_port::MetricsListener;
-pub(crate) use other_daemon::wait_until_no_daemon;
+pub(crate) use other_daemon::{other_generation, wait_until_no_daemon};

@@ -53,6 +53,8 @@ pub struct Daemon<'n> {
     container: Container,
     socket: PathBuf,
     log: PathBuf,
+    /// The generation of the DaemonSet.
+    generation: Option<u32>,
     child: Option<Child>,
 }
 
@@ -69,10 +71,18 @@ impl<'n> Daemon<'n> {
             container,
             socket: Path::new(dir).join(wire::SOCKET_NAME),
             log: node.scratch().join("plexusd.log"),
+            generation: None,
             child: None,
         };
         daemon.configure(config);
         daemon
+    }
+
+    /// The same daemon in a pod of this generation of its DaemonSet.
+    #[must_use]
+    pub fn of(mut self, generation: u32) -> Self {
+        self.generation = Some(generation);
+        self
     }
 
     /// Writes another configuration, which takes effect at the next start.
@@ -117,6 +127,9 @@ impl<'n> Daemon<'n> {
             }
             Source::Environment(variables) => command.envs(variables.iter().cloned()),
         };
+        if let Some(generation) = self.generation {
+            command.env("PLEXUS_GENERATION", generation.to_string());
+        }
         let container = &self.container;
         let start = || {
             if container.own_pids {

@@ -35,10 +35,12 @@ pub enum ProblemKind {
     ConfigConflict,
     /// The uninstall is not complete.
     Uninstalling,
+    /// An uninstall has begun since this daemon was started to install Plexus (decision 40).
+    RestartRequired,
 }
 
 impl ProblemKind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NotChecked,
         Self::NoDefaultNetwork,
         Self::ShimNotInstalled,
@@ -46,6 +48,7 @@ impl ProblemKind {
         Self::ConfigNotFirst,
         Self::ConfigConflict,
         Self::Uninstalling,
+        Self::RestartRequired,
     ];
 
     /// The value of the label `problem` in metrics.
@@ -58,6 +61,7 @@ impl ProblemKind {
             Self::ConfigNotFirst => "config_not_first",
             Self::ConfigConflict => "config_conflict",
             Self::Uninstalling => "uninstalling",
+            Self::RestartRequired => "restart_required",
         }
     }
 }

@@ -61,8 +61,7 @@ impl Node {
             &store,
             &default_network,
             &status,
-        )
-        .expect("configured");
+        );
         let tasks = vec![tokio::spawn(async move { drop(follower.run().await) })];
         (
             Self {

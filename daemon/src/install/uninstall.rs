@@ -1,14 +1,17 @@
 //! Uninstallation, in an order in which pods can start and stop at any time (decision 11):
 //!
-//! 1. Remove our configuration as soon as the runtime has another one to load. New pods then start
+//! 1. Write the marker `uninstalling`. From then on only a daemon that is started later installs
+//!    Plexus again (decision 40).
+//! 2. Remove our configuration as soon as the runtime has another one to load. New pods then start
 //!    without Plexus.
-//! 2. Keep serving, so that the pods that Plexus attached can be deleted. A runtime that has
+//! 3. Keep serving, so that the pods that Plexus attached can be deleted. A runtime that has
 //!    cached our configuration still finds the shim.
-//! 3. When no record is left, write the marker file. A shim that is still executed then answers DEL
-//!    with success.
-//! 4. Remove the shim.
+//! 4. When no record is left, write the file `uninstalled`. A shim that is still executed then
+//!    answers DEL with success.
+//! 5. Remove the shim.
 //!
-//! The uninstallation may be interrupted at any point and started again.
+//! The uninstallation may be interrupted at any point and started again. If its daemon ends, a
+//! daemon that stands by continues.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,6 +22,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::config_file::ConfigFile;
+use super::marker::UninstallMarker;
 use super::status::{InstallStatus, Problem, ProblemKind};
 use super::{LONGEST_PAUSE, SHIM};
 use crate::atomic_file::{remove_if_present, temporary_path};
@@ -34,16 +38,26 @@ pub(crate) struct Uninstaller {
     file: Option<ConfigFile>,
     shim: Option<PathBuf>,
     state_dir: PathBuf,
+    marker: UninstallMarker,
     ledger: Ledger,
     status: InstallStatus,
+    /// Whether this daemon was started to install Plexus.
+    restart_required: bool,
 }
 
+/// The problem of a daemon that was started to install Plexus and continues an uninstall instead.
+const RESTART_REQUIRED: &str = "an uninstall of Plexus has begun since this plexusd was started, so it serves DEL and \
+     installs nothing; restart it to install Plexus again";
+
 impl Uninstaller {
+    /// `restart_required` is whether this daemon was started to install Plexus. Such a daemon is
+    /// never ready.
     pub(crate) fn new(
         settings: &Settings,
         fields: &Fields,
         ledger: &Ledger,
         status: &InstallStatus,
+        restart_required: bool,
     ) -> Self {
         Self {
             file: settings
@@ -52,14 +66,19 @@ impl Uninstaller {
                 .map(|publish| ConfigFile::new(publish, fields)),
             shim: settings.shim_dir.as_ref().map(|dir| dir.join(SHIM)),
             state_dir: settings.state_dir.clone(),
+            marker: UninstallMarker::new(&settings.state_dir),
             ledger: ledger.clone(),
             status: status.clone(),
+            restart_required,
         }
     }
 
     /// Runs until `stop` is cancelled. The status has a problem until the uninstall is complete.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut backoff = Backoff::up_to(LONGEST_PAUSE);
+        if self.restart_required {
+            tracing::warn!("{RESTART_REQUIRED}");
+        }
         while let Err(error) = self.uninstall(&stop).await {
             let text = format!("cannot uninstall Plexus: {error}");
             tracing::error!("{text}");
@@ -73,6 +92,8 @@ impl Uninstaller {
 
     /// Uninstalls, and then waits until `stop` is cancelled.
     async fn uninstall(&self, stop: &CancellationToken) -> io::Result<()> {
+        // Not interrupted by `stop`: nothing serves a configuration that stays behind.
+        tokio::task::block_in_place(|| self.begin())?;
         let mut watcher = DirWatcher::new()?;
         let uninstall = async {
             self.remove_config(&mut watcher).await?;
@@ -82,6 +103,15 @@ impl Uninstaller {
             Some(Err(error)) => Err(error),
             Some(Ok(())) | None => Ok(()),
         }
+    }
+
+    /// Writes the marker, and removes the configuration if the runtime has another one.
+    fn begin(&self) -> io::Result<()> {
+        self.marker.set()?;
+        self.file
+            .as_ref()
+            .map_or(Ok(None), ConfigFile::unpublish)
+            .map(drop)
     }
 
     /// Removes the configuration as soon as the runtime has another one.
@@ -110,7 +140,7 @@ impl Uninstaller {
                 .map(|dir| self.state_dir.join(dir))
                 .to_vec(),
         )?;
-        let mut waiting_logged = false;
+        let (mut waiting_logged, mut completion_logged) = (false, false);
         loop {
             let remaining = self.try_remove_shim().await?;
             match &remaining {
@@ -119,11 +149,12 @@ impl Uninstaller {
                         "uninstall is waiting: {remaining}; `plexusd probe ready` shows the current numbers"
                     );
                 }
-                None if !self.status.get().problems.is_empty() => {
+                None if !std::mem::replace(&mut completion_logged, true) => {
                     tracing::info!("uninstall is complete: nothing of Plexus is left on this node");
                 }
                 _ => {}
             }
+            completion_logged &= remaining.is_none();
             self.set_waiting(remaining);
             watcher.changed().await?;
         }
@@ -168,7 +199,11 @@ impl Uninstaller {
     }
 
     fn set_waiting(&self, reason: Option<String>) {
-        let problem = reason.map(|reason| Problem::new(ProblemKind::Uninstalling, reason));
-        self.status.set(Vec::from_iter(problem), 0);
+        let restart_required = self
+            .restart_required
+            .then(|| Problem::new(ProblemKind::RestartRequired, RESTART_REQUIRED));
+        let waiting = reason.map(|reason| Problem::new(ProblemKind::Uninstalling, reason));
+        let problems = restart_required.into_iter().chain(waiting).collect();
+        self.status.set(problems, 0);
     }
 }

@@ -42,7 +42,8 @@ fn emit(context: &Context, problem: &Problem) {
         | ProblemKind::NoDefaultNetwork
         | ProblemKind::ShimNotInstalled
         | ProblemKind::ConfigNotPublished
-        | ProblemKind::Uninstalling => return,
+        | ProblemKind::Uninstalling
+        | ProblemKind::RestartRequired => return,
     };
     context.reporter.node_event(reason, &problem.text);
 }

@@ -26,9 +26,16 @@ use crate::recovery::surviving_plugins;
 use crate::server::Listener;
 use crate::telemetry::{Logs, Metrics};
 
+/// The environment variable with the generation of the DaemonSet that this process belongs to. Of
+/// two daemons on one node, the one of the newer generation serves, even if the container of the
+/// other is started again.
+const GENERATION_VARIABLE: &str = "PLEXUS_GENERATION";
+
 /// The components that live as long as the process.
 pub(super) struct Components {
     pub(super) mode: Mode,
+    /// See [`GENERATION_VARIABLE`].
+    pub(super) generation: Option<u64>,
     /// The daemon's own copy of the shim.
     pub(super) shim: PathBuf,
     pub(super) fields: Fields,
@@ -93,6 +100,9 @@ impl Components {
         };
         let components = Self {
             mode,
+            generation: std::env::var(GENERATION_VARIABLE)
+                .ok()
+                .and_then(|generation| generation.parse().ok()),
             shim: args.shim.clone().unwrap_or_else(shim_beside_plexusd),
             fields,
             settings,

@@ -1,5 +1,5 @@
-//! The mode of the daemon: whether Plexus is installed on the node, or uninstalled, while calls are
-//! served.
+//! The mode of the daemon, and what follows for the node: whether Plexus is installed or
+//! uninstalled while calls are served.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::context::{Context, NodeContext};
 use crate::install::{InstallStatus, Installer, Uninstaller};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The subcommand that the daemon was started with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Install the shim and the runtime's configuration, and keep them in place.
     Install,
@@ -18,16 +19,38 @@ pub enum Mode {
     Uninstall,
 }
 
-impl Mode {
-    /// The install status at start-up. `publishes` is whether the runtime's configuration is to be
-    /// published.
-    pub(super) fn initial_status(self, publishes: bool) -> InstallStatus {
+/// What the owner of the ledger does with the shim and the runtime's configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Duty {
+    /// Remove the marker of an earlier uninstall, install both, and keep them in place.
+    Install,
+    /// Write the marker, and remove both.
+    Uninstall,
+    /// The same for a daemon that was started to install Plexus before an uninstall began
+    /// (decision 40). Only a restart makes it install Plexus again.
+    ContinueUninstall,
+}
+
+impl Duty {
+    /// The duty of a daemon in `mode` that has just locked the ledger. `is_uninstalling` is whether
+    /// the marker of an uninstall exists. `is_newer` is whether this process was started after that
+    /// uninstall began, and no other daemon has served since.
+    pub(super) fn of(mode: Mode, is_uninstalling: bool, is_newer: bool) -> Self {
+        match mode {
+            Mode::Uninstall => Self::Uninstall,
+            Mode::Install if is_uninstalling && !is_newer => Self::ContinueUninstall,
+            Mode::Install => Self::Install,
+        }
+    }
+
+    /// The install status at start-up. `installs` is whether the settings enable the installation.
+    pub(super) fn initial_status(self, installs: bool) -> InstallStatus {
         match self {
-            Self::Install if publishes => {
-                InstallStatus::not_checked("the runtime's configuration is not published yet")
-            }
+            Self::Install if installs => InstallStatus::not_checked("Plexus is not installed yet"),
             Self::Install => InstallStatus::not_installing(),
-            Self::Uninstall => InstallStatus::not_checked("the uninstallation has not started yet"),
+            Self::Uninstall | Self::ContinueUninstall => {
+                InstallStatus::not_checked("the uninstallation has not started yet")
+            }
         }
     }
 
@@ -60,13 +83,17 @@ impl Mode {
                 default_network,
                 install_status,
             )
-            .map_or_else(
-                || std::future::ready(()).boxed(),
-                |installer| installer.run(stop).boxed(),
-            ),
-            Self::Uninstall => Uninstaller::new(settings, fields, ledger, install_status)
-                .run(stop)
-                .boxed(),
+            .run(stop)
+            .boxed(),
+            Self::Uninstall | Self::ContinueUninstall => Uninstaller::new(
+                settings,
+                fields,
+                ledger,
+                install_status,
+                self == Self::ContinueUninstall,
+            )
+            .run(stop)
+            .boxed(),
         }
     }
 }

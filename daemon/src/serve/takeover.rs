@@ -19,13 +19,17 @@
 //! feed of pods and definitions or of the default network fails, the daemon exits at once, for a
 //! supervisor to restart it.
 //!
-//! - `Waiting`: another daemon may serve. This one binds the socket only when it can serve ADD.
+//! - `Waiting`: another daemon may serve. This one binds the socket only when it can serve ADD. It
+//!   leaves the socket to a daemon of a newer generation, and to a daemon that uninstalls Plexus
+//!   since this one was started.
 //! - `Bound`: callers reach this daemon. STATUS is served; all other calls wait for the ledger,
 //!   which the previous daemon releases after its last call.
 //! - `Owner`: all calls are served, leftovers are cleaned up, the shim and the runtime's
 //!   configuration are kept in place.
 //! - `Draining`: no calls are accepted. The ledger is released after the last call.
-//! - `StandingBy`: another daemon serves. When that daemon ends, this one starts over.
+//! - `StandingBy`: another daemon serves. When that daemon ends, this one starts over. If an
+//!   uninstall has begun meanwhile, it continues the uninstall instead of installing Plexus again
+//!   ([`Duty`], decision 40).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,15 +37,18 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Mode;
 use super::components::{Components, Feeds};
+use super::mode::{Duty, Mode};
 use super::session::Session;
 use crate::context::{Context, NodeContext};
+use crate::install::UninstallMarker;
 use crate::ledger::{Ledger, UnlockedLedger};
 use crate::operations::wait_until_able_to_add;
 use crate::readiness::emit_node_events;
 use crate::recovery::surviving_plugins;
-use crate::server::{AppState, ListenerExit, MetricsListener, probe_router, wait_until_no_daemon};
+use crate::server::{
+    AppState, ListenerExit, MetricsListener, other_generation, probe_router, wait_until_no_daemon,
+};
 
 /// How long a daemon waits for the ledger of the previous daemon, which finishes its calls first.
 /// Longer than any call can take.
@@ -52,6 +59,36 @@ pub(super) struct Takeover {
     components: Components,
     feeds: Feeds,
     signals: Signals,
+    marker: UninstallMarker,
+    seniority: Seniority,
+}
+
+/// When this process was started, compared with other daemons and with an uninstall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Seniority {
+    /// How often the DaemonSet of this process had been changed when the pod was created. `None`
+    /// outside a DaemonSet.
+    generation: Option<u64>,
+    /// Whether an uninstall had begun before this process was started.
+    saw_uninstall: bool,
+    /// Whether this process has left the node to another daemon.
+    has_yielded: bool,
+}
+
+impl Seniority {
+    /// Whether this process was started after the uninstall that the marker shows.
+    fn is_newer_than_uninstall(self) -> bool {
+        self.saw_uninstall && !self.has_yielded
+    }
+
+    /// Whether the daemon that listens on the socket keeps the node. `other` is its generation.
+    /// `is_uninstalling` is whether the marker of an uninstall exists.
+    fn yields_to(self, mode: Mode, other: Option<u64>, is_uninstalling: bool) -> bool {
+        let is_older = matches!((self.generation, other), (Some(own), Some(other)) if own < other);
+        let continues = Duty::of(mode, is_uninstalling, self.is_newer_than_uninstall())
+            == Duty::ContinueUninstall;
+        is_older || continues
+    }
 }
 
 enum State {
@@ -79,7 +116,14 @@ enum AfterDraining {
 
 impl Takeover {
     pub(super) fn new(components: Components, feeds: Feeds, signals: Signals) -> Self {
+        let marker = UninstallMarker::new(&components.settings.state_dir);
         Self {
+            seniority: Seniority {
+                generation: components.generation,
+                saw_uninstall: marker.is_set(),
+                has_yielded: false,
+            },
+            marker,
             components,
             feeds,
             signals,
@@ -121,8 +165,20 @@ impl Takeover {
                 wait_until_able_to_add(&node).await;
             }
         };
+        let may_bind = async {
+            able_to_serve.await;
+            // Looked at last, because a newer daemon may have taken over in the meantime.
+            let other = other_generation(&socket).await;
+            let is_uninstalling = self.marker.is_set();
+            let mode = components.mode;
+            if self.seniority.yields_to(mode, other, is_uninstalling) {
+                self.seniority.has_yielded = true;
+                tracing::info!("a newer plexusd serves; this one stands by");
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
-            () = able_to_serve => {}
+            () = may_bind => {}
             () = wait_until_no_daemon(&socket) => {}
             () = self.signals.next() => return Ok(State::Ended(Ok(()))),
             error = self.feeds.failed() => return Err(error),
@@ -135,6 +191,7 @@ impl Takeover {
             tasks,
             stop,
             logs: components.logs.clone(),
+            generation: components.generation,
         });
         Ok(State::Bound {
             session,
@@ -172,7 +229,6 @@ impl Takeover {
     /// ended.
     async fn start_serving(&self, session: &mut Session, node: Arc<NodeContext>, ledger: Ledger) {
         let Components {
-            mode,
             settings,
             shim,
             snapshot,
@@ -180,11 +236,14 @@ impl Takeover {
             new_reporter,
             ..
         } = &self.components;
+        let is_newer = self.seniority.is_newer_than_uninstall();
+        let duty = Duty::of(self.components.mode, self.marker.is_set(), is_newer);
+        let installs = settings.publish.is_some() || settings.shim_dir.is_some();
         let context = Arc::new(Context {
             node,
             ledger,
             reporter: new_reporter(),
-            install_status: mode.initial_status(settings.publish.is_some()),
+            install_status: duty.initial_status(installs),
         });
         // The previous daemon closed the port before releasing the ledger.
         let metrics = MetricsListener::bind(settings.metrics.address).await;
@@ -193,7 +252,7 @@ impl Takeover {
             let router = probe_router(session.state.clone());
             session.spawn(|stop| metrics.serve(router, stop));
         }
-        session.spawn(|stop| mode.run(&context, shim.clone(), stop));
+        session.spawn(|stop| duty.run(&context, shim.clone(), stop));
         if let Some(taint) = startup_taint.clone() {
             session.spawn(|stop| taint.remove(context.clone(), stop));
         }
@@ -224,6 +283,7 @@ impl Takeover {
     /// `StandingBy`: waits until no other daemon serves.
     async fn stand_by(&mut self) -> State {
         tracing::info!("another plexusd serves; this one stands by");
+        self.seniority.has_yielded = true;
         let socket = self.components.socket();
         tokio::select! {
             () = self.signals.next() => State::Ended(Ok(())),
@@ -298,3 +358,6 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

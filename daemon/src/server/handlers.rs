@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::other_daemon::ALIVE;
+use super::other_daemon::{ALIVE, GENERATION};
 use super::scrape::scrape;
 use crate::context::{Context, NodeContext};
 use crate::host::Caller;
@@ -43,6 +43,8 @@ pub(crate) struct AppState {
     /// Cancelled when this daemon stops serving.
     pub(crate) stop: CancellationToken,
     pub(crate) logs: Logs,
+    /// The generation of this daemon, for other daemons.
+    pub(crate) generation: Option<u64>,
 }
 
 impl AppState {
@@ -78,6 +80,7 @@ pub(crate) fn router(state: AppState) -> Router {
         .route("/cni", post(cni))
         .route("/loglevel", put(log_level))
         .route(ALIVE, get(alive))
+        .route(GENERATION, get(generation))
         .route(ABANDON, post(abandon))
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .with_state(state.clone())
@@ -119,13 +122,29 @@ async fn alive(State(state): State<AppState>) -> StatusCode {
     StatusCode::OK
 }
 
+/// Responds with an empty body if this daemon has no generation.
+async fn generation(State(state): State<AppState>) -> String {
+    state
+        .generation
+        .map(|generation| generation.to_string())
+        .unwrap_or_default()
+}
+
 /// Fails while this daemon waits for the ledger: the liveness probe then restarts the daemon that
-/// holds it, or this one.
+/// holds it, or this one. Fails as well if this daemon must be restarted to install Plexus.
 async fn healthz(State(state): State<AppState>) -> Response {
-    match state.current_context() {
-        Some(_) => StatusCode::OK.into_response(),
-        None => state.waiting_for_ledger().await,
+    let Some(context) = state.current_context() else {
+        return state.waiting_for_ledger().await;
+    };
+    match readiness::restart_required(&context) {
+        None => StatusCode::OK.into_response(),
+        Some(reason) => not_ready(&[reason]),
     }
+}
+
+fn not_ready(problems: &[String]) -> Response {
+    let text = problems.join("\n") + "\n";
+    (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
 }
 
 async fn readyz(State(state): State<AppState>) -> Response {
@@ -136,8 +155,7 @@ async fn readyz(State(state): State<AppState>) -> Response {
     if problems.is_empty() {
         StatusCode::OK.into_response()
     } else {
-        let text = problems.join("\n") + "\n";
-        (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        not_ready(&problems)
     }
 }
 

@@ -217,7 +217,15 @@ fn the_daemon_has_the_required_privileges_and_no_cpu_limit() {
     );
     assert_eq!(
         container["env"],
-        json!([{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}])
+        json!([
+            {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            {
+                "name": "PLEXUS_GENERATION",
+                "valueFrom": {
+                    "fieldRef": {"fieldPath": "metadata.labels['pod-template-generation']"}
+                },
+            },
+        ])
     );
     assert!(
         container["resources"]["limits"]["memory"].is_string(),

@@ -9,7 +9,7 @@ use plexus_e2e::plexus::{NET_D, PUBLISHED};
 use plexus_e2e::{Flavour, Pod, Runtime, node};
 use serde_json::json;
 
-use crate::{DEFAULT_NETWORK, published_runtime, shim, start, write_default_network};
+use crate::{DEFAULT_NETWORK, published_runtime, shim, start, watch, write_default_network};
 
 /// The marker of a finished uninstall.
 const UNINSTALLED: &str = "/var/lib/plexus/uninstalled";
@@ -108,4 +108,95 @@ fn uninstall_removes_temporary_files_and_is_not_ready_while_a_pod_is_attached() 
         .wait_not_ready("(interfaces: 1, spooled DELs: 0)");
     runtime.del(&target).expect_success();
     plexus.daemon.wait_ready();
+}
+
+/// The marker of an uninstall that has begun.
+const UNINSTALLING: &str = "/var/lib/plexus/uninstalling";
+
+#[test]
+fn a_daemon_that_stands_by_continues_an_uninstall_that_is_broken_off() {
+    let node = node!();
+    let mut plexus = start(&node);
+    let target = plexus.target(&Pod::new("web"));
+    let runtime = published_runtime(&plexus, shim(&node));
+    runtime.add(&target).result();
+    let mut uninstall = plexus.new_daemon();
+    uninstall.launch_subcommand("uninstall");
+    uninstall.wait_not_ready("(interfaces: 1, spooled DELs: 0)");
+    assert!(node.exists(UNINSTALLING) && !node.exists(PUBLISHED));
+    plexus.daemon.wait_log("another plexusd serves");
+
+    // The DaemonSet is deleted: the pod of the uninstall ends first.
+    uninstall.stop();
+    plexus
+        .daemon
+        .wait_not_ready("restart it to install Plexus again");
+    // kubelet restarts the container if its pod stays.
+    assert_eq!(plexus.daemon.status_of("/healthz"), 500);
+    assert!(shim(&node).exists(), "the pod can still be deleted");
+    let late = plexus.target(&Pod::new("db"));
+    runtime.add(&late).result();
+    runtime.del(&late).expect_success();
+    runtime.del(&target).expect_success();
+    plexus.daemon.wait_log("uninstall is complete");
+    plexus.daemon.stop();
+    assert!(!node.exists(PUBLISHED) && !shim(&node).exists());
+
+    // A daemon that is started later installs Plexus again.
+    plexus.daemon.restart();
+    assert!(node.exists(PUBLISHED) && shim(&node).exists() && !node.exists(UNINSTALLING));
+}
+
+#[test]
+fn a_killed_uninstall_that_waits_is_continued_and_does_not_publish() {
+    let node = node!();
+    let mut plexus = start(&node);
+    node.run(|| fs::remove_file(DEFAULT_NETWORK))
+        .expect("remove the file");
+    let mut uninstall = plexus.new_daemon();
+    uninstall.launch_subcommand("uninstall");
+    uninstall.wait_not_ready("until the runtime has another configuration");
+    uninstall.kill();
+    plexus
+        .daemon
+        .wait_not_ready("until the runtime has another configuration");
+    write_default_network(&node);
+    plexus.daemon.wait_log("uninstall is complete");
+    assert!(!node.exists(PUBLISHED));
+    plexus.daemon.stop();
+    assert!(!node.exists(PUBLISHED) && !shim(&node).exists());
+}
+
+#[test]
+fn a_container_of_the_old_daemon_set_that_is_started_again_does_not_stop_an_uninstall() {
+    let node = node!();
+    let mut plexus = start(&node);
+    let target = plexus.target(&Pod::new("web"));
+    let runtime = published_runtime(&plexus, shim(&node));
+    runtime.add(&target).result();
+    plexus.daemon.stop();
+    let [mut old, mut uninstall] = [1, 2].map(|generation| plexus.new_daemon().of(generation));
+    old.restart();
+    uninstall.launch_subcommand("uninstall");
+    uninstall.wait_not_ready("(interfaces: 1, spooled DELs: 0)");
+    old.kill();
+    old.launch();
+    old.wait_log("a newer plexusd serves");
+    runtime.del(&target).expect_success();
+    uninstall.wait_ready();
+    assert!(!node.exists(PUBLISHED));
+    // The pod of the uninstall is removed first when the DaemonSet is deleted.
+    uninstall.stop();
+    old.wait_not_ready("restart it to install Plexus again");
+    old.stop();
+    assert!(!node.exists(PUBLISHED) && !shim(&node).exists());
+    // Another installation has a newer generation.
+    uninstall.launch_subcommand("uninstall");
+    uninstall.wait_ready();
+    let mut new = plexus.new_daemon().of(3);
+    let changes = watch(&node);
+    new.launch();
+    changes.wait_while(|| plexus.published().is_none().then_some("not published"));
+    uninstall.stop();
+    new.stop();
 }
