@@ -15,7 +15,7 @@ pub use auxiliary_chain::AuxiliaryChain;
 pub use fields::{Fields, FieldsError};
 pub use host_paths::{on_host, resolve_host_paths};
 pub use install::PublishSettings;
-pub use settings::{MountNamespace, Settings};
+pub use settings::{CheckPlugins, MountNamespace, Settings};
 pub use telemetry::{LogFile, LogSettings, MetricsSettings};
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::host::Host;
 use crate::model::Attachment;
 use crate::telemetry::{Metrics, PermitsReading};
-pub(crate) use chain::wants_gc;
+pub(crate) use chain::{wants_check, wants_gc};
 use network_locks::{BLOCKING_WAIT, ExclusiveNetworkLock, NetworkLocks};
 pub(crate) use network_locks::{GcLock, SharedNetworkLock};
 use permits::Permits;

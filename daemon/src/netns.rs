@@ -8,6 +8,7 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -107,6 +108,16 @@ impl Netns {
         self.request(request.execute().map_ok(Link::from).try_collect())
             .await
             .map_err(|error| self.netlink_error("listing links", error))
+    }
+
+    /// The names of all links.
+    pub(crate) async fn names(&mut self) -> Result<BTreeSet<String>, NetnsError> {
+        Ok(self
+            .links()
+            .await?
+            .into_iter()
+            .map(|link| link.name)
+            .collect())
     }
 
     /// Whether a link has this name or alternative name. The kernel refuses to create another link

@@ -116,6 +116,8 @@ pub struct Settings {
     /// `maxPluginRuns`: how many calls run plugins at the same time. `None` if the limit
     /// depends on the memory.
     pub max_plugin_runs: Option<usize>,
+    /// `checkPlugins`: the networks whose plugins a CHECK of the runtime runs (decision 28).
+    pub check_plugins: CheckPlugins,
     /// `statusRequired`: whether ADD fails if network-status cannot be written.
     pub status_required: bool,
     /// `statusWait`: how long the answer to ADD waits until network-status is written.
@@ -150,6 +152,32 @@ impl MountNamespace {
             Some(path) if path.starts_with('/') => Ok(Self::Path(path.into())),
             Some(other) => {
                 let allowed = "\"own\", \"caller\" or the absolute path of a mount namespace";
+                Err(FieldsError::string(KEY, other, allowed))
+            }
+        }
+    }
+}
+
+/// The networks whose plugins CHECK runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckPlugins {
+    /// The default network.
+    Default,
+    /// All networks of the sandbox.
+    All,
+    /// No network.
+    None,
+}
+
+impl CheckPlugins {
+    fn read(fields: &Fields) -> Result<Self, FieldsError> {
+        const KEY: &str = "checkPlugins";
+        match fields.string(KEY)?.as_deref() {
+            None | Some("default") => Ok(Self::Default),
+            Some("all") => Ok(Self::All),
+            Some("none") => Ok(Self::None),
+            Some(other) => {
+                let allowed = "\"default\", \"all\" or \"none\"";
                 Err(FieldsError::string(KEY, other, allowed))
             }
         }
@@ -220,6 +248,7 @@ impl Settings {
                 .map(|_| fields.duration("snapshotMaxAge", Duration::MAX))
                 .transpose()?,
             max_plugin_runs: fields.positive_integer("maxPluginRuns")?,
+            check_plugins: CheckPlugins::read(fields)?,
             status_required: fields.boolean("statusRequired", false)?,
             status_wait: fields.duration("statusWait", seconds(1))?,
             recovery_interval: fields.positive_duration("recoveryInterval", seconds(30))?,
@@ -256,6 +285,7 @@ const KEYS: &[&str] = &[
     "allowedUid",
     "auxiliaryCNIChainName",
     "binDir",
+    "checkPlugins",
     "chrootDir",
     "clusterNetwork",
     "cniDir",

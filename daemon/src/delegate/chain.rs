@@ -113,7 +113,7 @@ impl Delegates {
         previous: &PluginResult,
     ) -> Result<(), CniError> {
         let network = &attachment.config;
-        if network.disable_check || network.cni_version < Verb::Check.since() {
+        if !wants_check(network) {
             return Ok(());
         }
         let converted = previous.to_version(network.cni_version)?;
@@ -231,6 +231,11 @@ impl Delegates {
     fn dirs(&self, call: &PluginCall) -> Vec<PathBuf> {
         lookup::search_path(&self.0.bin_dirs, &call.path)
     }
+}
+
+/// Whether CHECK applies to this network.
+pub(crate) fn wants_check(network: &NetworkConfig) -> bool {
+    !network.disable_check && network.cni_version >= Verb::Check.since()
 }
 
 /// Whether GC runs plugins of this network.

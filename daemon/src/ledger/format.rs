@@ -1,6 +1,7 @@
 //! The file format of a record: JSON lines. The first line is the plan, and each later line records
 //! one step.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use plexus_api::wire::Moment;
@@ -73,6 +74,9 @@ pub(crate) enum Line {
         /// The result of the last plugin.
         result: Box<RawValue>,
     },
+    /// The interfaces of the results that were links of the sandbox after the last ADD. A DPDK or
+    /// vhost-user interface has no link.
+    Links { names: BTreeSet<String> },
     /// The whole ADD has succeeded.
     Completed,
     /// A DEL or a rollback of the whole record begins. Recovery finishes it even if the runtime

@@ -1,5 +1,6 @@
 //! The state of one record: its plan, with all later lines applied. Pure.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use plexus_api::cni::PluginResult;
@@ -21,6 +22,9 @@ pub(crate) struct Record {
     pub(crate) planned: Planned,
     /// The state of each attachment, by its index in the plan.
     pub(crate) attachments: Vec<AttachmentState>,
+    /// See [`Line::Links`]. `None` if an older plexusd wrote the record or if Multus attached the
+    /// sandbox.
+    pub(crate) links: Option<BTreeSet<String>>,
     /// The whole ADD has succeeded.
     pub(crate) completed: bool,
     /// A DEL, or the rollback of the ADD, has begun.
@@ -101,6 +105,7 @@ impl Record {
         Self {
             planned,
             attachments,
+            links: None,
             completed: false,
             deleting: false,
             status_written: false,
@@ -139,6 +144,7 @@ impl Record {
                 state.added = Some(result);
             }),
             Line::Deleted { index } => self.update(index, |state| state.deleted = true),
+            Line::Links { names } => self.links = Some(names),
             Line::Completed => self.completed = true,
             Line::Deleting => self.deleting = true,
             Line::StatusWritten => self.status_written = true,

@@ -169,12 +169,7 @@ async fn plan_attachments(
     call: &PluginCall,
     netns: &mut Netns,
 ) -> Result<Planned, CniError> {
-    let links = netns
-        .links()
-        .await?
-        .into_iter()
-        .map(|link| link.name)
-        .collect();
+    let links = netns.names().await?;
     let pod_request = request.pod_request()?;
     let node = &context.node;
     let gather = gather::plan_input(

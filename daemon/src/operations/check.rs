@@ -1,5 +1,6 @@
 //! CHECK: compares each attachment of the sandbox with the state after its ADD.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use plexus_api::cni::{CniError, Code, PluginResult};
@@ -7,15 +8,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::adopt::record_from_multus;
 use super::request::CniRequest;
+use crate::config::CheckPlugins;
 use crate::context::Context;
-use crate::delegate::Priority;
+use crate::delegate::{Priority, wants_check};
 use crate::ledger::{Planned, Record};
-use crate::model::DefaultRoutes;
+use crate::model::{Attachment, DefaultRoutes};
 use crate::netns::{Family, Netns};
 use crate::telemetry;
 
-/// Checks the links of each attachment, then runs CHECK of its plugins. Changes nothing (P-095,
-/// P-096, P-097).
+/// Checks the links of each attachment, and runs CHECK of the plugins that `checkPlugins` selects.
+/// Changes nothing (P-095, P-096, P-097).
 pub(super) async fn check(context: &Context, request: &CniRequest) -> Result<(), CniError> {
     try_check(context, request)
         .await
@@ -44,45 +46,62 @@ async fn try_check(context: &Context, request: &CniRequest) -> Result<(), CniErr
         &request.host,
     )
     .await?;
+    let links = netns.names().await?;
     let _permit = context.node.delegates.permit(Priority::Add).await;
     let call = request.plugin_call(request.settings.add_timeout, CancellationToken::new());
     for (index, attachment) in record.planned.attachments.iter().enumerate() {
-        if attachment.config.disable_check {
+        if !wants_check(&attachment.config) {
             continue;
         }
         let checked = async {
             let previous = record.result_for_check(index)?;
-            check_links(&mut netns, &previous).await?;
-            context
-                .node
-                .delegates
-                .check(&call, attachment, &previous)
-                .await
+            check_links(&record, &links, &previous)?;
+            if runs_plugins(request.settings.check_plugins, attachment) {
+                let delegates = &context.node.delegates;
+                delegates.check(&call, attachment, &previous).await?;
+            }
+            Ok(())
         };
         checked
             .await
-            .map_err(|error| error.context(attachment.label()))?;
+            .map_err(|error: CniError| error.context(attachment.label()))?;
     }
     check_default_routes(&mut netns, &record.planned).await
 }
 
-/// Checks that the links exist. Their hardware addresses may differ: a bond in the pod changes
-/// those of its ports.
-async fn check_links(netns: &mut Netns, result: &PluginResult) -> Result<(), CniError> {
-    for interface in result
-        .result()
-        .interfaces
-        .iter()
-        .filter(|interface| !interface.sandbox.is_empty())
-    {
-        if !netns.has_link(&interface.name).await? {
-            return Err(CniError::new(
-                Code::CheckFailed,
-                format!("link {:?} is missing in the sandbox", interface.name),
-            ));
-        }
+/// Whether CHECK runs the plugins of this attachment (decision 28).
+fn runs_plugins(check_plugins: CheckPlugins, attachment: &Attachment) -> bool {
+    match check_plugins {
+        CheckPlugins::Default => attachment.default,
+        CheckPlugins::All => true,
+        CheckPlugins::None => false,
     }
-    Ok(())
+}
+
+/// Checks that the links of this result still exist. `links` are the names of all links in the
+/// sandbox. Their hardware addresses may differ: a bond in the pod changes those of its ports.
+fn check_links(
+    record: &Record,
+    links: &BTreeSet<String>,
+    result: &PluginResult,
+) -> Result<(), CniError> {
+    // Without the line, nothing says which interfaces ever were links.
+    let Some(expected) = &record.links else {
+        return Ok(());
+    };
+    let interfaces = &result.result().interfaces;
+    let missing = interfaces.iter().find(|interface| {
+        !interface.sandbox.is_empty()
+            && expected.contains(&interface.name)
+            && !links.contains(&interface.name)
+    });
+    match missing {
+        None => Ok(()),
+        Some(interface) => Err(CniError::new(
+            Code::CheckFailed,
+            format!("link {:?} is missing in the sandbox", interface.name),
+        )),
+    }
 }
 
 /// Checks that the default routes that ADD moved still belong to their owners.
@@ -92,7 +111,11 @@ async fn check_default_routes(netns: &mut Netns, planned: &Planned) -> Result<()
         let Some(owner) = owner.filter(|owner| owner.gateway.is_some()) else {
             continue;
         };
-        let Some(attachment) = planned.attachments.get(owner.attachment) else {
+        let Some(attachment) = planned
+            .attachments
+            .get(owner.attachment)
+            .filter(|attachment| wants_check(&attachment.config))
+        else {
             continue;
         };
         if !netns.owns_default(family, &attachment.ifname).await? {

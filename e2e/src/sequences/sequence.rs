@@ -68,7 +68,7 @@ impl<'n> Sequence<'n> {
         });
         let flavour = random.pick(&[Flavour::Containerd, Flavour::Crio]);
         let keys = json!({
-            "binDir": node.bin_dir(), "recoveryInterval": "30ms", "goneGap": "60ms",
+            "binDir": node.bin_dir(), "recoveryInterval": "30ms", "goneGap": "60ms", "checkPlugins": "all",
         });
         let plexus = real_networks::plexus_on(node, plugins)
             .default_network(with_scripted_plugins(node, DEFAULT))

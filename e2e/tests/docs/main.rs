@@ -1,6 +1,7 @@
 //! The documentation matches the code: names, numbers, defaults, samples, links and commands.
 
 mod document;
+mod examples;
 mod reference;
 mod samples;
 

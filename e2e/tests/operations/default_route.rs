@@ -124,7 +124,8 @@ fn assert_default_routes(plexus: &Plexus<'_>, pod: &Pod, expected: &[&str]) {
     results.dedup();
     assert_eq!(results.len(), written, "{}: {record}", pod.name);
     // The plugins compare the recorded result with the kernel.
-    plexus.runtime.check(&target).expect_success();
+    let runtime = plexus.runtime_with(json!({"checkPlugins": "all"}));
+    runtime.check(&target).expect_success();
     plexus.runtime.del(&target).expect_success();
     sandbox.remove();
 }

@@ -52,7 +52,7 @@ fn del_accepts_any_netns_and_passes_it_to_plugins() {
 fn check_and_del_need_neither_the_pod_nor_the_definition() {
     rows!("P-018", "P-093", "R-069", "R-080");
     let node = node!();
-    let mut plexus = Plexus::start(&node);
+    let mut plexus = Plexus::start_with(&node, json!({"checkPlugins": "all"}));
     plexus.network("a", &attaches());
     let (sandbox, target) = plexus.attached("p", "a");
     let adds = plexus.calls_of("ADD");

@@ -37,7 +37,7 @@ fn encoded(value: &Value) -> String {
 fn a_pod_of_multus_is_checked_and_deleted_with_the_configuration_and_result_of_its_add() {
     rows!("R-088");
     let node = node!();
-    let plexus = Plexus::start(&node);
+    let plexus = Plexus::start_with(&node, json!({"checkPlugins": "all"}));
     node.plugin("lan", &attaches());
     let pod = Pod::new("web");
     let sandbox = node.sandbox("web");

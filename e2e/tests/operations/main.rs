@@ -4,6 +4,7 @@
 mod add;
 mod auxiliary_chain;
 mod check;
+mod crio;
 mod default_network;
 mod default_route;
 mod definitions;

@@ -147,7 +147,10 @@ fn each_network_is_called_in_its_own_version() {
     rows!("P-067", "K-009", "K-072", "R-020");
     let node = node!();
     let default = json!({"cniVersion": "0.3.1", "name": "pods", "plugins": [{"type": "main"}]});
-    let plexus = Plexus::on(&node).default_network(default).start();
+    let plexus = Plexus::on(&node)
+        .default_network(default)
+        .config(json!({"checkPlugins": "all"}))
+        .start();
     for (name, config) in [
         ("a", json!({"cniVersion": "1.1.0", "type": "a"})),
         (

@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 use crate::{SECOND, attached, is_detached, start, start_with};
 
 /// The lines of the record of an ADD.
-const LINES: [&str; 7] = [
+const LINES: [&str; 8] = [
     "planned",
     "started",
     "added",
     "started",
     "added",
+    "links",
     "statusWritten",
     "completed",
 ];
@@ -257,7 +258,8 @@ fn check_and_del_get_the_result_of_add_after_a_restart() {
     let (_sandbox, target) = attached(&plexus, "pod");
     plexus.daemon.kill();
     plexus.daemon.restart();
-    plexus.runtime.check(&target).expect_success();
+    let runtime = plexus.runtime_with(json!({"checkPlugins": "all"}));
+    runtime.check(&target).expect_success();
     plexus.runtime.del(&target).expect_success();
     let calls = node.calls_for(&target.container);
     let results: Vec<_> = calls[2..]

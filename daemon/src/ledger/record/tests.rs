@@ -18,6 +18,9 @@ fn lines() -> Vec<Line> {
             index: 1,
             result: raw("{}"),
         },
+        Line::Links {
+            names: BTreeSet::from(["eth0".to_owned()]),
+        },
         Line::Completed,
         Line::StatusWritten,
         Line::Deleted { index: 1 },
@@ -69,10 +72,11 @@ fn a_truncated_file_is_read_up_to_its_last_complete_line() {
     rows!("R-084", "R-085", "P-090");
     let whole = bytes(lines().len());
     let plan_len = bytes(0).len();
-    let undo: [&[usize]; 10] = [
+    let undo: [&[usize]; 11] = [
         &[],
         &[0],
         &[0],
+        &[1, 0],
         &[1, 0],
         &[1, 0],
         &[1, 0],
@@ -141,7 +145,7 @@ fn lines_after_the_plan_are_not_trusted_after_a_reboot() {
     for (count, same_boot, other_boot) in [
         (0, vec![], vec![2, 1, 0]),
         (3, vec![1, 0], vec![2, 1, 0]),
-        (7, vec![0], vec![2, 0]),
+        (8, vec![0], vec![2, 0]),
     ] {
         let record = record_after(count);
         assert_eq!(record.to_undo(BOOT), same_boot, "after {count}");
@@ -167,8 +171,9 @@ fn a_record_has_the_state_of_all_its_lines() {
     );
     assert!(record.completed && record.status_written && record.orphaned);
     assert_eq!((record.del_failures.count, record.unreadable), (1, 0));
+    assert_eq!(record.links, Some(BTreeSet::from(["eth0".to_owned()])));
     let fresh = record_after(0);
-    assert!(!fresh.completed && !fresh.status_written && !fresh.orphaned);
+    assert!(fresh.links.is_none() && !fresh.completed && !fresh.status_written && !fresh.orphaned);
 }
 
 #[test]

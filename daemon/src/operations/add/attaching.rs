@@ -37,6 +37,7 @@ impl Attaching<'_> {
             self.attach(index).await?;
         }
         self.move_default_routes().await?;
+        self.record_links().await?;
         let result = self.result_for_runtime()?;
         self.write_network_status().await?;
         self.lock.append(&mut self.record, Line::Completed)?;
@@ -105,6 +106,22 @@ impl Attaching<'_> {
             self.record_result(index, &result)?;
         }
         Ok(())
+    }
+
+    /// Records which interfaces of the results are links of the sandbox, so that CHECK looks for no
+    /// others (decision 28).
+    async fn record_links(&mut self) -> Result<(), CniError> {
+        let links = self.netns.names().await?;
+        let names = self
+            .results
+            .iter()
+            .flat_map(|result| &result.result().interfaces)
+            .filter(|interface| !interface.sandbox.is_empty() && links.contains(&interface.name))
+            .map(|interface| interface.name.clone())
+            .collect();
+        Ok(self
+            .lock
+            .append(&mut self.record, Line::Links { names })?)
     }
 
     /// The default network's result, in the latest version for the shim to convert. A result that
