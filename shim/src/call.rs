@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
@@ -17,9 +18,15 @@ use crate::{daemon, input, output, response, spool};
 
 /// How long the runtime may take to write the configuration.
 const STDIN_TIMEOUT: Duration = Duration::from_secs(30);
-/// The variables that are sent to the daemon in addition to `CNI_*`. Other variables may contain
-/// secrets.
+/// The variables that belong to the call, in addition to `CNI_*`.
 const TRACE_VARIABLES: [&str; 3] = ["TRACEPARENT", "TRACESTATE", "BAGGAGE"];
+/// The largest sum of the names and values of the other variables, in bytes: far more than a
+/// runtime has, and even if all of them have to be escaped, a small part of
+/// [`wire::MAX_REQUEST`].
+const MAX_ENVIRONMENT: usize = 128 << 10;
+/// How many dropped variables a message names.
+const MAX_NAMES: usize = 5;
+const PATH: &str = "PATH";
 
 /// A failed call.
 pub struct Failure {
@@ -28,21 +35,55 @@ pub struct Failure {
     pub error: CniError,
 }
 
-/// The variables of this process that belong to the call. Invalid UTF-8 is replaced, and then fails
-/// the validation of the variable.
-pub fn environment() -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::new();
-    for (key, value) in env::vars_os() {
-        let key = key.to_string_lossy();
-        if key.starts_with("CNI_") || TRACE_VARIABLES.contains(&key.as_ref()) {
-            variables.insert(key.into_owned(), value.to_string_lossy().into_owned());
+/// The environment of this process, which plugins get (decision 30). Drops variables of the runtime
+/// that are not UTF-8, because JSON cannot express them, or that exceed [`MAX_ENVIRONMENT`]. In the
+/// variables of the call, invalid UTF-8 is replaced, and then fails the validation of the variable.
+fn environment() -> BTreeMap<String, String> {
+    let (mut variables, mut dropped) = (BTreeMap::new(), Vec::new());
+    let mut free = MAX_ENVIRONMENT;
+    let mut add = |key: OsString, value: OsString| {
+        let name = key.to_string_lossy().into_owned();
+        if belongs_to_call(&name) {
+            variables.insert(name, value.to_string_lossy().into_owned());
+            return;
         }
+        let length = key.len().saturating_add(value.len());
+        match (key.into_string(), value.into_string()) {
+            (Ok(key), Ok(value)) if length <= free => {
+                free -= length;
+                variables.insert(key, value);
+            }
+            _ => dropped.push(name),
+        }
+    };
+    // Plugins need PATH most.
+    let (first, others): (Vec<_>, Vec<_>) = env::vars_os().partition(|(key, _)| key == PATH);
+    for (key, value) in first.into_iter().chain(others) {
+        add(key, value);
+    }
+    if !dropped.is_empty() {
+        let names: Vec<_> = dropped
+            .iter()
+            .take(MAX_NAMES)
+            .map(|name| name.chars().take(40).collect::<String>())
+            .collect();
+        output::log(&format!(
+            "{} variables of the environment do not reach plugins, because they are not UTF-8 or \
+             exceed {MAX_ENVIRONMENT} bytes in total: {}",
+            dropped.len(),
+            names.join(", ")
+        ));
     }
     variables
 }
 
+fn belongs_to_call(key: &str) -> bool {
+    key.starts_with("CNI_") || TRACE_VARIABLES.contains(&key)
+}
+
 /// Runs the call. Returns the document to print, if any.
-pub fn run(env: &BTreeMap<String, String>) -> Result<Option<String>, Failure> {
+pub fn run() -> Result<Option<String>, Failure> {
+    let env = environment();
     let stdin = input::read(STDIN_TIMEOUT).map_err(|error| {
         CniError::new(
             Code::Io,
@@ -59,7 +100,7 @@ pub fn run(env: &BTreeMap<String, String>) -> Result<Option<String>, Failure> {
         .and_then(|config| config.version().ok())
         .unwrap_or(Version::LATEST);
     output::report_panics(version);
-    CniEnv::from_map(env)
+    CniEnv::from_map(&env)
         .and_then(|call| {
             let request = wire::Request {
                 env: env.clone(),
@@ -171,9 +212,14 @@ fn handle_unavailable_daemon(
     if call.verb != Verb::Del {
         return Err(CniError::new(code, unavailable.to_string()));
     }
+    // Other variables may contain secrets, which must not be on the disk. The record has the PATH
+    // of ADD.
+    let mut env = request.env.clone();
+    env.retain(|key, _| belongs_to_call(key));
     let body = to_json(&wire::Request {
         at: spool::now(),
-        ..request.clone()
+        env,
+        config: request.config.clone(),
     })?;
     let path = spool::write(&settings.state_dir, &call.container_id, &call.ifname, &body).map_err(
         |error| {

@@ -26,11 +26,7 @@ fn main() -> ExitCode {
     }) {
         return output::print(&version::program());
     }
-    let env = call::environment();
-    let command = env
-        .get("CNI_COMMAND")
-        .map(String::as_str)
-        .unwrap_or_default();
+    let command = env::var_os("CNI_COMMAND").unwrap_or_default();
     if command.is_empty() {
         output::log(&version::usage());
         return ExitCode::SUCCESS;
@@ -38,7 +34,7 @@ fn main() -> ExitCode {
     if command == "VERSION" {
         return output::print(&version::document());
     }
-    match call::run(&env) {
+    match call::run() {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(result)) => output::print(&result),
         Err(failure) => output::fail(failure.version, &failure.error),

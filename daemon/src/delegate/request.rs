@@ -102,8 +102,9 @@ fn is_reserved(key: &str) -> bool {
             .is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"cni.dev/"))
 }
 
-/// The environment for `plugin`: the caller's environment with the `CNI_*` variables
-/// replaced. `attachment` is `None` for STATUS and GC, which have no container.
+/// The environment for `plugin`: the caller's environment, as if the caller had executed the plugin
+/// itself (R-105, decision 30), with the `CNI_*` variables replaced. `attachment` is `None`
+/// for STATUS and GC, which have no container.
 pub(super) fn environment(
     call: &PluginCall,
     verb: Verb,
@@ -114,7 +115,7 @@ pub(super) fn environment(
     let mut env: BTreeMap<_, _> = call
         .env
         .iter()
-        .filter(|(key, _)| is_passed_on(key))
+        .filter(|(key, value)| is_passed_on(key, value))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     env.entry("PATH".to_owned())
@@ -135,9 +136,9 @@ pub(super) fn environment(
     env
 }
 
-/// Whether plugins get this variable of the caller. Variables that [`environment`] sets, and those
-/// of the caller's service manager, of the dynamic loader and of the shim are not passed on.
-fn is_passed_on(key: &str) -> bool {
+/// Whether plugins get this variable of the caller. Those that [`environment`] sets, and those of
+/// the shim, are not passed on.
+fn is_passed_on(key: &str, value: &str) -> bool {
     const OWN: [&str; 6] = [
         "CNI_COMMAND",
         "CNI_CONTAINERID",
@@ -146,20 +147,9 @@ fn is_passed_on(key: &str) -> bool {
         "CNI_ARGS",
         "CNI_PATH",
     ];
-    const SERVICE: [&str; 5] = [
-        "NOTIFY_SOCKET",
-        "WATCHDOG_PID",
-        "WATCHDOG_USEC",
-        "JOURNAL_STREAM",
-        "INVOCATION_ID",
-    ];
-    const PREFIXES: [&str; 3] = ["LISTEN_", "LD_", "PLEXUS_"];
-    // execve cannot pass other names.
-    let valid = !key.is_empty() && !key.contains(['=', '\0']);
-    valid
-        && !OWN.contains(&key)
-        && !SERVICE.contains(&key)
-        && !PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+    // execve cannot pass other variables.
+    let valid = !key.is_empty() && !key.contains(['=', '\0']) && !value.contains('\0');
+    valid && !OWN.contains(&key) && !key.starts_with("PLEXUS_")
 }
 
 /// `CNI_ARGS`, unchanged except that `IP` is removed if it conflicts with `args.cni.ips` of

@@ -49,6 +49,10 @@ pub(crate) struct Planned {
     pub(crate) pod: PodRef,
     /// `CNI_PATH` for the plugins.
     pub(crate) cni_path: Vec<PathBuf>,
+    /// `PATH` for the plugins, if the runtime had one. No other variable is kept: variables may
+    /// contain secrets.
+    #[serde(default)]
+    pub(crate) executable_path: Option<String>,
     /// The attachments, in the order of their ADDs.
     pub(crate) attachments: Vec<Attachment>,
     /// The owners of the default routes.

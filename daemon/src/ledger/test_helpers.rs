@@ -43,6 +43,7 @@ pub(super) fn planned(container_id: &str, ifname: &str, count: usize) -> Planned
             is_static: false,
         },
         cni_path: vec![PathBuf::from("/opt/cni/bin"), PathBuf::from("/usr/lib/cni")],
+        executable_path: Some("/sbin".to_owned()),
         attachments: (0..count).map(attachment).collect(),
         default_routes: DefaultRoutes {
             v4: Some(RouteOwner {

@@ -201,6 +201,7 @@ async fn plan_attachments(
         created_boottime_ns: request.arrived_boottime_ns,
         pod: input.pod,
         cni_path: request.env.path.clone(),
+        executable_path: request.plugin_env.get("PATH").cloned(),
         attachments: plan.attachments,
         default_routes: plan.default_routes,
     })

@@ -42,6 +42,7 @@ pub(super) async fn record_from_multus(
         created_boottime_ns: None,
         pod: request.pod.clone(),
         cni_path: env.path.clone(),
+        executable_path: request.plugin_env.get("PATH").cloned(),
         attachments: sandbox
             .attachments
             .iter()

@@ -19,11 +19,6 @@ use crate::gather::PodRequest;
 use crate::host::Host;
 use crate::model::PodRef;
 
-/// Variables of the runtime that plugins get in addition to those that every plugin run sets:
-/// tracing (P-021), and the permission to use the runtime's own network namespace.
-const FORWARDED_VARIABLES: [&str; 4] =
-    ["TRACEPARENT", "TRACESTATE", "BAGGAGE", "CNI_NETNS_OVERRIDE"];
-
 /// A validated call.
 #[derive(Debug)]
 pub(super) struct CniRequest {
@@ -41,7 +36,7 @@ pub(super) struct CniRequest {
     /// The settings of the call: those on stdin, overridden by those of the daemon's configuration
     /// files.
     pub(crate) settings: Settings,
-    /// The caller's variables that plugins get.
+    /// The environment of the caller, which plugins get (decision 30).
     pub(crate) plugin_env: BTreeMap<String, String>,
     /// The time of arrival, in nanoseconds since the boot.
     pub(crate) arrived_boottime_ns: Option<u64>,
@@ -69,12 +64,6 @@ impl CniRequest {
             _ => CniArgs::parse_lossy(&env.args),
         };
         let pod = read_pod(env.verb, &args)?;
-        let plugin_env = request
-            .env
-            .iter()
-            .filter(|(key, _)| FORWARDED_VARIABLES.contains(&key.as_str()))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
         Ok(Self {
             host,
             env,
@@ -83,7 +72,7 @@ impl CniRequest {
             pod,
             config,
             settings,
-            plugin_env,
+            plugin_env: request.env.clone(),
             arrived_boottime_ns,
             spooled_at: request.at.clone(),
         })

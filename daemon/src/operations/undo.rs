@@ -27,7 +27,8 @@ pub(crate) struct UndoArgs {
     pub(crate) netns: Option<String>,
     /// The runtime's `CNI_PATH`. If empty, the recorded path is used.
     pub(crate) path: Vec<PathBuf>,
-    /// The caller's variables that plugins get.
+    /// The environment of the caller, which plugins get. If it has no `PATH`, plugins get the
+    /// recorded one.
     pub(crate) env: BTreeMap<String, String>,
 }
 
@@ -111,6 +112,10 @@ pub(crate) async fn undo(
     } else {
         args.path
     };
+    let mut env = args.env;
+    if let Some(path) = &record.planned.executable_path {
+        env.entry("PATH".to_owned()).or_insert_with(|| path.clone());
+    }
     let indexes = record.to_undo(&context.node.boot_id);
     if !indexes.is_empty() && !record.deleting {
         append_or_log(lock, &mut record, Line::Deleting);
@@ -128,7 +133,7 @@ pub(crate) async fn undo(
             container_id: record.planned.container_id.clone(),
             netns: args.netns.clone(),
             path: path.clone(),
-            env: args.env.clone(),
+            env: env.clone(),
             deadline,
             // DEL runs to its end, even if the caller is gone (decision 15).
             cancel: CancellationToken::new(),

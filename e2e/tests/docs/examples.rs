@@ -42,9 +42,9 @@ fn apply(plexus: &Plexus<'_>, file: &str, text: &str) -> Vec<Pod> {
             let annotations: BTreeMap<String, String> =
                 serde_json::from_value(metadata["annotations"].clone()).expect(file);
             let pod = Pod::new(&text("name")).in_namespace(&text("namespace"));
-            annotations.iter().fold(pod, |pod, (key, value)| {
-                pod.annotated(key, value.as_str())
-            })
+            annotations
+                .iter()
+                .fold(pod, |pod, (key, value)| pod.annotated(key, value.as_str()))
         })
         .collect()
 }
@@ -58,10 +58,9 @@ fn run_pods(plexus: &Plexus<'_>, pods: &[Pod]) {
         let sandbox = node.sandbox(&pod.name);
         let output = runtime.run_pod(&sandbox, pod);
         assert!(output.ok(), "{pod:?}: {output:?}");
-        let selected = pod
-            .annotations
-            .get(NETWORKS)
-            .map_or(0, |text| selection::parse(text, "default").expect("valid").len());
+        let selected = pod.annotations.get(NETWORKS).map_or(0, |text| {
+            selection::parse(text, "default").expect("valid").len()
+        });
         let links = sandbox.link_names();
         assert_eq!(links.len(), 2 + selected, "{pod:?}: {links:?}");
         let output = runtime.stop_pod(&sandbox, pod);

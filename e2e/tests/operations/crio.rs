@@ -17,9 +17,11 @@ fn whereabouts() -> Script {
         "cniVersion": "$CNIVERSION",
         "ips": [{"version": "4", "address": "10.20.0.5/16"}],
     });
-    Script::new()
-        .on("ADD", [Step::Result(address)])
-        .fails("CHECK", 999, "CNI CHECK method is not implemented")
+    Script::new().on("ADD", [Step::Result(address)]).fails(
+        "CHECK",
+        999,
+        "CNI CHECK method is not implemented",
+    )
 }
 
 fn host_local(keys: &[(&str, Value)]) -> Value {

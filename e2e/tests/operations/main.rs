@@ -9,6 +9,7 @@ mod default_network;
 mod default_route;
 mod definitions;
 mod del;
+mod environment;
 mod failed_del;
 mod failing_plugins;
 mod from_multus;

@@ -1,6 +1,8 @@
 //! The requests that the shim sends.
 
+use std::ffi::OsStr;
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::Duration;
@@ -37,36 +39,52 @@ fn the_call_is_a_post_with_environment_and_configuration() {
 }
 
 #[test]
-fn only_cni_and_trace_variables_are_forwarded() {
-    rows!("P-021");
+fn the_whole_environment_is_forwarded() {
+    rows!("P-021", "R-105");
+    let variables = [
+        ("BAGGAGE", "z"),
+        ("CNI_FUTURE", "yes"),
+        ("HTTPS_PROXY", "http://proxy"),
+        ("NOTIFY_SOCKET", "n"),
+        ("PATH", "/opt/runtime/bin"),
+        ("TRACEPARENT", "x"),
+        ("TRACESTATE", "y"),
+    ];
     let node = Node::new();
     let daemon = node.daemon([add_response()]);
-    let shim = node
+    let shim = node.shim("ADD").env("LATIN1", OsStr::from_bytes(b"\xe9"));
+    let finished = variables
+        .iter()
+        .fold(shim, |shim, (key, value)| shim.env(key, value))
+        .run();
+    finished.result();
+    let env = daemon.only_call().request().env;
+    for (key, value) in variables {
+        assert_eq!(env.get(key).map(String::as_str), Some(value), "{key}");
+    }
+    // JSON cannot express the value.
+    assert!(!env.contains_key("LATIN1"));
+    assert!(finished.stderr.contains("LATIN1"), "{finished:?}");
+}
+
+#[test]
+fn variables_beyond_the_limit_are_dropped() {
+    let node = Node::new();
+    let daemon = node.daemon([add_response()]);
+    let large = "secret".repeat(15_000);
+    let finished = node
         .shim("ADD")
-        .env("TOKEN", "secret")
+        .env("A", &large)
+        .env("B", &large)
         .env("PATH", "/bin")
-        .env("CNI_FUTURE", "yes");
-    shim.env("TRACEPARENT", "x")
-        .env("TRACESTATE", "y")
-        .env("BAGGAGE", "z")
-        .run()
-        .result();
-    let request = daemon.only_call().request();
-    let keys: Vec<_> = request.env.keys().map(String::as_str).collect();
-    let cni = [
-        "CNI_ARGS",
-        "CNI_COMMAND",
-        "CNI_CONTAINERID",
-        "CNI_FUTURE",
-        "CNI_IFNAME",
-        "CNI_NETNS",
-        "CNI_PATH",
-    ];
-    assert_eq!(
-        keys,
-        [&["BAGGAGE"], &cni[..], &["TRACEPARENT", "TRACESTATE"]].concat()
-    );
-    assert_eq!(request.env["TRACEPARENT"], "x");
+        .env("Z", "small")
+        .run();
+    finished.result();
+    let env = daemon.only_call().request().env;
+    let has = ["A", "B", "PATH", "Z"].map(|key| env.contains_key(key));
+    assert_eq!(has, [true, false, true, true]);
+    assert!(finished.stderr.contains(": B\n"), "{}", finished.stderr);
+    assert!(!finished.stderr.contains("secret"));
 }
 
 #[test]

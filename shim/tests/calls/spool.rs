@@ -34,6 +34,7 @@ fn a_spooled_del_is_an_error_so_that_the_runtime_retries() {
         .shim("DEL")
         .stdin(config.clone())
         .env("TRACEPARENT", "x")
+        .env("TOKEN", "secret")
         .run()
         .error();
     assert_temporary_error(&error);
@@ -62,6 +63,7 @@ fn a_spooled_del_is_an_error_so_that_the_runtime_retries() {
         ),
         ("DEL", "x")
     );
+    assert!(!request.env.contains_key("TOKEN"), "a secret on the disk");
 }
 
 #[test]

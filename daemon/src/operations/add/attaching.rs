@@ -119,9 +119,7 @@ impl Attaching<'_> {
             .filter(|interface| !interface.sandbox.is_empty() && links.contains(&interface.name))
             .map(|interface| interface.name.clone())
             .collect();
-        Ok(self
-            .lock
-            .append(&mut self.record, Line::Links { names })?)
+        Ok(self.lock.append(&mut self.record, Line::Links { names })?)
     }
 
     /// The default network's result, in the latest version for the shim to convert. A result that
