@@ -18,6 +18,12 @@ pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 pub const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
 /// The capability through which a runtime passes the pod's annotations with a call (decision 5).
 pub const POD_ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
+/// The longest annotation that is accepted, in bytes: the API server's limit for all annotations of
+/// an object.
+pub const MAX_ANNOTATION: usize = 256 << 10;
+/// The largest number of elements of an annotation. The plugins of a pod run one after the other,
+/// and runtimes limit the time for a pod.
+pub const MAX_ELEMENTS: usize = 64;
 
 /// One element of the annotation, validated.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +50,17 @@ pub struct Selection {
     pub default_route: Option<Vec<IpAddr>>,
     /// `deviceID`: a device that kubelet did not allocate (K-045).
     pub device_id: Option<String>,
+}
+
+impl Selection {
+    /// The size of the values that the element adds to the configuration of each plugin, in bytes.
+    pub fn size(&self) -> usize {
+        let cni_args = self.cni_args.iter();
+        cni_args
+            .map(|(key, raw)| key.len() + raw.get().len())
+            .sum::<usize>()
+            + self.device_id.as_ref().map_or(0, String::len)
+    }
 }
 
 /// A forwarded port of the host, in the format of the capability `portMappings`.
@@ -94,6 +111,15 @@ impl SelectionError {
     }
 }
 
+/// Refuses an annotation of `count` elements if that is too many.
+fn check_count(count: usize) -> Result<(), SelectionError> {
+    if count <= MAX_ELEMENTS {
+        return Ok(());
+    }
+    let reason = format!("lists {count} networks, but a pod may have {MAX_ELEMENTS}; select fewer");
+    Err(SelectionError::new("annotation", reason))
+}
+
 /// Parses the annotation. Elements without a namespace get `default_namespace`.
 ///
 /// The annotation is a JSON list if it contains `[`, `{` or `"`, else it has the short form: items
@@ -101,13 +127,22 @@ impl SelectionError {
 /// work here: keys match in any case, unknown keys are ignored, and null and empty strings count as
 /// missing.
 ///
-/// Conflicts between elements, such as duplicate interface names, are not detected here.
+/// Conflicts between elements, such as duplicate interface names, are not detected here. The size
+/// of the annotation and the number of its elements are checked before any element is read
+/// (decision 37).
 ///
 /// # Errors
-/// The first invalid element.
+/// [`MAX_ANNOTATION`] or [`MAX_ELEMENTS`] is exceeded; otherwise the first invalid element.
 pub fn parse(annotation: &str, default_namespace: &str) -> Result<Vec<Selection>, SelectionError> {
     if annotation.trim().is_empty() {
         return Ok(Vec::new());
+    }
+    if annotation.len() > MAX_ANNOTATION {
+        let reason = format!(
+            "is {} bytes long, but may have {MAX_ANNOTATION}",
+            annotation.len()
+        );
+        return Err(SelectionError::new("annotation", reason));
     }
     let mut selections = if annotation.contains(['[', '{', '"']) {
         json_form::parse(annotation)?

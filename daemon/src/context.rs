@@ -10,6 +10,7 @@ use crate::gather::default_network::DefaultNetwork;
 use crate::host::Hosts;
 use crate::install::InstallStatus;
 use crate::ledger::Ledger;
+use crate::memory_budget::MemoryBudget;
 use crate::report::Reporter;
 use crate::telemetry::Metrics;
 
@@ -28,6 +29,8 @@ pub(crate) struct NodeContext {
     pub(crate) store: Store,
     /// The API server, for objects that the store does not have. `None` with `--manifests`.
     pub(crate) api_reader: Option<Arc<ApiReader>>,
+    /// For the plans and records of pods.
+    pub(crate) memory: MemoryBudget,
     pub(crate) metrics: Arc<Metrics>,
     /// The ID of the machine's current boot.
     pub(crate) boot_id: String,

@@ -10,6 +10,7 @@ pub(crate) mod multus;
 mod networks;
 mod pod;
 mod request;
+mod requested;
 mod samples;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 use crate::cluster::Store;
 use crate::cluster::kube::ApiReader;
 use crate::config::Settings;
+use crate::memory_budget::{MemoryBudget, Reservation};
 use crate::model::{Network, Pod, PodRef};
 use crate::plan::{PlanInput, Policy, SelectedNetwork, ifname};
 use default_network::DefaultNetwork;
@@ -28,63 +30,97 @@ pub(crate) use error::GatherError;
 use networks::Lookup;
 use request::LookupDeadlines;
 pub(crate) use request::PodRequest;
+use requested::Requested;
 
-/// Gathers the input of a plan. `links` are the names of the links in the sandbox. Without `api`,
-/// only objects in the store are used.
+/// Where the input of a plan comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sources<'a> {
+    pub(crate) store: &'a Store,
+    /// Without an API server, only objects in the store are used.
+    pub(crate) api: Option<&'a ApiReader>,
+    pub(crate) default_network: &'a DefaultNetwork,
+    pub(crate) memory: &'a MemoryBudget,
+}
+
+/// How long gathering may wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GatherDeadlines {
+    /// For objects that the watches have not delivered.
+    pub(crate) lookup: Instant,
+    /// For memory, if the configurations are large.
+    pub(crate) memory: Instant,
+}
+
+/// Gathers the input of a plan. `links` are the names of the links in the sandbox. The plan and its
+/// input must be dropped before the reservation, which is for their memory.
 pub(crate) async fn plan_input(
-    store: &Store,
-    api: Option<&ApiReader>,
-    default_network: &DefaultNetwork,
+    sources: Sources<'_>,
     settings: &Settings,
-    request: &PodRequest,
+    request: PodRequest,
     links: BTreeSet<String>,
-    deadline: Instant,
-) -> Result<PlanInput, GatherError> {
-    let deadlines = LookupDeadlines {
-        watch: deadline.min(Instant::now() + settings.lookup_wait),
-        read: deadline,
-    };
-    let pod = pod::find(store, api, request, deadlines).await?;
-    let default_selection = default_selection(&pod, settings)?;
-    let selections = selections(&pod, NETWORKS, &pod.namespace)?;
+    deadlines: GatherDeadlines,
+) -> Result<(PlanInput, Reservation), GatherError> {
+    let Sources {
+        store,
+        api,
+        default_network,
+        memory,
+    } = sources;
     let lookup = Lookup {
         store,
         api,
         settings,
-        deadlines,
+        deadlines: LookupDeadlines {
+            watch: deadlines.lookup.min(Instant::now() + settings.lookup_wait),
+            read: deadlines.lookup,
+        },
     };
-    let (default, mut common) = match &default_selection {
-        Some(selection) => {
-            let network = lookup.selected(selection, &request.ifname).await?;
-            (network, Vec::new())
+    let pod = pod::find(store, api, &request, lookup.deadlines).await?;
+    let default_selection = default_selection(&pod, settings)?;
+    let selections = selections(&pod, NETWORKS, &pod.namespace)?;
+    let (node_default, mut common) = match &default_selection {
+        Some(_) => (None, Vec::new()),
+        None => {
+            let (default, further) = node_default_networks(default_network, &lookup).await?;
+            (Some(default), further)
         }
-        None => node_default_networks(default_network, &lookup).await?,
     };
     if !settings.system_namespaces.contains(&pod.namespace) {
         common.extend(lookup.common_networks().await?);
     }
-    let mut selected = Vec::new();
-    for selection in selections {
-        let position = 1 + common.len() + selected.len();
-        let network = lookup
-            .selected(&selection, &ifname(Some(&selection), position))
-            .await?;
-        selected.push(SelectedNetwork { selection, network });
+    let mut requested = Requested::default();
+    if let Some(selection) = &default_selection {
+        requested.find(&lookup, selection, &request.ifname).await?;
     }
-    let auxiliary_chain = auxiliary_chain::read(settings, default.config.cni_version).await;
-    Ok(PlanInput {
-        ifname: request.ifname.clone(),
+    for (index, selection) in selections.iter().enumerate() {
+        let ifname = ifname(Some(selection), 1 + common.len() + index);
+        requested.find(&lookup, selection, &ifname).await?;
+    }
+    let reservation = requested.reserve(memory, deadlines.memory).await?;
+    let mut networks = requested.networks(&lookup).await?.into_iter();
+    let default_network = match node_default {
+        Some(network) => network,
+        None => networks.next().ok_or(GatherError::NoDefinition)?,
+    };
+    let auxiliary_chain = auxiliary_chain::read(settings, default_network.config.cni_version).await;
+    let input = PlanInput {
         links,
         pod: pod_ref(&pod, &request.pod),
-        cni_args: request.cni_args.clone(),
-        runtime_config: request.runtime_config.clone(),
-        default_network: default,
+        ifname: request.ifname,
+        cni_args: request.cni_args,
+        runtime_config: request.runtime_config,
+        default_network,
         default_selection,
         common_networks: common,
-        selected,
+        selected: selections
+            .into_iter()
+            .zip(networks)
+            .map(|(selection, network)| SelectedNetwork { selection, network })
+            .collect(),
         auxiliary_chain,
         policy: policy(settings),
-    })
+    };
+    Ok((input, reservation))
 }
 
 /// The networks of every pod outside the system namespaces, the default network first. Neither

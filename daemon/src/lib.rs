@@ -18,6 +18,7 @@ mod gather;
 mod host;
 mod install;
 mod ledger;
+mod memory_budget;
 mod model;
 mod mutex;
 mod netns;

@@ -10,7 +10,7 @@ pub(crate) use attachment::{Attachment, DefaultRoutes, RouteOwner, attachment_la
 pub(crate) use meta_plugins::meta_plugin_type;
 pub(crate) use netns_id::NetnsId;
 pub(crate) use network::Network;
-pub(crate) use pod::{CONFIG_SOURCE, Pod, PodRef};
+pub(crate) use pod::{KEPT_ANNOTATIONS, Pod, PodRef};
 
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,47 @@ pub(crate) struct Plan {
 /// the other, and runtimes limit the time for a pod.
 pub(crate) const MAX_NETWORKS: usize = 64;
 
+/// The largest sum of the configurations of a pod, in bytes.
+const MAX_SIZE: usize = 8 << 20;
+
+/// The configurations of a pod are too large.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the configurations of the pod's networks have {} MiB in sum, but may have {} MiB; select fewer \
+     networks or smaller ones (network {largest:?} has the largest, {} KiB)",
+    .total.div_ceil(1 << 20), MAX_SIZE >> 20, .largest_size.div_ceil(1 << 10)
+)]
+pub(crate) struct PlanTooLarge {
+    total: usize,
+    largest: String,
+    largest_size: usize,
+}
+
+impl From<PlanTooLarge> for CniError {
+    fn from(error: PlanTooLarge) -> Self {
+        Self::new(Code::InvalidAnnotation, error.to_string())
+    }
+}
+
+/// Checks the sum of the configurations, from their names and sizes.
+///
+/// # Errors
+/// [`PlanTooLarge`].
+pub(crate) fn check_size<'a>(
+    configs: impl Iterator<Item = (&'a str, usize)> + Clone,
+) -> Result<(), PlanTooLarge> {
+    let total = configs.clone().map(|(_, size)| size).sum();
+    if total <= MAX_SIZE {
+        return Ok(());
+    }
+    let (largest, largest_size) = configs.max_by_key(|(_, size)| *size).unwrap_or_default();
+    Err(PlanTooLarge {
+        total,
+        largest: largest.to_owned(),
+        largest_size,
+    })
+}
+
 /// Plans the attachments of a sandbox.
 ///
 /// # Errors
@@ -49,6 +90,14 @@ pub(crate) fn plan(input: &PlanInput) -> Result<Plan, CniError> {
         );
         return Err(CniError::new(Code::InvalidAnnotation, msg));
     }
+    // Checked before anything is copied (decision 37).
+    let cni_args = input.cni_args.to_string().len();
+    let networks: Vec<_> = input.networks().collect();
+    check_size(
+        networks
+            .iter()
+            .map(|planned| (planned.network.name.as_str(), planned.size() + cni_args)),
+    )?;
     let names = names::assign(input);
     policy::check(input, &names)?;
     names::check(input, &names)?;

@@ -13,8 +13,18 @@ use super::{
     validate_plugin_type,
 };
 use crate::json::{
-    LimitError, MAX_CONFIG, ObjectError, RawMap, check_limits, keys_match, parse_object,
+    LimitError, MAX_CONFIG, ObjectError, RawMap, check_limits, count_entries, keys_match,
+    parse_object,
 };
+
+/// The largest number of plugins of a network.
+pub const MAX_PLUGINS: usize = 32;
+/// The largest number of keys of a network and of each of its plugins.
+const MAX_KEYS: usize = 256;
+/// The largest number of capabilities of a plugin, and of versions of a network.
+const MAX_LIST: usize = 64;
+/// What a key takes in memory beside its text, in bytes.
+const KEY_OVERHEAD: usize = 96;
 
 /// An invalid network configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +35,9 @@ pub enum ConfigError {
     /// The text is not a JSON object.
     #[error("the configuration is {0}")]
     NotAnObject(#[from] ObjectError),
+    /// The configuration has this many keys, more than are accepted.
+    #[error("the configuration has {0} keys, but may have {MAX_KEYS}")]
+    Keys(usize),
     /// A key has a value of the wrong type or form.
     #[error("configuration key {key:?} {reason}")]
     Key {
@@ -49,9 +62,10 @@ impl From<ConfigError> for CniError {
         let code = match error {
             ConfigError::Version(error) => return error.into(),
             ConfigError::Limit(_) | ConfigError::NotAnObject(_) => Code::Decode,
-            ConfigError::Key { .. } | ConfigError::Name(_) | ConfigError::NoPlugin(_) => {
-                Code::InvalidConfig
-            }
+            ConfigError::Keys(_)
+            | ConfigError::Key { .. }
+            | ConfigError::Name(_)
+            | ConfigError::NoPlugin(_) => Code::InvalidConfig,
         };
         Self::new(code, error.to_string())
     }
@@ -67,6 +81,9 @@ impl PluginConfig {
     /// `plugins[1].type`.
     fn new(mut map: RawMap, type_key: &str) -> Result<Self, ConfigError> {
         normalize_keys(&mut map, &["type", "capabilities"]);
+        if let Some(capabilities) = map.get("capabilities") {
+            check_entries(capabilities.get(), MAX_LIST, "capabilities")?;
+        }
         let invalid = |reason: String| ConfigError::Key {
             key: type_key.to_owned(),
             reason,
@@ -120,6 +137,14 @@ impl PluginConfig {
         &self.0
     }
 
+    /// The size in memory, in bytes.
+    fn size(&self) -> usize {
+        self.0
+            .iter()
+            .map(|(key, raw)| key.len() + raw.get().len() + KEY_OVERHEAD)
+            .sum()
+    }
+
     /// The capabilities that the plugin declares with `true`.
     pub fn capabilities(&self) -> BTreeSet<String> {
         let declared: RawMap = self.get("capabilities").unwrap_or_default();
@@ -169,6 +194,7 @@ impl NetworkConfig {
     /// A list without inline plugins is valid here; [`NetworkConfig::require_plugin`] refuses it.
     pub fn parse(text: &str, defaults: Defaults<'_>) -> Result<Self, ConfigError> {
         check_limits(text.as_bytes(), MAX_CONFIG)?;
+        check_entries(text, MAX_KEYS, "")?;
         let mut map: RawMap = parse_object(text)?;
         normalize_keys(&mut map, &["name", "cniVersion", "type", "plugins"]);
         let name = string(&map, "name")?
@@ -222,6 +248,19 @@ impl NetworkConfig {
         }
     }
 
+    /// The size of the plugins' configurations in memory, in bytes.
+    pub fn size(&self) -> usize {
+        self.plugins.iter().map(PluginConfig::size).sum()
+    }
+
+    /// The capabilities that any plugin declares with `true`.
+    pub fn capabilities(&self) -> BTreeSet<String> {
+        self.plugins
+            .iter()
+            .flat_map(PluginConfig::capabilities)
+            .collect()
+    }
+
     /// Whether any plugin declares `capability` with `true`.
     pub fn declares(&self, capability: &str) -> bool {
         self.plugins
@@ -249,21 +288,46 @@ fn plugins(raw: &RawValue) -> Result<Vec<PluginConfig>, ConfigError> {
         key: "plugins".into(),
         reason: reason.into(),
     };
-    let list: Vec<RawMap> =
-        serde_json::from_str(raw.get()).map_err(|_| invalid("must be a list of objects"))?;
+    check_entries(raw.get(), MAX_PLUGINS, "plugins")?;
+    let not_objects = |_| invalid("must be a list of objects");
+    let list: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(not_objects)?;
     if list.is_empty() {
         return Err(invalid("is an empty list"));
     }
     list.into_iter()
         .enumerate()
-        .map(|(index, map)| PluginConfig::new(map, &format!("plugins[{index}].type")))
+        .map(|(index, raw)| {
+            check_entries(raw.get(), MAX_KEYS, &format!("plugins[{index}]"))?;
+            let map = serde_json::from_str(raw.get()).map_err(not_objects)?;
+            PluginConfig::new(map, &format!("plugins[{index}].type"))
+        })
         .collect()
+}
+
+/// Refuses a list or an object with more than `max` entries before it is parsed (decision 37).
+/// `key` has the list or object as its value, and is empty for the whole configuration.
+fn check_entries(text: &str, max: usize, key: &str) -> Result<(), ConfigError> {
+    let count = count_entries(text);
+    if count <= max {
+        Ok(())
+    } else if key.is_empty() {
+        Err(ConfigError::Keys(count))
+    } else {
+        Err(ConfigError::Key {
+            key: key.to_owned(),
+            reason: format!("has {count} entries, but may have {max}"),
+        })
+    }
 }
 
 /// The highest supported version of `cniVersion` and `cniVersions`.
 fn select_version(map: &RawMap, default: Version) -> Result<Version, ConfigError> {
     let single = string(map, "cniVersion")?.filter(|version| !version.is_empty());
-    let list: Vec<String> = match map.get("cniVersions") {
+    let versions = map.get("cniVersions");
+    if let Some(versions) = versions {
+        check_entries(versions.get(), MAX_LIST, "cniVersions")?;
+    }
+    let list: Vec<String> = match versions {
         None => Vec::new(),
         Some(raw) => serde_json::from_str::<Option<_>>(raw.get())
             .map_err(|_| ConfigError::Key {

@@ -29,19 +29,9 @@ pub fn check_limits(text: &[u8], max_len: usize) -> Result<(), LimitError> {
     if text.len() > max_len {
         return Err(LimitError::Length(max_len));
     }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in text {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
+    let mut depth = 0_usize;
+    for byte in outside_strings(text) {
         match byte {
-            b'"' => in_string = true,
             b'{' | b'[' => {
                 depth += 1;
                 if depth > MAX_DEPTH {
@@ -53,6 +43,39 @@ pub fn check_limits(text: &[u8], max_len: usize) -> Result<(), LimitError> {
         }
     }
     Ok(())
+}
+
+/// The number of elements of a list, or of keys of an object, which is not parsed. Any other value,
+/// and an empty list or object, counts as one. The text need not be valid JSON.
+pub fn count_entries(text: &str) -> usize {
+    let (mut depth, mut count) = (0_usize, 1);
+    for byte in outside_strings(text.as_bytes()) {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b',' if depth == 1 => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+/// The bytes of `text` that are not part of a string.
+fn outside_strings(text: &[u8]) -> impl Iterator<Item = u8> {
+    let (mut in_string, mut escaped) = (false, false);
+    text.iter().copied().filter(move |byte| {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            return false;
+        }
+        in_string = *byte == b'"';
+        !in_string
+    })
 }
 
 #[cfg(test)]

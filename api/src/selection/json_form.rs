@@ -1,16 +1,21 @@
 //! The JSON form: a list of objects, one per network.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU64};
 
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::reader::Reader;
 use super::syntax::{is_address, is_hardware_address, quote};
-use super::{Bandwidth, PortMapping, Selection, SelectionError};
+use super::{
+    Bandwidth, MAX_ANNOTATION, MAX_ELEMENTS, PortMapping, Selection, SelectionError, check_count,
+};
 use crate::cni::validate_ifname;
 use crate::dns::{LABEL, is_namespace, is_subdomain};
-use crate::json::{MAX_CONFIG, check_limits};
+use crate::json::check_limits;
 
 /// The largest burst that the bandwidth plugin accepts, in bits: the plugin stores bytes in a
 /// 32-bit number and refuses its maximum.
@@ -19,14 +24,50 @@ const MAX_BURST: u64 = u32::MAX as u64 * 8 - 1;
 const MIN_DEFAULT_BURST: u64 = 9_000 * 8;
 
 pub(super) fn parse(text: &str) -> Result<Vec<Selection>, SelectionError> {
-    check_limits(text.as_bytes(), MAX_CONFIG)
+    check_limits(text.as_bytes(), MAX_ANNOTATION)
         .map_err(|error| SelectionError::new("annotation", error.to_string()))?;
-    serde_json::from_str::<Vec<&RawValue>>(text)
-        .map_err(|error| not_a_list(text, &error))?
+    let list: Elements<'_> =
+        serde_json::from_str(text).map_err(|error| not_a_list(text, &error))?;
+    check_count(list.count)?;
+    list.first
         .into_iter()
         .enumerate()
         .map(|(index, raw)| element(&Reader::new(raw, format!("element {}", index + 1))?))
         .collect()
+}
+
+/// The elements of a list. Those above the limit are only counted.
+#[derive(Default)]
+struct Elements<'a> {
+    first: Vec<&'a RawValue>,
+    count: usize,
+}
+
+impl<'de> Deserialize<'de> for Elements<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ElementsVisitor;
+
+        impl<'de> Visitor<'de> for ElementsVisitor {
+            type Value = Elements<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Elements<'de>, A::Error> {
+                let mut elements = Elements::default();
+                while let Some(element) = list.next_element()? {
+                    if elements.count < MAX_ELEMENTS {
+                        elements.first.push(element);
+                    }
+                    elements.count += 1;
+                }
+                Ok(elements)
+            }
+        }
+
+        deserializer.deserialize_seq(ElementsVisitor)
+    }
 }
 
 fn not_a_list(text: &str, error: &serde_json::Error) -> SelectionError {
@@ -41,12 +82,9 @@ fn not_a_list(text: &str, error: &serde_json::Error) -> SelectionError {
         .lines()
         .nth(error.line().saturating_sub(1))
         .unwrap_or_default();
-    let before: Vec<_> = line
-        .char_indices()
-        .filter(|(at, _)| *at < error.column())
-        .map(|(_, c)| c)
-        .collect();
-    let context: String = before[before.len().saturating_sub(30)..].iter().collect();
+    let before = &line[..line.floor_char_boundary(error.column())];
+    let start = before.char_indices().rev().take(30).last();
+    let context = &before[start.map_or(0, |(at, _)| at)..];
     SelectionError::new(
         "annotation",
         format!("is not JSON: {error}, after {context:?}"),

@@ -1,11 +1,12 @@
 //! The short form: items `[namespace/]name[@interface]`, separated by commas.
 
 use super::syntax::quote;
-use super::{Selection, SelectionError};
+use super::{Selection, SelectionError, check_count};
 use crate::cni::validate_ifname;
 use crate::dns::{LABEL, is_label, is_namespace, is_subdomain};
 
 pub(super) fn parse(text: &str) -> Result<Vec<Selection>, SelectionError> {
+    check_count(text.split(',').count())?;
     text.split(',')
         .map(str::trim)
         .enumerate()

@@ -7,11 +7,14 @@ const MAX_QUOTE: usize = 60;
 
 /// Collapses white space, and truncates the text to [`MAX_QUOTE`].
 pub(super) fn quote(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MAX_QUOTE) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+    let words = text.split_whitespace().enumerate();
+    let mut characters =
+        words.flat_map(|(index, word)| (index > 0).then_some(' ').into_iter().chain(word.chars()));
+    let mut line: String = characters.by_ref().take(MAX_QUOTE).collect();
+    if characters.next().is_some() {
+        line.push('…');
     }
+    line
 }
 
 /// Whether `text` is an IP address, with or without a prefix length.

@@ -1,6 +1,6 @@
 //! Lists, single plugins, and text that is neither.
 
-use plexus_api::cni::{CniError, ConfigError, NetworkConfig, Version};
+use plexus_api::cni::{CniError, ConfigError, MAX_PLUGINS, NetworkConfig, Version};
 use plexus_api::json::{MAX_CONFIG, MAX_DEPTH};
 use plexus_api::rows;
 use serde_json::json;
@@ -101,6 +101,54 @@ fn size_and_depth_are_limited() {
         matches!(&error, ConfigError::Limit(why) if why.to_string().contains("bytes")),
         "{error}"
     );
+}
+
+#[test]
+fn the_numbers_of_plugins_keys_versions_and_capabilities_are_limited() {
+    let keys = |count: usize| -> String {
+        let keys: Vec<_> = (0..count).map(|n| format!(r#""k{n}":true"#)).collect();
+        keys.join(",")
+    };
+    let plugins = |count: usize| {
+        let plugins = vec![r#"{"type":"t"}"#; count].join(",");
+        format!(r#"{{"name":"n","plugins":[{plugins}]}}"#)
+    };
+    let versions = |count: usize| {
+        let versions = vec![r#""1.0.0""#; count].join(",");
+        format!(r#"{{"name":"n","cniVersions":[{versions}],"type":"t"}}"#)
+    };
+    let single = |count: usize| format!(r#"{{"name":"n","type":"t",{}}}"#, keys(count - 2));
+    let plugin = |count: usize| {
+        format!(
+            r#"{{"name":"n","plugins":[{{"type":"t",{}}}]}}"#,
+            keys(count - 1)
+        )
+    };
+    let capabilities = |count: usize| {
+        format!(
+            r#"{{"name":"n","type":"t","capabilities":{{{}}}}}"#,
+            keys(count)
+        )
+    };
+    for (text, most, what) in [
+        (
+            &plugins as &dyn Fn(usize) -> String,
+            MAX_PLUGINS,
+            "\"plugins\" has 33 entries",
+        ),
+        (&versions, 64, "\"cniVersions\" has 65 entries"),
+        (&single, 256, "has 257 keys"),
+        (&plugin, 256, "\"plugins[0]\" has 257 entries"),
+        (&capabilities, 64, "\"capabilities\" has 65 entries"),
+    ] {
+        assert!(
+            NetworkConfig::parse(&text(most), DEFAULTS).is_ok(),
+            "{what}"
+        );
+        let error = NetworkConfig::parse(&text(most + 1), DEFAULTS).expect_err(what);
+        assert!(error.to_string().contains(what), "{error}");
+        assert_eq!(CniError::from(error).code, 7, "{what}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The JSON form, the short form, and text that is neither.
 
 use plexus_api::rows;
-use plexus_api::selection::parse;
+use plexus_api::selection::{MAX_ANNOTATION, MAX_ELEMENTS, parse};
 use proptest::prelude::*;
 
 use crate::{ok, short, wrong};
@@ -26,6 +26,41 @@ fn brackets_braces_and_quotes_select_the_json_form() {
     // Without one of these characters, JSON literals are names.
     assert_eq!(short(&ok("null")), ["ns1/null"]);
     assert_eq!(short(&ok("12")), ["ns1/12"]);
+}
+
+#[test]
+fn the_number_of_elements_is_limited_before_any_is_read() {
+    let short_form = |count: usize| vec!["a"; count].join(",");
+    let json_form = |element: &str, count: usize| format!("[{}]", vec![element; count].join(","));
+    let element = r#"{"name":"a"}"#;
+    assert_eq!(ok(&short_form(MAX_ELEMENTS)).len(), MAX_ELEMENTS);
+    assert_eq!(ok(&json_form(element, MAX_ELEMENTS)).len(), MAX_ELEMENTS);
+    for (annotation, count) in [
+        (short_form(MAX_ELEMENTS + 1), "65"),
+        (json_form(element, MAX_ELEMENTS + 1), "65"),
+        (short_form(120_000), "120000"),
+        (short_form(120_000).replace('a', "-"), "120000"),
+        (json_form("7", 120_000), "120000"),
+    ] {
+        let (location, reason) = wrong(&annotation);
+        assert_eq!(location, "annotation");
+        assert!(
+            reason.contains(&format!("lists {count} networks")) && reason.contains("may have 64"),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
+fn the_length_of_an_annotation_is_limited() {
+    let annotation = |length: usize| "a".to_owned() + &" ".repeat(length - 1);
+    assert_eq!(short(&ok(&annotation(MAX_ANNOTATION))), ["ns1/a"]);
+    let (location, reason) = wrong(&annotation(MAX_ANNOTATION + 1));
+    assert_eq!(location, "annotation");
+    assert!(
+        reason.contains("262145 bytes") && reason.contains("262144"),
+        "{reason}"
+    );
 }
 
 #[test]

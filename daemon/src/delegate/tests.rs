@@ -141,7 +141,7 @@ fn attach(config: NetworkConfig) -> Attachment {
         auxiliary: false,
         cni_args: "IgnoreUnknown=1;FOO=1".to_owned(),
         capability_args: BTreeMap::new(),
-        config,
+        config: config.into(),
     }
 }
 

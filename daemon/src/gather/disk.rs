@@ -110,7 +110,7 @@ pub(super) fn on_disk(config: NetworkConfig) -> Network {
     Network {
         name: config.name.clone(),
         namespace: None,
-        config,
+        config: config.into(),
     }
 }
 

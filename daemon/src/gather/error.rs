@@ -8,6 +8,8 @@ use plexus_api::selection::{DEFAULT_NETWORK, POD_ANNOTATIONS, SelectionError};
 
 use super::disk::DiskError;
 use crate::cluster::kube::ApiError;
+use crate::memory_budget::BudgetExhausted;
+use crate::plan::PlanTooLarge;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum GatherError {
@@ -35,6 +37,10 @@ pub(crate) enum GatherError {
     },
     #[error("annotation {DEFAULT_NETWORK:?} must name exactly one network, but names {0}")]
     DefaultNetworkCount(usize),
+    #[error(transparent)]
+    TooLarge(#[from] PlanTooLarge),
+    #[error(transparent)]
+    Memory(#[from] BudgetExhausted),
     #[error("there is no network-attachment-definition of this name")]
     NoDefinition,
     #[error("its network-attachment-definition: {0}")]

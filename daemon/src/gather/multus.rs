@@ -101,7 +101,7 @@ pub(crate) fn read_sandbox(
             auxiliary: false,
             cni_args: cni_args.to_string(),
             capability_args: RawMap::new(),
-            config,
+            config: config.into(),
         };
         sandbox.add(attachment, file);
     }
@@ -137,7 +137,7 @@ impl MultusSandbox {
         };
         // The executed configuration. In some versions, the list's configuration lacks keys.
         if let Some(config) = decode(&cached.config) {
-            attachment.config = config;
+            attachment.config = config.into();
         }
         if let Some(pairs) = cached.cni_args {
             let pairs: Vec<_> = pairs
@@ -146,7 +146,11 @@ impl MultusSandbox {
                 .collect();
             attachment.cni_args = pairs.join(";");
         }
-        attachment.capability_args = cached.capability_args.unwrap_or_default();
+        let mut capability_args = cached.capability_args.unwrap_or_default();
+        // Multus passes all annotations of the pod, secrets among them, but DEL needs only the
+        // arguments that a plugin gets.
+        capability_args.retain(|capability, _| attachment.config.declares(capability));
+        attachment.capability_args = capability_args;
         self.attachments.push((attachment, cached.result));
         self.netns = cached.netns;
         self.files.push(file);

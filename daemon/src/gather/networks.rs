@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use plexus_api::cni::NetworkConfig;
-use plexus_api::selection::Selection;
 
 use super::disk::{self, blocking, on_disk};
 use super::error::GatherError;
@@ -12,7 +11,7 @@ use super::request::LookupDeadlines;
 use crate::cluster::kube::ApiReader;
 use crate::cluster::{Definition, Store};
 use crate::config::Settings;
-use crate::model::{Network, attachment_label};
+use crate::model::Network;
 
 /// Looks up networks. Waits for a definition that is not known yet, and finally reads the
 /// definition from the API server once.
@@ -73,25 +72,8 @@ impl<'a> Lookup<'a> {
         Ok(networks)
     }
 
-    /// The network that an element of the annotation names, for the interface `ifname`.
-    pub(super) async fn selected(
-        &self,
-        selection: &Selection,
-        ifname: &str,
-    ) -> Result<Network, GatherError> {
-        let (namespace, name) = (&selection.namespace, &selection.name);
-        let network = match self.definition(namespace, name).await {
-            Ok(Some(definition)) => self.by_definition(definition).await,
-            Ok(None) => Err(GatherError::NoDefinition),
-            Err(error) => Err(error),
-        };
-        network.map_err(|error| {
-            error.context(attachment_label(&format!("{namespace}/{name}"), ifname))
-        })
-    }
-
     /// Waits for the definition, and finally reads it from the API server.
-    async fn definition(
+    pub(super) async fn definition(
         &self,
         namespace: &str,
         name: &str,
@@ -138,7 +120,7 @@ impl<'a> Lookup<'a> {
         let Some(definition) = definition else {
             return self.by_disk_source(name).await;
         };
-        self.by_definition(definition)
+        self.by_definition(&definition)
             .await
             .map_err(|error| error.context(format!("{namespace}/{name}")))
     }
@@ -149,33 +131,28 @@ impl<'a> Lookup<'a> {
         Ok(on_disk(config))
     }
 
-    async fn by_definition(&self, definition: Arc<Definition>) -> Result<Network, GatherError> {
-        let namespace = definition.namespace.clone();
-        let name = format!("{namespace}/{}", definition.name);
+    /// The network of a definition. Errors do not name the definition.
+    pub(super) async fn by_definition(
+        &self,
+        definition: &Arc<Definition>,
+    ) -> Result<Network, GatherError> {
         let conf_dir = self.settings.conf_dir.clone();
-        let config = if has_config(&definition) {
-            definition_network(&definition, &conf_dir)?
+        let config = if definition.has_config() {
+            definition_network(definition, &conf_dir)?
         } else {
+            let definition = Arc::clone(definition);
             blocking(move || definition_network(&definition, &conf_dir)).await?
         };
         Ok(Network {
-            name,
-            namespace: Some(namespace),
+            name: format!("{}/{}", definition.namespace, definition.name),
+            namespace: Some(definition.namespace.clone()),
             config,
         })
     }
 }
 
-fn has_config(definition: &Definition) -> bool {
-    definition
-        .config
-        .as_ref()
-        .is_some_and(|config| !config.is_empty())
-}
-
-/// The network of a definition: its own configuration, with the definition's name as default name
-/// (K-005). A definition without a configuration means the network of its name in `conf_dir`
-/// (K-003); only that look-up blocks.
+/// The network of a definition: its own configuration, or the network of its name in `conf_dir`
+/// (K-003). Only the look-up in the directory blocks.
 ///
 /// # Errors
 /// The error does not name the definition. An invalid configuration is an error, whatever is on
@@ -183,13 +160,11 @@ fn has_config(definition: &Definition) -> bool {
 fn definition_network(
     definition: &Definition,
     conf_dir: &Path,
-) -> Result<NetworkConfig, GatherError> {
-    let name = &definition.name;
-    match definition.config.as_deref() {
-        None | Some("") => Ok(disk::by_name(conf_dir, name)?),
-        Some(text) => disk::parse(text, Some(name))
-            .and_then(NetworkConfig::require_plugin)
-            .map_err(GatherError::Definition),
+) -> Result<Arc<NetworkConfig>, GatherError> {
+    match definition.network_config() {
+        Ok(Some(config)) => Ok(config),
+        Ok(None) => Ok(Arc::new(disk::by_name(conf_dir, &definition.name)?)),
+        Err(error) => Err(GatherError::Definition(error)),
     }
 }
 

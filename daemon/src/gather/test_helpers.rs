@@ -1,5 +1,6 @@
 //! Fixtures for the tests of this module.
 
+use std::borrow::Borrow;
 use std::fmt::Debug;
 use std::fs;
 
@@ -39,10 +40,13 @@ pub(super) fn list(name: &str, kinds: &[&str]) -> String {
 }
 
 /// The types of a network's plugins.
-pub(super) fn kinds<E: Debug>(network: &Result<NetworkConfig, E>) -> Vec<String> {
+pub(super) fn kinds<C: Borrow<NetworkConfig>, E: Debug>(network: &Result<C, E>) -> Vec<String> {
+    let network = match network {
+        Ok(network) => network,
+        Err(error) => panic!("{error:?}"),
+    };
     network
-        .as_ref()
-        .expect("a network")
+        .borrow()
         .plugins
         .iter()
         .map(PluginConfig::kind)

@@ -78,7 +78,7 @@ fn attachment(index: usize) -> Attachment {
         auxiliary: false,
         cni_args: "IgnoreUnknown=1;K8S_POD_NAME=pod".to_owned(),
         capability_args: [("mac".to_owned(), raw("\"02:00:00:00:00:01\""))].into(),
-        config: config.expect("a network configuration"),
+        config: config.expect("a network configuration").into(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The attachment of a sandbox to a network.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use plexus_api::cni::{CniResult, NetworkConfig};
 use plexus_api::json::RawMap;
@@ -29,7 +30,7 @@ pub(crate) struct Attachment {
     #[serde(default)]
     pub(crate) capability_args: RawMap,
     /// The plugins and their configuration, without the keys that each call adds.
-    pub(crate) config: NetworkConfig,
+    pub(crate) config: Arc<NetworkConfig>,
 }
 
 impl Attachment {

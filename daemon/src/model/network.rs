@@ -1,5 +1,7 @@
 //! Networks that a pod can be attached to.
 
+use std::sync::Arc;
+
 use plexus_api::cni::NetworkConfig;
 
 /// A network with its configuration.
@@ -9,5 +11,6 @@ pub(crate) struct Network {
     pub(crate) name: String,
     /// The namespace of the definition. `None` for a network on disk.
     pub(crate) namespace: Option<String>,
-    pub(crate) config: NetworkConfig,
+    /// Shared by all networks and attachments of one definition.
+    pub(crate) config: Arc<NetworkConfig>,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use plexus_api::selection::{DEFAULT_NETWORK, NETWORKS};
 use serde::{Deserialize, Serialize};
 
 /// The pod of a sandbox.
@@ -37,12 +38,22 @@ pub(crate) struct Pod {
     pub(crate) name: String,
     pub(crate) namespace: String,
     pub(crate) uid: String,
+    /// [`KEPT_ANNOTATIONS`].
     pub(crate) annotations: BTreeMap<String, String>,
 }
 
 /// The annotation in which kubelet records the source of a pod. The value is `api` except for
 /// static pods.
-pub(crate) const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
+pub(super) const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
+
+/// The annotations of a pod that are kept: the networks that the pod requests, and the marks of a
+/// static pod and its mirror.
+pub(crate) const KEPT_ANNOTATIONS: [&str; 4] = [
+    NETWORKS,
+    DEFAULT_NETWORK,
+    CONFIG_SOURCE,
+    "kubernetes.io/config.mirror",
+];
 
 impl Pod {
     /// Whether this can be the pod that the runtime calls `uid`, and not another pod of the same

@@ -2,7 +2,8 @@ use plexus_api::cni::{Defaults, NetworkConfig, Version};
 use plexus_api::json::RawMap;
 use plexus_api::rows;
 
-use super::{Attachment, CONFIG_SOURCE, NetnsId, Pod, PodRef, attachment_label};
+use super::pod::CONFIG_SOURCE;
+use super::{Attachment, NetnsId, Pod, PodRef, attachment_label};
 
 #[test]
 fn an_attachment_label_has_network_and_interface() {
@@ -17,7 +18,9 @@ fn an_attachment_label_has_network_and_interface() {
         auxiliary: false,
         cni_args: String::new(),
         capability_args: RawMap::new(),
-        config: NetworkConfig::parse(r#"{"type":"bridge"}"#, defaults).expect("a configuration"),
+        config: NetworkConfig::parse(r#"{"type":"bridge"}"#, defaults)
+            .expect("a configuration")
+            .into(),
     };
     assert_eq!(attachment.label(), r#"network "cluster" interface "eth0""#);
     assert_eq!(attachment.label(), attachment_label("cluster", "eth0"));

@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::delegate::{AttachGuard, PluginCall, Priority};
 use crate::gather;
 use crate::ledger::{AddLock, FORMAT, LedgerError, PLEXUSD, Planned, Record};
+use crate::memory_budget::Reservation;
 use crate::netns::Netns;
 use crate::plan::{self, Warning};
 use crate::report::events::EventReason;
@@ -50,12 +51,17 @@ async fn try_add(
     let lock = context.ledger.lock_for_add(container_id, ifname).await?;
     let had_no_record = refuse_attached(&lock, ifname)?;
     let call = request.plugin_call(request.settings.add_timeout, cancel);
-    let (netns, planned) = prepare(context, request, &call).await.inspect_err(|_| {
+    let prepared = prepare(context, request, &call).await.inspect_err(|_| {
         // The runtime's DEL has nothing to delete: a link of this name is not ours.
         if had_no_record {
             lock.remember_refused(ifname);
         }
     })?;
+    let Prepared {
+        netns,
+        planned,
+        reservation: _reservation,
+    } = prepared;
     let record = lock.plan(planned).await?;
     let guard = context
         .node
@@ -138,16 +144,24 @@ async fn roll_back(
     error
 }
 
+/// The opened sandbox and its plan.
+struct Prepared {
+    netns: Netns,
+    planned: Planned,
+    /// The memory of the plan.
+    reservation: Reservation,
+}
+
 /// Opens the sandbox, plans its attachments, and checks that all plugins exist. Runs no plugin. A
 /// refusal emits an event on the pod.
 async fn prepare(
     context: &Context,
     request: &CniRequest,
     call: &PluginCall,
-) -> Result<(Netns, Planned), CniError> {
+) -> Result<Prepared, CniError> {
     let path = Path::new(request.env.netns.as_deref().unwrap_or_default());
     let mut netns = Netns::open(path, &request.host).await?;
-    let planned = plan_attachments(context, request, call, &mut netns)
+    let (planned, reservation) = plan_attachments(context, request, call, &mut netns)
         .await
         .inspect_err(|error| emit_refusal(context, request, error))?;
     CallSpan::record_networks(&planned.networks());
@@ -160,7 +174,11 @@ async fn prepare(
             .map_err(|error| error.context(attachment.label()))
             .inspect_err(|error| emit_refusal(context, request, error))?;
     }
-    Ok((netns, planned))
+    Ok(Prepared {
+        netns,
+        planned,
+        reservation,
+    })
 }
 
 async fn plan_attachments(
@@ -168,20 +186,22 @@ async fn plan_attachments(
     request: &CniRequest,
     call: &PluginCall,
     netns: &mut Netns,
-) -> Result<Planned, CniError> {
+) -> Result<(Planned, Reservation), CniError> {
     let links = netns.names().await?;
     let pod_request = request.pod_request()?;
     let node = &context.node;
-    let gather = gather::plan_input(
-        &node.store,
-        node.api_reader.as_deref(),
-        &node.default_network,
-        &request.settings,
-        &pod_request,
-        links,
-        call.deadline,
-    );
-    let input = tokio::select! {
+    let sources = gather::Sources {
+        store: &node.store,
+        api: node.api_reader.as_deref(),
+        default_network: &node.default_network,
+        memory: &node.memory,
+    };
+    let deadlines = gather::GatherDeadlines {
+        lookup: call.deadline,
+        memory: call.deadline,
+    };
+    let gather = gather::plan_input(sources, &request.settings, pod_request, links, deadlines);
+    let (input, reservation) = tokio::select! {
         input = gather => input?,
         () = call.cancel.cancelled() => return Err(caller_gone()),
     };
@@ -189,7 +209,7 @@ async fn plan_attachments(
     for Warning { kind, text } in plan.warnings {
         context.reporter.event(&input.pod, kind.into(), text);
     }
-    Ok(Planned {
+    let planned = Planned {
         format: FORMAT,
         plexusd: PLEXUSD.to_owned(),
         container_id: request.env.container_id.clone(),
@@ -204,7 +224,8 @@ async fn plan_attachments(
         executable_path: request.plugin_env.get("PATH").cloned(),
         attachments: plan.attachments,
         default_routes: plan.default_routes,
-    })
+    };
+    Ok((planned, reservation))
 }
 
 /// Emits an event with the reason of a refusal, if the reason concerns the pod.

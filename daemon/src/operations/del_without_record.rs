@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::delegate::Priority;
 use crate::gather;
 use crate::ledger::{ContainerLock, RecordKey};
+use crate::memory_budget::Reservation;
 use crate::model::{Attachment, Pod, PodRef};
 use crate::plan::plan;
 
@@ -23,11 +24,11 @@ pub(super) async fn delete_without_record(
     request: &CniRequest,
     lock: &ContainerLock,
 ) {
-    let attachments = match rebuild(context, request).await {
-        Ok(mut attachments) => {
+    let (attachments, _reservation) = match rebuild(context, request).await {
+        Ok((mut attachments, reservation)) => {
             let recorded = recorded_interfaces(context, lock);
             attachments.retain(|attachment| !recorded.contains(&attachment.ifname));
-            attachments
+            (attachments, reservation)
         }
         Err(error) => {
             tracing::info!(%error, "DEL of a container without a record: its attachments cannot be rebuilt");
@@ -69,7 +70,11 @@ fn recorded_interfaces(context: &Context, lock: &ContainerLock) -> BTreeSet<Stri
         .collect()
 }
 
-async fn rebuild(context: &Context, request: &CniRequest) -> Result<Vec<Attachment>, CniError> {
+/// The attachments, and the reservation for their memory.
+async fn rebuild(
+    context: &Context,
+    request: &CniRequest,
+) -> Result<(Vec<Attachment>, Reservation), CniError> {
     let mut pod_request = request.pod_request()?;
     let PodRef {
         namespace,
@@ -89,15 +94,18 @@ async fn rebuild(context: &Context, request: &CniRequest) -> Result<Vec<Attachme
         // The annotations of another pod are not those of this sandbox (P-019).
         pod_request = pod_request.without_annotations();
     }
-    let input = gather::plan_input(
-        &context.node.store,
-        None,
-        &context.node.default_network,
-        &request.settings,
-        &pod_request,
-        BTreeSet::new(),
-        Instant::now(),
-    )
-    .await?;
-    Ok(plan(&input)?.attachments)
+    let sources = gather::Sources {
+        store: &context.node.store,
+        api: None,
+        default_network: &context.node.default_network,
+        memory: &context.node.memory,
+    };
+    let deadlines = gather::GatherDeadlines {
+        lookup: Instant::now(),
+        memory: Instant::now() + request.settings.del_timeout,
+    };
+    let settings = &request.settings;
+    let (input, reservation) =
+        gather::plan_input(sources, settings, pod_request, BTreeSet::new(), deadlines).await?;
+    Ok((plan(&input)?.attachments, reservation))
 }

@@ -81,14 +81,15 @@ fn gather_cause(error: &GatherError) -> CniError {
             _ => Code::TryAgain,
         },
         GatherError::Disk(error) => disk_code(error),
-        GatherError::Annotation { .. } | GatherError::DefaultNetworkCount(_) => {
-            Code::InvalidAnnotation
-        }
+        GatherError::Annotation { .. }
+        | GatherError::DefaultNetworkCount(_)
+        | GatherError::TooLarge(_) => Code::InvalidAnnotation,
         GatherError::NoDefinition => Code::UnknownNetwork,
         GatherError::PodAnnotations(_)
         | GatherError::NoDefaultNetworkConfigured
         | GatherError::MetaPlugin { .. } => Code::InvalidConfig,
-        GatherError::UnknownPod
+        GatherError::Memory(_)
+        | GatherError::UnknownPod
         | GatherError::OtherPod { .. }
         | GatherError::DefaultNetworkPending
         | GatherError::DefaultNetworkNotReady(_)

@@ -1,6 +1,7 @@
 //! Builds attachments: capability arguments, `CNI_ARGS` and `args.cni` from the pod's request.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use plexus_api::cni::{CniArgs, CniError, Code, NetworkConfig, RawMap};
 use plexus_api::selection::Selection;
@@ -18,14 +19,16 @@ pub(super) fn attachment(
     planned: &PlannedNetwork<'_>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Attachment, CniError> {
-    let mut config = planned.network.config.clone();
+    let mut config = Arc::clone(&planned.network.config);
+    let declared = config.capabilities();
     let mut cni_args = input.cni_args.clone();
-    // The default network gets all of the runtime's arguments (K-065), the others none (K-064).
-    let mut capability_args = if planned.default {
-        input.runtime_config.clone()
-    } else {
-        RawMap::new()
-    };
+    // Of the runtime's arguments, the default network gets those that it declares (K-065), and the
+    // others none (K-064). The rest may be the annotations of the pod, secrets among them.
+    let runtime_config = input.runtime_config.iter().filter(|_| planned.default);
+    let mut capability_args: RawMap = runtime_config
+        .filter(|(capability, _)| declared.contains(*capability))
+        .map(|(capability, value)| (capability.clone(), value.clone()))
+        .collect();
     // Without IgnoreUnknown, plugins refuse keys that they do not know.
     if !matches!(cni_args.get("IgnoreUnknown"), Some("1" | "true" | "True")) {
         cni_args.set("IgnoreUnknown", "1");
@@ -44,7 +47,10 @@ pub(super) fn attachment(
         let requested = capabilities(selection)?;
         check_declared(input, planned, &requested, warnings)?;
         add_undeclared(selection, &config, &mut cni_args);
-        capability_args.extend(requested);
+        let declared = requested
+            .into_iter()
+            .filter(|(capability, _)| declared.contains(capability));
+        capability_args.extend(declared);
         merge_cni_args(&mut config, &selection.cni_args, &planned.network.name)?;
         set_device(&mut config, selection)?;
     }
@@ -135,7 +141,7 @@ fn add_undeclared(selection: &Selection, config: &NetworkConfig, cni_args: &mut 
 /// Merges `cni-args` into `args.cni` of every plugin. For each key the pod's value wins; other keys
 /// of `args` stay (K-034).
 fn merge_cni_args(
-    config: &mut NetworkConfig,
+    config: &mut Arc<NetworkConfig>,
     cni_args: &RawMap,
     network: &str,
 ) -> Result<(), CniError> {
@@ -148,7 +154,7 @@ fn merge_cni_args(
         );
         CniError::new(Code::InvalidConfig, msg)
     };
-    for plugin in &mut config.plugins {
+    for plugin in &mut Arc::make_mut(config).plugins {
         let mut args = object(plugin.raw("args")).ok_or_else(|| invalid("args"))?;
         let mut cni =
             object(args.get("cni").map(AsRef::as_ref)).ok_or_else(|| invalid("args.cni"))?;
@@ -160,9 +166,9 @@ fn merge_cni_args(
 }
 
 /// Passes the device to the plugins in `deviceID` and `pciBusID`, where they expect it (D-031).
-fn set_device(config: &mut NetworkConfig, selection: &Selection) -> Result<(), CniError> {
+fn set_device(config: &mut Arc<NetworkConfig>, selection: &Selection) -> Result<(), CniError> {
     if let Some(device) = &selection.device_id {
-        for plugin in &mut config.plugins {
+        for plugin in &mut Arc::make_mut(config).plugins {
             plugin.set("deviceID", device)?;
             plugin.set("pciBusID", device)?;
         }

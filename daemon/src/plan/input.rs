@@ -66,6 +66,15 @@ pub(super) struct PlannedNetwork<'a> {
     pub(super) auxiliary: bool,
 }
 
+impl PlannedNetwork<'_> {
+    /// The size of the attachment's configuration in bytes, with what the pod adds to each plugin.
+    pub(super) fn size(&self) -> usize {
+        let config = &self.network.config;
+        let added = self.selection.map_or(0, Selection::size);
+        config.size() + config.plugins.len() * added
+    }
+}
+
 impl PlanInput {
     /// All networks, in the order of their attachments.
     pub(super) fn networks(&self) -> impl Iterator<Item = PlannedNetwork<'_>> {

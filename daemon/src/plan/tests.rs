@@ -28,7 +28,7 @@ fn network(name: &str, text: &str) -> Network {
     Network {
         name: name.to_owned(),
         namespace,
-        config: config(text),
+        config: config(text).into(),
     }
 }
 

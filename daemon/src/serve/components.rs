@@ -21,6 +21,7 @@ use crate::delegate::{Delegates, PluginSettings};
 use crate::gather::default_network::DefaultNetwork;
 use crate::host::{Hosts, memory};
 use crate::install::SHIM;
+use crate::memory_budget::MemoryBudget;
 use crate::readiness::StartupTaint;
 use crate::recovery::surviving_plugins;
 use crate::server::Listener;
@@ -30,6 +31,9 @@ use crate::telemetry::{Logs, Metrics};
 /// two daemons on one node, the one of the newer generation serves, even if the container of the
 /// other is started again.
 const GENERATION_VARIABLE: &str = "PLEXUS_GENERATION";
+
+/// The memory for plans and records of large pods, in bytes (decision 37).
+const POD_MEMORY: usize = 16 << 20;
 
 /// The components that live as long as the process.
 pub(super) struct Components {
@@ -131,6 +135,7 @@ impl Components {
             hosts: self.hosts.clone(),
             store: self.store.clone(),
             api_reader: self.api_reader.clone(),
+            memory: MemoryBudget::new(POD_MEMORY),
             metrics: self.metrics.clone(),
             boot_id: self.boot_id.clone(),
         }

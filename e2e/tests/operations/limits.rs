@@ -30,6 +30,68 @@ fn a_pod_may_have_64_networks() {
 }
 
 #[test]
+fn a_pod_with_too_many_networks_is_refused_before_a_definition_is_looked_up() {
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    let sandbox = node.sandbox("pod");
+    let json_form = format!("[{}]", vec![r#"{"name":"missing"}"#; 12_000].join(","));
+    for networks in [vec!["missing"; 30_000].join(","), json_form] {
+        let pod = Pod::new("p").with_networks(networks);
+        let output = plexus.runtime.add(&sandbox.target(&pod));
+        let msg = output.expect_code(105);
+        assert!(msg.contains("may have 64"), "{msg}");
+    }
+    assert_eq!(plexus.files("ledger"), [""; 0]);
+}
+
+#[test]
+fn a_pod_with_too_large_configurations_is_refused_before_anything_runs() {
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    node.plugin("a", &attaches());
+    let note = "x".repeat(200 << 10);
+    plexus.manifests.definition(
+        "a",
+        &json!({"cniVersion": "1.0.0", "type": "a", "note": note}),
+    );
+    let sandbox = node.sandbox("pod");
+    let output = plexus.runtime.add(&sandbox.target(&pod(60)));
+    let msg = output.expect_code(105);
+    assert!(
+        msg.contains("may have 8 MiB") && msg.contains("\"a\"") && msg.len() < 400,
+        "{msg}"
+    );
+    assert_eq!(plexus.calls(), [""; 0]);
+    let target = sandbox.target(&pod(3));
+    plexus.runtime.add(&target).result();
+    plexus.runtime.del(&target).expect_success();
+    plexus.assert_nothing_left(&sandbox);
+}
+
+#[test]
+fn a_record_has_only_the_arguments_that_a_plugin_declares() {
+    let node = node!();
+    let plexus = Plexus::on(&node)
+        .default_network(json!({
+            "cniVersion": "1.0.0", "name": "pods",
+            "plugins": [{"type": "main", "capabilities": {"cgroupPath": true}}],
+        }))
+        .start();
+    let sandbox = node.sandbox("pod");
+    let pod = Pod::new("p").annotated("vault", "secret-annotation");
+    let target = sandbox
+        .target(&pod)
+        .with_capability("cgroupPath", json!("/kubepods"))
+        .with_capability("undeclared", json!("secret-argument"));
+    plexus.runtime.add(&target).result();
+    let record = plexus.record();
+    assert!(record.contains("/kubepods"), "{record}");
+    assert!(!record.contains("secret-"), "{record}");
+    plexus.runtime.del(&target).expect_success();
+    plexus.assert_nothing_left(&sandbox);
+}
+
+#[test]
 fn a_del_ends_within_its_time_limit_and_names_the_attachments_that_were_not_tried() {
     rows!("C-27");
     let node = node!();

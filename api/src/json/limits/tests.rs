@@ -13,6 +13,19 @@ fn depth_counts_only_brackets_outside_strings() {
 }
 
 #[test]
+fn entries_are_counted_at_the_first_level_and_outside_strings() {
+    for (text, count) in [
+        ("7", 1),
+        ("[]", 1),
+        ("[1]", 1),
+        (r#"[1,[2,3],{"a":4,"b":5},"6,7","\",8","\\",9]"#, 7),
+        (r#" {"a,b":[1,2], "c":{"d":3,"e":4}} "#, 2),
+    ] {
+        assert_eq!(count_entries(text), count, "{text}");
+    }
+}
+
+#[test]
 fn size_is_limited() {
     assert!(check_limits(b"123", 3).is_ok());
     let error = CniError::from(check_limits(b"1234", 3).expect_err("too long"));

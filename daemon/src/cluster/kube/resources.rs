@@ -8,22 +8,12 @@ use k8s_openapi::api::core::v1;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use plexus_api::selection::{DEFAULT_NETWORK, NETWORKS};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::cluster::definition::{Definition, RESOURCE_NAME};
+use crate::cluster::definition::{Definition, ParsedConfig, RESOURCE_NAME};
 use crate::cluster::store::StoredObject;
-use crate::model::{CONFIG_SOURCE, Pod};
-
-/// The annotations of a pod that are kept: the networks that the pod requests, and the marks of a
-/// static pod and its mirror.
-const KEPT_ANNOTATIONS: [&str; 4] = [
-    NETWORKS,
-    DEFAULT_NETWORK,
-    CONFIG_SOURCE,
-    "kubernetes.io/config.mirror",
-];
+use crate::model::{KEPT_ANNOTATIONS, Pod};
 
 /// A namespaced object of the API server.
 pub(super) trait ApiObject:
@@ -109,6 +99,7 @@ impl WatchedKind for Definition {
             resource_name: metadata
                 .annotations
                 .and_then(|mut annotations| annotations.remove(RESOURCE_NAME)),
+            parsed: ParsedConfig::default(),
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::cluster::definition::{Definition, RESOURCE_NAME};
+use crate::cluster::definition::{Definition, ParsedConfig, RESOURCE_NAME};
 use crate::model::Pod;
 
 const POD: (&str, &str) = ("v1", "Pod");
@@ -101,6 +101,7 @@ impl ManifestObjects {
             name,
             config,
             resource_name,
+            parsed: ParsedConfig::default(),
         });
         Ok(())
     }

@@ -10,7 +10,7 @@ fn definition(name: &str) -> Definition {
         namespace: "ns".into(),
         name: name.into(),
         config: Some("{}".into()),
-        resource_name: None,
+        ..Definition::default()
     }
 }
 

@@ -254,7 +254,7 @@ fn attachment(cni_args: &str) -> Attachment {
         auxiliary: false,
         cni_args: cni_args.to_owned(),
         capability_args: RawMap::new(),
-        config: network("1.0.0", r#"{"type":"a"}"#),
+        config: network("1.0.0", r#"{"type":"a"}"#).into(),
     }
 }
 

@@ -272,7 +272,7 @@ async fn a_definition_is_followed_and_looked_up_by_each_call() {
             namespace: "infra".into(),
             name: "pods".into(),
             config: Some(config.to_owned()),
-            resource_name: None,
+            ..Definition::default()
         }]
     };
     followed.store.replace(Vec::new(), definition(&list("a")));

@@ -28,10 +28,13 @@ fn the_caches_of_all_versions_of_multus_are_read() {
         {"Name": "broken", "Bytes": "%"},
     ]);
     fs::write(dir.path().join("cid1"), delegates.to_string()).expect("a file");
-    let executed = json!({"cniVersion": "1.0.0", "name": "mv", "type": "macvlan", "deviceID": "x"});
+    let executed = json!({
+        "cniVersion": "1.0.0", "name": "mv", "type": "macvlan", "deviceID": "x", "capabilities": {"mac": true},
+    });
     let cached = json!({
         "kind": "cniCacheV1", "netns": "/run/netns/a", "config": encoded(&executed),
-        "cniArgs": [["IgnoreUnknown", "true"], ["MAC", "02:00:00:00:00:01"]], "capabilityArgs": {"mac": "m"},
+        "cniArgs": [["IgnoreUnknown", "true"], ["MAC", "02:00:00:00:00:01"]],
+        "capabilityArgs": {"mac": "m", "io.kubernetes.cri.pod-annotations": {"note": "secret"}},
         "result": {"cniVersion": "1.0.0", "ips": []},
     });
     fs::write(dir.path().join("results/mv-cid1-net1"), cached.to_string()).expect("a file");
@@ -58,6 +61,11 @@ fn the_caches_of_all_versions_of_multus_are_read() {
     let (added, result) = &sandbox.attachments[1];
     assert_eq!(added.cni_args, "IgnoreUnknown=true;MAC=02:00:00:00:00:01");
     assert_eq!(added.capability_args["mac"].get(), "\"m\"");
+    assert_eq!(
+        added.capability_args.len(),
+        1,
+        "only what a plugin declares"
+    );
     assert_eq!(
         added.config.plugins[0].get::<String>("deviceID").as_deref(),
         Some("x")

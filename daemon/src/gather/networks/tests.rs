@@ -12,7 +12,7 @@ fn definition(name: &str, config: Option<&str>) -> Definition {
         namespace: "ns".into(),
         name: name.into(),
         config: config.map(Into::into),
-        resource_name: None,
+        ..Definition::default()
     }
 }
 

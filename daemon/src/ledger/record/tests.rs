@@ -1,5 +1,6 @@
 use plexus_api::cni::{CniError, Code};
 use plexus_api::rows;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -280,7 +281,8 @@ fn del_failures_are_exhausted_after_three_failures_over_a_minute() {
 /// A record of one network in `version` with `result` as the result of its ADD.
 fn record_with_result(version: &str, result: &str) -> Record {
     let mut planned = planned("c1", "eth0", 1);
-    planned.attachments[0].config.cni_version = version.parse().expect("a version");
+    Arc::make_mut(&mut planned.attachments[0].config).cni_version =
+        version.parse().expect("a version");
     let mut record = Record::new(planned);
     record.apply(Line::Added {
         index: 0,

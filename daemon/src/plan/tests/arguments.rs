@@ -3,7 +3,7 @@ use plexus_api::json::RawMap;
 use plexus_api::rows;
 use plexus_api::selection::{Bandwidth, PortMapping, Selection};
 
-use super::{assert_refused, input, plan, select};
+use super::{assert_refused, input, network, plan, select};
 
 type Request = fn(&mut Selection);
 
@@ -38,9 +38,13 @@ fn only_the_default_network_gets_the_arguments_of_the_runtime() {
     let mut input = input();
     input.runtime_config = serde_json::from_str(
         r#"{"portMappings":[{"HostPort":1}],"bandwidth":{"IngressBurst":4294967295},"cgroupPath":"/x","dns":null,
-            "vendor":{"big":9007199254740993}}"#,
+            "vendor":{"big":9007199254740993},"io.kubernetes.cri.pod-annotations":{"note":"secret"}}"#,
     )
     .expect("runtimeConfig");
+    let default_network = r#"{"plugins":[
+        {"type":"bridge","capabilities":{"bandwidth":true,"cgroupPath":true,"dns":true,"ips":true}},
+        {"type":"vendor","capabilities":{"portMappings":true,"vendor":true}}]}"#;
+    input.default_network = network("cluster", default_network);
     select(
         &mut input,
         "ns/b",

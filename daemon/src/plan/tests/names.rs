@@ -46,7 +46,7 @@ fn a_replaced_default_network_keeps_the_interface_name_of_the_runtime() {
         serde_json::from_str(r#"{"mac":"02:00:00:00:00:09","dns":{}}"#).expect("runtimeConfig");
     input.default_network = network(
         "kube-system/calico",
-        r#"{"type":"calico","capabilities":{"mac":true}}"#,
+        r#"{"type":"calico","capabilities":{"mac":true,"dns":true}}"#,
     );
     input.default_selection = Some(Selection {
         interface: Some("x0".to_owned()),

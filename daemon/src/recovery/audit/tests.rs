@@ -70,7 +70,7 @@ fn only_a_pod_that_certainly_runs_without_its_networks_is_reported() {
 
 #[test]
 fn pods_that_ask_for_no_network_are_not_fetched() {
-    let static_pod = [(NETWORKS, "a"), (crate::model::CONFIG_SOURCE, "file")];
+    let static_pod = [(NETWORKS, "a"), ("kubernetes.io/config.source", "file")];
     for (annotations, asks) in [
         (&[(NETWORKS, "a")][..], true),
         (&[], false),

@@ -20,7 +20,8 @@ fn the_message_of_an_attachment_is_that_of_multus() {
                 version: Version::V1_0_0,
             },
         )
-        .expect("a configuration"),
+        .expect("a configuration")
+        .into(),
     };
     let message = |result: &str| {
         let result = PluginResult::parse(result.as_bytes(), Version::V1_0_0).expect("a result");

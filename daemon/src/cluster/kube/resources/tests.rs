@@ -1,5 +1,6 @@
 use kube::core::ObjectList;
 use plexus_api::rows;
+use plexus_api::selection::NETWORKS;
 use serde_json::json;
 
 use super::*;
@@ -78,6 +79,7 @@ fn a_list_tolerates_definitions_without_spec_and_broken_ones() {
         name: name.into(),
         config: config.map(str::to_owned),
         resource_name: Some("x.org/vf".into()),
+        ..Definition::default()
     };
     for (index, name) in ["bare", "null", "empty"].into_iter().enumerate() {
         assert_eq!(kept[index], Ok(known(name, None)));

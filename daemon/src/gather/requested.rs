@@ -1,0 +1,112 @@
+//! The definitions that a pod requests: all are found first, then memory for their configurations is
+//! reserved, and only then are they parsed (decision 37).
+
+use std::sync::Arc;
+
+use plexus_api::cni::MAX_PLUGINS;
+use plexus_api::selection::Selection;
+use tokio::time::Instant;
+
+use super::error::GatherError;
+use super::networks::Lookup;
+use crate::cluster::Definition;
+use crate::memory_budget::{MemoryBudget, Reservation};
+use crate::model::{Network, attachment_label};
+use crate::plan::check_size;
+
+/// The definitions of a pod.
+#[derive(Debug, Default)]
+pub(super) struct Requested {
+    /// Each definition once.
+    definitions: Vec<Arc<Definition>>,
+    elements: Vec<Element>,
+}
+
+/// An element of the annotation.
+#[derive(Debug)]
+struct Element {
+    /// The index of the definition.
+    definition: usize,
+    /// The prefix of errors.
+    label: String,
+    /// The size of the values that the element adds to each plugin, in bytes.
+    added: usize,
+}
+
+impl Requested {
+    /// Finds the definition that `selection` names, for the interface `ifname`.
+    pub(super) async fn find(
+        &mut self,
+        lookup: &Lookup<'_>,
+        selection: &Selection,
+        ifname: &str,
+    ) -> Result<(), GatherError> {
+        let (namespace, name) = (&selection.namespace, &selection.name);
+        let label = attachment_label(&format!("{namespace}/{name}"), ifname);
+        let known = self
+            .definitions
+            .iter()
+            .position(|definition| definition.namespace == *namespace && definition.name == *name);
+        let definition = if let Some(index) = known {
+            index
+        } else {
+            let definition = match lookup.definition(namespace, name).await {
+                Ok(Some(definition)) => definition,
+                Ok(None) => return Err(GatherError::NoDefinition.context(label)),
+                Err(error) => return Err(error.context(label)),
+            };
+            self.definitions.push(definition);
+            self.definitions.len() - 1
+        };
+        self.elements.push(Element {
+            definition,
+            label,
+            added: selection.size(),
+        });
+        let sizes = self.elements.iter().map(|element| {
+            let definition = &self.definitions[element.definition];
+            (definition.name.as_str(), definition.size())
+        });
+        Ok(check_size(sizes)?)
+    }
+
+    /// Reserves memory for the parsed configurations and for the attachments.
+    pub(super) async fn reserve(
+        &self,
+        memory: &MemoryBudget,
+        deadline: Instant,
+    ) -> Result<Reservation, GatherError> {
+        // A configuration is copied once while it is parsed, or later as the input of a plugin.
+        let shared: usize = self.definitions.iter().map(|d| 2 * d.size()).sum();
+        let own = self.elements.iter().filter(|element| element.added > 0);
+        let own: usize = own
+            .map(|element| {
+                self.definitions[element.definition].size() + MAX_PLUGINS * element.added
+            })
+            .sum();
+        Ok(memory.reserve(shared + own, deadline).await?)
+    }
+
+    /// The networks of the elements. Each definition is read once.
+    pub(super) async fn networks(self, lookup: &Lookup<'_>) -> Result<Vec<Network>, GatherError> {
+        let mut read: Vec<Option<Network>> = vec![None; self.definitions.len()];
+        let mut networks = Vec::new();
+        for Element {
+            definition: index,
+            label,
+            ..
+        } in self.elements
+        {
+            let network = match &read[index] {
+                Some(network) => network.clone(),
+                None => lookup
+                    .by_definition(&self.definitions[index])
+                    .await
+                    .map_err(|error| error.context(label))?,
+            };
+            read[index] = Some(network.clone());
+            networks.push(network);
+        }
+        Ok(networks)
+    }
+}
