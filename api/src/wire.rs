@@ -2,9 +2,11 @@
 //! Multus' thick plugin, so that Multus' shim and other clients can call the daemon.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -69,7 +71,28 @@ fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Err
 }
 
 fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    // Go encodes a missing byte slice as null.
-    let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
-    STANDARD.decode(text).map_err(serde::de::Error::custom)
+    struct Base64;
+
+    impl<'de> Visitor<'de> for Base64 {
+        type Value = Vec<u8>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string in base64")
+        }
+
+        // Go encodes a missing byte slice as null.
+        fn visit_none<E>(self) -> Result<Vec<u8>, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_some<D: Deserializer<'de>>(self, text: D) -> Result<Vec<u8>, D::Error> {
+            text.deserialize_str(self)
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<u8>, E> {
+            STANDARD.decode(text).map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_option(Base64)
 }

@@ -29,6 +29,8 @@ pub(crate) struct NodeContext {
     pub(crate) store: Store,
     /// The API server, for objects that the store does not have. `None` with `--manifests`.
     pub(crate) api_reader: Option<Arc<ApiReader>>,
+    /// For requests.
+    pub(crate) request_memory: MemoryBudget,
     /// For the plans and records of pods.
     pub(crate) memory: MemoryBudget,
     pub(crate) metrics: Arc<Metrics>,

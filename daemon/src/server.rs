@@ -2,7 +2,9 @@
 //! calls.
 
 mod accept;
+mod body;
 mod client;
+mod connections;
 mod handlers;
 mod listener;
 mod metrics_port;

@@ -133,7 +133,8 @@ enum Framing {
     UntilClose,
 }
 
-fn read_response(reader: &mut impl BufRead) -> io::Result<HttpResponse> {
+/// Reads a response. The limit of `reader` is the largest length of a response.
+fn read_response(reader: &mut BufReader<io::Take<impl Read>>) -> io::Result<HttpResponse> {
     let status = loop {
         let status = parse_status(&read_line(reader)?)?;
         if status >= 200 {
@@ -170,7 +171,12 @@ fn read_response(reader: &mut impl BufRead) -> io::Result<HttpResponse> {
     match framing {
         Framing::Length(length) => read_exactly(reader, length, &mut body)?,
         Framing::Chunked => read_chunks(reader, &mut body)?,
-        Framing::UntilClose => _ = reader.read_to_end(&mut body)?,
+        Framing::UntilClose => {
+            reader.read_to_end(&mut body)?;
+            if reader.get_ref().limit() == 0 {
+                return Err(truncated());
+            }
+        }
     }
     Ok(HttpResponse { status, body })
 }

@@ -29,7 +29,7 @@ pub(crate) fn needs_ledger(verb: Option<Verb>) -> bool {
 pub(crate) async fn dispatch(
     node: &NodeContext,
     context: Option<&Context>,
-    request: &Request,
+    request: Request,
     host: Host,
     cancel: CancellationToken,
 ) -> Result<Option<Box<RawValue>>, CniError> {

@@ -50,7 +50,7 @@ impl CniRequest {
     ///
     /// # Errors
     /// The specification's codes 1, 2, 4, 6 and 7.
-    pub(super) fn read(request: &Request, host: Host, file: &Fields) -> Result<Self, CniError> {
+    pub(super) fn read(request: Request, host: Host, file: &Fields) -> Result<Self, CniError> {
         let arrived_boottime_ns = boottime_ns();
         let env = CniEnv::from_map(&request.env)?;
         check_limits(&request.config, MAX_CONFIG)?;
@@ -74,7 +74,7 @@ impl CniRequest {
             settings,
             plugin_env: request.env.clone(),
             arrived_boottime_ns,
-            spooled_at: request.at.clone(),
+            spooled_at: request.at,
         })
     }
 

@@ -25,7 +25,7 @@ pub(super) async fn serve(context: Arc<Context>, spooled: SpooledRequest, host: 
     verify_netns(&context, &mut request, &host).await;
     let (span, metrics) = (CallSpan::new(&request), context.node.metrics.clone());
     let cancel = CancellationToken::new();
-    let outcome = dispatch(&context.node, Some(&context), &request, host, cancel)
+    let outcome = dispatch(&context.node, Some(&context), request, host, cancel)
         .instrument(span.span().clone())
         .await;
     metrics.cleaned_up("spooled_del", outcome.is_ok());

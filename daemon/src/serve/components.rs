@@ -32,6 +32,8 @@ use crate::telemetry::{Logs, Metrics};
 /// other is started again.
 const GENERATION_VARIABLE: &str = "PLEXUS_GENERATION";
 
+/// The memory for large requests, in bytes.
+const REQUEST_MEMORY: usize = 8 << 20;
 /// The memory for plans and records of large pods, in bytes (decision 37).
 const POD_MEMORY: usize = 16 << 20;
 
@@ -135,6 +137,7 @@ impl Components {
             hosts: self.hosts.clone(),
             store: self.store.clone(),
             api_reader: self.api_reader.clone(),
+            request_memory: MemoryBudget::new(REQUEST_MEMORY),
             memory: MemoryBudget::new(POD_MEMORY),
             metrics: self.metrics.clone(),
             boot_id: self.boot_id.clone(),

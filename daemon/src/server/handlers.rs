@@ -4,21 +4,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Router};
 use plexus_api::cni::{CniError, Code};
-use plexus_api::wire::{self, MAX_REQUEST};
+use plexus_api::wire;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::body::ReceivedBody;
 use super::other_daemon::{ALIVE, GENERATION};
 use super::scrape::scrape;
 use crate::context::{Context, NodeContext};
@@ -82,7 +81,6 @@ pub(crate) fn router(state: AppState) -> Router {
         .route(ALIVE, get(alive))
         .route(GENERATION, get(generation))
         .route(ABANDON, post(abandon))
-        .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .with_state(state.clone())
         .merge(probes)
         .layer(from_fn_with_state(state, count_as_multus))
@@ -168,7 +166,8 @@ async fn metrics(State(state): State<AppState>) -> Response {
 }
 
 /// Changes the log level until the daemon ends. The body is the name of a level.
-async fn log_level(State(state): State<AppState>, level: String) -> Response {
+async fn log_level(State(state): State<AppState>, body: ReceivedBody) -> Response {
+    let level = String::from_utf8_lossy(&body.bytes);
     let level = level.trim();
     match state.logs.set_level(level) {
         Ok(()) => {
@@ -182,9 +181,9 @@ async fn log_level(State(state): State<AppState>, level: String) -> Response {
 async fn cni(
     State(state): State<AppState>,
     Extension(caller): Extension<Caller>,
-    body: Result<Bytes, BytesRejection>,
+    ReceivedBody { bytes, reservation }: ReceivedBody,
 ) -> Response {
-    let request = match decode(body) {
+    let request = match decode(&bytes) {
         Ok(request) => request,
         Err(error) => {
             // There is no call span yet that would log the error.
@@ -192,6 +191,7 @@ async fn cni(
             return refused(&error);
         }
     };
+    drop(bytes);
     let cancel = CancellationToken::new();
     // Dropped with this future: when the caller disconnects, and after the response.
     let _guard = cancel.clone().drop_guard();
@@ -206,8 +206,9 @@ async fn cni(
     let (node, tasks) = (state.node.clone(), state.tasks.clone());
     // Boxed, because the future is large, and each wrapper would copy it.
     let served = Box::pin(async move {
+        let _reservation = reservation;
         let host = state.node.hosts.for_caller(&caller)?;
-        dispatch(&state.node, context.as_deref(), &request, host, cancel).await
+        dispatch(&state.node, context.as_deref(), request, host, cancel).await
     });
     match tasks
         .spawn(async move { call.observe(&node.metrics, served).await })
@@ -224,13 +225,8 @@ async fn cni(
     }
 }
 
-fn decode(body: Result<Bytes, BytesRejection>) -> Result<wire::Request, CniError> {
-    let body = body.map_err(|rejection| {
-        let reason = rejection.body_text();
-        let msg = format!("the request cannot be read: {reason}; the limit is {MAX_REQUEST} bytes");
-        CniError::new(Code::Decode, msg)
-    })?;
-    serde_json::from_slice(&body).map_err(|error| {
+fn decode(body: &[u8]) -> Result<wire::Request, CniError> {
+    serde_json::from_slice(body).map_err(|error| {
         CniError::new(
             Code::Decode,
             format!("the body is not a valid request of /cni: {error}"),
@@ -238,8 +234,8 @@ fn decode(body: Result<Bytes, BytesRejection>) -> Result<wire::Request, CniError
     })
 }
 
-async fn abandon(State(state): State<AppState>, body: Bytes) -> Response {
-    let request: AbandonRequest = match serde_json::from_slice(&body) {
+async fn abandon(State(state): State<AppState>, body: ReceivedBody) -> Response {
+    let request: AbandonRequest = match serde_json::from_slice(&body.bytes) {
         Ok(request) => request,
         Err(error) => {
             let msg = format!("the body is not a valid request of {ABANDON}: {error}");
@@ -276,11 +272,11 @@ fn stopped_serving() -> Response {
     )
 }
 
-fn refused(error: &CniError) -> Response {
+pub(super) fn refused(error: &CniError) -> Response {
     error_response(StatusCode::BAD_REQUEST, error)
 }
 
-fn error_response(status: StatusCode, error: &CniError) -> Response {
+pub(super) fn error_response(status: StatusCode, error: &CniError) -> Response {
     let body = serde_json::to_vec(error).unwrap_or_default();
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -18,12 +18,17 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::accept::{pause_after, serve_request};
+use super::connections::Connections;
 use crate::dir_watcher::with_limit;
 use crate::file_id::FileId;
 use crate::host::Hosts;
 
 /// The time limit for a caller to send the head of its request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The response to a caller that exceeds the number of connections. The shim retries.
+const TOO_MANY_CONNECTIONS: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
 /// The bound socket.
 #[derive(Debug)]
@@ -36,6 +41,7 @@ pub(crate) struct Listener {
     /// does not reuse the inode while the socket is open.
     identity: FileId,
     changes: EventStream<Vec<u8>>,
+    limits: Connections,
 }
 
 /// The owner of the socket at the path.
@@ -106,6 +112,7 @@ impl Listener {
             hosts,
             identity,
             changes,
+            limits: Connections::default(),
         })
     }
 
@@ -140,7 +147,7 @@ impl Listener {
             }
             tokio::select! {
                 accepted = self.socket.accept() => {
-                    admit(accepted.map(|(stream, _)| stream), self.allowed_uid, &self.hosts, &router, &connections).await;
+                    self.admitter(&router, &connections).admit(accepted.map(|(stream, _)| stream)).await;
                 }
                 _ = self.changes.next() => {}
                 () = stop.cancelled() => break ListenerExit::Stopped,
@@ -160,23 +167,41 @@ impl Listener {
 
     /// Serves all callers that have connected.
     async fn drain(self, router: &Router, connections: &TaskTracker) {
-        // The listen queue may have callers that the async runtime has not been notified of yet.
         let Self {
             socket,
             allowed_uid,
             hosts,
+            limits,
             ..
         } = self;
+        let admitter = Admitter {
+            allowed_uid,
+            hosts: &hosts,
+            limits: &limits,
+            router,
+            connections,
+        };
+        // The listen queue may have callers that the async runtime has not been notified of yet.
         match socket.into_std() {
             Ok(socket) => {
                 while let Ok((stream, _)) = socket.accept() {
                     let stream = stream
                         .set_nonblocking(true)
                         .and_then(|()| UnixStream::from_std(stream));
-                    admit(stream, allowed_uid, &hosts, router, connections).await;
+                    admitter.admit(stream).await;
                 }
             }
             Err(error) => tracing::error!(%error, "waiting callers are disconnected"),
+        }
+    }
+
+    fn admitter<'a>(&'a self, router: &'a Router, connections: &'a TaskTracker) -> Admitter<'a> {
+        Admitter {
+            allowed_uid: self.allowed_uid,
+            hosts: &self.hosts,
+            limits: &self.limits,
+            router,
+            connections,
         }
     }
 
@@ -265,27 +290,45 @@ fn create_private_directory(dir: &Path) -> io::Result<()> {
     std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700))
 }
 
-async fn admit(
-    accepted: io::Result<UnixStream>,
+/// Decides which callers are served, and serves them.
+struct Admitter<'a> {
     allowed_uid: Option<u32>,
-    hosts: &Hosts,
-    router: &Router,
-    connections: &TaskTracker,
-) {
-    match accepted {
-        Ok(stream) if is_allowed(&stream, allowed_uid) => {
-            // Looked up now, while the caller waits, because its process may end after the call.
-            let caller = hosts.caller(stream.peer_cred().ok().and_then(|peer| peer.pid()));
-            let service = router
-                .clone()
-                .map_request(move |mut request: Request<Incoming>| {
-                    request.extensions_mut().insert(caller.clone());
-                    request
-                });
-            connections.spawn(serve_request(stream, service, HEAD_TIMEOUT));
-        }
-        Ok(_) => {}
-        Err(error) => pause_after(&error, "socket").await,
+    hosts: &'a Hosts,
+    limits: &'a Connections,
+    router: &'a Router,
+    connections: &'a TaskTracker,
+}
+
+impl Admitter<'_> {
+    async fn admit(&self, accepted: io::Result<UnixStream>) {
+        let stream = match accepted {
+            Ok(stream) if is_allowed(&stream, self.allowed_uid) => stream,
+            Ok(_) => return,
+            Err(error) => return pause_after(&error, "socket").await,
+        };
+        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        let Some(open) = self.limits.open(pid) else {
+            tracing::debug!(
+                pid,
+                "refused a caller, because too many connections are open"
+            );
+            // Best effort: an empty buffer has space for the response.
+            let _ = stream.try_write(TOO_MANY_CONNECTIONS);
+            return;
+        };
+        // Looked up now, while the caller waits, because its process may end after the call.
+        let caller = self.hosts.caller(pid);
+        let service = self
+            .router
+            .clone()
+            .map_request(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(caller.clone());
+                request
+            });
+        self.connections.spawn(async move {
+            let _open = open;
+            serve_request(stream, service, HEAD_TIMEOUT).await;
+        });
     }
 }
 

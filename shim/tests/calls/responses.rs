@@ -159,8 +159,16 @@ fn the_largest_result_is_printed() {
 fn an_endless_response_is_an_error() {
     let node = Node::new();
     let endless = "x".repeat(8 << 20);
-    let _daemon = node.daemon([format!("HTTP/1.1 200 OK\r\nX: {endless}").into_bytes()]);
-    assert_eq!(node.shim("ADD").run().error().code, 11);
+    let head = format!("HTTP/1.1 200 OK\r\nX: {endless}");
+    // The part within the limit would be a result.
+    let body = format!(
+        "HTTP/1.1 200 OK\r\n\r\n{{\"Result\":{{}}}}{}",
+        " ".repeat(8 << 20)
+    );
+    let _daemon = node.daemon([head.into_bytes(), body.into_bytes()]);
+    for part in ["head", "body"] {
+        assert_eq!(node.shim("ADD").run().error().code, 11, "{part}");
+    }
 }
 
 #[test]
