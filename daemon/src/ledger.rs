@@ -17,6 +17,7 @@ mod quarantine;
 mod record;
 mod sandbox_index;
 mod spool;
+mod summary;
 #[cfg(test)]
 mod test_helpers;
 mod writer_lock;
@@ -33,6 +34,7 @@ pub(crate) use format::{FORMAT, Line, PLEXUSD, Planned};
 pub(crate) use key::RecordKey;
 pub(crate) use record::{DelFailures, Phase, Record};
 pub(crate) use spool::SpooledRequest;
+pub(crate) use summary::RecordSummary;
 
 use crate::mutex::lock;
 use container_lock::{ContainerMutexes, GlobalLock};
@@ -95,7 +97,7 @@ impl UnlockedLedger {
         let writer_lock = lock_file.lock(wait)?;
         let mut sandboxes = SandboxIndex::default();
         // Recovery reports records that cannot be read.
-        Ledger::records(journal.state_dir())?
+        Ledger::summaries(journal.state_dir())?
             .flatten()
             .for_each(|record| sandboxes.insert(&record.planned));
         Ok(Ledger(Arc::new(Inner {
@@ -132,14 +134,25 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Io`] if the directory cannot be read.
-    pub(crate) fn records(
+    pub(crate) fn summaries(
         dir: &Path,
-    ) -> Result<impl Iterator<Item = Result<Record, LedgerError>>, LedgerError> {
+    ) -> Result<impl Iterator<Item = Result<RecordSummary, LedgerError>>, LedgerError> {
         let journal = Journal::new(dir);
         let keys = journal.keys()?;
         Ok(keys
             .into_iter()
-            .filter_map(move |key| journal.read(&key).transpose()))
+            .filter_map(move |key| journal.summary(&key).transpose()))
+    }
+
+    /// Reads the summary of a record under the state directory `dir`. Blocking.
+    ///
+    /// # Errors
+    /// See [`Ledger::read`].
+    pub(crate) fn summary_in(
+        dir: &Path,
+        key: &RecordKey,
+    ) -> Result<Option<RecordSummary>, LedgerError> {
+        Journal::new(dir).summary(key)
     }
 
     /// The number of damaged files in the quarantine of the state directory `dir`. Blocking.
@@ -211,6 +224,14 @@ impl Ledger {
     /// it is.
     pub(crate) fn read(&self, key: &RecordKey) -> Result<Option<Record>, LedgerError> {
         self.0.journal.read(key)
+    }
+
+    /// Like [`Ledger::read`], without configurations and results. Blocking.
+    ///
+    /// # Errors
+    /// See [`Ledger::read`].
+    pub(crate) fn summary(&self, key: &RecordKey) -> Result<Option<RecordSummary>, LedgerError> {
+        self.0.journal.summary(key)
     }
 
     /// The DELs that the shim has spooled, sorted by file name. Removes files that a killed shim

@@ -26,6 +26,7 @@ mod operations;
 mod plan;
 mod readiness;
 mod recovery;
+mod regular_file;
 mod report;
 pub mod serve;
 mod server;

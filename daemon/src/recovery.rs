@@ -22,14 +22,14 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff::doubled;
 use crate::clock::unix_ms;
 use crate::context::Context;
-use crate::ledger::{DelFailures, Record, RecordKey, SpooledRequest};
+use crate::ledger::{DelFailures, RecordKey, SpooledRequest};
 use crate::model::NetnsId;
 use crate::operations::resume_status;
 use crate::telemetry::ChangeFilter;
 use audit::Audit;
 use cleanup::{CleanupReason, Leftover};
 use gone_sandboxes::{MissingSandboxes, RecordedSandbox};
-use inventory::Inventory;
+use inventory::{FailureCauses, Inventory, KnownRecord};
 
 /// The longest pause between two retries of a failing DEL.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
@@ -109,20 +109,21 @@ impl Recovery {
                 cleanup::remove_damaged(&ledger, &key).await;
             });
         }
-        self.log_failures(&inventory.records);
+        self.log_failures(&inventory.causes);
         self.audit(&inventory.records);
         let attached: Vec<_> = inventory
             .records
             .iter()
-            .filter(|record| CleanupReason::of(record).is_none())
+            .filter(|record| record.reason.is_none())
             .map(|record| RecordedSandbox::new(record, self.is_pod_deleted(record)))
             .collect();
         let gone = self.gone_sandboxes(&attached, inventory.existing_netns);
         let mut leftovers = Vec::new();
         for record in inventory.records {
-            let key = record.planned.key();
-            let reason = CleanupReason::of(&record)
-                .or_else(|| gone.contains(&key).then_some(CleanupReason::SandboxGone));
+            let reason = record.reason.or_else(|| {
+                gone.contains(&record.key)
+                    .then_some(CleanupReason::SandboxGone)
+            });
             if let Some(reason) = reason {
                 if is_due(
                     &record.del_failures,
@@ -132,7 +133,7 @@ impl Recovery {
                     leftovers.push(Leftover::new(&record, reason));
                 }
             } else if !record.status_written {
-                let context = self.context.clone();
+                let (context, key) = (self.context.clone(), record.key);
                 self.spawn(TaskKey::Record(key.clone()), async move {
                     resume_status(&context, &key.container_id, &key.ifname).await;
                 });
@@ -173,8 +174,8 @@ impl Recovery {
 
     /// Logs how many records have a failing DEL: one line for each cause, when it appears and when
     /// the number changes.
-    fn log_failures(&mut self, records: &[Record]) {
-        for (cause, records) in failures_by_cause(records) {
+    fn log_failures(&mut self, causes: &FailureCauses) {
+        for (cause, records) in causes.iter() {
             if self.logged.is_new(format!("{records} {cause}")) {
                 tracing::warn!(
                     records,
@@ -186,13 +187,12 @@ impl Recovery {
 
     /// Whether the pod of a record is deleted according to the API server. A pod that is missing in
     /// the manifests may still exist.
-    fn is_pod_deleted(&self, record: &Record) -> bool {
-        self.context.node.api_reader.is_some()
-            && self.context.node.store.pod_is_absent(&record.planned.pod)
+    fn is_pod_deleted(&self, record: &KnownRecord) -> bool {
+        self.context.node.api_reader.is_some() && self.context.node.store.pod_is_absent(&record.pod)
     }
 
     /// Looks for pods that run without their networks.
-    fn audit(&mut self, records: &[Record]) {
+    fn audit(&mut self, records: &[KnownRecord]) {
         let context = self.context.clone();
         // Without an API server, or before its first list, the running pods are unknown.
         if context.node.api_reader.is_none() || !context.node.store.is_synced() {
@@ -256,20 +256,6 @@ impl Recovery {
             .entry(key)
             .or_insert_with(|| tokio::spawn(task));
     }
-}
-
-/// The number of records with a failing DEL, by its last error.
-fn failures_by_cause(records: &[Record]) -> BTreeMap<&str, usize> {
-    let mut causes = BTreeMap::new();
-    for record in records
-        .iter()
-        .filter(|record| record.del_failures.count > 0)
-    {
-        *causes
-            .entry(record.del_failures.last_error.as_str())
-            .or_default() += 1;
-    }
-    causes
 }
 
 /// Whether the pause after the last failure is over. The pause doubles with each failure. If the

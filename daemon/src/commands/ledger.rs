@@ -23,7 +23,11 @@ const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// The ledger cannot be read or written, or has no such record.
 pub fn ledger(args: &LedgerArgs) -> anyhow::Result<()> {
     match &args.command {
-        LedgerCommand::List => list::print(&args.state_dir, &mut io::stdout().lock()),
+        LedgerCommand::List => {
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            list::print(&args.state_dir, &mut out)?;
+            Ok(out.flush()?)
+        }
         LedgerCommand::Abandon {
             container,
             ifname,

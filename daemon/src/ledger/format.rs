@@ -2,9 +2,11 @@
 //! one step.
 
 use std::collections::BTreeSet;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use plexus_api::wire::Moment;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -21,7 +23,7 @@ pub(crate) const PLEXUSD: &str = env!("CARGO_PKG_VERSION");
 /// definitions.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Planned {
+pub(crate) struct Planned<A = Attachment> {
     /// [`FORMAT`].
     pub(crate) format: u32,
     /// The version of plexusd that wrote the plan, so that an older plexusd can name the version
@@ -54,7 +56,7 @@ pub(crate) struct Planned {
     #[serde(default)]
     pub(crate) executable_path: Option<String>,
     /// The attachments, in the order of their ADDs.
-    pub(crate) attachments: Vec<Attachment>,
+    pub(crate) attachments: Vec<A>,
     /// The owners of the default routes.
     #[serde(default)]
     pub(crate) default_routes: DefaultRoutes,
@@ -141,11 +143,42 @@ impl Planned {
         self.boot_id == current_boot_id && (moment.boot_id != current_boot_id || later_in_boot())
     }
 
-    /// The first line of a file, with its line break.
-    pub(super) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
-        to_line(&First { planned: self })
+    /// Writes the first line of a file, with its line break.
+    pub(super) fn write_to(&self, writer: impl Write) -> io::Result<()> {
+        write_line(&First { planned: self }, writer)
     }
 
+    /// The first line of a file, with its line break.
+    #[cfg(test)]
+    pub(super) fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.write_to(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl<A> Planned<A> {
+    pub(super) fn map_attachments<B>(self, map: impl FnMut(A) -> B) -> Planned<B> {
+        Planned {
+            format: self.format,
+            plexusd: self.plexusd,
+            container_id: self.container_id,
+            ifname: self.ifname,
+            netns: self.netns,
+            netns_id: self.netns_id,
+            boot_id: self.boot_id,
+            created_unix_ms: self.created_unix_ms,
+            created_boottime_ns: self.created_boottime_ns,
+            pod: self.pod,
+            cni_path: self.cni_path,
+            executable_path: self.executable_path,
+            attachments: self.attachments.into_iter().map(map).collect(),
+            default_routes: self.default_routes,
+        }
+    }
+}
+
+impl<A: DeserializeOwned> Planned<A> {
     /// Parses the first line of a file. The format is checked first: a newer plan need not have the
     /// fields of this format.
     pub(super) fn parse(line: &[u8]) -> Result<Self, ParseError> {
@@ -172,8 +205,10 @@ impl Planned {
 
 impl Line {
     /// The line as bytes, with its line break.
-    pub(super) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
-        to_line(self)
+    pub(super) fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        write_line(self, &mut bytes)?;
+        Ok(bytes)
     }
 }
 
@@ -184,17 +219,29 @@ pub(super) fn complete_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter_map(|line| line.strip_suffix(b"\n"))
 }
 
-fn to_line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec(value)?;
-    // Raw values keep their white space, the only place in which JSON allows line breaks.
-    for byte in bytes
-        .iter_mut()
-        .filter(|byte| matches!(byte, b'\n' | b'\r'))
-    {
-        *byte = b' ';
+fn write_line(value: &impl Serialize, writer: impl Write) -> io::Result<()> {
+    let mut line = OneLine(writer);
+    serde_json::to_writer(&mut line, value)?;
+    line.0.write_all(b"\n")
+}
+
+/// Replaces line breaks by spaces. Raw values keep their white space, the only place in which JSON
+/// allows line breaks.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        match bytes.iter().position(is_break) {
+            Some(0) => self.0.write_all(b" ").map(|()| 1),
+            Some(end) => self.0.write(&bytes[..end]),
+            None => self.0.write(bytes),
+        }
     }
-    bytes.push(b'\n');
-    Ok(bytes)
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! name can contain a `:`, so no two keys share a file.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -11,9 +11,13 @@ use plexus_api::wire::LEDGER_DIR;
 
 use super::format::{Line, ParseError, Planned};
 use super::record::Record;
+use super::summary::RecordSummary;
 use super::{LedgerError, RecordKey, dirs, quarantine};
+use crate::regular_file;
 
 const SUFFIX: &str = ".jsonl";
+/// The largest file that is read, in bytes. Earlier versions did not limit the size of a plan.
+const MAX_SIZE: u64 = 256 << 20;
 
 /// The files under one state directory. Blocking.
 #[derive(Debug, Clone)]
@@ -64,8 +68,16 @@ impl Journal {
     /// Reads a record and leaves the file as it is. Returns `None` if there is no file or if its
     /// first line is not complete.
     pub(super) fn read(&self, key: &RecordKey) -> Result<Option<Record>, LedgerError> {
-        match self.read_file(key)? {
+        match self.read_file(key, Record::parse)? {
             FileContent::Record(record) => Ok(Some(*record)),
+            FileContent::Missing | FileContent::TornPlan(_) => Ok(None),
+        }
+    }
+
+    /// Like [`Journal::read`], without configurations and results.
+    pub(super) fn summary(&self, key: &RecordKey) -> Result<Option<RecordSummary>, LedgerError> {
+        match self.read_file(key, RecordSummary::parse)? {
+            FileContent::Record(record) => Ok(Some(RecordSummary::new(*record))),
             FileContent::Missing | FileContent::TornPlan(_) => Ok(None),
         }
     }
@@ -74,7 +86,7 @@ impl Journal {
     /// because nothing has run, and any other damaged file is moved to the quarantine. Only for the
     /// holder of the container lock.
     pub(super) fn load(&self, key: &RecordKey) -> Result<Option<Record>, LedgerError> {
-        match self.read_file(key) {
+        match self.read_file(key, Record::parse) {
             Ok(FileContent::Record(record)) => Ok(Some(*record)),
             Ok(FileContent::Missing) => Ok(None),
             Ok(FileContent::TornPlan(path)) => {
@@ -101,18 +113,19 @@ impl Journal {
         if self.load(&key)?.is_some() {
             return Err(LedgerError::AlreadyAttached { key });
         }
-        let bytes = planned
-            .to_bytes()
-            .map_err(|error| LedgerError::io("write", &path)(error.into()))?;
         let write = || -> Result<(), LedgerError> {
-            let mut file = OpenOptions::new()
+            let file = OpenOptions::new()
                 .write(true)
                 .create_new(true)
                 .mode(0o600)
                 .open(&path)
                 .map_err(LedgerError::io("create", &path))?;
-            file.write_all(&bytes)
-                .and_then(|()| file.sync_data())
+            // The plan is written in pieces: it can have several megabytes.
+            let mut writer = BufWriter::new(file);
+            planned
+                .write_to(&mut writer)
+                .and_then(|()| writer.flush())
+                .and_then(|()| writer.get_ref().sync_data())
                 .map_err(LedgerError::io("write", &path))?;
             dirs::sync(&self.dir)
         };
@@ -153,16 +166,23 @@ impl Journal {
         }
     }
 
-    fn read_file(&self, key: &RecordKey) -> Result<FileContent, LedgerError> {
+    fn read_file(
+        &self,
+        key: &RecordKey,
+        parse: impl FnOnce(&[u8]) -> Result<Option<Record>, ParseError>,
+    ) -> Result<FileContent, LedgerError> {
         let path = self.path(key)?;
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
+        let parsed = match regular_file::read(&path, MAX_SIZE) {
+            Ok(bytes) => parse(&bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(FileContent::Missing);
             }
+            Err(error) if regular_file::is_unusable(&error) => {
+                Err(ParseError::Corrupt(error.to_string()))
+            }
             Err(error) => return Err(LedgerError::io("read", &path)(error)),
         };
-        let reason = match Record::parse(&bytes) {
+        let reason = match parsed {
             Ok(None) => return Ok(FileContent::TornPlan(path)),
             Ok(Some(record)) if record.planned.key() == *key => {
                 return Ok(FileContent::Record(Box::new(record)));

@@ -121,14 +121,23 @@ impl Record {
     /// # Errors
     /// See [`ParseError`].
     pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Self>, ParseError> {
+        Self::parse_lines(bytes, Planned::parse, |line| line)
+    }
+
+    /// Like [`Record::parse`], with `plan` to parse the first line, and `map` for each later line.
+    pub(super) fn parse_lines(
+        bytes: &[u8],
+        plan: impl FnOnce(&[u8]) -> Result<Planned, ParseError>,
+        map: impl Fn(Line) -> Line,
+    ) -> Result<Option<Self>, ParseError> {
         let mut lines = complete_lines(bytes);
         let Some(first) = lines.next() else {
             return Ok(None);
         };
-        let mut record = Self::new(Planned::parse(first)?);
+        let mut record = Self::new(plan(first)?);
         for line in lines {
             match serde_json::from_slice(line) {
-                Ok(line) => record.apply(line),
+                Ok(line) => record.apply(map(line)),
                 Err(_) => record.unreadable += 1,
             }
         }

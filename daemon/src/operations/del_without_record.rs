@@ -62,12 +62,14 @@ fn recorded_interfaces(context: &Context, lock: &ContainerLock) -> BTreeSet<Stri
     let ifnames = lock.interfaces().unwrap_or_default();
     let records = ifnames.iter().filter_map(|ifname| {
         let key = RecordKey::new(lock.container_id(), ifname);
-        context.ledger.read(&key).ok()?
+        context.ledger.summary(&key).ok()?
     });
-    records
-        .flat_map(|record| record.planned.attachments)
-        .map(|attachment| attachment.ifname)
-        .collect()
+    let mut interfaces = BTreeSet::new();
+    for record in records {
+        let attachments = record.planned.attachments.iter();
+        interfaces.extend(attachments.map(|attachment| attachment.ifname.clone()));
+    }
+    interfaces
 }
 
 /// The attachments, and the reservation for their memory.

@@ -17,7 +17,7 @@ use super::undo::{Failures, UndoArgs, recorded_netns, undo};
 use crate::context::Context;
 use crate::delegate::{GcLock, Priority, ValidAttachment, wants_gc};
 use crate::gather;
-use crate::ledger::{LedgerError, Planned, Record, RecordKey};
+use crate::ledger::{LedgerError, Planned, RecordKey, RecordSummary};
 
 /// An attachment in the runtime's list.
 #[derive(Deserialize)]
@@ -55,7 +55,7 @@ async fn find_stale(
     let (keys, adds) = context.ledger.keys_and_adds()?;
     let (mut stale, mut errors) = (StaleSandboxes::new(), Vec::new());
     for key in keys.into_iter().filter(|key| !adds.contains(key)) {
-        match context.ledger.read(&key) {
+        match context.ledger.summary(&key) {
             Ok(record) => {
                 let record = record.filter(|_| !listed.contains(&key));
                 stale.extend(record.map(|record| (key, record.planned.created_unix_ms)));
@@ -129,11 +129,20 @@ async fn run_plugins(context: &Context, request: &CniRequest, scope: &Scope) -> 
             .for_each(|network| networks.add(&network.config)),
         Err(error) => tracing::warn!(%error, "GC skips the default networks"),
     }
-    let complete = for_each_remaining(context, scope, |planned| {
-        planned
-            .attachments
-            .iter()
-            .for_each(|attachment| networks.add(&attachment.config));
+    let complete = for_each_remaining(context, scope, |key, planned| {
+        // Most records have no such network, and need not be read as a whole.
+        let attachments = planned.attachments.iter();
+        if !attachments
+            .map(|a| &a.config)
+            .any(|config| wants_gc(config))
+        {
+            return Ok(());
+        }
+        if let Some(record) = context.ledger.read(key)? {
+            let attachments = record.planned.attachments.iter();
+            attachments.for_each(|attachment| networks.add(&attachment.config));
+        }
+        Ok(())
     });
     match complete {
         Ok(true) => {}
@@ -159,17 +168,16 @@ async fn run_plugins_of_network(
         Err(error) => return vec![error],
     };
     let mut attachments = Vec::new();
-    let complete = for_each_remaining(context, scope, |planned| {
-        attachments.extend(
-            planned
-                .attachments
-                .into_iter()
-                .filter(|attachment| attachment.config.name == name)
-                .map(|attachment| ValidAttachment {
-                    container_id: planned.container_id.clone(),
-                    ifname: attachment.ifname,
-                }),
-        );
+    let complete = for_each_remaining(context, scope, |_, planned| {
+        let of_network = planned
+            .attachments
+            .iter()
+            .filter(|attachment| attachment.config.name == name);
+        attachments.extend(of_network.map(|attachment| ValidAttachment {
+            container_id: planned.container_id.clone(),
+            ifname: attachment.ifname.clone(),
+        }));
+        Ok(())
     });
     match complete {
         Ok(true) => {}
@@ -187,13 +195,14 @@ async fn run_plugins_of_network(
     errors
 }
 
-/// Calls `each` for all recorded sandboxes except the stale ones. Returns false if the runtime
+/// Calls `each` for all recorded sandboxes except the stale ones, with the key and the plan without
+/// its configurations. Returns false if the runtime
 /// lists a sandbox that the ledger does not know, because another program attached the sandbox or
 /// its record is damaged: plugins would delete its attachments.
 fn for_each_remaining(
     context: &Context,
     scope: &Scope,
-    mut each: impl FnMut(Planned),
+    mut each: impl FnMut(&RecordKey, &Planned) -> Result<(), LedgerError>,
 ) -> Result<bool, LedgerError> {
     let (keys, adds) = context.ledger.keys_and_adds()?;
     let mut unknown: BTreeSet<_> = scope
@@ -202,12 +211,12 @@ fn for_each_remaining(
         .cloned()
         .collect();
     for key in keys {
-        let record = context.ledger.read(&key)?;
+        let record = context.ledger.summary(&key)?;
         let is_stale =
-            |record: &Record| scope.stale.get(&key) == Some(&record.planned.created_unix_ms);
+            |record: &RecordSummary| scope.stale.get(&key) == Some(&record.planned.created_unix_ms);
         if let Some(record) = record.filter(|record| !is_stale(record)) {
             unknown.remove(&key);
-            each(record.planned);
+            each(&key, &record.planned)?;
         }
     }
     unknown.retain(|key| !context.ledger.recently_deleted(key));

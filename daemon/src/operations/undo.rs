@@ -36,11 +36,37 @@ pub(crate) struct UndoArgs {
 #[derive(Debug)]
 pub(crate) struct Failures(pub(super) Vec<CniError>);
 
+/// The largest number of errors that are listed.
+const MAX_LISTED: usize = 5;
+/// The longest text of a listed error, in characters.
+const MAX_TEXT: usize = 400;
+
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let texts: Vec<_> = self.0.iter().map(ToString::to_string).collect();
-        f.write_str(&texts.join("; "))
+        f.write_str(&joined(self.0.iter().map(ToString::to_string)))
     }
+}
+
+/// The first errors, shortened, and the number of the others. The text is written to the record and
+/// to the log with each retry, and there may be an error for each of thousands of records. Equal
+/// errors are listed once.
+fn joined(texts: impl Iterator<Item = String>) -> String {
+    let (mut listed, mut others): (Vec<String>, usize) = (Vec::new(), 0);
+    for text in texts {
+        let mut short: String = text.chars().take(MAX_TEXT).collect();
+        if short.len() < text.len() {
+            short.push('…');
+        }
+        if listed.len() < MAX_LISTED && !listed.contains(&short) {
+            listed.push(short);
+        } else {
+            others += 1;
+        }
+    }
+    if others > 0 {
+        listed.push(format!("and {others} more errors"));
+    }
+    listed.join("; ")
 }
 
 impl From<Failures> for CniError {
@@ -49,11 +75,7 @@ impl From<Failures> for CniError {
         if failures.len() == 1 {
             return failures.remove(0);
         }
-        let text = failures
-            .iter()
-            .map(|error| error.msg.as_str())
-            .collect::<Vec<_>>()
-            .join("; ");
+        let text = joined(failures.iter().map(|error| error.msg.clone()));
         let code = failures
             .first()
             .map_or(Code::Internal as u32, |error| error.code);
@@ -171,5 +193,32 @@ pub(crate) async fn undo(
 fn append_or_log(lock: &ContainerLock, record: &mut Record, line: Line) {
     if let Err(error) = lock.append(record, line) {
         tracing::error!(%error, "the ledger cannot record a step of DEL");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_many_failures_is_bounded() {
+        let failures = |count: usize| {
+            let error =
+                |index| CniError::new(Code::TryAgain, format!("{index} {}", "x".repeat(9_000)));
+            Failures((0..count).map(error).collect())
+        };
+        let text = failures(1000).to_string();
+        assert!(
+            text.len() < 3000 && text.ends_with("and 995 more errors"),
+            "{text}"
+        );
+        let error = CniError::from(failures(1000));
+        assert!(
+            error.is(Code::TryAgain) && error.msg.len() < 3000,
+            "{error}"
+        );
+        let same = || CniError::new(Code::TryAgain, "same");
+        let equal = CniError::from(Failures(vec![same(), same(), same()]));
+        assert_eq!(equal.msg, "same; and 2 more errors");
     }
 }

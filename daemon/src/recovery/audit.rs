@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use plexus_api::selection::{self, NETWORKS};
 
+use super::inventory::KnownRecord;
 use crate::backoff::doubled;
 use crate::cluster::kube::PodSummary;
 use crate::context::Context;
-use crate::ledger::Record;
 use crate::model::{Pod, PodRef};
 use crate::mutex::lock;
 use crate::report::events::EventReason;
@@ -49,13 +49,13 @@ impl Audit {
     pub(super) fn update(
         &self,
         pods: &[Arc<Pod>],
-        records: &[Record],
+        records: &[KnownRecord],
         gap: Duration,
         now: Instant,
     ) -> (Vec<PodRef>, usize) {
         let recorded: BTreeSet<_> = records
             .iter()
-            .map(|record| (&record.planned.pod.namespace, &record.planned.pod.name))
+            .map(|record| (&record.pod.namespace, &record.pod.name))
             .collect();
         let mut previous = std::mem::take(&mut *self.unrecorded());
         let unrecorded: BTreeMap<_, _> = pods

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
+use super::inventory::KnownRecord;
 use crate::context::Context;
 use crate::delegate::Priority;
 use crate::host::Host;
@@ -57,10 +58,10 @@ pub(super) struct Leftover {
 }
 
 impl Leftover {
-    pub(super) fn new(record: &Record, reason: CleanupReason) -> Self {
+    pub(super) fn new(record: &KnownRecord, reason: CleanupReason) -> Self {
         Self {
-            key: record.planned.key(),
-            created_unix_ms: record.planned.created_unix_ms,
+            key: record.key.clone(),
+            created_unix_ms: record.created_unix_ms,
             reason,
         }
     }

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::ledger::{Record, RecordKey};
+use super::inventory::KnownRecord;
+use crate::ledger::RecordKey;
 use crate::model::NetnsId;
 
 /// The number of sandboxes that may be missing at once regardless of their share: on a node with
@@ -27,12 +28,11 @@ pub(super) struct RecordedSandbox {
 }
 
 impl RecordedSandbox {
-    pub(super) fn new(record: &Record, pod_deleted: bool) -> Self {
-        let planned = &record.planned;
+    pub(super) fn new(record: &KnownRecord, pod_deleted: bool) -> Self {
         Self {
-            key: planned.key(),
-            boot_id: planned.boot_id.clone(),
-            netns: planned.netns_id,
+            key: record.key.clone(),
+            boot_id: record.boot_id.clone(),
+            netns: record.netns,
             pod_deleted,
         }
     }

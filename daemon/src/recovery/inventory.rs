@@ -1,14 +1,23 @@
-//! The state of the node at the start of a round of recovery.
+//! The state of the node at the start of a round of recovery. Of each record, only what recovery
+//! judges by is kept: there can be thousands.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::cleanup::CleanupReason;
 use super::netns_scan::existing_netns;
-use crate::ledger::{Ledger, LedgerError, Record, RecordKey, SpooledRequest};
-use crate::model::NetnsId;
+use crate::ledger::{DelFailures, Ledger, LedgerError, Record, RecordKey, SpooledRequest};
+use crate::model::{NetnsId, PodRef};
+
+/// The largest number of causes that are told apart.
+const MAX_CAUSES: usize = 20;
+/// The longest text of a cause, in characters.
+const MAX_TEXT: usize = 300;
 
 pub(super) struct Inventory {
-    pub(super) records: Vec<Record>,
+    pub(super) records: Vec<KnownRecord>,
+    /// The causes of failed DELs.
+    pub(super) causes: FailureCauses,
     /// The keys of files without a record: torn or damaged.
     pub(super) damaged: Vec<RecordKey>,
     /// The errors of other files that cannot be read. Recovery leaves those files unchanged.
@@ -18,6 +27,68 @@ pub(super) struct Inventory {
     pub(super) existing_netns: io::Result<BTreeSet<NetnsId>>,
 }
 
+/// What recovery judges a record by.
+#[derive(Debug)]
+pub(super) struct KnownRecord {
+    pub(super) key: RecordKey,
+    pub(super) pod: PodRef,
+    pub(super) created_unix_ms: u64,
+    /// The boot in which the sandbox was created.
+    pub(super) boot_id: String,
+    pub(super) netns: Option<NetnsId>,
+    pub(super) is_attached: bool,
+    /// The reason to clean up the record whether or not its sandbox still exists.
+    pub(super) reason: Option<CleanupReason>,
+    /// Without the text of the error.
+    pub(super) del_failures: DelFailures,
+    pub(super) status_written: bool,
+}
+
+impl KnownRecord {
+    fn new(record: &Record) -> Self {
+        let planned = &record.planned;
+        Self {
+            key: planned.key(),
+            pod: planned.pod.clone(),
+            created_unix_ms: planned.created_unix_ms,
+            boot_id: planned.boot_id.clone(),
+            netns: planned.netns_id,
+            is_attached: record.is_attached(),
+            reason: CleanupReason::of(record),
+            del_failures: DelFailures {
+                last_error: String::new(),
+                ..record.del_failures
+            },
+            status_written: record.status_written,
+        }
+    }
+}
+
+/// The number of records with a failing DEL, by its last error. Texts are shortened, and errors
+/// beyond a number of distinct ones are counted together.
+#[derive(Debug, Default)]
+pub(super) struct FailureCauses(BTreeMap<String, usize>);
+
+impl FailureCauses {
+    fn add(&mut self, failures: &DelFailures) {
+        if failures.count == 0 {
+            return;
+        }
+        let mut cause: String = failures.last_error.chars().take(MAX_TEXT).collect();
+        if cause.len() < failures.last_error.len() {
+            cause.push('…');
+        }
+        if !self.0.contains_key(&cause) && self.0.len() >= MAX_CAUSES {
+            "other errors".clone_into(&mut cause);
+        }
+        *self.0.entry(cause).or_default() += 1;
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.0.iter().map(|(cause, count)| (cause.as_str(), *count))
+    }
+}
+
 impl Inventory {
     /// Reads the ledger, the spool and `/proc`. Blocking.
     ///
@@ -25,24 +96,56 @@ impl Inventory {
     /// [`LedgerError::Io`] if the ledger or the spool cannot be listed.
     pub(super) fn collect(ledger: &Ledger, boot_id: &str) -> Result<Self, LedgerError> {
         let (mut records, mut damaged, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        let mut causes = FailureCauses::default();
         for key in ledger.keys()? {
-            match ledger.read(&key) {
-                Ok(Some(record)) => records.push(record),
+            match ledger.summary(&key) {
+                Ok(Some(record)) => {
+                    causes.add(&record.del_failures);
+                    records.push(KnownRecord::new(&record));
+                }
                 Ok(None) | Err(LedgerError::Corrupt { .. }) => damaged.push(key),
                 Err(error) => unreadable.push(error),
             }
         }
         let wanted: BTreeSet<_> = records
             .iter()
-            .filter(|record| record.planned.boot_id == boot_id && record.is_attached())
-            .filter_map(|record| record.planned.netns_id)
+            .filter(|record| record.boot_id == boot_id && record.is_attached)
+            .filter_map(|record| record.netns)
             .collect();
         Ok(Self {
             existing_netns: existing_netns(&wanted),
             spooled: ledger.spooled()?,
             records,
+            causes,
             damaged,
             unreadable,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_causes_of_failed_dels_are_counted_and_bounded() {
+        let mut causes = FailureCauses::default();
+        let failures = |count, error: &str| DelFailures {
+            count,
+            last_error: error.to_owned(),
+            ..DelFailures::default()
+        };
+        causes.add(&failures(0, "never failed"));
+        for _ in 0..3 {
+            causes.add(&failures(1, "same"));
+        }
+        for index in 0..1000 {
+            causes.add(&failures(1, &format!("{index} {}", "x".repeat(10_000))));
+        }
+        let causes: Vec<_> = causes.iter().collect();
+        assert_eq!(causes.len(), MAX_CAUSES + 1);
+        assert!(causes.contains(&("same", 3)));
+        assert!(causes.contains(&("other errors", 1000 - (MAX_CAUSES - 1))));
+        assert!(causes.iter().all(|(cause, _)| cause.len() < MAX_TEXT + 10));
     }
 }

@@ -54,7 +54,7 @@ async fn verify_netns(context: &Context, request: &mut Request, host: &Host) {
             .unwrap_or_default()
     };
     let key = RecordKey::new(variable("CNI_CONTAINERID"), variable("CNI_IFNAME"));
-    let netns = match context.ledger.read(&key) {
+    let netns = match context.ledger.summary(&key) {
         Ok(Some(record)) => recorded_netns(context, &record, host).await,
         _ => None,
     };

@@ -40,7 +40,7 @@ fn read_ledger(state_dir: &Path) -> Result<LedgerReading, LedgerError> {
         ..LedgerReading::default()
     };
     let now = unix_ms();
-    for record in Ledger::records(state_dir)? {
+    for record in Ledger::summaries(state_dir)? {
         let Ok(record) = record else {
             reading.unreadable += 1;
             continue;

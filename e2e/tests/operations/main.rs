@@ -18,6 +18,7 @@ mod gc_concurrency;
 mod invalid_calls;
 mod isolation;
 mod limits;
+mod memory;
 mod multus_recordings;
 mod network_status;
 mod rollback;

@@ -11,27 +11,24 @@ const HEADER: [&str; 6] = ["STATE", "AGE", "CONTAINER", "IFNAME", "POD", "NETWOR
 
 /// Prints a table of the records, the oldest first, with the last DEL error below each record.
 /// Prints no table if there are no records. Unreadable records and spooled DELs follow.
+///
+/// The records are read twice, once for the widths of the columns, and never held in memory.
 pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()> {
-    let boot = boot_id()?;
-    let (mut records, mut unreadable) = (Vec::new(), Vec::new());
-    for record in Ledger::records(state_dir)? {
+    let (boot, now) = (boot_id()?, unix_ms());
+    let (mut keys, mut unreadable) = (Vec::new(), Vec::new());
+    let mut widths = HEADER.map(str::len);
+    for record in Ledger::summaries(state_dir)? {
         match record {
-            Ok(record) => records.push(record),
+            Ok(record) => {
+                for (width, cell) in widths.iter_mut().zip(row(&record, &boot, now)) {
+                    *width = (*width).max(cell.chars().count());
+                }
+                keys.push((record.planned.created_unix_ms, record.planned.key()));
+            }
             Err(error) => unreadable.push(error),
         }
     }
-    records.sort_by_key(|record| record.planned.created_unix_ms);
-    let now = unix_ms();
-    let rows: Vec<_> = records
-        .iter()
-        .map(|record| row(record, &boot, now))
-        .collect();
-    let mut widths = HEADER.map(str::len);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
+    keys.sort();
     let line = |cells: [&str; 6]| {
         let padded: Vec<_> = cells
             .iter()
@@ -40,10 +37,15 @@ pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()
             .collect();
         padded.join("  ").trim_end().to_owned()
     };
-    if !rows.is_empty() {
+    if !keys.is_empty() {
         writeln!(out, "{}", line(HEADER))?;
     }
-    for (record, row) in records.iter().zip(&rows) {
+    for (_, key) in keys {
+        // The record may have been removed or damaged meanwhile.
+        let Ok(Some(record)) = Ledger::summary_in(state_dir, &key) else {
+            continue;
+        };
+        let row = row(&record, &boot, now);
         writeln!(out, "{}", line(row.each_ref().map(String::as_str)))?;
         let failures = &record.del_failures;
         if failures.count > 0 {

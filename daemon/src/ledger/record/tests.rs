@@ -46,7 +46,8 @@ fn bytes(count: usize) -> Vec<u8> {
 /// space that they have in a file.
 fn record_after(count: usize) -> Record {
     let plan = planned("c1", "eth0", 3).to_bytes().expect("a line");
-    let planned = Planned::parse(plan.strip_suffix(b"\n").expect("a line")).expect("a plan");
+    let planned: Planned =
+        Planned::parse(plan.strip_suffix(b"\n").expect("a line")).expect("a plan");
     let mut record = Record::new(planned);
     for line in lines().into_iter().take(count) {
         record.apply(match line {

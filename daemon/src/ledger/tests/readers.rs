@@ -20,7 +20,7 @@ async fn a_ledger_that_cannot_be_listed_is_an_error() {
     for error in [
         ledger.keys().expect_err("no directory"),
         gc.expect_err("no directory"),
-        Ledger::records(dir.path())
+        Ledger::summaries(dir.path())
             .map(|_| ())
             .expect_err("no directory"),
         ledger
@@ -47,7 +47,7 @@ async fn all_records_can_be_read_while_another_process_writes() {
     fs::write(record_path(&dir, "c3", "eth0"), "garbage\n").expect("a corrupt file");
     fs::write(dir.path().join("ledger/notes.txt"), "not ours").expect("a file");
 
-    let (good, bad): (Vec<_>, Vec<_>) = Ledger::records(dir.path())
+    let (good, bad): (Vec<_>, Vec<_>) = Ledger::summaries(dir.path())
         .expect("a list")
         .partition(Result::is_ok);
     assert_eq!((good.len(), bad.len()), (1, 1));
@@ -94,7 +94,7 @@ async fn thirty_records_are_written_concurrently_while_being_read() {
     let (done, writing) = std::sync::mpsc::channel::<()>();
     let reader = tokio::task::spawn_blocking(move || {
         while writing.try_recv() == Err(TryRecvError::Empty) {
-            for record in Ledger::records(&path).expect("a list") {
+            for record in Ledger::summaries(&path).expect("a list") {
                 assert_eq!(record.expect("never corrupt").unreadable, 0);
             }
         }
@@ -104,7 +104,7 @@ async fn thirty_records_are_written_concurrently_while_being_read() {
     }
     drop(done);
     reader.await.expect("the reader");
-    let records = Ledger::records(dir.path()).expect("a list");
+    let records = Ledger::summaries(dir.path()).expect("a list");
     let records: Vec<_> = records.map(|record| record.expect("a record")).collect();
     assert_eq!(records.len(), 27);
     assert!(records.iter().all(|record| record.completed));

@@ -68,7 +68,7 @@ async fn the_plan_is_on_disk_before_any_plugin_runs() {
     let (dir, ledger) = open();
     let record = plan(&ledger, "c1", "eth0", 3).await;
     assert_eq!(record.to_undo(BOOT), [] as [usize; 0]);
-    let on_disk = Ledger::records(dir.path())
+    let on_disk = Ledger::summaries(dir.path())
         .expect("a list")
         .next()
         .expect("a file")
