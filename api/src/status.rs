@@ -1,6 +1,6 @@
 //! The network-status annotation (multi-network specification 1.3, section 5).
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::cni::Dns;
@@ -36,12 +36,18 @@ pub struct NetworkStatus {
     #[serde(
         default,
         rename = "device-info",
+        deserialize_with = "present",
         skip_serializing_if = "Option::is_none"
     )]
     pub device_info: Option<Box<RawValue>>,
     /// The gateways of the default routes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gateway: Vec<String>,
+}
+
+/// A value of a key that is present. `null` is a value, too.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(deserializer).map(Some)
 }
 
 /// The annotation's value in the layout of Multus: a list of entries indented by four spaces, with

@@ -119,4 +119,11 @@ fn device_info_keeps_its_values_and_key_order() {
     }
 }]"#;
     assert_eq!(render(&[entry]), expected);
+    let null = r#"[{
+    "name": "kindnet",
+    "dns": {},
+    "device-info": null
+}]"#;
+    let entries: Vec<NetworkStatus> = serde_json::from_str(null).expect("network-status");
+    assert_eq!(render(&entries), null);
 }

@@ -19,5 +19,6 @@ mod undo;
 
 pub(crate) use dispatch::{dispatch, needs_ledger};
 pub(crate) use network_status::resume_status;
+pub(crate) use request::check_del;
 pub(crate) use status::wait_until_able_to_add;
 pub(crate) use undo::{UndoArgs, recorded_netns, undo};

@@ -20,8 +20,12 @@ use tracing::error;
 
 use super::store::Store;
 use crate::dir_watcher::with_limit;
+use crate::regular_file;
 use parse::{ManifestObjects, parse};
 pub(crate) use status_file::{remove_status, write_status};
+
+/// The largest file that is read, in bytes: some thousand definitions.
+const MAX_SIZE: u64 = 32 << 20;
 
 /// A watched directory of manifests that feeds a store.
 #[derive(Debug)]
@@ -146,7 +150,9 @@ impl Manifests {
     /// Reads one file. Returns whether an object may have changed.
     fn read(&mut self, name: &str) -> bool {
         let path = self.dir.join(name);
-        let objects = match fs::read_to_string(&path) {
+        let text = regular_file::read(&path, MAX_SIZE)
+            .and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+        let objects = match text {
             // The file was renamed or removed since. Another event reports the new name.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return self.files.remove(name).is_some();

@@ -18,9 +18,12 @@ use tokio_util::sync::CancellationToken;
 use super::definition::Definition;
 use super::store::{DefinitionsVersion, Store};
 use crate::atomic_file::AtomicFile;
+use crate::regular_file;
 
 const FILE_NAME: &str = "definitions.json";
 const FORMAT: u32 = 1;
+/// The largest file that is read, in bytes.
+const MAX_SIZE: u64 = 1 << 30;
 /// How long the API server may take to list the definitions before the snapshot is loaded.
 const LIST_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a write waits for further changes, since changes come in bursts.
@@ -144,7 +147,7 @@ impl DefinitionSnapshot {
 /// Returns the definitions and the time at which they were last confirmed.
 fn read(path: &Path) -> io::Result<(Vec<Definition>, SystemTime)> {
     let confirmed = fs::metadata(path)?.modified()?;
-    let file: SnapshotFile = serde_json::from_slice(&fs::read(path)?)?;
+    let file: SnapshotFile = serde_json::from_slice(&regular_file::read(path, MAX_SIZE)?)?;
     if file.format != FORMAT {
         return Err(io::Error::other(format!(
             "this plexusd does not know format {}",

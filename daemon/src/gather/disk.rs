@@ -6,16 +6,17 @@
 //! then add the node's plugins by choosing a name.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use plexus_api::cni::{ConfigError, Defaults, NetworkConfig, Version};
-use plexus_api::json::{MAX_CONFIG, RawMap, parse_object};
+use plexus_api::json::{LimitError, MAX_CONFIG, RawMap, parse_object};
 use tracing::warn;
 
 use super::samples::is_sample;
 use crate::model::{Network, meta_plugin_type};
+use crate::regular_file;
 
 const LIST: &[&str] = &["conflist"];
 const SINGLE: &[&str] = &["conf", "json"];
@@ -244,17 +245,20 @@ fn files(dir: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, DiskError> {
     Ok(paths)
 }
 
-/// The text of a file, at most one byte longer than the parser accepts.
+/// The text of a file.
 fn read_text(path: &Path) -> Result<String, DiskError> {
-    let unreadable = |error: io::Error| DiskError::unreadable(path, &error);
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(DiskError::NotAFile(path.to_owned()));
-    }
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_CONFIG as u64 + 1).read_to_string(&mut text))
-        .map_err(unreadable)?;
-    Ok(text)
+    let bytes =
+        regular_file::read(path, MAX_CONFIG as u64).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => DiskError::NotAFile(path.to_owned()),
+            io::ErrorKind::FileTooLarge => {
+                DiskError::invalid(path, LimitError::Length(MAX_CONFIG).into())
+            }
+            _ => DiskError::unreadable(path, &error),
+        })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let error = io::Error::new(io::ErrorKind::InvalidData, error);
+        DiskError::unreadable(path, &error)
+    })
 }
 
 /// The network in a file, without the plugins beside it.

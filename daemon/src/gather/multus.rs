@@ -1,7 +1,6 @@
 //! Multus' cache of a sandbox: its list of delegates, and the results that libcni cached for them.
 //! They allow CHECK and DEL of a pod that Multus attached.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -12,6 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::model::Attachment;
+use crate::regular_file;
 
 /// The largest file that is read, in bytes.
 const MAX_FILE_SIZE: u64 = 8 << 20;
@@ -170,12 +170,11 @@ fn decode(base64: &str) -> Option<NetworkConfig> {
 }
 
 fn read(path: &Path) -> Option<Vec<u8>> {
-    let meta = fs::symlink_metadata(path).ok()?;
-    if meta.is_file() && meta.len() <= MAX_FILE_SIZE {
-        fs::read(path).ok()
-    } else {
-        None
-    }
+    // A link in the cache is not Multus' own.
+    path.symlink_metadata()
+        .ok()
+        .filter(|found| found.is_file())?;
+    regular_file::read(path, MAX_FILE_SIZE).ok()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::restore_limiter::RestoreLimiter;
 use super::{Reconciled, conflist};
 use crate::atomic_file::{AtomicFile, remove_if_present, temporary_path};
 use crate::config::{Fields, PublishSettings};
+use crate::regular_file;
 
 /// The name of our file. Runtimes load the first file by name (C-14).
 pub(super) const FILE: &str = "00-plexus.conflist";
@@ -208,9 +209,9 @@ impl ConfigFile {
             .into_iter()
             .find(|path| *path != self.path)
             .ok_or_else(|| format!("{} contains no other", self.publish.dir.display()))?;
-        fs::read_to_string(&next)
+        regular_file::read(&next, MAX_SIZE)
             .map_err(|error| error.to_string())
-            .and_then(|text| conflist::check_usable(&text))
+            .and_then(|bytes| conflist::check_usable(&String::from_utf8_lossy(&bytes)))
             .map_err(|reason| format!("{}: {reason}", next.display()))
     }
 
@@ -233,10 +234,14 @@ impl ConfigFile {
     }
 }
 
-/// The text of the file, or `None` if the file is missing. Invalid UTF-8 is replaced, so that the
-/// text differs from ours.
+/// The largest file that is read, in bytes.
+const MAX_SIZE: u64 = 16 << 20;
+
+/// The text of the file, or `None` if the file is missing. The text of anything but a text file
+/// differs from ours.
 fn read(path: &Path) -> io::Result<Option<String>> {
-    match fs::read(path) {
+    match regular_file::read(path, MAX_SIZE) {
+        Err(error) if regular_file::is_unusable(&error) => Ok(Some(String::new())),
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io::Error::new(

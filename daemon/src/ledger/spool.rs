@@ -4,9 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use plexus_api::wire::{Request, SPOOL_DIR};
+use plexus_api::wire::{MAX_REQUEST, Request, SPOOL_DIR};
 
 use super::{LedgerError, quarantine};
+use crate::regular_file;
+
+/// The largest file that is read, in bytes: a request and the time when it was stored.
+const MAX_SIZE: u64 = MAX_REQUEST as u64 + 1024;
 
 /// A request in the spool.
 #[derive(Debug)]
@@ -23,7 +27,8 @@ pub(crate) struct SpooledRequest {
 pub(super) fn pending(state_dir: &Path) -> Result<Vec<SpooledRequest>, LedgerError> {
     let mut paths = files(state_dir)?;
     for path in paths.iter().filter(|path| is_abandoned(path)) {
-        fs::remove_file(path).map_err(LedgerError::io("remove", path))?;
+        // Best effort: the file does no harm.
+        let _ = fs::remove_file(path);
     }
     paths.retain(|path| is_request(path));
     Ok(paths
@@ -84,17 +89,27 @@ impl SpooledRequest {
     /// [`LedgerError::Corrupt`] if the file is not a request. The file has then been moved to the
     /// quarantine.
     pub(crate) fn read(&self) -> Result<Request, LedgerError> {
-        let bytes = fs::read(&self.path).map_err(LedgerError::io("read", &self.path))?;
-        serde_json::from_slice(&bytes).map_err(|error| {
-            match quarantine::move_file(&self.state_dir, &self.path) {
-                Ok(moved_to) => LedgerError::Corrupt {
-                    path: self.path.clone(),
-                    reason: format!("not a request: {error}"),
-                    moved_to: Some(moved_to),
-                },
-                Err(error) => error,
+        let bytes = match regular_file::read(&self.path, MAX_SIZE) {
+            Err(error) if regular_file::is_unusable(&error) => {
+                return Err(self.quarantine(&error.to_string()));
             }
-        })
+            bytes => bytes.map_err(LedgerError::io("read", &self.path))?,
+        };
+        serde_json::from_slice(&bytes)
+            .map_err(|error| self.quarantine(&format!("not a request: {error}")))
+    }
+
+    /// Moves the request to the quarantine, because it can never be served. Returns the error to be
+    /// logged. Blocking.
+    pub(crate) fn quarantine(&self, reason: &str) -> LedgerError {
+        match quarantine::move_file(&self.state_dir, &self.path) {
+            Ok(moved_to) => LedgerError::Corrupt {
+                path: self.path.clone(),
+                reason: reason.to_owned(),
+                moved_to: Some(moved_to),
+            },
+            Err(error) => error,
+        }
     }
 
     /// Removes the request from the spool. Blocking.

@@ -45,6 +45,31 @@ pub(super) struct CniRequest {
     pub(crate) spooled_at: Option<Moment>,
 }
 
+/// Checks that a request is a valid DEL, whatever the settings.
+///
+/// # Errors
+/// Those of the specification for an invalid call. A retry cannot succeed.
+pub(crate) fn check_del(request: &Request) -> Result<(), CniError> {
+    let (env, ..) = parse(request)?;
+    match env.verb {
+        Verb::Del => Ok(()),
+        verb => {
+            let msg = format!("{verb} is not a DEL");
+            Err(CniError::new(Code::InvalidEnvironment, msg))
+        }
+    }
+}
+
+/// Parses the environment and the configuration.
+fn parse(request: &Request) -> Result<(CniEnv, CallConfig, Version), CniError> {
+    let env = CniEnv::from_map(&request.env)?;
+    check_limits(&request.config, MAX_CONFIG)?;
+    let config = CallConfig::parse(&request.config)?;
+    config.check(env.verb)?;
+    let version = config.version()?;
+    Ok((env, config, version))
+}
+
 impl CniRequest {
     /// Validates a request.
     ///
@@ -52,11 +77,7 @@ impl CniRequest {
     /// The specification's codes 1, 2, 4, 6 and 7.
     pub(super) fn read(request: Request, host: Host, file: &Fields) -> Result<Self, CniError> {
         let arrived_boottime_ns = boottime_ns();
-        let env = CniEnv::from_map(&request.env)?;
-        check_limits(&request.config, MAX_CONFIG)?;
-        let config = CallConfig::parse(&request.config)?;
-        config.check(env.verb)?;
-        let version = config.version()?;
+        let (env, config, version) = parse(&request)?;
         let config = Fields::from(config.object);
         let settings = read_settings(env.verb, &config, file)?;
         let args = match env.verb {

@@ -9,13 +9,18 @@ use tracing::Instrument as _;
 use crate::context::Context;
 use crate::host::Host;
 use crate::ledger::{RecordKey, SpooledRequest};
-use crate::operations::{dispatch, recorded_netns};
+use crate::operations::{check_del, dispatch, recorded_netns};
 use crate::telemetry::CallSpan;
 
 /// Serves a spooled DEL (decision 11), with plugins on `host`. The request stays in the spool until
 /// the DEL succeeds. A DEL that keeps failing succeeds once its record is orphaned (decision 12).
 pub(super) async fn serve(context: Arc<Context>, spooled: SpooledRequest, host: Host) {
-    let mut request = match spooled.read() {
+    let valid = spooled.read().and_then(|request| {
+        check_del(&request)
+            .map_err(|error| spooled.quarantine(&error.to_string()))
+            .map(|()| request)
+    });
+    let mut request = match valid {
         Ok(request) => request,
         Err(error) => {
             tracing::error!(%error, "recovery: a DEL in the spool cannot be read");

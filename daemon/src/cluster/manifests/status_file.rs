@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use crate::atomic_file::AtomicFile;
+use crate::regular_file;
 
 const SUFFIX: &str = ".network-status.json";
+/// The largest file that is read, in bytes.
+const MAX_SIZE: u64 = 16 << 20;
 
 /// Replaces the network-status of a pod. Blocking.
 ///
@@ -36,7 +39,7 @@ pub(crate) fn remove_status(
     text: Option<&str>,
 ) -> io::Result<()> {
     let path = status_path(dir, pod_namespace, pod_name)?;
-    let removed = match fs::read(&path) {
+    let removed = match regular_file::read(&path, MAX_SIZE) {
         Ok(content) if text.is_some_and(|text| content != text.as_bytes()) => return Ok(()),
         Ok(_) => fs::remove_file(&path),
         Err(error) => Err(error),
