@@ -1,13 +1,16 @@
 //! Runs the plugins of an attachment, in the order that the CNI specification requires of a
 //! runtime.
 //!
-//! `chain` runs the plugins of a network for each command, `lookup` finds the executable of a
-//! plugin, `request` builds the plugin's input, `exec` runs the plugin, and `answer` interprets its
-//! output. `permits` and `network_locks` limit which calls run plugins at the same time.
+//! `chain` runs the plugins of a network for each command, `del` for DEL, `lookup` finds the
+//! executable of a plugin, `request` builds the plugin's input, `exec` runs the plugin, and `answer`
+//! interprets its output. `gone` recognises the DEL error of an attachment that no longer exists.
+//! `permits` and `network_locks` limit which calls run plugins at the same time.
 
 mod answer;
 mod chain;
+mod del;
 mod exec;
+mod gone;
 mod lookup;
 mod network_locks;
 mod permits;

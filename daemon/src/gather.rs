@@ -6,6 +6,7 @@ mod auxiliary_chain;
 pub(crate) mod default_network;
 mod disk;
 mod error;
+mod known;
 pub(crate) mod multus;
 mod networks;
 mod pod;
@@ -27,6 +28,7 @@ use crate::plan::{PlanInput, Policy, SelectedNetwork, ifname};
 use default_network::DefaultNetwork;
 pub(crate) use disk::DiskError;
 pub(crate) use error::GatherError;
+pub(crate) use known::{KnownNetworks, known_networks};
 use networks::Lookup;
 use request::LookupDeadlines;
 pub(crate) use request::PodRequest;
@@ -86,7 +88,9 @@ pub(crate) async fn plan_input(
         }
     };
     if !settings.system_namespaces.contains(&pod.namespace) {
-        common.extend(lookup.common_networks().await?);
+        for network in lookup.common_networks().await {
+            common.push(network?);
+        }
     }
     let mut requested = Requested::default();
     if let Some(selection) = &default_selection {
@@ -97,7 +101,8 @@ pub(crate) async fn plan_input(
         requested.find(&lookup, selection, &ifname).await?;
     }
     let reservation = requested.reserve(memory, deadlines.memory).await?;
-    let mut networks = requested.networks(&lookup).await?.into_iter();
+    let networks = requested.networks(&lookup).await.into_iter();
+    let mut networks = networks.collect::<Result<Vec<_>, _>>()?.into_iter();
     let default_network = match node_default {
         Some(network) => network,
         None => networks.next().ok_or(GatherError::NoDefinition)?,
@@ -132,7 +137,8 @@ pub(crate) async fn default_networks(
 ) -> Result<Vec<Network>, GatherError> {
     let lookup = Lookup::without_waiting(store, settings);
     let (default, further) = node_default_networks(default_network, &lookup).await?;
-    let common = lookup.common_networks().await?;
+    let common = lookup.common_networks().await.into_iter();
+    let common = common.collect::<Result<Vec<_>, _>>()?;
     let auxiliary_chain = auxiliary_chain::read(settings, default.config.cni_version).await;
     let auxiliary_chain = Vec::from_iter(auxiliary_chain);
     Ok([vec![default], further, common, auxiliary_chain].concat())

@@ -13,7 +13,7 @@ use super::{
     validate_plugin_type,
 };
 use crate::json::{
-    LimitError, MAX_CONFIG, ObjectError, RawMap, check_limits, count_entries, keys_match,
+    LimitError, MAX_CONFIG, Object, ObjectError, RawMap, check_limits, count_entries, keys_match,
     parse_object,
 };
 
@@ -103,6 +103,20 @@ impl PluginConfig {
         // `new` has checked the type, but a record that was edited by hand may lack the key. No
         // executable has an empty name.
         self.get("type").unwrap_or_default()
+    }
+
+    /// The type of the IPAM plugin that the plugin runs. Returns `None` if the plugin has none, or if
+    /// its `ipam` cannot be read.
+    ///
+    /// Go reads every spelling of `ipam` into the same struct, in the order of the text (decision
+    /// 38).
+    pub fn ipam_type(&self) -> Option<String> {
+        let keys = self.0.iter().filter(|(key, _)| keys_match(key, "ipam"));
+        let types = keys.filter_map(|(_, raw)| {
+            let ipam: Option<Object> = serde_json::from_str(raw.get()).ok()?;
+            ipam?.get::<String>("type").ok()?
+        });
+        types.last().filter(|kind| !kind.is_empty())
     }
 
     /// The value of `key`. Returns `None` if the key is missing or its value is not a `T`.

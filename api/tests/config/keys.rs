@@ -175,3 +175,29 @@ fn keys_match_in_any_case_but_the_exact_key_is_preferred() {
     .expect("usable");
     assert_eq!(network.plugins[0].kind(), "a");
 }
+
+#[test]
+fn the_ipam_type_is_read_in_any_case_and_the_last_one_counts() {
+    for (plugin, expected) in [
+        (r#"{"type":"a"}"#, None),
+        (r#"{"type":"a","ipam":{}}"#, None),
+        (r#"{"type":"a","ipam":null}"#, None),
+        (r#"{"type":"a","ipam":{"type":""}}"#, None),
+        (r#"{"type":"a","ipam":{"type":7}}"#, None),
+        (r#"{"type":"a","ipam":"static"}"#, None),
+        (r#"{"type":"a","ipam":{"type":"static"}}"#, Some("static")),
+        (r#"{"type":"a","IPAM":{"Type":"static"}}"#, Some("static")),
+        (
+            r#"{"type":"a","IPAM":{"type":"dhcp"},"ipam":{"type":"static"}}"#,
+            Some("static"),
+        ),
+        (
+            r#"{"type":"a","IPAM":{"type":"dhcp"},"ipam":{"subnet":"x"}}"#,
+            Some("dhcp"),
+        ),
+    ] {
+        let keys = serde_json::from_str(plugin).expect("JSON");
+        let kind = parse(&single(&keys)).plugins[0].ipam_type();
+        assert_eq!(kind.as_deref(), expected, "{plugin}");
+    }
+}

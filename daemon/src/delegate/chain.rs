@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use plexus_api::cni::{
-    CniError, CniResult, Code, NetworkConfig, PluginConfig, PluginResult, Verb, Version,
-};
+use plexus_api::cni::{CniError, CniResult, Code, NetworkConfig, PluginConfig, PluginResult, Verb};
 use tokio::time::Instant;
 
 use super::answer::{self, PluginError};
@@ -25,6 +23,29 @@ impl Delegates {
     ) -> Result<Vec<PathBuf>, CniError> {
         let kinds = network.plugins.iter().map(PluginConfig::kind).collect();
         find(call, kinds, self.dirs(call)).await
+    }
+
+    /// Checks that the plugins of an attachment are installed. For a network of a definition, this
+    /// includes the IPAM plugins: without its IPAM plugin, a plugin fails in the middle of ADD, and
+    /// again in DEL. The IPAM plugin of a network on the node's disk may be part of the plugin, as
+    /// `azure-cns` is.
+    ///
+    /// # Errors
+    /// [`Code::PluginMissing`] for the first plugin that is missing or not executable.
+    pub(crate) async fn check_installed(
+        &self,
+        call: &PluginCall,
+        attachment: &Attachment,
+    ) -> Result<(), CniError> {
+        let network = &attachment.config;
+        self.find(call, network).await?;
+        if attachment.has_definition() {
+            let kinds = network.plugins.iter().filter_map(PluginConfig::ipam_type);
+            find(call, kinds.collect(), self.dirs(call))
+                .await
+                .map_err(|error| error.context("ipam.type"))?;
+        }
+        Ok(())
     }
 
     /// ADD: runs the plugins in order, each with the result of the previous plugin. Returns the
@@ -64,40 +85,6 @@ impl Delegates {
             let msg = "the network has no plugin";
             nothing_ran(CniError::new(Code::InvalidConfig, msg))
         })
-    }
-
-    /// DEL: runs the plugins in reverse order until the first error, with the result of ADD
-    /// from version 0.4.0 on.
-    pub(crate) async fn del(
-        &self,
-        call: &PluginCall,
-        attachment: &Attachment,
-        previous: Option<&PluginResult>,
-    ) -> Result<(), CniError> {
-        let network = &attachment.config;
-        let previous = previous
-            .filter(|_| network.cni_version >= Version::V0_4_0)
-            .and_then(|previous| {
-                previous
-                    .to_version(network.cni_version)
-                    .inspect_err(|error| {
-                        tracing::warn!(
-                            network = network.name,
-                            %error,
-                            "cannot convert the result of ADD; running DEL without prevResult"
-                        );
-                    })
-                    .ok()
-            });
-        let payload = Payload::Attachment {
-            capability_args: &attachment.capability_args,
-            previous: previous.as_ref(),
-        };
-        for plugin in network.plugins.iter().rev() {
-            let step = Step::of_attachment(call, Verb::Del, attachment, plugin);
-            self.find_and_execute(step, payload).await?;
-        }
-        Ok(())
     }
 
     /// CHECK: runs the plugins in order until the first error, with the result of ADD. Runs
@@ -172,17 +159,21 @@ impl Delegates {
     }
 
     async fn find_and_execute(&self, step: Step<'_>, payload: Payload<'_>) -> Result<(), CniError> {
-        let dirs = self.dirs(step.call);
-        let program = find(step.call, vec![step.plugin.kind()], dirs.clone())
-            .await?
-            .remove(0);
-        self.execute(step, payload, &dirs, &program, |_| Ok(()))
+        let program = self.find_step(step).await?;
+        self.execute(step, payload, &self.dirs(step.call), &program, |_| Ok(()))
             .await
             .map_err(|error| step.name_plugin(error.into()))
     }
 
+    /// Finds the executable of the plugin of a step.
+    pub(super) async fn find_step(&self, step: Step<'_>) -> Result<PathBuf, CniError> {
+        find(step.call, vec![step.kind()], self.dirs(step.call))
+            .await
+            .map(|mut programs| programs.remove(0))
+    }
+
     /// Runs one plugin and parses its stdout.
-    async fn execute<T>(
+    pub(super) async fn execute<T>(
         &self,
         step: Step<'_>,
         payload: Payload<'_>,
@@ -196,6 +187,7 @@ impl Delegates {
             network,
             attachment,
             plugin,
+            ..
         } = step;
         let start = Instant::now();
         let deadline = start
@@ -220,7 +212,7 @@ impl Delegates {
             .and_then(|run| answer::output(run, limit))
             .and_then(|stdout| parse(&stdout).map_err(PluginError::Failed));
         self.0.metrics.plugin_ran(
-            &plugin.kind(),
+            &step.kind(),
             verb.as_str(),
             start.elapsed(),
             outcome.is_ok(),
@@ -228,7 +220,7 @@ impl Delegates {
         outcome
     }
 
-    fn dirs(&self, call: &PluginCall) -> Vec<PathBuf> {
+    pub(super) fn dirs(&self, call: &PluginCall) -> Vec<PathBuf> {
         lookup::search_path(&self.0.bin_dirs, &call.path)
     }
 }
@@ -257,17 +249,19 @@ async fn find(
 
 /// One command for one plugin.
 #[derive(Debug, Clone, Copy)]
-struct Step<'a> {
-    call: &'a PluginCall,
+pub(super) struct Step<'a> {
+    pub(super) call: &'a PluginCall,
     verb: Verb,
-    network: &'a NetworkConfig,
+    pub(super) network: &'a NetworkConfig,
     /// `None` for STATUS and GC.
     attachment: Option<&'a Attachment>,
-    plugin: &'a PluginConfig,
+    pub(super) plugin: &'a PluginConfig,
+    /// Whether the IPAM plugin of `plugin` runs instead, with the same input.
+    ipam: bool,
 }
 
 impl<'a> Step<'a> {
-    fn of_attachment(
+    pub(super) fn of_attachment(
         call: &'a PluginCall,
         verb: Verb,
         attachment: &'a Attachment,
@@ -279,6 +273,7 @@ impl<'a> Step<'a> {
             network: &attachment.config,
             attachment: Some(attachment),
             plugin,
+            ipam: false,
         }
     }
 
@@ -294,6 +289,21 @@ impl<'a> Step<'a> {
             network,
             attachment: None,
             plugin,
+            ipam: false,
+        }
+    }
+
+    /// The same command for the IPAM plugin that the plugin runs, with the same input.
+    pub(super) fn ipam(self) -> Self {
+        Self { ipam: true, ..self }
+    }
+
+    /// The type of the plugin that runs.
+    fn kind(&self) -> String {
+        if self.ipam {
+            self.plugin.ipam_type().unwrap_or_default()
+        } else {
+            self.plugin.kind()
         }
     }
 
@@ -321,7 +331,7 @@ impl<'a> Step<'a> {
             tracing::info!(
                 network = self.network.name,
                 verb = %self.verb,
-                plugin = self.plugin.kind(),
+                plugin = self.kind(),
                 "stderr: {line}"
             );
         }
@@ -345,7 +355,8 @@ impl<'a> Step<'a> {
     }
 
     /// Adds the plugin's name to an error.
-    fn name_plugin(&self, error: CniError) -> CniError {
-        error.context(format_args!("plugin {:?}", self.plugin.kind()))
+    pub(super) fn name_plugin(&self, error: CniError) -> CniError {
+        let role = if self.ipam { "IPAM plugin" } else { "plugin" };
+        error.context(format_args!("{role} {:?}", self.kind()))
     }
 }

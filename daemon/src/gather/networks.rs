@@ -62,14 +62,15 @@ impl<'a> Lookup<'a> {
         Ok((default_network, networks))
     }
 
-    /// The networks of every pod outside the system namespaces: `defaultNetworks` (K-068).
-    pub(super) async fn common_networks(&self) -> Result<Vec<Network>, GatherError> {
+    /// The networks of every pod outside the system namespaces: `defaultNetworks` (K-068). One that
+    /// is missing or invalid does not affect the others.
+    pub(super) async fn common_networks(&self) -> Vec<Result<Network, GatherError>> {
         let mut networks = Vec::new();
         for name in &self.settings.default_networks {
             let network = self.by_any_form(name).await;
-            networks.push(network.map_err(|error| error.context("defaultNetworks"))?);
+            networks.push(network.map_err(|error| error.context("defaultNetworks")));
         }
-        Ok(networks)
+        networks
     }
 
     /// Waits for the definition, and finally reads it from the API server.

@@ -34,7 +34,8 @@ struct Element {
 }
 
 impl Requested {
-    /// Finds the definition that `selection` names, for the interface `ifname`.
+    /// Finds the definition that `selection` names, for the interface `ifname`. After an error, the
+    /// selection is not an element.
     pub(super) async fn find(
         &mut self,
         lookup: &Lookup<'_>,
@@ -67,7 +68,11 @@ impl Requested {
             let definition = &self.definitions[element.definition];
             (definition.name.as_str(), definition.size())
         });
-        Ok(check_size(sizes)?)
+        let checked = check_size(sizes);
+        if checked.is_err() {
+            self.elements.pop();
+        }
+        Ok(checked?)
     }
 
     /// Reserves memory for the parsed configurations and for the attachments.
@@ -88,7 +93,7 @@ impl Requested {
     }
 
     /// The networks of the elements. Each definition is read once.
-    pub(super) async fn networks(self, lookup: &Lookup<'_>) -> Result<Vec<Network>, GatherError> {
+    pub(super) async fn networks(self, lookup: &Lookup<'_>) -> Vec<Result<Network, GatherError>> {
         let mut read: Vec<Option<Network>> = vec![None; self.definitions.len()];
         let mut networks = Vec::new();
         for Element {
@@ -98,15 +103,15 @@ impl Requested {
         } in self.elements
         {
             let network = match &read[index] {
-                Some(network) => network.clone(),
+                Some(network) => Ok(network.clone()),
                 None => lookup
                     .by_definition(&self.definitions[index])
                     .await
-                    .map_err(|error| error.context(label))?,
+                    .map_err(|error| error.context(label)),
             };
-            read[index] = Some(network.clone());
+            read[index] = network.as_ref().ok().cloned();
             networks.push(network);
         }
-        Ok(networks)
+        networks
     }
 }

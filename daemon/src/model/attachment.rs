@@ -44,6 +44,12 @@ impl Attachment {
     pub(crate) fn is_reported(&self, result: &CniResult) -> bool {
         !self.auxiliary || !result.interfaces.is_empty() || !result.ips.is_empty()
     }
+
+    /// Whether the network is that of a definition, and not one on the node's disk, whose name has
+    /// no `/`.
+    pub(crate) fn has_definition(&self) -> bool {
+        self.network.contains('/')
+    }
 }
 
 /// The prefix of errors about one attachment: its network and interface.

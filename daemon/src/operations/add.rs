@@ -152,8 +152,8 @@ struct Prepared {
     reservation: Reservation,
 }
 
-/// Opens the sandbox, plans its attachments, and checks that all plugins exist. Runs no plugin. A
-/// refusal emits an event on the pod.
+/// Opens the sandbox, plans its attachments, and checks that all plugins are installed. Runs no
+/// plugin. A refusal emits an event on the pod.
 async fn prepare(
     context: &Context,
     request: &CniRequest,
@@ -169,7 +169,7 @@ async fn prepare(
         context
             .node
             .delegates
-            .find(call, &attachment.config)
+            .check_installed(call, attachment)
             .await
             .map_err(|error| error.context(attachment.label()))
             .inspect_err(|error| emit_refusal(context, request, error))?;

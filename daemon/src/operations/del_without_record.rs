@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use plexus_api::cni::CniError;
+use plexus_api::json::RawMap;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -10,31 +10,23 @@ use super::request::CniRequest;
 use super::time_shares::TimeShares;
 use crate::context::Context;
 use crate::delegate::Priority;
-use crate::gather;
+use crate::gather::{self, KnownNetworks, PodRequest};
 use crate::ledger::{ContainerLock, RecordKey};
 use crate::memory_budget::Reservation;
 use crate::model::{Attachment, Pod, PodRef};
-use crate::plan::plan;
+use crate::plan::{PlanInput, plan};
 
 /// Rebuilds the attachments from the cached pod with that UID, else from the default network only,
 /// and deletes them, except for interfaces in other records of the container (decision 26). Errors
-/// are only logged, because there is no record to keep (P-088).
+/// are only logged, because there is no record to keep (P-088), and affect one network each.
 pub(super) async fn delete_without_record(
     context: &Context,
     request: &CniRequest,
     lock: &ContainerLock,
 ) {
-    let (attachments, _reservation) = match rebuild(context, request).await {
-        Ok((mut attachments, reservation)) => {
-            let recorded = recorded_interfaces(context, lock);
-            attachments.retain(|attachment| !recorded.contains(&attachment.ifname));
-            (attachments, reservation)
-        }
-        Err(error) => {
-            tracing::info!(%error, "DEL of a container without a record: its attachments cannot be rebuilt");
-            return;
-        }
-    };
+    let (mut attachments, _reservation) = rebuild(context, request).await;
+    let recorded = recorded_interfaces(context, lock);
+    attachments.retain(|attachment| !recorded.contains(&attachment.ifname));
     let _guard = context
         .node
         .delegates
@@ -72,12 +64,74 @@ fn recorded_interfaces(context: &Context, lock: &ContainerLock) -> BTreeSet<Stri
     interfaces
 }
 
-/// The attachments, and the reservation for their memory.
-async fn rebuild(
-    context: &Context,
-    request: &CniRequest,
-) -> Result<(Vec<Attachment>, Reservation), CniError> {
-    let mut pod_request = request.pod_request()?;
+/// The attachments that the sandbox probably has, the default network's first. A network that is not
+/// known, or that is refused, does not affect the others. Also returns the reservation for the
+/// memory of the attachments.
+async fn rebuild(context: &Context, request: &CniRequest) -> (Vec<Attachment>, Reservation) {
+    let pod_request = pod_request(context, request);
+    let sources = gather::Sources {
+        store: &context.node.store,
+        api: None,
+        default_network: &context.node.default_network,
+        memory: &context.node.memory,
+    };
+    let deadline = Instant::now() + request.settings.del_timeout;
+    let KnownNetworks {
+        default,
+        others,
+        auxiliary_chain,
+        errors,
+        reservation,
+    } = gather::known_networks(sources, &request.settings, &pod_request, deadline).await;
+    errors.iter().for_each(|error| log_unknown(error));
+    let mut attachments: Vec<Attachment> = default.iter().find_map(plan_one).into_iter().collect();
+    let others = others.iter().map(|input| (input, false));
+    let auxiliary_chain = auxiliary_chain.iter().map(|input| (input, true));
+    for (input, auxiliary) in others.chain(auxiliary_chain) {
+        let Some(other) = plan_one(input) else {
+            continue;
+        };
+        let is_taken = attachments
+            .iter()
+            .any(|attachment| attachment.ifname == other.ifname);
+        if !is_taken {
+            attachments.push(Attachment {
+                default: false,
+                auxiliary,
+                ..other
+            });
+        }
+    }
+    (attachments, reservation)
+}
+
+/// The attachment to the only network of `input`. Returns `None` if the network is refused.
+fn plan_one(input: &PlanInput) -> Option<Attachment> {
+    plan(input)
+        .inspect_err(|error| log_unknown(error))
+        .ok()?
+        .attachments
+        .pop()
+}
+
+fn log_unknown(error: &dyn std::fmt::Display) {
+    tracing::info!(%error, "DEL of a container without a record omits a network");
+}
+
+/// The pod of the call, without annotations unless they belong to this sandbox (P-019).
+fn pod_request(context: &Context, request: &CniRequest) -> PodRequest {
+    let pod_request = request.pod_request().unwrap_or_else(|error| {
+        log_unknown(&error);
+        PodRequest {
+            ifname: request.env.ifname.clone(),
+            cni_args: request.args.clone(),
+            runtime_config: RawMap::new(),
+            pod: request.pod.clone(),
+        }
+    });
+    if pod_request.has_annotations() {
+        return pod_request;
+    }
     let PodRef {
         namespace,
         name,
@@ -86,28 +140,10 @@ async fn rebuild(
     } = &request.pod;
     // A call without a UID may be about an earlier pod of that name.
     let is_same_pod = |pod: &Pod| pod.matches_uid(uid) && (pod.uid.is_empty() || !uid.is_empty());
-    if !pod_request.has_annotations()
-        && !context
-            .node
-            .store
-            .pod(namespace, name)
-            .is_some_and(|pod| is_same_pod(&pod))
-    {
-        // The annotations of another pod are not those of this sandbox (P-019).
-        pod_request = pod_request.without_annotations();
+    let pod = context.node.store.pod(namespace, name);
+    if pod.is_some_and(|pod| is_same_pod(&pod)) {
+        pod_request
+    } else {
+        pod_request.without_annotations()
     }
-    let sources = gather::Sources {
-        store: &context.node.store,
-        api: None,
-        default_network: &context.node.default_network,
-        memory: &context.node.memory,
-    };
-    let deadlines = gather::GatherDeadlines {
-        lookup: Instant::now(),
-        memory: Instant::now() + request.settings.del_timeout,
-    };
-    let settings = &request.settings;
-    let (input, reservation) =
-        gather::plan_input(sources, settings, pod_request, BTreeSet::new(), deadlines).await?;
-    Ok((plan(&input)?.attachments, reservation))
 }

@@ -185,6 +185,50 @@ fn del_without_a_record_uses_the_pod_of_the_same_uid_or_the_default_network() {
 }
 
 #[test]
+fn del_without_a_record_omits_only_the_networks_that_are_unknown_or_refused() {
+    rows!("P-088");
+    let node = node!();
+    let plexus = Plexus::start_with(&node, json!({"allowedPluginTypes": ["a", "c"]}));
+    plexus.networks(&["a", "b", "c"]);
+    plexus
+        .manifests
+        .definition_in("default", "broken", Some("{"));
+    for (name, networks, expected) in [
+        ("missing", "missing", vec!["DEL main eth0"]),
+        ("forbidden", "b", vec!["DEL main eth0"]),
+        ("invalid-annotation", "a,,!", vec!["DEL main eth0"]),
+        // The names of the others count those that are not known.
+        (
+            "mixed",
+            "a,missing,b,broken,c,c@eth0",
+            vec!["DEL c net5", "DEL a net1", "DEL main eth0"],
+        ),
+    ] {
+        node.forget_calls();
+        let target = plexus.target(&Pod::new(name).with_networks(networks));
+        plexus.runtime.del(&target).expect_success();
+        assert_eq!(plexus.calls(), expected, "{name}");
+    }
+    // Without the default network that the pod names, the pod had that of the node.
+    for named in ["missing", "b", "a,b"] {
+        node.forget_calls();
+        let pod = Pod::new(&format!("default-{}", named.len()))
+            .with_networks("c")
+            .annotated(
+                "v1.multus-cni.io/default-network",
+                format!("default/{named}"),
+            );
+        plexus.runtime.del(&plexus.target(&pod)).expect_success();
+        assert_eq!(plexus.calls(), ["DEL c net1", "DEL main eth0"], "{named}");
+    }
+    let runtime = plexus.runtime_with(json!({"runtimeConfig": 7}));
+    node.forget_calls();
+    let target = plexus.target(&Pod::new("no-arguments"));
+    runtime.del(&target).expect_success();
+    assert_eq!(plexus.calls(), ["DEL main eth0"]);
+}
+
+#[test]
 fn a_del_whose_caller_was_killed_is_completed() {
     let node = node!();
     let plexus = Plexus::start(&node);

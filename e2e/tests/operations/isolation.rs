@@ -10,7 +10,9 @@ fn assert_allowed(node: &Node, keys: &Value, cases: &[(&str, &str, bool)]) {
     const DEFAULT: &str = "v1.multus-cni.io/default-network";
     const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
     let plexus = Plexus::start_with(node, keys.clone());
-    node.plugin("a", &attaches());
+    for name in ["a", "pool"] {
+        node.plugin(name, &attaches());
+    }
     for namespace in ["default", "ns", "global", "kube-system"] {
         let config =
             json!({"cniVersion": "1.0.0", "type": "a", "ipam": {"type": "pool"}}).to_string();

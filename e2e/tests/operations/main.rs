@@ -2,6 +2,7 @@
 //! scripted plugins.
 
 mod add;
+mod already_gone;
 mod auxiliary_chain;
 mod check;
 mod crio;
