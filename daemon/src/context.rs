@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::cluster::Store;
 use crate::cluster::kube::ApiReader;
+use crate::conditions::Conditions;
 use crate::config::{Fields, Settings};
 use crate::delegate::Delegates;
 use crate::gather::default_network::DefaultNetwork;
@@ -34,6 +35,7 @@ pub(crate) struct NodeContext {
     /// For the plans and records of pods.
     pub(crate) memory: MemoryBudget,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) conditions: Conditions,
     /// The ID of the machine's current boot.
     pub(crate) boot_id: String,
 }

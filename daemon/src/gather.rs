@@ -12,7 +12,7 @@ mod networks;
 mod pod;
 mod request;
 mod requested;
-mod samples;
+pub(crate) mod samples;
 
 use std::collections::BTreeSet;
 

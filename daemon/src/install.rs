@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use plexus_api::cni::{CniError, Code, NetworkConfig};
 use plexus_api::wire::UNINSTALLED;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::atomic_file::remove_if_present;
@@ -135,36 +135,21 @@ impl Installer {
                 () = stop.cancelled() => return,
             }
         }
-        while let Err(error) = self.watch(&stop).await {
-            let text = format!("cannot watch the runtime's directories: {error}");
-            self.report(vec![Problem::new(ProblemKind::ConfigNotPublished, text)]);
-            let pause = self.backoff.next(Duration::ZERO);
-            if stop.run_until_cancelled(sleep(pause)).await.is_none() {
-                return;
-            }
-        }
-    }
-
-    /// Reconciles after each change in the directories or of the default network, until `stop` is
-    /// cancelled.
-    ///
-    /// # Errors
-    /// The directories cannot be watched.
-    async fn watch(&mut self, stop: &CancellationToken) -> io::Result<()> {
-        let mut watcher = DirWatcher::new()?;
+        let mut watcher = DirWatcher::new();
         watcher.set(
             (self.file.iter().map(ConfigFile::dir))
                 .chain(self.shim.iter().map(Shim::dir))
                 .map(PathBuf::from)
                 .collect(),
-        )?;
+        );
+        // Reconciles after each change in the directories or of the default network.
         loop {
             let retry = tokio::task::block_in_place(|| self.reconcile());
             tokio::select! {
-                changed = watcher.changed() => changed?,
+                _ = watcher.changed() => {}
                 () = self.default_network.changed() => {}
                 () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {}
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return,
             }
         }
     }
@@ -207,6 +192,9 @@ impl Installer {
             findings.add_outcome(ProblemKind::ShimNotInstalled, outcome);
         }
         let Some(file) = &mut self.file else {
+            if let Err(error) = self.default_network.for_call() {
+                findings.add(ProblemKind::NoDefaultNetwork, error.to_string());
+            }
             return;
         };
         match self.default_network.current() {

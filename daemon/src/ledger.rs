@@ -68,6 +68,15 @@ pub(crate) struct UnlockedLedger {
     lock_file: LockFile,
 }
 
+/// A step of [`UnlockedLedger::lock`] that may take long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LockStep {
+    /// Another process holds the lock.
+    Waiting,
+    /// This many records are read.
+    Reading(usize),
+}
+
 impl UnlockedLedger {
     /// Opens the ledger under the state directory `dir`. Creates missing directories.
     ///
@@ -88,13 +97,18 @@ impl UnlockedLedger {
     }
 
     /// Locks the ledger for writing. Waits up to `wait` for another process to release the lock.
-    /// Blocking.
+    /// `on_step` is called when a step that may take long begins. Blocking.
     ///
     /// # Errors
     /// [`LedgerError::Locked`] names the process that holds the lock; [`LedgerError::Io`].
-    pub(crate) fn lock(self, wait: Duration) -> Result<Ledger, LedgerError> {
+    pub(crate) fn lock(
+        self,
+        wait: Duration,
+        on_step: impl Fn(LockStep),
+    ) -> Result<Ledger, LedgerError> {
         let Self { journal, lock_file } = self;
-        let writer_lock = lock_file.lock(wait)?;
+        let writer_lock = lock_file.lock(wait, || on_step(LockStep::Waiting))?;
+        on_step(LockStep::Reading(journal.keys()?.len()));
         let mut sandboxes = SandboxIndex::default();
         // Recovery reports records that cannot be read.
         Ledger::summaries(journal.state_dir())?
@@ -119,13 +133,13 @@ impl Ledger {
     /// # Errors
     /// Those of [`UnlockedLedger::open`] and [`UnlockedLedger::lock`].
     pub(crate) fn open(dir: &Path, lock_wait: Duration) -> Result<Self, LedgerError> {
-        UnlockedLedger::open(dir)?.lock(lock_wait)
+        UnlockedLedger::open(dir)?.lock(lock_wait, |_| {})
     }
 
-    /// Returns the [`LedgerError::Locked`] that names the process which holds the lock of the state
-    /// directory `dir`. Blocking.
-    pub(crate) fn locked_error(dir: &Path) -> LedgerError {
-        writer_lock::locked_error(dir)
+    /// One line about the wait for the process that holds the lock of the state directory `dir`.
+    /// Blocking.
+    pub(crate) fn waiting_text(dir: &Path, waited: Duration) -> String {
+        writer_lock::waiting_text(dir, waited)
     }
 
     /// Iterates over all records under the state directory `dir`, even while another process is

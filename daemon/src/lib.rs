@@ -9,6 +9,7 @@ pub mod cli;
 mod clock;
 mod cluster;
 pub mod commands;
+mod conditions;
 pub mod config;
 mod context;
 mod delegate;

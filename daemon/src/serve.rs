@@ -4,6 +4,7 @@
 mod components;
 mod mode;
 mod preflight;
+mod seniority;
 mod session;
 mod source;
 mod takeover;

@@ -49,7 +49,7 @@ fn a_failed_start_prints_one_line_with_the_reason() {
         (
             format!("{{{paths}}}"),
             missing.as_path(),
-            vec!["manifests directory", "missing", "cannot be watched"],
+            vec!["manifests directory", "missing", "cannot be read"],
         ),
     ] {
         let output = serve(dir, &config, manifests);
@@ -107,7 +107,10 @@ fn probe_queries_the_daemon_over_its_socket() {
     for what in ["live", "ready"] {
         let (success, stderr) = probe(what);
         assert!(
-            !success && stderr.starts_with("plexusd: plexusd at /run/plexus/plexus.sock"),
+            !success
+                && stderr
+                    == "plexusd: no plexusd listens at /run/plexus/plexus.sock; is it running? \
+                        --socket-dir names another directory\n",
             "{stderr}"
         );
     }

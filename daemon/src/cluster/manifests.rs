@@ -8,18 +8,16 @@
 mod parse;
 mod status_file;
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::os::unix::fs::MetadataExt as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use futures_util::StreamExt as _;
-use inotify::{EventMask, EventOwned, EventStream, Inotify, WatchMask};
-use tracing::error;
+use tracing::{error, info};
 
 use super::store::Store;
-use crate::dir_watcher::with_limit;
+use crate::dir_watcher::{Changed, DirWatcher};
 use crate::regular_file;
 use parse::{ManifestObjects, parse};
 pub(crate) use status_file::{remove_status, write_status};
@@ -32,7 +30,7 @@ const MAX_SIZE: u64 = 32 << 20;
 pub(crate) struct Manifests {
     dir: PathBuf,
     store: Store,
-    events: EventStream<Vec<u8>>,
+    watcher: DirWatcher,
     /// The last valid content of each file, by file name.
     files: BTreeMap<String, ManifestObjects>,
 }
@@ -42,34 +40,18 @@ impl Manifests {
     /// logged and ignored. Blocks while it reads, and needs a Tokio runtime.
     ///
     /// # Errors
-    /// The directory cannot be watched or listed. The error names the directory.
+    /// The directory cannot be listed. The error names the directory.
     pub(crate) fn open(dir: &Path, store: Store) -> io::Result<Self> {
-        let with_dir = |error: io::Error| {
-            let error = with_limit(error);
-            let msg = format!(
-                "manifests directory {} cannot be watched: {error}",
-                dir.display()
-            );
-            io::Error::new(error.kind(), msg)
-        };
-        let inotify = Inotify::init().map_err(with_dir)?;
-        let mask = WatchMask::CREATE
-            | WatchMask::CLOSE_WRITE
-            | WatchMask::MOVE
-            | WatchMask::DELETE
-            | WatchMask::DELETE_SELF
-            | WatchMask::MOVE_SELF
-            | WatchMask::ONLYDIR;
         // The watch starts before the first read, so that no change is missed.
-        inotify.watches().add(dir, mask).map_err(with_dir)?;
-        let events = inotify.into_event_stream(vec![0; 4096]).map_err(with_dir)?;
+        let mut watcher = DirWatcher::new();
+        watcher.set(vec![dir.to_owned()]);
         let mut manifests = Self {
             dir: dir.to_owned(),
             store,
-            events,
+            watcher,
             files: BTreeMap::new(),
         };
-        manifests.read_all().map_err(with_dir)?;
+        manifests.read_all()?;
         manifests.publish();
         Ok(manifests)
     }
@@ -78,68 +60,64 @@ impl Manifests {
         &self.dir
     }
 
-    /// Follows the directory until that fails, and returns the error. The store keeps its content.
-    /// A file that is broken or partly written keeps its last valid content.
-    pub(crate) async fn run(mut self) -> io::Error {
-        let gone =
-            |dir: &Path| io::Error::other(format!("manifests directory {} is gone", dir.display()));
-        while let Some(event) = self.events.next().await {
-            let changed = match event {
-                Err(error) => return error,
-                Ok(event) if event.mask.intersects(GONE) => return gone(&self.dir),
-                Ok(event) => self.apply(&event),
+    /// Follows the directory. A file that is broken or partly written keeps its last valid content,
+    /// and so does a directory that cannot be read. Never returns.
+    pub(crate) async fn run(mut self) -> Infallible {
+        let mut failure = None;
+        loop {
+            let changed = match self.watcher.changed().await {
+                Changed::Names(names) if failure.is_none() => self.read_changed(names),
+                _ => self.read_all().map(|()| true),
             };
             match changed {
-                Ok(true) => self.publish(),
-                Ok(false) => {}
+                Ok(changed) => {
+                    if failure.take().is_some() {
+                        info!(directory = %self.dir.display(), "the manifests can be read again");
+                    }
+                    if changed {
+                        self.publish();
+                    }
+                }
                 Err(error) => {
-                    error!(directory = %self.dir.display(), "cannot list the manifests: {error}");
+                    let text = format!("{error}; the last valid content stays in use");
+                    if failure.as_ref() != Some(&text) {
+                        error!("{text}");
+                    }
+                    failure = Some(text);
                 }
             }
         }
-        gone(&self.dir)
     }
 
-    /// Handles one event. Returns whether an object may have changed.
-    fn apply(&mut self, event: &EventOwned) -> io::Result<bool> {
-        let name = event
-            .name
-            .as_deref()
-            .and_then(OsStr::to_str)
-            .unwrap_or_default();
+    /// Reads the files with these names. Returns whether an object may have changed.
+    fn read_changed(&mut self, names: BTreeSet<OsString>) -> io::Result<bool> {
         // A mounted ConfigMap is updated by a rename of `..data`, the target of its links.
-        if event.mask.contains(EventMask::Q_OVERFLOW) || name == "..data" {
+        if names.contains(OsStr::new("..data")) {
             return self.read_all().map(|()| true);
         }
-        if !is_manifest(name) {
-            return Ok(false);
+        let mut changed = false;
+        for name in names.into_iter().filter_map(|name| name.into_string().ok()) {
+            changed |= is_manifest(&name) && self.read(&name);
         }
-        if event
-            .mask
-            .intersects(EventMask::DELETE | EventMask::MOVED_FROM)
-        {
-            return Ok(self.files.remove(name).is_some());
-        }
-        // A new file is read when its writer closes it. A new link has no writer.
-        if event.mask.contains(EventMask::CREATE) && !self.is_link(name) {
-            return Ok(false);
-        }
-        Ok(self.read(name))
-    }
-
-    fn is_link(&self, name: &str) -> bool {
-        self.dir
-            .join(name)
-            .symlink_metadata()
-            .is_ok_and(|meta| meta.is_symlink() || meta.nlink() > 1)
+        Ok(changed)
     }
 
     fn read_all(&mut self) -> io::Result<()> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let name = entry?.file_name().into_string().ok();
-            names.extend(name.filter(|name| is_manifest(name)));
-        }
+        let list = || -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&self.dir)? {
+                let name = entry?.file_name().into_string().ok();
+                names.extend(name.filter(|name| is_manifest(name)));
+            }
+            Ok(names)
+        };
+        let names = list().map_err(|error| {
+            let dir = self.dir.display();
+            io::Error::new(
+                error.kind(),
+                format!("manifests directory {dir} cannot be read: {error}"),
+            )
+        })?;
         self.files.retain(|known, _| names.contains(known));
         for name in names {
             self.read(&name);
@@ -183,11 +161,6 @@ impl Manifests {
         self.store.replace(pods.collect(), definitions.collect());
     }
 }
-
-const GONE: EventMask = EventMask::DELETE_SELF
-    .union(EventMask::MOVE_SELF)
-    .union(EventMask::UNMOUNT)
-    .union(EventMask::IGNORED);
 
 fn is_manifest(name: &str) -> bool {
     matches!(

@@ -138,7 +138,10 @@ impl DefinitionSnapshot {
             tracing::warn!(
                 count,
                 age_seconds = age.as_secs(),
-                "the API server does not answer; definitions come from the snapshot"
+                "definitions come from the snapshot: {}",
+                self.store.failure().unwrap_or_else(|| format!(
+                    "the API server has not answered within {LIST_TIMEOUT:?}"
+                ))
             );
         }
     }

@@ -3,6 +3,7 @@
 
 mod tables;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -105,6 +106,16 @@ impl Store {
             .is_some()
     }
 
+    /// Why the source does not deliver pods or definitions, one line. `None` if it does, or has not
+    /// failed yet.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let tables = self.0.borrow();
+        let failures = [tables.pods.failure(), tables.definitions.failure()];
+        let failures: BTreeSet<_> = failures.into_iter().flatten().collect();
+        let failures: Vec<_> = failures.into_iter().collect();
+        (!failures.is_empty()).then(|| failures.join("; "))
+    }
+
     /// The current figures, for the metrics.
     pub(crate) fn reading(&self) -> CacheReading {
         let tables = self.0.borrow();
@@ -200,6 +211,12 @@ impl Store {
     pub(super) fn mark_kind_missing<T: StoredObject>(&self) {
         self.0
             .send_if_modified(|tables| tables.snapshot.is_none() && T::table(tables).mark_synced());
+    }
+
+    /// Records why the source does not deliver a kind, or that the source delivers it again.
+    pub(super) fn set_failure<T: StoredObject>(&self, failure: Option<String>) {
+        self.0
+            .send_if_modified(|tables| T::table(tables).set_failure(failure));
     }
 
     /// Loads definitions that were last confirmed at `confirmed`, unless the source has listed

@@ -1,9 +1,10 @@
 //! `plexusd probe`: asks the daemon over its socket, for the probes of a DaemonSet.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{anyhow, bail};
 use plexus_api::wire::SOCKET_NAME;
 
 use crate::cli::{ProbeArgs, ProbeKind};
@@ -42,7 +43,7 @@ pub fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
         status,
         body,
         server_pid,
-    } = response.with_context(|| format!("plexusd at {}", socket.display()))?;
+    } = response.map_err(|error| unanswered(&socket, error))?;
     if !status.is_success() {
         bail!("{}", String::from_utf8_lossy(&body).trim_end())
     }
@@ -59,6 +60,17 @@ pub fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
         )
     }
     Ok(())
+}
+
+/// The error if the daemon does not respond.
+fn unanswered(socket: &Path, error: io::Error) -> anyhow::Error {
+    let path = socket.display();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => anyhow!(
+            "no plexusd listens at {path}; is it running? --socket-dir names another directory"
+        ),
+        _ => anyhow::Error::from(error).context(format!("plexusd at {path}")),
+    }
 }
 
 /// Whether a process is in another mount namespace. False if its namespace cannot be read.

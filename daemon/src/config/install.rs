@@ -46,6 +46,16 @@ pub(super) fn publish(fields: &Fields) -> Result<Option<PublishSettings>, Fields
     }))
 }
 
+/// A warning about keys that install Plexus by half.
+pub(super) fn startup_warning(fields: &Fields) -> Option<String> {
+    let has_shim = fields.string("shimDir").ok()?.is_some();
+    (has_shim && publish(fields).ok()?.is_none()).then(|| {
+        "shimDir: the shim is installed, but no configuration of the runtime is published; set cniConfigDir to publish \
+         one"
+            .to_owned()
+    })
+}
+
 /// `startupTaint`. Requires the keys of the installation: without them, Plexus cannot check whether
 /// the runtime finds Plexus.
 pub(super) fn startup_taint(fields: &Fields) -> Result<Option<String>, FieldsError> {

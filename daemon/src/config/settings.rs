@@ -10,7 +10,7 @@ use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 use super::auxiliary_chain::AuxiliaryChain;
 use super::fields::{Fields, FieldsError};
 use super::install::{
-    PublishSettings, check_shim_keys, master_cni, multus_socket_dir, publish, startup_taint,
+    self, PublishSettings, check_shim_keys, master_cni, multus_socket_dir, publish, startup_taint,
 };
 use super::telemetry::{self, LogSettings, MetricsSettings};
 
@@ -75,6 +75,9 @@ pub struct Settings {
     pub autoconfig_dir: Option<PathBuf>,
     /// `multusMasterCNI`: the file in that directory that has the default network.
     pub master_cni: Option<String>,
+    /// `primaryGrace`: how long the file of the default network must be missing in its directory
+    /// before another one takes its place.
+    pub primary_grace: Duration,
     /// `readinessindicatorfile`: the default network is not ready while this file is missing.
     pub readiness_indicator: Option<PathBuf>,
     /// The configuration to publish for the runtime. `None` if `cniConfigDir`,
@@ -219,6 +222,7 @@ impl Settings {
             cluster_network: fields.string("clusterNetwork")?,
             autoconfig_dir: fields.optional_path("multusAutoconfigDir")?,
             master_cni: master_cni(fields)?,
+            primary_grace: fields.duration("primaryGrace", seconds(30))?,
             readiness_indicator: fields.optional_path("readinessindicatorfile")?,
             publish: publish(fields)?,
             shim_dir: fields.optional_path("shimDir")?,
@@ -274,7 +278,9 @@ impl Settings {
 
     /// Warnings at start-up about values that have no effect or an unexpected effect.
     pub fn startup_warnings(fields: &Fields) -> Vec<String> {
-        telemetry::startup_warnings(fields)
+        let mut warnings = telemetry::startup_warnings(fields);
+        warnings.extend(install::startup_warning(fields));
+        warnings
     }
 }
 
@@ -317,6 +323,7 @@ const KEYS: &[&str] = &[
     "orphanAfter",
     "overrideNetworkName",
     "pluginTimeout",
+    "primaryGrace",
     "readinessindicatorfile",
     "recoveryInterval",
     "shimDir",

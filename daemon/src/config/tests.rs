@@ -187,6 +187,7 @@ fn values_with_no_or_an_unexpected_effect_are_reported_at_start() {
         (r#"{"logLevel":"bogus"}"#, "bogus"),
         (r#"{"logOptions":{"compress":true}}"#, "compress"),
         (r#"{"metricsPort":9091}"#, "[::]:9091"),
+        (r#"{"shimDir":"/opt/cni/bin"}"#, "cniConfigDir"),
     ] {
         let warnings = warnings(text);
         assert!(

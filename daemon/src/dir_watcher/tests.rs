@@ -1,4 +1,3 @@
-use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
@@ -6,24 +5,24 @@ use std::time::Duration;
 use nix::errno::Errno;
 use tokio::time::timeout;
 
-use super::{DirWatcher, with_limit};
+use super::{Changed, DirWatcher, with_limit};
 
-async fn change(watcher: &mut DirWatcher) {
+async fn change(watcher: &mut DirWatcher) -> Changed {
     timeout(Duration::from_secs(20), watcher.changed())
         .await
         .expect("a change is reported")
-        .expect("inotify works");
+}
+
+fn names(names: &[&str]) -> Changed {
+    Changed::Names(names.iter().map(Into::into).collect())
 }
 
 #[tokio::test]
 async fn a_directory_is_watched_once_it_appears_and_after_it_was_removed() {
     let root = tempfile::tempdir().expect("directory");
     let dir = root.path().join("a/b");
-    let mut watcher = DirWatcher::new().expect("inotify");
-    assert!(
-        watcher.set(vec![dir.clone()]).expect("set"),
-        "something is watched"
-    );
+    let mut watcher = DirWatcher::new();
+    assert!(watcher.set(vec![dir.clone()]), "something is watched");
     for _ in 0..2 {
         fs::create_dir(root.path().join("a")).expect("a");
         change(&mut watcher).await;
@@ -32,8 +31,7 @@ async fn a_directory_is_watched_once_it_appears_and_after_it_was_removed() {
         fs::write(dir.join("file"), "x").expect("file");
         change(&mut watcher).await;
         fs::remove_dir_all(root.path().join("a")).expect("removed");
-        let above = watcher.watch(root.path()).expect("exists");
-        while watcher.watches != HashSet::from([above.clone()]) {
+        while !watcher.watches.values().eq([root.path()]) {
             change(&mut watcher).await;
         }
     }
@@ -43,16 +41,39 @@ async fn a_directory_is_watched_once_it_appears_and_after_it_was_removed() {
 async fn set_returns_whether_a_directory_is_newly_watched() {
     let root = tempfile::tempdir().expect("directory");
     let sub = root.path().join("sub");
-    let mut watcher = DirWatcher::new().expect("inotify");
-    assert!(watcher.set(vec![root.path().to_owned()]).expect("set"));
+    let mut watcher = DirWatcher::new();
+    assert!(watcher.set(vec![root.path().to_owned()]));
     assert!(
-        !watcher
-            .set(vec![root.path().to_owned(), sub.clone()])
-            .expect("set"),
+        !watcher.set(vec![root.path().to_owned(), sub.clone()]),
         "the directory does not exist yet"
     );
     fs::create_dir(&sub).expect("sub");
-    assert!(watcher.set(vec![root.path().to_owned(), sub]).expect("set"));
+    assert!(watcher.set(vec![root.path().to_owned(), sub]));
+}
+
+#[tokio::test]
+async fn a_new_file_is_a_change_when_its_writer_has_finished() {
+    let root = tempfile::tempdir().expect("directory");
+    let mut watcher = DirWatcher::new();
+    watcher.set(vec![root.path().to_owned()]);
+    let unfinished = fs::File::create(root.path().join("unfinished")).expect("file");
+    std::os::unix::fs::symlink("x", root.path().join("link")).expect("link");
+    assert_eq!(change(&mut watcher).await, names(&["link"]));
+    drop(unfinished);
+    assert_eq!(change(&mut watcher).await, names(&["unfinished"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_inotify_the_directories_are_looked_at_until_inotify_works_again() {
+    let root = tempfile::tempdir().expect("directory");
+    let mut watcher = DirWatcher::new();
+    watcher.set(vec![root.path().to_owned()]);
+    watcher.stop_watching(&Errno::EMFILE.into());
+    // The time of the next look is a change, whether or not something has changed.
+    assert_eq!(watcher.changed().await, Changed::Anything);
+    assert!(watcher.events.is_some(), "inotify is used again");
+    fs::create_dir(root.path().join("new")).expect("directory");
+    assert_eq!(change(&mut watcher).await, names(&["new"]));
 }
 
 #[tokio::test]
@@ -60,8 +81,8 @@ async fn a_changed_file_mode_is_a_change() {
     let root = tempfile::tempdir().expect("directory");
     let file = root.path().join("file");
     fs::write(&file, "x").expect("file");
-    let mut watcher = DirWatcher::new().expect("inotify");
-    watcher.set(vec![root.path().to_owned()]).expect("set");
+    let mut watcher = DirWatcher::new();
+    watcher.set(vec![root.path().to_owned()]);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("chmod");
     change(&mut watcher).await;
 }

@@ -2,23 +2,27 @@
 //!
 //! A default network on disk is read whenever its file changes, and calls take it from memory.
 //! While the file is broken or partly written, the last valid content stays in use. Once the file
-//! is deleted, there is no default network until a file appears (decision 18).
+//! is deleted, there is no default network until the file is back (decision 18), or until another
+//! one takes its place (decision 32).
 
+mod primary;
 mod source;
 
-use std::io;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
-use super::disk::{self, SelectedFile};
+use super::disk::{self, DiskError, SelectedFile};
 use super::error::GatherError;
 use crate::cluster::{Store, StoreChanges};
 use crate::config::Settings;
 use crate::dir_watcher::DirWatcher;
 use crate::model::Network;
 use crate::telemetry::ChangeFilter;
+use primary::{Choice, Primary};
 use source::{DefaultNetworkSource, DiskLocation};
 
 /// The current default network. Clones share their state.
@@ -37,13 +41,7 @@ enum DefaultNetworkState {
 impl DefaultNetwork {
     /// Finds the default network of `settings`, the settings of the daemon's own file. Returns the
     /// default network and its watcher. A missing default network is not an error.
-    ///
-    /// # Errors
-    /// An inotify instance or watch cannot be created.
-    pub(crate) async fn open(
-        settings: &Settings,
-        store: &Store,
-    ) -> io::Result<(Self, DefaultNetworkWatcher)> {
+    pub(crate) async fn open(settings: &Settings, store: &Store) -> (Self, DefaultNetworkWatcher) {
         let (state, default_network) = watch::channel(DefaultNetworkState::Unavailable(
             GatherError::DefaultNetworkPending,
         ));
@@ -53,13 +51,15 @@ impl DefaultNetwork {
             store: store.clone(),
             // Subscribed before the first read, so that no change is missed.
             changes: store.changes(),
-            dirs: DirWatcher::new()?,
+            dirs: DirWatcher::new(),
             last_read: None,
+            primary: Primary::read(&settings.state_dir, settings.primary_grace),
+            switch_at: None,
             logged: ChangeFilter::default(),
             state,
         };
-        watcher.update().await?;
-        Ok((Self(default_network), watcher))
+        watcher.update().await;
+        (Self(default_network), watcher)
     }
 
     /// The default network for a call. Returns `None` if the call must look it up itself.
@@ -97,28 +97,30 @@ pub(crate) struct DefaultNetworkWatcher {
     dirs: DirWatcher,
     /// The file that was read last, and its network.
     last_read: Option<(PathBuf, Arc<Network>)>,
+    primary: Primary,
+    /// When another file takes the place of the missing one.
+    switch_at: Option<Instant>,
     /// The logged problems with files. Some programs write to the directory many times a second.
     logged: ChangeFilter,
     state: watch::Sender<DefaultNetworkState>,
 }
 
 impl DefaultNetworkWatcher {
-    /// Watches the default network until an error occurs, and returns the error.
-    pub(crate) async fn run(mut self) -> io::Error {
+    /// Watches the default network. Never returns.
+    pub(crate) async fn run(mut self) -> Infallible {
         loop {
             tokio::select! {
-                changed = self.dirs.changed() => if let Err(error) = changed { return error },
+                _ = self.dirs.changed() => {}
+                () = sleep_until(self.switch_at.unwrap_or_else(Instant::now)), if self.switch_at.is_some() => {}
                 () = self.changes.next(), if matches!(self.source, DefaultNetworkSource::Name(_)) => {}
             }
-            if let Err(error) = self.update().await {
-                return error;
-            }
+            self.update().await;
         }
     }
 
     /// Reads the default network and publishes its state. Reads again if a directory was not
     /// watched before.
-    async fn update(&mut self) -> io::Result<()> {
+    async fn update(&mut self) {
         loop {
             let state = self.read().await;
             let mut dirs = self.source.dirs(&self.settings, state.network_name());
@@ -128,14 +130,14 @@ impl DefaultNetworkWatcher {
                 .as_ref()
                 .and_then(|(file, _)| file.canonicalize().ok());
             dirs.extend(target.as_deref().and_then(Path::parent).map(Path::to_owned));
-            if !self.dirs.set(dirs)? {
-                self.publish(state);
-                return Ok(());
+            if !self.dirs.set(dirs) {
+                return self.publish(state);
             }
         }
     }
 
     async fn read(&mut self) -> DefaultNetworkState {
+        self.switch_at = None;
         if let Some(indicator) = &self.settings.readiness_indicator
             && !indicator.exists()
         {
@@ -165,15 +167,29 @@ impl DefaultNetworkWatcher {
 
     async fn read_disk(&mut self, location: DiskLocation) -> Result<Arc<Network>, GatherError> {
         let last_file = self.last_read.as_ref().map(|(file, _)| file.clone());
+        let in_directory = location.is_directory();
+        let selected = disk::blocking(move || location.read(last_file.as_deref())).await;
         let SelectedFile {
             path,
             config,
             broken,
-        } = disk::blocking(move || location.read(last_file.as_deref())).await?;
+        } = selected.inspect_err(|_: &DiskError| self.primary.miss(Instant::now()))?;
         let mut problems: Vec<_> = broken
             .iter()
             .map(|error| format!("network configuration skipped: {error}"))
             .collect();
+        let broken: Vec<_> = broken.iter().filter_map(DiskError::path).collect();
+        if in_directory
+            && let Choice::Wait { missing, until } =
+                self.primary.choose(&path, &broken, Instant::now())
+        {
+            self.switch_at = Some(until);
+            return Err(GatherError::DefaultNetworkFileMissing {
+                missing,
+                other: path,
+                grace: self.settings.primary_grace,
+            });
+        }
         let network = match (config, &self.last_read) {
             (Ok(config), _) => Arc::new(disk::on_disk(config)),
             (Err(error), Some((last_file, network))) if *last_file == path => {

@@ -64,6 +64,14 @@ impl DiskError {
         }
     }
 
+    /// The file, if the error is about a single one.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        match self {
+            Self::Unreadable { path, .. } | Self::Invalid { path, .. } => Some(path.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether an administrator must fix the file.
     fn is_broken(&self) -> bool {
         !matches!(self, Self::Sample(_) | Self::MetaPlugin { .. })

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use plexus_api::cni::ConfigError;
 use plexus_api::selection::{DEFAULT_NETWORK, POD_ANNOTATIONS, SelectionError};
@@ -66,6 +67,17 @@ pub(crate) enum GatherError {
     DefaultNetworkMissing {
         key: &'static str,
         source: Box<GatherError>,
+    },
+    /// The file of the default network is missing or broken, and another file does not take its
+    /// place yet (decision 32).
+    #[error(
+        "{} is missing or cannot be used; {} takes its place only after {grace:?} (primaryGrace)", missing.display(),
+        other.display()
+    )]
+    DefaultNetworkFileMissing {
+        missing: PathBuf,
+        other: PathBuf,
+        grace: Duration,
     },
     /// An error with the configuration key, definition or interface that it concerns.
     #[error("{context}: {source}")]

@@ -16,7 +16,7 @@ const SAMPLES: [&str; 8] = [
 ];
 
 /// Whether the file has the name of a sample. A sample is the default network only if pinned.
-pub(super) fn is_sample(path: &Path) -> bool {
+pub(crate) fn is_sample(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     SAMPLES
         .iter()

@@ -14,6 +14,7 @@ use super::restore_limiter::RestoreLimiter;
 use super::{Reconciled, conflist};
 use crate::atomic_file::{AtomicFile, remove_if_present, temporary_path};
 use crate::config::{Fields, PublishSettings};
+use crate::gather::samples::is_sample;
 use crate::regular_file;
 
 /// The name of our file. Runtimes load the first file by name (C-14).
@@ -187,13 +188,24 @@ impl ConfigFile {
             .symlink_metadata()
             .is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         if !is_missing {
-            if let Err(reason) = self.check_successor() {
-                return Ok(Some(format!(
-                    "{} stays until the runtime has another configuration: {reason}",
-                    self.path.display()
-                )));
-            }
+            let path = self.path.display();
+            let next = match self.successor() {
+                Ok(next) => next.display().to_string(),
+                Err(reason) => {
+                    return Ok(Some(format!(
+                        "{path} stays until the runtime has another configuration: {reason}"
+                    )));
+                }
+            };
             remove_if_present(&self.path)?;
+            tracing::info!("removed {path}; the runtime now loads {next}");
+            for other in self.referring_files() {
+                tracing::warn!(
+                    "{} refers to {path}, which was removed: restart that network plugin, so that it chooses another \
+                     default network",
+                    other.display()
+                );
+            }
         }
         // An interrupted write leaves a temporary file. Cilium restores its renamed copy when
         // Cilium is uninstalled.
@@ -202,17 +214,34 @@ impl ConfigFile {
         Ok(None)
     }
 
-    /// Checks that the runtime can start pods with the file that it would load without ours.
-    fn check_successor(&self) -> Result<(), String> {
+    /// The file that the runtime loads without ours, if pods can start with that file. A sample of
+    /// a package is no choice of an administrator.
+    fn successor(&self) -> Result<PathBuf, String> {
         let next = self
             .loadable_files()
             .into_iter()
             .find(|path| *path != self.path)
             .ok_or_else(|| format!("{} contains no other", self.publish.dir.display()))?;
-        regular_file::read(&next, MAX_SIZE)
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| conflist::check_usable(&String::from_utf8_lossy(&bytes)))
-            .map_err(|reason| format!("{}: {reason}", next.display()))
+        let usable = if is_sample(&next) {
+            Err("a sample that a package has installed; remove it, or install a file that sorts first".to_owned())
+        } else {
+            regular_file::read(&next, MAX_SIZE)
+                .map_err(|error| error.to_string())
+                .and_then(|bytes| conflist::check_usable(&String::from_utf8_lossy(&bytes)))
+        };
+        match usable {
+            Ok(()) => Ok(next),
+            Err(reason) => Err(format!("{}: {reason}", next.display())),
+        }
+    }
+
+    /// The files of meta-plugins, such as Multus, that have taken ours for their default network.
+    fn referring_files(&self) -> Vec<PathBuf> {
+        let refers = |path: &PathBuf| {
+            let bytes = regular_file::read(path, MAX_SIZE);
+            bytes.is_ok_and(|bytes| conflist::refers_to(&String::from_utf8_lossy(&bytes), FILE))
+        };
+        self.loadable_files().into_iter().filter(refers).collect()
     }
 
     /// The files that a runtime loads, in its order (C-14). Runtimes skip directories.

@@ -105,10 +105,36 @@ pub(super) fn check_usable(text: &str) -> Result<(), String> {
     let network = parse(text)
         .and_then(NetworkConfig::require_plugin)
         .map_err(|error| error.to_string())?;
+    // Multus chooses another default network when it is restarted.
+    let is_multus = network
+        .plugins
+        .iter()
+        .any(|plugin| is_multus(&plugin.kind()));
     match meta_plugin_type(&network) {
-        Some(kind) if kind == SHIM => Err("the configuration refers to Plexus".to_owned()),
+        Some(kind) if kind == SHIM && !is_multus => {
+            Err("the configuration refers to Plexus".to_owned())
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether `text` is the configuration of a meta-plugin that has taken ours, the file `name`, for
+/// its default network: by its path, as Multus' thick plugin does, or with a copy, as its thin
+/// plugin does.
+pub(super) fn refers_to(text: &str, name: &str) -> bool {
+    let Ok(network) = parse(text) else {
+        return false;
+    };
+    let is_meta_plugin = network
+        .plugins
+        .iter()
+        .any(|plugin| is_multus(&plugin.kind()));
+    let has_copy = || meta_plugin_type(&network).is_some_and(|kind| kind == SHIM);
+    is_meta_plugin && (text.contains(name) || has_copy())
+}
+
+fn is_multus(kind: &str) -> bool {
+    ["multus", "multus-shim"].contains(&kind)
 }
 
 /// Parses a configuration as a runtime does.

@@ -94,7 +94,7 @@ impl Uninstaller {
     async fn uninstall(&self, stop: &CancellationToken) -> io::Result<()> {
         // Not interrupted by `stop`: nothing serves a configuration that stays behind.
         tokio::task::block_in_place(|| self.begin())?;
-        let mut watcher = DirWatcher::new()?;
+        let mut watcher = DirWatcher::new();
         let uninstall = async {
             self.remove_config(&mut watcher).await?;
             self.remove_shim(&mut watcher).await
@@ -119,7 +119,7 @@ impl Uninstaller {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        watcher.set(vec![file.dir().to_owned()])?;
+        watcher.set(vec![file.dir().to_owned()]);
         let mut logged = ChangeFilter::default();
         while let Some(reason) = tokio::task::block_in_place(|| file.unpublish())? {
             if logged.is_new(&reason) {
@@ -127,7 +127,7 @@ impl Uninstaller {
             }
             logged.end_round();
             self.set_waiting(Some(reason));
-            watcher.changed().await?;
+            watcher.changed().await;
         }
         Ok(())
     }
@@ -139,7 +139,7 @@ impl Uninstaller {
             [LEDGER_DIR, SPOOL_DIR]
                 .map(|dir| self.state_dir.join(dir))
                 .to_vec(),
-        )?;
+        );
         let (mut waiting_logged, mut completion_logged) = (false, false);
         loop {
             let remaining = self.try_remove_shim().await?;
@@ -156,7 +156,7 @@ impl Uninstaller {
             }
             completion_logged &= remaining.is_none();
             self.set_waiting(remaining);
-            watcher.changed().await?;
+            watcher.changed().await;
         }
     }
 

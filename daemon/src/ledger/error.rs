@@ -78,6 +78,13 @@ impl LedgerError {
         )
     }
 
+    /// Whether the file system is full or read-only.
+    pub(crate) fn is_unwritable(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let kinds = [QuotaExceeded, ReadOnlyFilesystem, StorageFull];
+        matches!(self, Self::Io { error, .. } if kinds.contains(&error.kind()))
+    }
+
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Io {
             action,

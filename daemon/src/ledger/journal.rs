@@ -48,9 +48,18 @@ impl Journal {
     pub(super) fn create_dirs(&self) -> Result<(), LedgerError> {
         dirs::create(&self.state_dir)?;
         dirs::create(&self.dir)?;
+        // Existing directories suffice for DEL, which must also work on a read-only or full file
+        // system.
         fs::set_permissions(&self.dir, Permissions::from_mode(0o700))
-            .map_err(LedgerError::io("set the mode of", &self.dir))?;
-        dirs::sync(&self.state_dir)
+            .map_err(LedgerError::io("set the mode of", &self.dir))
+            .and_then(|()| dirs::sync(&self.state_dir))
+            .or_else(|error| {
+                if error.is_unwritable() {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            })
     }
 
     /// The keys of all files.

@@ -1,7 +1,7 @@
 //! The lock that allows only one process to write the ledger.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -31,7 +31,8 @@ pub(super) struct WriterLock {
 }
 
 impl LockFile {
-    /// Opens the lock file of a state directory. Creates the file if it is missing.
+    /// Opens the lock file of a state directory. Creates the file if it is missing. On a read-only
+    /// file system, an existing file can be locked as well.
     pub(super) fn open(dir: &Path) -> Result<Self, LedgerError> {
         let path = dir.join(LOCK_FILE);
         let file = OpenOptions::new()
@@ -41,6 +42,10 @@ impl LockFile {
             .truncate(false)
             .mode(0o600)
             .open(&path)
+            .or_else(|error| match error.kind() {
+                io::ErrorKind::ReadOnlyFilesystem => File::open(&path).map_err(|_| error),
+                _ => Err(error),
+            })
             .map_err(LedgerError::io("open", &path))?;
         let metadata = file.metadata().map_err(LedgerError::io("stat", &path))?;
         let FileId { dev, ino } = FileId::from(&metadata);
@@ -56,14 +61,19 @@ impl LockFile {
         &self.id
     }
 
-    /// Acquires the lock. Waits for its holder up to `wait`.
-    pub(super) fn lock(self, wait: Duration) -> Result<WriterLock, LedgerError> {
+    /// Acquires the lock. Waits for its holder up to `wait`, after a call of `on_wait`.
+    pub(super) fn lock(
+        self,
+        wait: Duration,
+        on_wait: impl FnOnce(),
+    ) -> Result<WriterLock, LedgerError> {
         let Self { dir, file, id } = self;
         let path = dir.join(LOCK_FILE);
         let file = match file.try_lock() {
             Ok(()) => Some(file),
             Err(TryLockError::WouldBlock) => {
-                tracing::info!("waiting for the ledger: {}", locked_error(&dir));
+                on_wait();
+                tracing::info!("{}", waiting_text(&dir, Duration::ZERO));
                 lock_within(file, wait, &dir).map_err(LedgerError::io("lock", &path))?
             }
             Err(TryLockError::Error(error)) => return Err(LedgerError::io("lock", &path)(error)),
@@ -89,15 +99,33 @@ impl WriterLock {
 
 /// The error for a state directory that another process has locked. Names the process if the lock
 /// file does.
-pub(super) fn locked_error(dir: &Path) -> LedgerError {
-    let holder = std::fs::read_to_string(dir.join(LOCK_FILE))
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
+fn locked_error(dir: &Path) -> LedgerError {
+    let holder = holder(dir);
     LedgerError::Locked {
         dir: dir.to_owned(),
         holder,
         stopped: holder.is_some_and(is_stopped),
     }
+}
+
+/// One line about the wait for another process. The line says what to do if the wait is unusual.
+pub(super) fn waiting_text(dir: &Path, waited: Duration) -> String {
+    let holder = holder(dir);
+    if waited >= USUAL_WAIT {
+        format!("still waiting for the ledger: {}", locked_error(dir))
+    } else if holder.is_some_and(is_stopped) {
+        format!("waiting for the ledger: {}", locked_error(dir))
+    } else {
+        let pid = holder
+            .map(|pid| format!(" (pid {pid})"))
+            .unwrap_or_default();
+        format!("waiting for the previous plexusd{pid} to hand over")
+    }
+}
+
+fn holder(dir: &Path) -> Option<u32> {
+    let text = std::fs::read_to_string(dir.join(LOCK_FILE)).ok()?;
+    text.trim().parse().ok()
 }
 
 /// Whether a signal or a debugger has stopped this process.
@@ -121,7 +149,7 @@ fn lock_within(file: File, wait: Duration, dir: &Path) -> std::io::Result<Option
     let usual_wait = USUAL_WAIT.min(wait);
     let locked = receiver.recv_timeout(usual_wait).or_else(|timeout| {
         if usual_wait < wait {
-            tracing::warn!("still waiting for the ledger: {}", locked_error(dir));
+            tracing::warn!("{}", waiting_text(dir, usual_wait));
             return receiver.recv_timeout(wait.saturating_sub(usual_wait));
         }
         Err(timeout)

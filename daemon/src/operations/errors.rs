@@ -92,6 +92,7 @@ fn gather_cause(error: &GatherError) -> CniError {
         | GatherError::UnknownPod
         | GatherError::OtherPod { .. }
         | GatherError::DefaultNetworkPending
+        | GatherError::DefaultNetworkFileMissing { .. }
         | GatherError::DefaultNetworkNotReady(_)
         | GatherError::DefaultNetworkMissing { .. } => Code::TryAgain,
     };

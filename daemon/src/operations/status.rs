@@ -7,8 +7,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::request::CniRequest;
+use crate::conditions::Condition;
 use crate::context::NodeContext;
+use crate::delegate::PluginCall;
 use crate::gather;
+use crate::model::Network;
 
 /// The time limit of STATUS. Runtimes issue STATUS every few seconds, and hold a lock meanwhile
 /// (P-105).
@@ -67,9 +70,24 @@ async fn try_status(
         })?;
     let remaining = deadline.saturating_duration_since(Instant::now());
     let call = request.plugin_call(remaining.min(request.settings.plugin_timeout), cancel);
+    let plugins = check_plugins(node, &call, networks).await;
+    // `/readyz` says the same, without running the plugins again.
+    let problem = plugins
+        .as_ref()
+        .err()
+        .map(|error| format!("STATUS: {}", error.msg));
+    node.conditions.set(Condition::Plugins, problem);
+    plugins
+}
+
+async fn check_plugins(
+    node: &NodeContext,
+    call: &PluginCall,
+    networks: Vec<Network>,
+) -> Result<(), CniError> {
     for network in networks {
-        let ready = match node.delegates.find(&call, &network.config).await {
-            Ok(_) => node.delegates.status(&call, &network.config).await,
+        let ready = match node.delegates.find(call, &network.config).await {
+            Ok(_) => node.delegates.status(call, &network.config).await,
             Err(missing) => Err(missing),
         };
         ready

@@ -172,8 +172,14 @@ pub(crate) async fn undo(
         }
     }
     if failures.is_empty() {
-        lock.remove(record)
-            .map_err(|error| Failures(vec![error.into()]))
+        match lock.remove(record) {
+            // Everything is deleted. Recovery repeats the DELs when the disk is writable again.
+            Err(error) if error.is_unwritable() => {
+                tracing::error!(%error, "the record of a finished DEL cannot be removed");
+                Ok(())
+            }
+            removed => removed.map_err(|error| Failures(vec![error.into()])),
+        }
     } else {
         let error = Failures(failures);
         append_or_log(

@@ -1,5 +1,6 @@
 //! The components of the daemon, built once before the daemon takes over the node.
 
+use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::cli::ServeArgs;
 use crate::clock::boot_id;
 use crate::cluster::kube::ApiReader;
 use crate::cluster::{DefinitionSnapshot, Store};
+use crate::conditions::Conditions;
 use crate::config::{Fields, Settings, on_host};
 use crate::context::NodeContext;
 use crate::delegate::{Delegates, PluginSettings};
@@ -59,12 +61,12 @@ pub(super) struct Components {
     pub(super) new_reporter: ReporterFactory,
 }
 
-/// The tasks that keep the store and the default network up to date. A feed ends only with an
-/// error. The daemon then exits for its supervisor to restart it, because it would serve outdated
-/// data.
+/// The tasks that keep the store and the default network up to date. A feed handles all errors, and
+/// ends only with a panic. The daemon then exits for its supervisor to restart it, because it would
+/// serve outdated data.
 pub(super) struct Feeds {
-    objects: JoinHandle<anyhow::Error>,
-    default_network: JoinHandle<io::Error>,
+    objects: JoinHandle<Infallible>,
+    default_network: JoinHandle<Infallible>,
 }
 
 impl Components {
@@ -97,9 +99,7 @@ impl Components {
             .filter(|_| mode == Mode::Install)
             .map(Arc::new);
         let objects = tokio::spawn(source.run());
-        let (default_network, follower) = DefaultNetwork::open(&settings, &store)
-            .await
-            .context("the default network")?;
+        let (default_network, follower) = DefaultNetwork::open(&settings, &store).await;
         let feeds = Feeds {
             objects,
             default_network: tokio::spawn(follower.run()),
@@ -140,6 +140,7 @@ impl Components {
             request_memory: MemoryBudget::new(REQUEST_MEMORY),
             memory: MemoryBudget::new(POD_MEMORY),
             metrics: self.metrics.clone(),
+            conditions: Conditions::default(),
             boot_id: self.boot_id.clone(),
         }
     }
@@ -193,12 +194,13 @@ impl Components {
 }
 
 impl Feeds {
-    /// Waits until a feed fails. Returns its error.
+    /// Waits until a feed panics. Returns the panic.
     pub(super) async fn failed(&mut self) -> anyhow::Error {
-        tokio::select! {
-            error = &mut self.objects => error.unwrap_or_else(Into::into),
-            error = &mut self.default_network => error.map_or_else(Into::into, Into::into),
-        }
+        let Err(panic) = tokio::select! {
+            end = &mut self.objects => end,
+            end = &mut self.default_network => end,
+        };
+        anyhow::Error::from(panic).context("pods, definitions or the default network")
     }
 }
 

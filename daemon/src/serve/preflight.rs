@@ -1,10 +1,8 @@
 //! Checks at start-up, so that a missing permission is reported at once, and not by the first pod
 //! that fails.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
 use std::thread;
 
 use anyhow::{Context as _, bail};
@@ -44,7 +42,7 @@ pub(super) fn preflight(settings: &Settings) -> anyhow::Result<()> {
     if settings.mount_namespace == MountNamespace::Caller {
         check_setns("mnt", CloneFlags::CLONE_NEWNS)?;
     }
-    check_writable(&settings.state_dir)
+    Ok(())
 }
 
 /// Checks the capabilities. `own_namespace` is whether plugins run in the daemon's own mount
@@ -93,30 +91,6 @@ fn setns_error(path: &str, error: &io::Error) -> String {
     format!(
         "plexusd cannot enter the namespace {path}, as every pod requires: {error}{likely_cause}"
     )
-}
-
-/// Checks that the state directory can be written. Creates the directory if missing.
-fn check_writable(state_dir: &Path) -> anyhow::Result<()> {
-    let probe = state_dir.join(".preflight");
-    let write = || {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(state_dir)?;
-        fs::write(&probe, "written")?;
-        match fs::remove_file(&probe) {
-            // Another plexusd that starts at the same time may have removed the file.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
-    };
-    let context = || {
-        format!(
-            "plexusd cannot write its state directory {} (stateDir)",
-            state_dir.display()
-        )
-    };
-    write().with_context(context)
 }
 
 #[cfg(test)]

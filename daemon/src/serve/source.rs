@@ -1,6 +1,7 @@
 //! The source of pods and definitions: the cluster that plexusd runs in, the cluster of a
 //! kubeconfig, or a directory.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -41,7 +42,7 @@ impl ObjectSource {
     /// credentials must be present.
     ///
     /// # Errors
-    /// The directory cannot be watched, the node has no name, or there are no credentials.
+    /// The directory cannot be read, the node has no name, or there are no credentials.
     pub(super) async fn open(
         args: &ServeArgs,
         settings: &Settings,
@@ -132,10 +133,10 @@ impl ObjectSource {
         }
     }
 
-    /// Feeds the store until an error, and returns the error.
-    pub(super) async fn run(self) -> anyhow::Error {
+    /// Feeds the store. Never returns.
+    pub(super) async fn run(self) -> Infallible {
         match self {
-            Self::Manifests(manifests) => manifests.run().await.into(),
+            Self::Manifests(manifests) => manifests.run().await,
             Self::Cluster(Cluster {
                 connection,
                 node,
@@ -146,7 +147,7 @@ impl ObjectSource {
                     run_reflectors(connection, &node, store),
                     snapshot.load_unless_listed()
                 );
-                match never {}
+                never
             }
         }
     }

@@ -31,28 +31,35 @@
 //!   uninstall has begun meanwhile, it continues the uninstall instead of installing Plexus again
 //!   ([`Duty`], decision 40).
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
 
 use super::components::{Components, Feeds};
 use super::mode::{Duty, Mode};
+use super::seniority::Seniority;
 use super::session::Session;
+use crate::conditions::Condition;
 use crate::context::{Context, NodeContext};
 use crate::install::UninstallMarker;
-use crate::ledger::{Ledger, UnlockedLedger};
+use crate::ledger::{Ledger, LedgerError, UnlockedLedger};
 use crate::operations::wait_until_able_to_add;
-use crate::readiness::emit_node_events;
+use crate::readiness::{Startup, emit_node_events, monitor, state_dir};
 use crate::recovery::surviving_plugins;
 use crate::server::{
-    AppState, ListenerExit, MetricsListener, other_generation, probe_router, wait_until_no_daemon,
+    AppState, ListenerExit, MetricsPort, other_generation, probe_router, wait_until_no_daemon,
 };
+use crate::telemetry::ChangeFilter;
 
 /// How long a daemon waits for the ledger of the previous daemon, which finishes its calls first.
 /// Longer than any call can take.
 pub const LOCK_WAIT: Duration = Duration::from_mins(3);
+/// The pause before the state directory is used again after a failure.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// The state machine.
 pub(super) struct Takeover {
@@ -61,34 +68,8 @@ pub(super) struct Takeover {
     signals: Signals,
     marker: UninstallMarker,
     seniority: Seniority,
-}
-
-/// When this process was started, compared with other daemons and with an uninstall.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Seniority {
-    /// How often the DaemonSet of this process had been changed when the pod was created. `None`
-    /// outside a DaemonSet.
-    generation: Option<u64>,
-    /// Whether an uninstall had begun before this process was started.
-    saw_uninstall: bool,
-    /// Whether this process has left the node to another daemon.
-    has_yielded: bool,
-}
-
-impl Seniority {
-    /// Whether this process was started after the uninstall that the marker shows.
-    fn is_newer_than_uninstall(self) -> bool {
-        self.saw_uninstall && !self.has_yielded
-    }
-
-    /// Whether the daemon that listens on the socket keeps the node. `other` is its generation.
-    /// `is_uninstalling` is whether the marker of an uninstall exists.
-    fn yields_to(self, mode: Mode, other: Option<u64>, is_uninstalling: bool) -> bool {
-        let is_older = matches!((self.generation, other), (Some(own), Some(other)) if own < other);
-        let continues = Duty::of(mode, is_uninstalling, self.is_newer_than_uninstall())
-            == Duty::ContinueUninstall;
-        is_older || continues
-    }
+    startup: Startup,
+    logged: ChangeFilter,
 }
 
 enum State {
@@ -96,7 +77,8 @@ enum State {
     Bound {
         session: Session,
         node: Arc<NodeContext>,
-        ledger: UnlockedLedger,
+        /// `None` if the ledger cannot be opened.
+        ledger: Option<UnlockedLedger>,
     },
     Owner(Session),
     Draining {
@@ -111,6 +93,7 @@ enum State {
 
 enum AfterDraining {
     StandBy,
+    StartOver,
     End(anyhow::Result<()>),
 }
 
@@ -118,12 +101,10 @@ impl Takeover {
     pub(super) fn new(components: Components, feeds: Feeds, signals: Signals) -> Self {
         let marker = UninstallMarker::new(&components.settings.state_dir);
         Self {
-            seniority: Seniority {
-                generation: components.generation,
-                saw_uninstall: marker.is_set(),
-                has_yielded: false,
-            },
+            seniority: Seniority::new(components.generation, marker.is_set()),
             marker,
+            startup: Startup::default(),
+            logged: ChangeFilter::default(),
             components,
             feeds,
             signals,
@@ -157,12 +138,21 @@ impl Takeover {
     async fn wait(&mut self) -> anyhow::Result<State> {
         let components = &self.components;
         let socket = components.socket();
-        let ledger = UnlockedLedger::open(&components.settings.state_dir)?;
-        let node = Arc::new(components.node_context(ledger.id()));
+        let ledger = UnlockedLedger::open(&components.settings.state_dir)
+            .inspect_err(|error| {
+                if self.logged.is_new(error.to_string()) {
+                    tracing::error!("not ready: {error}");
+                }
+            })
+            .ok();
+        self.logged.end_round();
+        let id = ledger.as_ref().map_or("", UnlockedLedger::id);
+        let node = Arc::new(components.node_context(id));
         // An uninstallation takes over at once: the running daemon would install again.
         let able_to_serve = async {
             if components.mode == Mode::Install {
                 wait_until_able_to_add(&node).await;
+                wait_until_writable(&components.settings.state_dir).await;
             }
         };
         let may_bind = async {
@@ -178,8 +168,9 @@ impl Takeover {
             }
         };
         tokio::select! {
-            () = may_bind => {}
+            () = may_bind, if ledger.is_some() => {}
             () = wait_until_no_daemon(&socket) => {}
+            () = sleep(RETRY_PAUSE), if ledger.is_none() => return Ok(State::Waiting),
             () = self.signals.next() => return Ok(State::Ended(Ok(()))),
             error = self.feeds.failed() => return Err(error),
         }
@@ -191,6 +182,7 @@ impl Takeover {
             tasks,
             stop,
             logs: components.logs.clone(),
+            startup: self.startup.clone(),
             generation: components.generation,
         });
         Ok(State::Bound {
@@ -200,20 +192,37 @@ impl Takeover {
         })
     }
 
-    /// `Bound`: waits for the ledger, and starts to serve all calls.
+    /// `Bound`: waits for the ledger, and starts to serve all calls. If the ledger cannot be used,
+    /// the probes say why, and this daemon starts over.
     async fn take_ledger(
         &mut self,
         mut session: Session,
         node: Arc<NodeContext>,
-        ledger: UnlockedLedger,
+        ledger: Option<UnlockedLedger>,
     ) -> State {
+        let (startup, state_dir) = (&self.startup, &self.components.settings.state_dir);
+        let locked = async {
+            let ledger = ledger.map_or_else(|| UnlockedLedger::open(state_dir), Ok);
+            match ledger {
+                Ok(ledger) => lock_ledger(ledger, &node, startup).await,
+                Err(error) => Err(error),
+            }
+        };
         let next = tokio::select! {
-            locked = lock_ledger(ledger, &node) => match locked {
+            locked = locked => match locked {
                 Ok(ledger) => {
                     self.start_serving(&mut session, node, ledger).await;
                     return State::Owner(session);
                 }
-                Err(error) => AfterDraining::End(Err(error)),
+                Err(error @ LedgerError::Locked { .. }) => AfterDraining::End(Err(error.into())),
+                Err(error) => {
+                    startup.fails(error.to_string());
+                    tokio::select! {
+                        () = sleep(RETRY_PAUSE) => AfterDraining::StartOver,
+                        exit = &mut session.server => after_exit(exit),
+                        () = self.signals.next() => AfterDraining::End(Ok(())),
+                    }
+                }
             },
             exit = &mut session.server => after_exit(exit),
             () = self.signals.next() => AfterDraining::End(Ok(())),
@@ -245,13 +254,20 @@ impl Takeover {
             reporter: new_reporter(),
             install_status: duty.initial_status(installs),
         });
-        // The previous daemon closed the port before releasing the ledger.
-        let metrics = MetricsListener::bind(settings.metrics.address).await;
-        session.serve_calls(&context);
-        if let Some(metrics) = metrics {
+        let conditions = &context.node.conditions;
+        let state_dir = settings.state_dir.clone();
+        conditions.set(
+            Condition::StateDir,
+            state_dir::problem(state_dir, false).await,
+        );
+        if let Some(address) = settings.metrics.address {
+            // The previous daemon closed the port before releasing the ledger.
+            let port = MetricsPort::open(address, conditions).await;
             let router = probe_router(session.state.clone());
-            session.spawn(|stop| metrics.serve(router, stop));
+            session.spawn(|stop| port.serve(router, stop));
         }
+        session.serve_calls(&context);
+        session.spawn(|stop| monitor(context.clone(), stop));
         session.spawn(|stop| duty.run(&context, shim.clone(), stop));
         if let Some(taint) = startup_taint.clone() {
             session.spawn(|stop| taint.remove(context.clone(), stop));
@@ -273,8 +289,8 @@ impl Takeover {
                 State::Draining { session, grace, next: AfterDraining::End(Ok(())) }
             }
             exit = &mut session.server => match after_exit(exit) {
-                next @ AfterDraining::StandBy => State::Draining { session, grace: None, next },
                 next @ AfterDraining::End(_) => State::Draining { session, grace, next },
+                next => State::Draining { session, grace: None, next },
             },
             error = self.feeds.failed() => State::Ended(Err(error)),
         }
@@ -303,6 +319,7 @@ async fn drain(session: Session, grace: Option<Duration>, next: AfterDraining) -
     }
     match next {
         AfterDraining::StandBy => State::StandingBy,
+        AfterDraining::StartOver => State::Waiting,
         AfterDraining::End(outcome) => State::Ended(outcome),
     }
 }
@@ -323,10 +340,30 @@ fn after_exit(
     }
 }
 
+/// Waits until the state directory can be written: another daemon should not be replaced before.
+async fn wait_until_writable(state_dir: &Path) {
+    let mut logged = false;
+    while let Some(problem) = state_dir::problem(state_dir.to_owned(), false).await {
+        if !std::mem::replace(&mut logged, true) {
+            tracing::error!("not ready: {problem}; a running plexusd keeps serving");
+        }
+        sleep(RETRY_PAUSE).await;
+    }
+}
+
 /// Waits until the previous daemon has released the ledger, and until plugins that it left running
 /// can do no harm.
-async fn lock_ledger(ledger: UnlockedLedger, node: &NodeContext) -> anyhow::Result<Ledger> {
-    let ledger = tokio::task::spawn_blocking(move || ledger.lock(LOCK_WAIT)).await??;
+async fn lock_ledger(
+    ledger: UnlockedLedger,
+    node: &NodeContext,
+    startup: &Startup,
+) -> Result<Ledger, LedgerError> {
+    let steps = startup.clone();
+    let lock = move || ledger.lock(LOCK_WAIT, |step| steps.reaches(step));
+    let ledger = tokio::task::spawn_blocking(lock)
+        .await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    startup.waits_for_plugins();
     let timeout = node.settings.plugin_timeout;
     if let Err(error) = surviving_plugins::lock_containers(&ledger, &node.delegates, timeout).await
     {
@@ -358,6 +395,3 @@ impl Signals {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,6 @@
 //! The handlers of the socket: `/cni`, `/healthz` and `/readyz` as in Multus, `/metrics`, `/alive`
 //! for other daemons, `/loglevel` and `/ledger/abandon` for operators.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -24,7 +23,7 @@ use crate::context::{Context, NodeContext};
 use crate::host::Caller;
 use crate::ledger::AbandonRequest;
 use crate::operations::{dispatch, needs_ledger};
-use crate::readiness;
+use crate::readiness::{self, Startup};
 use crate::telemetry::{CallSpan, Logs};
 
 /// The path on which an operator abandons records.
@@ -42,6 +41,8 @@ pub(crate) struct AppState {
     /// Cancelled when this daemon stops serving.
     pub(crate) stop: CancellationToken,
     pub(crate) logs: Logs,
+    /// The step of the start, until this daemon owns the ledger.
+    pub(crate) startup: Startup,
     /// The generation of this daemon, for other daemons.
     pub(crate) generation: Option<u64>,
 }
@@ -62,13 +63,12 @@ impl AppState {
         }
     }
 
-    async fn waiting_for_ledger(&self) -> Response {
-        let text = readiness::waiting_for_ledger(&self.state_dir()).await;
-        (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
-    }
-
-    fn state_dir(&self) -> PathBuf {
-        self.node.settings.state_dir.clone()
+    /// The response of a probe before this daemon owns the ledger.
+    async fn starting(&self) -> Response {
+        let state_dir = self.node.settings.state_dir.clone();
+        let startup = self.startup.clone();
+        let text = tokio::task::spawn_blocking(move || startup.text(&state_dir)).await;
+        not_ready(&[text.unwrap_or_else(|panic| panic.to_string())])
     }
 }
 
@@ -132,7 +132,10 @@ async fn generation(State(state): State<AppState>) -> String {
 /// holds it, or this one. Fails as well if this daemon must be restarted to install Plexus.
 async fn healthz(State(state): State<AppState>) -> Response {
     let Some(context) = state.current_context() else {
-        return state.waiting_for_ledger().await;
+        if state.startup.is_waiting_for_ledger() {
+            return state.starting().await;
+        }
+        return StatusCode::OK.into_response();
     };
     match readiness::restart_required(&context) {
         None => StatusCode::OK.into_response(),
@@ -147,7 +150,7 @@ fn not_ready(problems: &[String]) -> Response {
 
 async fn readyz(State(state): State<AppState>) -> Response {
     let Some(context) = state.current_context() else {
-        return state.waiting_for_ledger().await;
+        return state.starting().await;
     };
     let problems = readiness::problems(&context);
     if problems.is_empty() {

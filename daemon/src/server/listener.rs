@@ -7,10 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::Router;
-use futures_util::StreamExt;
 use hyper::Request;
 use hyper::body::Incoming;
-use inotify::{EventStream, Inotify, WatchMask};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +17,7 @@ use tower::ServiceExt as _;
 
 use super::accept::{pause_after, serve_request};
 use super::connections::Connections;
-use crate::dir_watcher::with_limit;
+use crate::dir_watcher::DirWatcher;
 use crate::file_id::FileId;
 use crate::host::Hosts;
 
@@ -40,7 +38,7 @@ pub(crate) struct Listener {
     /// Distinguishes this socket from the socket of another daemon at the same path. The kernel
     /// does not reuse the inode while the socket is open.
     identity: FileId,
-    changes: EventStream<Vec<u8>>,
+    changes: DirWatcher,
     limits: Connections,
 }
 
@@ -87,17 +85,9 @@ impl Listener {
                 _ => {}
             }
             // The watch starts before the socket is visible, so that no replacement or removal is
-            // missed. If the watch fails, the socket of a running daemon stays in place.
-            let inotify = Inotify::init().map_err(with_limit)?;
-            let removal = WatchMask::DELETE
-                | WatchMask::MOVED_FROM
-                | WatchMask::DELETE_SELF
-                | WatchMask::MOVE_SELF;
-            inotify
-                .watches()
-                .add(dir, WatchMask::MOVED_TO | removal | WatchMask::ONLYDIR)
-                .map_err(with_limit)?;
-            let changes = inotify.into_event_stream(vec![0; 4096])?;
+            // missed.
+            let mut changes = DirWatcher::new();
+            changes.set(vec![dir.to_owned()]);
             let socket = UnixListener::bind(&temporary)?;
             std::fs::set_permissions(&temporary, PermissionsExt::from_mode(0o600))?;
             let identity = FileId::of(&temporary)?;
@@ -149,7 +139,7 @@ impl Listener {
                 accepted = self.socket.accept() => {
                     self.admitter(&router, &connections).admit(accepted.map(|(stream, _)| stream)).await;
                 }
-                _ = self.changes.next() => {}
+                _ = self.changes.changed() => {}
                 () = stop.cancelled() => break ListenerExit::Stopped,
             }
         };

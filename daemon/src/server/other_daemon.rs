@@ -14,7 +14,7 @@ pub(super) const ALIVE: &str = "/alive";
 
 /// The path with the generation of the daemon, as a decimal number.
 pub(super) const GENERATION: &str = "/generation";
-/// The time limit of the response. A daemon that hangs must not keep the node.
+/// The time limit of the response. A daemon that hangs does not block its successor.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
 
 /// The generation of the daemon that listens on `socket`. `None` if no daemon listens, or if the

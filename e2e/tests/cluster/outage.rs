@@ -94,3 +94,34 @@ fn a_snapshot_that_is_too_old_is_not_used() {
     let pod = plexus.unknown_pod(Pod::new("q").with_networks("a"));
     plexus.add(&plexus.runtime, &pod).0.result();
 }
+
+#[test]
+fn a_daemon_whose_rights_are_missing_serves_del_and_names_the_right() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let mut plexus = PlexusInCluster::start_with(&node, &cluster, json!({"lookupWait": "10ms"}));
+    plexus.define("a");
+    let pod = plexus.pod(&Pod::new("p").with_networks("a"));
+    let target = plexus.target(&pod);
+    plexus.plain_runtime.add(&target).result();
+    plexus.wait_snapshot("a");
+    plexus.daemon.stop();
+    let forbidden = server.fault(Fault::new("list", "*", Effect::Error(403)).of_user(USER));
+
+    // With the snapshot, the daemon is ready. The log says why the snapshot is used.
+    plexus.daemon.restart();
+    plexus.daemon.wait_log(
+        "definitions come from the snapshot: plexusd may not list and watch \
+         network-attachment-definitions: 403",
+    );
+    plexus.daemon.stop();
+    node.run(|| fs::remove_file(SNAPSHOT))
+        .expect("remove the snapshot");
+    plexus.daemon.launch();
+    plexus
+        .daemon
+        .wait_not_ready("plexusd may not list and watch pods: 403");
+    plexus.plain_runtime.del(&target).expect_success();
+    server.clear_fault(forbidden);
+    plexus.daemon.wait_ready();
+}

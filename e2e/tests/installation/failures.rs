@@ -79,3 +79,66 @@ fn a_broken_file_is_logged_once_while_another_file_changes() {
     assert_eq!(log.matches("05-broken.conflist").count(), 1, "{log}");
     assert_eq!(published_stamp(&node), stamp);
 }
+
+#[test]
+fn the_shim_is_installed_without_a_published_configuration() {
+    let node = node!();
+    let keys = json!({"shimDir": node.bin_dir()});
+    let plexus = plexus_e2e::Plexus::start_with(&node, keys);
+    let changes = crate::watch(&node);
+    changes.wait_while(|| (!crate::shim(&node).exists()).then_some("no shim"));
+    let log = plexus.daemon.log();
+    assert!(log.contains("set cniConfigDir to publish one"), "{log}");
+    assert!(!node.exists(plexus_e2e::plexus::PUBLISHED));
+}
+
+#[test]
+fn another_file_takes_the_place_of_the_default_network_only_after_the_grace() {
+    let node = node!();
+    let mut plexus = build(&node);
+    let other = "/etc/cni/net.d/20-aws.conflist";
+    write_default_network(&node);
+    let aws = json!({"cniVersion": "1.0.0", "name": "aws", "plugins": [{"type": "main"}]});
+    node.write(other, aws.to_string());
+    plexus.config = with_keys(plexus.config, json!({"primaryGrace": "1h"}));
+    plexus.daemon = plexus.new_daemon();
+    plexus.daemon.restart();
+    let target = plexus.target(&plexus_e2e::Pod::new("web"));
+    let cilium = node.read(DEFAULT_NETWORK);
+    for content in [None, Some("{")] {
+        match content {
+            None => node
+                .run(|| fs::remove_file(DEFAULT_NETWORK))
+                .expect("remove the file"),
+            Some(half) => node.write(DEFAULT_NETWORK, half),
+        }
+        // The daemon starts while the file is missing or half-written.
+        plexus.daemon.kill();
+        plexus.daemon.launch();
+        plexus
+            .daemon
+            .wait_not_ready("20-aws.conflist takes its place only after");
+        plexus
+            .runtime
+            .add(&target)
+            .expect_error(11, &["10-ovn-kubernetes.conf"]);
+        plexus.runtime.status().expect_code(50);
+    }
+    node.write(DEFAULT_NETWORK, &cilium);
+    plexus.daemon.wait_ready();
+    plexus.runtime.add(&target).result();
+    assert_eq!(plexus.calls(), ["ADD ovn eth0"]);
+    plexus.runtime.del(&target).expect_success();
+    node.forget_calls();
+    plexus.daemon.stop();
+    node.run(|| fs::remove_file(DEFAULT_NETWORK))
+        .expect("remove the file");
+    plexus.daemon.configure(&with_keys(
+        plexus.config.clone(),
+        json!({"primaryGrace": "100ms"}),
+    ));
+    plexus.daemon.restart();
+    plexus.daemon.wait_log("20-aws.conflist takes the place of");
+    plexus.runtime.add(&target).result();
+    assert_eq!(plexus.calls(), ["ADD main eth0"]);
+}

@@ -26,7 +26,7 @@ fn build(node: &Node) -> Plexus<'_> {
     );
     let keys = json!({
         "clusterNetwork": null, "multusAutoconfigDir": NET_D, "binDir": node.bin_dir(),
-        "goneGap": "0s",
+        "goneGap": "0s", "primaryGrace": "0s",
     });
     let plexus = Plexus::on(node).installed().config(keys).build();
     plexus.manifests.pod(&Pod::new("web"));

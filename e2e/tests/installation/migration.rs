@@ -55,15 +55,21 @@ fn a_node_migrates_from_multus_to_plexus_and_back_while_pods_run() {
     assert!(stopped.link("eth0").is_none() && !node.exists(cache_of(&stopped)));
     let (new, target) = plexus.sandbox("web", "");
     runtime.add(&target).result();
-    // After Multus was installed again and Plexus removed, the runtime executes Multus. Plexus
+    // After Plexus was removed and Multus installed again, the runtime executes Multus. Plexus
     // still cleans up what it has attached.
     plexus.daemon.stop();
-    node.write(MULTUS, &multus);
     plexus.daemon.launch_subcommand("uninstall");
     plexus
         .daemon
-        .wait_not_ready("(interfaces: 1, spooled DELs: 0)");
+        .wait_log("removed /etc/cni/net.d/00-plexus.conflist; the runtime now loads");
     assert!(!node.exists(PUBLISHED));
+    // Multus takes the first file that is left.
+    node.write(MULTUS, &multus);
+    plexus
+        .daemon
+        .wait_not_ready("(interfaces: 1, spooled DELs: 0)");
+    let log = plexus.daemon.log();
+    assert!(!log.contains("refers to"), "{log}");
     new.remove();
     plexus.daemon.wait_ready();
     assert!(!shim(&node).exists());
@@ -75,4 +81,27 @@ fn a_node_migrates_from_multus_to_plexus_and_back_while_pods_run() {
         plexus.calls(),
         ["DEL ovn eth0", "ADD ovn eth0", "DEL ovn eth0"]
     );
+}
+
+#[test]
+fn an_uninstall_warns_that_multus_has_taken_our_file_for_its_default_network() {
+    let node = node!();
+    let mut plexus = build(&node);
+    write_default_network(&node);
+    plexus.daemon.restart();
+    // The configuration that the daemon of Multus generates.
+    let multus = json!({
+        "cniVersion": "0.3.1", "name": "multus-cni-network", "type": "multus-shim",
+        "clusterNetwork": "/host/etc/cni/net.d/00-plexus.conflist", "logLevel": "verbose",
+        "logToStderr": true, "daemonSocketDir": "/run/multus/",
+    });
+    node.write(MULTUS, multus.to_string());
+    plexus.daemon.stop();
+    plexus.daemon.launch_subcommand("uninstall");
+    plexus.daemon.wait_ready();
+    let log = plexus.daemon.log();
+    let warning =
+        "00-multus.conf refers to /etc/cni/net.d/00-plexus.conflist, which was removed: restart";
+    assert!(log.contains(warning), "{log}");
+    assert!(!node.exists(PUBLISHED));
 }

@@ -46,9 +46,17 @@ fn the_default_network_is_a_definition_a_network_on_disk_a_file_or_a_directory()
     .into_iter()
     .enumerate()
     {
-        let config = json!({"confDir": net_d, "clusterNetwork": source});
+        let config = json!({"confDir": net_d, "clusterNetwork": source, "primaryGrace": "0s"});
         plexus.daemon.configure(&config);
-        plexus.daemon.restart();
+        plexus.daemon.stop();
+        plexus.daemon.launch();
+        if expected.is_none() && source.contains('/') {
+            plexus
+                .daemon
+                .wait_not_ready("no default network: clusterNetwork");
+        } else {
+            plexus.daemon.wait_ready();
+        }
         node.forget_calls();
         let pod = Pod::new(&format!("p{number}"));
         let output = plexus.runtime.add(&plexus.target(&pod));

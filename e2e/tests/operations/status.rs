@@ -74,6 +74,26 @@ fn status_fails_if_add_cannot_succeed() {
 }
 
 #[test]
+fn readyz_says_what_the_last_status_found() {
+    let node = node!();
+    let mut plexus = start_with_gc(&node, json!({}));
+    fs::remove_file(node.bin_dir().join("main")).expect("remove the plugin");
+    plexus.daemon.wait_ready();
+    plexus.runtime.status().expect_code(50);
+    plexus.daemon.wait_not_ready("\"main\" is in none");
+    plexus.daemon.wait_log("not ready: STATUS: ");
+    node.plugin("main", &attaches());
+    node.forget_calls();
+    for _ in 0..3 {
+        assert_eq!(plexus.daemon.status_of("/readyz"), 500);
+    }
+    assert_eq!(plexus.calls(), [""; 0], "probes run no plugin");
+    plexus.runtime.status().expect_success();
+    plexus.daemon.wait_ready();
+    plexus.daemon.wait_log("ready again");
+}
+
+#[test]
 fn networks_before_version_1_1_get_neither_status_nor_gc() {
     rows!("R-065");
     let node = node!();

@@ -176,16 +176,14 @@ fn pods_are_served_if_the_metrics_port_is_in_use_or_disabled() {
     let _listener = node
         .run(|| TcpListener::bind(ADDRESS))
         .expect("bind the port");
-    let mut plexus = Plexus::start(&node);
+    let mut plexus = Plexus::on(&node).build();
+    plexus.daemon.launch();
+    plexus.daemon.wait_not_ready("metricsAddress");
     plexus
         .runtime
         .add(&plexus.target(&Pod::new("one")))
         .result();
-    assert!(
-        plexus.daemon.log().contains("metricsAddress"),
-        "{}",
-        plexus.daemon.log()
-    );
+    plexus.daemon.wait_log("metricsAddress");
 
     plexus.daemon.configure(&with_keys(
         plexus.config.clone(),

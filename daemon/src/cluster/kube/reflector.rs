@@ -162,6 +162,7 @@ impl<T: WatchedKind> Reflector<T> {
         .timeout(seconds);
         let mut events = pin!(answer(api.watch(&params, version)).await?);
         self.watch_started = Some(Instant::now());
+        self.store.set_failure::<T>(None);
         if self.logged_failure.take().is_some() {
             tracing::info!("{} are watched again", T::PLURAL);
         }
@@ -213,6 +214,9 @@ impl<T: WatchedKind> Reflector<T> {
             _ => format!("{kind} cannot be watched: {error}"),
         };
         // A version that is too old (410) is ordinary.
+        if code != 410 {
+            self.store.set_failure::<T>(Some(text.clone()));
+        }
         if code == 410 || self.logged_failure.replace(code) == Some(code) {
             tracing::debug!("{text}; retrying in {pause:.1} s");
         } else {

@@ -25,6 +25,8 @@ pub(crate) struct Table<T> {
     revision: u64,
     /// The time at which the source last confirmed the content.
     confirmed: Option<SystemTime>,
+    /// Why the source does not deliver the kind, until the source lists or watches it again.
+    failure: Option<String>,
     objects: HashMap<NamespacedName, Arc<T>>,
 }
 
@@ -143,6 +145,17 @@ impl<T> Table<T> {
         self.confirmed = Some(SystemTime::now());
     }
 
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Returns whether that is a change.
+    pub(super) fn set_failure(&mut self, failure: Option<String>) -> bool {
+        let is_changed = self.failure != failure;
+        self.failure = failure;
+        is_changed
+    }
+
     /// Marks the table as synced without a list. Returns whether that is a change.
     pub(super) fn mark_synced(&mut self) -> bool {
         !std::mem::replace(&mut self.synced, true)
@@ -197,6 +210,7 @@ impl<T> Default for Table<T> {
             synced: false,
             revision: 0,
             confirmed: None,
+            failure: None,
             objects: HashMap::new(),
         }
     }

@@ -72,6 +72,14 @@ impl DefaultNetworkSource {
 }
 
 impl DiskLocation {
+    /// Whether the file is selected among others.
+    pub(super) fn is_directory(&self) -> bool {
+        match self {
+            Self::Directory(_) => true,
+            Self::Pinned(path) => path.is_dir(),
+        }
+    }
+
     /// Selects the file with the default network and reads it. Selects the file `keep` even if it
     /// cannot be read. Blocking.
     ///

@@ -1,9 +1,11 @@
+use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use plexus_api::rows;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -17,7 +19,8 @@ use crate::gather::test_helpers::dir;
 struct WatchedNetwork {
     default_network: DefaultNetwork,
     store: Store,
-    task: JoinHandle<std::io::Error>,
+    task: JoinHandle<Infallible>,
+    _state_dir: TempDir,
 }
 
 impl WatchedNetwork {
@@ -27,18 +30,20 @@ impl WatchedNetwork {
         let keys = keys.as_object_mut().expect("an object");
         keys.entry("confDir")
             .or_insert_with(|| json!("/missing/net.d"));
+        let state_dir = tempfile::tempdir().expect("a directory");
+        keys.entry("stateDir")
+            .or_insert_with(|| json!(state_dir.path()));
         let keys = Value::Object(keys.clone());
         let settings =
             Settings::read(&Fields::parse(&keys.to_string()).expect("object")).expect("settings");
         let store = Store::default();
         store.replace(Vec::new(), Vec::new());
-        let (default_network, watcher) = DefaultNetwork::open(&settings, &store)
-            .await
-            .expect("inotify");
+        let (default_network, watcher) = DefaultNetwork::open(&settings, &store).await;
         Self {
             default_network,
             store,
             task: tokio::spawn(watcher.run()),
+            _state_dir: state_dir,
         }
     }
 
@@ -78,7 +83,7 @@ fn list(kind: &str) -> String {
 }
 
 fn autoconfig(dir: &Path) -> Value {
-    json!({"multusAutoconfigDir": dir})
+    json!({"multusAutoconfigDir": dir, "primaryGrace": "0s"})
 }
 
 #[tokio::test]
@@ -172,14 +177,15 @@ async fn changes_renames_and_earlier_files_are_followed() {
 async fn a_partly_written_file_keeps_its_last_valid_content() {
     let dir = dir(&[("10-a.conflist", &list("a")), ("20-b.conflist", &list("b"))]);
     let at = |name: &str| dir.path().join(name);
+    let state_dir = tempfile::tempdir().expect("a directory");
     let pinned = json!({"clusterNetwork": at("10-a.conflist")});
-    for keys in [autoconfig(dir.path()), pinned] {
+    for mut keys in [autoconfig(dir.path()), pinned] {
+        keys["stateDir"] = json!(state_dir.path());
         let settings =
             Settings::read(&Fields::parse(&keys.to_string()).expect("object")).expect("settings");
         // The test calls `update` itself, so that each update follows its write.
-        let (default_network, mut watcher) = DefaultNetwork::open(&settings, &Store::default())
-            .await
-            .expect("inotify");
+        let (default_network, mut watcher) =
+            DefaultNetwork::open(&settings, &Store::default()).await;
         let first = || {
             default_network
                 .current()
@@ -187,11 +193,11 @@ async fn a_partly_written_file_keeps_its_last_valid_content() {
         };
         for text in ["", &list("a")[..20], "{}", "[]"] {
             fs::write(at("10-a.conflist"), text).expect("file");
-            watcher.update().await.expect("update");
+            watcher.update().await;
             assert_eq!(first().expect("the last valid content"), "a", "{text:?}");
         }
         fs::write(at("10-a.conflist"), list("a2")).expect("file");
-        watcher.update().await.expect("update");
+        watcher.update().await;
         assert_eq!(first().expect("the new content"), "a2");
         fs::write(at("10-a.conflist"), list("a")).expect("file");
     }
@@ -336,4 +342,41 @@ async fn a_link_to_a_file_elsewhere_is_followed() {
     followed.until_is("old").await;
     fs::write(elsewhere.path().join("net"), list("new")).expect("file");
     followed.until_is("new").await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_starts_while_the_file_is_missing_waits_for_it() {
+    let (dir, state) = (
+        dir(&[
+            ("05-cilium.conflist", &list("cilium")),
+            ("10-aws.conflist", &list("aws")),
+        ]),
+        dir(&[]),
+    );
+    let cilium = dir.path().join("05-cilium.conflist");
+    let keys = |grace: &str| {
+        json!({
+            "multusAutoconfigDir": dir.path(), "stateDir": state.path(), "primaryGrace": grace,
+        })
+    };
+    let mut followed = WatchedNetwork::new(keys("1h")).await;
+    followed.until_is("cilium").await;
+    fs::remove_file(&cilium).expect("file");
+    followed.until(Result::is_err).await;
+    let error = followed.now().expect_err("no default network").to_string();
+    for part in ["05-cilium.conflist", "10-aws.conflist", "primaryGrace"] {
+        assert!(error.contains(part), "{error}");
+    }
+    fs::write(&cilium, "{").expect("half of a file");
+    let mut restarted = WatchedNetwork::new(keys("1h")).await;
+    assert!(restarted.now().is_err(), "the file is half-written");
+    fs::write(&cilium, list("cilium")).expect("file");
+    restarted.until_is("cilium").await;
+    followed.until_is("cilium").await;
+    // A file that sorts first takes effect at once.
+    fs::write(dir.path().join("01-new.conflist"), list("new")).expect("file");
+    restarted.until_is("new").await;
+    fs::remove_file(dir.path().join("01-new.conflist")).expect("file");
+    let mut impatient = WatchedNetwork::new(keys("1ms")).await;
+    impatient.until_is("cilium").await;
 }

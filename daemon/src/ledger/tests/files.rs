@@ -137,3 +137,17 @@ async fn only_the_owner_can_read_the_files() {
     Ledger::open(&state, Duration::ZERO).expect("a ledger");
     assert_eq!(mode(state.join("ledger")), 0o700);
 }
+
+#[tokio::test]
+async fn the_number_of_records_is_known_before_they_are_read() {
+    let (dir, ledger) = open();
+    for container in ["c1", "c2", "c3"] {
+        plan(&ledger, container, "eth0", 1).await;
+    }
+    drop(ledger);
+    let steps = std::cell::RefCell::default();
+    let step = |step| Vec::push(&mut steps.borrow_mut(), step);
+    let ledger = UnlockedLedger::open(dir.path()).expect("a ledger");
+    ledger.lock(Duration::ZERO, step).expect("a free lock");
+    assert_eq!(steps.take(), [LockStep::Reading(3)]);
+}

@@ -3,7 +3,7 @@ use super::*;
 const LONG: Duration = Duration::from_mins(1);
 
 fn acquire(dir: &Path, wait: Duration) -> Result<WriterLock, LedgerError> {
-    LockFile::open(dir)?.lock(wait)
+    LockFile::open(dir)?.lock(wait, || {})
 }
 
 #[test]
@@ -67,4 +67,20 @@ fn the_lock_is_released_when_its_process_ends() {
     drop(other.stdin.take());
     other.wait().expect("wait");
     acquire(dir.path(), LONG).expect("the process has exited");
+}
+
+#[test]
+fn the_advice_to_stop_the_other_process_is_given_only_after_some_seconds() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let _first = acquire(dir.path(), Duration::ZERO).expect("free");
+    let pid = std::process::id();
+    assert_eq!(
+        waiting_text(dir.path(), Duration::ZERO),
+        format!("waiting for the previous plexusd (pid {pid}) to hand over")
+    );
+    let later = waiting_text(dir.path(), USUAL_WAIT);
+    assert!(
+        later.starts_with("still waiting for the ledger: ") && later.contains("stop that plexusd"),
+        "{later}"
+    );
 }

@@ -42,25 +42,3 @@ fn a_refusal_despite_the_capabilities_names_likely_causes() {
     }
     assert!(!setns_error("/proc/thread-self/ns/net", &Errno::EMFILE.into()).contains("seccomp"));
 }
-
-#[test]
-fn an_unwritable_state_directory_is_named() {
-    let dir = tempfile::tempdir().expect("dir");
-    check_writable(&dir.path().join("new/state")).expect("the directory is created");
-    assert_eq!(
-        fs::read_dir(dir.path().join("new/state"))
-            .expect("the directory exists")
-            .count(),
-        0,
-        "the probe file is removed"
-    );
-    fs::write(dir.path().join("file"), "").expect("write");
-    let error = format!(
-        "{:#}",
-        check_writable(&dir.path().join("file")).expect_err("not a directory")
-    );
-    assert!(
-        error.contains("stateDir") && error.contains("/file"),
-        "{error}"
-    );
-}

@@ -53,11 +53,7 @@ const LINES: u8 = 3;
 impl Node {
     /// The first pod serves, and Plexus is installed.
     fn installed() -> Self {
-        let seniority = Seniority {
-            generation: Some(1),
-            saw_uninstall: false,
-            has_yielded: false,
-        };
+        let seniority = Seniority::new(Some(1), false);
         let owner = Daemon::Owner(seniority, Duty::Install, LINES);
         Self {
             marker: false,
@@ -74,11 +70,8 @@ impl Node {
 
     /// Starts the process of a pod, or starts it again.
     fn start(mut self, pod: usize) -> Self {
-        self.daemons[pod] = Daemon::Waiting(Seniority {
-            generation: Some(PODS[pod].generation),
-            saw_uninstall: self.marker,
-            has_yielded: false,
-        });
+        self.daemons[pod] =
+            Daemon::Waiting(Seniority::new(Some(PODS[pod].generation), self.marker));
         self
     }
 

@@ -1,0 +1,79 @@
+//! Whether the state directory can be written. Without that, ADD fails, but DEL can be served.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
+/// The size of a block. A full file system may still have space for an empty file.
+const PROBE: [u8; 4096] = [0; 4096];
+
+/// The reason why the state directory cannot be written, if it cannot. Creates the directory if it
+/// is missing. Writes to it only if `was_writable` is false or the file system seems to be full.
+pub(crate) async fn problem(state_dir: PathBuf, was_writable: bool) -> Option<String> {
+    let check = tokio::task::spawn_blocking(move || {
+        if was_writable && has_space(&state_dir) {
+            return None;
+        }
+        write(&state_dir)
+            .err()
+            .map(|error| describe(&state_dir, &error))
+    });
+    check.await.unwrap_or_else(|panic| Some(panic.to_string()))
+}
+
+fn has_space(dir: &Path) -> bool {
+    statvfs(dir).is_ok_and(|stat| {
+        stat.f_bfree > 0
+            && (stat.f_files == 0 || stat.f_ffree > 0)
+            && !stat.f_flag.contains(StatVfsMountFlags::RDONLY)
+    })
+}
+
+fn write(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let probe = dir.join(".probe");
+    let written = fs::write(&probe, PROBE);
+    match fs::remove_file(&probe) {
+        // Another plexusd that starts at the same time may have removed the file.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => written.and(Err(error)),
+        _ => written,
+    }
+}
+
+fn describe(dir: &Path, error: &io::Error) -> String {
+    let next_step = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space on it",
+        io::ErrorKind::ReadOnlyFilesystem => "mount it writable",
+        _ => "mount the directory, writable",
+    };
+    format!(
+        "the state directory {} (stateDir) cannot be written, so ADD fails: {error}; {next_step}",
+        dir.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_directory_is_created_and_a_file_in_its_place_is_a_problem() {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = root.path().join("new/state");
+        for was_writable in [false, true] {
+            assert_eq!(problem(dir.clone(), was_writable).await, None);
+        }
+        let left = fs::read_dir(&dir).expect("the directory").count();
+        assert_eq!(left, 0, "the probe is removed");
+        let file = root.path().join("file");
+        fs::write(&file, "").expect("write");
+        let text = problem(file, false).await.expect("a file");
+        assert!(
+            text.contains("/file (stateDir) cannot be written"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,44 @@
+//! Limits and ports of the node.
+
+use std::net::TcpListener;
+
+use plexus_e2e::json::with_keys;
+use plexus_e2e::node;
+use serde_json::json;
+
+use crate::{run, start};
+
+#[test]
+fn a_daemon_without_free_file_descriptors_serves_again_when_it_has_some() {
+    let node = node!();
+    let plexus = start(&node);
+    let (_sandbox, target) = plexus.attached("web", "");
+    let pid = plexus.daemon.pid();
+    run(&node, &format!("prlimit --pid {pid} --nofile=5:"));
+    let del = plexus.runtime.start("DEL", &target);
+    plexus.daemon.wait_log("cannot accept a connection");
+    run(&node, &format!("prlimit --pid {pid} --nofile=1024:"));
+    del.wait().expect_success();
+}
+
+#[test]
+fn a_metrics_port_in_use_makes_the_daemon_not_ready_until_it_is_free() {
+    let node = node!();
+    let address = "127.0.0.1:9999";
+    let listener = node
+        .run(|| TcpListener::bind(address))
+        .expect("bind the port");
+    let mut plexus = start(&node);
+    plexus.daemon.configure(&with_keys(
+        plexus.config.clone(),
+        json!({"metricsAddress": address}),
+    ));
+    plexus.daemon.stop();
+    plexus.daemon.launch();
+    plexus.daemon.wait_not_ready("metricsAddress");
+    let (_sandbox, target) = plexus.attached("web", "");
+    plexus.runtime.del(&target).expect_success();
+    drop(listener);
+    plexus.daemon.wait_ready();
+    plexus.daemon.wait_log("ready again");
+}
