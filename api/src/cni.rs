@@ -10,6 +10,7 @@ mod error;
 mod name;
 mod plugin_result;
 mod result;
+mod result_keys;
 mod version;
 
 pub use crate::json::RawMap;

@@ -2,18 +2,37 @@
 
 use std::time::Duration;
 
-/// Text that is not a duration.
+use crate::quote;
+
+/// The longest duration that a key may have, except for the age of a file. Points in time at this
+/// distance from now can always be computed.
+pub const MAX: Duration = Duration::from_hours(24);
+
+/// Text that is not a duration in the allowed range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a duration; use a form like \"30s\", \"500ms\" or \"1m30s\"")]
-pub struct DurationError {
-    text: String,
+pub enum DurationError {
+    /// The text is not a duration.
+    #[error("{} is not a duration; use a form like \"30s\", \"500ms\" or \"1m30s\"", quote(.0))]
+    Form(String),
+    /// The duration is longer than this limit.
+    #[error("{} is longer than the limit of {}h", quote(.0), .1.as_secs() / 3600)]
+    TooLong(String, Duration),
+}
+
+/// Parses a duration of at most `max`.
+///
+/// # Errors
+/// See [`DurationError`].
+pub fn parse_up_to(text: &str, max: Duration) -> Result<Duration, DurationError> {
+    match parse(text)? {
+        duration if duration > max => Err(DurationError::TooLong(text.to_owned(), max)),
+        duration => Ok(duration),
+    }
 }
 
 /// Parses a sequence of whole numbers with units (`ms`, `s`, `m`, `h`); `0` needs no unit.
-pub fn parse(text: &str) -> Result<Duration, DurationError> {
-    let invalid = || DurationError {
-        text: text.to_owned(),
-    };
+fn parse(text: &str) -> Result<Duration, DurationError> {
+    let invalid = || DurationError::Form(text.to_owned());
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -46,6 +65,20 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_have_a_limit() {
+        assert_eq!(parse_up_to("24h", MAX), Ok(MAX));
+        let many = "5124095576030h".repeat(501);
+        for text in ["24h1ms", "86401s", "5124095576030h", &many] {
+            let error = parse_up_to(text, MAX).expect_err(text).to_string();
+            assert!(
+                error.contains("limit of 24h") || error.contains("is not a duration"),
+                "{error}"
+            );
+            assert!(error.len() < 300, "{error}");
+        }
+    }
 
     #[test]
     fn durations_are_numbers_with_units() {

@@ -1,7 +1,19 @@
-//! JSON from other programs: limits on size and depth, and objects parsed by Go's rules.
+//! JSON that Go programs read too, read by the rules of Go's `encoding/json` (decision 38), and
+//! limits on its size and depth.
+//!
+//! - Keys match by [`keys_match`], and the last of several matching keys wins, except that null
+//!   leaves an earlier value in place. Go would merge objects at repeated keys; [`Object`] does not.
+//! - Text is decoded by [`decode`].
+//! - [`strings_at`] finds every occurrence of a key, for decisions about what a plugin may execute.
 
+mod keys;
 mod limits;
 mod object;
+mod scan;
+mod text;
 
+pub use keys::{fold_key, keys_match};
 pub use limits::{LimitError, MAX_CONFIG, MAX_DEPTH, MAX_RESULT, check_limits, count_entries};
-pub use object::{Object, ObjectError, RawMap, keys_match, parse_object};
+pub use object::{Object, ObjectError, RawMap, parse_object};
+pub use scan::strings_at;
+pub use text::decode;

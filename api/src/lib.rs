@@ -10,7 +10,10 @@ pub mod cni;
 mod dns;
 pub mod duration;
 pub mod json;
+mod quote;
 pub mod rows;
 pub mod selection;
 pub mod status;
 pub mod wire;
+
+pub use quote::{quote, shorten};

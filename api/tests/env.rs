@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use plexus_api::cni::{
     CniEnv, CniError, Verb, validate_container_id, validate_ifname, validate_pod_argument,
 };
-use plexus_api::rows;
+use plexus_api::{quote, rows};
 
 const VERBS: [(&str, Verb); 6] = [
     ("ADD", Verb::Add),
@@ -207,7 +207,7 @@ fn container_ids_are_validated() {
             let error = check(verb, &[("CNI_CONTAINERID", id)]).expect_err(id);
             assert_eq!(error.code, 4);
             assert!(
-                error.msg.contains("CNI_CONTAINERID") && error.msg.contains(&format!("{id:?}")),
+                error.msg.contains("CNI_CONTAINERID") && error.msg.contains(&quote(id).to_string()),
                 "{error}"
             );
         }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use plexus_api::cni::{
-    CniError, Code, ConfigError, Defaults, NameError, NetworkConfig, PluginResult,
-    UnsupportedVersion, Version,
+    CniArgs, CniError, Code, ConfigError, Defaults, NameError, NetworkConfig, PluginResult,
+    UnsupportedVersion, Verb, Version, validate_container_id, validate_ifname,
+    validate_pod_argument,
 };
 use plexus_api::json::{LimitError, Object};
 use plexus_api::rows;
@@ -186,4 +187,66 @@ fn phrases_that_look_like_a_successful_del_are_reworded() {
         error,
         CniError::new(Code::Io, "lease missing: does not exist, missing").with_details("x missing")
     );
+}
+
+#[test]
+fn a_long_error_loses_its_middle() {
+    let error = CniError::new(Code::Io, format!("start {} end", "ä".repeat(1 << 20)))
+        .with_details(format!("first {} last", "b".repeat(1 << 20)))
+        .context("context");
+    for (text, start, end) in [
+        (&error.msg, "context: start ä", "ä end"),
+        (&error.details, "first b", "b last"),
+    ] {
+        assert!(text.len() < 4300, "{}", text.len());
+        assert!(text.starts_with(start) && text.ends_with(end), "{text}");
+        assert!(text.contains("bytes) …"), "{text}");
+    }
+    let longest = "a".repeat(4 << 10);
+    assert_eq!(CniError::new(Code::Io, longest.as_str()).msg, longest);
+}
+
+#[test]
+fn messages_cut_the_text_that_they_quote() {
+    let long = "a".repeat(1 << 20);
+    let defaults = Defaults {
+        name: None,
+        version: Version::LATEST,
+    };
+    let config = |text: String| CniError::from(NetworkConfig::parse(&text, defaults).unwrap_err());
+    let result = |text: String| {
+        CniError::from(PluginResult::parse(text.as_bytes(), Version::LATEST).unwrap_err())
+    };
+    for error in [
+        config(format!(
+            r#"{{"cniVersion":"{long}","name":"n","type":"t"}}"#
+        )),
+        config(format!(
+            r#"{{"cniVersions":["{long}"],"name":"n","type":"t"}}"#
+        )),
+        config(format!(r#"{{"name":"-{long}","type":"t"}}"#)),
+        config(format!(r#"{{"name":"{long}","type":"t"}}"#)),
+        config(format!(r#"{{"name":"n","type":"{long}"}}"#)),
+        config(format!(
+            r#"{{"name":"n","plugins":[{{"type":"/{long}"}}]}}"#
+        )),
+        result(format!(r#"{{"cniVersion":"{long}"}}"#)),
+        result(format!(r#"{{"ips":[{{"address":"{long}"}}]}}"#)),
+        result(format!(
+            r#"{{"ips":[{{"address":"10.0.0.1/8","gateway":"{long}"}}]}}"#
+        )),
+        result(format!(
+            r#"{{"interfaces":[{{"name":"a","mtu":"{long}"}}]}}"#
+        )),
+        CniArgs::parse(&long).unwrap_err(),
+        Verb::parse(&long).unwrap_err(),
+        validate_container_id(&long).unwrap_err().into(),
+        validate_ifname(&long).unwrap_err().into(),
+        validate_pod_argument("K8S_POD_NAME", &long)
+            .unwrap_err()
+            .into(),
+    ] {
+        let text = error.to_string();
+        assert!(text.len() < 600, "{} bytes: {text:.700}", text.len());
+    }
 }

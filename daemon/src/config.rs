@@ -8,6 +8,7 @@ mod auxiliary_chain;
 mod fields;
 mod host_paths;
 mod install;
+mod plugin_types;
 mod settings;
 mod telemetry;
 
@@ -15,6 +16,7 @@ pub use auxiliary_chain::AuxiliaryChain;
 pub use fields::{Fields, FieldsError};
 pub use host_paths::{on_host, resolve_host_paths};
 pub use install::PublishSettings;
+pub use plugin_types::AllowedPluginTypes;
 pub use settings::{CheckPlugins, MountNamespace, Settings};
 pub use telemetry::{LogFile, LogSettings, MetricsSettings};
 

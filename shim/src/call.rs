@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use plexus_api::cni::{CallConfig, CniEnv, CniError, Code, Verb, Version};
 use plexus_api::json::Object;
-use plexus_api::wire;
+use plexus_api::{quote, wire};
 
 use crate::daemon::Unavailable;
 use crate::http::HttpRequest;
@@ -170,8 +170,10 @@ fn refuse_own_netns(call: &CniEnv) -> Result<(), CniError> {
     if own.is_none() || own != identity(netns) || call.netns_override {
         return Ok(());
     }
-    let msg =
-        format!("CNI_NETNS {netns:?} is the network namespace of the caller, not of a sandbox");
+    let msg = format!(
+        "CNI_NETNS {} is the network namespace of the caller, not of a sandbox",
+        quote(netns)
+    );
     Err(CniError::new(Code::InvalidEnvironment, msg)
         .with_details("set CNI_NETNS_OVERRIDE=1 to allow this"))
 }

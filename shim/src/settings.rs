@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plexus_api::cni::{CniError, Code, Verb};
 use plexus_api::json::Object;
-use plexus_api::{duration, wire};
+use plexus_api::{duration, quote, shorten, wire};
 
 /// The shim's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,10 @@ impl ShimSettings {
             config
                 .string(key)
                 .unwrap_or_else(|value| {
-                    errors.push(unsupported(key, &format!("{value} is not a string")));
+                    errors.push(unsupported(
+                        key,
+                        &format!("{} is not a string", shorten(value.get())),
+                    ));
                     None
                 })
                 .unwrap_or_else(|| default.to_owned())
@@ -45,15 +48,18 @@ impl ShimSettings {
         .map(|(key, default)| (key, default, setting(key, default)));
         let del_when_down = setting("delWhenDown", "retry");
         let [wait_add, wait_del, wait_status] = waits.map(|(key, default, text)| {
-            duration::parse(&text).unwrap_or_else(|error| {
+            duration::parse_up_to(&text, duration::MAX).unwrap_or_else(|error| {
                 errors.push(unsupported(key, &error.to_string()));
-                duration::parse(default).unwrap_or_default()
+                duration::parse_up_to(default, duration::MAX).unwrap_or_default()
             })
         });
         if !["retry", "spool"].contains(&del_when_down.as_str()) {
             errors.push(unsupported(
                 "delWhenDown",
-                &format!("{del_when_down:?} is neither \"retry\" nor \"spool\""),
+                &format!(
+                    "{} is neither \"retry\" nor \"spool\"",
+                    quote(&del_when_down)
+                ),
             ));
         }
         let settings = Self {

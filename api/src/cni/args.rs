@@ -1,6 +1,7 @@
 //! `CNI_ARGS`: a list of the form `KEY=VALUE;KEY=VALUE`.
 
 use super::{CniError, Code};
+use crate::quote;
 
 /// The items of `CNI_ARGS`. Keys are case-sensitive and the order has no meaning (P-015).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,7 +16,7 @@ impl CniArgs {
         let mut pairs = Vec::new();
         for item in text.split(';').filter(|item| !item.is_empty()) {
             let Some((key, value)) = item.split_once('=') else {
-                let msg = format!("CNI_ARGS item {item:?} is not of the form KEY=VALUE");
+                let msg = format!("CNI_ARGS item {} is not of the form KEY=VALUE", quote(item));
                 return Err(CniError::new(Code::InvalidEnvironment, msg));
             };
             pairs.push((key.to_owned(), value.to_owned()));

@@ -3,6 +3,8 @@
 //! A plugin's configuration is a map of raw JSON. Plexus replaces the keys that the specification
 //! reserves for the runtime and passes all others on unchanged, including numbers.
 
+mod keys;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -13,9 +15,12 @@ use super::{
     validate_plugin_type,
 };
 use crate::json::{
-    LimitError, MAX_CONFIG, Object, ObjectError, RawMap, check_limits, count_entries, keys_match,
-    parse_object,
+    LimitError, MAX_CONFIG, Object, ObjectError, RawMap, check_limits, decode, keys_match,
+    parse_object, strings_at,
 };
+use crate::quote;
+
+use keys::{boolean, check_entries, offers_version, select_version, string};
 
 /// The largest number of plugins of a network.
 pub const MAX_PLUGINS: usize = 32;
@@ -52,8 +57,11 @@ pub enum ConfigError {
     /// None of the offered versions is supported.
     #[error(transparent)]
     Version(#[from] UnsupportedVersion),
+    /// A list where a single plugin is expected.
+    #[error("is a list, which belongs in a file with the extension .conflist")]
+    ListAsPlugin,
     /// The network of this name has no plugin.
-    #[error("network {0:?} has no plugin")]
+    #[error("network {} has no plugin", quote(.0))]
     NoPlugin(String),
 }
 
@@ -65,37 +73,58 @@ impl From<ConfigError> for CniError {
             ConfigError::Keys(_)
             | ConfigError::Key { .. }
             | ConfigError::Name(_)
+            | ConfigError::ListAsPlugin
             | ConfigError::NoPlugin(_) => Code::InvalidConfig,
         };
         Self::new(code, error.to_string())
     }
 }
 
-/// The configuration of one plugin.
+/// The configuration of one plugin. Plugins written in Go read their keys by the rules of
+/// [`crate::json`], and so do the methods.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PluginConfig(RawMap);
 
 impl PluginConfig {
+    /// Parses the object of one plugin.
+    ///
+    /// # Errors
+    /// The text is not an object, or its `type` is invalid.
+    pub fn parse(text: &[u8]) -> Result<Self, ConfigError> {
+        Self::new(read(text)?, "type")
+    }
+
     /// Checks `type`. `type_key` names that key in errors, such as
     /// `plugins[1].type`.
-    fn new(mut map: RawMap, type_key: &str) -> Result<Self, ConfigError> {
-        normalize_keys(&mut map, &["type", "capabilities"]);
-        if let Some(capabilities) = map.get("capabilities") {
+    fn new(mut object: Object, type_key: &str) -> Result<Self, ConfigError> {
+        // Plexus acts on these keys, so no plugin may find another value of them.
+        for key in ["type", "capabilities"] {
+            if let Some(raw) = object.raw(key).map(ToOwned::to_owned) {
+                object.insert(key, raw);
+            }
+        }
+        if let Some(capabilities) = object.raw("capabilities") {
             check_entries(capabilities.get(), MAX_LIST, "capabilities")?;
         }
         let invalid = |reason: String| ConfigError::Key {
             key: type_key.to_owned(),
             reason,
         };
-        let raw = map
-            .get("type")
-            .ok_or_else(|| invalid("is missing".to_owned()))?;
-        let kind: String =
-            serde_json::from_str(raw.get()).map_err(|_| invalid("must be a string".to_owned()))?;
-        validate_plugin_type(&kind)
-            .map_err(|_| invalid(format!("must be a file name without a path, not {kind:?}")))?;
-        Ok(Self(map))
+        let kind: String = match object.get("type") {
+            Ok(Some(kind)) => kind,
+            Ok(None) if !object.contains_key("type") => {
+                return Err(invalid("is missing".to_owned()));
+            }
+            _ => return Err(invalid("must be a string".to_owned())),
+        };
+        validate_plugin_type(&kind).map_err(|_| {
+            invalid(format!(
+                "must be a file name without a path, not {}",
+                quote(&kind)
+            ))
+        })?;
+        Ok(Self(object.into_map()))
     }
 
     /// The plugin's `type`: the name of its executable.
@@ -119,31 +148,64 @@ impl PluginConfig {
         types.last().filter(|kind| !kind.is_empty())
     }
 
+    /// `cniVersion`, which belongs to the list, but which some authors write into its only plugin.
+    fn version(&self) -> Result<Option<Version>, ConfigError> {
+        let Some(raw) = self.raw("cniVersion") else {
+            return Ok(None);
+        };
+        let version: String = serde_json::from_str(raw.get()).map_err(|_| ConfigError::Key {
+            key: "plugins[0].cniVersion".into(),
+            reason: "must be a string".into(),
+        })?;
+        Ok(if version.is_empty() {
+            None
+        } else {
+            Some(version.parse()?)
+        })
+    }
+
+    /// All strings at a key `type`, at any depth: the type of this plugin, and those of the IPAM
+    /// plugin and of other plugins that this one may execute. Every occurrence is included, even if
+    /// a later one replaces it.
+    pub fn types(&self) -> impl Iterator<Item = String> {
+        self.0.iter().flat_map(|(key, raw)| {
+            let own = keys_match(key, "type")
+                .then(|| serde_json::from_str(raw.get()).ok())
+                .flatten();
+            own.into_iter().chain(strings_at(raw.get(), "type"))
+        })
+    }
+
     /// The value of `key`. Returns `None` if the key is missing or its value is not a `T`.
     pub fn get<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Option<T> {
-        self.0
-            .get(key)
+        self.raw(key)
             .and_then(|raw| serde_json::from_str(raw.get()).ok())
     }
 
-    /// The raw value of `key`.
+    /// The raw value of `key`: the last one in the order in which a plugin gets the keys. Returns
+    /// `None` if the key is missing or null.
     pub fn raw(&self, key: &str) -> Option<&RawValue> {
-        self.0.get(key).map(AsRef::as_ref)
+        self.0
+            .iter()
+            .rev()
+            .find(|(other, raw)| raw.get() != "null" && keys_match(other, key))
+            .map(|(_, raw)| raw.as_ref())
     }
 
-    /// Sets `key`.
+    /// Sets `key`. Replaces its value in every spelling.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), ConfigError> {
         let raw = to_raw_value(value).map_err(|error| ConfigError::Key {
             key: key.to_owned(),
             reason: format!("cannot be written as JSON: {error}"),
         })?;
+        self.remove(key);
         self.0.insert(key.to_owned(), raw);
         Ok(())
     }
 
-    /// Removes `key`, if present.
+    /// Removes `key` in every spelling.
     pub fn remove(&mut self, key: &str) {
-        self.0.remove(key);
+        self.0.retain(|other, _| !keys_match(other, key));
     }
 
     /// All keys.
@@ -203,51 +265,84 @@ pub struct Defaults<'a> {
 
 impl NetworkConfig {
     /// Parses a list (an object with `plugins`), or a single plugin (an object with `type`), which
-    /// becomes a list of one (R-001… ).
+    /// becomes a list of one (R-001… ).
     ///
     /// A list without inline plugins is valid here; [`NetworkConfig::require_plugin`] refuses it.
-    pub fn parse(text: &str, defaults: Defaults<'_>) -> Result<Self, ConfigError> {
-        check_limits(text.as_bytes(), MAX_CONFIG)?;
-        check_entries(text, MAX_KEYS, "")?;
-        let mut map: RawMap = parse_object(text)?;
-        normalize_keys(&mut map, &["name", "cniVersion", "type", "plugins"]);
-        let name = string(&map, "name")?
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| defaults.name.unwrap_or_default().to_owned());
-        validate_network_name(&name).map_err(ConfigError::Name)?;
-        let cni_version = select_version(&map, defaults.version)?;
-        let load_only_inlined_plugins = boolean(&map, "loadOnlyInlinedPlugins")?;
-        let mut network = Self {
-            name,
-            cni_version,
-            disable_check: boolean(&map, "disableCheck")?,
-            disable_gc: boolean(&map, "disableGC")?,
-            load_only_inlined_plugins,
-            plugins: Vec::new(),
-        };
-        match map.get("plugins") {
-            Some(raw) => network.plugins = plugins(raw)?,
-            None if map.contains_key("type") => {
-                for list_key in [
-                    "cniVersions",
-                    "disableCheck",
-                    "disableGC",
-                    "loadOnlyInlinedPlugins",
-                ] {
-                    map.remove(list_key);
-                }
-                network.plugins.push(PluginConfig::new(map, "type")?);
-                network.load_only_inlined_plugins = true;
+    pub fn parse(
+        text: &(impl AsRef<[u8]> + ?Sized),
+        defaults: Defaults<'_>,
+    ) -> Result<Self, ConfigError> {
+        let object = read(text.as_ref())?;
+        match object.count("plugins") {
+            0 if object.contains_key("type") => Self::from_plugin(object, defaults),
+            0 | 1 => Self::from_list(&object, defaults),
+            // Programs would disagree about the list that counts.
+            _ => Err(ConfigError::Key {
+                key: "plugins".into(),
+                reason: "is present more than once".into(),
+            }),
+        }
+    }
+
+    /// Parses a single plugin, as in a `.conf` file. A list is an error.
+    pub fn parse_plugin(
+        text: &(impl AsRef<[u8]> + ?Sized),
+        defaults: Defaults<'_>,
+    ) -> Result<Self, ConfigError> {
+        let object = read(text.as_ref())?;
+        if object.contains_key("plugins") && !object.contains_key("type") {
+            return Err(ConfigError::ListAsPlugin);
+        }
+        Self::from_plugin(object, defaults)
+    }
+
+    fn from_list(object: &Object, defaults: Defaults<'_>) -> Result<Self, ConfigError> {
+        let mut network = Self::without_plugins(object, defaults)?;
+        if object.contains_key("plugins") {
+            network.plugins = plugins(object)?;
+            if let [plugin] = network.plugins.as_slice()
+                && !offers_version(object)
+                && let Some(version) = plugin.version()?
+            {
+                network.cni_version = version;
             }
-            None if load_only_inlined_plugins => {
-                return Err(ConfigError::Key {
-                    key: "plugins".into(),
-                    reason: "is missing, but loadOnlyInlinedPlugins is true".into(),
-                });
-            }
-            None => {}
+        } else if network.load_only_inlined_plugins {
+            return Err(ConfigError::Key {
+                key: "plugins".into(),
+                reason: "is missing, but loadOnlyInlinedPlugins is true".into(),
+            });
         }
         Ok(network)
+    }
+
+    fn from_plugin(mut object: Object, defaults: Defaults<'_>) -> Result<Self, ConfigError> {
+        let mut network = Self::without_plugins(&object, defaults)?;
+        for list_key in [
+            "cniVersions",
+            "disableCheck",
+            "disableGC",
+            "loadOnlyInlinedPlugins",
+        ] {
+            object.remove(list_key);
+        }
+        network.plugins.push(PluginConfig::new(object, "type")?);
+        network.load_only_inlined_plugins = true;
+        Ok(network)
+    }
+
+    /// The keys of a list.
+    fn without_plugins(object: &Object, defaults: Defaults<'_>) -> Result<Self, ConfigError> {
+        let name =
+            string(object, "name")?.unwrap_or_else(|| defaults.name.unwrap_or_default().to_owned());
+        validate_network_name(&name).map_err(ConfigError::Name)?;
+        Ok(Self {
+            name,
+            cni_version: select_version(object, defaults.version)?,
+            disable_check: boolean(object, "disableCheck")?,
+            disable_gc: boolean(object, "disableGC")?,
+            load_only_inlined_plugins: boolean(object, "loadOnlyInlinedPlugins")?,
+            plugins: Vec::new(),
+        })
     }
 
     /// Refuses a network without plugins.
@@ -283,28 +378,22 @@ impl NetworkConfig {
     }
 }
 
-/// Renames keys in another case, unless the exact key is present: libcni matches the keys of lists
-/// exactly, but plugins match their own keys in any case.
-fn normalize_keys(map: &mut RawMap, keys: &[&str]) {
-    for key in keys {
-        if map.contains_key(*key) {
-            continue;
-        }
-        let variant = map.keys().find(|other| keys_match(other, key)).cloned();
-        if let Some(value) = variant.and_then(|variant| map.remove(&variant)) {
-            map.insert((*key).to_owned(), value);
-        }
-    }
+fn read(text: &[u8]) -> Result<Object, ConfigError> {
+    check_limits(text, MAX_CONFIG)?;
+    let text = decode(text);
+    check_entries(&text, MAX_KEYS, "")?;
+    Ok(parse_object(&text)?)
 }
 
-fn plugins(raw: &RawValue) -> Result<Vec<PluginConfig>, ConfigError> {
+fn plugins(object: &Object) -> Result<Vec<PluginConfig>, ConfigError> {
     let invalid = |reason: &str| ConfigError::Key {
         key: "plugins".into(),
         reason: reason.into(),
     };
+    let not_objects = || invalid("must be a list of objects");
+    let raw = object.raw("plugins").ok_or_else(not_objects)?;
     check_entries(raw.get(), MAX_PLUGINS, "plugins")?;
-    let not_objects = |_| invalid("must be a list of objects");
-    let list: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(not_objects)?;
+    let list: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| not_objects())?;
     if list.is_empty() {
         return Err(invalid("is an empty list"));
     }
@@ -312,93 +401,8 @@ fn plugins(raw: &RawValue) -> Result<Vec<PluginConfig>, ConfigError> {
         .enumerate()
         .map(|(index, raw)| {
             check_entries(raw.get(), MAX_KEYS, &format!("plugins[{index}]"))?;
-            let map = serde_json::from_str(raw.get()).map_err(not_objects)?;
-            PluginConfig::new(map, &format!("plugins[{index}].type"))
+            let object = serde_json::from_str(raw.get()).map_err(|_| not_objects())?;
+            PluginConfig::new(object, &format!("plugins[{index}].type"))
         })
         .collect()
-}
-
-/// Refuses a list or an object with more than `max` entries before it is parsed (decision 37).
-/// `key` has the list or object as its value, and is empty for the whole configuration.
-fn check_entries(text: &str, max: usize, key: &str) -> Result<(), ConfigError> {
-    let count = count_entries(text);
-    if count <= max {
-        Ok(())
-    } else if key.is_empty() {
-        Err(ConfigError::Keys(count))
-    } else {
-        Err(ConfigError::Key {
-            key: key.to_owned(),
-            reason: format!("has {count} entries, but may have {max}"),
-        })
-    }
-}
-
-/// The highest supported version of `cniVersion` and `cniVersions`.
-fn select_version(map: &RawMap, default: Version) -> Result<Version, ConfigError> {
-    let single = string(map, "cniVersion")?.filter(|version| !version.is_empty());
-    let versions = map.get("cniVersions");
-    if let Some(versions) = versions {
-        check_entries(versions.get(), MAX_LIST, "cniVersions")?;
-    }
-    let list: Vec<String> = match versions {
-        None => Vec::new(),
-        Some(raw) => serde_json::from_str::<Option<_>>(raw.get())
-            .map_err(|_| ConfigError::Key {
-                key: "cniVersions".into(),
-                reason: "must be a list of strings".into(),
-            })?
-            .unwrap_or_default(),
-    };
-    if let Some(invalid) = list.iter().find(|version| !is_semver(version)) {
-        return Err(ConfigError::Key {
-            key: "cniVersions".into(),
-            reason: format!("has {invalid:?}, which is not a version"),
-        });
-    }
-    let offered: Vec<&str> = single.iter().chain(&list).map(String::as_str).collect();
-    if offered.is_empty() {
-        return Ok(default);
-    }
-    offered
-        .iter()
-        .filter_map(|version| version.parse().ok())
-        .max()
-        .ok_or_else(|| UnsupportedVersion(offered.join(", ")).into())
-}
-
-fn is_semver(text: &str) -> bool {
-    let parts: Vec<_> = text.split('.').collect();
-    parts.len() == 3
-        && parts
-            .iter()
-            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn string(map: &RawMap, key: &str) -> Result<Option<String>, ConfigError> {
-    let Some(raw) = map.get(key) else {
-        return Ok(None);
-    };
-    serde_json::from_str(raw.get()).map_err(|_| ConfigError::Key {
-        key: key.into(),
-        reason: "must be a string".into(),
-    })
-}
-
-/// A boolean, which libcni also accepts as a string.
-fn boolean(map: &RawMap, key: &str) -> Result<bool, ConfigError> {
-    let invalid = || ConfigError::Key {
-        key: key.into(),
-        reason: "must be true or false".into(),
-    };
-    let Some(raw) = map.get(key) else {
-        return Ok(false);
-    };
-    match serde_json::from_str(raw.get()).map_err(|_| invalid())? {
-        serde_json::Value::Bool(value) => Ok(value),
-        serde_json::Value::Null => Ok(false),
-        serde_json::Value::String(text) if text.eq_ignore_ascii_case("true") => Ok(true),
-        serde_json::Value::String(text) if text.eq_ignore_ascii_case("false") => Ok(false),
-        _ => Err(invalid()),
-    }
 }

@@ -7,6 +7,8 @@ use ipnet::{IpNet, Ipv4Net};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use crate::quote;
+
 /// Any value; null means the default.
 pub(super) fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
@@ -24,7 +26,7 @@ pub(super) fn address<'de, D: Deserializer<'de>>(
     }
     let address: IpAddr = text
         .parse()
-        .map_err(|_| D::Error::custom(format!("{text:?} is not an IP address")))?;
+        .map_err(|_| D::Error::custom(format!("{} is not an IP address", quote(&text))))?;
     Ok(Some(address.to_canonical()))
 }
 
@@ -34,7 +36,8 @@ pub(super) fn cidr<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpNet, 
     let text = String::deserialize(deserializer)?;
     let net: IpNet = text.parse().map_err(|_| {
         D::Error::custom(format!(
-            "{text:?} is not an IP address with a prefix length, such as 10.1.2.3/24"
+            "{} is not an IP address with a prefix length, such as 10.1.2.3/24",
+            quote(&text)
         ))
     })?;
     if let (IpAddr::V4(address), Some(prefix)) =

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::{CniError, Code, Version, validate_container_id, validate_ifname};
+use crate::quote;
 
 /// The operation that `CNI_COMMAND` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,7 +39,8 @@ impl Verb {
             "VERSION" => Self::Version,
             _ => {
                 let msg = format!(
-                    "unknown CNI_COMMAND {text:?}; expected one of ADD, DEL, CHECK, STATUS, GC, VERSION"
+                    "unknown CNI_COMMAND {}; expected one of ADD, DEL, CHECK, STATUS, GC, VERSION",
+                    quote(text)
                 );
                 return Err(CniError::new(Code::InvalidEnvironment, msg));
             }

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{UnsupportedVersion, Version};
 use crate::json::LimitError;
+use crate::quote;
+
+/// The longest message, and the longest details, in bytes.
+const MAX_TEXT: usize = 4 << 10;
 
 /// The error codes of Plexus. Codes below 100 have the specification's meaning; those from 100 on
 /// are specific to Plexus.
@@ -101,11 +105,12 @@ pub struct CniError {
 }
 
 impl CniError {
-    /// Creates an error. Line breaks in `msg` become spaces (P-047).
+    /// Creates an error. Line breaks in `msg` become spaces (P-047). Message and details are cut in
+    /// the middle if they are very long; see also [`quote`].
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
         Self {
             code: code as u32,
-            msg: one_line(msg.into()),
+            msg: bounded(one_line(msg.into())),
             details: String::new(),
         }
     }
@@ -113,14 +118,14 @@ impl CniError {
     /// Sets the details.
     #[must_use]
     pub fn with_details(mut self, details: impl Into<String>) -> Self {
-        self.details = details.into();
+        self.details = bounded(details.into());
         self
     }
 
     /// Prefixes the message: `context: message`.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
-        self.msg = one_line(format!("{context}: {}", self.msg));
+        self.msg = bounded(one_line(format!("{context}: {}", self.msg)));
         self
     }
 
@@ -166,8 +171,8 @@ impl CniError {
 impl From<UnsupportedVersion> for CniError {
     fn from(error: UnsupportedVersion) -> Self {
         Self::new(Code::IncompatibleVersion, error.to_string()).with_details(format!(
-            "requested {:?}, supported {}",
-            error.0,
+            "requested {}, supported {}",
+            quote(&error.0),
             Version::list()
         ))
     }
@@ -188,6 +193,18 @@ impl fmt::Display for CniError {
             write!(f, "; {}", self.details)
         }
     }
+}
+
+/// Removes the middle of a text that is longer than [`MAX_TEXT`].
+fn bounded(text: String) -> String {
+    if text.len() <= MAX_TEXT {
+        return text;
+    }
+    let half = MAX_TEXT / 2;
+    let start = text.floor_char_boundary(half);
+    let end = text.ceil_char_boundary(text.len() - half);
+    let removed = end - start;
+    format!("{} … ({removed} bytes) … {}", &text[..start], &text[end..])
 }
 
 fn one_line(text: String) -> String {

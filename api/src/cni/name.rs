@@ -1,6 +1,7 @@
 //! Validation of the names in CNI calls, which become part of file names, paths and kernel calls.
 
 use super::{CniError, Code};
+use crate::quote;
 
 /// The longest container ID, in bytes: the ID is part of a file name in the ledger (P-007).
 const MAX_CONTAINER_ID: usize = 200;
@@ -8,14 +9,14 @@ const MAX_CONTAINER_ID: usize = 200;
 const MAX_IFNAME: usize = 15;
 /// The longest pod name, in bytes.
 const MAX_POD_NAME: usize = 253;
-/// The longest part of an invalid value that an error quotes, in characters.
-const MAX_QUOTE: usize = 60;
+/// The longest name of a network or a plugin, in bytes: both are names of files.
+const MAX_FILE_NAME: usize = 255;
 
 /// An invalid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// A container ID.
-    #[error("CNI_CONTAINERID {id:?} {reason}")]
+    #[error("CNI_CONTAINERID {} {reason}", quote(.id))]
     ContainerId {
         /// The ID.
         id: String,
@@ -24,11 +25,12 @@ pub enum NameError {
     },
     /// A network's name.
     #[error(
-        "network name {0:?} is invalid; use letters, digits, '_', '.', '-', starting with a letter or digit"
+        "network name {} is invalid; use at most {MAX_FILE_NAME} letters, digits, '_', '.', '-', starting with a \
+         letter or digit", quote(.0)
     )]
     Network(String),
     /// An interface name.
-    #[error("interface name {name:?} {reason}")]
+    #[error("interface name {} {reason}", quote(.name))]
     Interface {
         /// The name.
         name: String,
@@ -37,17 +39,17 @@ pub enum NameError {
     },
     /// An item of `CNI_ARGS` that identifies the pod.
     #[error(
-        "CNI_ARGS item {key} is {value:?}; expected at most {MAX_POD_NAME} letters, digits, '_', '.', '-', starting \
-         with a letter or digit"
+        "CNI_ARGS item {key} is {}; expected at most {MAX_POD_NAME} letters, digits, '_', '.', '-', starting \
+         with a letter or digit", quote(.value)
     )]
     PodArgument {
         /// The item's key.
         key: String,
-        /// The start of its value.
+        /// Its value.
         value: String,
     },
     /// The `type` of a plugin.
-    #[error("plugin type {0:?} must be a file name without a path")]
+    #[error("plugin type {} must be a file name without a path", quote(.0))]
     PluginType(String),
 }
 
@@ -78,9 +80,10 @@ pub fn validate_container_id(id: &str) -> Result<(), NameError> {
     })
 }
 
-/// Checks a network's name, which has the form of a container ID of any length (P-032, R-002).
+/// Checks a network's name, which has the form of a container ID (P-032, R-002). Plugins keep their
+/// state in files of that name.
 pub fn validate_network_name(name: &str) -> Result<(), NameError> {
-    if is_identifier(name) {
+    if is_identifier(name) && name.len() <= MAX_FILE_NAME {
         Ok(())
     } else {
         Err(NameError::Network(name.to_owned()))
@@ -124,14 +127,20 @@ pub fn validate_pod_argument(key: &str, value: &str) -> Result<(), NameError> {
     }
     Err(NameError::PodArgument {
         key: key.to_owned(),
-        value: value.chars().take(MAX_QUOTE).collect(),
+        value: value.to_owned(),
     })
 }
 
 /// Checks the `type` of a plugin, which is a file name in a plugin directory and must not lead out
-/// of that directory (R-041).
+/// of that directory (R-041). A replacement character stands for text that was not valid.
 pub fn validate_plugin_type(kind: &str) -> Result<(), NameError> {
-    if kind.is_empty() || kind == "." || kind == ".." || kind.contains(['/', '\\', '\0']) {
+    const INVALID: [char; 4] = ['/', '\\', '\0', char::REPLACEMENT_CHARACTER];
+    if kind.is_empty()
+        || kind == "."
+        || kind == ".."
+        || kind.len() > MAX_FILE_NAME
+        || kind.contains(INVALID)
+    {
         Err(NameError::PluginType(kind.to_owned()))
     } else {
         Ok(())

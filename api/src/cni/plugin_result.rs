@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::result::{CniResult, Ip, ResultError};
-use super::{Version, convert};
-use crate::json::{MAX_RESULT, RawMap, check_limits, keys_match};
+use super::{Version, convert, result_keys};
+use crate::json::{MAX_RESULT, RawMap, check_limits, decode};
+use crate::shorten;
 
 /// A plugin's result. The raw JSON is kept, so that unknown keys are passed on (T-009).
 #[derive(Debug, Clone)]
@@ -25,11 +26,13 @@ impl PluginResult {
         if text.trim_ascii().is_empty() {
             return Err(ResultError::Empty);
         }
-        let text = std::str::from_utf8(text).map_err(invalid)?;
+        let text = decode(text);
+        let received: &RawValue = serde_json::from_str(&text).map_err(invalid)?;
+        let renamed = result_keys::rename(received)?;
+        let text = renamed.as_deref().unwrap_or(received).get();
         let mut map = serde_json::from_str::<Option<RawMap>>(text)
             .map_err(invalid)?
             .unwrap_or_default();
-        require_case(&map, &["cniVersion", "interfaces", "ips"])?;
         let declared = match map.get("cniVersion") {
             Some(raw) => serde_json::from_str::<Option<String>>(raw.get())
                 .map_err(invalid)?
@@ -130,7 +133,6 @@ fn remove_invalid_indexes(map: &mut RawMap, ips: &[Ip]) -> Result<bool, ResultEr
     // `ips` can be shorter than `elements`: 0.1.0 and 0.2.0 have no key `ips`, so none of its
     // indexes is valid.
     for (position, element) in elements.iter_mut().enumerate() {
-        require_case(element, &["interface"])?;
         let known = ips.get(position).is_some_and(|ip| ip.interface.is_some());
         removed |= !known && element.remove("interface").is_some();
     }
@@ -140,24 +142,8 @@ fn remove_invalid_indexes(map: &mut RawMap, ips: &[Ip]) -> Result<bool, ResultEr
     Ok(removed)
 }
 
-/// Refuses `known` keys in another case. They would be passed on as unknown keys, and Go's decoder
-/// in the runtime would read an unchecked index from them (T-008).
-fn require_case(map: &RawMap, known: &[&str]) -> Result<(), ResultError> {
-    for key in known {
-        if let Some(variant) = map
-            .keys()
-            .find(|other| *other != key && keys_match(other, key))
-        {
-            return Err(ResultError::Invalid(format!(
-                "key {variant:?} must be written as {key:?}"
-            )));
-        }
-    }
-    Ok(())
-}
-
 fn invalid(error: impl fmt::Display) -> ResultError {
-    ResultError::Invalid(format!("{error}"))
+    ResultError::Invalid(shorten(&error.to_string()))
 }
 
 fn json<T: Serialize>(value: &T) -> Result<Box<RawValue>, ResultError> {

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::quote;
+
 /// A version of the CNI specification that Plexus supports, ordered from old to new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Version {
@@ -33,7 +35,7 @@ pub enum Version {
 
 /// A `cniVersion` that Plexus does not support.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cniVersion {0:?} is not supported")]
+#[error("cniVersion {} is not supported", quote(.0))]
 pub struct UnsupportedVersion(pub String);
 
 impl Version {

@@ -1,13 +1,15 @@
 //! JSON objects with raw values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// A JSON object with raw values and case-sensitive keys.
+use super::{decode, fold_key, keys_match};
+
+/// A JSON object with raw values and case-sensitive keys, as a map in Go.
 pub type RawMap = BTreeMap<String, Box<RawValue>>;
 
 /// The error of text that is not a JSON object.
@@ -31,32 +33,26 @@ pub fn parse_object<T: DeserializeOwned>(text: &str) -> Result<T, ObjectError> {
     })
 }
 
-/// Whether Go's decoder maps both keys to the same field of a struct.
-pub fn keys_match(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(b)
-}
-
-/// A JSON object as Go's decoder reads it into a struct: keys match in any case, and if a key is
-/// present in several spellings, the last one in the text wins (decision 38).
+/// A JSON object as Go's decoder reads it into a struct. Keys keep their spelling and their order.
 #[derive(Debug, Clone, Default)]
-pub struct Object(RawMap);
+pub struct Object(Vec<(String, Box<RawValue>)>);
 
 impl Object {
-    /// Parses a JSON object.
+    /// Parses a JSON object; see [`decode`].
     ///
     /// # Errors
     /// The text is not a JSON object; see [`parse_object`].
     pub fn parse(text: &[u8]) -> Result<Self, ObjectError> {
-        let text = std::str::from_utf8(text).map_err(|error| ObjectError(error.to_string()))?;
-        parse_object(text)
+        parse_object(&decode(text))
     }
 
     /// The raw value of `key`. Returns `None` if the key is missing or null.
     pub fn raw(&self, key: &str) -> Option<&RawValue> {
         self.0
-            .get(&key.to_ascii_lowercase())
-            .map(AsRef::as_ref)
-            .filter(|raw| raw.get() != "null")
+            .iter()
+            .rev()
+            .find(|(other, raw)| raw.get() != "null" && keys_match(other, key))
+            .map(|(_, raw)| raw.as_ref())
     }
 
     /// The value of `key`. Returns `None` if the key is missing or null.
@@ -77,24 +73,65 @@ impl Object {
         Ok(self.get(key)?.filter(|text: &String| !text.is_empty()))
     }
 
-    /// Whether `key` is present, even if it is null.
-    pub fn contains_key(&self, key: &str) -> bool {
-        self.0.contains_key(&key.to_ascii_lowercase())
+    /// How often `key` is present, in any spelling and with any value.
+    pub fn count(&self, key: &str) -> usize {
+        let matches = |(other, _): &&(String, _)| keys_match(other, key);
+        self.0.iter().filter(matches).count()
     }
 
-    /// The keys, in lower case.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+    /// Whether `key` is present, even if it is null.
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.count(key) > 0
+    }
+
+    /// The keys; see [`fold_key`].
+    pub fn keys(&self) -> BTreeSet<String> {
+        self.0.iter().map(|(key, _)| fold_key(key)).collect()
     }
 
     /// Sets `key`. Replaces its value in every spelling.
     pub fn insert(&mut self, key: &str, value: Box<RawValue>) {
-        self.0.insert(key.to_ascii_lowercase(), value);
+        self.remove(key);
+        self.0.push((key.to_owned(), value));
+    }
+
+    /// Removes `key` in every spelling.
+    pub fn remove(&mut self, key: &str) {
+        self.0.retain(|(other, _)| !keys_match(other, key));
     }
 
     /// Sets all keys of `other`.
     pub fn extend(&mut self, other: Self) {
+        let replaced = other.keys();
+        self.0.retain(|(key, _)| !replaced.contains(&fold_key(key)));
         self.0.extend(other.0);
+    }
+
+    /// The keys and values as written. Of equal keys, the last one is kept.
+    pub fn into_map(self) -> RawMap {
+        self.0.into_iter().collect()
+    }
+}
+
+impl IntoIterator for Object {
+    type Item = (String, Box<RawValue>);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    /// The keys and values as written, in their order.
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl FromIterator<(String, Box<RawValue>)> for Object {
+    fn from_iter<I: IntoIterator<Item = (String, Box<RawValue>)>>(members: I) -> Self {
+        Self(members.into_iter().collect())
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, raw)| (key, raw)))
     }
 }
 
@@ -110,11 +147,11 @@ impl<'de> Deserialize<'de> for Object {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                let mut object = Object::default();
-                while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    object.insert(&key, value);
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
                 }
-                Ok(object)
+                Ok(Object(members))
             }
         }
 

@@ -9,13 +9,14 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::reader::Reader;
-use super::syntax::{is_address, is_hardware_address, quote};
+use super::syntax::{is_address, is_hardware_address};
 use super::{
     Bandwidth, MAX_ANNOTATION, MAX_ELEMENTS, PortMapping, Selection, SelectionError, check_count,
 };
 use crate::cni::validate_ifname;
 use crate::dns::{LABEL, is_namespace, is_subdomain};
-use crate::json::check_limits;
+use crate::json::{check_limits, decode};
+use crate::{quote, shorten};
 
 /// The largest burst that the bandwidth plugin accepts, in bits: the plugin stores bytes in a
 /// 32-bit number and refuses its maximum.
@@ -26,8 +27,9 @@ const MIN_DEFAULT_BURST: u64 = 9_000 * 8;
 pub(super) fn parse(text: &str) -> Result<Vec<Selection>, SelectionError> {
     check_limits(text.as_bytes(), MAX_ANNOTATION)
         .map_err(|error| SelectionError::new("annotation", error.to_string()))?;
+    let text = decode(text.as_bytes());
     let list: Elements<'_> =
-        serde_json::from_str(text).map_err(|error| not_a_list(text, &error))?;
+        serde_json::from_str(&text).map_err(|error| not_a_list(&text, &error))?;
     check_count(list.count)?;
     list.first
         .into_iter()
@@ -74,7 +76,7 @@ fn not_a_list(text: &str, error: &serde_json::Error) -> SelectionError {
     if error.is_data() {
         let reason = format!(
             "{} is not a list; use the form [{{\"name\": \"…\"}}]",
-            quote(text)
+            shorten(text.trim())
         );
         return SelectionError::new("annotation", reason);
     }
@@ -97,7 +99,7 @@ fn element(object: &Reader) -> Result<Selection, SelectionError> {
         .ok_or_else(|| object.invalid("name", "is missing or empty"))?;
     if !is_subdomain(&name) {
         let reason = format!(
-            "{:?} must be {LABEL}, in parts separated by '.', at most 253 characters",
+            "{} must be {LABEL}, in parts separated by '.', at most 253 characters",
             quote(&name)
         );
         return Err(object.invalid("name", reason));
@@ -107,7 +109,7 @@ fn element(object: &Reader) -> Result<Selection, SelectionError> {
         return Err(object.invalid(
             "namespace",
             format!(
-                "{:?} must be {LABEL}, at most 63 characters",
+                "{} must be {LABEL}, at most 63 characters",
                 quote(&namespace)
             ),
         ));
@@ -147,11 +149,11 @@ fn interface(object: &Reader) -> Result<Option<String>, SelectionError> {
 }
 
 fn ips(object: &Reader) -> Result<Vec<String>, SelectionError> {
-    let ips: Vec<String> = object.non_empty_list("ips", "a list of strings")?;
+    let ips: Vec<String> = object.list("ips", "a list of strings")?;
     match ips.iter().find(|ip| !is_address(ip)) {
         Some(ip) => {
             let reason = format!(
-                "{:?} is not an IP address; use the form 10.1.2.3 or 10.1.2.3/24",
+                "{} is not an IP address; use the form 10.1.2.3 or 10.1.2.3/24",
                 quote(ip)
             );
             Err(object.invalid("ips", reason))
@@ -169,7 +171,7 @@ fn hardware_address(
         Some(address) if !is_hardware_address(&address, bytes) => {
             let example = vec!["02"; bytes].join(":");
             let reason = format!(
-                "{:?} is not an address of {bytes} bytes like {example}",
+                "{} is not an address of {bytes} bytes like {example}",
                 quote(&address)
             );
             Err(object.invalid(key, reason))
@@ -181,7 +183,7 @@ fn hardware_address(
 fn port_mappings(object: &Reader) -> Result<Vec<PortMapping>, SelectionError> {
     const KEY: &str = "portMappings";
     object
-        .non_empty_list::<Box<RawValue>>(KEY, "a list of objects")?
+        .list::<Box<RawValue>>(KEY, "a list of objects")?
         .into_iter()
         .enumerate()
         .map(|(index, raw)| {
@@ -205,14 +207,14 @@ fn port_mapping(object: &Reader) -> Result<PortMapping, SelectionError> {
     if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
         return Err(object.invalid(
             "protocol",
-            format!("{:?} is not TCP, UDP or SCTP", quote(&protocol)),
+            format!("{} is not TCP, UDP or SCTP", quote(&protocol)),
         ));
     }
     let host_ip = object.string("hostIP")?.unwrap_or_default();
     if !host_ip.is_empty() && host_ip.parse::<IpAddr>().is_err() {
         return Err(object.invalid(
             "hostIP",
-            format!("{:?} is not an IP address", quote(&host_ip)),
+            format!("{} is not an IP address", quote(&host_ip)),
         ));
     }
     Ok(PortMapping {
@@ -229,6 +231,9 @@ fn bandwidth(object: &Reader) -> Result<Option<Bandwidth>, SelectionError> {
         return Ok(None);
     };
     let limits = Reader::new(&raw, object.location(KEY))?;
+    if limits.is_empty() {
+        return Ok(None);
+    }
     let (ingress_rate, ingress_burst) = rate_and_burst(&limits, "ingressRate", "ingressBurst")?;
     let (egress_rate, egress_burst) = rate_and_burst(&limits, "egressRate", "egressBurst")?;
     if ingress_rate == 0 && egress_rate == 0 {
@@ -271,7 +276,7 @@ fn default_route(object: &Reader) -> Result<Option<Vec<IpAddr>>, SelectionError>
     let parse = |text: String| match text.parse::<IpAddr>() {
         // The address family decides which default routes move; `::ffff:10.0.0.1` is IPv4.
         Ok(gateway) => Ok(gateway.to_canonical()),
-        Err(_) => Err(object.invalid(KEY, format!("{:?} is not an IP address", quote(&text)))),
+        Err(_) => Err(object.invalid(KEY, format!("{} is not an IP address", quote(&text)))),
     };
     gateways
         .into_iter()

@@ -4,44 +4,35 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::SelectionError;
-use super::syntax::quote;
-use crate::json::{RawMap, keys_match};
+use crate::json::Object;
+use crate::shorten;
 
 /// A JSON object and its location in the annotation.
 pub(super) struct Reader {
     location: String,
-    map: RawMap,
+    object: Object,
 }
 
 impl Reader {
     pub(super) fn new(raw: &RawValue, location: String) -> Result<Self, SelectionError> {
         match serde_json::from_str(raw.get()) {
-            Ok(map) => Ok(Self { location, map }),
+            Ok(object) => Ok(Self { location, object }),
             Err(_) => Err(SelectionError::new(
                 location,
-                format!("{} is not an object", quote(raw.get())),
+                format!("{} is not an object", shorten(raw.get())),
             )),
         }
     }
 
-    /// The value of `key`. Returns `None` if the key is missing or null. A key in another case
-    /// matches, too (K-047), but the exact key is preferred.
+    /// The value of `key`. Returns `None` if the key is missing or null (K-047).
     pub(super) fn get<T: DeserializeOwned>(
         &self,
         key: &str,
         expected: &str,
     ) -> Result<Option<T>, SelectionError> {
-        let variant = || {
-            self.map
-                .iter()
-                .find(|(other, _)| keys_match(other, key))
-                .map(|(_, raw)| raw)
-        };
-        let Some(raw) = self.map.get(key).or_else(variant) else {
-            return Ok(None);
-        };
-        serde_json::from_str(raw.get())
-            .map_err(|_| self.invalid(key, format!("{} is not {expected}", quote(raw.get()))))
+        self.object
+            .get(key)
+            .map_err(|raw| self.invalid(key, format!("{} is not {expected}", shorten(raw.get()))))
     }
 
     /// The string at `key`. Returns `None` if the key is missing, null or empty.
@@ -51,16 +42,18 @@ impl Reader {
             .filter(|text| !text.is_empty()))
     }
 
-    /// The list at `key`; empty if the key is missing. An explicit empty list is an error.
-    pub(super) fn non_empty_list<T: DeserializeOwned>(
+    /// The list at `key`; empty if the key is missing or null.
+    pub(super) fn list<T: DeserializeOwned>(
         &self,
         key: &str,
         expected: &str,
     ) -> Result<Vec<T>, SelectionError> {
-        match self.get::<Vec<T>>(key, expected)? {
-            Some(list) if list.is_empty() => Err(self.invalid(key, "[] is empty; remove the key")),
-            list => Ok(list.unwrap_or_default()),
-        }
+        Ok(self.get(key, expected)?.unwrap_or_default())
+    }
+
+    /// Whether the object has no key.
+    pub(super) fn is_empty(&self) -> bool {
+        self.object.keys().is_empty()
     }
 
     pub(super) fn location(&self, key: &str) -> String {

@@ -1,9 +1,9 @@
 //! The short form: items `[namespace/]name[@interface]`, separated by commas.
 
-use super::syntax::quote;
 use super::{Selection, SelectionError, check_count};
 use crate::cni::validate_ifname;
 use crate::dns::{LABEL, is_label, is_namespace, is_subdomain};
+use crate::quote;
 
 pub(super) fn parse(text: &str) -> Result<Vec<Selection>, SelectionError> {
     check_count(text.split(',').count())?;
@@ -12,7 +12,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Selection>, SelectionError> {
         .enumerate()
         .map(|(index, item)| {
             element(item).map_err(|reason| {
-                SelectionError::new(format!("item {} {:?}", index + 1, quote(item)), reason)
+                SelectionError::new(format!("item {} {}", index + 1, quote(item)), reason)
             })
         })
         .collect()
@@ -34,19 +34,19 @@ fn element(item: &str) -> Result<Selection, String> {
     }
     if !namespace.is_empty() && !is_namespace(namespace) {
         return Err(format!(
-            "the namespace {:?} must be {LABEL}, at most 63 characters",
+            "the namespace {} must be {LABEL}, at most 63 characters",
             quote(namespace)
         ));
     }
     if name.contains('.') && is_subdomain(name) {
         return Err(format!(
-            "a name with '.' needs the JSON form, such as [{{\"name\": {:?}}}]",
+            "a name with '.' needs the JSON form, such as [{{\"name\": {}}}]",
             quote(name)
         ));
     }
     if !is_label(name) || !is_subdomain(name) {
         return Err(format!(
-            "the name {:?} must be {LABEL}, at most 253 characters",
+            "the name {} must be {LABEL}, at most 253 characters",
             quote(name)
         ));
     }

@@ -1,21 +1,6 @@
-//! Syntax checks of addresses, and quoting of invalid text in errors.
+//! Syntax checks of addresses.
 
 use std::net::IpAddr;
-
-/// The longest text that an error quotes, in characters.
-const MAX_QUOTE: usize = 60;
-
-/// Collapses white space, and truncates the text to [`MAX_QUOTE`].
-pub(super) fn quote(text: &str) -> String {
-    let words = text.split_whitespace().enumerate();
-    let mut characters =
-        words.flat_map(|(index, word)| (index > 0).then_some(' ').into_iter().chain(word.chars()));
-    let mut line: String = characters.by_ref().take(MAX_QUOTE).collect();
-    if characters.next().is_some() {
-        line.push('…');
-    }
-    line
-}
 
 /// Whether `text` is an IP address, with or without a prefix length.
 pub(super) fn is_address(text: &str) -> bool {

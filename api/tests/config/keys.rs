@@ -1,10 +1,10 @@
 //! The keys of plugins: reading, writing, and storing them in a record.
 
-use plexus_api::cni::{Defaults, NetworkConfig, Version};
+use plexus_api::cni::{NetworkConfig, Version};
 use plexus_api::rows;
 use serde_json::json;
 
-use crate::{DEFAULTS, kinds, list, parse, single};
+use crate::{DEFAULTS, kinds, list, parse, refused, single};
 
 #[test]
 fn keys_injected_by_a_runtime_are_accepted() {
@@ -47,13 +47,13 @@ fn other_keys_are_passed_on_unchanged() {
     ] {
         let network = NetworkConfig::parse(&text, DEFAULTS).expect("valid");
         for (key, value) in values {
-            assert_eq!(network.plugins[0].raw(key).expect(key).get(), value);
+            assert_eq!(network.plugins[0].as_map()[key].get(), value);
         }
         // Values also survive being recorded.
         let record = serde_json::to_string(&network).expect("JSON");
         let again: NetworkConfig = serde_json::from_str(&record).expect("the same");
         for (key, value) in values {
-            assert_eq!(again.plugins[0].raw(key).expect(key).get(), value);
+            assert_eq!(again.plugins[0].as_map()[key].get(), value);
         }
         assert!(record.contains(r#""huge":1e400"#), "{record}");
     }
@@ -139,17 +139,11 @@ fn only_true_declares_a_capability() {
 }
 
 #[test]
-fn keys_match_in_any_case_but_the_exact_key_is_preferred() {
+fn keys_match_in_any_case_and_the_last_one_wins() {
+    let read = |text: &str| NetworkConfig::parse(text, DEFAULTS).expect("usable");
     let text =
         r#"{"CniVersion":"0.3.1","NAME":"net","Type":"a","Capabilities":{"mac":true},"MTU":1}"#;
-    let network = NetworkConfig::parse(
-        text,
-        Defaults {
-            name: None,
-            version: Version::V1_0_0,
-        },
-    )
-    .expect("usable");
+    let network = read(text);
     assert_eq!(
         (network.name.as_str(), network.cni_version),
         ("net", Version::V0_3_1)
@@ -163,17 +157,64 @@ fn keys_match_in_any_case_but_the_exact_key_is_preferred() {
         plugin.as_map().contains_key("MTU"),
         "other keys are not renamed"
     );
-    // The exact key is preferred.
-    let text = r#"{"name":"net","TYPE":"b","type":"a"}"#;
-    let network = NetworkConfig::parse(
-        text,
-        Defaults {
-            name: None,
-            version: Version::V1_0_0,
-        },
-    )
-    .expect("usable");
-    assert_eq!(network.plugins[0].kind(), "a");
+    assert_eq!(plugin.get::<u32>("mtu"), Some(1));
+    for (text, kind) in [
+        (r#"{"name":"net","TYPE":"b","type":"a"}"#, "a"),
+        (r#"{"name":"net","type":"a","TYPE":"b"}"#, "b"),
+        (r#"{"name":"net","type":"a","TYPE":"b","type":"c"}"#, "c"),
+        (r#"{"name":"net","type":"a","Type":null}"#, "a"),
+        (r#"{"name":"net","Plugins":[{"type":"b","Type":"a"}]}"#, "a"),
+    ] {
+        let network = read(text);
+        assert_eq!(network.plugins[0].kind(), kind, "{text}");
+        let keys = network.plugins[0].as_map().keys();
+        assert_eq!(
+            keys.filter(|key| key.eq_ignore_ascii_case("type")).count(),
+            1,
+            "the plugin gets one type: {text}"
+        );
+    }
+    let error =
+        refused(&json!({"name": "net", "plugins": [{"type": "a"}], "Plugins": [{"type": "b"}]}));
+    assert!(
+        error.code == 7 && error.msg.contains("\"plugins\" is present more than once"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_plugins_keys_are_those_that_the_plugin_reads() {
+    let mut network = parse(&single(
+        &json!({"deviceId": "a", "DEVICEID": "b", "X": 1, "x": null}),
+    ));
+    let plugin = &mut network.plugins[0];
+    assert_eq!(plugin.get::<String>("deviceID").as_deref(), Some("a"));
+    assert_eq!(plugin.get::<u32>("x"), Some(1));
+    plugin.set("deviceID", "c").expect("a string");
+    let expected = single(&json!({"deviceID": "c", "X": 1, "x": null}));
+    assert_eq!(serde_json::to_value(&*plugin).expect("JSON"), expected);
+}
+
+#[test]
+fn types_are_found_at_any_depth() {
+    let text = r#"{"name":"n","plugins":[{"type":"a","ipam":{"Type":"b","type":"c","x":1e400},"IPAM":{"type":"d"},"delegate":{"delegate":{"ipam":[{"type":"e\ud800"}]}}}]}"#;
+    let network = NetworkConfig::parse(text, DEFAULTS).expect("usable");
+    let mut types: Vec<_> = network.plugins[0].types().collect();
+    types.sort();
+    assert_eq!(types, ["a", "b", "c", "d", "e\u{fffd}"]);
+}
+
+#[test]
+fn a_byte_order_mark_and_text_that_go_repairs_are_accepted() {
+    let text = b"\xef\xbb\xbf{\"name\":\"n\",\"type\":\"a\",\"x\":\"\xff\\udc00\"}";
+    let network = NetworkConfig::parse(text, DEFAULTS).expect("usable");
+    assert_eq!(
+        network.plugins[0].get::<String>("x").as_deref(),
+        Some("\u{fffd}\u{fffd}")
+    );
+    let bad = b"{\"name\":\"n\",\"type\":\"a\xff\"}";
+    let error = NetworkConfig::parse(bad, DEFAULTS).expect_err("no file name");
+    assert!(error.to_string().contains("must be a file name"), "{error}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use plexus_api::cni::{CallConfig, CniError, Defaults, NetworkConfig, Unsupported
 use plexus_api::rows;
 use serde_json::{Value, json};
 
-use crate::{list, parse, refused, single, with};
+use crate::{DEFAULTS, list, parse, refused, single, with};
 
 #[test]
 fn the_highest_supported_version_is_selected() {
@@ -122,4 +122,51 @@ fn cni_version_is_a_listed_version_or_missing() {
     );
     assert!(Version::ALL.is_sorted());
     assert_eq!(Version::LATEST, Version::V1_1_0);
+}
+
+#[test]
+fn the_version_of_the_only_plugin_is_used_if_the_list_has_none() {
+    rows!("R-003");
+    let version = |text: &str| {
+        NetworkConfig::parse(text, DEFAULTS)
+            .map(|network| network.cni_version.as_str())
+            .map_err(|error| CniError::from(error).code)
+    };
+    let default = DEFAULTS.version.as_str();
+    for (text, expected) in [
+        (
+            r#"{"name":"n","plugins":[{"type":"a","cniVersion":"0.3.1"}]}"#,
+            Ok("0.3.1"),
+        ),
+        (
+            r#"{"name":"n","cniVersion":"","cniVersions":[],"plugins":[{"type":"a","CNIVersion":"0.3.1"}]}"#,
+            Ok("0.3.1"),
+        ),
+        (
+            r#"{"name":"n","cniVersion":"0.4.0","plugins":[{"type":"a","cniVersion":"0.3.1"}]}"#,
+            Ok("0.4.0"),
+        ),
+        (
+            r#"{"name":"n","cniVersions":["0.4.0"],"plugins":[{"type":"a","cniVersion":"0.3.1"}]}"#,
+            Ok("0.4.0"),
+        ),
+        (
+            r#"{"name":"n","plugins":[{"type":"a","cniVersion":""}]}"#,
+            Ok(default),
+        ),
+        (
+            r#"{"name":"n","plugins":[{"type":"a","cniVersion":"0.3.1"},{"type":"b"}]}"#,
+            Ok(default),
+        ),
+        (
+            r#"{"name":"n","plugins":[{"type":"a","cniVersion":"9.0.0"}]}"#,
+            Err(1),
+        ),
+        (
+            r#"{"name":"n","plugins":[{"type":"a","cniVersion":1.0}]}"#,
+            Err(7),
+        ),
+    ] {
+        assert_eq!(version(text), expected, "{text}");
+    }
 }

@@ -4,7 +4,7 @@ use plexus_api::cni::{PluginResult, Version};
 use plexus_api::rows;
 use serde_json::json;
 
-use crate::{parse, raw, refused};
+use crate::{parse, raw};
 
 #[test]
 fn index_minus_one_means_no_interface() {
@@ -79,24 +79,34 @@ fn an_index_out_of_range_is_removed() {
 }
 
 #[test]
-fn keys_that_go_would_read_as_indexes_are_refused() {
+fn keys_are_checked_in_every_spelling_that_go_reads() {
     rows!("T-008");
-    for (text, key) in [
-        (
-            r#"{"ips":[{"address":"10.0.0.1/24","Interface":7}]}"#,
-            "Interface",
-        ),
-        (
-            r#"{"IPs":[{"address":"10.0.0.1/24","interface":7}]}"#,
-            "IPs",
-        ),
-        (
-            r#"{"interfaces":[{"name":"a"}],"Interfaces":[]}"#,
-            "Interfaces",
-        ),
-        (r#"{"CNIVersion":"0.2.0"}"#, "CNIVersion"),
+    let rest = r#""interfaces":[{"name":"a"}],"ips":[{"address":"10.0.0.1/24"}]}"#;
+    let removed = format!(r#"{{"cniVersion":"1.0.0",{rest}"#);
+    for text in [
+        r#"{"interfaces":[{"name":"a"}],"ips":[{"address":"10.0.0.1/24","Interface":7}]}"#,
+        r#"{"Interfaces":[{"Name":"a"}],"IPs":[{"Address":"10.0.0.1/24","INTERFACE":7}]}"#,
+        r#"{"CNIVersion":"1.0.0","interface\u017f":[{"name":"a"}],"ip\u017f":[{"address":"10.0.0.1/24","interface":7}]}"#,
+        "{\"interface\u{17f}\":[{\"name\":\"a\"}],\"ip\u{17f}\":[{\"addre\u{17f}s\":\"10.0.0.1/24\",\"interface\":-1}]}",
     ] {
-        let msg = refused(text);
-        assert!(msg.contains(key), "{msg}");
+        let result = parse(text);
+        assert_eq!(result.result().ips[0].interface, None, "{text}");
+        let expected: serde_json::Value = serde_json::from_str(&removed).expect("JSON");
+        assert_eq!(raw(&result), expected, "{text}");
     }
+}
+
+#[test]
+fn known_keys_are_passed_on_in_their_exact_spelling() {
+    rows!("T-009");
+    let text = r#"{"cniVersion":"1.0.0","Interfaces":[{"Name":"a","MAC":"02:00:00:00:00:01","MTU":1500,"Sandbox":"/n","SocketPath":"/s","PCIID":"0"}],"IPS":[{"Address":"10.0.0.1/24","Gateway":"10.0.0.254","Interface":0,"X":1e400}],"Routes":[{"DST":"0.0.0.0/0","GW":"10.0.0.254"}],"DNS":{"Nameservers":["10.0.0.2"],"Search":["a"]},"Vendor":{"Name":1}}"#;
+    let expected = r#"{"cniVersion":"1.0.0","interfaces":[{"name":"a","mac":"02:00:00:00:00:01","mtu":1500,"sandbox":"/n","socketPath":"/s","pciID":"0"}],"ips":[{"address":"10.0.0.1/24","gateway":"10.0.0.254","interface":0,"X":1e400}],"routes":[{"dst":"0.0.0.0/0","gw":"10.0.0.254"}],"dns":{"nameservers":["10.0.0.2"],"search":["a"]},"Vendor":{"Name":1}}"#;
+    let result = parse(text);
+    assert_eq!(result.raw().get(), expected);
+    assert_eq!(result.result(), parse(expected).result());
+    assert_eq!(result.result().routes.len(), 1);
+    let old = parse(
+        r#"{"cniVersion":"0.2.0","IP4":{"IP":"10.0.0.1/24","Routes":[{"Dst":"0.0.0.0/0"}]}}"#,
+    );
+    assert_eq!((old.result().ips.len(), old.result().routes.len()), (1, 1));
 }

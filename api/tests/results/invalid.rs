@@ -31,13 +31,17 @@ fn invalid_results_are_refused() {
     ] {
         refused(text);
     }
-    assert_eq!(error(b"{\"x\":\"\xff\"}").code, 6);
+    assert_eq!(error(b"{\"x\":\xff}").code, 6);
 }
 
 #[test]
 fn duplicate_keys_and_excessive_output_are_refused() {
     rows!("T-012");
     refused(r#"{"ips":[],"ips":[]}"#);
+    refused(r#"{"ips":[],"IPs":[]}"#);
+    refused("{\"ips\":[],\"ip\u{17f}\":[]}");
+    refused(r#"{"interfaces":[{"name":"a"}],"Interfaces":[]}"#);
+    refused(r#"{"ips":[{"address":"10.0.0.1/24","interface":0,"Interface":7}]}"#);
     refused(r#"{"ips":[{"address":"10.0.0.1/24","address":"10.0.0.2/24"}]}"#);
     let deep = |levels: usize| format!(r#"{{"x":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
     parse(&deep(MAX_DEPTH - 1));

@@ -141,11 +141,13 @@ fn messages_cut_long_text() {
         r#"[{{"name":["{}\u0000",  "é"]}}]"#,
         "é".repeat(1000)
     ));
-    assert_eq!(reason, format!("[\"{}… is not a string", "é".repeat(58)));
+    let end = format!("{}\\u0000\", \"é\"]", "é".repeat(27));
+    let shown = format!("[\"{}…{end} (2017 bytes)", "é".repeat(78));
+    assert_eq!(reason, format!("{shown} is not a string"));
     let (_, reason) = wrong("[{\"name\":\n  [1,\n\t2]}]");
     assert_eq!(reason, "[1, 2] is not a string");
-    let sixty = "A".repeat(60);
-    assert!(wrong(&sixty).0.ends_with(&format!("{sixty:?}")));
+    let longest = "A".repeat(120);
+    assert!(wrong(&longest).0.ends_with(&format!("{longest:?}")));
 }
 
 /// Text that often resembles an annotation.

@@ -1,7 +1,7 @@
 //! The short form: items separated by commas.
 
-use plexus_api::rows;
 use plexus_api::selection::parse;
+use plexus_api::{quote, rows};
 
 use crate::{ok, short, wrong};
 
@@ -81,12 +81,7 @@ fn an_error_names_the_invalid_item() {
             (format!("x,y,{item}"), 3),
         ] {
             let (location, reason) = wrong(&annotation);
-            let shown = if item.len() > 60 {
-                format!("{}…", "a".repeat(60))
-            } else {
-                item.to_owned()
-            };
-            assert_eq!(location, format!("item {index} {shown:?}"));
+            assert_eq!(location, format!("item {index} {}", quote(item)));
             assert!(reason.contains(words), "{annotation}: {reason}");
         }
     }

@@ -98,11 +98,15 @@ fn keys_match_in_any_case() {
         short(&ok(r#"[{"NAME":"mv","Interface":"x9","Namespace":"ns2"}]"#)),
         ["ns2/mv@x9"]
     );
-    // The exact key is preferred, in any position.
-    assert_eq!(
-        short(&ok(r#"[{"NAME":"b","name":"a","Name":"c"}]"#)),
-        ["ns1/a"]
-    );
+    for (text, name) in [
+        (r#"[{"NAME":"b","name":"a","Name":"c"}]"#, "ns1/c"),
+        (r#"[{"name":"a","name":"b"}]"#, "ns1/b"),
+        (r#"[{"name":"a","Name":null}]"#, "ns1/a"),
+        ("[{\"name\":\"a\",\"name\u{17f}pace\":\"b\"}]", "b/a"),
+        (r#"[{"name":"a","name\u017fpace":"b"}]"#, "b/a"),
+    ] {
+        assert_eq!(short(&ok(text)), [name], "{text}");
+    }
     let selection = element(
         r#""PortMappings": [{"HostPort": 1, "CONTAINERPORT": 2, "Protocol": "UDP"}], "Bandwidth": {"IngressRate": 1000000},
            "Default-Route": ["10.0.0.1"], "CNI-args": {"a": 1}, "IPs": ["10.0.0.2"], "MAC": "02:23:45:67:89:01""#,

@@ -1,10 +1,11 @@
 //! Typed access to configuration keys. Errors name the key, its value and the allowed values.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use plexus_api::duration;
 use plexus_api::json::{Object, ObjectError};
+use plexus_api::{duration, quote};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -31,7 +32,7 @@ impl FieldsError {
     pub(super) fn string(key: &str, value: &str, allowed: impl Into<String>) -> Self {
         Self::Value {
             key: key.to_owned(),
-            value: format!("{value:?}"),
+            value: quote(value).to_string(),
             allowed: allowed.into(),
         }
     }
@@ -40,8 +41,7 @@ impl FieldsError {
     fn raw(key: &str, value: &RawValue, allowed: impl Into<String>) -> Self {
         Self::Value {
             key: key.to_owned(),
-            // The value may be a large object or a misplaced secret. Its start is enough to find
-            // the key.
+            // The value may be a misplaced secret. Its start is enough to find the key.
             value: value.get().chars().take(40).collect(),
             allowed: allowed.into(),
         }
@@ -53,9 +53,8 @@ impl FieldsError {
 pub struct Fields(Object);
 
 impl Fields {
-    /// Parses an object. A byte order mark before the object is ignored.
+    /// Parses an object.
     pub fn parse(text: &str) -> Result<Self, FieldsError> {
-        let text = text.trim_start_matches('\u{feff}');
         Ok(Self(Object::parse(text.as_bytes())?))
     }
 
@@ -66,8 +65,8 @@ impl Fields {
         self
     }
 
-    /// The keys, in lower case.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
+    /// The keys; see [`fold_key`](plexus_api::json::fold_key).
+    pub fn keys(&self) -> BTreeSet<String> {
         self.0.keys()
     }
 
@@ -128,18 +127,31 @@ impl Fields {
         self.get(key, "a list of strings")
     }
 
-    /// A duration such as `"30s"`.
+    /// A duration such as `"30s"`, at most [`duration::MAX`].
     pub fn duration(&self, key: &str, default: Duration) -> Result<Duration, FieldsError> {
-        let allowed = "a duration like \"30s\" or \"500ms\"";
-        match self.get::<String>(key, allowed)? {
-            None => Ok(default),
-            Some(text) => {
-                duration::parse(&text).map_err(|_| FieldsError::string(key, &text, allowed))
-            }
-        }
+        let duration = self.duration_up_to(key, duration::MAX)?;
+        Ok(duration.unwrap_or(default))
     }
 
-    /// A duration above 0.
+    /// A duration of at most `max`.
+    pub fn duration_up_to(
+        &self,
+        key: &str,
+        max: Duration,
+    ) -> Result<Option<Duration>, FieldsError> {
+        let allowed = format!(
+            "a duration like \"30s\" or \"500ms\", at most {}h",
+            max.as_secs() / 3600
+        );
+        self.get::<String>(key, &allowed)?
+            .map(|text| {
+                duration::parse_up_to(&text, max)
+                    .map_err(|_| FieldsError::string(key, &text, allowed))
+            })
+            .transpose()
+    }
+
+    /// A duration above 0, at most [`duration::MAX`].
     pub fn positive_duration(&self, key: &str, default: Duration) -> Result<Duration, FieldsError> {
         match (self.duration(key, default)?, self.raw(key)) {
             (Duration::ZERO, Some(value)) => {
@@ -150,11 +162,13 @@ impl Fields {
         }
     }
 
-    /// An integer above 0.
-    pub fn positive_integer(&self, key: &str) -> Result<Option<usize>, FieldsError> {
-        let allowed = "a whole number above 0";
-        match (self.get(key, allowed)?, self.raw(key)) {
-            (Some(0), Some(value)) => Err(FieldsError::raw(key, value, allowed)),
+    /// An integer from 1 to `max`.
+    pub fn positive_integer(&self, key: &str, max: usize) -> Result<Option<usize>, FieldsError> {
+        let allowed = format!("a whole number from 1 to {max}");
+        match (self.get(key, &allowed)?, self.raw(key)) {
+            (Some(integer), Some(value)) if integer == 0 || integer > max => {
+                Err(FieldsError::raw(key, value, allowed))
+            }
             (integer, _) => Ok(integer),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plexus_api::cni::RawMap;
+use plexus_api::json::{Object, fold_key};
 use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 
 use super::auxiliary_chain::AuxiliaryChain;
@@ -12,6 +12,7 @@ use super::fields::{Fields, FieldsError};
 use super::install::{
     self, PublishSettings, check_shim_keys, master_cni, multus_socket_dir, publish, startup_taint,
 };
+use super::plugin_types::AllowedPluginTypes;
 use super::telemetry::{self, LogSettings, MetricsSettings};
 
 /// Keys of Multus that have no effect, accepted without a warning.
@@ -46,6 +47,10 @@ const SHIM_KEYS: &[&str] = &[
     "daemonWaitStatus",
     "delWhenDown",
 ];
+
+const YEAR: Duration = Duration::from_hours(365 * 24);
+/// The highest `maxPluginRuns`. Each run is a process on the node.
+const MAX_PLUGIN_RUNS: usize = 10_000;
 
 /// The validated configuration. `docs/administrator.md` documents the keys.
 #[derive(Debug, Clone)]
@@ -92,7 +97,7 @@ pub struct Settings {
     pub multus_socket_dir: Option<PathBuf>,
     /// `delegates`: inline configurations, the default network first. Used without
     /// `clusterNetwork`.
-    pub delegates: Vec<RawMap>,
+    pub delegates: Vec<Object>,
     /// `auxiliaryCNIChainName`: plugins on disk that run for every pod after its networks.
     pub auxiliary_chain: Option<AuxiliaryChain>,
     /// `defaultNetworks`: the networks of every pod outside the system namespaces.
@@ -104,7 +109,8 @@ pub struct Settings {
     pub namespace_isolation: bool,
     pub global_namespaces: BTreeSet<String>,
     pub default_network_namespaces: Option<BTreeSet<String>>,
-    pub allowed_plugin_types: Option<BTreeSet<String>>,
+    /// `allowedPluginTypes`. `None` if all types are allowed.
+    pub allowed_plugin_types: Option<AllowedPluginTypes>,
     /// `pluginTimeout`: the time limit for one plugin.
     pub plugin_timeout: Duration,
     /// `addTimeout`: the time limit for ADD, without its rollback.
@@ -242,16 +248,13 @@ impl Settings {
             namespace_isolation: fields.boolean("namespaceIsolation", false)?,
             global_namespaces: global_namespaces(fields)?,
             default_network_namespaces: set(fields.strings("defaultNetworkNamespaces")?),
-            allowed_plugin_types: set(fields.strings("allowedPluginTypes")?),
+            allowed_plugin_types: AllowedPluginTypes::read(fields)?,
             plugin_timeout: fields.positive_duration("pluginTimeout", seconds(30))?,
             add_timeout: fields.positive_duration("addTimeout", seconds(90))?,
             del_timeout: fields.positive_duration("delTimeout", seconds(50))?,
             lookup_wait: fields.duration("lookupWait", Duration::from_millis(2500))?,
-            snapshot_max_age: fields
-                .raw("snapshotMaxAge")
-                .map(|_| fields.duration("snapshotMaxAge", Duration::MAX))
-                .transpose()?,
-            max_plugin_runs: fields.positive_integer("maxPluginRuns")?,
+            snapshot_max_age: fields.duration_up_to("snapshotMaxAge", YEAR)?,
+            max_plugin_runs: fields.positive_integer("maxPluginRuns", MAX_PLUGIN_RUNS)?,
             check_plugins: CheckPlugins::read(fields)?,
             status_required: fields.boolean("statusRequired", false)?,
             status_wait: fields.duration("statusWait", seconds(1))?,
@@ -263,17 +266,16 @@ impl Settings {
     }
 
     /// The unknown keys of `fields`, for a warning at start-up.
-    pub fn unknown_keys(fields: &Fields) -> Vec<&str> {
+    pub fn unknown_keys(fields: &Fields) -> Vec<String> {
         let known: BTreeSet<String> = IGNORED_KEYS
             .iter()
             .chain(SHIM_KEYS)
             .chain(KEYS)
-            .map(|key| key.to_ascii_lowercase())
+            .map(|key| fold_key(key))
             .collect();
-        fields
-            .keys()
-            .filter(|key| !key.starts_with("cni.dev/") && !known.contains(*key))
-            .collect()
+        let mut unknown = fields.keys();
+        unknown.retain(|key| !key.starts_with("cni.dev/") && !known.contains(key));
+        unknown.into_iter().collect()
     }
 
     /// Warnings at start-up about values that have no effect or an unexpected effect.

@@ -4,7 +4,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use plexus_api::json::Object;
+use plexus_api::quote;
 
 use super::fields::{Fields, FieldsError};
 
@@ -51,8 +52,7 @@ pub struct LogFile {
 }
 
 /// `logOptions` of Multus.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Default)]
 struct LogOptions {
     /// Megabytes.
     max_size: Option<u64>,
@@ -130,7 +130,8 @@ pub(super) fn startup_warnings(fields: &Fields) -> Vec<String> {
             .any(|known| known.eq_ignore_ascii_case(&level))
     {
         warnings.push(format!(
-            "logLevel {level:?} has no effect: it is not one of {}",
+            "logLevel {} has no effect: it is not one of {}",
+            quote(&level),
             LOG_LEVELS.join(", ")
         ));
     }
@@ -153,10 +154,15 @@ pub(super) fn startup_warnings(fields: &Fields) -> Vec<String> {
 }
 
 fn log_options(fields: &Fields) -> Result<LogOptions, FieldsError> {
-    Ok(fields
-        .get(
-            "logOptions",
-            "an object with maxSize, maxAge, maxBackups, compress",
-        )?
-        .unwrap_or_default())
+    let object = fields.get::<Object>(
+        "logOptions",
+        "an object with maxSize, maxAge, maxBackups, compress",
+    )?;
+    let options = Fields::from(object.unwrap_or_default());
+    Ok(LogOptions {
+        max_size: options.get("maxSize", "a whole number of megabytes")?,
+        max_age: options.get("maxAge", "a whole number of days")?,
+        max_backups: options.get("maxBackups", "a whole number")?,
+        compress: options.get("compress", "true or false")?,
+    })
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use plexus_api::cni::CniError;
 use plexus_api::rows;
 
-use super::{Fields, Settings};
+use super::{AllowedPluginTypes, Fields, Settings};
 
 fn read(text: &str) -> Result<Settings, CniError> {
     Ok(Settings::read(&Fields::parse(text)?)?)
@@ -29,6 +29,89 @@ fn the_file_wins_over_the_call() {
     let settings = Settings::read(&call.overlaid_by(&file)).expect("valid");
     assert_eq!(settings.cluster_network.as_deref(), Some("file"));
     assert_eq!(settings.conf_dir.to_str(), Some("/call"));
+}
+
+#[test]
+fn durations_and_numbers_have_an_upper_bound() {
+    let keys = [
+        "pluginTimeout",
+        "addTimeout",
+        "delTimeout",
+        "lookupWait",
+        "statusWait",
+        "recoveryInterval",
+        "goneGap",
+        "orphanAfter",
+        "shutdownGrace",
+        "daemonWaitAdd",
+        "daemonWaitDel",
+        "daemonWaitStatus",
+    ];
+    let many = "5124095576030h".repeat(501);
+    for key in keys {
+        read(&format!(r#"{{"{key}":"24h"}}"#)).expect(key);
+        for value in ["24h1ms", &many] {
+            let error = read(&format!(r#"{{"{key}":"{value}"}}"#)).expect_err(key);
+            assert!(
+                error.msg.contains(key) && error.msg.contains("at most 24h"),
+                "{error}"
+            );
+            assert!(error.msg.len() < 400, "{error}");
+        }
+    }
+    let settings = read(r#"{"snapshotMaxAge":"8760h"}"#).expect("a year");
+    assert_eq!(
+        settings.snapshot_max_age,
+        Some(Duration::from_hours(365 * 24))
+    );
+    for (key, value, allowed) in [
+        ("snapshotMaxAge", "\"8761h\"", "at most 8760h"),
+        ("maxPluginRuns", "10001", "from 1 to 10000"),
+        ("maxPluginRuns", "18446744073709551616", "from 1 to 10000"),
+        ("maxPluginRuns", "1e400", "from 1 to 10000"),
+        ("metricsPort", "65536", "a port"),
+        ("allowedUid", "4294967296", "a user id"),
+    ] {
+        let error = read(&format!(r#"{{"{key}":{value}}}"#)).expect_err(value);
+        assert!(
+            error.msg.contains(key) && error.msg.contains(allowed),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn allowed_plugin_types_are_a_list_or_an_object_by_namespace() {
+    let read_types = |value: &str| {
+        read(&format!(r#"{{"allowedPluginTypes":{value}}}"#))
+            .map(|settings| settings.allowed_plugin_types)
+    };
+    for (value, types) in [
+        ("null", None),
+        ("[]", Some(AllowedPluginTypes::everywhere([]))),
+        (
+            r#"["a","b"]"#,
+            Some(AllowedPluginTypes::everywhere(["a", "b"])),
+        ),
+        ("{}", Some(AllowedPluginTypes::everywhere([]))),
+        (
+            r#"{"*":["a"],"ns":["b"],"closed":[]}"#,
+            Some(
+                AllowedPluginTypes::everywhere(["a"])
+                    .with("ns", ["b"])
+                    .with("closed", []),
+            ),
+        ),
+    ] {
+        assert_eq!(read_types(value).expect(value), types, "{value}");
+    }
+    for value in ["\"a\"", "[1]", "{\"*\":\"a\"}", "{\"ns\":null}", "5"] {
+        let error = read_types(value).expect_err(value);
+        assert!(
+            error.msg.contains("allowedPluginTypes") && error.msg.contains("\"*\""),
+            "{error}"
+        );
+    }
 }
 
 #[test]
@@ -58,7 +141,10 @@ fn an_error_names_the_key_the_value_and_the_allowed_values() {
             r#"{"delWhenDown":"Spool"}"#,
             ["delWhenDown", "Spool", "\"retry\" or \"spool\""],
         ),
-        (r#"{"maxPluginRuns":0}"#, ["maxPluginRuns", "0", "above 0"]),
+        (
+            r#"{"maxPluginRuns":0}"#,
+            ["maxPluginRuns", "0", "from 1 to 10000"],
+        ),
         (
             r#"{"stateDir":"var/lib"}"#,
             ["stateDir", "var/lib", "absolute"],
@@ -160,7 +246,7 @@ fn log_keys_have_the_meaning_of_multus() {
     let log = read("{}").expect("valid").log;
     assert!(log.stderr && !log.json && log.file.is_none());
     let log = read(
-        r#"{"logToStderr":false,"logFormat":"json","logFile":"/var/log/x.log","logOptions":{"maxSize":7,"maxAge":2}}"#,
+        r#"{"logToStderr":false,"logFormat":"json","logFile":"/var/log/x.log","LogOptions":{"maxSize":7,"MAXAGE":2}}"#,
     )
     .expect("valid")
     .log;

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use plexus_api::cni::{CniError, Code, RawMap};
-use plexus_api::json::{MAX_RESULT, check_limits};
-use serde::Deserialize;
+use plexus_api::cni::{CniError, Code};
+use plexus_api::json::{MAX_RESULT, Object, check_limits};
+use serde::de::DeserializeOwned;
 
 use super::exec::{RunOutput, Termination};
 
@@ -111,7 +111,7 @@ fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> PluginError {
 /// neither code nor message.
 fn reported_error(stdout: &[u8]) -> Option<PluginError> {
     check_limits(stdout, MAX_RESULT).ok()?;
-    let object: RawMap = serde_json::from_slice(stdout).ok()?;
+    let object = Object::parse(stdout).ok()?;
     let code: u32 = field(&object, "code").unwrap_or_default();
     let msg: String = field(&object, "msg").unwrap_or_default();
     let details: String = field(&object, "details").unwrap_or_default();
@@ -129,8 +129,8 @@ fn reported_error(stdout: &[u8]) -> Option<PluginError> {
     })
 }
 
-fn field<'a, T: Deserialize<'a>>(object: &'a RawMap, key: &str) -> Option<T> {
-    serde_json::from_str(object.get(key)?.get()).ok()
+fn field<T: DeserializeOwned>(object: &Object, key: &str) -> Option<T> {
+    object.get(key).ok().flatten()
 }
 
 fn describe(status: ExitStatus) -> String {

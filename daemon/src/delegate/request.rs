@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use plexus_api::cni::{
     CniArgs, CniError, Code, NetworkConfig, PluginConfig, PluginResult, RawMap, Verb,
 };
-use plexus_api::json::keys_match;
+use plexus_api::json::{Object, keys_match};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -156,7 +156,7 @@ fn is_passed_on(key: &str, value: &str) -> bool {
 /// the configuration, which takes precedence.
 fn without_conflicting_ip(cni_args: &str, plugin: &PluginConfig) -> String {
     let args = CniArgs::parse_lossy(cni_args);
-    let configured = plugin.get::<Args>("args").unwrap_or_default().cni.ips;
+    let configured = configured_ips(plugin).unwrap_or_default();
     let preferred: BTreeSet<_> = configured.iter().map(|ip| address(ip)).collect();
     let legacy: BTreeSet<_> = args
         .get("IP")
@@ -174,16 +174,10 @@ fn without_conflicting_ip(cni_args: &str, plugin: &PluginConfig) -> String {
         .join(";")
 }
 
-#[derive(Default, serde::Deserialize)]
-#[serde(default)]
-struct Args {
-    cni: ArgsCni,
-}
-
-#[derive(Default, serde::Deserialize)]
-#[serde(default)]
-struct ArgsCni {
-    ips: Vec<String>,
+/// `args.cni.ips`. Returns `None` if there is no list of strings.
+fn configured_ips(plugin: &PluginConfig) -> Option<Vec<String>> {
+    let cni: Object = plugin.get::<Object>("args")?.get("cni").ok()??;
+    cni.get("ips").ok()?
 }
 
 /// The address without its prefix length, or the text if it is not an address.

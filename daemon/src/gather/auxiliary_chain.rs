@@ -23,26 +23,19 @@ pub(super) async fn read(settings: &Settings, version: Version) -> Option<Networ
 }
 
 fn network(chain: &AuxiliaryChain, version: Version) -> Result<Option<Network>, DiskError> {
-    let mut networks = Vec::new();
+    let mut config = NetworkConfig {
+        name: chain.name.clone(),
+        // Results of earlier versions must have an address.
+        cni_version: version.max(Version::V0_3_0),
+        // The chain has no interface, and plugins refuse CHECK without one.
+        disable_check: true,
+        disable_gc: false,
+        load_only_inlined_plugins: true,
+        plugins: Vec::new(),
+    };
     for path in disk::siblings(&chain.dir)? {
-        networks.push(disk::refuse_meta_plugin(
-            disk::plugin(&path, &chain.name)?,
-            &path,
-        )?);
+        config.plugins.push(disk::plugin(&path)?);
+        config = disk::refuse_meta_plugin(config, &path)?;
     }
-    Ok((!networks.is_empty()).then(|| {
-        on_disk(NetworkConfig {
-            name: chain.name.clone(),
-            // Results of earlier versions must have an address.
-            cni_version: version.max(Version::V0_3_0),
-            // The chain has no interface, and plugins refuse CHECK without one.
-            disable_check: true,
-            disable_gc: false,
-            load_only_inlined_plugins: true,
-            plugins: networks
-                .into_iter()
-                .flat_map(|network| network.plugins)
-                .collect(),
-        })
-    }))
+    Ok((!config.plugins.is_empty()).then(|| on_disk(config)))
 }

@@ -10,8 +10,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use plexus_api::cni::{ConfigError, Defaults, NetworkConfig, Version};
-use plexus_api::json::{LimitError, MAX_CONFIG, RawMap, parse_object};
+use plexus_api::cni::{ConfigError, Defaults, NetworkConfig, PluginConfig, Version};
+use plexus_api::json::{LimitError, MAX_CONFIG};
+use plexus_api::quote;
 use tracing::warn;
 
 use super::samples::is_sample;
@@ -24,7 +25,7 @@ const ANY: &[&str] = &["conflist", "conf", "json"];
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DiskError {
-    #[error("no network {name:?} in {}{}", .dir.display(), skipped_files(.skipped))]
+    #[error("no network {} in {}{}", quote(.name), .dir.display(), skipped_files(.skipped))]
     NoNetwork {
         name: String,
         dir: PathBuf,
@@ -123,13 +124,17 @@ pub(super) fn on_disk(config: NetworkConfig) -> Network {
     }
 }
 
-/// Parses a configuration. A missing `cniVersion` means 1.0.0.
+/// Parses a configuration.
 pub(super) fn parse(text: &str, default_name: Option<&str>) -> Result<NetworkConfig, ConfigError> {
-    let defaults = Defaults {
-        name: default_name,
+    NetworkConfig::parse(text, defaults(default_name))
+}
+
+/// A missing `cniVersion` means 1.0.0.
+fn defaults(name: Option<&str>) -> Defaults<'_> {
+    Defaults {
+        name,
         version: Version::V1_0_0,
-    };
-    NetworkConfig::parse(text, defaults)
+    }
 }
 
 /// The network that `source` names: a directory or a file if `source` has a `/`, else the name of a
@@ -253,25 +258,30 @@ fn files(dir: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, DiskError> {
     Ok(paths)
 }
 
-/// The text of a file.
-fn read_text(path: &Path) -> Result<String, DiskError> {
-    let bytes =
-        regular_file::read(path, MAX_CONFIG as u64).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidInput => DiskError::NotAFile(path.to_owned()),
-            io::ErrorKind::FileTooLarge => {
-                DiskError::invalid(path, LimitError::Length(MAX_CONFIG).into())
-            }
-            _ => DiskError::unreadable(path, &error),
-        })?;
-    String::from_utf8(bytes).map_err(|error| {
-        let error = io::Error::new(io::ErrorKind::InvalidData, error);
-        DiskError::unreadable(path, &error)
+/// The content of a file.
+fn read_bytes(path: &Path) -> Result<Vec<u8>, DiskError> {
+    regular_file::read(path, MAX_CONFIG as u64).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => DiskError::NotAFile(path.to_owned()),
+        io::ErrorKind::FileTooLarge => {
+            DiskError::invalid(path, LimitError::Length(MAX_CONFIG).into())
+        }
+        _ => DiskError::unreadable(path, &error),
     })
 }
 
 /// The network in a file, without the plugins beside it.
 fn read(path: &Path) -> Result<NetworkConfig, DiskError> {
-    parse(&read_text(path)?, None).map_err(|error| DiskError::invalid(path, error))
+    let text = read_bytes(path)?;
+    // Other extensions only occur in a path that an administrator has set.
+    let is_single = path
+        .extension()
+        .is_some_and(|extension| extension == "conf" || extension == "json");
+    let config = if is_single {
+        NetworkConfig::parse_plugin(&text, defaults(None))
+    } else {
+        NetworkConfig::parse(&text, defaults(None))
+    };
+    config.map_err(|error| DiskError::invalid(path, error))
 }
 
 /// Appends the plugins in the directory with the network's name beside `path`: its `*.conf` files,
@@ -281,8 +291,7 @@ fn with_siblings(mut config: NetworkConfig, path: &Path) -> Result<NetworkConfig
     if !config.load_only_inlined_plugins {
         let dir = path.with_file_name(&config.name);
         for sibling in siblings(&dir)? {
-            let list = plugin(&sibling, &config.name)?;
-            config.plugins.extend(list.plugins);
+            config.plugins.push(plugin(&sibling)?);
         }
     }
     config
@@ -300,14 +309,9 @@ pub(super) fn siblings(dir: &Path) -> Result<Vec<PathBuf>, DiskError> {
     }
 }
 
-/// The plugin in a file, as a network of its own with the name `network`.
-pub(super) fn plugin(path: &Path, network: &str) -> Result<NetworkConfig, DiskError> {
-    let text = read_text(path)?;
-    // Text with more than one object must not become several plugins.
-    parse_object::<RawMap>(&text)
-        .map_err(ConfigError::from)
-        .and_then(|_| parse(&format!(r#"{{"plugins":[{text}]}}"#), Some(network)))
-        .map_err(|error| DiskError::invalid(path, error))
+/// The plugin in a file.
+pub(super) fn plugin(path: &Path) -> Result<PluginConfig, DiskError> {
+    PluginConfig::parse(&read_bytes(path)?).map_err(|error| DiskError::invalid(path, error))
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ impl MultusSandbox {
 
 /// A configuration in base64.
 fn decode(base64: &str) -> Option<NetworkConfig> {
-    let text = String::from_utf8(STANDARD.decode(base64).ok()?).ok()?;
+    let text = STANDARD.decode(base64).ok()?;
     let defaults = Defaults {
         name: None,
         version: Version::V0_1_0,

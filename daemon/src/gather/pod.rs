@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use plexus_api::selection::POD_ANNOTATIONS;
+use plexus_api::shorten;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -30,7 +31,7 @@ pub(super) async fn find(
     } = &request.pod;
     if let Some(raw) = request.runtime_config.get(POD_ANNOTATIONS) {
         let annotations: Option<KeptAnnotations> = serde_json::from_str(raw.get())
-            .map_err(|error| GatherError::PodAnnotations(error.to_string()))?;
+            .map_err(|error| GatherError::PodAnnotations(shorten(&error.to_string())))?;
         return Ok(Pod {
             name: name.clone(),
             namespace: namespace.clone(),

@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use plexus_api::shorten;
 
 use super::Family;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NetnsError {
-    #[error("CNI_NETNS {} is not a network namespace", .0.display())]
+    #[error("CNI_NETNS {} is not a network namespace", shorten(&.0.to_string_lossy()))]
     NotANetns(PathBuf),
-    #[error("CNI_NETNS {} cannot be opened: {error}", path.display())]
+    #[error("CNI_NETNS {} cannot be opened: {error}", shorten(&path.to_string_lossy()))]
     Open { path: PathBuf, error: io::Error },
     /// The path may be valid, but the process or the node is out of files, threads or memory.
     #[error("CNI_NETNS {} cannot be opened now: {error}", path.display())]

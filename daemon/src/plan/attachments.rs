@@ -1,11 +1,12 @@
 //! Builds attachments: capability arguments, `CNI_ARGS` and `args.cni` from the pod's request.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plexus_api::cni::{CniArgs, CniError, Code, NetworkConfig, RawMap};
+use plexus_api::cni::{CniArgs, CniError, Code, NetworkConfig};
+use plexus_api::json::{Object, RawMap};
 use plexus_api::selection::Selection;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::input::{PlanInput, PlannedNetwork};
@@ -155,11 +156,10 @@ fn merge_cni_args(
         CniError::new(Code::InvalidConfig, msg)
     };
     for plugin in &mut Arc::make_mut(config).plugins {
-        let mut args = object(plugin.raw("args")).ok_or_else(|| invalid("args"))?;
-        let mut cni =
-            object(args.get("cni").map(AsRef::as_ref)).ok_or_else(|| invalid("args.cni"))?;
+        let mut args: Object = object(plugin.raw("args")).ok_or_else(|| invalid("args"))?;
+        let mut cni: RawMap = object(args.raw("cni")).ok_or_else(|| invalid("args.cni"))?;
         cni.extend(cni_args.clone());
-        args.insert("cni".to_owned(), raw(&cni)?);
+        args.insert("cni", raw(&cni)?);
         plugin.set("args", &args)?;
     }
     Ok(())
@@ -176,13 +176,10 @@ fn set_device(config: &mut Arc<NetworkConfig>, selection: &Selection) -> Result<
     Ok(())
 }
 
-/// The keys of an object. Missing and null mean an empty object. Returns `None` for any other
-/// value.
-fn object(raw: Option<&RawValue>) -> Option<RawMap> {
-    raw.map_or(Some(RawMap::new()), |raw| {
-        serde_json::from_str::<Option<BTreeMap<_, _>>>(raw.get())
-            .ok()
-            .map(Option::unwrap_or_default)
+/// The object in `raw`, or an empty one if `raw` is missing. Returns `None` for any other value.
+fn object<T: DeserializeOwned + Default>(raw: Option<&RawValue>) -> Option<T> {
+    raw.map_or(Some(T::default()), |raw| {
+        serde_json::from_str(raw.get()).ok()
     })
 }
 

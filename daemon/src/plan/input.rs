@@ -6,6 +6,7 @@ use plexus_api::cni::CniArgs;
 use plexus_api::json::RawMap;
 use plexus_api::selection::Selection;
 
+use crate::config::AllowedPluginTypes;
 use crate::model::{Network, PodRef};
 
 #[derive(Debug, Clone)]
@@ -50,8 +51,8 @@ pub(crate) struct Policy {
     pub(crate) global_namespaces: BTreeSet<String>,
     /// The namespaces whose definitions may replace the default network. `None` for all namespaces.
     pub(crate) default_network_namespaces: Option<BTreeSet<String>>,
-    /// The plugin types in definitions, including `ipam.type`. `None` for all types.
-    pub(crate) allowed_plugin_types: Option<BTreeSet<String>>,
+    /// The plugin types in definitions, at any depth. `None` for all types.
+    pub(crate) allowed_plugin_types: Option<AllowedPluginTypes>,
 }
 
 /// A network that the sandbox will be attached to.

@@ -1,9 +1,7 @@
 //! Restrictions on the networks of a pod.
 
-use std::collections::BTreeSet;
-
-use plexus_api::cni::{CniError, Code, NetworkConfig};
-use plexus_api::json::{Object, keys_match};
+use plexus_api::cni::{CniError, Code, PluginConfig};
+use plexus_api::quote;
 
 use super::input::{PlanInput, PlannedNetwork};
 use crate::model::{attachment_label, meta_plugin_type};
@@ -28,7 +26,7 @@ fn check_network(input: &PlanInput, planned: &PlannedNetwork<'_>) -> Result<(), 
     match &planned.network.namespace {
         Some(namespace) if planned.selection.is_some() => {
             check_namespace(input, planned, namespace)?;
-            check_types(input, planned)
+            check_types(input, planned, namespace)
         }
         _ => Ok(()),
     }
@@ -65,33 +63,34 @@ fn check_namespace(
     Ok(())
 }
 
-fn check_types(input: &PlanInput, planned: &PlannedNetwork<'_>) -> Result<(), CniError> {
+fn check_types(
+    input: &PlanInput,
+    planned: &PlannedNetwork<'_>,
+    namespace: &str,
+) -> Result<(), CniError> {
     let Some(allowed) = &input.policy.allowed_plugin_types else {
         return Ok(());
     };
-    let used = plugin_types(&planned.network.config);
-    let Some(kind) = used.difference(allowed).next() else {
+    let allowed = allowed.of(namespace);
+    // All of them run as root on the node, whichever plugin starts them.
+    let mut used = planned
+        .network
+        .config
+        .plugins
+        .iter()
+        .flat_map(PluginConfig::types);
+    let Some(kind) = used.find(|kind| !allowed.contains(kind)) else {
         return Ok(());
     };
     let allowed: Vec<_> = allowed.iter().map(String::as_str).collect();
     let msg = format!(
-        "its plugin type {kind:?} is not among allowedPluginTypes ({})",
-        allowed.join(", ")
+        "its plugin type {} is not among allowedPluginTypes ({})",
+        quote(&kind),
+        if allowed.is_empty() {
+            "none for this namespace".to_owned()
+        } else {
+            allowed.join(", ")
+        }
     );
     Err(CniError::new(Code::Forbidden, msg))
-}
-
-/// The plugin types of a network, including IPAM plugins: both run as root on the node. Plugins
-/// written in Go read `ipam` in any case (decision 38).
-fn plugin_types(config: &NetworkConfig) -> BTreeSet<String> {
-    let mut types = BTreeSet::new();
-    for plugin in &config.plugins {
-        types.insert(plugin.kind());
-        let keys = plugin.as_map().iter();
-        for (_, ipam) in keys.filter(|(key, _)| keys_match(key, "ipam")) {
-            let ipam: Option<Object> = serde_json::from_str(ipam.get()).ok();
-            types.extend(ipam.and_then(|ipam| ipam.string("type").ok().flatten()));
-        }
-    }
-    types
 }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Router};
 use plexus_api::cni::{CniError, Code};
-use plexus_api::wire;
+use plexus_api::{shorten, wire};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -232,7 +232,10 @@ fn decode(body: &[u8]) -> Result<wire::Request, CniError> {
     serde_json::from_slice(body).map_err(|error| {
         CniError::new(
             Code::Decode,
-            format!("the body is not a valid request of /cni: {error}"),
+            format!(
+                "the body is not a valid request of /cni: {}",
+                shorten(&error.to_string())
+            ),
         )
     })
 }
@@ -241,7 +244,8 @@ async fn abandon(State(state): State<AppState>, body: ReceivedBody) -> Response 
     let request: AbandonRequest = match serde_json::from_slice(&body.bytes) {
         Ok(request) => request,
         Err(error) => {
-            let msg = format!("the body is not a valid request of {ABANDON}: {error}");
+            let reason = shorten(&error.to_string());
+            let msg = format!("the body is not a valid request of {ABANDON}: {reason}");
             return refused(&CniError::new(Code::Decode, msg));
         }
     };

@@ -5,11 +5,24 @@ use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use plexus_api::cni::{CniArgs, CniError, Code, Verb};
+use plexus_api::shorten;
 use plexus_api::wire::Request;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use super::Metrics;
+
+/// The longest value of a field that can be valid, in bytes: a namespace and the name of a pod.
+const MAX_FIELD: usize = 63 + 1 + 253;
+
+/// A value that may be invalid, for a field of the span.
+fn loggable(text: &str) -> String {
+    if text.len() <= MAX_FIELD {
+        text.to_owned()
+    } else {
+        shorten(text)
+    }
+}
 
 /// One CNI call. Every log line of the call has the fields of the span.
 pub(crate) struct CallSpan {
@@ -32,14 +45,14 @@ impl CallSpan {
         let pod = args
             .get("K8S_POD_NAMESPACE")
             .zip(args.get("K8S_POD_NAME"))
-            .map(|(namespace, name)| format!("{namespace}/{name}"));
+            .map(|(namespace, name)| loggable(&format!("{namespace}/{name}")));
         // At level ERROR, so that a daemon that logs only errors also logs the span.
         let span = tracing::error_span!(
             "cni",
             verb = verb.map(Verb::as_str),
             pod,
-            container_id = get("CNI_CONTAINERID"),
-            ifname = get("CNI_IFNAME"),
+            container_id = get("CNI_CONTAINERID").map(loggable),
+            ifname = get("CNI_IFNAME").map(loggable),
             networks = Empty,
         );
         Self { verb, span }

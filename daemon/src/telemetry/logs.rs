@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::str::FromStr as _;
 use std::sync::Mutex;
 
+use plexus_api::quote;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
@@ -87,7 +88,8 @@ impl Logs {
         let Some(targets) = targets(name) else {
             let names: Vec<_> = LEVELS.iter().map(|(name, _)| *name).collect();
             return Err(format!(
-                "unknown log level {name:?}: use one of {}",
+                "unknown log level {}: use one of {}",
+                quote(name),
                 names.join(", ")
             ));
         };

@@ -54,7 +54,7 @@ fn the_component_configures_the_taint_and_nothing_else() {
     let fields = |path: &str| Fields::parse(&read(path)).expect("JSON");
     let file = fields(&format!("{DIR}/startup-taint.json"));
     assert_eq!(
-        file.keys().collect::<Vec<_>>(),
+        Vec::from_iter(file.keys()),
         ["startuptaint"],
         "other keys would override daemon-config.json"
     );

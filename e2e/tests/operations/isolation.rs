@@ -123,3 +123,16 @@ fn allowed_plugin_types_includes_ipam_plugins() {
         &[("networks", "n", false)],
     );
 }
+
+#[test]
+fn allowed_plugin_types_can_depend_on_the_namespace_of_the_definition() {
+    let keys = json!({"allowedPluginTypes": {"*": ["b"], "ns": ["a", "pool"], "global": ["a"]}});
+    let cases = [
+        ("networks", "n", true),
+        ("networks", "global/n", false),
+        ("networks", "default/n", false),
+        ("default", "ns/n", true),
+        ("default", "n", false),
+    ];
+    assert_allowed(&node!(), &keys, &cases);
+}

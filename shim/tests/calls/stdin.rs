@@ -18,7 +18,7 @@ fn stdin_must_be_an_object() {
         b"null",
         b"\"my-token\"",
         b"{} {}",
-        b"{\"name\":\"\xff\"}",
+        b"{\"name\":\xff}",
     ] {
         for verb in ["ADD", "DEL"] {
             let node = Node::new();

@@ -27,7 +27,7 @@ fn every_verb_waits_for_a_daemon_that_starts() {
     for (verb, key, wait) in [
         ("ADD", "daemonWaitAdd", "20s"),
         ("CHECK", "daemonWaitAdd", "20s"),
-        ("GC", "daemonWaitAdd", "99999999h"),
+        ("GC", "daemonWaitAdd", "24h"),
         ("DEL", "daemonWaitDel", "20s"),
         ("STATUS", "daemonWaitStatus", "20s"),
     ] {

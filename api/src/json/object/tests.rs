@@ -22,6 +22,9 @@ fn keys_match_in_any_case_and_the_last_one_wins() {
             r#"{"cniVersion":"1.1.0","CniVersion":"1.0.0","cniVersion":"0.4.0"}"#,
             Some("0.4.0"),
         ),
+        (r#"{"cniVerſion":"1.1.0"}"#, Some("1.1.0")),
+        (r#"{"cniVer\u017fion":"1.1.0"}"#, Some("1.1.0")),
+        (r#"{"cniVersion":"1.1.0","CNIVersion":null}"#, Some("1.1.0")),
         (r#"{"version":"1.1.0"}"#, None),
     ] {
         assert_eq!(version(text).as_deref(), expected, "{text}");
@@ -36,7 +39,33 @@ fn a_later_value_replaces_every_spelling() {
     assert_eq!(object.raw("A").map(RawValue::get), Some("3"));
     assert_eq!(object.raw("b").map(RawValue::get), Some("4"));
     assert!(object.contains_key("C") && object.raw("C").is_none());
-    assert_eq!(object.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(Vec::from_iter(object.keys()), ["a", "b", "c"]);
+    // A null of `other` replaces a value.
+    object.extend(Object::parse(br#"{"A":null}"#).expect("an object"));
+    assert!(object.raw("a").is_none());
+    object.remove("B");
+    assert!(!object.contains_key("b"));
+}
+
+#[test]
+fn keys_are_written_as_they_were_read() {
+    let text = r#"{"b":1,"A":1e400,"a":[],"b":{"x":1}}"#;
+    let object = Object::parse(text.as_bytes()).expect("an object");
+    assert_eq!(serde_json::to_string(&object).expect("JSON"), text);
+    assert_eq!((object.count("a"), object.count("c")), (2, 0));
+    let map = object.into_map();
+    assert_eq!(
+        serde_json::to_string(&map).expect("JSON"),
+        r#"{"A":1e400,"a":[],"b":{"x":1}}"#
+    );
+}
+
+#[test]
+fn text_that_only_go_accepts_is_read() {
+    let text = b"\xef\xbb\xbf{\"a\xff\":\"b\\ud800\"}";
+    let object = Object::parse(text).expect("an object");
+    let value: Option<String> = object.get("a\u{fffd}").expect("a string");
+    assert_eq!(value.as_deref(), Some("b\u{fffd}"));
 }
 
 #[test]

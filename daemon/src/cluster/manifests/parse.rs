@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use plexus_api::shorten;
 use serde::Deserialize;
 
 use crate::cluster::definition::{Definition, ParsedConfig, RESOURCE_NAME};
@@ -49,7 +50,7 @@ pub(super) fn parse(text: &str) -> Result<ManifestObjects, String> {
     // YAML 1.1 takes `n` for a boolean; a definition may have that name.
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
     let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple_with_options(text, options)
-        .map_err(|error| error.to_string().lines().collect::<Vec<_>>().join(" "))?;
+        .map_err(|error| shorten(&error.to_string()))?;
     let mut objects = ManifestObjects::default();
     for (index, document) in documents.into_iter().enumerate() {
         objects
@@ -62,13 +63,13 @@ pub(super) fn parse(text: &str) -> Result<ManifestObjects, String> {
 impl ManifestObjects {
     fn add(&mut self, document: serde_json::Value) -> Result<(), String> {
         let TypeMeta { api_version, kind } =
-            TypeMeta::deserialize(&document).map_err(|error| error.to_string())?;
+            TypeMeta::deserialize(&document).map_err(|error| shorten(&error.to_string()))?;
         let type_meta = (api_version.as_str(), kind.as_str());
         let (POD | DEFINITION) = type_meta else {
             return Ok(());
         };
-        let ManifestObject { metadata, spec } =
-            serde_json::from_value(document).map_err(|error| format!("{kind}: {error}"))?;
+        let ManifestObject { metadata, spec } = serde_json::from_value(document)
+            .map_err(|error| format!("{kind}: {}", shorten(&error.to_string())))?;
         let Metadata {
             name,
             namespace,

@@ -67,9 +67,9 @@ fn reserved_keys_of_the_author_are_removed() {
     plexus_api::rows!("R-021", "R-025", "R-026", "R-028");
     let network = network(
         "1.1.0",
-        r#"{"type":"a","prevResult":{"x":1},"runtimeConfig":{"mac":"x"},"capabilities":{"mac":true},"cni.dev/foo":1,
-            "cni.dev/valid-attachments":[1],"cni.dev/attachments":[1],"PrevResult":{},"RUNTIMECONFIG":{},"Name":"n",
-            "cniversion":"v","Capabilities":{},"CNI.dev/foo":1,"cni.devices":1}"#,
+        r#"{"type":"a","prevResult":{"x":1},"runtimeConfig":{"mac":"x"},"Capabilities":{},"capabilitie\u017f":{"mac":true},
+            "cni.dev/foo":1,"cni.dev/valid-attachments":[1],"cni.dev/attachments":[1],"PrevResult":{},
+            "prevRe\u017fult":{},"RUNTIMECONFIG":{},"Name":"n","cniversion":"v","CNI.dev/foo":1,"cni.devices":1}"#,
     );
     let none = RawMap::new();
     assert_eq!(
@@ -352,7 +352,7 @@ async fn all_variables_of_the_caller_are_passed_on_except_those_of_the_shim() {
 fn sent_args(cni_args: &str, ips: &str) -> String {
     let network = network(
         "1.0.0",
-        &format!(r#"{{"type":"a","args":{{"cni":{{"ips":{ips}}}}}}}"#),
+        &format!(r#"{{"type":"a","Args":{{"CNI":{{"x":1e400,"IPs":{ips}}}}}}}"#),
     );
     without_conflicting_ip(cni_args, &network.plugins[0])
 }

@@ -174,6 +174,38 @@ fn a_list_without_any_plugin_is_an_error() {
 }
 
 #[test]
+fn a_list_in_a_file_for_a_single_plugin_is_an_error() {
+    plexus_api::rows!("R-014");
+    let both =
+        r#"{"cniVersion":"1.0.0","name":"both","type":"single","plugins":[{"type":"list"}]}"#;
+    let dir = dir(&[
+        ("10.conf", &list("n", &["x"])),
+        ("20.json", &list("n", &["x"])),
+        ("30.conf", both),
+        ("40.conflist", &list("n", &["good"])),
+    ]);
+    for name in ["10.conf", "20.json"] {
+        let error = from_file(&dir.path().join(name)).expect_err("a list");
+        assert!(error.to_string().contains(".conflist"), "{error}");
+    }
+    assert_eq!(kinds(&from_file(&dir.path().join("30.conf"))), ["single"]);
+    assert_eq!(kinds(&from_directory(dir.path())), ["single"]);
+    assert_eq!(kinds(&by_name(dir.path(), "n")), ["good"]);
+    // A path that an administrator has set may have another extension.
+    fs::rename(dir.path().join("10.conf"), dir.path().join("list")).expect("rename");
+    assert_eq!(kinds(&from_file(&dir.path().join("list"))), ["x"]);
+}
+
+#[test]
+fn a_byte_order_mark_and_invalid_text_in_values_are_accepted() {
+    let dir = dir(&[("a.conflist", &format!("\u{feff}{}", list("n", &["x"])))]);
+    assert_eq!(kinds(&from_directory(dir.path())), ["x"]);
+    let invalid = b"{\"name\":\"n\",\"type\":\"x\",\"description\":\"\xfcber\"}";
+    fs::write(dir.path().join("a.conf"), invalid).expect("write");
+    assert_eq!(kinds(&from_file(&dir.path().join("a.conf"))), ["x"]);
+}
+
+#[test]
 fn a_default_network_has_a_name_a_directory_or_a_file() {
     plexus_api::rows!("K-061");
     let dir = dir(&[

@@ -193,7 +193,8 @@ fn cni_args_of_the_pod_override_those_of_the_definition_key_by_key() {
     rows!("K-034");
     let mut input = input();
     let cni_args: RawMap = serde_json::from_str(r#"{"a":1}"#).expect("cni-args");
-    let text = r#"{"plugins":[{"type":"x","args":{"cni":{"a":0,"b":2},"x":3}},{"type":"y"},{"type":"z","args":null}]}"#;
+    let text = r#"{"plugins":[{"type":"x","args":{"cni":{"a":0,"b":2},"x":3}},{"type":"y"},{"type":"z","args":null},
+        {"type":"u","Args":{"x":1,"CNI":{"a":0,"b":2}}}]}"#;
     select(&mut input, "ns/b", text, |s| s.cni_args = cni_args.clone());
     let planned = plan(&input).expect("a plan");
     let plugins = &planned.attachments[1].config.plugins;
@@ -204,6 +205,11 @@ fn cni_args_of_the_pod_override_those_of_the_definition_key_by_key() {
     );
     assert_eq!(args(1), serde_json::json!({"cni": {"a": 1}}));
     assert_eq!(args(2), serde_json::json!({"cni": {"a": 1}}));
+    assert_eq!(
+        args(3),
+        serde_json::json!({"cni": {"a": 1, "b": 2}, "x": 1})
+    );
+    assert!(!plugins[3].as_map().contains_key("Args"));
     for invalid in [
         r#"{"type":"x","args":"text"}"#,
         r#"{"type":"x","args":{"cni":[1]}}"#,

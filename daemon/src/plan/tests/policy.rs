@@ -3,6 +3,8 @@ use std::collections::BTreeSet;
 use plexus_api::cni::Code;
 use plexus_api::selection::Selection;
 
+use crate::config::AllowedPluginTypes;
+
 use super::{assert_refused, input, network, plan, select};
 
 #[test]
@@ -55,8 +57,7 @@ fn only_listed_namespaces_may_replace_the_default_network() {
 #[test]
 fn plugin_types_of_definitions_can_be_restricted_including_ipam() {
     let mut input = input();
-    input.policy.allowed_plugin_types =
-        Some(BTreeSet::from(["macvlan".to_owned(), "static".to_owned()]));
+    input.policy.allowed_plugin_types = Some(AllowedPluginTypes::everywhere(["macvlan", "static"]));
     select(
         &mut input,
         "ns/a",
@@ -73,6 +74,13 @@ fn plugin_types_of_definitions_can_be_restricted_including_ipam() {
         r#"{"type":"macvlan","IPAM":{"type":"dhcp"}}"#,
         r#"{"type":"macvlan","ipam":{"type":"static"},"Ipam":{"type":"dhcp"}}"#,
         r#"{"type":"macvlan","ipam":{"type":"static","Type":"dhcp"}}"#,
+        r#"{"type":"macvlan","ipam":{"type":"dhcp","type":"static"}}"#,
+        r#"{"type":"macvlan","ipam":{"type":"dhcp","x":1e400}}"#,
+        r#"{"type":"macvlan","ipam":{"type":"dhcp","\ud800":"\udc00"}}"#,
+        r#"{"type":"macvlan","ipam":[{"type":"dhcp"}]}"#,
+        r#"{"type":"macvlan","ipam":{"type":"dhcp"},"IPAM":null}"#,
+        r#"{"type":"macvlan","delegate":{"type":"static","ipam":{"type":"dhcp"}}}"#,
+        r#"{"type":"macvlan","Type":"bridge"}"#,
         r#"{"plugins":[{"type":"macvlan"},{"type":"tuning"}]}"#,
     ] {
         let mut input = input.clone();
@@ -82,6 +90,32 @@ fn plugin_types_of_definitions_can_be_restricted_including_ipam() {
             Code::Forbidden,
             &["ns/b", "allowedPluginTypes", "macvlan, static"],
         );
+    }
+}
+
+#[test]
+fn plugin_types_can_be_restricted_for_single_namespaces() {
+    let mut input = input();
+    input.policy.allowed_plugin_types = Some(
+        AllowedPluginTypes::everywhere(["macvlan"])
+            .with("infra", ["bridge", "macvlan"])
+            .with("closed", []),
+    );
+    for (network, kind, allowed) in [
+        ("ns/a", "macvlan", true),
+        ("ns/a", "bridge", false),
+        ("infra/a", "bridge", true),
+        ("infra/a", "ptp", false),
+        ("closed/a", "macvlan", false),
+    ] {
+        let mut input = input.clone();
+        let config = format!(r#"{{"type":"{kind}"}}"#);
+        select(&mut input, network, &config, |_| {});
+        assert_eq!(plan(&input).is_ok(), allowed, "{network} {kind}");
+        // The namespace of the definition counts, not that of the pod.
+        input.default_network = input.selected.remove(0).network;
+        input.default_selection = Some(Selection::default());
+        assert_eq!(plan(&input).is_ok(), allowed, "{network} {kind}");
     }
 }
 
