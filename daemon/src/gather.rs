@@ -80,12 +80,11 @@ pub(crate) async fn plan_input(
     let pod = pod::find(store, api, &request, lookup.deadlines).await?;
     let default_selection = default_selection(&pod, settings)?;
     let selections = selections(&pod, NETWORKS, &pod.namespace)?;
-    let (node_default, mut common) = match &default_selection {
-        Some(_) => (None, Vec::new()),
-        None => {
-            let (default, further) = node_default_networks(default_network, &lookup).await?;
-            (Some(default), further)
-        }
+    let (node_default, mut common) = if default_selection.is_some() {
+        (None, Vec::new())
+    } else {
+        let (default, further) = node_default_networks(default_network, &lookup).await?;
+        (Some(default), further)
     };
     if !settings.system_namespaces.contains(&pod.namespace) {
         for network in lookup.common_networks().await {

@@ -248,6 +248,11 @@ impl Ledger {
         self.0.journal.summary(key)
     }
 
+    /// The length of a record's file in bytes; 0 if there is none.
+    pub(crate) fn size(&self, key: &RecordKey) -> usize {
+        self.0.journal.size(key)
+    }
+
     /// The DELs that the shim has spooled, sorted by file name. Removes files that a killed shim
     /// has left half written. Blocking.
     ///

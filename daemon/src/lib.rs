@@ -2,6 +2,7 @@
 
 #![warn(unreachable_pub)]
 
+pub mod allocator;
 mod atomic_file;
 mod backoff;
 mod capabilities;

@@ -7,7 +7,11 @@ use plexusd::cli::{Cli, Command};
 use plexusd::serve::Mode;
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if matches!(command, Command::Serve(_) | Command::Uninstall(_)) {
+        plexusd::allocator::configure();
+    }
+    let outcome = match command {
         Command::Serve(args) => plexusd::serve::serve(&args, Mode::Install),
         Command::Uninstall(args) => plexusd::serve::serve(&args, Mode::Uninstall),
         Command::Ledger(args) => plexusd::commands::ledger(&args),

@@ -141,11 +141,11 @@ impl PluginConfig {
     /// 38).
     pub fn ipam_type(&self) -> Option<String> {
         let keys = self.0.iter().filter(|(key, _)| keys_match(key, "ipam"));
-        let types = keys.filter_map(|(_, raw)| {
+        let mut types = keys.filter_map(|(_, raw)| {
             let ipam: Option<Object> = serde_json::from_str(raw.get()).ok()?;
             ipam?.get::<String>("type").ok()?
         });
-        types.last().filter(|kind| !kind.is_empty())
+        types.next_back().filter(|kind| !kind.is_empty())
     }
 
     /// `cniVersion`, which belongs to the list, but which some authors write into its only plugin.

@@ -3,8 +3,9 @@
 
 /// The largest plugin configuration that is accepted, in bytes.
 pub const MAX_CONFIG: usize = 2 << 20;
-/// The largest plugin result that is accepted, in bytes (T-012).
-pub const MAX_RESULT: usize = 4 << 20;
+/// The largest plugin result that is accepted, in bytes (T-012), and the largest sum of the results
+/// of a pod.
+pub const MAX_RESULT: usize = 1 << 20;
 /// The deepest nesting of objects and arrays that is accepted. Lower than `serde_json`'s own limit
 /// of 128, so JSON within this limit can always be parsed into a tree.
 pub const MAX_DEPTH: usize = 100;

@@ -1,6 +1,7 @@
 //! Multus' cache of a sandbox: its list of delegates, and the results that libcni cached for them.
 //! They allow CHECK and DEL of a pod that Multus attached.
 
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -171,9 +172,7 @@ fn decode(base64: &str) -> Option<NetworkConfig> {
 
 fn read(path: &Path) -> Option<Vec<u8>> {
     // A link in the cache is not Multus' own.
-    path.symlink_metadata()
-        .ok()
-        .filter(|found| found.is_file())?;
+    path.symlink_metadata().ok().filter(Metadata::is_file)?;
     regular_file::read(path, MAX_FILE_SIZE).ok()
 }
 

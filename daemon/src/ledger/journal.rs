@@ -91,6 +91,14 @@ impl Journal {
         }
     }
 
+    /// The length of a file in bytes; 0 if there is none.
+    pub(super) fn size(&self, key: &RecordKey) -> usize {
+        let found = self.path(key).ok().and_then(|path| path.metadata().ok());
+        found.map_or(0, |found| {
+            usize::try_from(found.len()).unwrap_or(usize::MAX)
+        })
+    }
+
     /// Reads a record and removes a damaged file: a file with an incomplete first line is deleted,
     /// because nothing has run, and any other damaged file is moved to the quarantine. Only for the
     /// holder of the container lock.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use plexus_api::cni::{CniError, Code, PluginResult};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::adopt::record_from_multus;
@@ -11,7 +12,7 @@ use super::request::CniRequest;
 use crate::config::CheckPlugins;
 use crate::context::Context;
 use crate::delegate::{Priority, wants_check};
-use crate::ledger::{Planned, Record};
+use crate::ledger::{Planned, Record, RecordKey};
 use crate::model::{Attachment, DefaultRoutes};
 use crate::netns::{Family, Netns};
 use crate::telemetry;
@@ -26,6 +27,9 @@ pub(super) async fn check(context: &Context, request: &CniRequest) -> Result<(),
 
 async fn try_check(context: &Context, request: &CniRequest) -> Result<(), CniError> {
     let env = &request.env;
+    let key = RecordKey::new(&env.container_id, &env.ifname);
+    let deadline = Instant::now() + request.settings.add_timeout;
+    let _memory = context.reserve_record(&key, deadline).await?;
     let lock = context.ledger.lock_container(&env.container_id).await;
     let record = match lock.load(&env.ifname)? {
         None => record_from_multus(context, request)

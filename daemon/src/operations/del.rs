@@ -1,6 +1,7 @@
 //! DEL: detaches a sandbox as recorded, without the API server, the pod, or its definitions.
 
 use plexus_api::cni::CniError;
+use tokio::time::Instant;
 
 use super::adopt::adopt;
 use super::del_without_record::delete_without_record;
@@ -21,6 +22,9 @@ pub(super) async fn del(context: &Context, request: &CniRequest) -> Result<(), C
 
 async fn try_del(context: &Context, request: &CniRequest) -> Result<(), CniError> {
     let env = &request.env;
+    let key = RecordKey::new(&env.container_id, &env.ifname);
+    let deadline = Instant::now() + request.settings.del_timeout;
+    let _memory = context.reserve_record(&key, deadline).await?;
     let lock = context.ledger.lock_container(&env.container_id).await;
     let record = match lock.load(&env.ifname) {
         Ok(record) => record,
@@ -43,7 +47,6 @@ async fn try_del(context: &Context, request: &CniRequest) -> Result<(), CniError
         record => record,
     };
     let Some(record) = record else {
-        let key = RecordKey::new(&env.container_id, &env.ifname);
         if !context.ledger.recently_deleted(&key) {
             delete_without_record(context, request, &lock).await;
         }

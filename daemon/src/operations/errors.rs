@@ -7,6 +7,7 @@ use crate::config::FieldsError;
 use crate::gather::{DiskError, GatherError};
 use crate::host::HostError;
 use crate::ledger::{LedgerError, PreviousResultError};
+use crate::memory_budget::BudgetExhausted;
 use crate::netns::NetnsError;
 
 impl From<NetnsError> for CniError {
@@ -56,6 +57,12 @@ impl From<LedgerError> for CniError {
 impl From<PreviousResultError> for CniError {
     fn from(error: PreviousResultError) -> Self {
         Self::new(Code::CheckFailed, error.to_string())
+    }
+}
+
+impl From<BudgetExhausted> for CniError {
+    fn from(error: BudgetExhausted) -> Self {
+        Self::new(Code::TryAgain, error.to_string())
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 use plexus_api::cni::{CniError, Code, NetworkConfig};
 use serde::Deserialize;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::request::CniRequest;
@@ -76,12 +77,16 @@ async fn find_stale(
 async fn delete_stale(
     context: &Context,
     request: &CniRequest,
-    RecordKey {
-        container_id,
-        ifname,
-    }: &RecordKey,
+    key: &RecordKey,
     created_unix_ms: u64,
 ) -> Result<(), Vec<CniError>> {
+    let RecordKey {
+        container_id,
+        ifname,
+    } = key;
+    let deadline = Instant::now() + request.settings.del_timeout;
+    let reserved = context.reserve_record(key, deadline).await;
+    let _memory = reserved.map_err(|error| vec![error.into()])?;
     let lock = context.ledger.lock_container(container_id).await;
     let record = lock.load(ifname).map_err(|error| vec![error.into()])?;
     let Some(record) = record.filter(|record| record.planned.created_unix_ms == created_unix_ms)

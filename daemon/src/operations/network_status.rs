@@ -1,8 +1,10 @@
 //! Network-status writes that continue after their ADD. The ledger records the completion of a
 //! write, so that unfinished writes are resumed after a restart.
 
+use tokio::time::Instant;
+
 use crate::context::Context;
-use crate::ledger::{ContainerLock, Ledger, Line, Planned, Record};
+use crate::ledger::{ContainerLock, Ledger, Line, Planned, Record, RecordKey};
 use crate::report::{PodSandbox, StatusWrite};
 
 /// The sandbox of a record, for the reporter.
@@ -32,6 +34,12 @@ pub(super) fn record_when_written(context: &Context, planned: &Planned, write: S
 
 /// Resumes a write that an earlier daemon did not finish.
 pub(crate) async fn resume_status(context: &Context, container_id: &str, ifname: &str) {
+    let key = RecordKey::new(container_id, ifname);
+    let deadline = Instant::now() + context.node.settings.del_timeout;
+    // The next round of recovery tries again.
+    let Ok(_memory) = context.reserve_record(&key, deadline).await else {
+        return;
+    };
     let lock = context.ledger.lock_container(container_id).await;
     let Ok(Some(mut record)) = lock.load(ifname) else {
         return;

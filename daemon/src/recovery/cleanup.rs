@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::inventory::KnownRecord;
@@ -96,6 +97,11 @@ pub(super) async fn clean_up(
         container_id,
         ifname,
     } = &leftover.key;
+    let deadline = Instant::now() + context.node.settings.del_timeout;
+    // The next round tries again.
+    let Ok(_memory) = context.reserve_record(&leftover.key, deadline).await else {
+        return;
+    };
     let lock = context.ledger.lock_container(container_id).await;
     let record = match lock.load(ifname) {
         Ok(Some(record)) => record,

@@ -69,6 +69,24 @@ fn a_pod_with_too_large_configurations_is_refused_before_anything_runs() {
 }
 
 #[test]
+fn the_results_of_a_pod_are_limited_in_sum() {
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    let search = "x".repeat(600 << 10);
+    let result = json!({"cniVersion": "1.0.0", "dns": {"search": [search]}});
+    let large = attaches().on("ADD", [Step::link(), Step::Result(result)]);
+    plexus.network("a", &large);
+    let (sandbox, target) = plexus.sandbox("p", "a,a");
+    let output = plexus.runtime.add(&target);
+    let msg = output.expect_code(6);
+    assert!(
+        msg.contains("more than 1048576 bytes in sum") && msg.contains("net2"),
+        "{msg}"
+    );
+    plexus.assert_nothing_left(&sandbox);
+}
+
+#[test]
 fn a_record_has_only_the_arguments_that_a_plugin_declares() {
     let node = node!();
     let plexus = Plexus::on(&node)

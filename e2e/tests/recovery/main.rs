@@ -5,6 +5,7 @@ mod abandon;
 mod irregular_files;
 mod killed_daemon;
 mod ledger;
+mod many_records;
 mod missing_sandboxes;
 mod spool;
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use plexus_api::cni::{CniError, Code, PluginResult, Version};
+use plexus_api::json::MAX_RESULT;
 use serde_json::value::RawValue;
 
 use super::caller_gone;
@@ -80,6 +81,13 @@ impl Attaching<'_> {
         };
         self.record_result(index, &result)?;
         self.results.push(result);
+        let results = self.results.iter().map(|result| result.raw().get().len());
+        if results.sum::<usize>() > MAX_RESULT {
+            let msg = format!(
+                "the results of the pod's networks have more than {MAX_RESULT} bytes in sum"
+            );
+            return Err(CniError::new(Code::Decode, msg).context(label));
+        }
         Ok(())
     }
 

@@ -82,7 +82,7 @@ fn the_attachments_of_a_network_share_its_configuration() {
     macvlan(&mut input, |_| {});
     let network = input.selected[0].network.clone();
     macvlan(&mut input, |s| {
-        s.device_id = Some("0000:03:02.0".to_owned())
+        s.device_id = Some("0000:03:02.0".to_owned());
     });
     input.selected[1].network = network.clone();
     let plan = plan(&input).expect("a plan");
