@@ -90,23 +90,27 @@ impl Audit {
             return;
         };
         for pod in pods {
-            let current = match api.pod_summary(&pod.namespace, &pod.name).await {
-                Ok(current) => current,
-                Err(error) => {
-                    tracing::debug!(%error, "the search for pods without networks continues later");
-                    return;
-                }
+            let current = api.pod_summary(&pod.namespace, &pod.name).await;
+            let lacks_networks = match &current {
+                Ok(current) => lacks_networks(&pod, current.as_ref()),
+                Err(_) => None,
             };
-            let lacks_networks = lacks_networks(&pod, current.as_ref());
-            let mut unrecorded = self.unrecorded();
             // The next update removes pods that have got a record meanwhile.
-            let Some(entry) = unrecorded.get_mut(&pod.uid) else {
-                continue;
+            let still_unrecorded = if let Some(entry) = self.unrecorded().get_mut(&pod.uid) {
+                entry.fetch_count += 1;
+                entry.lacks_networks = lacks_networks;
+                true
+            } else {
+                false
             };
-            entry.fetch_count += 1;
-            entry.lacks_networks = lacks_networks;
-            drop(unrecorded);
-            if lacks_networks == Some(true) {
+            if let Err(error) = current {
+                tracing::debug!(%pod, %error, "the search for pods without networks continues later");
+                if error.is_refusal() {
+                    continue;
+                }
+                return;
+            }
+            if still_unrecorded && lacks_networks == Some(true) {
                 context
                     .reporter
                     .event(&pod, EventReason::NetworksMissing, MESSAGE);

@@ -1,13 +1,13 @@
 //! Writes network-status to the pods of a cluster: one PATCH for each, without reading the pod
 //! first, retried until the write succeeds or the sandbox is deleted.
 
+mod answers;
 mod delivery;
 mod request;
 mod retry;
 mod write;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::cluster::Store;
 use crate::cluster::kube::{ApiWriter, Connection};
 use crate::model::PodRef;
 use crate::mutex::lock;
+use answers::Answers;
 use delivery::Delivery;
 use retry::Retries;
 use write::WriteState;
@@ -46,8 +47,7 @@ struct Shared {
     events: Events,
     /// The latest write of each pod, until its [`StatusWrite`] is dropped.
     pending: Mutex<HashMap<PodKey, Arc<PendingWrite>>>,
-    /// The number of overdue writes.
-    overdue: AtomicUsize,
+    answers: Answers,
     retries: Retries,
 }
 
@@ -68,7 +68,7 @@ impl StatusWriter {
             store,
             events,
             pending: Mutex::default(),
-            overdue: AtomicUsize::new(0),
+            answers: Answers::default(),
             retries: Retries::default(),
         };
         Self {
@@ -131,9 +131,9 @@ impl StatusWriter {
         self.shared.pending().contains_key(&key(pod))
     }
 
-    /// Whether a write is overdue.
+    /// Whether a write is overdue, and the API server has answered no other write since.
     pub(super) fn is_overdue(&self) -> bool {
-        self.shared.overdue.load(Ordering::Relaxed) > 0
+        self.shared.answers.has_overdue()
     }
 
     /// Cancels the write for this sandbox. A request in flight completes first.

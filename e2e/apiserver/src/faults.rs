@@ -35,6 +35,7 @@ pub struct Fault {
     verb: String,
     resource: String,
     user: Option<String>,
+    name: Option<String>,
     times: Option<u32>,
     effect: Effect,
 }
@@ -51,6 +52,7 @@ impl Fault {
             verb: verb.into(),
             resource: resource.into(),
             user: None,
+            name: None,
             times: None,
             effect,
         }
@@ -70,10 +72,18 @@ impl Fault {
         self
     }
 
+    /// Limits the fault to the requests for one object.
+    #[must_use]
+    pub fn of_name(mut self, name: &str) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
     fn matches(&self, request: &RequestAttributes) -> bool {
         (self.verb == "*" || self.verb == request.verb)
             && (self.resource == "*" || self.resource == request.resource)
             && self.user.as_ref().is_none_or(|user| *user == request.user)
+            && self.name.as_ref().is_none_or(|name| *name == request.name)
     }
 }
 
@@ -84,6 +94,8 @@ pub struct RequestAttributes {
     pub verb: String,
     /// The resource, such as `pods` or `pods/status`; otherwise the path.
     pub resource: String,
+    /// The name of the object. Empty if the request is not for one object.
+    pub name: String,
     /// The authenticated user.
     pub user: String,
 }

@@ -126,6 +126,10 @@ impl ApiRequest {
         RequestAttributes {
             verb: self.verb.to_owned(),
             resource,
+            name: self
+                .path
+                .as_ref()
+                .map_or_else(String::new, |path| path.name.clone()),
             user,
         }
     }

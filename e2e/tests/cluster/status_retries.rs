@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use plexus_api::rows;
 use plexus_apiserver::Effect;
-use plexus_e2e::plexus_in_cluster::TIMEOUT;
-use plexus_e2e::{Cluster, PlexusInCluster, Pod, node, server};
+use plexus_e2e::plexus_in_cluster::{TIMEOUT, USER};
+use plexus_e2e::{Cluster, Node, PlexusInCluster, Pod, metric, node, server};
 use serde_json::json;
 
 use crate::status::{fault, is_patch, patches, status, timed, wait_patch, wait_recorded};
+use crate::{message, rules};
 
 #[test]
 fn a_conflict_is_retried_at_once() {
@@ -174,4 +175,84 @@ fn a_successful_write_ends_the_back_off_of_pending_writes() {
     plexus.add(&plexus.runtime, &other).0.result();
     let ((), took) = timed(|| wait_patch(server, &pod, 200));
     assert!(took < Duration::from_millis(1500), "{took:?}");
+}
+
+/// Starts Plexus with a `statusWait` that no write needs, and a pod whose writes all fail with this
+/// code until an event reports the pod.
+fn with_failing_pod<'n>(
+    node: &'n Node,
+    cluster: &'n Cluster,
+    code: u16,
+) -> (PlexusInCluster<'n>, Pod) {
+    let keys = json!({"statusWait": "30s"});
+    let plexus = PlexusInCluster::start_with(node, cluster, keys);
+    let server = cluster.server().expect("the server in memory");
+    server.fault(fault(Effect::Error(code)).of_name("failing"));
+    let failing = plexus.pod(&Pod::new("failing"));
+    plexus.add(&plexus.runtime, &failing).0.result();
+    // An answer to another write shows that the API server works.
+    let other = plexus.pod(&Pod::new("other"));
+    plexus.add(&plexus.runtime, &other).0.result();
+    wait_patch(server, &other, 200);
+    let event = plexus
+        .namespace
+        .wait_for_event("failing", |event| event["reason"] == "NetworkStatusRefused");
+    assert!(message(&event).contains(&code.to_string()), "{event}");
+    (plexus, failing)
+}
+
+#[test]
+fn a_write_that_fails_for_one_pod_delays_no_other_pod() {
+    for code in [400, 403, 413, 500] {
+        let (node, cluster) = (node!(), Cluster::new());
+        let server = server!(cluster);
+        let (plexus, failing) = with_failing_pod(&node, &cluster, code);
+        let slow = Effect::Delay(Duration::from_millis(300));
+        for name in ["a", "b"] {
+            server.fault(fault(slow.clone()).of_name(name));
+            let pod = plexus.pod(&Pod::new(name));
+            plexus.add(&plexus.runtime, &pod).0.result();
+            assert!(
+                status(&plexus, &pod).is_some(),
+                "{code}: ADD of {name} waits for its write"
+            );
+        }
+        let overdue: u8 = metric(
+            &plexus.daemon.metrics(),
+            "plexus_network_status_write_overdue",
+        );
+        assert_eq!(overdue, 0, "{code}");
+        assert_eq!(status(&plexus, &failing), None);
+    }
+}
+
+#[test]
+fn a_refused_write_is_retried_until_it_is_accepted() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let (plexus, failing) = with_failing_pod(&node, &cluster, 403);
+    server.clear_faults();
+    wait_patch(server, &failing, 200);
+    wait_recorded(&plexus, 2);
+    assert!(status(&plexus, &failing).is_some());
+}
+
+#[test]
+fn an_event_names_the_missing_right() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let mut restricted = rules("deploy/node/access.yaml");
+    restricted.retain(|rule| !rule.resources.iter().any(|name| name == "pods/status"));
+    let mut plexus = PlexusInCluster::build(PlexusInCluster::on(&node), &cluster);
+    server.restrict(USER, restricted);
+    plexus.daemon.restart();
+    let pod = plexus.pod(&Pod::new("p"));
+    plexus.add(&plexus.runtime, &pod).0.result();
+    let event = plexus
+        .namespace
+        .wait_for_event("p", |event| event["reason"] == "NetworkStatusRefused");
+    let message = message(&event);
+    assert!(message.contains("patch pods/status"), "{message}");
+    server.restrict(USER, rules("deploy/node/access.yaml"));
+    wait_patch(server, &pod, 200);
 }

@@ -1,5 +1,6 @@
 //! Pods that started while the runtime did not use Plexus.
 
+use plexus_apiserver::{Effect, Fault};
 use plexus_e2e::plexus_in_cluster::{TIMEOUT, USER};
 use plexus_e2e::{Cluster, PlexusInCluster, Pod, node, server};
 use serde_json::{Value, json};
@@ -87,4 +88,28 @@ fn a_running_pod_without_its_networks_gets_one_event_and_other_pods_get_none() {
         metrics.contains("plexus_pods_without_networks 1\n"),
         "{metrics}"
     );
+}
+
+#[test]
+fn a_pod_that_cannot_be_read_does_not_hide_the_others() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let keys = json!({"recoveryInterval": "20ms", "goneGap": "50ms"});
+    let mut plexus = PlexusInCluster::build(PlexusInCluster::on(&node).config(keys), &cluster);
+    plexus.define("a");
+    for (name, code) in [("refused-0", 403), ("refused-1", 403), ("broken", 500)] {
+        create_pod(&plexus, name, false, "Running", json!({}));
+        let fault = Fault::new("get", "pods", Effect::Error(code));
+        server.fault(fault.of_user(USER).of_name(name));
+    }
+    let others = ["without-0", "without-1", "without-2"];
+    for name in others {
+        create_pod(&plexus, name, false, "Running", json!({}));
+    }
+    plexus.daemon.restart();
+    for name in others {
+        plexus
+            .namespace
+            .wait_for_event(name, |event| event["reason"] == "NetworksMissing");
+    }
 }

@@ -10,6 +10,9 @@ use super::connection::ConnectionError;
 /// The upper bound for the delay that a server can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
+/// The field that the API server names if a patch has another UID than the object.
+const UID_FIELD: &str = "metadata.uid";
+
 /// The cause of a failed request to the API server. The text is one line and includes all causes.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
@@ -55,6 +58,35 @@ impl ApiError {
         }
     }
 
+    /// Whether the API server refuses this request, as opposed to being unavailable. A refusal is
+    /// about the object of the request: requests for other objects may succeed (decision 39).
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.code(), 400..=499) && !matches!(self.code(), 401 | 408 | 429)
+    }
+
+    /// Whether a patch names the UID of an earlier object with the same name.
+    pub(crate) fn is_other_uid(&self) -> bool {
+        let Self::Refused(status) = self else {
+            return false;
+        };
+        let causes = status
+            .details
+            .as_ref()
+            .map_or(&[][..], |details| &details.causes);
+        let names_uid = if causes.is_empty() {
+            status.message.contains(UID_FIELD)
+        } else {
+            causes.iter().any(|cause| cause.field == UID_FIELD)
+        };
+        status.code == 422 && names_uid
+    }
+
+    /// Whether the caller lacks a right for every object of the kind. The authorizer's text is the
+    /// only difference to an admission policy that refuses a single object.
+    pub(crate) fn is_missing_right(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.code == 403 && status.message.contains(" cannot "))
+    }
+
     /// Whether a watch cannot resume from its resourceVersion: the version is too old (410), or a
     /// restored server has not reached it yet (504). Other failures are temporary.
     pub(crate) fn invalidates_version(&self) -> bool {
@@ -88,3 +120,6 @@ fn with_causes(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

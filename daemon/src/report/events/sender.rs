@@ -111,7 +111,7 @@ impl Sender {
             let result = self.api.send(request()?).await;
             attempts_left -= 1;
             match result {
-                Err(error) if is_retryable(&error) => {
+                Err(error) if !error.is_refusal() => {
                     if attempts_left == 0 {
                         return Err(error);
                     }
@@ -124,11 +124,6 @@ impl Sender {
             }
         }
     }
-}
-
-/// Whether the same request may succeed later.
-fn is_retryable(error: &ApiError) -> bool {
-    !matches!(error.code(), 400..=428 | 430..=499)
 }
 
 fn create(namespace: &str, object: &Value) -> Result<Request<Vec<u8>>, ApiError> {

@@ -1,13 +1,14 @@
 //! Sends the network-status of one sandbox, until the status is written or no longer needed.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::answers::OverdueGuard;
 use super::request::{patch_request, target_uid};
+use super::retry::PodRetries;
 use super::write::WriteState;
 use super::{PendingWrite, Shared};
 use crate::cluster::kube::{ApiError, is_object_name};
@@ -16,6 +17,9 @@ use crate::report::events::{Event, EventReason, Subject};
 
 /// The number of consecutive attempts if the API server reports a conflict (K-092).
 const CONFLICT_ATTEMPTS: usize = 3;
+/// The number of failed attempts after which an event reports the pod. An API server that starts
+/// refuses some requests for a moment.
+const REPORTED_FAILURE: u32 = 3;
 
 pub(super) struct Delivery<'a> {
     pub(super) shared: &'a Shared,
@@ -28,8 +32,8 @@ pub(super) struct Delivery<'a> {
 /// The outcome of sending a status for one UID.
 enum Outcome {
     Written,
-    /// The pod does not exist or has another UID, or the API server rejects the status.
-    Rejected(ApiError),
+    /// The pod does not exist or has another UID.
+    Gone(ApiError),
     Cancelled,
 }
 
@@ -39,13 +43,13 @@ impl Delivery<'_> {
         if !is_object_name(&pod.namespace) || !is_object_name(&pod.name) {
             return tracing::warn!(%pod, "network-status is not written: the pod's name is invalid");
         }
-        let mut rejected_uid = None;
+        let mut gone_uid = None;
         loop {
             let on_wait = || drop(self.state.send_replace(WriteState::WaitingForMirror));
             let uid = tokio::select! {
                 biased;
                 () = self.write.cancel.cancelled() => return,
-                uid = target_uid(&self.shared.store, pod, rejected_uid.as_deref(), on_wait) => uid,
+                uid = target_uid(&self.shared.store, pod, gone_uid.as_deref(), on_wait) => uid,
             };
             match self.send(&uid).await {
                 Outcome::Written => return tracing::debug!(%pod, "wrote network-status"),
@@ -54,11 +58,13 @@ impl Delivery<'_> {
                 }
                 // The mirror of a static pod can be deleted and created again while the pod runs
                 // (decision 19).
-                Outcome::Rejected(error) if pod.is_static => {
+                Outcome::Gone(error) if pod.is_static => {
                     tracing::debug!(%pod, %error, "network-status waits for a new mirror of the static pod");
-                    rejected_uid = Some(uid);
+                    gone_uid = Some(uid);
                 }
-                Outcome::Rejected(error) => return self.report_rejection(&error),
+                Outcome::Gone(error) => {
+                    return tracing::info!(%pod, %error, "network-status is not written: the pod is gone");
+                }
             }
         }
     }
@@ -67,43 +73,78 @@ impl Delivery<'_> {
         &self.write.sandbox.pod
     }
 
-    /// Sends the status, with retries, until the API server accepts or rejects it.
+    /// Sends the status, with retries, until it is written or no longer needed.
     async fn send(&self, uid: &str) -> Outcome {
-        let retries = &self.shared.retries;
+        let Shared {
+            retries, answers, ..
+        } = self.shared;
         let mut retry_guard = None;
         let mut overdue = None;
+        let mut pod_retries = PodRetries::default();
+        let mut answers_before = None;
         loop {
-            let mut attempt = pin!(self.attempt(uid));
-            let result = if let Ok(result) = timeout(self.overdue_after, attempt.as_mut()).await {
-                result
-            } else {
-                overdue.get_or_insert_with(|| OverdueGuard::new(&self.shared.overdue));
-                attempt.await
-            };
-            let error = match result {
+            let error = match self.attempt(uid, &mut overdue).await {
                 Ok(()) => {
+                    answers.record();
                     retries.succeeded(retry_guard);
+                    if pod_retries.failures() > 0 {
+                        retries.pod_recovered();
+                    }
                     return Outcome::Written;
-                }
-                Err(error) if matches!(error.code(), 404 | 422) => {
-                    // The API server works.
-                    retries.succeeded(retry_guard);
-                    return Outcome::Rejected(error);
                 }
                 Err(error) => error,
             };
-            overdue.get_or_insert_with(|| OverdueGuard::new(&self.shared.overdue));
+            if error.is_refusal() {
+                // The API server works.
+                answers.record();
+                retries.succeeded(retry_guard.take());
+            }
+            if error.code() == 404 || error.is_other_uid() {
+                return Outcome::Gone(error);
+            }
             let text = error.to_string();
             tracing::debug!(pod = %self.pod(), error = text, "network-status is not written yet");
-            self.state.send_replace(WriteState::Failed(text));
-            retry_guard = tokio::select! {
-                guard = retries.next(retry_guard.take(), error.retry_after()) => Some(guard),
-                () = self.write.cancel.cancelled() => return Outcome::Cancelled,
-            };
+            self.state.send_replace(if error.is_refusal() {
+                WriteState::Refused(text)
+            } else {
+                WriteState::Failed(text)
+            });
+            let others_answered = answers_before.is_some_and(|before| before != answers.count());
+            answers_before = Some(answers.count());
+            if error.is_refusal() || others_answered || pod_retries.failures() > 0 {
+                (retry_guard, overdue) = (None, None);
+                if pod_retries.failures() + 1 == REPORTED_FAILURE {
+                    self.report(&error);
+                }
+                tokio::select! {
+                    () = pod_retries.pause(retries) => {}
+                    () = self.write.cancel.cancelled() => return Outcome::Cancelled,
+                }
+            } else {
+                overdue = Some(answers.overdue());
+                retry_guard = tokio::select! {
+                    guard = retries.next(retry_guard.take(), error.retry_after()) => Some(guard),
+                    () = self.write.cancel.cancelled() => return Outcome::Cancelled,
+                };
+            }
         }
     }
 
-    async fn attempt(&self, uid: &str) -> Result<(), ApiError> {
+    /// Sends the status once. Sets `overdue` if there is no answer in time.
+    async fn attempt<'a>(
+        &'a self,
+        uid: &str,
+        overdue: &mut Option<OverdueGuard<'a>>,
+    ) -> Result<(), ApiError> {
+        let mut request = pin!(self.request(uid));
+        if let Ok(result) = timeout(self.overdue_after, request.as_mut()).await {
+            return result;
+        }
+        *overdue = Some(self.shared.answers.overdue());
+        request.await
+    }
+
+    async fn request(&self, uid: &str) -> Result<(), ApiError> {
         let request = patch_request(self.pod(), uid, self.text)?;
         let mut result = self.shared.api.send(request.clone()).await;
         for _ in 1..CONFLICT_ATTEMPTS {
@@ -115,32 +156,18 @@ impl Delivery<'_> {
         result
     }
 
-    fn report_rejection(&self, error: &ApiError) {
-        let pod = self.pod();
-        // A pod that was deleted, or replaced by another one of the same name, needs no status.
-        if error.code() == 404 || error.to_string().contains("metadata.uid") {
-            return tracing::info!(%pod, %error, "network-status is not written: the pod is gone");
-        }
+    fn report(&self, error: &ApiError) {
+        let next_step = if error.is_missing_right() {
+            "; let plexusd patch pods/status, as the ClusterRole of deploy/ does"
+        } else {
+            ""
+        };
         self.shared.events.emit(Event {
-            subject: Subject::Pod(pod.clone()),
+            subject: Subject::Pod(self.pod().clone()),
             reason: EventReason::NetworkStatusRefused,
-            message: format!("network-status is not written: {error}"),
+            message: format!(
+                "network-status is not written, and is retried with growing pauses: {error}{next_step}"
+            ),
         });
-    }
-}
-
-/// Counts a write as overdue until dropped.
-struct OverdueGuard<'a>(&'a AtomicUsize);
-
-impl<'a> OverdueGuard<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for OverdueGuard<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,5 +1,7 @@
-//! The order and pace of retries. Only one of the failed writes is retried at a time, so that an
-//! overloaded API server gets one request instead of one for each pod.
+//! The order and pace of retries. If the API server fails, only one of the failed writes is retried
+//! at a time, so that an overloaded server gets one request instead of one for each pod. A write
+//! that the server refuses, or fails while it answers others, is retried at its own pace, which
+//! slows down (decision 39).
 
 use std::pin::pin;
 use std::time::Duration;
@@ -7,17 +9,60 @@ use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, random};
 
 /// The longest pause before a retry.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// The shortest pause before a retry, even if another write has just succeeded.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 
+/// The longest pause before a retry of a write that fails because of its pod.
+const LONGEST_POD_PAUSE: Duration = Duration::from_mins(10);
+/// The time over which the retries are spread after one of these writes has succeeded.
+const RECOVERY_SPREAD: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub(super) struct Retries {
     pace: Mutex<Pace>,
     succeeded: Notify,
+    pod_recovered: Notify,
+}
+
+/// The retries of a write that fails because of its pod. They delay no other write.
+#[derive(Debug)]
+pub(super) struct PodRetries {
+    backoff: Backoff,
+    failures: u32,
+}
+
+impl Default for PodRetries {
+    fn default() -> Self {
+        Self {
+            backoff: Backoff::up_to(LONGEST_POD_PAUSE),
+            failures: 0,
+        }
+    }
+}
+
+impl PodRetries {
+    /// The number of pauses so far.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Waits for the pause before the next retry, or until the same failure has ended for another
+    /// pod: all of them may have had one cause, for example a missing right.
+    pub(super) async fn pause(&mut self, retries: &Retries) {
+        self.failures = self.failures.saturating_add(1);
+        let recovered = async {
+            retries.pod_recovered.notified().await;
+            sleep(RECOVERY_SPREAD.mul_f64(random())).await;
+        };
+        tokio::select! {
+            () = sleep(self.backoff.next(Duration::ZERO)) => {}
+            () = recovered => {}
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -39,6 +84,7 @@ impl Default for Retries {
                 last_succeeded: false,
             }),
             succeeded: Notify::new(),
+            pod_recovered: Notify::new(),
         }
     }
 }
@@ -79,5 +125,47 @@ impl Retries {
             pace.backoff.reset();
         }
         self.succeeded.notify_waiters();
+    }
+
+    /// Ends the pauses of [`PodRetries`].
+    pub(super) fn pod_recovered(&self) {
+        self.pod_recovered.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn retries_for_one_pod_slow_down_to_one_in_ten_minutes() {
+        let retries = Retries::default();
+        let mut pod = PodRetries::default();
+        let start = Instant::now();
+        for _ in 0..3 {
+            pod.pause(&retries).await;
+        }
+        assert!(start.elapsed() < Duration::from_secs(4), "a short failure");
+        for _ in 0..20 {
+            pod.pause(&retries).await;
+        }
+        let start = Instant::now();
+        pod.pause(&retries).await;
+        assert!(start.elapsed() >= LONGEST_POD_PAUSE / 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pauses_end_if_another_pod_recovers() {
+        let retries = Retries::default();
+        let mut pod = PodRetries::default();
+        for _ in 0..20 {
+            pod.pause(&retries).await;
+        }
+        let start = Instant::now();
+        tokio::join!(pod.pause(&retries), async {
+            sleep(Duration::from_secs(1)).await;
+            retries.pod_recovered();
+        });
+        assert!(start.elapsed() <= Duration::from_secs(1) + RECOVERY_SPREAD);
     }
 }

@@ -14,6 +14,8 @@ pub(super) enum WriteState {
     WaitingForMirror,
     /// The latest attempt failed.
     Failed(String),
+    /// The API server refused the latest attempt.
+    Refused(String),
     /// The status is written, or no longer needed.
     Done,
 }
@@ -58,8 +60,8 @@ impl StatusWrite {
         }
     }
 
-    /// Waits at most `limit` until the write is done. A failed attempt ends the wait unless the
-    /// write is `required`.
+    /// Waits at most `limit` until the write is done. A refusal ends the wait, and a failed attempt
+    /// ends it unless the write is `required`.
     ///
     /// # Errors
     /// The write is not done yet. [`StatusWrite::done`] waits for the end.
@@ -71,14 +73,16 @@ impl StatusWrite {
         let ends_wait = |state: &WriteState| match state {
             WriteState::Sending => false,
             WriteState::Failed(_) => !required,
-            WriteState::WaitingForMirror | WriteState::Done => true,
+            WriteState::WaitingForMirror | WriteState::Refused(_) | WriteState::Done => true,
         };
         // After a timeout, or if the sender was dropped, the latest state counts.
         let _ = timeout(limit, self.state.wait_for(ends_wait)).await;
         match &*self.state.borrow() {
             WriteState::Sending => Err(StatusWriteError::Timeout(limit)),
             WriteState::WaitingForMirror => Err(StatusWriteError::NoMirror),
-            WriteState::Failed(reason) => Err(StatusWriteError::Failed(reason.clone())),
+            WriteState::Failed(reason) | WriteState::Refused(reason) => {
+                Err(StatusWriteError::Failed(reason.clone()))
+            }
             WriteState::Done => Ok(()),
         }
     }

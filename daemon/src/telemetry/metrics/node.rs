@@ -38,8 +38,8 @@ impl NodeMetrics {
             ),
             status_overdue: builder.gauge(
                 "plexus_network_status_write_overdue",
-                "1 while a write of network-status has failed, or has been unanswered for longer than statusWait; 0 \
-                 otherwise.",
+                "1 while a write of network-status has failed, or has been unanswered for longer than statusWait, and the API \
+                 server has answered no other write since; 0 otherwise.",
             ),
             events_dropped: builder.counter(
                 "plexus_events_dropped_total",

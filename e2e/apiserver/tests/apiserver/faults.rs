@@ -46,6 +46,10 @@ fn a_fault_applies_to_matching_requests_only() {
     assert_eq!(code(&admin, &format!("{PODS}/a/status")), 200);
     server.clear_faults();
     assert_eq!(code(&node, &format!("{PODS}/a/status")), 200);
+    server.create(&pod("b"));
+    server.fault(Fault::new("patch", "pods", Effect::Error(403)).of_name("b"));
+    assert_eq!(code(&node, &format!("{PODS}/a")), 200);
+    assert_eq!(code(&node, &format!("{PODS}/b")), 403);
 }
 
 #[test]
