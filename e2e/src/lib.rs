@@ -42,6 +42,7 @@ pub mod sequences;
 pub mod skip;
 mod target;
 pub mod workspace;
+pub mod yaml;
 
 pub use cluster::Cluster;
 pub use cni_output::CniOutput;

@@ -1,12 +1,13 @@
 //! A directory of YAML manifests instead of an API server: for nodes without a cluster, the demo
 //! and tests.
 //!
-//! Pods and network-attachment-definitions are read from `*.yaml` and `*.yml`; other kinds are
-//! ignored. Of two objects with the same name, the one in the last file by name wins.
-//! Network-status is written beside the manifests.
+//! Pods and network-attachment-definitions are read from `*.yaml`, `*.yml` and `*.json`, as
+//! `kubectl apply` reads them; other kinds are logged and not used. Of two objects with the same
+//! name, the one in the last file by name wins. Network-status is written beside the manifests.
 
 mod parse;
 mod status_file;
+mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -20,6 +21,7 @@ use super::store::Store;
 use crate::dir_watcher::{Changed, DirWatcher};
 use crate::regular_file;
 use parse::{ManifestObjects, parse};
+use status_file::STATUS_SUFFIX;
 pub(crate) use status_file::{remove_status, write_status};
 
 /// The largest file that is read, in bytes: some thousand definitions.
@@ -141,6 +143,15 @@ impl Manifests {
         };
         match objects {
             Ok(objects) => {
+                let logged = self.files.get(name).map(|known| &known.ignored);
+                if !objects.ignored.is_empty() && logged != Some(&objects.ignored) {
+                    let kinds: Vec<_> = objects.ignored.iter().map(String::as_str).collect();
+                    info!(
+                        file = %path.display(),
+                        "the manifest has objects of kinds that Plexus does not use: {}",
+                        kinds.join(", ")
+                    );
+                }
                 self.files.insert(name.to_owned(), objects);
                 true
             }
@@ -162,11 +173,10 @@ impl Manifests {
     }
 }
 
+/// Whether `kubectl apply` reads a file of this name. A network-status is not a manifest.
 fn is_manifest(name: &str) -> bool {
-    matches!(
-        Path::new(name).extension().and_then(OsStr::to_str),
-        Some("yaml" | "yml")
-    )
+    let extension = Path::new(name).extension().and_then(OsStr::to_str);
+    matches!(extension, Some("yaml" | "yml" | "json")) && !name.ends_with(STATUS_SUFFIX)
 }
 
 #[cfg(test)]

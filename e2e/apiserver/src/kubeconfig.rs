@@ -32,7 +32,7 @@ impl Kubeconfig {
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let file: Value =
-            serde_saphyr::from_str(&text).with_context(|| path.display().to_string())?;
+            serde_yaml_ng::from_str(&text).with_context(|| path.display().to_string())?;
         let dir = path.parent().unwrap_or(Path::new("."));
         let context = named(&file, "contexts", "context", &file["current-context"])?;
         let cluster = named(&file, "clusters", "cluster", &context["cluster"])?;

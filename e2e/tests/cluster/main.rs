@@ -16,13 +16,12 @@ mod takeover;
 mod unattached_pods;
 
 use plexus_apiserver::PolicyRule;
-use plexus_e2e::workspace;
+use plexus_e2e::{workspace, yaml};
 use serde_json::Value;
 
 /// The rules of the `ClusterRole` in a file of the repository.
 fn rules(file: &str) -> Vec<PolicyRule> {
-    let objects: Vec<Value> =
-        serde_saphyr::from_multiple(&workspace::read(file)).expect("a YAML file");
+    let objects = yaml::documents(&workspace::read(file)).expect("a YAML file");
     let role = objects
         .into_iter()
         .find(|object| object["kind"] == "ClusterRole")

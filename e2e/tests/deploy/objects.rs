@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use plexus_e2e::workspace::{self, read};
+use plexus_e2e::yaml;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -21,7 +22,7 @@ pub fn root(path: &str) -> PathBuf {
 
 /// The documents in a YAML text.
 pub fn documents(text: &str) -> Vec<Value> {
-    serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{error}:\n{text}"))
+    yaml::documents(text).unwrap_or_else(|error| panic!("{error}:\n{text}"))
 }
 
 /// Objects of any kind.

@@ -8,7 +8,7 @@ use plexus_api::rows;
 use plexus_api::selection::{self, NETWORKS};
 use plexus_e2e::binaries::plugin_dir;
 use plexus_e2e::workspace::read;
-use plexus_e2e::{Flavour, Node, Plexus, Pod, Runtime, node, or_skip};
+use plexus_e2e::{Flavour, Node, Plexus, Pod, Runtime, node, or_skip, yaml};
 use serde_json::{Value, json};
 
 use crate::document::Document;
@@ -32,7 +32,7 @@ fn start(node: &Node) -> Plexus<'_> {
 /// Writes the definitions in `text` for the daemon, and returns the pods in it.
 fn apply(plexus: &Plexus<'_>, file: &str, text: &str) -> Vec<Pod> {
     fs::write(plexus.manifests.dir().join(file), text).expect("write a manifest");
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).expect(file);
+    let documents: Vec<Value> = yaml::documents(text).expect(file);
     documents
         .iter()
         .filter(|document| document["kind"] == "Pod")

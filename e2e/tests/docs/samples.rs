@@ -6,6 +6,7 @@ use plexus_api::cni::{Defaults, NetworkConfig, Version};
 use plexus_api::selection::{self, DEFAULT_NETWORK, NETWORKS};
 use plexus_api::status::{NetworkStatus, render};
 use plexus_e2e::workspace::{files, read};
+use plexus_e2e::yaml;
 use plexusd::config::{Fields, Settings};
 use serde_json::Value;
 
@@ -36,7 +37,7 @@ fn samples_are_valid() {
     for name in files(&["deploy"], &["json", "conflist", "conf"]) {
         check_json(&read(&name), &name);
     }
-    let example = "deploy/examples/daemon-config.json";
+    let example = "deploy/standalone/daemon-config.json";
     check_daemon_config(&read(example), example);
 }
 
@@ -46,8 +47,7 @@ fn check_json(text: &str, place: &str) {
 
 /// Checks that the text is YAML, and that Plexus accepts the definitions and pods in it.
 fn check_manifests(text: &str, place: &str) {
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(text).unwrap_or_else(|error| panic!("{place}: {error}"));
+    let documents = yaml::documents(text).unwrap_or_else(|error| panic!("{place}: {error}"));
     assert!(!documents.is_empty(), "{place}: no document");
     for document in documents {
         match document["kind"].as_str() {

@@ -13,7 +13,7 @@ use crate::scrape;
 const ADDED: [&str; 3] = ["instance", "job", "le"];
 
 fn yaml(path: &str) -> Value {
-    serde_saphyr::from_str(&read(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    serde_yaml_ng::from_str(&read(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The labels of each metric that `docs/metrics.md` lists.

@@ -7,7 +7,8 @@ use std::{fs, io};
 use crate::atomic_file::AtomicFile;
 use crate::regular_file;
 
-const SUFFIX: &str = ".network-status.json";
+/// The end of the name of every such file.
+pub(super) const STATUS_SUFFIX: &str = ".network-status.json";
 /// The largest file that is read, in bytes.
 const MAX_SIZE: u64 = 16 << 20;
 
@@ -58,5 +59,5 @@ fn status_path(dir: &Path, pod_namespace: &str, pod_name: &str) -> io::Result<Pa
         let msg = format!("{invalid:?} is not the name of a pod or a namespace");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, msg));
     }
-    Ok(dir.join(format!("{pod_namespace}.{pod_name}{SUFFIX}")))
+    Ok(dir.join(format!("{pod_namespace}.{pod_name}{STATUS_SUFFIX}")))
 }
