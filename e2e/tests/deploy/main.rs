@@ -1,6 +1,7 @@
 //! The objects in `deploy/`: as written, as rendered by kustomize, the admission policies, and the
 //! image.
 
+mod compositions;
 mod container;
 mod containerd;
 mod image;
@@ -8,4 +9,5 @@ mod manifests;
 mod objects;
 mod policy;
 mod rendered;
+mod roles;
 mod startup_taint;

@@ -31,7 +31,7 @@ const DISTRIBUTIONS: [(&str, &str, &str); 6] = [
     ("talos", "/etc/cni/net.d", "/opt/cni/bin"),
 ];
 
-fn kubectl() -> bool {
+pub fn kubectl() -> bool {
     Command::new("kubectl")
         .args(["version", "--client"])
         .output()
@@ -39,7 +39,7 @@ fn kubectl() -> bool {
 }
 
 /// The objects that `kubectl apply -k` applies.
-fn render(dir: &Path) -> Objects {
+pub fn render(dir: &Path) -> Objects {
     let output = Command::new("kubectl")
         .arg("kustomize")
         .arg(dir)
@@ -60,28 +60,25 @@ fn render(dir: &Path) -> Objects {
     Objects(documents(&String::from_utf8(output.stdout).expect("text")))
 }
 
+/// The root of the repository, relative to an absolute path. kustomize accepts only relative paths.
+pub fn relative_root(from: &Path) -> String {
+    let up = "../".repeat(from.components().count() - 1);
+    let root = root("").canonicalize().expect("an absolute path");
+    let root = root.to_str().expect("text").trim_start_matches('/');
+    format!("{up}{root}")
+}
+
 /// Renders a kustomization of a user with one of our resources and one component.
 fn render_with_component(resource: &str, component: &str) -> Objects {
     render_with(resource, &[component], None)
 }
 
 /// The same with several components and a `daemon-config.json` of the user.
-fn render_with(resource: &str, components: &[&str], config: Option<&Value>) -> Objects {
+pub fn render_with(resource: &str, components: &[&str], config: Option<&Value>) -> Objects {
     let dir = tempfile::tempdir().expect("a directory");
-    // kustomize accepts only relative paths.
     let here = dir.path().canonicalize().expect("an absolute path");
-    let up = "../".repeat(here.components().count() - 1);
-    let below = |path: &str| {
-        format!(
-            "{up}{}",
-            root(path)
-                .canonicalize()
-                .expect(path)
-                .display()
-                .to_string()
-                .trim_start_matches('/')
-        )
-    };
+    let up = relative_root(&here);
+    let below = |path: &str| format!("{up}/{path}");
     let components: Vec<_> = components
         .iter()
         .map(|component| below(component))
@@ -127,7 +124,9 @@ const NODE_OBJECTS: [&str; 7] = [
     "ValidatingAdmissionPolicyBinding plexus-pod-status",
 ];
 
-const CRD_OBJECTS: [&str; 3] = [
+const CRD_OBJECTS: [&str; 5] = [
+    "ClusterRole network-attachment-definitions-admin",
+    "ClusterRole network-attachment-definitions-view",
     "CustomResourceDefinition network-attachment-definitions.k8s.cni.cncf.io",
     "ValidatingAdmissionPolicy plexus-keep-definitions",
     "ValidatingAdmissionPolicyBinding plexus-keep-definitions",
@@ -287,7 +286,7 @@ fn a_component_removes_the_admission_policies_for_older_clusters() {
     let objects = render_with_component("deploy", "deploy/components/without-admission-policy");
     assert_eq!(
         names(&objects),
-        set(&[&NODE_OBJECTS[..5], &CRD_OBJECTS[..1]])
+        set(&[&NODE_OBJECTS[..5], &CRD_OBJECTS[..3]])
     );
 }
 
@@ -354,7 +353,7 @@ fn monitoring_adds_objects_of_the_prometheus_operator_and_the_dashboard() {
     }
     let objects = render_with_component("deploy", "deploy/components/monitoring");
     let maps = objects.all("ConfigMap");
-    let [config, dashboard] = ["daemon-config.json", "grafana-dashboard.json"].map(|file| {
+    let [config, dashboard] = ["monitoring.json", "grafana-dashboard.json"].map(|file| {
         let found: Vec<_> = maps
             .iter()
             .filter(|map| map["data"].get(file).is_some())

@@ -10,7 +10,7 @@ use crate::objects::{Objects, check_schema, documents};
 use crate::policy::{OURS, Verdict, denial, evaluate_policy, request_of, with};
 
 const DIR: &str = "deploy/components/startup-taint";
-const TAINT: &str = "plexus.dev/not-ready";
+pub const TAINT: &str = "plexus.dev/not-ready";
 
 fn objects() -> Objects {
     let files = ["access", "admission-policy"].map(|name| read(&format!("{DIR}/{name}.yaml")));
@@ -56,15 +56,13 @@ fn the_component_configures_the_taint_and_nothing_else() {
     assert_eq!(
         Vec::from_iter(file.keys()),
         ["startuptaint"],
-        "other keys would override daemon-config.json"
+        "daemon-config.json overrides other keys"
     );
-    for config in [
-        "deploy/node/daemon-config.json",
-        "deploy/components/monitoring/daemon-config.json",
-    ] {
-        let settings = Settings::read(&fields(config).overlaid_by(&file)).expect("valid values");
-        assert_eq!(settings.startup_taint.as_deref(), Some(TAINT));
-    }
+    let monitoring = fields("deploy/components/monitoring/monitoring.json");
+    let config = fields("deploy/node/daemon-config.json");
+    let together = file.overlaid_by(&monitoring).overlaid_by(&config);
+    let settings = Settings::read(&together).expect("valid values");
+    assert_eq!(settings.startup_taint.as_deref(), Some(TAINT));
 }
 
 #[test]
@@ -230,8 +228,8 @@ fn the_policy_matches_updates_of_nodes_and_fails_closed() {
     );
 }
 
-/// Asserts that the configuration files of the daemon together have the taint and the key `also`.
-pub fn assert_daemon_config(objects: &Objects, also: &str) {
+/// The configuration files of the daemon together.
+pub fn daemon_config(objects: &Objects) -> Fields {
     let args = [
         &objects.container()["command"],
         &objects.container()["args"],
@@ -267,6 +265,12 @@ pub fn assert_daemon_config(objects: &Objects, also: &str) {
         file = file
             .overlaid_by(&Fields::parse(map["data"][name].as_str().expect(name)).expect("JSON"));
     }
+    file
+}
+
+/// Asserts that the configuration files of the daemon together have the taint and the key `also`.
+pub fn assert_daemon_config(objects: &Objects, also: &str) {
+    let file = daemon_config(objects);
     assert_eq!(
         Settings::read(&file)
             .expect("valid values")

@@ -7,7 +7,7 @@ use std::fs;
 use plexus_api::rows;
 use plexus_api::selection::{self, NETWORKS};
 use plexus_e2e::binaries::plugin_dir;
-use plexus_e2e::workspace::read;
+use plexus_e2e::workspace::{files, read};
 use plexus_e2e::{Flavour, Node, Plexus, Pod, Runtime, node, or_skip, yaml};
 use serde_json::{Value, json};
 
@@ -16,14 +16,14 @@ use crate::document::Document;
 /// The plugins of the definitions and of the default network.
 const PLUGINS: [&str; 5] = ["bridge", "macvlan", "tuning", "portmap", "host-local"];
 /// The interfaces of the node that definitions name.
-const UPLINKS: [&str; 3] = ["eth1", "eth2", "uplink0"];
+const UPLINKS: [&str; 2] = ["eth1", "eth2"];
 
-/// Starts Plexus with the default network of `deploy/examples`.
+/// Starts Plexus with the default network of `deploy/standalone`.
 fn start(node: &Node) -> Plexus<'_> {
     for uplink in UPLINKS {
         node.uplink(uplink);
     }
-    let default = read("deploy/examples/default-network.conflist");
+    let default = read("deploy/standalone/default-network.conflist");
     Plexus::on(node)
         .default_network(serde_json::from_str(&default).expect("JSON"))
         .start()
@@ -32,7 +32,7 @@ fn start(node: &Node) -> Plexus<'_> {
 /// Writes the definitions in `text` for the daemon, and returns the pods in it.
 fn apply(plexus: &Plexus<'_>, file: &str, text: &str) -> Vec<Pod> {
     fs::write(plexus.manifests.dir().join(file), text).expect("write a manifest");
-    let documents: Vec<Value> = yaml::documents(text).expect(file);
+    let documents = yaml::documents(text).expect(file);
     documents
         .iter()
         .filter(|document| document["kind"] == "Pod")
@@ -103,4 +103,30 @@ fn the_pods_of_the_examples_run_with_their_definitions() {
         .collect();
     assert!(!pods.is_empty());
     run_pods(&plexus, &pods);
+}
+
+/// `kubectl apply -f deploy/examples` reads all files with these extensions.
+#[test]
+fn the_examples_apply_to_any_cluster() {
+    let names = files(&["deploy/examples"], &["yaml", "yml", "json"]);
+    let objects = names
+        .iter()
+        .flat_map(|name| yaml::documents(&read(name)).expect(name));
+    let mut kinds = Vec::new();
+    for object in objects {
+        assert_eq!(object["metadata"]["namespace"], "default", "{object}");
+        assert_eq!(object["metadata"].get("uid"), None, "{object}");
+        kinds.push(object["kind"].as_str().expect("a kind").to_owned());
+        if let Some(config) = object["spec"]["config"].as_str() {
+            let config: Value = serde_json::from_str(config).expect("JSON");
+            assert_eq!(
+                (&config["type"], &config["ipam"]["type"]),
+                (&json!("bridge"), &json!("host-local")),
+                "these plugins need nothing of the node"
+            );
+        }
+    }
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds, ["NetworkAttachmentDefinition", "Pod"]);
 }

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use plexus_e2e::Node;
 
 /// The bridges of the examples, which the bridge plugin never removes.
-const BRIDGES: [&str; 2] = ["cni0", "storage0"];
+const BRIDGES: [&str; 3] = ["cni0", "lan0", "storage0"];
 
 /// The links, leases, network namespaces and records of a node.
 pub struct Inventory {

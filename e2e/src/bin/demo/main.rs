@@ -87,7 +87,9 @@ fn pod(setup: &Setup) -> Result<()> {
     screen::show(&after.describe());
     after.check_clean(&before, sandbox.id())?;
     screen::good("No interface, lease, record or network namespace of the pod is left.");
-    screen::say("The two bridges belong to the node: the bridge plugin keeps them for later pods.");
+    screen::say(
+        "The three bridges belong to the node: the bridge plugin keeps them for later pods.",
+    );
     Ok(())
 }
 

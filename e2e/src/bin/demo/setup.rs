@@ -1,4 +1,4 @@
-//! The node of the demo: an uplink, the examples of this repository, the CNI plugins.
+//! The node of the demo: the examples of this repository, the CNI plugins.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use plexus_e2e::{Node, Plexus, Pod, Sandbox, ip, workspace};
 use serde_json::{Value, json};
 
 /// The plugins that the demo needs.
-const PLUGINS: [&str; 3] = ["bridge", "macvlan", "host-local"];
+const PLUGINS: [&str; 2] = ["bridge", "host-local"];
 
 /// The networks of the examples.
 pub const NETWORKS: &str = "\
 pods             the default network: bridge, addresses by host-local
-default/lan      macvlan on the node's uplink0
+default/lan      a bridge of the node
 default/storage  another bridge of the node";
 
 /// The node with Plexus. The daemon is not running.
@@ -33,17 +33,18 @@ pub struct Setup<'n> {
 impl<'n> Setup<'n> {
     pub fn new(node: &'n Node) -> Result<Self> {
         let plugins = plugin_dir(&PLUGINS).map_err(|reason| anyhow!(reason))?;
-        node.uplink("uplink0");
         // A copy, because network-status is written beside the manifests.
         let manifests = node.scratch().join("examples");
         copy(&workspace::root().join("deploy/examples"), &manifests)?;
-        let default_network = manifests.join("default-network.conflist");
+        let settings = node.scratch().join("standalone");
+        copy(&workspace::root().join("deploy/standalone"), &settings)?;
+        let default_network = settings.join("default-network.conflist");
         if !plugins.join("portmap").exists() {
             remove_portmap(&default_network)?;
         }
         let pod_manifest = fs::read_to_string(manifests.join("pod.yaml")).context("pod.yaml")?;
         let mut plexus = Plexus::on(node)
-            .config(read_json(&manifests.join("daemon-config.json"))?)
+            .config(read_json(&settings.join("daemon-config.json"))?)
             .config(json!({"binDir": plugins, "clusterNetwork": default_network}))
             .source(Source::Manifests(manifests.clone()))
             .build();
@@ -108,6 +109,5 @@ fn parse_pod(manifest: &str) -> Result<Pod> {
     };
     Ok(Pod::new(value("name")?)
         .in_namespace(value("namespace")?)
-        .with_uid(value("uid")?)
         .with_networks(value(selection::NETWORKS)?))
 }

@@ -1,0 +1,98 @@
+//! Compositions of `deploy/` with components and with a configuration of one's own.
+
+use std::fs;
+
+use plexus_e2e::skip;
+use plexus_e2e::workspace::read;
+use serde_json::json;
+
+use crate::objects::Objects;
+use crate::rendered::{kubectl, relative_root, render, render_with};
+use crate::startup_taint::{TAINT, daemon_config};
+
+const MONITORING: &str = "deploy/components/monitoring";
+const STARTUP_TAINT: &str = "deploy/components/startup-taint";
+
+/// The value of a key of the daemon's configuration.
+fn key(objects: &Objects, key: &str) -> Option<String> {
+    daemon_config(objects)
+        .raw(key)
+        .map(|raw| raw.get().trim_matches('"').to_owned())
+}
+
+#[test]
+fn components_and_a_configuration_of_ones_own_both_apply() {
+    if !kubectl() {
+        skip!("kubectl is missing");
+    }
+    let own = json!({"shimDir": "/opt/cni/bin", "statusWait": "2s"});
+    for resource in ["deploy", "deploy/uninstall"] {
+        for components in [[MONITORING, STARTUP_TAINT], [STARTUP_TAINT, MONITORING]] {
+            let objects = render_with(resource, &components, Some(&own));
+            assert_eq!(key(&objects, "statusWait").as_deref(), Some("2s"));
+            assert_eq!(key(&objects, "maxPluginRuns"), None, "the file is replaced");
+            assert_eq!(
+                key(&objects, "metricsAddress").as_deref(),
+                Some("[::]:9464")
+            );
+            assert_eq!(key(&objects, "startupTaint").as_deref(), Some(TAINT));
+        }
+    }
+}
+
+#[test]
+fn a_configuration_of_ones_own_takes_precedence_over_components() {
+    if !kubectl() {
+        skip!("kubectl is missing");
+    }
+    let own = json!({"metricsAddress": "[::1]:1", "startupTaint": "example.com/wait"});
+    let objects = render_with("deploy", &[MONITORING, STARTUP_TAINT], Some(&own));
+    assert_eq!(key(&objects, "metricsAddress").as_deref(), Some("[::1]:1"));
+    assert_eq!(
+        key(&objects, "startupTaint").as_deref(),
+        Some("example.com/wait")
+    );
+}
+
+/// The YAML block of docs/installation.md that contains `line`.
+fn documented(line: &str) -> String {
+    let page = read("docs/installation.md");
+    let mut blocks = page
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
+    let block = blocks.find(|block| block.lines().any(|other| other == line));
+    block
+        .unwrap_or_else(|| panic!("no example has {line:?}"))
+        .to_owned()
+}
+
+#[test]
+fn the_documented_compositions_are_rendered() {
+    if !kubectl() {
+        skip!("kubectl is missing");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path().canonicalize().expect("an absolute path");
+    let kustomization = documented("kind: Kustomization");
+    let taint = documented("  - ../deploy/components/startup-taint");
+    let taint = taint.strip_prefix("components:\n").expect("components");
+    let text = kustomization.replace("components:\n", &format!("components:\n{taint}"))
+        + &documented("configMapGenerator:");
+    fs::write(dir.join("daemon-config.json"), r#"{"statusWait": "2s"}"#).expect("write");
+    let up = relative_root(&dir);
+    let text = text.replace("../deploy", &format!("{up}/deploy"));
+    fs::write(dir.join("kustomization.yaml"), text).expect("write");
+    let objects = render(&dir);
+    assert_eq!(key(&objects, "statusWait").as_deref(), Some("2s"));
+    assert_eq!(
+        key(&objects, "metricsAddress").as_deref(),
+        Some("[::]:9464")
+    );
+    assert_eq!(key(&objects, "startupTaint").as_deref(), Some(TAINT));
+    assert_eq!(
+        objects.host_path("cni-bin"),
+        "/var/lib/rancher/k3s/data/cni"
+    );
+    assert_eq!(objects.one("DaemonSet")["metadata"]["namespace"], "plexus");
+}
