@@ -10,10 +10,12 @@ pub mod cni;
 mod dns;
 pub mod duration;
 pub mod json;
+mod os_code;
 mod quote;
 pub mod rows;
 pub mod selection;
 pub mod status;
 pub mod wire;
 
+pub use os_code::without_os_codes;
 pub use quote::{quote, shorten};

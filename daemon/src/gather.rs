@@ -93,7 +93,8 @@ pub(crate) async fn plan_input(
     }
     let mut requested = Requested::default();
     if let Some(selection) = &default_selection {
-        requested.find(&lookup, selection, &request.ifname).await?;
+        let found = requested.find(&lookup, selection, &request.ifname).await;
+        found.map_err(|error| explain_namespace(error, &pod, settings))?;
     }
     for (index, selection) in selections.iter().enumerate() {
         let ifname = ifname(Some(selection), 1 + common.len() + index);
@@ -175,6 +176,7 @@ fn policy(settings: &Settings) -> Policy {
         namespace_isolation: settings.namespace_isolation,
         global_namespaces: settings.global_namespaces.clone(),
         default_network_namespaces: settings.default_network_namespaces.clone(),
+        port_mapping_namespaces: settings.port_mapping_namespaces.clone(),
         allowed_plugin_types: settings.allowed_plugin_types.clone(),
     }
 }
@@ -189,6 +191,19 @@ fn default_selection(pod: &Pod, settings: &Settings) -> Result<Option<Selection>
     let [selection] = <[Selection; 1]>::try_from(selections)
         .map_err(|selections| GatherError::DefaultNetworkCount(selections.len()))?;
     Ok(Some(selection))
+}
+
+/// Says where the default network was looked up, if the annotation leaves that to the settings.
+fn explain_namespace(error: GatherError, pod: &Pod, settings: &Settings) -> GatherError {
+    let has_namespace = selections(pod, DEFAULT_NETWORK, "")
+        .is_ok_and(|selections| selections.iter().all(|one| !one.namespace.is_empty()));
+    if has_namespace || !error.is_missing() {
+        return error;
+    }
+    GatherError::DefaultNetworkNamespace {
+        namespace: settings.multus_namespace.clone(),
+        source: Box::new(error),
+    }
 }
 
 fn selections(

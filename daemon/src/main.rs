@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     // `#` prints the error and its causes on one line, like a log line.
-    eprintln!("plexusd: {error:#}");
+    let text = format!("plexusd: {error:#}");
+    eprintln!("{}", plexus_api::without_os_codes(&text));
     ExitCode::FAILURE
 }

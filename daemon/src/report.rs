@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use plexus_api::cni::PluginResult;
 use plexus_api::status::NETWORK_STATUS;
+use plexus_api::without_os_codes;
 use tokio::sync::Mutex;
 
 use crate::cluster::kube::Connection;
@@ -173,7 +174,7 @@ impl Reporter {
         self.events.emit(Event {
             subject: Subject::Pod(pod.clone()),
             reason,
-            message: message.into(),
+            message: without_os_codes(&message.into()).into_owned(),
         });
     }
 
@@ -182,7 +183,7 @@ impl Reporter {
         self.events.emit(Event {
             subject: Subject::Node,
             reason,
-            message: message.into(),
+            message: without_os_codes(&message.into()).into_owned(),
         });
     }
 

@@ -37,6 +37,6 @@ fn main() -> ExitCode {
     match call::run() {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(result)) => output::print(&result),
-        Err(failure) => output::fail(failure.version, &failure.error),
+        Err(failure) => output::fail(failure.version, failure.error),
     }
 }

@@ -5,6 +5,7 @@ use std::panic;
 use std::process::{self, ExitCode};
 
 use plexus_api::cni::{CniError, Code, Version};
+use plexus_api::without_os_codes;
 
 /// Writes the document to stdout. The call fails if the document cannot be written.
 pub fn print(document: &str) -> ExitCode {
@@ -21,9 +22,9 @@ pub fn print(document: &str) -> ExitCode {
     }
 }
 
-/// Writes the error to stdout.
-pub fn fail(version: Version, error: &CniError) -> ExitCode {
-    print(&error.to_document(version));
+/// Writes the error to stdout, with its code in the message as well.
+pub fn fail(version: Version, error: CniError) -> ExitCode {
+    print(&error.with_code_in_message().to_document(version));
     ExitCode::FAILURE
 }
 
@@ -31,7 +32,7 @@ pub fn fail(version: Version, error: &CniError) -> ExitCode {
 pub fn log(text: &str) {
     let _ = io::stderr()
         .lock()
-        .write_all(format!("plexus: {text}\n").as_bytes());
+        .write_all(format!("plexus: {}\n", without_os_codes(text)).as_bytes());
 }
 
 /// Installs a panic hook that prints an error in `version` and exits (P-046): runtimes expect a
@@ -42,7 +43,7 @@ pub fn report_panics(version: Version) {
             Code::Internal,
             format!("bug in plexus, please report this: {panic}"),
         );
-        fail(version, &error.for_del());
+        fail(version, error.for_del());
         process::exit(1);
     }));
 }

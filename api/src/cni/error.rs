@@ -1,12 +1,13 @@
 //! The error object of the specification, and its codes.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::{UnsupportedVersion, Version};
 use crate::json::LimitError;
-use crate::quote;
+use crate::{quote, without_os_codes};
 
 /// The longest message, and the longest details, in bytes.
 const MAX_TEXT: usize = 4 << 10;
@@ -118,7 +119,7 @@ impl CniError {
     /// Sets the details.
     #[must_use]
     pub fn with_details(mut self, details: impl Into<String>) -> Self {
-        self.details = bounded(details.into());
+        self.details = bounded(without_os_codes(&details.into()).into_owned());
         self
     }
 
@@ -140,6 +141,13 @@ impl CniError {
             self.msg = replace_ignoring_case(&self.msg, phrase, replacement);
             self.details = replace_ignoring_case(&self.details, phrase, replacement);
         }
+        self
+    }
+
+    /// Appends the code to the message, because runtimes show a message without its code.
+    #[must_use]
+    pub fn with_code_in_message(mut self) -> Self {
+        self.msg = format!("{} (code {})", self.msg, self.code);
         self
     }
 
@@ -207,7 +215,12 @@ fn bounded(text: String) -> String {
     format!("{} … ({removed} bytes) … {}", &text[..start], &text[end..])
 }
 
+/// The text in one line, without the numbers of errors of the operating system.
 fn one_line(text: String) -> String {
+    let text = match without_os_codes(&text) {
+        Cow::Owned(without) => without,
+        Cow::Borrowed(_) => text,
+    };
     if text.contains(['\n', '\r']) {
         text.split(['\n', '\r'])
             .map(str::trim)

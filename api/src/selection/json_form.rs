@@ -1,7 +1,7 @@
 //! The JSON form: a list of objects, one per network.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU16, NonZeroU64};
 
 use serde::de::{SeqAccess, Visitor};
@@ -97,6 +97,9 @@ fn element(object: &Reader) -> Result<Selection, SelectionError> {
     let name = object
         .string("name")?
         .ok_or_else(|| object.invalid("name", "is missing or empty"))?;
+    if let Some(reason) = misplaced(&name) {
+        return Err(object.invalid("name", reason));
+    }
     if !is_subdomain(&name) {
         let reason = format!(
             "{} must be {LABEL}, in parts separated by '.', at most 253 characters",
@@ -122,6 +125,7 @@ fn element(object: &Reader) -> Result<Selection, SelectionError> {
             "cannot be combined with \"ips\"; remove one of them",
         ));
     }
+    let default_route = default_route(object, &ips)?;
     Ok(Selection {
         name,
         namespace,
@@ -132,9 +136,30 @@ fn element(object: &Reader) -> Result<Selection, SelectionError> {
         port_mappings: port_mappings(object)?,
         bandwidth: bandwidth(object)?,
         cni_args: object.get("cni-args", "an object")?.unwrap_or_default(),
-        default_route: default_route(object)?,
+        default_route,
         device_id: object.string("deviceID")?,
     })
+}
+
+/// The reason why a name in the short form is invalid here, with the keys to use instead.
+fn misplaced(name: &str) -> Option<String> {
+    let (path, interface) = name.split_once('@').unwrap_or((name, ""));
+    let (namespace, plain) = path.split_once('/').unwrap_or(("", path));
+    if namespace.is_empty() && interface.is_empty() {
+        return None;
+    }
+    let mut keys = vec![format!("\"name\": {}", quote(plain))];
+    if !namespace.is_empty() {
+        keys.push(format!("\"namespace\": {}", quote(namespace)));
+    }
+    if !interface.is_empty() {
+        keys.push(format!("\"interface\": {}", quote(interface)));
+    }
+    let keys = keys.join(", ");
+    Some(format!(
+        "{:?} has more than a name; use {keys}",
+        quote(name)
+    ))
 }
 
 /// `interface`, or `interfaceRequest`, its older name (K-032, K-045).
@@ -267,20 +292,46 @@ fn rate_and_burst(limits: &Reader, rate: &str, burst: &str) -> Result<(u64, u64)
     }
 }
 
-/// The gateways of this element. The limit for all elements of a pod is not checked here (K-040).
-fn default_route(object: &Reader) -> Result<Option<Vec<IpAddr>>, SelectionError> {
+/// The gateways of this element. `ips` are its requested addresses. The limit for all elements of a
+/// pod is not checked here (K-040).
+fn default_route(object: &Reader, ips: &[String]) -> Result<Option<Vec<IpAddr>>, SelectionError> {
     const KEY: &str = "default-route";
     let Some(gateways) = object.get::<Vec<String>>(KEY, "a list of strings")? else {
         return Ok(None);
     };
-    let parse = |text: String| match text.parse::<IpAddr>() {
+    let own: Vec<IpAddr> = ips
+        .iter()
+        .filter_map(|ip| ip.split('/').next()?.parse().ok())
+        .collect();
+    let parse = |text: String| {
+        let invalid = |reason: &str| object.invalid(KEY, format!("{} {reason}", quote(&text)));
         // The address family decides which default routes move; `::ffff:10.0.0.1` is IPv4.
-        Ok(gateway) => Ok(gateway.to_canonical()),
-        Err(_) => Err(object.invalid(KEY, format!("{} is not an IP address", quote(&text)))),
+        let gateway = text
+            .parse::<IpAddr>()
+            .map_err(|_| invalid("is not an IP address"))?
+            .to_canonical();
+        if !is_unicast(gateway) {
+            return Err(invalid("is no gateway; use the address of a router"));
+        }
+        if own.contains(&gateway) {
+            return Err(invalid(
+                "is no gateway, because the pod requests it as its own address",
+            ));
+        }
+        Ok(gateway)
     };
     gateways
         .into_iter()
         .map(parse)
         .collect::<Result<_, _>>()
         .map(Some)
+}
+
+/// Whether a router can have the address.
+fn is_unicast(address: IpAddr) -> bool {
+    let broadcast = IpAddr::V4(Ipv4Addr::BROADCAST);
+    !(address.is_unspecified()
+        || address.is_loopback()
+        || address.is_multicast()
+        || address == broadcast)
 }

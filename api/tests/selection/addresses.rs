@@ -1,6 +1,7 @@
 //! Addresses, devices and routes of an element.
 
 use plexus_api::rows;
+use plexus_api::selection::parse;
 
 use crate::{element, refused};
 
@@ -159,4 +160,37 @@ fn an_ipam_claim_excludes_ips() {
         &[r#""ips""#],
     );
     refused(r#""ipam-claim-reference": 5"#, key, &["5 is not a string"]);
+}
+
+#[test]
+fn a_gateway_must_be_an_address_that_a_router_can_have() {
+    for gateway in [
+        "0.0.0.0",
+        "::",
+        "127.0.0.1",
+        "::1",
+        "224.0.0.1",
+        "ff02::1",
+        "255.255.255.255",
+        "::ffff:0.0.0.0",
+    ] {
+        let text = format!(r#"[{{"name": "a", "default-route": [{gateway:?}]}}]"#);
+        let error = parse(&text, "ns").expect_err(gateway).to_string();
+        assert!(
+            error.contains(gateway) && error.contains("is no gateway"),
+            "{error}"
+        );
+    }
+    let own = r#"[{"name": "a", "ips": ["10.0.0.5/24"], "default-route": ["10.0.0.5"]}]"#;
+    let error = parse(own, "ns").expect_err("its own address").to_string();
+    assert!(error.contains("its own address"), "{error}");
+    let link_local = r#"[{"name": "a", "default-route": ["169.254.1.1", "fe80::1"]}]"#;
+    assert!(parse(link_local, "ns").is_ok());
+}
+
+#[test]
+fn blanks_in_an_address_are_shown() {
+    let text = r#"[{"name": "a", "ips": [" 10.1.1.10/24 "]}]"#;
+    let error = parse(text, "ns").expect_err("blanks").to_string();
+    assert!(error.contains("\" 10.1.1.10/24 \""), "{error}");
 }

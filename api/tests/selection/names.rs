@@ -1,6 +1,7 @@
 //! Network, interface and spelling of keys of an element.
 
 use plexus_api::rows;
+use plexus_api::selection::parse;
 
 use crate::{element, ok, refused, short, wrong};
 
@@ -23,7 +24,7 @@ fn the_name_is_required() {
         (r#"{"name":null}"#, "missing or empty"),
         (r#"{"name":5}"#, "5 is not a string"),
         (r#"{"name":["a"]}"#, r#"["a"] is not a string"#),
-        (r#"{"name":"a/b"}"#, r#""a/b" must be lower-case"#),
+        (r#"{"name":"a/b"}"#, r#""a/b" has more than a name"#),
         (r#"{"name":"A"}"#, r#""A" must be"#),
         (r#"{"name":"a..b"}"#, r#""a..b" must be"#),
         (r#"{"name":".a"}"#, r#"".a" must be"#),
@@ -127,4 +128,20 @@ fn keys_match_in_any_case() {
     assert_eq!(selection.mac.as_deref(), Some("02:23:45:67:89:01"));
     // Errors name the documented key.
     refused(r#""Mac": "zz""#, r#"key "mac""#, &["zz"]);
+}
+
+#[test]
+fn a_name_in_the_short_form_is_refused_with_the_keys_to_use() {
+    for (name, keys) in [
+        ("infra/lan", r#"use "name": "lan", "namespace": "infra""#),
+        ("lan@net5", r#"use "name": "lan", "interface": "net5""#),
+        (
+            "infra/lan@net5",
+            r#"use "name": "lan", "namespace": "infra", "interface": "net5""#,
+        ),
+    ] {
+        let text = format!(r#"[{{"name": {name:?}}}]"#);
+        let error = parse(&text, "ns").expect_err(name).to_string();
+        assert!(error.contains(name) && error.contains(keys), "{error}");
+    }
 }

@@ -109,6 +109,9 @@ pub struct Settings {
     pub namespace_isolation: bool,
     pub global_namespaces: BTreeSet<String>,
     pub default_network_namespaces: Option<BTreeSet<String>>,
+    /// `portMappingNamespaces`: the namespaces whose pods may request `portMappings`. `None` for all
+    /// namespaces.
+    pub port_mapping_namespaces: Option<BTreeSet<String>>,
     /// `allowedPluginTypes`. `None` if all types are allowed.
     pub allowed_plugin_types: Option<AllowedPluginTypes>,
     /// `pluginTimeout`: the time limit for one plugin.
@@ -248,6 +251,7 @@ impl Settings {
             namespace_isolation: fields.boolean("namespaceIsolation", false)?,
             global_namespaces: global_namespaces(fields)?,
             default_network_namespaces: set(fields.strings("defaultNetworkNamespaces")?),
+            port_mapping_namespaces: set(fields.strings("portMappingNamespaces")?),
             allowed_plugin_types: AllowedPluginTypes::read(fields)?,
             plugin_timeout: fields.positive_duration("pluginTimeout", seconds(30))?,
             add_timeout: fields.positive_duration("addTimeout", seconds(90))?,
@@ -325,6 +329,7 @@ const KEYS: &[&str] = &[
     "orphanAfter",
     "overrideNetworkName",
     "pluginTimeout",
+    "portMappingNamespaces",
     "primaryGrace",
     "readinessindicatorfile",
     "recoveryInterval",

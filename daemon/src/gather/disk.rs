@@ -73,6 +73,11 @@ impl DiskError {
         }
     }
 
+    /// Whether files were skipped that may have been meant.
+    pub(super) fn has_skipped(&self) -> bool {
+        matches!(self, Self::NoNetwork { skipped, .. } if !skipped.is_empty())
+    }
+
     /// Whether an administrator must fix the file.
     fn is_broken(&self) -> bool {
         !matches!(self, Self::Sample(_) | Self::MetaPlugin { .. })
@@ -120,6 +125,7 @@ pub(super) fn on_disk(config: NetworkConfig) -> Network {
     Network {
         name: config.name.clone(),
         namespace: None,
+        resource_name: None,
         config: config.into(),
     }
 }

@@ -31,7 +31,7 @@ pub(crate) enum GatherError {
         object: String,
         source: Arc<ApiError>,
     },
-    #[error("annotation {annotation:?}: {source}")]
+    #[error("annotation {annotation:?}: {}", without_repetition(source))]
     Annotation {
         annotation: &'static str,
         source: SelectionError,
@@ -44,6 +44,21 @@ pub(crate) enum GatherError {
     Memory(#[from] BudgetExhausted),
     #[error("there is no network-attachment-definition of this name")]
     NoDefinition,
+    /// Neither the definition nor a file on the node has a configuration (K-003).
+    #[error(
+        "the definition has no spec.config, and confDir ({}) has no network {name:?}; check the spelling and the indentation \
+         of spec.config", .dir.display()
+    )]
+    NoConfig { name: String, dir: PathBuf },
+    /// A name without a namespace in [`DEFAULT_NETWORK`].
+    #[error(
+        "{source}; a name without a namespace in {DEFAULT_NETWORK:?} is looked up in {namespace:?} (multusNamespace), write \
+         NAMESPACE/NAME for another one"
+    )]
+    DefaultNetworkNamespace {
+        namespace: String,
+        source: Box<GatherError>,
+    },
     #[error("its network-attachment-definition: {0}")]
     Definition(#[source] ConfigError),
     #[error(transparent)]
@@ -106,10 +121,45 @@ impl GatherError {
     /// Whether no definition or file has the network.
     pub(super) fn is_missing(&self) -> bool {
         match self {
-            Self::NoDefinition => true,
+            Self::NoDefinition | Self::NoConfig { .. } => true,
             Self::Disk(error) => error.is_missing(),
-            Self::Context { source, .. } => source.is_missing(),
+            Self::Context { source, .. } | Self::DefaultNetworkNamespace { source, .. } => {
+                source.is_missing()
+            }
             _ => false,
+        }
+    }
+}
+
+/// The error of an annotation, without its location if that is the annotation as a whole.
+fn without_repetition(error: &SelectionError) -> String {
+    if error.location == "annotation" {
+        error.reason.clone()
+    } else {
+        error.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plexus_api::selection::{NETWORKS, parse};
+
+    use super::*;
+
+    #[test]
+    fn an_error_says_once_that_it_is_about_the_annotation() {
+        for (text, expected) in [
+            ("{}", "{} is not a list"),
+            ("a,", "item 2"),
+            ("[{}]", "element 1"),
+        ] {
+            let source = parse(text, "ns").expect_err(text);
+            let error = GatherError::Annotation {
+                annotation: NETWORKS,
+                source,
+            };
+            let start = format!("annotation {NETWORKS:?}: {expected}");
+            assert!(error.to_string().starts_with(&start), "{error}");
         }
     }
 }

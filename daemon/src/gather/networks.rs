@@ -147,6 +147,7 @@ impl<'a> Lookup<'a> {
         Ok(Network {
             name: format!("{}/{}", definition.namespace, definition.name),
             namespace: Some(definition.namespace.clone()),
+            resource_name: definition.resource_name.clone(),
             config,
         })
     }
@@ -164,7 +165,16 @@ fn definition_network(
 ) -> Result<Arc<NetworkConfig>, GatherError> {
     match definition.network_config() {
         Ok(Some(config)) => Ok(config),
-        Ok(None) => Ok(Arc::new(disk::by_name(conf_dir, &definition.name)?)),
+        Ok(None) => match disk::by_name(conf_dir, &definition.name) {
+            Ok(config) => Ok(Arc::new(config)),
+            Err(error) if error.is_missing() && !error.has_skipped() => {
+                Err(GatherError::NoConfig {
+                    name: definition.name.clone(),
+                    dir: conf_dir.to_owned(),
+                })
+            }
+            Err(error) => Err(error.into()),
+        },
         Err(error) => Err(GatherError::Definition(error)),
     }
 }

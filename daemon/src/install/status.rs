@@ -1,5 +1,6 @@
 //! The state of the installation, for `/readyz`, metrics and events.
 
+use plexus_api::without_os_codes;
 use tokio::sync::watch;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Problem {
     pub(super) fn new(kind: ProblemKind, text: impl Into<String>) -> Self {
         Self {
             kind,
-            text: text.into(),
+            text: without_os_codes(&text.into()).into_owned(),
         }
     }
 

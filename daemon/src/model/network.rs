@@ -11,6 +11,8 @@ pub(crate) struct Network {
     pub(crate) name: String,
     /// The namespace of the definition. `None` for a network on disk.
     pub(crate) namespace: Option<String>,
+    /// The resource of a device plugin that the definition names (D-001).
+    pub(crate) resource_name: Option<String>,
     /// Shared by all networks and attachments of one definition.
     pub(crate) config: Arc<NetworkConfig>,
 }

@@ -79,7 +79,10 @@ impl From<GatherError> for CniError {
 
 fn gather_cause(error: &GatherError) -> CniError {
     let code = match error {
-        GatherError::Context { source, .. } => return gather_cause(source),
+        GatherError::Context { source, .. }
+        | GatherError::DefaultNetworkNamespace { source, .. } => {
+            return gather_cause(source);
+        }
         GatherError::Definition(source)
         | GatherError::Delegate { source, .. }
         | GatherError::Disk(DiskError::Invalid { source, .. }) => return source.clone().into(),
@@ -91,7 +94,7 @@ fn gather_cause(error: &GatherError) -> CniError {
         GatherError::Annotation { .. }
         | GatherError::DefaultNetworkCount(_)
         | GatherError::TooLarge(_) => Code::InvalidAnnotation,
-        GatherError::NoDefinition => Code::UnknownNetwork,
+        GatherError::NoDefinition | GatherError::NoConfig { .. } => Code::UnknownNetwork,
         GatherError::PodAnnotations(_)
         | GatherError::NoDefaultNetworkConfigured
         | GatherError::MetaPlugin { .. } => Code::InvalidConfig,

@@ -178,7 +178,18 @@ fn read_pod(verb: Verb, args: &CniArgs) -> Result<PodRef, CniError> {
         is_static: false,
     };
     if verb == Verb::Add && (pod.namespace.is_empty() || pod.name.is_empty()) {
-        let msg = "ADD needs K8S_POD_NAMESPACE and K8S_POD_NAME in CNI_ARGS";
+        let missing: Vec<_> = [
+            ("K8S_POD_NAMESPACE", &pod.namespace),
+            ("K8S_POD_NAME", &pod.name),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| value.is_empty().then_some(key))
+        .collect();
+        let msg = format!(
+            "CNI_ARGS has no {}; Plexus serves pods of Kubernetes, whose runtimes set both, and no other \
+             containers, such as those of nerdctl and podman",
+            missing.join(" and no ")
+        );
         return Err(CniError::new(Code::InvalidEnvironment, msg));
     }
     Ok(pod)

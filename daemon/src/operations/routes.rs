@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use plexus_api::cni::{CniError, PluginResult, Route};
+use plexus_api::cni::{CniError, Code, PluginResult, Route};
 
 use crate::model::{Attachment, DefaultRoutes, RouteOwner};
 use crate::netns::{Family, Netns};
@@ -22,6 +22,14 @@ pub(super) async fn move_default_routes(
         let Some(attachment) = attachments.get(owner.attachment) else {
             continue;
         };
+        if let Some(gateway) = owner
+            .gateway
+            .filter(|gateway| has_address(results, *gateway))
+        {
+            let msg =
+                format!("{gateway} in default-route is no gateway, but the pod's own address");
+            return Err(CniError::new(Code::RouteFailed, msg).context(attachment.label()));
+        }
         netns
             .move_default_route(family, &attachment.ifname, owner.gateway)
             .await
@@ -39,6 +47,11 @@ pub(super) async fn move_default_routes(
         }
     }
     Ok(changed)
+}
+
+fn has_address(results: &[PluginResult], address: IpAddr) -> bool {
+    let mut ips = results.iter().flat_map(|result| &result.result().ips);
+    ips.any(|ip| ip.address.addr() == address)
 }
 
 /// The result with the default routes that the kernel has now. Returns `None` if nothing changes.

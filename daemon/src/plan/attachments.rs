@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plexus_api::cni::{CniArgs, CniError, Code, NetworkConfig};
+use plexus_api::cni::{CniArgs, CniError, Code, NetworkConfig, PluginConfig};
 use plexus_api::json::{Object, RawMap};
 use plexus_api::selection::Selection;
 use serde::Serialize;
@@ -45,6 +45,7 @@ pub(super) fn attachment(
                 text,
             });
         }
+        warn_of_device(planned, selection, warnings);
         let requested = capabilities(selection)?;
         check_declared(input, planned, &requested, warnings)?;
         add_undeclared(selection, &config, &mut cni_args);
@@ -109,15 +110,28 @@ fn check_declared(
     requested: &RawMap,
     warnings: &mut Vec<Warning>,
 ) -> Result<(), CniError> {
+    let config = &planned.network.config;
+    if config.plugins.iter().any(reads_annotation) {
+        return Ok(());
+    }
     // A device is also passed in the configuration.
     let required = requested.keys().filter(|key| *key != "deviceID");
-    for capability in required.filter(|capability| !planned.network.config.declares(capability)) {
+    for capability in required.filter(|capability| !config.declares(capability)) {
+        let strict = input.policy.strict;
+        let consequence = match capability.as_str() {
+            _ if strict => "",
+            "ips" => {
+                ", so the addresses were passed as IP in CNI_ARGS, which not every plugin reads"
+            }
+            "mac" => ", so the address was passed as MAC in CNI_ARGS, which not every plugin reads",
+            _ => ", so the pod runs without it",
+        };
         let text = format!(
             "network {:?}: the pod requests {capability:?}, but no plugin of the network declares that \
-             capability; add \"capabilities\": {{\"{capability}\": true}} to the definition",
+             capability{consequence}; add \"capabilities\": {{\"{capability}\": true}} to the definition",
             planned.network.name
         );
-        if input.policy.strict {
+        if strict {
             return Err(CniError::new(Code::InvalidConfig, text));
         }
         warnings.push(Warning {
@@ -126,6 +140,32 @@ fn check_declared(
         });
     }
     Ok(())
+}
+
+/// Whether the plugin reads the pod's annotation itself, as OVN-Kubernetes does (decision 1).
+fn reads_annotation(plugin: &PluginConfig) -> bool {
+    plugin.kind() == "ovn-k8s-cni-overlay"
+}
+
+/// Warns if the definition expects a device that the pod does not name.
+fn warn_of_device(
+    planned: &PlannedNetwork<'_>,
+    selection: &Selection,
+    warnings: &mut Vec<Warning>,
+) {
+    if let Some(resource) = &planned.network.resource_name
+        && selection.device_id.is_none()
+    {
+        let text = format!(
+            "network {:?}: the definition asks for a device of the resource {resource:?}, which Plexus does not pass to \
+             plugins yet; a plugin that needs the device fails, unless the pod names it in \"deviceID\"",
+            planned.network.name
+        );
+        warnings.push(Warning {
+            kind: WarningKind::DeviceNotPassed,
+            text,
+        });
+    }
 }
 
 /// Passes addresses without a declared capability as older plugins expect them: `MAC=` and `IP=` in

@@ -51,6 +51,8 @@ pub(crate) struct Policy {
     pub(crate) global_namespaces: BTreeSet<String>,
     /// The namespaces whose definitions may replace the default network. `None` for all namespaces.
     pub(crate) default_network_namespaces: Option<BTreeSet<String>>,
+    /// The namespaces whose pods may request `portMappings`. `None` for all namespaces.
+    pub(crate) port_mapping_namespaces: Option<BTreeSet<String>>,
     /// The plugin types in definitions, at any depth. `None` for all types.
     pub(crate) allowed_plugin_types: Option<AllowedPluginTypes>,
 }

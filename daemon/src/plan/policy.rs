@@ -22,6 +22,7 @@ fn check_network(input: &PlanInput, planned: &PlannedNetwork<'_>) -> Result<(), 
         );
         return Err(CniError::new(Code::InvalidConfig, msg));
     }
+    check_port_mappings(input, planned)?;
     // The administrator's own choices are not restricted.
     match &planned.network.namespace {
         Some(namespace) if planned.selection.is_some() => {
@@ -30,6 +31,28 @@ fn check_network(input: &PlanInput, planned: &PlannedNetwork<'_>) -> Result<(), 
         }
         _ => Ok(()),
     }
+}
+
+/// Ports of the node that the annotation opens. Pod security standards restrict only the ports in
+/// the pod's own specification.
+fn check_port_mappings(input: &PlanInput, planned: &PlannedNetwork<'_>) -> Result<(), CniError> {
+    let namespace = &input.pod.namespace;
+    let requested = planned
+        .selection
+        .is_some_and(|selection| !selection.port_mappings.is_empty());
+    let allowed = &input.policy.port_mapping_namespaces;
+    if !requested
+        || allowed
+            .as_ref()
+            .is_none_or(|allowed| allowed.contains(namespace))
+    {
+        return Ok(());
+    }
+    let msg = format!(
+        "pods of namespace {namespace:?} may not request portMappings; portMappingNamespaces lists the \
+         namespaces whose pods may"
+    );
+    Err(CniError::new(Code::Forbidden, msg))
 }
 
 fn check_namespace(

@@ -28,6 +28,7 @@ fn network(name: &str, text: &str) -> Network {
     Network {
         name: name.to_owned(),
         namespace,
+        resource_name: None,
         config: config(text).into(),
     }
 }
@@ -55,6 +56,7 @@ fn input() -> PlanInput {
             namespace_isolation: false,
             global_namespaces: BTreeSet::from(["default".to_owned()]),
             default_network_namespaces: None,
+            port_mapping_namespaces: None,
             allowed_plugin_types: None,
         },
     }

@@ -52,6 +52,8 @@ pub enum EventReason {
     NetworkForbidden,
     /// A network was attached, but no plugin declares a capability that the pod asks for.
     CapabilityMissing,
+    /// A network was attached without the device that its definition asks for.
+    DeviceNotPassed,
     /// The default network was attached with the runtime's interface name, not the pod's.
     InterfaceNameIgnored,
     /// A network could not be attached. All networks of the pod were detached again.
@@ -73,13 +75,14 @@ pub enum EventReason {
 
 impl EventReason {
     /// All reasons, for the tests of the documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::AddedInterface,
         Self::NoNetworkFound,
         Self::InvalidNetworks,
         Self::InvalidNetworkConfig,
         Self::NetworkForbidden,
         Self::CapabilityMissing,
+        Self::DeviceNotPassed,
         Self::InterfaceNameIgnored,
         Self::AttachFailed,
         Self::DetachFailed,
@@ -99,6 +102,7 @@ impl EventReason {
             Self::InvalidNetworkConfig => "InvalidNetworkConfig",
             Self::NetworkForbidden => "NetworkForbidden",
             Self::CapabilityMissing => "CapabilityMissing",
+            Self::DeviceNotPassed => "DeviceNotPassed",
             Self::InterfaceNameIgnored => "InterfaceNameIgnored",
             Self::AttachFailed => "AttachFailed",
             Self::DetachFailed => "DetachFailed",
@@ -119,6 +123,7 @@ impl EventReason {
     fn is_logged_elsewhere(self) -> bool {
         let only_here = [
             Self::CapabilityMissing,
+            Self::DeviceNotPassed,
             Self::InterfaceNameIgnored,
             Self::DetachOrphaned,
             Self::NetworkStatusRefused,
@@ -160,6 +165,7 @@ impl From<WarningKind> for EventReason {
     fn from(kind: WarningKind) -> Self {
         match kind {
             WarningKind::CapabilityMissing => Self::CapabilityMissing,
+            WarningKind::DeviceNotPassed => Self::DeviceNotPassed,
             WarningKind::InterfaceNameIgnored => Self::InterfaceNameIgnored,
         }
     }

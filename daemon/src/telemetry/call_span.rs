@@ -103,14 +103,14 @@ impl CallSpan {
                 // Runtimes send STATUS every few seconds.
                 Ok(_) if verb == Some(Verb::Status) => tracing::debug!(duration_ms, "done"),
                 Ok(_) => tracing::info!(duration_ms, "done"),
-                Err(CniError {
-                    code, msg, details, ..
-                }) if verb == Some(Verb::Status) => {
-                    tracing::warn!(code, duration_ms, details, "{msg}");
+                Err(CniError { code, msg, details }) => {
+                    let details = (!details.is_empty()).then_some(details);
+                    if verb == Some(Verb::Status) {
+                        tracing::warn!(code, duration_ms, details, "{msg}");
+                    } else {
+                        tracing::error!(code, duration_ms, details, "{msg}");
+                    }
                 }
-                Err(CniError {
-                    code, msg, details, ..
-                }) => tracing::error!(code, duration_ms, details, "{msg}"),
             }
             outcome
         }

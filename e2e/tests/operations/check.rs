@@ -57,7 +57,7 @@ fn check_stops_at_the_first_failure() {
     node.forget_calls();
     let output = plexus.runtime.check(&target);
     let expected = "CHECK pod default/p: network \"default/a\" interface \"net1\": plugin \"a\": \
-                    the lease is another's";
+                    the lease is another's (code 120)";
     assert_eq!(output.expect_code(120), expected);
     assert_eq!(plexus.calls(), ["CHECK main eth0", "CHECK a net1"]);
 }

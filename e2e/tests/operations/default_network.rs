@@ -117,6 +117,20 @@ fn delegates_and_default_networks_are_attached_to_every_pod() {
 }
 
 #[test]
+fn the_error_for_a_missing_default_network_says_where_the_name_was_looked_up() {
+    const KEY: &str = "v1.multus-cni.io/default-network";
+    let node = node!();
+    let plexus = Plexus::start_with(&node, json!({"lookupWait": "20ms"}));
+    for (name, annotation, explained) in [("a", "lan", true), ("b", "default/lan", false)] {
+        let pod = Pod::new(name).annotated(KEY, annotation);
+        let output = plexus.runtime.add(&plexus.target(&pod));
+        let msg = output.expect_code(104);
+        assert_eq!(msg.contains("multusNamespace"), explained, "{msg}");
+        assert_eq!(msg.contains("\"kube-system\""), explained, "{msg}");
+    }
+}
+
+#[test]
 fn a_pod_may_replace_its_default_network() {
     rows!("K-062", "K-063");
     const KEY: &str = "v1.multus-cni.io/default-network";

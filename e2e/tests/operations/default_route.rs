@@ -305,3 +305,17 @@ fn two_gateways_of_one_family_are_rejected() {
         assert_eq!(plexus.calls(), [""; 0]);
     }
 }
+
+#[test]
+fn a_gateway_that_is_the_address_of_the_pod_is_rejected() {
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    let steps = [Step::link(), Step::result("10.8.0.2/24", "")];
+    plexus.network("a", &attaches().on("ADD", steps));
+    let sandbox = node.sandbox("pod");
+    let pod = Pod::new("p").with_networks(r#"[{"name": "a", "default-route": ["10.8.0.2"]}]"#);
+    plexus
+        .runtime
+        .add(&sandbox.target(&pod))
+        .expect_error(109, &["default/a", "10.8.0.2", "own address"]);
+}

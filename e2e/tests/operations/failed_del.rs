@@ -24,7 +24,7 @@ fn all_attachments_are_tried_and_only_failed_ones_are_retried() {
         node.forget_calls();
         let output = plexus.runtime.del(&target);
         let expected = "DEL pod default/p: network \"default/a\" interface \"net1\": \
-                        plugin \"a\": the switch does not answer";
+                        plugin \"a\": the switch does not answer (code 120)";
         assert_eq!(output.expect_code(120), expected);
         assert_eq!(plexus.records().len(), 1);
     }
@@ -51,7 +51,7 @@ fn several_failures_are_reported_in_one_message() {
     node.forget_calls();
     let output = plexus.runtime.del(&target);
     let expected = "DEL pod default/p: network \"default/a\" interface \"net1\": plugin \"a\": \
-                    no switch; network \"pods\" interface \"eth0\": plugin \"main\": no time";
+                    no switch; network \"pods\" interface \"eth0\": plugin \"main\": no time (code 120)";
     assert_eq!(output.expect_code(120), expected);
     assert_eq!(
         plexus.calls(),

@@ -64,10 +64,11 @@ fn an_invalid_environment_is_rejected() {
         ),
         (with("CNI_IFNAME", Some("a/b")), "\"a/b\""),
         (with("CNI_ARGS", Some("nonsense")), "\"nonsense\""),
-        (without_pod, "K8S_POD_NAME"),
+        (without_pod.clone(), "K8S_POD_NAME"),
+        (without_pod, "Plexus serves pods"),
         (
             with("CNI_ARGS", Some("K8S_POD_NAME=p")),
-            "K8S_POD_NAMESPACE",
+            "CNI_ARGS has no K8S_POD_NAMESPACE;",
         ),
     ] {
         let output = plexus.runtime.add(&target);

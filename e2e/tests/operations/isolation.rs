@@ -136,3 +136,23 @@ fn allowed_plugin_types_can_depend_on_the_namespace_of_the_definition() {
     ];
     assert_allowed(&node!(), &keys, &cases);
 }
+
+#[test]
+fn port_mapping_namespaces_limits_which_pods_may_open_ports_of_the_node() {
+    let node = node!();
+    let keys = json!({"portMappingNamespaces": ["ingress"]});
+    let plexus = Plexus::start_with(&node, keys);
+    plexus.network("n", &attaches());
+    let networks = r#"[{"name": "n", "namespace": "default", "portMappings": [{"hostPort": 10250, "containerPort": 80}]}]"#;
+    for (namespace, allowed) in [("default", false), ("ingress", true)] {
+        let pod = Pod::new(namespace)
+            .in_namespace(namespace)
+            .with_networks(networks);
+        let output = plexus.runtime.add(&plexus.target(&pod));
+        if allowed {
+            output.result();
+        } else {
+            output.expect_error(106, &["default/n", "portMappingNamespaces", "(code 106)"]);
+        }
+    }
+}

@@ -20,7 +20,7 @@ fn a_failed_add_is_undone_in_reverse_order() {
     let output = plexus.runtime.add(&target);
     assert_eq!(
         output.expect_code(120),
-        "ADD pod default/p: network \"default/b\" interface \"net2\": plugin \"b\": no address left"
+        "ADD pod default/p: network \"default/b\" interface \"net2\": plugin \"b\": no address left (code 120)"
     );
     let expected = [
         "ADD main eth0",
@@ -51,7 +51,9 @@ fn no_other_network_is_attached_after_the_default_network_failed() {
         let output = plexus.runtime.add(&target);
         assert_eq!(
             output.expect_code(code.into()),
-            "ADD pod default/p: network \"pods\" interface \"eth0\": plugin \"main\": busy"
+            format!(
+                "ADD pod default/p: network \"pods\" interface \"eth0\": plugin \"main\": busy (code {code})"
+            )
         );
         assert_eq!(plexus.calls(), ["ADD main eth0", "DEL main eth0"]);
         plexus.assert_nothing_left(&sandbox);

@@ -152,8 +152,8 @@ fn an_interface_name_that_is_taken_is_rejected_before_any_plugin_runs() {
     ] {
         let pod = Pod::new("p").with_networks(annotation);
         let output = plexus.runtime.add(&sandbox.target(&pod));
-        let quoted = format!("{ifname:?}");
-        let parts = ["ADD pod default/p", " interface ", &quoted, "taken"];
+        let interface = format!(" interface {ifname:?}");
+        let parts = ["ADD pod default/p", &interface, "taken"];
         assert_error(&output, 103, &parts);
         assert_eq!(plexus.calls(), [""; 0], "{annotation}");
     }

@@ -41,7 +41,9 @@ fn status_calls_the_networks_of_every_pod() {
         let msg = output.expect_code(code.into());
         assert!(
             msg.starts_with("STATUS: network ")
-                && msg.ends_with(&format!("plugin \"{plugin}\": out of addresses")),
+                && msg.ends_with(&format!(
+                    "plugin \"{plugin}\": out of addresses (code {code})"
+                )),
             "{msg}"
         );
         node.plugin(plugin, &attaches());

@@ -282,7 +282,8 @@ impl Finished {
     }
 
     /// The error object on stdout. The call must have failed, and the object must be valid: one
-    /// document, known keys, a message of one line.
+    /// document, known keys, a message of one line that ends with the code. The returned message
+    /// does not have the code.
     pub fn error(&self) -> ErrorObject {
         assert_eq!(self.code, Some(1), "{self:?}");
         let object: Value = serde_json::from_str(&self.stdout).expect("one JSON document");
@@ -296,10 +297,13 @@ impl Finished {
             map.get(key)
                 .map(|value| value.as_str().expect("text").to_owned())
         };
+        let code = map["code"].as_u64().expect("code");
+        let msg = text("msg").expect("msg");
+        let msg = msg.strip_suffix(&format!(" (code {code})"));
         let error = ErrorObject {
             version: text("cniVersion").expect("cniVersion"),
-            code: map["code"].as_u64().expect("code"),
-            msg: text("msg").expect("msg"),
+            code,
+            msg: msg.unwrap_or_else(|| panic!("{object}")).to_owned(),
             details: text("details").unwrap_or_default(),
         };
         assert!(

@@ -61,11 +61,20 @@ fn a_definition_without_config_is_the_network_of_its_name() {
     assert_eq!(kinds(&resolve("net", None)), ["disk"]);
     assert_eq!(kinds(&resolve("net", Some(""))), ["disk"]);
     assert_eq!(kinds(&resolve("one", None)), ["single"]);
-    let error = resolve("none", None).expect_err("nowhere");
-    assert!(
-        error.is_missing() && error.to_string().contains("\"none\""),
-        "{error}"
-    );
+    let missing = Path::new("/nonexistent/net.d");
+    for error in [
+        resolve("none", None),
+        definition_network(&definition("none", None), missing),
+    ] {
+        let error = error.expect_err("nowhere");
+        let text = error.to_string();
+        assert!(error.is_missing() && text.contains("\"none\""), "{text}");
+        assert!(
+            text.contains("no spec.config") && text.contains("confDir"),
+            "{text}"
+        );
+        assert!(!text.contains("os error"), "{text}");
+    }
     for invalid in [
         "{",
         " ",

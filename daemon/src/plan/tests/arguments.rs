@@ -3,7 +3,8 @@ use plexus_api::json::RawMap;
 use plexus_api::rows;
 use plexus_api::selection::{Bandwidth, PortMapping, Selection};
 
-use super::{assert_refused, input, network, plan, select};
+use super::{assert_refused, input, macvlan, network, plan, select};
+use crate::plan::{PlanInput, WarningKind};
 
 type Request = fn(&mut Selection);
 
@@ -240,4 +241,60 @@ fn cni_args_keep_the_pairs_of_the_runtime_and_set_ignore_unknown() {
     assert_eq!(args("A=1"), "A=1;IgnoreUnknown=1");
     assert_eq!(args("IgnoreUnknown=true;A=1"), "IgnoreUnknown=true;A=1");
     assert_eq!(args("IgnoreUnknown=0;A=1"), "A=1;IgnoreUnknown=1");
+}
+
+#[test]
+fn the_warning_says_what_was_done_without_the_capability() {
+    for (request, part) in [
+        ("ips", "passed as IP in CNI_ARGS"),
+        ("mac", "passed as MAC in CNI_ARGS"),
+        ("bandwidth", "the pod runs without it"),
+    ] {
+        let mut input = input();
+        macvlan(&mut input, |selection| match request {
+            "ips" => selection.ips = vec!["10.0.0.5".to_owned()],
+            "mac" => selection.mac = Some("02:00:00:00:00:01".to_owned()),
+            _ => {
+                selection.bandwidth = Some(Bandwidth {
+                    ingress_rate: 1,
+                    ingress_burst: 1,
+                    egress_rate: 0,
+                    egress_burst: 0,
+                });
+            }
+        });
+        let plan = plan(&input).expect("attached");
+        let [warning] = &plan.warnings[..] else {
+            panic!("{:?}", plan.warnings)
+        };
+        assert!(warning.text.contains(part), "{}", warning.text);
+        assert_eq!(warning.kind, WarningKind::CapabilityMissing);
+    }
+}
+
+#[test]
+fn a_plugin_that_reads_the_annotation_needs_no_capability() {
+    let mut input = input();
+    let text = r#"{"cniVersion":"1.0.0","type":"ovn-k8s-cni-overlay"}"#;
+    select(&mut input, "ns/ovn", text, |selection| {
+        selection.ips = vec!["10.0.0.5/24".to_owned()];
+        selection.mac = Some("02:00:00:00:00:01".to_owned());
+    });
+    for strict in [false, true] {
+        input.policy.strict = strict;
+        assert!(plan(&input).expect("attached").warnings.is_empty());
+    }
+}
+
+#[test]
+fn a_device_that_is_not_passed_is_a_warning() {
+    let mut input = input();
+    macvlan(&mut input, |_| {});
+    input.selected[0].network.resource_name = Some("example.com/vf".to_owned());
+    let plan_of = |input: &PlanInput| plan(input).expect("attached").warnings;
+    let warnings = plan_of(&input);
+    assert_eq!(warnings[0].kind, WarningKind::DeviceNotPassed);
+    assert!(warnings[0].text.contains("example.com/vf"), "{warnings:?}");
+    input.selected[0].selection.device_id = Some("0000:03:00.1".to_owned());
+    assert!(plan_of(&input).is_empty(), "the pod names the device");
 }

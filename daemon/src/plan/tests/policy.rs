@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use plexus_api::cni::Code;
-use plexus_api::selection::Selection;
+use plexus_api::selection::{PortMapping, Selection};
 
 use crate::config::AllowedPluginTypes;
 
@@ -52,6 +52,39 @@ fn only_listed_namespaces_may_replace_the_default_network() {
         plan(&input).is_ok(),
         "the restriction is for the default network only"
     );
+}
+
+#[test]
+fn only_pods_of_listed_namespaces_may_request_port_mappings() {
+    let mapping = PortMapping {
+        host_port: 10250,
+        container_port: 80,
+        protocol: "tcp".to_owned(),
+        host_ip: String::new(),
+    };
+    let with_mapping = Selection {
+        port_mappings: vec![mapping],
+        ..Selection::default()
+    };
+    let mut input = input();
+    select(&mut input, "ns/b", r#"{"type":"x"}"#, |_| {});
+    input.policy.port_mapping_namespaces = Some(BTreeSet::from(["ingress".to_owned()]));
+    assert!(plan(&input).is_ok(), "nothing is requested");
+    let mut selected = input.clone();
+    selected.selected[0].selection = with_mapping.clone();
+    let mut default_network = input;
+    default_network.default_selection = Some(with_mapping);
+    for mut input in [selected, default_network] {
+        assert_refused(
+            &input,
+            Code::Forbidden,
+            &["\"ns\"", "portMappingNamespaces"],
+        );
+        input.policy.port_mapping_namespaces = Some(BTreeSet::from(["ns".to_owned()]));
+        assert!(plan(&input).is_ok());
+        input.policy.port_mapping_namespaces = None;
+        assert!(plan(&input).is_ok(), "as with Multus");
+    }
 }
 
 #[test]

@@ -102,6 +102,9 @@ async fn a_failed_call_is_logged_once() {
             (&line["message"], &line["details"]),
             (&"ADD pod default/web: failed".into(), &"cause".into())
         );
+        let error = CniError::new(Code::TryAgain, "failed");
+        let (_, lines) = logged::<()>(verb, async { Err(error) }).await;
+        assert_eq!(lines[0].get("details"), None, "no empty details");
     }
 }
 

@@ -28,7 +28,7 @@ fn configs(text: &str) -> Vec<Value> {
 
 #[test]
 fn the_configuration_of_a_definition_can_have_any_form_of_a_string() {
-    let expected = json!({"type": "macvlan", "master": "eth0", "ipam": {}});
+    let expected = [json!({"type": "macvlan", "master": "eth0", "ipam": {}})];
     for config in [
         r#"'{"type": "macvlan", "master": "eth0", "ipam": {}}'"#,
         r#""{\"type\": \"macvlan\", \"master\": \"eth0\", \"ipam\": {}}""#,
@@ -53,11 +53,11 @@ fn the_configuration_of_a_definition_can_have_any_form_of_a_string() {
         "!!str '{\"type\": \"macvlan\", \"master\": \"eth0\", \"ipam\": {}}' # a comment",
     ] {
         let text = definition(config);
-        assert_eq!(configs(&text), [expected.clone()], "{text}");
+        assert_eq!(configs(&text), expected, "{text}");
         let windows = text.replace('\n', "\r\n");
-        assert_eq!(configs(&windows), [expected.clone()], "{windows}");
+        assert_eq!(configs(&windows), expected, "{windows}");
         let marked = format!("\u{feff}{text}");
-        assert_eq!(configs(&marked), [expected.clone()], "{marked}");
+        assert_eq!(configs(&marked), expected, "{marked}");
     }
 }
 
