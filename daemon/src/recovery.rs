@@ -114,13 +114,13 @@ impl Recovery {
         let attached: Vec<_> = inventory
             .records
             .iter()
-            .filter(|record| record.reason.is_none())
+            .filter(|record| CleanupReason::of(record).is_none())
             .map(|record| RecordedSandbox::new(record, self.is_pod_deleted(record)))
             .collect();
         let gone = self.gone_sandboxes(&attached, inventory.existing_netns);
         let mut leftovers = Vec::new();
         for record in inventory.records {
-            let reason = record.reason.or_else(|| {
+            let reason = CleanupReason::of(&record).or_else(|| {
                 gone.contains(&record.key)
                     .then_some(CleanupReason::SandboxGone)
             });

@@ -9,6 +9,7 @@ mod handlers;
 mod listener;
 mod metrics_port;
 mod other_daemon;
+mod responses;
 mod scrape;
 
 pub(crate) use client::{Response, get, post};

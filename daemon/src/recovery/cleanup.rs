@@ -27,7 +27,7 @@ pub(super) enum CleanupReason {
 
 impl CleanupReason {
     /// The reason to clean up a record whether or not its sandbox still exists.
-    pub(super) fn of(record: &Record) -> Option<Self> {
+    pub(super) fn of(record: &KnownRecord) -> Option<Self> {
         if record.del_failures.count > 0 {
             Some(Self::FailedDel)
         } else if record.deleting {

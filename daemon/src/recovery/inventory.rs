@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::cleanup::CleanupReason;
 use super::netns_scan::existing_netns;
 use crate::ledger::{DelFailures, Ledger, LedgerError, Record, RecordKey, SpooledRequest};
 use crate::model::{NetnsId, PodRef};
@@ -36,9 +35,8 @@ pub(super) struct KnownRecord {
     /// The boot in which the sandbox was created.
     pub(super) boot_id: String,
     pub(super) netns: Option<NetnsId>,
-    pub(super) is_attached: bool,
-    /// The reason to clean up the record whether or not its sandbox still exists.
-    pub(super) reason: Option<CleanupReason>,
+    pub(super) completed: bool,
+    pub(super) deleting: bool,
     /// Without the text of the error.
     pub(super) del_failures: DelFailures,
     pub(super) status_written: bool,
@@ -53,14 +51,18 @@ impl KnownRecord {
             created_unix_ms: planned.created_unix_ms,
             boot_id: planned.boot_id.clone(),
             netns: planned.netns_id,
-            is_attached: record.is_attached(),
-            reason: CleanupReason::of(record),
+            completed: record.completed,
+            deleting: record.deleting,
             del_failures: DelFailures {
                 last_error: String::new(),
                 ..record.del_failures
             },
             status_written: record.status_written,
         }
+    }
+
+    fn is_attached(&self) -> bool {
+        self.completed && !self.deleting
     }
 }
 
@@ -109,7 +111,7 @@ impl Inventory {
         }
         let wanted: BTreeSet<_> = records
             .iter()
-            .filter(|record| record.boot_id == boot_id && record.is_attached)
+            .filter(|record| record.boot_id == boot_id && record.is_attached())
             .filter_map(|record| record.netns)
             .collect();
         Ok(Self {

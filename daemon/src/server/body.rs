@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http_body_util::{BodyExt as _, Limited};
 use plexus_api::cni::{CniError, Code};
 use plexus_api::wire::MAX_REQUEST;
 use tokio::time::{Instant, timeout_at};
 
-use super::handlers::{AppState, error_response, refused};
-use crate::memory_budget::Reservation;
+use super::responses::{error_response, refused};
+use crate::memory_budget::{MemoryBudget, Reservation};
 
 /// The time limit for a caller to send the body after the head of its request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,10 +24,14 @@ pub(super) struct ReceivedBody {
     pub(super) reservation: Reservation,
 }
 
-impl FromRequest<AppState> for ReceivedBody {
+impl<S> FromRequest<S> for ReceivedBody
+where
+    S: Send + Sync,
+    MemoryBudget: FromRef<S>,
+{
     type Rejection = Response;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<Self, Response> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
         let deadline = Instant::now() + BODY_TIMEOUT;
         let body = request.into_body();
         let announced = body.size_hint().upper().unwrap_or(MAX_REQUEST as u64);
@@ -35,9 +39,7 @@ impl FromRequest<AppState> for ReceivedBody {
             return Err(too_long());
         }
         let length = usize::try_from(announced).unwrap_or(MAX_REQUEST);
-        let reservation = state
-            .node
-            .request_memory
+        let reservation = MemoryBudget::from_ref(state)
             .reserve(2 * length, deadline)
             .await
             .map_err(|error| {
@@ -66,7 +68,7 @@ async fn collect(body: Body) -> Result<Bytes, Response> {
             return too_long();
         }
         let msg = format!("the body of the request cannot be read: {error}");
-        refused(&CniError::new(Code::Decode, msg)).into_response()
+        refused(&CniError::new(Code::Decode, msg))
     })?;
     Ok(collected.to_bytes())
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRef, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -11,17 +11,18 @@ use axum::routing::{get, post, put};
 use axum::{Extension, Router};
 use plexus_api::cni::{CniError, Code};
 use plexus_api::{shorten, wire};
-use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::body::ReceivedBody;
 use super::other_daemon::{ALIVE, GENERATION};
+use super::responses::{error_response, json, refused};
 use super::scrape::scrape;
 use crate::context::{Context, NodeContext};
 use crate::host::Caller;
 use crate::ledger::AbandonRequest;
+use crate::memory_budget::MemoryBudget;
 use crate::operations::{dispatch, needs_ledger};
 use crate::readiness::{self, Startup};
 use crate::telemetry::{CallSpan, Logs};
@@ -45,6 +46,12 @@ pub(crate) struct AppState {
     pub(crate) startup: Startup,
     /// The generation of this daemon, for other daemons.
     pub(crate) generation: Option<u64>,
+}
+
+impl FromRef<AppState> for MemoryBudget {
+    fn from_ref(state: &AppState) -> Self {
+        state.node.request_memory.clone()
+    }
 }
 
 impl AppState {
@@ -258,16 +265,6 @@ async fn abandon(State(state): State<AppState>, body: ReceivedBody) -> Response 
     }
 }
 
-fn json(value: &impl Serialize) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Err(error) => refused(&CniError::new(
-            Code::Internal,
-            format!("the response cannot be encoded: {error}"),
-        )),
-    }
-}
-
 /// The response of a daemon that has stopped serving and has not started the call. The shim retries
 /// with the daemon that takes over.
 fn stopped_serving() -> Response {
@@ -277,13 +274,4 @@ fn stopped_serving() -> Response {
         StatusCode::SERVICE_UNAVAILABLE,
         &CniError::new(Code::TryAgain, msg),
     )
-}
-
-pub(super) fn refused(error: &CniError) -> Response {
-    error_response(StatusCode::BAD_REQUEST, error)
-}
-
-pub(super) fn error_response(status: StatusCode, error: &CniError) -> Response {
-    let body = serde_json::to_vec(error).unwrap_or_default();
-    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
