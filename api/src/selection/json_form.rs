@@ -156,10 +156,7 @@ fn misplaced(name: &str) -> Option<String> {
         keys.push(format!("\"interface\": {}", quote(interface)));
     }
     let keys = keys.join(", ");
-    Some(format!(
-        "{:?} has more than a name; use {keys}",
-        quote(name)
-    ))
+    Some(format!("{} has more than a name; use {keys}", quote(name)))
 }
 
 /// `interface`, or `interfaceRequest`, its older name (K-032, K-045).

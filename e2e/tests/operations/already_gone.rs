@@ -69,7 +69,7 @@ fn a_lease_that_cannot_be_released_keeps_the_record() {
     assert_eq!(
         plexus.runtime.del(&target).expect_code(120),
         "DEL pod default/p: network \"default/lan\" interface \"net1\": IPAM plugin \"leases\": \
-         no answer from the server"
+         no answer from the server (code 120)"
     );
     assert_eq!(plexus.records().len(), 1);
     node.plugin("leases", &Script::new());
