@@ -8,6 +8,7 @@ mod disk;
 mod error;
 mod known;
 pub(crate) mod multus;
+mod network_names;
 mod networks;
 mod pod;
 mod request;
@@ -108,6 +109,17 @@ pub(crate) async fn plan_input(
         None => networks.next().ok_or(GatherError::NoDefinition)?,
     };
     let auxiliary_chain = auxiliary_chain::read(settings, default_network.config.cni_version).await;
+    let selected: Vec<_> = selections
+        .into_iter()
+        .zip(networks)
+        .map(|(selection, network)| SelectedNetwork { selection, network })
+        .collect();
+    let network_names = settings.namespace_isolation.then(|| {
+        let of_definitions = default_selection.iter().map(|_| &default_network);
+        let of_definitions =
+            of_definitions.chain(selected.iter().map(|selected| &selected.network));
+        network_names::collect(sources, settings, &common, of_definitions)
+    });
     let input = PlanInput {
         links,
         pod: pod_ref(&pod, &request.pod),
@@ -117,13 +129,10 @@ pub(crate) async fn plan_input(
         default_network,
         default_selection,
         common_networks: common,
-        selected: selections
-            .into_iter()
-            .zip(networks)
-            .map(|(selection, network)| SelectedNetwork { selection, network })
-            .collect(),
+        selected,
         auxiliary_chain,
         policy: policy(settings),
+        network_names,
     };
     Ok((input, reservation))
 }

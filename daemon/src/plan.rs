@@ -6,6 +6,7 @@
 mod attachments;
 mod input;
 mod names;
+mod network_names;
 mod policy;
 mod routes;
 mod warning;
@@ -14,7 +15,7 @@ use plexus_api::cni::{CniError, Code};
 
 use crate::model::{Attachment, DefaultRoutes};
 
-pub(crate) use input::{PlanInput, Policy, SelectedNetwork};
+pub(crate) use input::{NamedDefinition, NetworkNames, PlanInput, Policy, SelectedNetwork};
 pub(crate) use names::ifname;
 pub(crate) use warning::{Warning, WarningKind};
 

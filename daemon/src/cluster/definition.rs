@@ -1,6 +1,6 @@
 //! Network-attachment-definitions, reduced to what the daemon uses.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use plexus_api::cni::{ConfigError, Defaults, NetworkConfig, Version};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ pub(crate) struct Definition {
     /// The value of the annotation `k8s.v1.cni.cncf.io/resourceName`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resource_name: Option<String>,
+    /// The creation time in seconds since 1970. `None` in manifests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) created: Option<i64>,
     #[serde(skip)]
     pub(crate) parsed: ParsedConfig,
 }
@@ -39,6 +42,15 @@ impl Definition {
             .is_some_and(|config| !config.is_empty())
     }
 
+    /// The name of the network inside the configuration, which is parsed once for this.
+    pub(crate) fn network_name(&self) -> &str {
+        let other_name = self.parsed.network_name.get_or_init(|| {
+            let config = self.network_config().ok().flatten()?;
+            (config.name != self.name).then(|| config.name.as_str().into())
+        });
+        other_name.as_deref().unwrap_or(&self.name)
+    }
+
     /// The configuration, with the definition's name as default name (K-005). All callers share it
     /// while one of them uses it. Returns `None` for a definition without a configuration.
     ///
@@ -49,7 +61,7 @@ impl Definition {
             return Ok(None);
         };
         // Locked while the text is parsed, so that the others wait for the result.
-        let mut parsed = lock(&self.parsed.0);
+        let mut parsed = lock(&self.parsed.config);
         if let Some(config) = parsed.upgrade() {
             return Ok(Some(config));
         }
@@ -65,10 +77,14 @@ impl Definition {
     }
 }
 
-/// The parsed configuration of a definition, as long as it is in use. Not part of the definition's
-/// value.
+/// What a definition's configuration was parsed to. Not part of the definition's value.
 #[derive(Debug, Default)]
-pub(crate) struct ParsedConfig(Mutex<Weak<NetworkConfig>>);
+pub(crate) struct ParsedConfig {
+    /// As long as the configuration is in use.
+    config: Mutex<Weak<NetworkConfig>>,
+    /// The network's name, if the configuration is valid and has another name than the definition.
+    network_name: OnceLock<Option<Box<str>>>,
+}
 
 impl Clone for ParsedConfig {
     fn clone(&self) -> Self {
@@ -108,5 +124,21 @@ mod tests {
         drop(first);
         assert!(unused.upgrade().is_none(), "no memory without a user");
         assert_eq!(definition, definition.clone());
+    }
+
+    #[test]
+    fn the_network_has_the_name_inside_the_configuration_or_that_of_the_definition() {
+        let name = |config: Option<&str>| {
+            let definition = Definition {
+                name: "own".to_owned(),
+                config: config.map(str::to_owned),
+                ..Definition::default()
+            };
+            definition.network_name().to_owned()
+        };
+        assert_eq!(name(Some(r#"{"NAME":"other","type":"x"}"#)), "other");
+        for own in [Some(r#"{"type":"x"}"#), Some("{"), Some(""), None] {
+            assert_eq!(name(own), "own");
+        }
     }
 }

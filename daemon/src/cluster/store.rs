@@ -59,7 +59,7 @@ impl Store {
     }
 
     /// All definitions, in no particular order.
-    pub(super) fn definitions(&self) -> Vec<Arc<Definition>> {
+    pub(crate) fn definitions(&self) -> Vec<Arc<Definition>> {
         self.0.borrow().definitions.all()
     }
 

@@ -178,6 +178,8 @@ impl Inputs<'_> {
             selected: Vec::new(),
             auxiliary_chain: None,
             policy: policy(self.settings),
+            // A definition that has taken this name since then must not prevent the DEL.
+            network_names: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The input of a plan.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use plexus_api::cni::CniArgs;
 use plexus_api::json::RawMap;
@@ -31,6 +32,51 @@ pub(crate) struct PlanInput {
     /// The plugins of `auxiliaryCNIChainName`, which run last.
     pub(crate) auxiliary_chain: Option<Network>,
     pub(crate) policy: Policy,
+    /// The network names that definitions may not take. `None` without namespace isolation.
+    pub(crate) network_names: Option<NetworkNames>,
+}
+
+/// Networks whose name inside the configuration is that of a selected network.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NetworkNames {
+    /// The networks that the node's configuration names.
+    pub(crate) of_node: Vec<Arc<Network>>,
+    /// The namespace whose definitions may have any name.
+    pub(crate) trusted_namespace: String,
+    pub(crate) definitions: Vec<NamedDefinition>,
+}
+
+/// A definition and the name of its network.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedDefinition {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// The name inside the configuration.
+    pub(crate) network: String,
+    /// The creation time in seconds since 1970. `None` for a definition of a manifest.
+    pub(crate) created: Option<i64>,
+}
+
+impl NamedDefinition {
+    /// `namespace/name`.
+    pub(super) fn label(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// Whether the network has the name of the definition, which is the default.
+    pub(super) fn has_own_name(&self) -> bool {
+        self.network == self.name
+    }
+
+    /// Orders definitions from old to new, and those of the same time by their right to the name.
+    pub(super) fn age(&self) -> (Option<i64>, bool, &str, &str) {
+        (
+            self.created,
+            !self.has_own_name(),
+            &self.namespace,
+            &self.name,
+        )
+    }
 }
 
 /// An element of the annotation and its network.

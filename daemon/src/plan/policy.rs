@@ -4,6 +4,7 @@ use plexus_api::cni::{CniError, Code, PluginConfig};
 use plexus_api::quote;
 
 use super::input::{PlanInput, PlannedNetwork};
+use super::network_names;
 use crate::model::{attachment_label, meta_plugin_type};
 
 /// Refuses the whole pod if any of its networks is not allowed (decision 6, K-012).
@@ -27,7 +28,8 @@ fn check_network(input: &PlanInput, planned: &PlannedNetwork<'_>) -> Result<(), 
     match &planned.network.namespace {
         Some(namespace) if planned.selection.is_some() => {
             check_namespace(input, planned, namespace)?;
-            check_types(input, planned, namespace)
+            check_types(input, planned, namespace)?;
+            network_names::check(input, planned, namespace)
         }
         _ => Ok(()),
     }

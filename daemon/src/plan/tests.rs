@@ -1,5 +1,6 @@
 mod arguments;
 mod names;
+mod network_names;
 mod networks;
 mod policy;
 mod routes;
@@ -59,6 +60,7 @@ fn input() -> PlanInput {
             port_mapping_namespaces: None,
             allowed_plugin_types: None,
         },
+        network_names: None,
     }
 }
 

@@ -156,3 +156,67 @@ fn port_mapping_namespaces_limits_which_pods_may_open_ports_of_the_node() {
         }
     }
 }
+
+#[test]
+fn isolation_protects_the_names_inside_configurations() {
+    let node = node!();
+    node.plugin("a", &attaches());
+    let keys = json!({"namespaceIsolation": true});
+    let plexus = Plexus::start_with(&node, keys);
+    let define = |namespace: &str, name: &str, config: Value| {
+        let text = config.to_string();
+        plexus.manifests.definition_in(namespace, name, Some(&text));
+    };
+    let plugin = |name: &str| json!({"cniVersion": "1.0.0", "name": name, "type": "a"});
+    define("other", "lan", json!({"cniVersion": "1.0.0", "type": "a"}));
+    define("other", "named", plugin("storage"));
+    // The default network has the name `pods`.
+    define("ns", "default", plugin("pods"));
+    define("ns", "pods", json!({"cniVersion": "1.0.0", "type": "a"}));
+    define("ns", "taker", plugin("lan"));
+    define("ns", "storage", json!({"cniVersion": "1.0.0", "type": "a"}));
+    define("ns", "lan", json!({"cniVersion": "1.0.0", "type": "a"}));
+    define("ns", "mine", plugin("mine-alone"));
+    // Unknown definitions are waited for, so all others are known.
+    define("ns", "last", plugin("last"));
+    for (number, (network, owner)) in [
+        ("last", None),
+        ("default", Some("\"pods\"")),
+        ("pods", Some("\"pods\"")),
+        ("taker", Some("\"other/lan\"")),
+        ("storage", None),
+        ("lan", None),
+        ("mine", None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let pod = Pod::new(&format!("p{number}"))
+            .in_namespace("ns")
+            .with_networks(network);
+        let sandbox = node.sandbox(&pod.name);
+        let output = plexus.runtime.add(&sandbox.target(&pod));
+        match owner {
+            None => {
+                output.result();
+            }
+            Some(owner) => {
+                let msg = output.expect_code(106);
+                assert!(
+                    msg.contains(owner) && msg.contains("namespace isolation"),
+                    "{msg}"
+                );
+            }
+        }
+        plexus.runtime.del(&sandbox.target(&pod)).expect_success();
+    }
+    // The name belongs to the definition of that name.
+    let pod = Pod::new("other")
+        .in_namespace("other")
+        .with_networks("named");
+    let sandbox = node.sandbox("other");
+    plexus
+        .runtime
+        .add(&sandbox.target(&pod))
+        .expect_error(106, &["ns/storage"]);
+}

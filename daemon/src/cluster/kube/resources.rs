@@ -99,6 +99,7 @@ impl WatchedKind for Definition {
             resource_name: metadata
                 .annotations
                 .and_then(|mut annotations| annotations.remove(RESOURCE_NAME)),
+            created: metadata.creation_timestamp.map(|time| time.0.as_second()),
             parsed: ParsedConfig::default(),
         })
     }

@@ -149,6 +149,7 @@ impl ManifestObjects {
             name,
             config,
             resource_name,
+            created: None,
             parsed: ParsedConfig::default(),
         });
         Ok(())
