@@ -90,6 +90,8 @@ fn an_error_names_an_invalid_setting_and_its_value() {
     for (key, value) in [
         ("daemonWaitAdd", json!("soon")),
         ("daemonWaitDel", json!("1 hour")),
+        ("daemonWaitDel", json!("24h1ms")),
+        ("daemonWaitAdd", json!("99999999h")),
         ("daemonWaitStatus", json!(10)),
         ("delWhenDown", json!("forget")),
         ("daemonSocketDir", json!(["/run"])),

@@ -42,12 +42,14 @@ fn a_failure_has_the_error_that_the_plugin_printed() {
     let only_code = r#"{"code":120}"#;
     let code_0 = r#"{"code":0,"msg":"none"}"#;
     let negative = r#"{"msg":"none","code":-5}"#;
+    let go = r#"{"Code":11,"m\u017fg":"busy","DETAILS":"d\ud800","x":1e400}"#;
     assert_failures(&[
         (failed, printed, "x", 11, "busy", "d"),
         (failed, lines, "", 7, "two lines", ""),
         (failed, only_code, "", 120, "failed with code 120", ""),
         (failed, code_0, "", 101, "none", ""),
         (failed, negative, "", 101, "none", ""),
+        (failed, go, "", 11, "busy", "d\u{fffd}"),
     ]);
 }
 
