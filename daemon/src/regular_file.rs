@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 /// Reads a file of at most `max` bytes. Follows links.
 ///
 /// # Errors
-/// [`is_unusable`] tells apart a file that is not regular or too long from other errors.
+/// [`is_unusable`] recognises the errors of a file that is not regular or too long.
 pub(crate) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let (file, length) = open(path)?;
     let mut bytes = Vec::with_capacity(usize::try_from(length.min(max)).unwrap_or_default());

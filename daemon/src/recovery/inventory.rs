@@ -8,7 +8,7 @@ use super::netns_scan::existing_netns;
 use crate::ledger::{DelFailures, Ledger, LedgerError, Record, RecordKey, SpooledRequest};
 use crate::model::{NetnsId, PodRef};
 
-/// The largest number of causes that are told apart.
+/// The largest number of distinct causes.
 const MAX_CAUSES: usize = 20;
 /// The longest text of a cause, in characters.
 const MAX_TEXT: usize = 300;
