@@ -68,7 +68,8 @@ fn keys_are_documented() {
         read("daemon/src/config/telemetry.rs"),
         read("daemon/src/config/install.rs"),
     ];
-    let listed = [Settings::KEYS, Settings::SHIM_KEYS].concat();
+    let log_options = &["maxAge", "maxBackups", "maxSize"][..];
+    let listed = [Settings::KEYS, Settings::SHIM_KEYS, log_options].concat();
     let unlisted: Vec<_> = keys_in(&sources.concat())
         .into_iter()
         .filter(|key| !listed.contains(&key.as_str()))
