@@ -4,13 +4,14 @@
 //! `chain` runs the plugins of a network for each command, `del` for DEL, `lookup` finds the
 //! executable of a plugin, `request` builds the plugin's input, `exec` runs the plugin, and `answer`
 //! interprets its output. `gone` recognises the DEL error of an attachment that no longer exists.
-//! `permits` and `network_locks` limit which calls run plugins at the same time.
+//! `permits`, `groups` and `network_locks` limit which calls run plugins at the same time.
 
 mod answer;
 mod chain;
 mod del;
 mod exec;
 mod gone;
+mod groups;
 mod lookup;
 mod network_locks;
 mod permits;
@@ -18,24 +19,24 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_api::cni::{CniError, Code};
+use plexus_api::cni::CniError;
 use serde::Serialize;
-use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
 
+use crate::call_limits::{CallLimits, Resource, WaitError};
 use crate::host::Host;
-use crate::model::Attachment;
+use crate::model::{Attachment, PodRef};
 use crate::telemetry::{Metrics, PermitsReading};
 pub(crate) use chain::{wants_check, wants_gc};
-use network_locks::{BLOCKING_WAIT, ExclusiveNetworkLock, NetworkLocks};
-pub(crate) use network_locks::{GcLock, SharedNetworkLock};
-use permits::Permits;
-pub(crate) use permits::{Permit, Priority};
+use groups::Group;
+use network_locks::NetworkLocks;
+pub(crate) use network_locks::{GcGuard, GcLock, SharedNetworkLock};
+pub(crate) use permits::Priority;
+use permits::{Permit, Permits};
 
 /// Runs plugins.
 #[derive(Debug, Clone)]
@@ -76,10 +77,8 @@ pub(crate) struct PluginCall {
     pub(crate) path: Vec<PathBuf>,
     /// The environment of the caller (R-105). Variables that the daemon sets itself are ignored.
     pub(crate) env: BTreeMap<String, String>,
-    /// The deadline of the whole call.
-    pub(crate) deadline: Instant,
-    /// Kills the running plugin and prevents further ones from starting.
-    pub(crate) cancel: CancellationToken,
+    /// The end of the limits kills the running plugin and prevents further ones from starting.
+    pub(crate) limits: CallLimits,
 }
 
 /// A failed ADD.
@@ -91,7 +90,7 @@ pub(crate) struct AddError {
     pub(crate) ran: bool,
 }
 
-/// A permit and the shared locks of the networks: needed to run ADD and DEL of plugins.
+/// A permit and the shared locks of the networks: needed to run ADD, CHECK and DEL of plugins.
 #[derive(Debug)]
 pub(crate) struct AttachGuard {
     // Released in this order.
@@ -99,12 +98,24 @@ pub(crate) struct AttachGuard {
     _network_locks: SharedNetworkLock,
 }
 
-/// A permit and the exclusive lock of a network: needed to run GC of its plugins.
+/// The attachments whose plugins run under an [`AttachGuard`].
 #[derive(Debug)]
-pub(crate) struct GcGuard {
-    // Released in this order.
-    _permit: Permit,
-    _network_lock: ExclusiveNetworkLock,
+pub(crate) struct GuardScope {
+    groups: BTreeSet<Group>,
+    /// The names in the configurations, under which plugins keep their state.
+    networks: BTreeSet<String>,
+}
+
+impl GuardScope {
+    pub(crate) fn new(pod: &PodRef, attachments: &[Attachment]) -> Self {
+        Self {
+            groups: Group::of(&pod.namespace, attachments),
+            networks: attachments
+                .iter()
+                .map(|attachment| attachment.config.name.clone())
+                .collect(),
+        }
+    }
 }
 
 /// An existing attachment in the list that GC passes to plugins (R-101).
@@ -133,71 +144,75 @@ impl Delegates {
         }))
     }
 
-    /// Waits for a permit to run plugins that neither attach nor detach. Callers hold the permit
-    /// only while the plugins of the call run.
-    pub(crate) async fn permit(&self, priority: Priority) -> Permit {
-        self.0.permits.acquire(priority).await
-    }
-
-    /// Waits until ADD or DEL of these attachments may run. `call` names the call in the errors of
-    /// a waiting GC.
+    /// Waits until plugins may run within this scope. Holds nothing while it waits.
+    ///
+    /// # Errors
+    /// The limits ended the wait.
     pub(crate) async fn attach_guard(
         &self,
         priority: Priority,
-        call: &str,
-        attachments: &[Attachment],
-    ) -> AttachGuard {
-        // Locks first: a call that holds a permit never waits, so permits are always released.
-        let network_locks = self.lock_networks(call, attachments).await;
-        AttachGuard {
-            _permit: self.permit(priority).await,
-            _network_locks: network_locks,
+        scope: &GuardScope,
+        limits: &CallLimits,
+    ) -> Result<AttachGuard, WaitError> {
+        let (permits, locks) = (&self.0.permits, &self.0.network_locks);
+        loop {
+            let permit = permits.acquire(priority, &scope.groups, limits).await?;
+            if let Some(network_locks) = locks.try_acquire_shared(&limits.call, &scope.networks) {
+                return Ok(AttachGuard {
+                    _permit: permit,
+                    _network_locks: network_locks,
+                });
+            }
+            drop(permit);
+            locks.wait_for_gc(&scope.networks, limits).await?;
         }
     }
 
-    /// Waits for the shared locks of these attachments' networks, without a permit to run plugins.
-    pub(crate) async fn lock_networks(
+    /// Returns `None` if the call would have to wait.
+    pub(crate) fn try_attach_guard(&self, scope: &GuardScope, call: &str) -> Option<AttachGuard> {
+        Some(AttachGuard {
+            _permit: self.0.permits.try_acquire(&scope.groups, call)?,
+            _network_locks: self.try_lock_networks(scope, call)?,
+        })
+    }
+
+    /// Locks the networks of the scope against GC, without a permit to run plugins. Returns `None`
+    /// while GC runs on one of them.
+    pub(crate) fn try_lock_networks(
         &self,
+        scope: &GuardScope,
         call: &str,
-        attachments: &[Attachment],
-    ) -> SharedNetworkLock {
-        let networks = attachments
-            .iter()
-            .map(|attachment| attachment.config.name.clone())
-            .collect();
-        self.0.network_locks.acquire_shared(call, networks).await
+    ) -> Option<SharedNetworkLock> {
+        self.0
+            .network_locks
+            .try_acquire_shared(call, &scope.networks)
     }
 
     /// Waits until no other GC is running.
-    pub(crate) async fn lock_gc(&self) -> GcLock<'_> {
-        self.0.network_locks.lock_gc().await
-    }
-
-    /// Waits until GC of `network` may run.
     ///
     /// # Errors
-    /// [`Code::TryAgain`] if calls of this network do not finish, or no permit becomes free.
-    pub(crate) async fn gc_guard(
+    /// The limits ended the wait.
+    pub(crate) async fn lock_gc(&self, limits: &CallLimits) -> Result<GcLock<'_>, WaitError> {
+        let other = || Resource::held("GC", ["another GC".to_owned()]);
+        limits.wait(self.0.network_locks.lock_gc(), other).await
+    }
+
+    /// Waits until GC may run on `network`. GC needs no permit, because it runs one plugin at a
+    /// time: calls that hold all permits do not stop it.
+    ///
+    /// # Errors
+    /// The calls of this network do not finish, or the limits ended the wait.
+    pub(crate) async fn gc_guard<'a>(
         &self,
-        gc: &GcLock<'_>,
+        gc: &'a GcLock<'_>,
         network: &str,
-    ) -> Result<GcGuard, CniError> {
-        let network_lock = self.0.network_locks.acquire_exclusive(gc, network).await?;
-        // Other calls wait for the network: hence the priority of DEL and the short timeout.
-        let permit = timeout(BLOCKING_WAIT, self.permit(Priority::Del))
+        limits: &CallLimits,
+    ) -> Result<GcGuard<'a>, WaitError> {
+        let turn = || Resource::new("GC of the other networks");
+        limits
+            .wait(self.0.network_locks.acquire_exclusive(gc, network), turn)
             .await
-            .map_err(|_| {
-                let msg = format!(
-                    "network {network:?}: GC did not run because other calls hold all {} permits \
-                     (maxPluginRuns); retry later",
-                    self.permits().total
-                );
-                CniError::new(Code::TryAgain, msg)
-            })?;
-        Ok(GcGuard {
-            _permit: permit,
-            _network_lock: network_lock,
-        })
+            .flatten()
     }
 
     pub(crate) fn permits(&self) -> PermitsReading {

@@ -108,15 +108,20 @@ impl Host {
         }
     }
 
-    /// Runs `job` on the thread.
+    /// Runs `job` on the thread, unless the caller has stopped waiting by then.
     async fn send<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
         let (sender, receiver) = oneshot::channel();
+        let job = move || {
+            if !sender.is_closed() {
+                drop(sender.send(job()));
+            }
+        };
         self.0
             .jobs
-            .send(Box::new(move || drop(sender.send(job()))))
+            .send(Box::new(job))
             .map_err(|_| thread_ended())?;
         receiver.await.map_err(|_| thread_ended())
     }

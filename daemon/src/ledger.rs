@@ -36,6 +36,7 @@ pub(crate) use record::{DelFailures, Phase, Record};
 pub(crate) use spool::SpooledRequest;
 pub(crate) use summary::RecordSummary;
 
+use crate::call_limits::{CallLimits, WaitError};
 use crate::mutex::lock;
 use container_lock::{ContainerMutexes, GlobalLock};
 use journal::Journal;
@@ -186,25 +187,43 @@ impl Ledger {
     }
 
     /// Locks a container. Waiting callers get the lock in the order of arrival.
-    pub(crate) async fn lock_container(&self, container_id: &str) -> ContainerLock {
-        ContainerLock::acquire(Arc::clone(&self.0), container_id).await
+    ///
+    /// # Errors
+    /// The limits ended the wait.
+    pub(crate) async fn lock_container(
+        &self,
+        container_id: &str,
+        limits: &CallLimits,
+    ) -> Result<ContainerLock, WaitError> {
+        ContainerLock::acquire(Arc::clone(&self.0), container_id, limits).await
+    }
+
+    /// Locks a container if its lock is free. `call` names the holder.
+    pub(crate) fn try_lock_container(
+        &self,
+        container_id: &str,
+        call: &str,
+    ) -> Option<ContainerLock> {
+        ContainerLock::try_acquire(Arc::clone(&self.0), container_id, call)
     }
 
     /// Locks a container for an ADD of `ifname`.
     ///
     /// # Errors
     /// [`LedgerError::InFlight`], at once, while another ADD of the same key holds or waits for the
-    /// lock.
+    /// lock. [`LedgerError::Wait`] if the limits ended the wait.
     pub(crate) async fn lock_for_add(
         &self,
         container_id: &str,
         ifname: &str,
+        limits: &CallLimits,
     ) -> Result<AddLock, LedgerError> {
-        AddLock::acquire(Arc::clone(&self.0), RecordKey::new(container_id, ifname)).await
+        let key = RecordKey::new(container_id, ifname);
+        AddLock::acquire(Arc::clone(&self.0), key, limits).await
     }
 
-    /// Locks the whole ledger: waits until all container locks are released, and blocks new ones
-    /// meanwhile.
+    /// Locks the whole ledger once no container is locked. Containers can be locked while this
+    /// waits.
     pub(crate) async fn lock_all(&self) -> LedgerLock {
         LedgerLock::acquire(Arc::clone(&self.0)).await
     }

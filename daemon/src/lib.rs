@@ -5,6 +5,7 @@
 pub mod allocator;
 mod atomic_file;
 mod backoff;
+mod call_limits;
 mod capabilities;
 pub mod cli;
 mod clock;

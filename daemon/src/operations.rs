@@ -10,6 +10,7 @@ mod del_without_record;
 mod dispatch;
 mod errors;
 mod gc;
+mod lock_with_guard;
 mod network_status;
 mod request;
 mod routes;
@@ -18,7 +19,8 @@ mod time_shares;
 mod undo;
 
 pub(crate) use dispatch::{dispatch, needs_ledger};
+pub(crate) use lock_with_guard::lock_with_guard;
 pub(crate) use network_status::resume_status;
-pub(crate) use request::check_del;
+pub(crate) use request::{check_del, time_limit};
 pub(crate) use status::wait_until_able_to_add;
 pub(crate) use undo::{UndoArgs, recorded_netns, undo};

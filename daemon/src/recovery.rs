@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::doubled;
+use crate::call_limits::CallLimits;
 use crate::clock::unix_ms;
 use crate::context::Context;
 use crate::ledger::{DelFailures, RecordKey, SpooledRequest};
@@ -105,8 +106,9 @@ impl Recovery {
         }
         for key in inventory.damaged {
             let ledger = self.context.ledger.clone();
+            let limits = CallLimits::background("recovery", self.stop.clone());
             self.spawn(TaskKey::Record(key.clone()), async move {
-                cleanup::remove_damaged(&ledger, &key).await;
+                cleanup::remove_damaged(&ledger, &key, &limits).await;
             });
         }
         self.log_failures(&inventory.causes);
@@ -134,8 +136,9 @@ impl Recovery {
                 }
             } else if !record.status_written {
                 let (context, key) = (self.context.clone(), record.key);
+                let limits = CallLimits::background("recovery", self.stop.clone());
                 self.spawn(TaskKey::Record(key.clone()), async move {
-                    resume_status(&context, &key.container_id, &key.ifname).await;
+                    resume_status(&context, &key.container_id, &key.ifname, &limits).await;
                 });
             }
         }

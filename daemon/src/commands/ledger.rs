@@ -9,7 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use plexus_api::cni::CniError;
 use plexus_api::wire::SOCKET_NAME;
+use tokio_util::sync::CancellationToken;
 
+use crate::call_limits::CallLimits;
 use crate::cli::{LedgerArgs, LedgerCommand};
 use crate::ledger::{AbandonRequest, AbandonedRecord, Ledger};
 use crate::server::{ABANDON, Response, post};
@@ -76,7 +78,9 @@ async fn abandon(
         {
             let ledger = Ledger::open(state_dir, LOCK_WAIT)
                 .with_context(|| format!("no plexusd listens at {} ({error})", socket.display()))?;
-            Ok(ledger.abandon(request).await?)
+            // No other process can hold a lock of this ledger.
+            let limits = CallLimits::background("abandon", CancellationToken::new());
+            Ok(ledger.abandon(request, &limits).await?)
         }
         Err(error) => Err(error).with_context(|| format!("plexusd at {}", socket.display())),
     }

@@ -9,6 +9,7 @@ use super::answer::{self, PluginError};
 use super::exec::Exec;
 use super::request::{Payload, environment, stdin};
 use super::{AddError, Delegates, PluginCall, ValidAttachment, lookup};
+use crate::call_limits::Resource;
 use crate::model::Attachment;
 
 impl Delegates {
@@ -192,7 +193,7 @@ impl Delegates {
         let start = Instant::now();
         let deadline = start
             .checked_add(self.0.plugin_timeout)
-            .map_or(call.deadline, |end| end.min(call.deadline));
+            .map_or(call.limits.deadline, |end| end.min(call.limits.deadline));
         let limit = deadline.saturating_duration_since(start);
         let (marker, value) = &self.0.marker;
         let mut env = environment(call, verb, attachment, plugin, dirs);
@@ -202,7 +203,7 @@ impl Delegates {
             env: &env,
             stdin: &stdin(network, plugin, payload).map_err(PluginError::NotStarted)?,
             deadline,
-            cancel: &call.cancel,
+            cancel: &call.limits.cancel,
         };
         let outcome = exec
             .run(&call.host)
@@ -241,9 +242,13 @@ async fn find(
     kinds: Vec<String>,
     dirs: Vec<PathBuf>,
 ) -> Result<Vec<PathBuf>, CniError> {
-    call.host
-        .run(move || kinds.iter().map(|kind| lookup::find(kind, &dirs)).collect())
+    let found = call
+        .host
+        .run(move || kinds.iter().map(|kind| lookup::find(kind, &dirs)).collect());
+    call.limits
+        .wait(found, || Resource::new("the plugin directories"))
         .await
+        .map_err(|error| CniError::new(Code::TryAgain, error.to_string()))?
         .unwrap_or_else(|error| Err(answer::not_started(&error).into()))
 }
 

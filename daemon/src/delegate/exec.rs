@@ -71,25 +71,22 @@ impl Exec<'_> {
     /// # Errors
     /// The program could not be started.
     pub(super) async fn run(&self, host: &Host) -> io::Result<RunOutput> {
-        // The spawn does not race against the deadline: a process that starts late would run
-        // unsupervised, possibly during the DEL that follows.
-        let started = retry_busy(|| async {
-            if self.interrupted().is_some() {
-                Err(io::ErrorKind::Interrupted.into())
-            } else {
-                host.spawn(self.command()).await
-            }
-        })
-        .await;
-        match (started, self.interrupted()) {
-            (Ok(process), _) => self.supervise(process).await,
-            (Err(_), Some(termination)) => Ok(RunOutput {
-                termination,
-                stdout: Vec::new(),
-                stderr: Vec::new(),
-            }),
-            (Err(error), None) => Err(error),
+        let nothing_ran = |termination| RunOutput {
+            termination,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        };
+        if let Some(termination) = self.interrupted() {
+            return Ok(nothing_ran(termination));
         }
+        let started = tokio::select! {
+            biased;
+            started = retry_busy(|| host.spawn(self.command())) => started,
+            // A process that starts later is killed at once by the thread that starts it, before
+            // that thread starts a plugin of the DEL that follows.
+            termination = self.interruption() => return Ok(nothing_ran(termination)),
+        };
+        self.supervise(started?).await
     }
 
     /// Writes the process' stdin and reads its output until the process exits or has to be killed.

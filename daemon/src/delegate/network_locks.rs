@@ -6,6 +6,9 @@
 //! GC first waits until there are no shared locks while new calls still get theirs, so that one
 //! plugin that hangs does not block the node. If that never happens because calls overlap, GC
 //! blocks new calls for a short time. After that, GC gives up.
+//!
+//! GC waits for all networks at the same time, and runs on one after the other: a network is locked
+//! only when it is its turn.
 
 #[cfg(test)]
 mod tests;
@@ -13,15 +16,16 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use plexus_api::cni::{CniError, Code};
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::timeout;
+
+use crate::call_limits::{CallLimits, Resource, WaitError};
 
 /// How long GC waits for a network while new calls still get shared locks.
 const NON_BLOCKING_WAIT: Duration = Duration::from_secs(5);
 /// How long GC may block new calls before it runs. Most plugins are faster, so the network is free
 /// by then unless a plugin hangs.
-pub(super) const BLOCKING_WAIT: Duration = Duration::from_secs(1);
+const BLOCKING_WAIT: Duration = Duration::from_secs(1);
 
 /// The locks of all networks, by the name in the network configuration: plugins store their state
 /// under that name, whichever definition the configuration comes from.
@@ -54,25 +58,37 @@ pub(crate) struct SharedNetworkLock {
 
 /// The lock that prevents two GCs from running at the same time.
 #[derive(Debug)]
-pub(crate) struct GcLock<'a>(#[expect(dead_code, reason = "held, not read")] MutexGuard<'a, ()>);
+pub(crate) struct GcLock<'a> {
+    _guard: MutexGuard<'a, ()>,
+    /// Locked while GC runs on a network.
+    turn: Mutex<()>,
+}
+
+/// The right to run GC on a network: no other call runs there, and GC runs on no other network.
+#[derive(Debug)]
+pub(crate) struct GcGuard<'a> {
+    // Released in this order.
+    _network: ExclusiveNetworkLock,
+    _turn: MutexGuard<'a, ()>,
+}
 
 /// The exclusive lock of a network. Shared locks wait until it is dropped.
 #[derive(Debug)]
-pub(super) struct ExclusiveNetworkLock {
+struct ExclusiveNetworkLock {
     state: watch::Sender<LockTable>,
     network: String,
 }
 
 impl NetworkLocks {
-    /// Waits until no GC holds any of `networks`, and locks all of them at once. `call` names the
-    /// call in the errors of a waiting GC.
-    pub(super) async fn acquire_shared(
+    /// Locks all of `networks` at once, unless GC holds one of them. `call` names the call in the
+    /// errors of a waiting GC.
+    pub(super) fn try_acquire_shared(
         &self,
         call: &str,
-        networks: BTreeSet<String>,
-    ) -> SharedNetworkLock {
+        networks: &BTreeSet<String>,
+    ) -> Option<SharedNetworkLock> {
         let acquire = |state: &mut LockTable| {
-            if !state.exclusive.is_disjoint(&networks) {
+            if !state.exclusive.is_disjoint(networks) {
                 return None;
             }
             let id = state.next_id;
@@ -84,28 +100,50 @@ impl NetworkLocks {
             state.shared.insert(id, holder);
             Some(id)
         };
-        let on_wait = || tracing::debug!(call, ?networks, "waiting for GC of the call's networks");
-        SharedNetworkLock {
-            id: self.wait_until(acquire, on_wait).await,
+        Some(SharedNetworkLock {
+            id: self.attempt(acquire)?,
             state: self.state.clone(),
-        }
+        })
+    }
+
+    /// Waits until GC holds none of `networks`.
+    ///
+    /// # Errors
+    /// The limits ended the wait.
+    pub(super) async fn wait_for_gc(
+        &self,
+        networks: &BTreeSet<String>,
+        limits: &CallLimits,
+    ) -> Result<(), WaitError> {
+        let is_free = |state: &mut LockTable| state.exclusive.is_disjoint(networks).then_some(());
+        let resource = || {
+            let state = self.state.borrow();
+            let locked = networks.intersection(&state.exclusive);
+            let locked: Vec<_> = locked.map(|network| format!("{network:?}")).collect();
+            Resource::held(format!("network {}", locked.join(", ")), ["GC".to_owned()])
+        };
+        limits.wait(self.wait_until(is_free, || {}), resource).await
     }
 
     /// Waits until no other GC is running. Calls blocked by one GC get their locks before the next
     /// GC begins.
     pub(super) async fn lock_gc(&self) -> GcLock<'_> {
-        GcLock(self.gc.lock().await)
+        GcLock {
+            _guard: self.gc.lock().await,
+            turn: Mutex::default(),
+        }
     }
 
-    /// Waits until no call holds the network, and locks it.
+    /// Waits until it is the turn of this network and no call holds it, and locks it.
     ///
     /// # Errors
-    /// [`Code::TryAgain`] with the calls that still hold the network.
-    pub(super) async fn acquire_exclusive(
+    /// [`WaitError::TimedOut`] with the calls that still hold the network.
+    pub(super) async fn acquire_exclusive<'a>(
         &self,
-        _: &GcLock<'_>,
+        gc: &'a GcLock<'_>,
         network: &str,
-    ) -> Result<ExclusiveNetworkLock, CniError> {
+    ) -> Result<GcGuard<'a>, WaitError> {
+        let is_free = |state: &mut LockTable| state.is_free(network).then_some(());
         let lock = |state: &mut LockTable| {
             state.exclusive.insert(network.to_owned());
             ExclusiveNetworkLock {
@@ -113,27 +151,33 @@ impl NetworkLocks {
                 network: network.to_owned(),
             }
         };
-        let lock_if_free = |state: &mut LockTable| state.is_free(network).then(|| lock(state));
-        let on_wait = || {
-            let calls = self.state.borrow().calls_on(network).join(", ");
-            tracing::debug!(network, calls, "GC waits for the calls in flight");
-        };
-        let free = self.wait_until(lock_if_free, on_wait);
-        if let Ok(locked) = timeout(NON_BLOCKING_WAIT, free).await {
-            return Ok(locked);
+        loop {
+            let on_wait = || {
+                let calls = self.state.borrow().calls_on(network).join(", ");
+                tracing::debug!(network, calls, "GC waits for the calls in flight");
+            };
+            let waited = timeout(NON_BLOCKING_WAIT, self.wait_until(is_free, on_wait)).await;
+            let turn = gc.turn.lock().await;
+            let locked = self.attempt(|state| state.is_free(network).then(|| lock(state)));
+            if let Some(locked) = locked {
+                return Ok(GcGuard {
+                    _network: locked,
+                    _turn: turn,
+                });
+            }
+            if waited.is_err() {
+                let locked = self.attempt(|state| Some(lock(state)));
+                let free = self.wait_until(is_free, || {});
+                if let (Ok(()), Some(locked)) = (timeout(BLOCKING_WAIT, free).await, locked) {
+                    return Ok(GcGuard {
+                        _network: locked,
+                        _turn: turn,
+                    });
+                }
+                let calls = self.state.borrow().calls_on(network);
+                return Err(WaitError::TimedOut(Resource::held("the network", calls)));
+            }
         }
-        let locked = self.wait_until(|state| Some(lock(state)), || {}).await;
-        let free = self.wait_until(|state| state.is_free(network).then_some(()), || {});
-        if timeout(BLOCKING_WAIT, free).await.is_ok() {
-            return Ok(locked);
-        }
-        let calls = self.state.borrow().calls_on(network).join(", ");
-        Err(CniError::new(
-            Code::TryAgain,
-            format!(
-                "network {network:?}: GC did not run because {calls} did not finish; retry later"
-            ),
-        ))
     }
 
     /// Calls `attempt` now and after each released lock until it returns a value. Calls `on_wait`
@@ -146,13 +190,7 @@ impl NetworkLocks {
         let mut released = self.state.subscribe();
         let mut on_wait = Some(on_wait);
         loop {
-            let mut outcome = None;
-            self.state.send_if_modified(|state| {
-                outcome = attempt(state);
-                // Waiters are woken only by a release.
-                false
-            });
-            if let Some(outcome) = outcome {
+            if let Some(outcome) = self.attempt(&mut attempt) {
                 return outcome;
             }
             if let Some(on_wait) = on_wait.take() {
@@ -161,6 +199,16 @@ impl NetworkLocks {
             // Fails only without a sender, and `self.state` is one.
             let _ = released.changed().await;
         }
+    }
+
+    /// Calls `attempt` once, without waking any waiter: only a release does.
+    fn attempt<T>(&self, attempt: impl FnOnce(&mut LockTable) -> Option<T>) -> Option<T> {
+        let mut outcome = None;
+        self.state.send_if_modified(|state| {
+            outcome = attempt(state);
+            false
+        });
+        outcome
     }
 }
 

@@ -139,6 +139,7 @@ fn attach(config: NetworkConfig) -> Attachment {
         ifname: "net1".to_owned(),
         default: false,
         auxiliary: false,
+        selected: true,
         cni_args: "IgnoreUnknown=1;FOO=1".to_owned(),
         capability_args: BTreeMap::new(),
         config: config.into(),
@@ -156,9 +157,13 @@ fn call() -> PluginCall {
         netns: Some("/run/netns/c1".to_owned()),
         path: Vec::new(),
         env: BTreeMap::new(),
-        deadline: Instant::now() + PATIENCE,
-        cancel: CancellationToken::new(),
+        limits: limits(PATIENCE),
     }
+}
+
+/// The limits of a call that may take this long.
+fn limits(time: Duration) -> CallLimits {
+    CallLimits::new("ADD", Instant::now(), time, CancellationToken::new())
 }
 
 fn result(text: &str) -> PluginResult {

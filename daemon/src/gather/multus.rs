@@ -100,6 +100,7 @@ pub(crate) fn read_sandbox(
             ifname,
             default: index == 0,
             auxiliary: false,
+            selected: index > 0,
             cni_args: cni_args.to_string(),
             capability_args: RawMap::new(),
             config: config.into(),

@@ -4,6 +4,7 @@ use plexus_api::cni::PluginResult;
 use serde::{Deserialize, Serialize};
 
 use super::{Ledger, LedgerError, Record};
+use crate::call_limits::CallLimits;
 
 /// The records to abandon.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,12 +33,13 @@ impl Ledger {
     /// container.
     ///
     /// # Errors
-    /// [`LedgerError::NoRecord`], [`LedgerError::Newer`], [`LedgerError::Io`].
+    /// [`LedgerError::NoRecord`], [`LedgerError::Newer`], [`LedgerError::Io`], [`LedgerError::Wait`].
     pub(crate) async fn abandon(
         &self,
         request: &AbandonRequest,
+        limits: &CallLimits,
     ) -> Result<Vec<AbandonedRecord>, LedgerError> {
-        let lock = self.lock_container(&request.container_id).await;
+        let lock = self.lock_container(&request.container_id, limits).await?;
         let ifnames = lock.interfaces()?.into_iter().filter(|name| {
             request
                 .ifname

@@ -3,21 +3,37 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex as StdMutex, Weak};
+use std::pin::pin;
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, Weak};
 
-use tokio::sync::{Mutex, OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::sync::{
+    Mutex, Notify, OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock,
+};
 
 use super::format::{Line, Planned};
 use super::record::Record;
 use super::{Inner, LedgerError, RecordKey};
+use crate::call_limits::{CallLimits, Resource, WaitError};
 use crate::mutex::lock;
 
 /// Read-locked by the holder of each container lock, write-locked by the holder of the whole
 /// ledger.
-pub(super) type GlobalLock = Arc<RwLock<()>>;
+#[derive(Debug, Default)]
+pub(super) struct GlobalLock {
+    lock: Arc<RwLock<()>>,
+    /// Notified after each release of a read lock.
+    released: Arc<Notify>,
+}
 
-/// The mutexes of the containers whose lock is held or waited for.
-pub(super) type ContainerMutexes = StdMutex<HashMap<String, Weak<Mutex<()>>>>;
+/// The locks of the containers that are held or waited for.
+pub(super) type ContainerMutexes = StdMutex<HashMap<String, Weak<LockState>>>;
+
+#[derive(Debug, Default)]
+pub(super) struct LockState {
+    mutex: Arc<Mutex<()>>,
+    /// The call that holds the lock, or that held it last.
+    holder: StdMutex<String>,
+}
 
 /// The lock of one container, which gives access to its records. Released when dropped, also if the
 /// holder panics. A holder must not acquire a second lock of the ledger, because that can deadlock.
@@ -33,14 +49,45 @@ pub(crate) struct ContainerLock {
 struct ContainerGuards {
     _guard: OwnedMutexGuard<()>,
     _mutex: ContainerMutex,
-    _global: OwnedRwLockReadGuard<()>,
+    _global: GlobalReadGuard,
 }
 
 impl ContainerLock {
-    pub(super) async fn acquire(ledger: Arc<Inner>, container_id: &str) -> Self {
-        let global = Arc::clone(&ledger.global_lock).read_owned().await;
+    pub(super) async fn acquire(
+        ledger: Arc<Inner>,
+        container_id: &str,
+        limits: &CallLimits,
+    ) -> Result<Self, WaitError> {
+        let global = limits.wait(ledger.global_lock.read(), || {
+            Resource::new("the uninstallation to release the ledger")
+        });
+        let global = global.await?;
         let mutex = ContainerMutex::get(&ledger, container_id);
-        let guard = Arc::clone(&mutex.mutex).lock_owned().await;
+        let guard = limits.wait(Arc::clone(&mutex.state.mutex).lock_owned(), || {
+            let name = format!("the lock of container {container_id}");
+            Resource::held(name, [mutex.holder().clone()])
+        });
+        let guard = guard.await?;
+        Ok(Self::new(ledger, guard, mutex, global, &limits.call))
+    }
+
+    /// Returns `None` if the lock is held.
+    pub(super) fn try_acquire(ledger: Arc<Inner>, container_id: &str, call: &str) -> Option<Self> {
+        let global = ledger.global_lock.try_read()?;
+        let mutex = ContainerMutex::get(&ledger, container_id);
+        let guard = Arc::clone(&mutex.state.mutex).try_lock_owned().ok()?;
+        Some(Self::new(ledger, guard, mutex, global, call))
+    }
+
+    fn new(
+        ledger: Arc<Inner>,
+        guard: OwnedMutexGuard<()>,
+        mutex: ContainerMutex,
+        global: GlobalReadGuard,
+        call: &str,
+    ) -> Self {
+        call.clone_into(&mut mutex.holder());
+        let container_id = mutex.container_id.clone();
         let guards = Arc::new(ContainerGuards {
             _guard: guard,
             _mutex: mutex,
@@ -48,7 +95,7 @@ impl ContainerLock {
         });
         Self {
             ledger,
-            container_id: container_id.to_owned(),
+            container_id,
             guards,
         }
     }
@@ -162,9 +209,13 @@ pub(crate) struct AddLock {
 }
 
 impl AddLock {
-    pub(super) async fn acquire(ledger: Arc<Inner>, key: RecordKey) -> Result<Self, LedgerError> {
+    pub(super) async fn acquire(
+        ledger: Arc<Inner>,
+        key: RecordKey,
+        limits: &CallLimits,
+    ) -> Result<Self, LedgerError> {
         let in_flight = InFlightGuard::new(&ledger, key)?;
-        let lock = ContainerLock::acquire(ledger, &in_flight.key.container_id).await;
+        let lock = ContainerLock::acquire(ledger, &in_flight.key.container_id, limits).await?;
         Ok(Self {
             lock,
             _in_flight: in_flight,
@@ -189,7 +240,7 @@ pub(crate) struct LedgerLock {
 
 impl LedgerLock {
     pub(super) async fn acquire(ledger: Arc<Inner>) -> Self {
-        let global = Arc::clone(&ledger.global_lock).write_owned().await;
+        let global = ledger.global_lock.write().await;
         Self {
             ledger,
             _global: global,
@@ -205,30 +256,83 @@ impl LedgerLock {
     }
 }
 
-/// A reference to the mutex of a container. The last reference removes the mutex from the map.
+/// A read lock of the [`GlobalLock`].
+#[derive(Debug)]
+struct GlobalReadGuard {
+    // Released in this order.
+    _guard: OwnedRwLockReadGuard<()>,
+    _notice: ReleaseNotice,
+}
+
+/// Notifies those who wait for the whole ledger when dropped.
+#[derive(Debug)]
+struct ReleaseNotice(Arc<Notify>);
+
+impl GlobalLock {
+    async fn read(&self) -> GlobalReadGuard {
+        self.guard(Arc::clone(&self.lock).read_owned().await)
+    }
+
+    fn try_read(&self) -> Option<GlobalReadGuard> {
+        let guard = Arc::clone(&self.lock).try_read_owned().ok()?;
+        Some(self.guard(guard))
+    }
+
+    fn guard(&self, guard: OwnedRwLockReadGuard<()>) -> GlobalReadGuard {
+        GlobalReadGuard {
+            _guard: guard,
+            _notice: ReleaseNotice(Arc::clone(&self.released)),
+        }
+    }
+
+    /// Waits until there is no read lock. Does not queue for the lock: the queue would block all
+    /// new calls of the node while a single one hangs.
+    async fn write(&self) -> OwnedRwLockWriteGuard<()> {
+        loop {
+            let mut released = pin!(self.released.notified());
+            released.as_mut().enable();
+            if let Ok(guard) = Arc::clone(&self.lock).try_write_owned() {
+                return guard;
+            }
+            released.await;
+        }
+    }
+}
+
+impl Drop for ReleaseNotice {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
+    }
+}
+
+/// A reference to the lock of a container. The last reference removes the lock from the map.
 #[derive(Debug)]
 struct ContainerMutex {
     ledger: Arc<Inner>,
     container_id: String,
-    mutex: Arc<Mutex<()>>,
+    state: Arc<LockState>,
 }
 
 impl ContainerMutex {
     fn get(ledger: &Arc<Inner>, container_id: &str) -> Self {
         let mut mutexes = lock(&ledger.container_mutexes);
-        let mutex = mutexes
+        let state = mutexes
             .get(container_id)
             .and_then(Weak::upgrade)
             .unwrap_or_else(|| {
-                let mutex = Arc::new(Mutex::new(()));
-                mutexes.insert(container_id.to_owned(), Arc::downgrade(&mutex));
-                mutex
+                let state = Arc::new(LockState::default());
+                mutexes.insert(container_id.to_owned(), Arc::downgrade(&state));
+                state
             });
         Self {
             ledger: Arc::clone(ledger),
             container_id: container_id.to_owned(),
-            mutex,
+            state,
         }
+    }
+
+    fn holder(&self) -> MutexGuard<'_, String> {
+        lock(&self.state.holder)
     }
 }
 
@@ -236,7 +340,7 @@ impl Drop for ContainerMutex {
     fn drop(&mut self) {
         let mut mutexes = lock(&self.ledger.container_mutexes);
         // The count cannot increase meanwhile: new references come from the map, which is locked.
-        if Arc::strong_count(&self.mutex) == 1 {
+        if Arc::strong_count(&self.state) == 1 {
             mutexes.remove(&self.container_id);
         }
     }

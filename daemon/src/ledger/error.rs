@@ -7,6 +7,7 @@ use plexus_api::cni::{NameError, ResultError};
 
 use super::RecordKey;
 use super::format::ParseError;
+use crate::call_limits::WaitError;
 
 /// An error of the ledger. No message says that something is not found: containerd would take that
 /// for a successful DEL.
@@ -33,6 +34,9 @@ pub(crate) enum LedgerError {
         /// Whether that process is stopped by a signal or a debugger.
         stopped: bool,
     },
+    /// The lock of a container was not released in time.
+    #[error(transparent)]
+    Wait(#[from] WaitError),
     #[error("an ADD of container {} interface {} is in progress", key.container_id, key.ifname)]
     InFlight { key: RecordKey },
     #[error(

@@ -62,6 +62,7 @@ fn without_configs(planned: Planned<AttachmentSummary>) -> Planned {
         ifname: attachment.ifname,
         default: false,
         auxiliary: false,
+        selected: false,
         cni_args: String::new(),
         capability_args: RawMap::new(),
         config: Arc::new(NetworkConfig {

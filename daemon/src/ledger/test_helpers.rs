@@ -6,8 +6,10 @@ use std::time::Duration;
 use plexus_api::cni::{Defaults, NetworkConfig, Version};
 use serde_json::value::RawValue;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
-use super::{FORMAT, Ledger, PLEXUSD, Planned};
+use super::{AddLock, ContainerLock, FORMAT, Ledger, LedgerError, PLEXUSD, Planned};
+use crate::call_limits::CallLimits;
 use crate::model::{Attachment, DefaultRoutes, NetnsId, PodRef, RouteOwner};
 
 /// The boot of all plans.
@@ -18,6 +20,26 @@ pub(super) fn open() -> (TempDir, Ledger) {
     let dir = tempfile::tempdir().expect("a directory");
     let ledger = Ledger::open(dir.path(), Duration::ZERO).expect("a ledger");
     (dir, ledger)
+}
+
+/// The limits of a call that waits for ever.
+pub(super) fn no_limits() -> CallLimits {
+    CallLimits::background("test", CancellationToken::new())
+}
+
+impl Ledger {
+    pub(super) async fn wait_for_container(&self, container_id: &str) -> ContainerLock {
+        let lock = self.lock_container(container_id, &no_limits()).await;
+        lock.expect("no limits")
+    }
+
+    pub(super) async fn wait_for_add(
+        &self,
+        container_id: &str,
+        ifname: &str,
+    ) -> Result<AddLock, LedgerError> {
+        self.lock_for_add(container_id, ifname, &no_limits()).await
+    }
 }
 
 /// A plan of `count` attachments with a value in every field.
@@ -76,6 +98,7 @@ fn attachment(index: usize) -> Attachment {
         ifname: format!("net{index}"),
         default: index == 0,
         auxiliary: false,
+        selected: index > 0,
         cni_args: "IgnoreUnknown=1;K8S_POD_NAME=pod".to_owned(),
         capability_args: [("mac".to_owned(), raw("\"02:00:00:00:00:01\""))].into(),
         config: config.expect("a network configuration").into(),

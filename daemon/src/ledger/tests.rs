@@ -8,7 +8,7 @@ mod records;
 /// Adds a record with a plan of `count` attachments.
 async fn plan(ledger: &Ledger, container_id: &str, ifname: &str, count: usize) -> Record {
     let lock = ledger
-        .lock_for_add(container_id, ifname)
+        .wait_for_add(container_id, ifname)
         .await
         .expect("the only ADD");
     lock.plan(planned(container_id, ifname, count))

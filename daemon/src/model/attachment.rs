@@ -24,6 +24,10 @@ pub(crate) struct Attachment {
     /// and an empty result is not reported.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) auxiliary: bool,
+    /// Whether the pod selected the network by an annotation. Other networks are those of every
+    /// pod.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) selected: bool,
     /// `CNI_ARGS` of the plugins.
     pub(crate) cni_args: String,
     /// Capability arguments. Each plugin gets those that it declares.

@@ -16,6 +16,7 @@ fn an_attachment_label_has_network_and_interface() {
         ifname: "eth0".to_owned(),
         default: true,
         auxiliary: false,
+        selected: false,
         cni_args: String::new(),
         capability_args: RawMap::new(),
         config: NetworkConfig::parse(r#"{"type":"bridge"}"#, defaults)

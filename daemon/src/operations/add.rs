@@ -9,13 +9,15 @@ use std::path::Path;
 use futures_util::FutureExt;
 use plexus_api::cni::{CniError, Code};
 use serde_json::value::RawValue;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::request::CniRequest;
-use super::undo::{UndoArgs, undo};
+use super::undo::{UndoArgs, undo, undo_within};
+use crate::call_limits::{CallLimits, Resource, WaitError};
 use crate::clock::unix_ms;
 use crate::context::Context;
-use crate::delegate::{AttachGuard, PluginCall, Priority};
+use crate::delegate::{AttachGuard, GuardScope, PluginCall, Priority};
 use crate::gather;
 use crate::ledger::{AddLock, FORMAT, LedgerError, PLEXUSD, Planned, Record};
 use crate::memory_budget::Reservation;
@@ -48,9 +50,13 @@ async fn try_add(
         return Err(CniError::new(Code::InvalidConfig, msg));
     }
     let (container_id, ifname) = (&request.env.container_id, &request.env.ifname);
-    let lock = context.ledger.lock_for_add(container_id, ifname).await?;
+    let limits = request.limits(cancel);
+    let lock = context
+        .ledger
+        .lock_for_add(container_id, ifname, &limits)
+        .await?;
     let had_no_record = refuse_attached(&lock, ifname)?;
-    let call = request.plugin_call(request.settings.add_timeout, cancel);
+    let call = request.plugin_call(limits.clone());
     let prepared = prepare(context, request, &call).await.inspect_err(|_| {
         // The runtime's DEL has nothing to delete: a link of this name is not ours.
         if had_no_record {
@@ -62,16 +68,16 @@ async fn try_add(
         planned,
         reservation: _reservation,
     } = prepared;
-    let record = lock.plan(planned).await?;
-    let guard = context
-        .node
-        .delegates
-        .attach_guard(
-            Priority::Add,
-            &request.subject(),
-            &record.planned.attachments,
-        )
-        .await;
+    // A write that hangs continues, with the lock. The record then says that nothing was started.
+    let record = timeout_at(limits.deadline, lock.plan(planned))
+        .await
+        .map_err(|_| WaitError::TimedOut(Resource::new("the disk of the ledger")))??;
+    let scope = GuardScope::new(&record.planned.pod, &record.planned.attachments);
+    let delegates = &context.node.delegates;
+    let guard = match delegates.attach_guard(Priority::Add, &scope, &limits).await {
+        Ok(guard) => guard,
+        Err(error) => return Err(withdraw_plan(context, &lock, record, error)),
+    };
     let mut attaching = Attaching {
         context,
         request,
@@ -106,23 +112,13 @@ async fn roll_back(
     guard: Option<AttachGuard>,
     error: CniError,
 ) -> CniError {
-    if !call.cancel.is_cancelled() {
+    if !call.limits.cancel.is_cancelled() {
         context.reporter.event(
             &record.planned.pod,
             EventReason::AttachFailed,
             format!("{error}; the runtime retries"),
         );
     }
-    let _guard = if let Some(guard) = guard {
-        guard
-    } else {
-        let attachments = &record.planned.attachments;
-        context
-            .node
-            .delegates
-            .attach_guard(Priority::Del, &request.subject(), attachments)
-            .await
-    };
     let nothing_added = record.attachments.iter().all(|state| state.added.is_none());
     let args = UndoArgs {
         host: call.host,
@@ -130,7 +126,16 @@ async fn roll_back(
         path: call.path,
         env: call.env,
     };
-    let undone = undo(context, lock, record, args, request.settings.del_timeout).await;
+    let limits = CallLimits::new(
+        format!("rollback of {}", request.subject()),
+        Instant::now(),
+        request.settings.del_timeout,
+        CancellationToken::new(),
+    );
+    let undone = match guard {
+        Some(_guard) => undo(context, lock, record, args, limits.remaining()).await,
+        None => undo_within(context, lock, record, args, &limits).await,
+    };
     if let Err(failures) = &undone {
         tracing::warn!(pod = %request.pod, %failures, "the rollback is incomplete and is retried");
     }
@@ -142,6 +147,22 @@ async fn roll_back(
         };
     }
     error
+}
+
+/// Removes the record of an ADD that did not get to run a plugin. Returns the error for the
+/// runtime.
+fn withdraw_plan(context: &Context, lock: &AddLock, record: Record, error: WaitError) -> CniError {
+    if let WaitError::TimedOut(_) = error {
+        context.reporter.event(
+            &record.planned.pod,
+            EventReason::AttachFailed,
+            format!("{error}; the runtime retries"),
+        );
+    }
+    if let Err(error) = lock.remove(record) {
+        tracing::error!(%error, "the record of an ADD that ran no plugin cannot be removed yet");
+    }
+    error.into()
 }
 
 /// The opened sandbox and its plan.
@@ -160,9 +181,16 @@ async fn prepare(
     call: &PluginCall,
 ) -> Result<Prepared, CniError> {
     let path = Path::new(request.env.netns.as_deref().unwrap_or_default());
-    let mut netns = Netns::open(path, &request.host).await?;
-    let (planned, reservation) = plan_attachments(context, request, call, &mut netns)
-        .await
+    let opened = || Resource::new("the network namespace to be opened");
+    let mut netns = call
+        .limits
+        .wait(Netns::open(path, &request.host), opened)
+        .await??;
+    let planned = plan_attachments(context, request, call, &mut netns);
+    let (planned, reservation) = call
+        .limits
+        .wait(planned, || Resource::new("the pod and its networks"))
+        .await?
         .inspect_err(|error| emit_refusal(context, request, error))?;
     CallSpan::record_networks(&planned.networks());
     for attachment in &planned.attachments {
@@ -197,14 +225,11 @@ async fn plan_attachments(
         memory: &node.memory,
     };
     let deadlines = gather::GatherDeadlines {
-        lookup: call.deadline,
-        memory: call.deadline,
+        lookup: call.limits.deadline,
+        memory: call.limits.deadline,
     };
-    let gather = gather::plan_input(sources, &request.settings, pod_request, links, deadlines);
-    let (input, reservation) = tokio::select! {
-        input = gather => input?,
-        () = call.cancel.cancelled() => return Err(caller_gone()),
-    };
+    let (input, reservation) =
+        gather::plan_input(sources, &request.settings, pod_request, links, deadlines).await?;
     let plan = plan::plan(&input)?;
     for Warning { kind, text } in plan.warnings {
         context.reporter.event(&input.pod, kind.into(), text);

@@ -3,56 +3,55 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use plexus_api::cni::{CniError, Code, PluginResult};
-use tokio::time::Instant;
+use plexus_api::cni::{CniEnv, CniError, Code, PluginResult};
 use tokio_util::sync::CancellationToken;
 
 use super::adopt::record_from_multus;
+use super::lock_with_guard::lock_with_guard;
 use super::request::CniRequest;
+use crate::call_limits::{CallLimits, Resource};
 use crate::config::CheckPlugins;
 use crate::context::Context;
-use crate::delegate::{Priority, wants_check};
-use crate::ledger::{Planned, Record, RecordKey};
+use crate::delegate::{AttachGuard, GuardScope, Priority, wants_check};
+use crate::ledger::{ContainerLock, LedgerError, Planned, Record, RecordKey};
 use crate::model::{Attachment, DefaultRoutes};
 use crate::netns::{Family, Netns};
 use crate::telemetry;
 
 /// Checks the links of each attachment, and runs CHECK of the plugins that `checkPlugins` selects.
-/// Changes nothing (P-095, P-096, P-097).
-pub(super) async fn check(context: &Context, request: &CniRequest) -> Result<(), CniError> {
-    try_check(context, request)
+/// Changes nothing (P-095, P-096, P-097). Stops waiting when `cancel` is cancelled; a CHECK that
+/// runs plugins runs to its end (decision 15).
+pub(super) async fn check(
+    context: &Context,
+    request: &CniRequest,
+    cancel: CancellationToken,
+) -> Result<(), CniError> {
+    try_check(context, request, cancel)
         .await
         .map_err(|error| error.context(request.subject()))
 }
 
-async fn try_check(context: &Context, request: &CniRequest) -> Result<(), CniError> {
-    let env = &request.env;
-    let key = RecordKey::new(&env.container_id, &env.ifname);
-    let deadline = Instant::now() + request.settings.add_timeout;
-    let _memory = context.reserve_record(&key, deadline).await?;
-    let lock = context.ledger.lock_container(&env.container_id).await;
-    let record = match lock.load(&env.ifname)? {
-        None => record_from_multus(context, request)
-            .await
-            .map(|(record, _)| record),
-        record => record,
-    };
-    let Some(record) = record.filter(Record::is_attached) else {
-        let msg = format!(
-            "interface {:?} of this container is not attached",
-            env.ifname
-        );
-        return Err(CniError::new(Code::CheckFailed, msg));
-    };
+async fn try_check(
+    context: &Context,
+    request: &CniRequest,
+    cancel: CancellationToken,
+) -> Result<(), CniError> {
+    let limits = request.limits(cancel);
+    let key = RecordKey::new(&request.env.container_id, &request.env.ifname);
+    let _memory = context.reserve_record(&key, limits.deadline).await?;
+    let (record, _guards) = lock_record(context, request, &limits).await?;
     telemetry::CallSpan::record_networks(&record.planned.networks());
-    let mut netns = Netns::open(
-        Path::new(env.netns.as_deref().unwrap_or_default()),
-        &request.host,
-    )
-    .await?;
+    let path = Path::new(request.env.netns.as_deref().unwrap_or_default());
+    let mut netns = limits
+        .wait(Netns::open(path, &request.host), || {
+            Resource::new("the network namespace to be opened")
+        })
+        .await??;
     let links = netns.names().await?;
-    let _permit = context.node.delegates.permit(Priority::Add).await;
-    let call = request.plugin_call(request.settings.add_timeout, CancellationToken::new());
+    let call = request.plugin_call(CallLimits {
+        cancel: CancellationToken::new(),
+        ..limits
+    });
     for (index, attachment) in record.planned.attachments.iter().enumerate() {
         if !wants_check(&attachment.config) {
             continue;
@@ -106,6 +105,53 @@ fn check_links(
             format!("link {:?} is missing in the sandbox", interface.name),
         )),
     }
+}
+
+/// The record of an attached sandbox, with the locks under which it is checked. They depend on the
+/// record, which is therefore read before and after the wait.
+async fn lock_record(
+    context: &Context,
+    request: &CniRequest,
+    limits: &CallLimits,
+) -> Result<(Record, (ContainerLock, AttachGuard)), CniError> {
+    let CniEnv {
+        container_id,
+        ifname,
+        ..
+    } = &request.env;
+    let not_attached = || {
+        let msg = format!("interface {ifname:?} of this container is not attached");
+        CniError::new(Code::CheckFailed, msg)
+    };
+    // A call in flight may be about to write the record, or to remove it.
+    let lock = context.ledger.lock_container(container_id, limits).await?;
+    let found = find_record(context, request, &lock).await?;
+    drop(lock);
+    let found = found.ok_or_else(not_attached)?;
+    let scope = GuardScope::new(&found.planned.pod, &found.planned.attachments);
+    let (lock, guard) =
+        lock_with_guard(context, Priority::Add, container_id, &scope, limits).await?;
+    let record = find_record(context, request, &lock).await?;
+    let record = record.ok_or_else(not_attached)?;
+    if record.planned.created_boottime_ns != found.planned.created_boottime_ns {
+        let msg = "the sandbox was attached again during this CHECK; retry later";
+        return Err(CniError::new(Code::TryAgain, msg));
+    }
+    Ok((record, (lock, guard)))
+}
+
+async fn find_record(
+    context: &Context,
+    request: &CniRequest,
+    lock: &ContainerLock,
+) -> Result<Option<Record>, LedgerError> {
+    let record = match lock.load(&request.env.ifname)? {
+        None => record_from_multus(context, request)
+            .await
+            .map(|(record, _)| record),
+        record => record,
+    };
+    Ok(record.filter(Record::is_attached))
 }
 
 /// Checks that the default routes that ADD moved still belong to their owners.

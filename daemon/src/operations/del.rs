@@ -1,14 +1,13 @@
 //! DEL: detaches a sandbox as recorded, without the API server, the pod, or its definitions.
 
 use plexus_api::cni::CniError;
-use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::adopt::adopt;
 use super::del_without_record::delete_without_record;
 use super::request::CniRequest;
-use super::undo::{Failures, UndoArgs, undo};
+use super::undo::{Failures, UndoArgs, undo_within};
 use crate::context::Context;
-use crate::delegate::Priority;
 use crate::ledger::{ContainerLock, Line, RecordKey};
 use crate::report::events::EventReason;
 use crate::telemetry;
@@ -22,10 +21,14 @@ pub(super) async fn del(context: &Context, request: &CniRequest) -> Result<(), C
 
 async fn try_del(context: &Context, request: &CniRequest) -> Result<(), CniError> {
     let env = &request.env;
+    // DEL runs to its end, even if the caller is gone (decision 15).
+    let limits = request.limits(CancellationToken::new());
     let key = RecordKey::new(&env.container_id, &env.ifname);
-    let deadline = Instant::now() + request.settings.del_timeout;
-    let _memory = context.reserve_record(&key, deadline).await?;
-    let lock = context.ledger.lock_container(&env.container_id).await;
+    let _memory = context.reserve_record(&key, limits.deadline).await?;
+    let lock = context
+        .ledger
+        .lock_container(&env.container_id, &limits)
+        .await?;
     let record = match lock.load(&env.ifname) {
         Ok(record) => record,
         Err(error) if error.is_quarantined() => {
@@ -48,20 +51,11 @@ async fn try_del(context: &Context, request: &CniRequest) -> Result<(), CniError
     };
     let Some(record) = record else {
         if !context.ledger.recently_deleted(&key) {
-            delete_without_record(context, request, &lock).await;
+            delete_without_record(context, request, &lock, &limits).await?;
         }
         return Ok(());
     };
     telemetry::CallSpan::record_networks(&record.planned.networks());
-    let _guard = context
-        .node
-        .delegates
-        .attach_guard(
-            Priority::Del,
-            &request.subject(),
-            &record.planned.attachments,
-        )
-        .await;
     let args = UndoArgs {
         host: request.host.clone(),
         // The runtime's value, even if empty: the recorded path may belong to another sandbox by
@@ -70,7 +64,7 @@ async fn try_del(context: &Context, request: &CniRequest) -> Result<(), CniError
         path: env.path.clone(),
         env: request.plugin_env.clone(),
     };
-    match undo(context, &lock, record, args, request.settings.del_timeout).await {
+    match undo_within(context, &lock, record, args, &limits).await {
         Ok(()) => Ok(()),
         Err(failures) => fail_or_orphan(context, request, &lock, failures),
     }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use plexus_api::json::RawMap;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::request::CniRequest;
 use super::time_shares::TimeShares;
+use crate::call_limits::{CallLimits, WaitError};
 use crate::context::Context;
-use crate::delegate::Priority;
+use crate::delegate::{GuardScope, Priority};
 use crate::gather::{self, KnownNetworks, PodRequest};
 use crate::ledger::{ContainerLock, RecordKey};
 use crate::memory_budget::Reservation;
@@ -18,21 +18,27 @@ use crate::plan::{PlanInput, plan};
 
 /// Rebuilds the attachments from the cached pod with that UID, else from the default network only,
 /// and deletes them, except for interfaces in other records of the container (decision 26). Errors
-/// are only logged, because there is no record to keep (P-088), and affect one network each.
+/// of plugins are only logged, because there is no record to keep (P-088), and affect one network
+/// each.
+///
+/// # Errors
+/// The limits ended the wait for a permit, and nothing ran.
 pub(super) async fn delete_without_record(
     context: &Context,
     request: &CniRequest,
     lock: &ContainerLock,
-) {
-    let (mut attachments, _reservation) = rebuild(context, request).await;
+    limits: &CallLimits,
+) -> Result<(), WaitError> {
+    let (mut attachments, _reservation) = rebuild(context, request, limits.deadline).await;
     let recorded = recorded_interfaces(context, lock);
     attachments.retain(|attachment| !recorded.contains(&attachment.ifname));
+    let scope = GuardScope::new(&request.pod, &attachments);
     let _guard = context
         .node
         .delegates
-        .attach_guard(Priority::Del, &request.subject(), &attachments)
-        .await;
-    let mut shares = TimeShares::new(request.settings.del_timeout, attachments.len());
+        .attach_guard(Priority::Del, &scope, limits)
+        .await?;
+    let mut shares = TimeShares::new(limits.remaining(), attachments.len());
     for attachment in attachments.iter().rev() {
         let Some(deadline) = shares.next() else {
             tracing::warn!(
@@ -41,11 +47,16 @@ pub(super) async fn delete_without_record(
             );
             continue;
         };
-        let call = request.plugin_call(deadline - Instant::now(), CancellationToken::new());
+        let limits = CallLimits {
+            deadline,
+            ..limits.clone()
+        };
+        let call = request.plugin_call(limits);
         if let Err(error) = context.node.delegates.del(&call, attachment, None).await {
             tracing::warn!(network = attachment.network, %error, "DEL of a container without a record");
         }
     }
+    Ok(())
 }
 
 /// The interfaces in the records of the container. ADDs with another `CNI_IFNAME` created them, and
@@ -67,7 +78,11 @@ fn recorded_interfaces(context: &Context, lock: &ContainerLock) -> BTreeSet<Stri
 /// The attachments that the sandbox probably has, the default network's first. A network that is not
 /// known, or that is refused, does not affect the others. Also returns the reservation for the
 /// memory of the attachments.
-async fn rebuild(context: &Context, request: &CniRequest) -> (Vec<Attachment>, Reservation) {
+async fn rebuild(
+    context: &Context,
+    request: &CniRequest,
+    deadline: Instant,
+) -> (Vec<Attachment>, Reservation) {
     let pod_request = pod_request(context, request);
     let sources = gather::Sources {
         store: &context.node.store,
@@ -75,7 +90,6 @@ async fn rebuild(context: &Context, request: &CniRequest) -> (Vec<Attachment>, R
         default_network: &context.node.default_network,
         memory: &context.node.memory,
     };
-    let deadline = Instant::now() + request.settings.del_timeout;
     let KnownNetworks {
         default,
         others,

@@ -3,6 +3,7 @@
 use plexus_api::cni::{CniError, Code, Verb};
 use plexus_api::wire::Request;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::add::add;
@@ -21,8 +22,8 @@ pub(crate) fn needs_ledger(verb: Option<Verb>) -> bool {
 }
 
 /// Serves one call, with plugins on `host`. `context` is `None` until this daemon owns the ledger;
-/// see [`needs_ledger`]. `cancel` is cancelled when the caller is gone: an ADD is then undone, DEL,
-/// CHECK and GC run to their end (decision 15).
+/// see [`needs_ledger`]. The time limit of the call starts at `arrived`. `cancel` is cancelled when
+/// the caller is gone: an ADD is then undone, DEL, CHECK and GC run to their end (decision 15).
 ///
 /// # Errors
 /// The error for the runtime. Its message names pod, network, interface and cause.
@@ -31,15 +32,16 @@ pub(crate) async fn dispatch(
     context: Option<&Context>,
     request: Request,
     host: Host,
+    arrived: Instant,
     cancel: CancellationToken,
 ) -> Result<Option<Box<RawValue>>, CniError> {
-    let request = CniRequest::read(request, host, &node.fields)?;
+    let request = CniRequest::read(request, host, &node.fields, arrived)?;
     let verb = request.env.verb;
     match (verb, context) {
         (Verb::Status, _) => status(node, &request, cancel).await?,
         (Verb::Add, Some(context)) => return add(context, &request, cancel).await.map(Some),
         (Verb::Del, Some(context)) => del(context, &request).await?,
-        (Verb::Check, Some(context)) => check(context, &request).await?,
+        (Verb::Check, Some(context)) => check(context, &request, cancel).await?,
         (Verb::Gc, Some(context)) => gc(context, &request).await?,
         (Verb::Version, _) => {
             let msg = "plexusd does not serve VERSION; the shim answers without plexusd";

@@ -2,6 +2,7 @@
 
 use plexus_api::cni::{CniError, Code};
 
+use crate::call_limits::WaitError;
 use crate::cluster::kube::ApiError;
 use crate::config::FieldsError;
 use crate::gather::{DiskError, GatherError};
@@ -46,11 +47,18 @@ impl From<LedgerError> for CniError {
         let text = error.to_string();
         match error {
             LedgerError::InvalidKey(error) => error.into(),
+            LedgerError::Wait(error) => error.into(),
             LedgerError::InFlight { .. } | LedgerError::AlreadyAttached { .. } => {
                 Self::new(Code::AlreadyAttached, text)
             }
             _ => Self::new(Code::Ledger, format!("ledger: {text}")),
         }
+    }
+}
+
+impl From<WaitError> for CniError {
+    fn from(error: WaitError) -> Self {
+        Self::new(Code::TryAgain, error.to_string())
     }
 }
 

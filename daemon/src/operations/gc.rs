@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::request::CniRequest;
-use super::undo::{Failures, UndoArgs, recorded_netns, undo};
+use super::undo::{Failures, UndoArgs, recorded_netns, undo_within};
+use crate::call_limits::CallLimits;
 use crate::context::Context;
-use crate::delegate::{GcLock, Priority, ValidAttachment, wants_gc};
+use crate::delegate::{GcLock, ValidAttachment, wants_gc};
 use crate::gather;
 use crate::ledger::{LedgerError, Planned, RecordKey, RecordSummary};
 
@@ -33,13 +34,16 @@ struct ListedAttachment {
 /// . Continues after errors, and returns them all.
 pub(super) async fn gc(context: &Context, request: &CniRequest) -> Result<(), CniError> {
     let listed = listed_attachments(request)?;
-    let (stale, mut errors) = find_stale(context, &listed).await?;
+    let limits = request.limits(CancellationToken::new());
+    let (stale, mut errors) = find_stale(context, &listed, &limits).await?;
     for (key, created_unix_ms) in &stale {
-        if let Err(failures) = delete_stale(context, request, key, *created_unix_ms).await {
+        if let Err(failures) = delete_stale(context, request, key, *created_unix_ms, &limits).await
+        {
             errors.extend(failures);
         }
     }
-    errors.extend(run_plugins(context, request, &Scope { listed, stale }).await);
+    let scope = Scope { listed, stale };
+    errors.extend(run_plugins(context, request, &scope, &limits).await);
     if errors.is_empty() {
         Ok(())
     } else {
@@ -52,6 +56,7 @@ pub(super) async fn gc(context: &Context, request: &CniRequest) -> Result<(), Cn
 async fn find_stale(
     context: &Context,
     listed: &BTreeSet<RecordKey>,
+    limits: &CallLimits,
 ) -> Result<(StaleSandboxes, Vec<CniError>), CniError> {
     let (keys, adds) = context.ledger.keys_and_adds()?;
     let (mut stale, mut errors) = (StaleSandboxes::new(), Vec::new());
@@ -63,8 +68,14 @@ async fn find_stale(
             }
             Err(LedgerError::Corrupt { .. }) => {
                 // Loading a damaged record under the lock of its container moves the record aside.
-                let lock = context.ledger.lock_container(&key.container_id).await;
-                errors.extend(lock.load(&key.ifname).err().map(CniError::from));
+                match context
+                    .ledger
+                    .lock_container(&key.container_id, limits)
+                    .await
+                {
+                    Ok(lock) => errors.extend(lock.load(&key.ifname).err().map(CniError::from)),
+                    Err(error) => errors.push(error.into()),
+                }
             }
             // `for_each_remaining` returns this error before the plugins run.
             Err(_) => {}
@@ -79,15 +90,20 @@ async fn delete_stale(
     request: &CniRequest,
     key: &RecordKey,
     created_unix_ms: u64,
+    limits: &CallLimits,
 ) -> Result<(), Vec<CniError>> {
     let RecordKey {
         container_id,
         ifname,
     } = key;
-    let deadline = Instant::now() + request.settings.del_timeout;
-    let reserved = context.reserve_record(key, deadline).await;
+    let limits = limits.within(request.settings.del_timeout);
+    let reserved = context.reserve_record(key, limits.deadline).await;
     let _memory = reserved.map_err(|error| vec![error.into()])?;
-    let lock = context.ledger.lock_container(container_id).await;
+    let lock = context
+        .ledger
+        .lock_container(container_id, &limits)
+        .await
+        .map_err(|error| vec![error.into()])?;
     let record = lock.load(ifname).map_err(|error| vec![error.into()])?;
     let Some(record) = record.filter(|record| record.planned.created_unix_ms == created_unix_ms)
     else {
@@ -95,19 +111,13 @@ async fn delete_stale(
     };
     tracing::info!(container_id, ifname, pod = %record.planned.pod, "GC: not listed by the runtime");
     let pod = format!("pod {}", record.planned.pod);
-    let call = format!("GC of {pod}");
-    let _guard = context
-        .node
-        .delegates
-        .attach_guard(Priority::Del, &call, &record.planned.attachments)
-        .await;
     let args = UndoArgs {
         host: request.host.clone(),
         netns: recorded_netns(context, &record, &request.host).await,
         path: request.env.path.clone(),
         env: request.plugin_env.clone(),
     };
-    undo(context, &lock, record, args, request.settings.del_timeout)
+    undo_within(context, &lock, record, args, &limits)
         .await
         .map_err(|Failures(errors)| {
             errors
@@ -117,10 +127,18 @@ async fn delete_stale(
         })
 }
 
-/// Runs GC on the default networks and on all networks with attachments, in parallel: a network
-/// that has to wait for its lock does not delay the others.
-async fn run_plugins(context: &Context, request: &CniRequest, scope: &Scope) -> Vec<CniError> {
-    let gc_lock = context.node.delegates.lock_gc().await;
+/// Runs GC on the default networks and on all networks with attachments, one after the other. A
+/// network that has to wait for its lock does not delay the others.
+async fn run_plugins(
+    context: &Context,
+    request: &CniRequest,
+    scope: &Scope,
+    limits: &CallLimits,
+) -> Vec<CniError> {
+    let gc_lock = match context.node.delegates.lock_gc(limits).await {
+        Ok(lock) => lock,
+        Err(error) => return vec![error.into()],
+    };
     let mut networks = Networks::default();
     match gather::default_networks(
         &context.node.store,
@@ -155,7 +173,7 @@ async fn run_plugins(context: &Context, request: &CniRequest, scope: &Scope) -> 
         Err(error) => return vec![error.into()],
     }
     let runs = networks.0.iter().map(|(name, configs)| {
-        run_plugins_of_network(context, &gc_lock, request, name, configs, scope)
+        run_plugins_of_network(context, &gc_lock, request, (name, configs), scope, limits)
     });
     join_all(runs).await.into_iter().flatten().collect()
 }
@@ -164,13 +182,16 @@ async fn run_plugins_of_network(
     context: &Context,
     gc_lock: &GcLock<'_>,
     request: &CniRequest,
-    name: &str,
-    configs: &BTreeMap<String, NetworkConfig>,
+    (name, configs): (&str, &BTreeMap<String, NetworkConfig>),
     scope: &Scope,
+    limits: &CallLimits,
 ) -> Vec<CniError> {
-    let _guard = match context.node.delegates.gc_guard(gc_lock, name).await {
+    let delegates = &context.node.delegates;
+    let _guard = match delegates.gc_guard(gc_lock, name, limits).await {
         Ok(guard) => guard,
-        Err(error) => return vec![error],
+        Err(error) => {
+            return vec![CniError::from(error).context(format_args!("network {name:?}"))];
+        }
     };
     let mut attachments = Vec::new();
     let complete = for_each_remaining(context, scope, |_, planned| {
@@ -189,10 +210,9 @@ async fn run_plugins_of_network(
         Ok(false) => return Vec::new(),
         Err(error) => return vec![error.into()],
     }
-    let call = request.plugin_call(request.settings.add_timeout, CancellationToken::new());
+    let call = request.plugin_call(limits.within(request.settings.add_timeout));
     let mut errors = Vec::new();
     for network in configs.values() {
-        let delegates = &context.node.delegates;
         if let Err(failures) = delegates.gc(&call, network, &attachments).await {
             errors.extend(failures);
         }

@@ -1,8 +1,9 @@
 //! Network-status writes that continue after their ADD. The ledger records the completion of a
 //! write, so that unfinished writes are resumed after a restart.
 
-use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use crate::call_limits::CallLimits;
 use crate::context::Context;
 use crate::ledger::{ContainerLock, Ledger, Line, Planned, Record, RecordKey};
 use crate::report::{PodSandbox, StatusWrite};
@@ -33,14 +34,21 @@ pub(super) fn record_when_written(context: &Context, planned: &Planned, write: S
 }
 
 /// Resumes a write that an earlier daemon did not finish.
-pub(crate) async fn resume_status(context: &Context, container_id: &str, ifname: &str) {
+pub(crate) async fn resume_status(
+    context: &Context,
+    container_id: &str,
+    ifname: &str,
+    limits: &CallLimits,
+) {
     let key = RecordKey::new(container_id, ifname);
-    let deadline = Instant::now() + context.node.settings.del_timeout;
+    let limits = limits.within(context.node.settings.del_timeout);
     // The next round of recovery tries again.
-    let Ok(_memory) = context.reserve_record(&key, deadline).await else {
+    let Ok(_memory) = context.reserve_record(&key, limits.deadline).await else {
         return;
     };
-    let lock = context.ledger.lock_container(container_id).await;
+    let Ok(lock) = context.ledger.lock_container(container_id, &limits).await else {
+        return;
+    };
     let Ok(Some(mut record)) = lock.load(ifname) else {
         return;
     };
@@ -85,7 +93,11 @@ async fn record_completion(
     if !write.done().await {
         return;
     }
-    let lock = ledger.lock_container(&sandbox.container_id).await;
+    let call = format!("network-status of pod {}", sandbox.pod);
+    let limits = CallLimits::background(call, CancellationToken::new());
+    let Ok(lock) = ledger.lock_container(&sandbox.container_id, &limits).await else {
+        return;
+    };
     let Ok(Some(mut record)) = lock.load(&sandbox.ifname) else {
         return;
     };

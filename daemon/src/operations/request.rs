@@ -12,12 +12,19 @@ use plexus_api::wire::{Moment, Request};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::call_limits::CallLimits;
 use crate::clock::boottime_ns;
 use crate::config::{Fields, Settings};
 use crate::delegate::PluginCall;
 use crate::gather::PodRequest;
 use crate::host::Host;
 use crate::model::PodRef;
+
+/// The time limit of GC, below that of the shim.
+const GC_TIME_LIMIT: Duration = Duration::from_mins(3);
+/// The time limit of STATUS. Runtimes issue STATUS every few seconds, and hold a lock meanwhile
+/// (P-105).
+const STATUS_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// A validated call.
 #[derive(Debug)]
@@ -40,6 +47,8 @@ pub(super) struct CniRequest {
     pub(crate) plugin_env: BTreeMap<String, String>,
     /// The time of arrival, in nanoseconds since the boot.
     pub(crate) arrived_boottime_ns: Option<u64>,
+    /// The start of the time limit.
+    arrived: Instant,
     /// The time when the shim spooled the call. `None` if the call comes from the socket, or from
     /// an older shim.
     pub(crate) spooled_at: Option<Moment>,
@@ -75,7 +84,12 @@ impl CniRequest {
     ///
     /// # Errors
     /// The specification's codes 1, 2, 4, 6 and 7.
-    pub(super) fn read(request: Request, host: Host, file: &Fields) -> Result<Self, CniError> {
+    pub(super) fn read(
+        request: Request,
+        host: Host,
+        file: &Fields,
+        arrived: Instant,
+    ) -> Result<Self, CniError> {
         let arrived_boottime_ns = boottime_ns();
         let (env, config, version) = parse(&request)?;
         let config = Fields::from(config.object);
@@ -95,6 +109,7 @@ impl CniRequest {
             settings,
             plugin_env: request.env.clone(),
             arrived_boottime_ns,
+            arrived,
             spooled_at: request.at,
         })
     }
@@ -121,16 +136,21 @@ impl CniRequest {
         })
     }
 
-    /// The common arguments of all plugin runs, which have to end within `time` from now.
-    pub(super) fn plugin_call(&self, time: Duration, cancel: CancellationToken) -> PluginCall {
+    /// The limits of the whole call, waits included.
+    pub(super) fn limits(&self, cancel: CancellationToken) -> CallLimits {
+        let time = time_limit(self.env.verb, &self.settings);
+        CallLimits::new(self.subject(), self.arrived, time, cancel)
+    }
+
+    /// The common arguments of all plugin runs.
+    pub(super) fn plugin_call(&self, limits: CallLimits) -> PluginCall {
         PluginCall {
             host: self.host.clone(),
             container_id: self.env.container_id.clone(),
             netns: self.env.netns.clone(),
             path: self.env.path.clone(),
             env: self.plugin_env.clone(),
-            deadline: Instant::now() + time,
-            cancel,
+            limits,
         }
     }
 
@@ -143,6 +163,16 @@ impl CniRequest {
         } else {
             format!("{} pod {}", self.env.verb, self.pod)
         }
+    }
+}
+
+/// The time limit of a call, without the rollback of a failed ADD. The shim waits longer.
+pub(crate) fn time_limit(verb: Verb, settings: &Settings) -> Duration {
+    match verb {
+        Verb::Add => settings.add_timeout,
+        Verb::Del | Verb::Check => settings.del_timeout,
+        Verb::Gc => GC_TIME_LIMIT,
+        Verb::Status | Verb::Version => STATUS_TIME_LIMIT,
     }
 }
 

@@ -1,9 +1,6 @@
 //! STATUS: whether ADD can be served.
 
-use std::time::Duration;
-
 use plexus_api::cni::{CniError, Code};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::request::CniRequest;
@@ -12,10 +9,6 @@ use crate::context::NodeContext;
 use crate::delegate::PluginCall;
 use crate::gather;
 use crate::model::Network;
-
-/// The time limit of STATUS. Runtimes issue STATUS every few seconds, and hold a lock meanwhile
-/// (P-105).
-const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// Waits until this daemon can serve ADD: the pods and definitions are known, and there is a
 /// default network.
@@ -56,9 +49,9 @@ async fn try_status(
     request: &CniRequest,
     cancel: CancellationToken,
 ) -> Result<(), CniError> {
-    let deadline = Instant::now() + TIME_LIMIT;
+    let limits = request.limits(cancel);
     // A daemon that has just started syncs within moments.
-    if !node.store.wait_synced(deadline).await {
+    if !node.store.wait_synced(limits.deadline).await {
         let msg = "the pods and definitions of this node are not known yet";
         return Err(CniError::new(Code::NotAvailable, msg));
     }
@@ -68,8 +61,7 @@ async fn try_status(
             code: Code::NotAvailable as u32,
             ..error.into()
         })?;
-    let remaining = deadline.saturating_duration_since(Instant::now());
-    let call = request.plugin_call(remaining.min(request.settings.plugin_timeout), cancel);
+    let call = request.plugin_call(limits.within(request.settings.plugin_timeout));
     let plugins = check_plugins(node, &call, networks).await;
     // `/readyz` says the same, without running the plugins again.
     let problem = plugins

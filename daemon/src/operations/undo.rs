@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::network_status::pod_sandbox;
 use super::time_shares::TimeShares;
+use crate::call_limits::CallLimits;
 use crate::clock::unix_ms;
 use crate::context::Context;
-use crate::delegate::PluginCall;
+use crate::delegate::{GuardScope, PluginCall, Priority};
 use crate::host::Host;
 use crate::ledger::{ContainerLock, Line, Record};
 use crate::netns::Netns;
@@ -103,6 +104,22 @@ pub(crate) async fn recorded_netns(
         .then(|| path.clone())
 }
 
+/// Waits until the plugins of a record may run, and deletes its attachments; see [`undo`].
+pub(super) async fn undo_within(
+    context: &Context,
+    lock: &ContainerLock,
+    mut record: Record,
+    args: UndoArgs,
+    limits: &CallLimits,
+) -> Result<(), Failures> {
+    let scope = GuardScope::new(&record.planned.pod, &record.planned.attachments);
+    let delegates = &context.node.delegates;
+    match delegates.attach_guard(Priority::Del, &scope, limits).await {
+        Ok(_guard) => undo(context, lock, record, args, limits.remaining()).await,
+        Err(error) => Err(record_failures(lock, &mut record, vec![error.into()])),
+    }
+}
+
 /// Deletes the attachments that `record` lists as started, the last one first. A failure does not
 /// stop the others (P-091). The record is removed if all are deleted; otherwise it keeps the failed
 /// ones (P-092).
@@ -146,7 +163,7 @@ pub(crate) async fn undo(
     for index in indexes {
         let attachment = record.planned.attachments[index].clone();
         let Some(deadline) = shares.next() else {
-            let msg = format!("the other attachments have used up the {time:?} of delTimeout");
+            let msg = "the other attachments have used up delTimeout";
             failures.push(CniError::new(Code::TryAgain, msg).context(attachment.label()));
             continue;
         };
@@ -156,9 +173,12 @@ pub(crate) async fn undo(
             netns: args.netns.clone(),
             path: path.clone(),
             env: env.clone(),
-            deadline,
-            // DEL runs to its end, even if the caller is gone (decision 15).
-            cancel: CancellationToken::new(),
+            limits: CallLimits {
+                call: String::new(),
+                deadline,
+                // DEL runs to its end, even if the caller is gone (decision 15).
+                cancel: CancellationToken::new(),
+            },
         };
         let previous = record.result_for_del(index);
         match context
@@ -181,17 +201,19 @@ pub(crate) async fn undo(
             removed => removed.map_err(|error| Failures(vec![error.into()])),
         }
     } else {
-        let error = Failures(failures);
-        append_or_log(
-            lock,
-            &mut record,
-            Line::DelFailed {
-                unix_ms: unix_ms(),
-                error: error.to_string(),
-            },
-        );
-        Err(error)
+        Err(record_failures(lock, &mut record, failures))
     }
+}
+
+/// Records that a DEL has failed, so that recovery retries it.
+fn record_failures(lock: &ContainerLock, record: &mut Record, failures: Vec<CniError>) -> Failures {
+    let failures = Failures(failures);
+    let line = Line::DelFailed {
+        unix_ms: unix_ms(),
+        error: failures.to_string(),
+    };
+    append_or_log(lock, record, line);
+    failures
 }
 
 /// Appends a line. A failure is only logged: on a full disk, DEL must continue, or the disk would

@@ -61,6 +61,7 @@ pub(super) fn attachment(
         ifname,
         default: planned.default,
         auxiliary: planned.auxiliary,
+        selected: planned.selection.is_some(),
         cni_args: cni_args.to_string(),
         capability_args,
         config,

@@ -9,6 +9,7 @@ use plexus_api::cni::CniError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::call_limits::CallLimits;
 use crate::context::Context;
 use crate::delegate::PluginCall;
 use crate::install;
@@ -34,8 +35,12 @@ pub(super) async fn round_trip(context: &Context) -> Result<(), CniError> {
             .map(|dir| path_from_other_namespaces(context, dir))
             .collect(),
         env: BTreeMap::new(),
-        deadline: Instant::now() + TIME_LIMIT,
-        cancel: CancellationToken::new(),
+        limits: CallLimits::new(
+            "STATUS of plexusd",
+            Instant::now(),
+            TIME_LIMIT,
+            CancellationToken::new(),
+        ),
     };
     context
         .node

@@ -6,11 +6,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::inventory::KnownRecord;
+use crate::call_limits::CallLimits;
 use crate::context::Context;
-use crate::delegate::Priority;
+use crate::delegate::{GuardScope, Priority};
 use crate::host::Host;
 use crate::ledger::{Ledger, Record, RecordKey};
-use crate::operations::{UndoArgs, recorded_netns, undo};
+use crate::operations::{UndoArgs, lock_with_guard, recorded_netns, undo};
 
 /// The reason why recovery cleans up a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,30 +98,29 @@ pub(super) async fn clean_up(
         container_id,
         ifname,
     } = &leftover.key;
-    let deadline = Instant::now() + context.node.settings.del_timeout;
-    // The next round tries again.
-    let Ok(_memory) = context.reserve_record(&leftover.key, deadline).await else {
+    // Whatever is not finished in this time is tried again by the next round.
+    let time = context.node.settings.del_timeout;
+    let limits = CallLimits::new("recovery", Instant::now(), time, stop.clone());
+    let reserved = context.reserve_record(&leftover.key, limits.deadline).await;
+    let (Ok(_memory), Some(record)) = (reserved, current_record(context, &leftover)) else {
         return;
     };
-    let lock = context.ledger.lock_container(container_id).await;
-    let record = match lock.load(ifname) {
-        Ok(Some(record)) => record,
-        Ok(None) => return,
-        Err(error) => {
-            tracing::error!(container_id, ifname, %error, "recovery: the record cannot be read");
-            return;
-        }
-    };
-    if !leftover.is_current(&record) || stop.is_cancelled() {
-        return;
-    }
     let pod = record.planned.pod.clone();
-    let call = format!("recovery of pod {pod}");
-    let _guard = context
-        .node
-        .delegates
-        .attach_guard(Priority::Recovery, &call, &record.planned.attachments)
-        .await;
+    let limits = CallLimits {
+        call: format!("recovery of pod {pod}"),
+        ..limits
+    };
+    let scope = GuardScope::new(&pod, &record.planned.attachments);
+    // Many records may wait at the same time.
+    drop(record);
+    let guards = lock_with_guard(context, Priority::Recovery, container_id, &scope, &limits);
+    let Ok((lock, _guard)) = guards.await else {
+        return;
+    };
+    // The call that held the lock may have changed the record.
+    let Some(record) = current_record(context, &leftover).filter(|_| !stop.is_cancelled()) else {
+        return;
+    };
     let netns = if reason == CleanupReason::SandboxGone {
         None
     } else {
@@ -148,14 +148,31 @@ pub(super) async fn clean_up(
     }
 }
 
+/// The record, if it still needs the cleanup.
+fn current_record(context: &Context, leftover: &Leftover) -> Option<Record> {
+    let RecordKey {
+        container_id,
+        ifname,
+    } = &leftover.key;
+    match context.ledger.read(&leftover.key) {
+        Ok(record) => record.filter(|record| leftover.is_current(record)),
+        Err(error) => {
+            tracing::error!(container_id, ifname, %error, "recovery: the record cannot be read");
+            None
+        }
+    }
+}
+
 /// Removes a file of the ledger that does not contain a record (P-090): a plan whose writer was
 /// killed before anything ran is deleted, any other file is moved to the quarantine.
-pub(super) async fn remove_damaged(ledger: &Ledger, key: &RecordKey) {
+pub(super) async fn remove_damaged(ledger: &Ledger, key: &RecordKey, limits: &CallLimits) {
     let RecordKey {
         container_id,
         ifname,
     } = key;
-    let lock = ledger.lock_container(container_id).await;
+    let Ok(lock) = ledger.lock_container(container_id, limits).await else {
+        return;
+    };
     if let Err(error) = lock.load(ifname) {
         tracing::error!(
             container_id, ifname, %error,

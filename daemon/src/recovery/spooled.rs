@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use plexus_api::wire::Request;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -30,7 +31,8 @@ pub(super) async fn serve(context: Arc<Context>, spooled: SpooledRequest, host: 
     verify_netns(&context, &mut request, &host).await;
     let (span, metrics) = (CallSpan::new(&request), context.node.metrics.clone());
     let cancel = CancellationToken::new();
-    let outcome = dispatch(&context.node, Some(&context), request, host, cancel)
+    let (arrived, context_ref) = (Instant::now(), Some(context.as_ref()));
+    let outcome = dispatch(&context.node, context_ref, request, host, arrived, cancel)
         .instrument(span.span().clone())
         .await;
     metrics.cleaned_up("spooled_del", outcome.is_ok());

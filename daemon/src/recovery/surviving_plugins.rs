@@ -17,8 +17,8 @@ use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::procfs::{none_if_exited, numbered_entries};
-use crate::delegate::Delegates;
-use crate::ledger::{Ledger, Record};
+use crate::delegate::{Delegates, GuardScope};
+use crate::ledger::{Ledger, Planned, Record};
 
 /// The environment variable of plugins that contains [`Ledger::id`].
 pub(crate) const LEDGER_VARIABLE: &str = "PLEXUS_LEDGER";
@@ -35,7 +35,7 @@ struct SurvivingPlugin {
 
 /// Locks all containers that have surviving plugins, and their networks against GC. Each lock is
 /// released when the plugins of the container have exited; plugins that still run after `timeout`
-/// are killed. Must be called before any call is served. Returns only after plugins of GC, which
+/// are killed. Must be called before any call is served, while all locks are free. Returns only after plugins of GC, which
 /// belongs to no container, have exited.
 ///
 /// # Errors
@@ -71,16 +71,20 @@ pub(crate) async fn lock_containers(
             exit.await;
             continue;
         }
-        let lock = ledger.lock_container(&container_id).await;
-        let attachments: Vec<_> = records(ledger, &container_id)
-            .into_iter()
-            .flat_map(|record| record.planned.attachments)
-            .collect();
         let call = format!("a plugin of an earlier plexusd for container {container_id}");
-        let network_lock = delegates.lock_networks(&call, &attachments).await;
+        let lock = ledger.try_lock_container(&container_id, &call);
+        let scopes = records(ledger, &container_id).into_iter().map(|record| {
+            let Planned {
+                pod, attachments, ..
+            } = record.planned;
+            GuardScope::new(&pod, &attachments)
+        });
+        let network_locks: Vec<_> = scopes
+            .filter_map(|scope| delegates.try_lock_networks(&scope, &call))
+            .collect();
         tokio::spawn(async move {
             exit.await;
-            drop((lock, network_lock));
+            drop((lock, network_locks));
         });
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! for other daemons, `/loglevel` and `/ledger/abandon` for operators.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRef, Request, State};
 use axum::http::{StatusCode, header};
@@ -12,6 +13,7 @@ use axum::{Extension, Router};
 use plexus_api::cni::{CniError, Code};
 use plexus_api::{shorten, wire};
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,11 +21,12 @@ use super::body::ReceivedBody;
 use super::other_daemon::{ALIVE, GENERATION};
 use super::responses::{error_response, json, refused};
 use super::scrape::scrape;
+use crate::call_limits::CallLimits;
 use crate::context::{Context, NodeContext};
 use crate::host::Caller;
 use crate::ledger::AbandonRequest;
 use crate::memory_budget::MemoryBudget;
-use crate::operations::{dispatch, needs_ledger};
+use crate::operations::{dispatch, needs_ledger, time_limit};
 use crate::readiness::{self, Startup};
 use crate::telemetry::{CallSpan, Logs};
 
@@ -72,10 +75,14 @@ impl AppState {
 
     /// The response of a probe before this daemon owns the ledger.
     async fn starting(&self) -> Response {
+        not_ready(&[self.startup_text().await])
+    }
+
+    async fn startup_text(&self) -> String {
         let state_dir = self.node.settings.state_dir.clone();
         let startup = self.startup.clone();
         let text = tokio::task::spawn_blocking(move || startup.text(&state_dir)).await;
-        not_ready(&[text.unwrap_or_else(|panic| panic.to_string())])
+        text.unwrap_or_else(|panic| panic.to_string())
     }
 }
 
@@ -193,6 +200,7 @@ async fn cni(
     Extension(caller): Extension<Caller>,
     ReceivedBody { bytes, reservation }: ReceivedBody,
 ) -> Response {
+    let arrived = Instant::now();
     let request = match decode(&bytes) {
         Ok(request) => request,
         Err(error) => {
@@ -208,17 +216,30 @@ async fn cni(
     let call = CallSpan::new(&request);
     let mut context = None;
     if needs_ledger(call.verb()) {
-        context = state.wait_for_context().await;
-        if context.is_none() {
-            return stopped_serving();
-        }
+        let limit = call.verb().map_or(Duration::ZERO, |verb| {
+            time_limit(verb, &state.node.settings)
+        });
+        let limits = CallLimits::new("", arrived, limit, cancel.clone());
+        context = match timeout_at(limits.deadline, state.wait_for_context()).await {
+            Ok(None) => return stopped_serving(),
+            Ok(context) => context,
+            Err(_) => return refused(&ledger_not_released(&state).await),
+        };
     }
     let (node, tasks) = (state.node.clone(), state.tasks.clone());
     // Boxed, because the future is large, and each wrapper would copy it.
     let served = Box::pin(async move {
         let _reservation = reservation;
         let host = state.node.hosts.for_caller(&caller)?;
-        dispatch(&state.node, context.as_deref(), request, host, cancel).await
+        dispatch(
+            &state.node,
+            context.as_deref(),
+            request,
+            host,
+            arrived,
+            cancel,
+        )
+        .await
     });
     match tasks
         .spawn(async move { call.observe(&node.metrics, served).await })
@@ -259,10 +280,25 @@ async fn abandon(State(state): State<AppState>, body: ReceivedBody) -> Response 
     let Some(context) = state.wait_for_context().await else {
         return stopped_serving();
     };
-    match context.ledger.abandon(&request).await {
+    let limits = CallLimits::new(
+        "`plexusd ledger abandon`",
+        Instant::now(),
+        context.node.settings.del_timeout,
+        CancellationToken::new(),
+    );
+    match context.ledger.abandon(&request, &limits).await {
         Ok(abandoned) => json(&abandoned),
         Err(error) => refused(&error.into()),
     }
+}
+
+/// The error of a call whose time has passed before this daemon owned the ledger.
+async fn ledger_not_released(state: &AppState) -> CniError {
+    let text = state.startup_text().await;
+    CniError::new(
+        Code::TryAgain,
+        format!("timed out waiting for plexusd: {text}"),
+    )
 }
 
 /// The response of a daemon that has stopped serving and has not started the call. The shim retries

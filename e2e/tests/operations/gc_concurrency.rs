@@ -189,7 +189,7 @@ fn an_add_waits_for_gc_of_its_network_and_its_interface_is_kept() {
         let add = plexus.runtime.start("ADD", &target);
         plexus
             .daemon
-            .wait_log("waiting for GC of the call's networks");
+            .wait_log("waiting for network \"a\", held by GC");
         // A pod without this network does not wait.
         plexus.attached("other", "");
         held.release();

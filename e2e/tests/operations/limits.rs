@@ -121,7 +121,7 @@ fn a_del_ends_within_its_time_limit_and_names_the_attachments_that_were_not_trie
     let output = plexus.runtime.del(&target);
     let msg = output.expect_code(11);
     assert!(
-        msg.contains("interface \"eth0\": the other attachments have used up the 1s"),
+        msg.contains("interface \"eth0\": the other attachments have used up delTimeout"),
         "{msg}"
     );
     assert_eq!(plexus.calls(), ["DEL a net1"], "{msg}");

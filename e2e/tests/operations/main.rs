@@ -29,6 +29,7 @@ mod selection;
 mod socket;
 mod status;
 mod versions;
+mod waits;
 
 use plexus_e2e::{CniOutput, Node, Plexus};
 use serde_json::{Value, json};

@@ -62,6 +62,43 @@ async fn a_busy_program_is_retried_for_seconds() {
 }
 
 #[tokio::test]
+async fn a_plugin_that_cannot_be_started_in_time_is_not_started_later() {
+    plexus_api::rows!("R-049", "R-050");
+    let dir = tempfile::tempdir().expect("dir");
+    let (program, started) = (dir.path().join("plugin"), dir.path().join("started"));
+    let script = format!("#!/bin/sh\n: > {}\n", started.display());
+    fs::write(&program, script).expect("write");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
+    // Given a host whose thread is busy, as while it reads from a file system that hangs.
+    let host = Host::start(Handle::current(), HostRoot::Chroot("/".into())).expect("host");
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let busy = host.run(move || released.recv());
+    tokio::pin!(busy);
+    assert!(futures_util::poll!(&mut busy).is_pending());
+    // When a call waits for the thread until its deadline, or until the caller is gone.
+    let env = BTreeMap::new();
+    let exec = |cancel| Exec {
+        program: &program,
+        env: &env,
+        stdin: &[],
+        deadline: Instant::now() + Duration::from_millis(50),
+        cancel,
+    };
+    let (waits, gone) = (CancellationToken::new(), CancellationToken::new());
+    let output = exec(&waits).run(&host).await.expect("output");
+    assert_eq!(output.termination, Termination::TimedOut);
+    let cancelled = exec(&gone);
+    let run = cancelled.run(&host);
+    let (output, ()) = tokio::join!(run, async { gone.cancel() });
+    assert_eq!(output.expect("output").termination, Termination::Cancelled);
+    // Then the thread starts nothing for them.
+    drop(release);
+    let _ = busy.await;
+    host.run(|| ()).await.expect("the queue is worked off");
+    assert!(!started.exists());
+}
+
+#[tokio::test]
 async fn a_program_starts_after_its_writer_has_closed_it() {
     plexus_api::rows!("R-048");
     let dir = tempfile::tempdir().expect("dir");

@@ -4,10 +4,10 @@ use plexus_api::cni::{Defaults, Version};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::call_limits::CallLimits;
 use crate::host::{Host, HostRoot};
 
 fn network(version: &str, plugins: &str) -> NetworkConfig {
@@ -241,8 +241,7 @@ fn call(env: &[(&str, &str)]) -> PluginCall {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect(),
-        deadline: Instant::now(),
-        cancel: CancellationToken::new(),
+        limits: CallLimits::background("ADD", CancellationToken::new()),
     }
 }
 
@@ -252,6 +251,7 @@ fn attachment(cni_args: &str) -> Attachment {
         ifname: "net1".to_owned(),
         default: false,
         auxiliary: false,
+        selected: true,
         cni_args: cni_args.to_owned(),
         capability_args: RawMap::new(),
         config: network("1.0.0", r#"{"type":"a"}"#).into(),

@@ -64,11 +64,8 @@ async fn a_plugin_inherits_only_its_pipes() {
         "a",
         &format!("cat > /dev/null; {{ {look}; }} > $dir/seen; echo '{{}}'"),
     );
-    let cancel = CancellationToken::new();
-    let other = PluginCall {
-        cancel: cancel.clone(),
-        ..call()
-    };
+    let other = call();
+    let cancel = other.limits.cancel.clone();
     let (hanging, here) = (attachment(&["other"]), attachment(&["a"]));
     let looking = async {
         wait_for_start(&mut started).await;

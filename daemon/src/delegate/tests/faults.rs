@@ -169,7 +169,7 @@ async fn the_deadline_of_the_call_applies_too() {
     let bench = Bench::new();
     bench.bare("a", "exec sleep 60");
     let soon = PluginCall {
-        deadline: Instant::now() + Duration::from_millis(200),
+        limits: limits(Duration::from_millis(200)),
         ..call()
     };
     let error = bench
@@ -183,7 +183,7 @@ async fn the_deadline_of_the_call_applies_too() {
         "{error}"
     );
     assert!(
-        soon.deadline.elapsed() < PATIENCE / 2,
+        soon.limits.deadline.elapsed() < PATIENCE / 2,
         "before the limit for a plugin"
     );
     let error = bench
@@ -223,7 +223,7 @@ async fn a_cancelled_call_kills_its_plugin_and_starts_no_other() {
     // When the call is cancelled while the second hangs.
     let caller = async {
         wait_for_start(&mut started).await;
-        call.cancel.cancel();
+        call.limits.cancel.cancel();
     };
     let (result, ()) = tokio::join!(bench.delegates.add(&call, &attachment), caller);
     // Then the second is killed with its children, and the third never runs.

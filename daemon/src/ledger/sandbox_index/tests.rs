@@ -54,13 +54,13 @@ async fn a_sandbox_is_indexed_from_its_plan_until_its_record_is_removed() {
         sandbox("b", "p", (BOOT, Some(2), 1)),
     );
     ledger
-        .lock_container("a")
+        .wait_for_container("a")
         .await
         .plan(older)
         .await
         .expect("a record");
     ledger
-        .lock_container("b")
+        .wait_for_container("b")
         .await
         .plan(newer)
         .await
@@ -80,7 +80,7 @@ async fn a_sandbox_is_indexed_from_its_plan_until_its_record_is_removed() {
         !ledger.is_newest(&older, BOOT) && ledger.is_newest(&newer, BOOT),
         "after a restart"
     );
-    let lock = ledger.lock_container("b").await;
+    let lock = ledger.wait_for_container("b").await;
     let record = lock.load("eth0").expect("readable").expect("there");
     lock.remove(record).expect("remove");
     assert!(ledger.is_newest(&older, BOOT));
@@ -94,13 +94,13 @@ async fn a_record_in_the_quarantine_is_not_indexed() {
         sandbox("b", "p", (BOOT, Some(2), 1)),
     );
     let older = ledger
-        .lock_container("a")
+        .wait_for_container("a")
         .await
         .plan(older)
         .await
         .expect("a record")
         .planned;
-    let lock = ledger.lock_container("b").await;
+    let lock = ledger.wait_for_container("b").await;
     lock.plan(newer).await.expect("a record");
     std::fs::write(record_path(&dir, "b", "eth0"), "no plan\n").expect("write");
     assert!(lock.load("eth0").is_err_and(|error| error.is_quarantined()));

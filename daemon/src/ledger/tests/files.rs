@@ -22,7 +22,7 @@ async fn two_interfaces_of_a_container_have_separate_records() {
     plan(&ledger, "c1", "eth0", 1).await;
     plan(&ledger, "c1", "eth1", 2).await;
     plan(&ledger, "c2", "eth0", 3).await;
-    let lock = ledger.lock_container("c1").await;
+    let lock = ledger.wait_for_container("c1").await;
     let mut interfaces = lock.interfaces().expect("a list");
     interfaces.sort();
     assert_eq!(interfaces, ["eth0", "eth1"]);
@@ -66,7 +66,7 @@ async fn keys_that_look_alike_when_joined_have_separate_files() {
     .enumerate()
     {
         let record = ledger
-            .lock_container(container_id)
+            .wait_for_container(container_id)
             .await
             .load(ifname)
             .expect("readable")
@@ -94,7 +94,7 @@ async fn the_longest_names_fit_and_invalid_names_leave_no_file() {
     plan(&ledger, &longest, "i23456789012345", 1).await;
     assert!(
         ledger
-            .lock_container(&longest)
+            .wait_for_container(&longest)
             .await
             .load("i23456789012345")
             .expect("readable")
@@ -107,7 +107,7 @@ async fn the_longest_names_fit_and_invalid_names_leave_no_file() {
         ("c1", "../eth0"),
         ("c1", "a:b"),
     ] {
-        let lock = ledger.lock_container(container_id).await;
+        let lock = ledger.wait_for_container(container_id).await;
         let error = CniError::from(
             lock.plan(planned(container_id, ifname, 1))
                 .await

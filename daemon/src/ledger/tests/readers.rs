@@ -24,7 +24,7 @@ async fn a_ledger_that_cannot_be_listed_is_an_error() {
             .map(|_| ())
             .expect_err("no directory"),
         ledger
-            .lock_container("c1")
+            .wait_for_container("c1")
             .await
             .interfaces()
             .expect_err("no directory"),
@@ -64,7 +64,7 @@ async fn thirty_records_are_written_concurrently_while_being_read() {
             tokio::spawn(async move {
                 let id = format!("c{id}");
                 let lock = ledger
-                    .lock_for_add(&id, "eth0")
+                    .wait_for_add(&id, "eth0")
                     .await
                     .expect("the only ADD");
                 let mut record = lock

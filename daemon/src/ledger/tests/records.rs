@@ -20,7 +20,7 @@ async fn a_record_has_everything_that_del_needs_after_a_restart() {
     let (dir, ledger) = open();
     let mut record = plan(&ledger, "c1", "eth0", 2).await;
     {
-        let lock = ledger.lock_container("c1").await;
+        let lock = ledger.wait_for_container("c1").await;
         lock.append(&mut record, Line::Started { index: 0 })
             .expect("append");
         let result = raw("{\"cniVersion\": \"1.0.0\",\n\t\"ips\": [], \"more\": 1.50}");
@@ -33,7 +33,7 @@ async fn a_record_has_everything_that_del_needs_after_a_restart() {
 
     let ledger = Ledger::open(dir.path(), Duration::ZERO).expect("the lock is free again");
     let read = ledger
-        .lock_container("c1")
+        .wait_for_container("c1")
         .await
         .load("eth0")
         .expect("readable")
@@ -85,7 +85,7 @@ async fn a_second_add_leaves_the_first_record_unchanged() {
     let before = fs::read(record_path(&dir, "c1", "eth0")).expect("the file");
 
     let lock = ledger
-        .lock_for_add("c1", "eth0")
+        .wait_for_add("c1", "eth0")
         .await
         .expect("the only ADD now");
     let error = lock
@@ -121,7 +121,7 @@ async fn a_record_stays_until_its_del_has_succeeded() {
     rows!("P-092", "R-090");
     let (_dir, ledger) = open();
     plan(&ledger, "c1", "eth0", 3).await;
-    let lock = ledger.lock_container("c1").await;
+    let lock = ledger.wait_for_container("c1").await;
     let mut record = lock.load("eth0").expect("readable").expect("there");
     for index in 0..3 {
         lock.append(&mut record, Line::Started { index })
@@ -180,7 +180,7 @@ async fn a_deleted_record_is_remembered_until_the_next_add() {
     let record = plan(&ledger, "c1", "eth0", 1).await;
     assert!(!ledger.recently_deleted(&key("c1", "eth0")));
     ledger
-        .lock_container("c1")
+        .wait_for_container("c1")
         .await
         .remove(record)
         .expect("remove");

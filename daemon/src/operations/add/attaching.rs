@@ -8,6 +8,7 @@ use plexus_api::json::MAX_RESULT;
 use serde_json::value::RawValue;
 
 use super::caller_gone;
+use crate::call_limits::Resource;
 use crate::config::Settings;
 use crate::context::Context;
 use crate::delegate::{AddError, AttachGuard, PluginCall};
@@ -43,7 +44,7 @@ impl Attaching<'_> {
         self.write_network_status().await?;
         self.lock.append(&mut self.record, Line::Completed)?;
         // A runtime that is gone sends no DEL, so the ADD is undone (decision 15).
-        if self.call.cancel.is_cancelled() {
+        if self.call.limits.cancel.is_cancelled() {
             return Err(caller_gone());
         }
         let planned = &self.record.planned;
@@ -56,7 +57,7 @@ impl Attaching<'_> {
     async fn attach(&mut self, index: usize) -> Result<(), CniError> {
         let attachment = self.record.planned.attachments[index].clone();
         let label = attachment.label();
-        if self.call.cancel.is_cancelled() {
+        if self.call.limits.cancel.is_cancelled() {
             return Err(caller_gone().context(label));
         }
         // An earlier plugin may have created a link of this name, which is not ours to delete
@@ -168,7 +169,10 @@ impl Attaching<'_> {
                 || ledger.is_newest(planned, &self.context.node.boot_id),
             )
             .await;
-        match write.done_within(limit, status_required).await {
+        let limits = &self.call.limits;
+        let done = write.done_within(limit.min(limits.remaining()), status_required);
+        let done = limits.wait(done, || Resource::new("network-status to be written"));
+        match done.await? {
             Ok(()) => Ok(self.lock.append(&mut self.record, Line::StatusWritten)?),
             Err(error) if status_required && error != StatusWriteError::NoMirror => {
                 let msg =

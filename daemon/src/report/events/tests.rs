@@ -11,6 +11,7 @@ fn the_message_of_an_attachment_is_that_of_multus() {
         ifname: "net1".to_owned(),
         default: false,
         auxiliary: false,
+        selected: true,
         cni_args: String::new(),
         capability_args: RawMap::new(),
         config: NetworkConfig::parse(

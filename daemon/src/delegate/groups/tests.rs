@@ -1,0 +1,55 @@
+use plexus_api::cni::{Defaults, NetworkConfig, Version};
+use plexus_api::json::RawMap;
+
+use super::*;
+
+fn attachment(name: &str, selected: bool, plugins: &str) -> Attachment {
+    let text = format!(r#"{{"name":"{name}","plugins":[{plugins}]}}"#);
+    let defaults = Defaults {
+        name: None,
+        version: Version::LATEST,
+    };
+    Attachment {
+        network: format!("default/{name}"),
+        ifname: "net1".to_owned(),
+        default: !selected,
+        auxiliary: false,
+        selected,
+        cni_args: String::new(),
+        capability_args: RawMap::new(),
+        config: NetworkConfig::parse(&text, defaults)
+            .expect("a network")
+            .into(),
+    }
+}
+
+#[test]
+fn only_networks_that_the_pod_selects_have_groups() {
+    let default = attachment("pods", false, r#"{"type":"bridge"}"#);
+    assert_eq!(Group::of("ns", &[default.clone()]), BTreeSet::new());
+    let selected = attachment(
+        "lan",
+        true,
+        r#"{"type":"macvlan","ipam":{"type":"whereabouts"}},{"type":"tuning"}"#,
+    );
+    let expected = [
+        Group::Selecting,
+        Group::Namespace("ns".to_owned()),
+        Group::Network("lan".to_owned()),
+        Group::PluginType("macvlan".to_owned()),
+        Group::PluginType("tuning".to_owned()),
+        Group::PluginType("whereabouts".to_owned()),
+    ];
+    assert_eq!(Group::of("ns", &[default, selected]), expected.into());
+}
+
+#[test]
+fn every_group_may_hold_a_permit_and_none_may_hold_all() {
+    let network = Group::Network("a".to_owned());
+    for total in 1..=64 {
+        let (one, all) = (network.share(total), Group::Selecting.share(total));
+        assert!(one >= 1 && all >= one, "{total}");
+        assert!(total == 1 || (2 * one <= total && all < total), "{total}");
+    }
+    assert_eq!((network.share(16), Group::Selecting.share(16)), (8, 12));
+}
