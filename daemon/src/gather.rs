@@ -82,7 +82,12 @@ pub(crate) async fn plan_input(
     let default_selection = default_selection(&pod, settings)?;
     let selections = selections(&pod, NETWORKS, &pod.namespace)?;
     let (node_default, mut common) = if default_selection.is_some() {
-        (None, Vec::new())
+        // A default network from a file comes without `delegates`.
+        let further = match default_network.for_call() {
+            Ok(None) => lookup.further_delegates()?,
+            Ok(Some(_)) | Err(_) => Vec::new(),
+        };
+        (None, further)
     } else {
         let (default, further) = node_default_networks(default_network, &lookup).await?;
         (Some(default), further)

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use plexus_api::cni::NetworkConfig;
+use serde::Serialize;
 
 use super::disk::{self, blocking, on_disk};
 use super::error::GatherError;
@@ -47,19 +48,22 @@ impl<'a> Lookup<'a> {
                 Err(error) => Err(error.context(KEY)),
             };
         }
-        let mut networks = Vec::new();
-        for (index, delegate) in self.settings.delegates.iter().enumerate() {
-            let text = serde_json::to_string(delegate).unwrap_or_default();
-            let config = disk::parse(&text, None)
-                .and_then(NetworkConfig::require_plugin)
-                .map_err(|source| GatherError::Delegate { index, source })?;
-            networks.push(on_disk(config));
-        }
-        if networks.is_empty() {
+        let Some(first) = self.settings.delegates.first() else {
             return Err(GatherError::NoDefaultNetworkConfigured);
+        };
+        Ok((delegate(0, first)?, self.further_delegates()?))
+    }
+
+    /// The networks of `delegates` after the first one. Every pod gets them, also if it replaces
+    /// its default network.
+    pub(super) fn further_delegates(&self) -> Result<Vec<Network>, GatherError> {
+        if self.settings.cluster_network.is_some() {
+            return Ok(Vec::new());
         }
-        let default_network = networks.remove(0);
-        Ok((default_network, networks))
+        let delegates = self.settings.delegates.iter().enumerate().skip(1);
+        delegates
+            .map(|(index, config)| delegate(index, config))
+            .collect()
     }
 
     /// The networks of every pod outside the system namespaces: `defaultNetworks` (K-068). One that
@@ -151,6 +155,15 @@ impl<'a> Lookup<'a> {
             config,
         })
     }
+}
+
+/// The network of an element of `delegates`.
+fn delegate(index: usize, config: &impl Serialize) -> Result<Network, GatherError> {
+    let text = serde_json::to_string(config).unwrap_or_default();
+    let config = disk::parse(&text, None)
+        .and_then(NetworkConfig::require_plugin)
+        .map_err(|source| GatherError::Delegate { index, source })?;
+    Ok(on_disk(config))
 }
 
 /// The network of a definition: its own configuration, or the network of its name in `conf_dir`

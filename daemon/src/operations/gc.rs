@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 use plexus_api::cni::{CniError, Code, NetworkConfig};
 use serde::Deserialize;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::request::CniRequest;

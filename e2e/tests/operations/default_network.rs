@@ -186,6 +186,29 @@ fn a_pod_may_replace_its_default_network() {
 }
 
 #[test]
+fn a_pod_that_replaces_its_default_network_keeps_the_other_delegates() {
+    rows!("K-062");
+    let node = node!();
+    let delegate = |name: &str| {
+        node.plugin(name, &attaches());
+        json!({"cniVersion": "1.0.0", "name": name, "type": name})
+    };
+    let delegates = [delegate("first"), delegate("second"), delegate("third")];
+    let keys = json!({"clusterNetwork": null, "delegates": delegates});
+    let plexus = Plexus::start_with(&node, keys);
+    let own = delegate("own");
+    plexus
+        .manifests
+        .definition_in("kube-system", "own", Some(&own.to_string()));
+    let pod = Pod::new("p").annotated("v1.multus-cni.io/default-network", "own");
+    plexus.runtime.add(&plexus.target(&pod)).result();
+    assert_eq!(
+        plexus.calls(),
+        ["ADD own eth0", "ADD second net1", "ADD third net2"]
+    );
+}
+
+#[test]
 fn keys_on_stdin_are_used_if_the_file_does_not_have_them() {
     let node = node!();
     let plexus = Plexus::start_with(&node, json!({"clusterNetwork": null}));
