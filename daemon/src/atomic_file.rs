@@ -9,6 +9,8 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::durable::{sync, sync_dir};
+
 /// The temporary file of `path`. Runtimes ignore its extension (C-13).
 pub(crate) fn temporary_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -89,7 +91,7 @@ impl<'a> AtomicFile<'a> {
             .and_then(|mut file| {
                 write(&mut file)?;
                 if self.durable {
-                    file.sync_all()?;
+                    sync(&file)?;
                 }
                 Ok(())
             })
@@ -104,7 +106,7 @@ impl<'a> AtomicFile<'a> {
         {
             // The file is in place. If the sync fails, a power loss may undo the rename, which does
             // not justify an error.
-            let _ = File::open(dir).and_then(|dir| dir.sync_all());
+            let _ = sync_dir(dir);
         }
         Ok(())
     }

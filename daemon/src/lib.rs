@@ -16,6 +16,7 @@ pub mod config;
 mod context;
 mod delegate;
 mod dir_watcher;
+mod durable;
 mod file_id;
 mod gather;
 mod host;

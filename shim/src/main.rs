@@ -4,6 +4,7 @@
 mod call;
 mod daemon;
 mod deadline;
+mod durable;
 mod http;
 mod input;
 mod output;

@@ -1,6 +1,6 @@
 //! The spool: the directory where DELs are stored while the daemon is unavailable.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use plexus_api::wire;
+
+use crate::durable::{sync, sync_dir};
 
 /// The current time, by which the daemon recognizes a DEL that is older than the sandbox. Without a
 /// time, the daemon always serves the DEL.
@@ -37,14 +39,14 @@ pub fn write(
     let dir = state_dir.join(wire::SPOOL_DIR);
     if !dir.is_dir() {
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-        File::open(state_dir)?.sync_all()?;
+        sync_dir(state_dir)?;
     }
     let path = dir.join(format!("{container_id}:{ifname}.json"));
     let temporary = dir.join(format!(".{container_id}:{ifname}.{}", process::id()));
     write_synced(&temporary, request)
         .and_then(|()| fs::rename(&temporary, &path))
         .inspect_err(|_| drop(fs::remove_file(&temporary)))?;
-    File::open(&dir)?.sync_all()?;
+    sync_dir(&dir)?;
     Ok(path)
 }
 
@@ -56,7 +58,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .mode(0o600)
         .open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    sync(&file)
 }
 
 /// Whether Plexus was uninstalled from this node and no record is left to delete (decision 11).
@@ -70,3 +72,6 @@ fn is_empty(dir: &Path) -> bool {
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 use std::thread;
 
 use super::*;
+use crate::durable::recorder::{self, Synced};
 
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(dir)
@@ -86,4 +87,25 @@ fn writers_of_a_shared_path_do_not_mix() {
         }
     });
     assert_eq!(names(dir.path()), ["file"]);
+}
+
+#[test]
+fn a_durable_file_is_on_disk_before_and_after_its_rename() {
+    let dir = tempfile::tempdir().expect("directory");
+    let dir = dir.path().canonicalize().expect("a path");
+    let path = dir.join("file");
+    recorder::take();
+    let file = AtomicFile::new(&path, 0o600);
+    file.write(b"not durable").expect("write");
+    assert_eq!(recorder::take(), []);
+    file.durable().write(b"durable").expect("write");
+    let content = Synced::File {
+        path: temporary_path(&path),
+        content: b"durable".into(),
+    };
+    let names = vec!["file".to_owned()];
+    assert_eq!(
+        recorder::take(),
+        [content, Synced::Dir { path: dir, names }]
+    );
 }

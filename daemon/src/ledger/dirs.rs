@@ -1,10 +1,11 @@
 //! The directories of the ledger, accessible to their owner only.
 
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use super::LedgerError;
+use crate::durable::sync_dir;
 
 /// Creates a directory and its parents with mode 0700. A directory that exists keeps its mode.
 pub(super) fn create(dir: &Path) -> Result<(), LedgerError> {
@@ -17,7 +18,5 @@ pub(super) fn create(dir: &Path) -> Result<(), LedgerError> {
 
 /// Makes the entries of a directory durable.
 pub(super) fn sync(dir: &Path) -> Result<(), LedgerError> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(LedgerError::io("sync", dir))
+    sync_dir(dir).map_err(LedgerError::io("sync", dir))
 }

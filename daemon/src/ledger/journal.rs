@@ -13,6 +13,7 @@ use super::format::{Line, ParseError, Planned};
 use super::record::Record;
 use super::summary::RecordSummary;
 use super::{LedgerError, RecordKey, dirs, quarantine};
+use crate::durable::sync;
 use crate::regular_file;
 
 const SUFFIX: &str = ".jsonl";
@@ -47,6 +48,9 @@ impl Journal {
     /// credentials.
     pub(super) fn create_dirs(&self) -> Result<(), LedgerError> {
         dirs::create(&self.state_dir)?;
+        if let Some(parent) = self.state_dir.parent() {
+            dirs::sync(parent)?;
+        }
         dirs::create(&self.dir)?;
         // Existing directories suffice for DEL, which must also work on a read-only or full file
         // system.
@@ -142,7 +146,7 @@ impl Journal {
             planned
                 .write_to(&mut writer)
                 .and_then(|()| writer.flush())
-                .and_then(|()| writer.get_ref().sync_data())
+                .and_then(|()| sync(writer.get_ref()))
                 .map_err(LedgerError::io("write", &path))?;
             dirs::sync(&self.dir)
         };

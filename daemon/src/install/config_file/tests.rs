@@ -12,7 +12,9 @@ use tokio::time::Instant;
 
 use super::super::conflist::parse;
 use super::{ConfigFile, FILE, Reconciled};
+use crate::atomic_file::temporary_path;
 use crate::config::{Fields, PublishSettings};
+use crate::durable::recorder::{self, Synced};
 
 /// A configuration directory with our file, and the clock of the test.
 struct Fixture {
@@ -418,4 +420,42 @@ fn the_file_is_removed_with_its_copies_and_can_be_removed_again() {
     // A second uninstall needs no other configuration.
     fs::remove_file(fixture.at("10-a.conflist")).expect("file");
     assert_eq!(fixture.unpublish(), None);
+}
+
+#[test]
+fn a_change_of_another_program_during_our_write_is_kept() {
+    let mut fixture = Fixture::new();
+    fixture.reconcile();
+    let ours = fs::read_to_string(fixture.path()).expect("published");
+    // Another program replaces or removes the file after we have read it.
+    for meanwhile in [Some(other_config()), None] {
+        match &meanwhile {
+            Some(text) => fs::write(fixture.path(), text).expect("replace"),
+            None => fs::remove_file(fixture.path()).expect("remove"),
+        }
+        let now = fixture.now;
+        let outcome = fixture.file.write("{}".to_owned(), Some(&ours), now);
+        assert_eq!(outcome.expect("no error"), Reconciled::RetryAt(now));
+        assert_eq!(fs::read_to_string(fixture.path()).ok(), meanwhile);
+        let left = fs::read_dir(fixture.dir.path()).expect("directory");
+        assert_eq!(left.count(), usize::from(meanwhile.is_some()));
+    }
+}
+
+#[test]
+fn the_file_survives_a_power_loss() {
+    let mut fixture = Fixture::new();
+    recorder::take();
+    fixture.reconcile();
+    let path = fixture.path().canonicalize().expect("a path");
+    let content = fs::read(&path).expect("published");
+    let file = Synced::File {
+        path: temporary_path(&path),
+        content,
+    };
+    let dir = Synced::Dir {
+        path: path.parent().expect("a directory").to_owned(),
+        names: vec![FILE.to_owned()],
+    };
+    assert_eq!(recorder::take(), [file, dir]);
 }

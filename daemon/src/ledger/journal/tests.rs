@@ -4,6 +4,7 @@ use plexus_api::rows;
 use tempfile::TempDir;
 
 use super::*;
+use crate::durable::recorder::{self, Synced};
 use crate::ledger::test_helpers::{BOOT, line_breaks, planned, raw};
 
 fn key() -> RecordKey {
@@ -15,6 +16,49 @@ fn journal() -> (TempDir, Journal) {
     let journal = Journal::new(dir.path());
     journal.create_dirs().expect("directories");
     (dir, journal)
+}
+
+#[test]
+fn a_plan_is_on_disk_when_create_returns() {
+    rows!("R-085");
+    let (_dir, journal) = journal();
+    recorder::take();
+    journal
+        .create(planned("c1", "eth0", 2))
+        .expect("a new record");
+    let path = journal.path(&key()).expect("a path");
+    let content = fs::read(&path).expect("the file");
+    assert!(content.ends_with(b"\n"));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let entries = Synced::Dir {
+        path: journal.dir().canonicalize().expect("a path"),
+        names: vec![name.into_owned()],
+    };
+    let path = path.canonicalize().expect("a path");
+    assert_eq!(recorder::take(), [Synced::File { path, content }, entries]);
+    // Later lines are not synced.
+    journal
+        .append(&key(), &Line::Started { index: 0 })
+        .expect("append");
+    assert_eq!(recorder::take(), []);
+}
+
+#[test]
+fn the_directories_of_the_ledger_are_on_disk_when_it_is_opened() {
+    rows!("R-085");
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path().canonicalize().expect("a path");
+    recorder::take();
+    let state_dir = dir.join("plexus");
+    Journal::new(&state_dir).create_dirs().expect("directories");
+    let entries = |path: &Path, name: &str| Synced::Dir {
+        path: path.to_owned(),
+        names: vec![name.to_owned()],
+    };
+    assert_eq!(
+        recorder::take(),
+        [entries(&dir, "plexus"), entries(&state_dir, LEDGER_DIR)]
+    );
 }
 
 #[test]
