@@ -341,3 +341,6 @@ fn is_allowed(stream: &UnixStream, allowed_uid: Option<u32>) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,6 +62,32 @@ fn the_newest_sandbox_does_not_depend_on_the_clock() {
 }
 
 #[test]
+fn an_older_sandbox_does_not_wait_for_the_status_of_the_newest_one() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let _server = server!(cluster);
+    let plexus = PlexusInCluster::start_with(&node, &cluster, json!({"recoveryInterval": "50ms"}));
+    let pod = plexus.pod(&Pod::new("p"));
+    plexus.stop_server();
+    let older = node.sandbox("older").target(&pod);
+    plexus.runtime.add(&older).result();
+    plexus
+        .runtime
+        .add(&node.sandbox("newer").target(&pod))
+        .result();
+    // The write of the newer sandbox has replaced that of the older one, and stays unfinished.
+    wait_recorded(&plexus, 1);
+    // The daemon was killed before it recorded that, as far as recovery can see.
+    let record = node.read(record_path(&older));
+    let kept: Vec<_> = record
+        .lines()
+        .filter(|line| !line.contains("statusWritten"))
+        .collect();
+    assert!(kept.len() < record.lines().count(), "{record}");
+    node.write(record_path(&older), kept.join("\n") + "\n");
+    wait_recorded(&plexus, 1);
+}
+
+#[test]
 fn a_late_add_does_not_overwrite_the_status_of_a_newer_sandbox() {
     let (node, cluster) = (node!(), Cluster::new());
     server!(cluster);
