@@ -25,6 +25,9 @@ pub enum Command {
     Probe(ProbeArgs),
     /// Print the CustomResourceDefinition of network-attachment-definitions, as YAML
     Crd,
+    /// Wait for an order of plexusd and execute a CNI plugin; for plexusd itself
+    #[command(hide = true)]
+    LaunchPlugin,
 }
 
 /// `plexusd serve` and `plexusd uninstall`.

@@ -7,3 +7,11 @@ mod probe;
 pub use crd::crd;
 pub use ledger::ledger;
 pub use probe::probe;
+
+/// Runs a launcher; see [`crate::host`].
+///
+/// # Errors
+/// The plugin cannot be executed.
+pub fn launch_plugin() -> anyhow::Result<()> {
+    match crate::host::launch_plugin()? {}
+}

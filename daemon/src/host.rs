@@ -6,19 +6,24 @@
 //! the whole daemon, which takes a hundred times as long.
 
 mod callers;
+mod cgroup;
 mod error;
+mod launcher;
 pub(crate) mod memory;
+mod placement;
 mod runtime;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, killpg};
@@ -30,6 +35,17 @@ use tokio::sync::oneshot;
 
 pub(crate) use callers::{Caller, Hosts};
 pub(crate) use error::HostError;
+pub(crate) use launcher::{LAUNCHER_CMDLINE, launch_plugin};
+use placement::Placement;
+
+/// The pauses between attempts to execute a file that is open for writing, as during an upgrade
+///
+pub(crate) const BUSY_PAUSES: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
 
 /// The umask of plugins: their files are writable by the owner and readable by all.
 const UMASK: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
@@ -44,6 +60,7 @@ struct Thread {
     jobs: mpsc::Sender<Job>,
     /// Whether the thread is in the daemon's own root and mount namespace.
     is_own: bool,
+    placement: Placement,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -79,14 +96,43 @@ impl Host {
         started
             .recv()
             .map_err(|_| HostError::Thread(thread_ended()))??;
-        Ok(Self(Arc::new(Thread { jobs, is_own })))
+        Ok(Self(Arc::new(Thread {
+            jobs,
+            is_own,
+            placement: Placement::default(),
+        })))
+    }
+
+    /// Starts `program` with this environment and pipes for all streams, as the leader of a new
+    /// process group in the control groups of the runtime.
+    pub(crate) async fn start_plugin(
+        &self,
+        program: &Path,
+        env: &BTreeMap<String, String>,
+    ) -> io::Result<Started> {
+        if let Some(process) = self.launcher(env).await {
+            return Ok(Started {
+                process,
+                order: launcher::order(program, env)?,
+            });
+        }
+        let mut command = Command::new(program);
+        command.env_clear().envs(env);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Ok(Started {
+            process: self.spawn(command).await?,
+            order: Vec::new(),
+        })
     }
 
     /// Spawns `command` as the leader of a new process group.
     ///
     /// The command must not set a working directory, user, group or `pre_exec` hook: see the module
     /// documentation.
-    pub(crate) async fn spawn(&self, mut command: Command) -> io::Result<Process> {
+    async fn spawn(&self, mut command: Command) -> io::Result<Process> {
         // If the caller has stopped waiting, the process is dropped and thus killed.
         self.send(move || {
             command.process_group(0);
@@ -127,12 +173,25 @@ impl Host {
     }
 }
 
+/// A started plugin.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) process: Process,
+    /// The bytes to write to stdin before those of the plugin.
+    pub(crate) order: Vec<u8>,
+}
+
 /// A process that leads a process group. Dropping the process before it has been waited for kills
 /// the whole group.
 #[derive(Debug)]
 pub(crate) struct Process(Child);
 
 impl Process {
+    /// The process, if it has not ended.
+    fn if_running(mut self) -> Option<Self> {
+        matches!(self.0.try_wait(), Ok(None)).then_some(self)
+    }
+
     /// Kills the process group, unless the process has been waited for.
     pub(crate) fn kill_group(&self) {
         // The PID is not reused until the process has been waited for.

@@ -15,6 +15,7 @@
 //! `cargo build --workspace --bins` first.
 
 pub mod binaries;
+pub mod cgroup;
 pub mod cluster;
 mod cni_output;
 pub mod containerd;

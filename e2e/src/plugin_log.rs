@@ -41,6 +41,9 @@ pub struct PluginCall {
     pub cwd: String,
     /// The file mode creation mask in octal digits.
     pub umask: String,
+    /// The content of `/proc/self/cgroup`.
+    #[serde(default)]
+    pub cgroups: String,
     /// The blocked signals in hexadecimal digits.
     pub blocked_signals: String,
 }

@@ -7,7 +7,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use plexus_api::json::MAX_RESULT;
@@ -16,7 +16,7 @@ use tokio::process::ChildStdin;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::host::{Host, Process};
+use crate::host::{BUSY_PAUSES, Host, Started};
 
 /// How much of stderr is kept, in bytes. The end is kept, since it has the cause of a failure
 /// (P-045).
@@ -27,15 +27,6 @@ const PIPE_GRACE: Duration = Duration::from_millis(100);
 /// How long to wait for a killed plugin to exit, so that it does not run during the DEL that
 /// follows. A process in an uninterruptible system call exits later, and is reaped then.
 const KILL_GRACE: Duration = Duration::from_secs(1);
-/// The pauses between attempts to execute a file that is open for writing, as during an upgrade
-///
-const BUSY_PAUSES: [Duration; 4] = [
-    Duration::from_millis(50),
-    Duration::from_millis(250),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-];
-
 #[derive(Debug)]
 pub(super) struct Exec<'a> {
     pub(super) program: &'a Path,
@@ -81,7 +72,7 @@ impl Exec<'_> {
         }
         let started = tokio::select! {
             biased;
-            started = retry_busy(|| host.spawn(self.command())) => started,
+            started = retry_busy(|| host.start_plugin(self.program, self.env)) => started,
             // A process that starts later is killed at once by the thread that starts it, before
             // that thread starts a plugin of the DEL that follows.
             termination = self.interruption() => return Ok(nothing_ran(termination)),
@@ -90,7 +81,8 @@ impl Exec<'_> {
     }
 
     /// Writes the process' stdin and reads its output until the process exits or has to be killed.
-    async fn supervise(&self, mut process: Process) -> io::Result<RunOutput> {
+    async fn supervise(&self, started: Started) -> io::Result<RunOutput> {
+        let Started { mut process, order } = started;
         let (stdin_pipe, stdout_pipe, stderr_pipe) = (
             process.stdin.take(),
             process.stdout.take(),
@@ -101,7 +93,7 @@ impl Exec<'_> {
             // Concurrent: a plugin may write before it reads, or never read.
             let pipes = async {
                 tokio::join!(
-                    write_stdin(stdin_pipe, self.stdin),
+                    write_stdin(stdin_pipe, &order, self.stdin),
                     drain(stdout_pipe, |chunk| keep_start(&mut stdout, chunk)),
                     drain(stderr_pipe, |chunk| keep_end(&mut stderr, chunk)),
                 )
@@ -135,16 +127,6 @@ impl Exec<'_> {
         })
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(self.program);
-        command.env_clear().envs(self.env);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
     fn interrupted(&self) -> Option<Termination> {
         if self.cancel.is_cancelled() {
             return Some(Termination::Cancelled);
@@ -176,8 +158,10 @@ async fn retry_busy<T, F: Future<Output = io::Result<T>>>(
 
 /// Writes the plugin's stdin and closes the pipe. A plugin that does not read its stdin is not an
 /// error.
-async fn write_stdin(pipe: Option<ChildStdin>, bytes: &[u8]) {
-    if let Some(mut pipe) = pipe {
+async fn write_stdin(pipe: Option<ChildStdin>, order: &[u8], bytes: &[u8]) {
+    if let Some(mut pipe) = pipe
+        && pipe.write_all(order).await.is_ok()
+    {
         drop(pipe.write_all(bytes).await);
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, Weak};
 
 use tokio::runtime::Handle;
 
+use super::cgroup::Cgroups;
 use super::runtime::{RuntimeProcess, mount_namespace};
 use super::{Host, HostError, HostRoot, Thread};
 use crate::config::MountNamespace;
@@ -56,7 +57,11 @@ struct CallerState {
 
 /// The process at the other end of a connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller(Arc<CallerNamespace>);
+pub(crate) struct Caller {
+    namespace: Arc<CallerNamespace>,
+    /// `None` if they cannot be read.
+    cgroups: Option<Arc<Cgroups>>,
+}
 
 #[derive(Debug)]
 enum CallerNamespace {
@@ -150,12 +155,26 @@ impl Hosts {
                 "the socket does not report the caller's PID",
             )),
         };
-        Caller(Arc::new(namespace))
+        let cgroups = pid
+            .filter(|pid| *pid != 0)
+            .and_then(|pid| Cgroups::of_process(pid).ok());
+        Caller {
+            namespace: Arc::new(namespace),
+            cgroups: cgroups.map(Arc::new),
+        }
     }
 
     /// The host that serves a call of `caller`.
     pub(crate) fn for_caller(&self, caller: &Caller) -> Result<Host, HostError> {
-        match (self.0.as_ref(), caller.0.as_ref()) {
+        let host = self.in_namespace_of(caller)?;
+        if let Some(cgroups) = &caller.cgroups {
+            host.set_cgroups(cgroups);
+        }
+        Ok(host)
+    }
+
+    fn in_namespace_of(&self, caller: &Caller) -> Result<Host, HostError> {
+        match (self.0.as_ref(), caller.namespace.as_ref()) {
             (HostSelection::Fixed(host), _) => Ok(host.clone()),
             (HostSelection::ByCaller(hosts), CallerNamespace::Open(namespace, runtime)) => {
                 let host = hosts.enter(namespace)?;
@@ -185,7 +204,14 @@ impl Hosts {
             let state = hosts.state();
             (state.last.clone(), state.saved.clone())
         };
-        let enter_saved = || hosts.enter(&saved?.namespace().ok()?).ok();
+        let enter_saved = || {
+            let saved = saved?;
+            let host = hosts.enter(&saved.namespace().ok()?).ok()?;
+            if let Ok(cgroups) = saved.cgroups() {
+                host.set_cgroups(&Arc::new(cgroups));
+            }
+            Some(host)
+        };
         if let Some(host) = last.or_else(enter_saved) {
             return Ok(host);
         }

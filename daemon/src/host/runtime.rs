@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::Cgroups;
 use crate::atomic_file::AtomicFile;
 use crate::clock::boot_id;
 use crate::file_id::FileId;
@@ -68,6 +69,12 @@ impl RuntimeProcess {
             return Err(ended());
         }
         Ok(namespace)
+    }
+
+    /// The control groups of the process. Callers have opened its namespace before, so the process
+    /// is the right one or has just ended.
+    pub(super) fn cgroups(&self) -> io::Result<Cgroups> {
+        Cgroups::of_process(self.pid)
     }
 }
 

@@ -48,6 +48,7 @@ fn main() {
         fds,
         cwd: lossy(fs::read_link("/proc/self/cwd").unwrap_or_default().as_ref()),
         umask: process_status("Umask:"),
+        cgroups: fs::read_to_string("/proc/self/cgroup").unwrap_or_default(),
         blocked_signals: process_status("SigBlk:"),
     };
     let mut plugin = Plugin {

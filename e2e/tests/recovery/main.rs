@@ -2,6 +2,7 @@
 //! sandbox ended without a DEL, and after a DEL that found no daemon.
 
 mod abandon;
+mod cgroups;
 mod irregular_files;
 mod killed_daemon;
 mod ledger;

@@ -111,7 +111,7 @@ async fn a_program_starts_after_its_writer_has_closed_it() {
     ));
     let busy = Cell::new(0);
     let mut child = retry_busy(|| async {
-        let spawned = host.spawn(Command::new(&program)).await;
+        let spawned = host.start_plugin(&program, &BTreeMap::new()).await;
         if spawned.is_err() {
             busy.set(busy.get() + 1);
             writer.set(None);
@@ -120,7 +120,7 @@ async fn a_program_starts_after_its_writer_has_closed_it() {
     })
     .await
     .expect("spawned");
-    assert!(child.wait().await.expect("exited").success());
+    assert!(child.process.wait().await.expect("exited").success());
     assert!(
         busy.get() >= 1,
         "the kernel refuses to execute a file that is open for writing"

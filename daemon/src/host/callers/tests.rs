@@ -217,9 +217,12 @@ async fn without_a_caller_the_fallback_is_used_or_named_in_the_error() {
     );
     // A caller whose namespace cannot be opened is served by the host of the last caller, else by
     // the fallback.
-    let unreadable = Caller(Arc::new(CallerNamespace::Unreadable(
-        io::ErrorKind::PermissionDenied.into(),
-    )));
+    let unreadable = Caller {
+        namespace: Arc::new(CallerNamespace::Unreadable(
+            io::ErrorKind::PermissionDenied.into(),
+        )),
+        cgroups: None,
+    };
     assert!(sees_marker(&reachable.for_caller(&unreadable).expect("the fallback")).await);
     assert!(missing.for_caller(&unreadable).is_err());
 }

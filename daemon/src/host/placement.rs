@@ -1,0 +1,133 @@
+//! Starts plugins in the control groups of the runtime.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::{Arc, Mutex, Weak, mpsc};
+
+use super::cgroup::{Cgroups, PluginCgroups};
+use super::{Host, Process, launcher};
+use crate::mutex::lock;
+
+/// The control groups of the plugins of one host thread, and a launcher that is already there.
+#[derive(Debug, Default)]
+pub(super) struct Placement(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// The runtime's control groups. `None` before the first call, and after a failure to join.
+    target: Option<Arc<Cgroups>>,
+    /// Empty if plugins are to stay in the daemon's control groups.
+    groups: Arc<PluginCgroups>,
+    launcher: Option<Process>,
+    is_starting: bool,
+    has_warned: bool,
+}
+
+impl State {
+    fn warn(&mut self, error: &str) {
+        if !self.has_warned {
+            tracing::warn!(
+                error,
+                "plugins cannot join the control group of the runtime: they end with the container \
+                 of plexusd, and their memory counts against its limit"
+            );
+        }
+        self.has_warned = true;
+    }
+}
+
+impl Host {
+    /// Makes later plugins join the control groups of a runtime.
+    pub(super) fn set_cgroups(&self, target: &Arc<Cgroups>) {
+        let placement = &self.0.placement.0;
+        if lock(placement).target.as_ref() == Some(target) {
+            return;
+        }
+        let (sender, opened) = mpsc::sync_channel(1);
+        let wanted = Arc::clone(target);
+        // On the thread, because the daemon's container may have no mount of the control groups, or
+        // a read-only one.
+        let job = Box::new(move || drop(sender.send(PluginCgroups::open(&wanted))));
+        if self.0.jobs.send(job).is_err() {
+            return;
+        }
+        let Ok((groups, errors)) = opened.recv() else {
+            return;
+        };
+        let mut state = lock(placement);
+        if let Some(error) = errors.first() {
+            state.warn(error);
+        }
+        state.target = Some(Arc::clone(target));
+        state.groups = Arc::new(groups);
+        state.launcher = None;
+    }
+
+    /// A launcher in the control groups of plugins, for a plugin with this environment. `None` if
+    /// plugins are to be started directly.
+    pub(super) async fn launcher(&self, env: &BTreeMap<String, String>) -> Option<Process> {
+        let (ready, groups) = {
+            let mut state = lock(&self.0.placement.0);
+            (state.launcher.take(), Arc::clone(&state.groups))
+        };
+        if groups.is_empty() {
+            return None;
+        }
+        // Another program may have killed the launcher.
+        let launcher = match ready.and_then(Process::if_running) {
+            Some(launcher) => Some(launcher),
+            None => {
+                self.start_launcher(launcher::command(env), Arc::clone(&groups))
+                    .await
+            }
+        };
+        self.prepare_launcher(launcher::command(env), groups);
+        launcher
+    }
+
+    /// Starts a launcher for the next plugin in the background, unless there is one.
+    fn prepare_launcher(&self, command: Command, groups: Arc<PluginCgroups>) {
+        {
+            let mut state = lock(&self.0.placement.0);
+            if state.is_starting || state.launcher.is_some() {
+                return;
+            }
+            state.is_starting = true;
+        }
+        let thread = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            let Some(host) = Weak::upgrade(&thread).map(Host) else {
+                return;
+            };
+            let launcher = host.start_launcher(command, Arc::clone(&groups)).await;
+            let mut state = lock(&host.0.placement.0);
+            state.is_starting = false;
+            if Arc::ptr_eq(&state.groups, &groups) {
+                state.launcher = launcher;
+            }
+        });
+    }
+
+    async fn start_launcher(
+        &self,
+        command: Command,
+        groups: Arc<PluginCgroups>,
+    ) -> Option<Process> {
+        let process = match self.spawn(command).await {
+            Ok(process) => process,
+            Err(error) => {
+                lock(&self.0.placement.0).warn(&format!("cannot start a launcher: {error}"));
+                return None;
+            }
+        };
+        let pid = process.id()?;
+        let joined = tokio::task::spawn_blocking(move || groups.join(pid)).await;
+        if let Ok(Err(error)) = joined {
+            let mut state = lock(&self.0.placement.0);
+            state.warn(&error);
+            // The control group may have been made again. The next call opens it.
+            state.target = None;
+        }
+        Some(process)
+    }
+}
