@@ -12,6 +12,8 @@ mod reader;
 mod short_form;
 mod syntax;
 
+pub use syntax::is_hardware_address;
+
 /// The annotation that lists the networks a pod requests.
 pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 /// The annotation that replaces a pod's default network.

@@ -4,6 +4,7 @@
 //! enters the namespace and creates the socket, so that the runtime's threads stay in the daemon's.
 
 mod error;
+mod gateway_routes;
 mod routes;
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ pub(super) fn is_address(text: &str) -> bool {
 
 /// Whether `text` is a hardware address of this many bytes, in a notation that Go's parser accepts:
 /// pairs of hexadecimal digits separated by `:` or `-`, or groups of four digits separated by `.`.
-pub(super) fn is_hardware_address(text: &str, bytes: usize) -> bool {
+pub fn is_hardware_address(text: &str, bytes: usize) -> bool {
     [(':', 2), ('-', 2), ('.', 4)]
         .into_iter()
         .any(|(separator, digits)| {

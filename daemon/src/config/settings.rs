@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use plexus_api::json::{Object, fold_key};
 use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 
@@ -130,6 +131,9 @@ pub struct Settings {
     pub max_plugin_runs: Option<usize>,
     /// `checkPlugins`: the networks whose plugins a CHECK of the runtime runs (decision 28).
     pub check_plugins: CheckPlugins,
+    /// `clusterRoutes`: destinations that stay reachable through the default network's gateway when
+    /// another attachment gets the default route (decision 29).
+    pub cluster_routes: Vec<IpNet>,
     /// `statusRequired`: whether ADD fails if network-status cannot be written.
     pub status_required: bool,
     /// `statusWait`: how long the answer to ADD waits until network-status is written.
@@ -259,6 +263,7 @@ impl Settings {
             lookup_wait: fields.duration("lookupWait", Duration::from_millis(2500))?,
             snapshot_max_age: fields.duration_up_to("snapshotMaxAge", YEAR)?,
             max_plugin_runs: fields.positive_integer("maxPluginRuns", MAX_PLUGIN_RUNS)?,
+            cluster_routes: cluster_routes(fields)?,
             check_plugins: CheckPlugins::read(fields)?,
             status_required: fields.boolean("statusRequired", false)?,
             status_wait: fields.duration("statusWait", seconds(1))?,
@@ -300,6 +305,7 @@ const KEYS: &[&str] = &[
     "checkPlugins",
     "chrootDir",
     "clusterNetwork",
+    "clusterRoutes",
     "cniDir",
     "cniConfigDir",
     "confDir",
@@ -344,6 +350,20 @@ const KEYS: &[&str] = &[
     "strict",
     "systemNamespaces",
 ];
+
+/// `clusterRoutes`: networks in CIDR notation. Bits after the prefix are ignored.
+fn cluster_routes(fields: &Fields) -> Result<Vec<IpNet>, FieldsError> {
+    const KEY: &str = "clusterRoutes";
+    let parse = |text: String| match text.parse::<IpNet>() {
+        Ok(network) if network.prefix_len() > 0 => Ok(network.trunc()),
+        _ => {
+            let allowed = "a list of networks like [\"10.96.0.0/12\", \"fd00::/108\"]";
+            Err(FieldsError::string(KEY, &text, allowed))
+        }
+    };
+    let networks = fields.strings(KEY)?.unwrap_or_default();
+    networks.into_iter().map(parse).collect()
+}
 
 /// `globalNamespaces`: a list separated by commas, as in Multus. The list replaces the default.
 fn global_namespaces(fields: &Fields) -> Result<BTreeSet<String>, FieldsError> {

@@ -369,3 +369,23 @@ fn invalid_installation_keys_are_refused() {
         }
     }
 }
+
+#[test]
+fn cluster_routes_are_networks() {
+    rows!("P-034");
+    let routes = read(r#"{"clusterRoutes":["10.96.0.1/12","fd00::/108"]}"#).expect("valid");
+    let routes: Vec<_> = routes
+        .cluster_routes
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(routes, ["10.96.0.0/12", "fd00::/108"]);
+    for invalid in ["10.96.0.0", "0.0.0.0/0", "cluster"] {
+        let text = format!(r#"{{"clusterRoutes":["{invalid}"]}}"#);
+        let error = read(&text).expect_err(invalid).to_string();
+        assert!(
+            error.contains("clusterRoutes") && error.contains(invalid),
+            "{error}"
+        );
+    }
+}

@@ -119,7 +119,7 @@ impl Netns {
     }
 
     /// The names of all links, by index.
-    async fn link_names(&mut self) -> Result<BTreeMap<u32, String>, NetnsError> {
+    pub(super) async fn link_names(&mut self) -> Result<BTreeMap<u32, String>, NetnsError> {
         Ok(self
             .links()
             .await?
@@ -128,7 +128,10 @@ impl Netns {
             .collect())
     }
 
-    async fn list_defaults(&mut self, family: Family) -> Result<Vec<RouteMessage>, NetnsError> {
+    pub(super) async fn list_defaults(
+        &mut self,
+        family: Family,
+    ) -> Result<Vec<RouteMessage>, NetnsError> {
         let filter = match family {
             Family::V4 => RouteMessageBuilder::<Ipv4Addr>::new().build(),
             Family::V6 => RouteMessageBuilder::<Ipv6Addr>::new().build(),
@@ -160,9 +163,25 @@ impl Netns {
                 .build(),
             _ => return Err(RouteProblem::WrongFamily(gateway)),
         };
-        let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewRoute(route));
         // Neither NLM_F_EXCL nor NLM_F_REPLACE: another link's default route is usually there.
-        request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND;
+        self.create_route(route, NLM_F_CREATE | NLM_F_APPEND)
+            .await
+            .map_err(|error| match errno(&error) {
+                Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EINVAL) => {
+                    RouteProblem::Unreachable { gateway, error }
+                }
+                _ => RouteProblem::Add { gateway, error },
+            })
+    }
+
+    /// Adds a route with these flags of the request, which the library cannot set.
+    pub(super) async fn create_route(
+        &mut self,
+        route: RouteMessage,
+        flags: u16,
+    ) -> Result<(), rtnetlink::Error> {
+        let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewRoute(route));
+        request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
         let mut handle = self.handle.clone();
         let acknowledged = async move {
             let mut messages = handle.request(request)?;
@@ -173,14 +192,7 @@ impl Netns {
             }
             Ok(())
         };
-        self.request(acknowledged)
-            .await
-            .map_err(|error| match errno(&error) {
-                Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EINVAL) => {
-                    RouteProblem::Unreachable { gateway, error }
-                }
-                _ => RouteProblem::Add { gateway, error },
-            })
+        self.request(acknowledged).await
     }
 
     /// Removes a route. Succeeds if the route no longer exists.
@@ -189,13 +201,15 @@ impl Netns {
         route: &RouteMessage,
         names: &BTreeMap<u32, String>,
     ) -> Result<(), RouteProblem> {
+        let is_object = |attribute: &RouteAttribute| matches!(attribute, RouteAttribute::NhId(_));
+        let uses_object = route.attributes.iter().any(is_object);
         let mut request = RouteMessage::default();
         request.header = route.header.clone();
         request.header.flags = RouteFlags::empty();
         request.attributes = route
             .attributes
             .iter()
-            .filter(|attribute| identifies(attribute))
+            .filter(|attribute| identifies(attribute, uses_object))
             .cloned()
             .collect();
         let request = self.handle.route().del(request);
@@ -209,17 +223,17 @@ impl Netns {
     }
 }
 
-/// Whether the kernel compares this attribute to find the route to remove.
-fn identifies(attribute: &RouteAttribute) -> bool {
-    matches!(
-        attribute,
-        RouteAttribute::Table(_)
-            | RouteAttribute::Priority(_)
-            | RouteAttribute::Oif(_)
-            | RouteAttribute::Gateway(_)
-            | RouteAttribute::Via(_)
-            | RouteAttribute::MultiPath(_)
-    )
+/// Whether the kernel compares this attribute to find the route to remove. If the route uses a
+/// nexthop object, the kernel lists the next hops of the object, but compares only its ID.
+fn identifies(attribute: &RouteAttribute, uses_object: bool) -> bool {
+    match attribute {
+        RouteAttribute::Table(_) | RouteAttribute::Priority(_) | RouteAttribute::NhId(_) => true,
+        RouteAttribute::Oif(_)
+        | RouteAttribute::Gateway(_)
+        | RouteAttribute::Via(_)
+        | RouteAttribute::MultiPath(_) => !uses_object,
+        _ => false,
+    }
 }
 
 fn is_default(route: &RouteMessage, family: Family) -> bool {
@@ -242,7 +256,7 @@ fn is_default(route: &RouteMessage, family: Family) -> bool {
 }
 
 /// The next hops of a route: link index and gateway.
-fn next_hops(route: &RouteMessage) -> Vec<(u32, Option<IpAddr>)> {
+pub(super) fn next_hops(route: &RouteMessage) -> Vec<(u32, Option<IpAddr>)> {
     let (mut hops, mut link) = (Vec::new(), None);
     for attribute in &route.attributes {
         match attribute {
@@ -258,6 +272,15 @@ fn next_hops(route: &RouteMessage) -> Vec<(u32, Option<IpAddr>)> {
     }
     hops.extend(link.map(|link| (link, gateway(&route.attributes))));
     hops
+}
+
+/// The metric of a route; the lowest one is used.
+pub(super) fn priority(route: &RouteMessage) -> u32 {
+    let priority = |attribute: &RouteAttribute| match attribute {
+        RouteAttribute::Priority(priority) => Some(*priority),
+        _ => None,
+    };
+    route.attributes.iter().find_map(priority).unwrap_or(0)
 }
 
 fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {

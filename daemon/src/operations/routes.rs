@@ -9,11 +9,14 @@ use plexus_api::cni::{CniError, Code, PluginResult, Route};
 use crate::model::{Attachment, DefaultRoutes, RouteOwner};
 use crate::netns::{Family, Netns};
 
-/// Gives each family's default route to its owner. Returns the indexes of the results that changed.
+/// Gives each family's default route to its owner. If the default network loses its own, the
+/// destinations `cluster_routes` keep their way through its gateway (decision 29). Returns the
+/// indexes of the results that changed.
 pub(super) async fn move_default_routes(
     netns: &mut Netns,
     attachments: &[Attachment],
     owners: DefaultRoutes,
+    cluster_routes: &[IpNet],
     results: &mut [PluginResult],
 ) -> Result<BTreeSet<usize>, CniError> {
     let mut changed = BTreeSet::new();
@@ -30,15 +33,31 @@ pub(super) async fn move_default_routes(
                 format!("{gateway} in default-route is no gateway, but the pod's own address");
             return Err(CniError::new(Code::RouteFailed, msg).context(attachment.label()));
         }
-        netns
-            .move_default_route(family, &attachment.ifname, owner.gateway)
-            .await
-            .map_err(|error| CniError::from(error).context(attachment.label()))?;
         if owner.gateway.is_none() && !netns.owns_default(family, &attachment.ifname).await? {
             // The owner has no default route of this family, so the others keep theirs (decision
             // 3).
             continue;
         }
+        // First, so that the cluster stays reachable all the time.
+        if !cluster_routes.is_empty()
+            && !attachment.default
+            && let Some(index) = attachments.iter().position(|other| other.default)
+        {
+            let label = |error| CniError::from(error).context(attachments[index].label());
+            let link = &attachments[index].ifname;
+            let kept = netns
+                .keep_reachable(family, link, cluster_routes)
+                .await
+                .map_err(label)?;
+            if let Some((gateway, destinations)) = kept.filter(|(_, added)| !added.is_empty()) {
+                results[index] = with_routes(&results[index], gateway, &destinations)?;
+                changed.insert(index);
+            }
+        }
+        netns
+            .move_default_route(family, &attachment.ifname, owner.gateway)
+            .await
+            .map_err(|error| CniError::from(error).context(attachment.label()))?;
         for (index, result) in results.iter_mut().enumerate() {
             if let Some(corrected) = corrected_result(result, family, owner, index)? {
                 *result = corrected;
@@ -83,6 +102,20 @@ fn corrected_result(
         corrected,
         result.version(),
     )?))
+}
+
+/// The result with these routes as well.
+fn with_routes(
+    result: &PluginResult,
+    gateway: Option<IpAddr>,
+    destinations: &[IpNet],
+) -> Result<PluginResult, CniError> {
+    let mut extended = result.result().clone();
+    extended.routes.extend(destinations.iter().map(|dst| Route {
+        gw: gateway,
+        ..Route::new(*dst)
+    }));
+    Ok(PluginResult::from_result(extended, result.version())?)
 }
 
 /// Only default routes of the main table (number 254) move, in the kernel and here (K-042).

@@ -1,6 +1,7 @@
 //! The value of the network-status annotation. Pure.
 
-use plexus_api::cni::{CniResult, Interface, Ip, PluginResult};
+use plexus_api::cni::{CniResult, Interface, Ip, PluginResult, Route};
+use plexus_api::selection::is_hardware_address;
 use plexus_api::status::{self, NetworkStatus};
 use serde_json::value::RawValue;
 
@@ -52,7 +53,7 @@ fn entries(
         .interfaces
         .iter()
         .enumerate()
-        .filter(|(_, interface)| !interface.sandbox.is_empty())
+        .filter(|(_, interface)| is_of_pod(interface, ifname))
         .collect();
     // As in the client library, the only interface of a result has all addresses, whatever their
     // index (K-084).
@@ -77,7 +78,11 @@ fn entries(
         ips: addresses(result, |ip| {
             has_one_interface || ip.interface.or(last_index) == Some(index)
         }),
-        mac: interface.mac.clone(),
+        mac: if is_mac(&interface.mac) {
+            interface.mac.clone()
+        } else {
+            String::new()
+        },
         mtu: (interface.mtu > 0).then_some(interface.mtu),
         default: default_index == Some(index),
         ..template.clone()
@@ -107,13 +112,33 @@ fn addresses(result: &CniResult, is_selected: impl Fn(&Ip) -> bool) -> Vec<Strin
         .collect()
 }
 
-/// The gateways of the default routes (K-088).
+/// Whether an interface of a result is an interface of the pod. The AWS VPC CNI also lists one for
+/// its own records, whose MAC and sandbox are numbers (K-083).
+fn is_of_pod(interface: &Interface, ifname: &str) -> bool {
+    let has_no_or_valid_mac = interface.mac.is_empty() || is_mac(&interface.mac);
+    interface.sandbox.starts_with('/') && (interface.name == ifname || has_no_or_valid_mac)
+}
+
+/// Whether the text is a hardware address: of Ethernet, of EUI-64, or of InfiniBand.
+fn is_mac(text: &str) -> bool {
+    [6, 8, 20]
+        .iter()
+        .any(|&bytes| is_hardware_address(text, bytes))
+}
+
+/// The gateways of the default routes (K-088). A route without one goes through the gateway of the
+/// first address of its family that has one, as the reference plugins set it up.
 fn gateways(result: &CniResult) -> Vec<String> {
+    let of_address = |route: &Route| {
+        let same_family = |ip: &&Ip| ip.address.addr().is_ipv4() == route.dst.addr().is_ipv4();
+        let mut addresses = result.ips.iter().filter(same_family);
+        addresses.find_map(|ip| ip.gateway)
+    };
     result
         .routes
         .iter()
         .filter(|route| route.is_default())
-        .filter_map(|route| route.gw)
+        .filter_map(|route| route.gw.or_else(|| of_address(route)))
         .map(|gateway| gateway.to_string())
         .collect()
 }

@@ -5,6 +5,7 @@ mod add;
 mod already_gone;
 mod auxiliary_chain;
 mod check;
+mod cluster_routes;
 mod crio;
 mod default_network;
 mod default_route;

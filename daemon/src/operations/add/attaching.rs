@@ -107,6 +107,7 @@ impl Attaching<'_> {
             &mut self.netns,
             &planned.attachments,
             planned.default_routes,
+            &self.request.settings.cluster_routes,
             &mut self.results,
         )
         .await?;

@@ -183,8 +183,8 @@ fn each_of_several_interfaces_has_an_entry() {
     let list = default(json!({
         "interfaces": [
             {"name": "br0"},
-            {"name": "eth0", "mac": "a", "mtu": 1400, "sandbox": "/run/netns/a"},
-            {"name": "eth1", "mac": "b", "mtu": 1500, "sandbox": "/run/netns/a"}
+            {"name": "eth0", "mac": "aa:aa:aa:aa:aa:01", "mtu": 1400, "sandbox": "/run/netns/a"},
+            {"name": "eth1", "mac": "aa:aa:aa:aa:aa:02", "mtu": 1500, "sandbox": "/run/netns/a"}
         ],
         "ips": [
             {"address": "10.0.0.2/24", "interface": 1},
@@ -193,17 +193,18 @@ fn each_of_several_interfaces_has_an_entry() {
         ],
         "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0", "gw": "fd00::1"}]
     }));
-    // Then the text is that of Multus, without an entry for the route that has no gateway.
+    // Then the text is that of Multus, with the gateway of the IPv4 address as well.
     let expected = r#"[{
     "name": "cbr0",
     "interface": "eth0",
     "ips": [
         "10.0.0.2"
     ],
-    "mac": "a",
+    "mac": "aa:aa:aa:aa:aa:01",
     "mtu": 1400,
     "dns": {},
     "gateway": [
+        "10.1.0.1",
         "fd00::1"
     ]
 },{
@@ -213,11 +214,12 @@ fn each_of_several_interfaces_has_an_entry() {
         "10.1.0.2",
         "fd00::9"
     ],
-    "mac": "b",
+    "mac": "aa:aa:aa:aa:aa:02",
     "mtu": 1500,
     "default": true,
     "dns": {},
     "gateway": [
+        "10.1.0.1",
         "fd00::1"
     ]
 }]"#;
@@ -321,4 +323,48 @@ fn every_entry_has_dns_and_device() {
             );
         }
     }
+}
+
+#[test]
+fn numbers_of_the_aws_plugin_are_neither_macs_nor_interfaces() {
+    rows!("K-083");
+    for dummy_sandbox in ["0", "/run/netns/a"] {
+        let entries = default(json!({
+            "interfaces": [
+                {"name": "eni7f3c"},
+                {"name": "eth0", "mac": "254", "sandbox": "/run/netns/a"},
+                {"name": "dummy7f3c", "mac": "0", "sandbox": dummy_sandbox},
+            ],
+            "ips": [{"interface": 1, "address": "10.0.0.5/32"}],
+        }));
+        assert_eq!(
+            interfaces_and_ips(&entries),
+            [("eth0", vec!["10.0.0.5"])],
+            "{dummy_sandbox}"
+        );
+        assert_eq!((entries[0].mac.as_str(), entries[0].default), ("", true));
+    }
+    let infiniband = "80:00:02:08:fe:80:00:00:00:00:00:00:00:02:c9:03:00:0a:0b:0c";
+    for mac in ["02:00:00:00:00:01", "0A-00-00-00-00-01", infiniband] {
+        let entries = secondary(json!({
+            "interfaces": [{"name": "x", "mac": mac, "sandbox": "/run/netns/a"}],
+        }));
+        assert_eq!(entries[0].mac, mac);
+    }
+}
+
+#[test]
+fn a_default_route_without_a_gateway_goes_through_that_of_the_address() {
+    rows!("K-088");
+    // As of host-local with `"routes": [{"dst": "0.0.0.0/0"}]`.
+    let entries = default(json!({
+        "interfaces": [{"name": "eth0", "sandbox": "/run/netns/a"}],
+        "ips": [
+            {"interface": 0, "address": "fd00::5/64"},
+            {"interface": 0, "address": "10.0.0.5/24", "gateway": "10.0.0.1"},
+            {"interface": 0, "address": "10.0.1.5/24", "gateway": "10.0.1.1"},
+        ],
+        "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}, {"dst": "10.96.0.0/12"}],
+    }));
+    assert_eq!(entries[0].gateway, ["10.0.0.1"]);
 }
