@@ -216,8 +216,10 @@ fn handle_unavailable_daemon(
     }
     // Other variables may contain secrets, which must not be on the disk. The record has the PATH
     // of ADD.
-    let mut env = request.env.clone();
-    env.retain(|key, _| belongs_to_call(key));
+    let mut env = BTreeMap::new();
+    for (key, value) in request.env.iter().filter(|(key, _)| belongs_to_call(key)) {
+        env.insert(key.clone(), value.clone());
+    }
     let body = to_json(&wire::Request {
         at: spool::now(),
         env,

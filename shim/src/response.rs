@@ -27,8 +27,7 @@ pub fn document(
             format!("plexusd responded to ADD without a result: {error}"),
         )
     })?;
-    let result = PluginResult::parse(response.result.get().as_bytes(), Version::LATEST)?
-        .to_version(version)?;
+    let result = PluginResult::from_checked(response.result)?.to_version(version)?;
     Ok(Some(result.raw().get().to_owned()))
 }
 

@@ -33,21 +33,12 @@ impl PluginResult {
         let mut map = serde_json::from_str::<Option<RawMap>>(text)
             .map_err(invalid)?
             .unwrap_or_default();
-        let declared = match map.get("cniVersion") {
-            Some(raw) => serde_json::from_str::<Option<String>>(raw.get())
-                .map_err(invalid)?
-                .unwrap_or_default(),
-            None => String::new(),
-        };
-        let version = if declared.is_empty() {
-            config_version
-        } else {
-            declared.parse()?
-        };
+        let declared = declared_version(&map)?;
+        let version = declared.unwrap_or(config_version);
         let mut result = convert::parse(text, version).map_err(invalid)?;
         result.remove_invalid_indexes();
         let mut changed = remove_invalid_indexes(&mut map, &result.ips)?;
-        if declared.is_empty() {
+        if declared.is_none() {
             map.insert("cniVersion".to_owned(), json(&version)?);
             changed = true;
         }
@@ -60,6 +51,21 @@ impl PluginResult {
         } else {
             RawValue::from_string(text.to_owned()).map_err(invalid)?
         };
+        Ok(Self {
+            version,
+            raw,
+            result,
+        })
+    }
+
+    /// Reads the raw JSON of a result that [`PluginResult::parse`] has checked.
+    ///
+    /// # Errors
+    /// The JSON is not such a result.
+    pub fn from_checked(raw: Box<RawValue>) -> Result<Self, ResultError> {
+        let map = serde_json::from_str(raw.get()).map_err(invalid)?;
+        let version = declared_version(&map)?.unwrap_or(Version::LATEST);
+        let result = convert::parse(raw.get(), version).map_err(invalid)?;
         Ok(Self {
             version,
             raw,
@@ -118,6 +124,16 @@ impl PluginResult {
             result: self.result.clone(),
         })
     }
+}
+
+/// The version in `cniVersion`. Returns `None` if the key is missing, null or empty.
+fn declared_version(result: &RawMap) -> Result<Option<Version>, ResultError> {
+    let Some(raw) = result.get("cniVersion") else {
+        return Ok(None);
+    };
+    let declared = serde_json::from_str::<Option<String>>(raw.get()).map_err(invalid)?;
+    let declared = declared.filter(|version| !version.is_empty());
+    Ok(declared.map(|version| version.parse()).transpose()?)
 }
 
 /// Removes the `interface` keys of addresses whose index is invalid (T-007, T-008). Returns whether
