@@ -1,6 +1,6 @@
 //! Starts plugins in the control groups of the runtime.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::process::Command;
 use std::sync::{Arc, Mutex, Weak, mpsc};
 
@@ -8,7 +8,10 @@ use super::cgroup::{Cgroups, PluginCgroups};
 use super::{Host, Process, launcher};
 use crate::mutex::lock;
 
-/// The control groups of the plugins of one host thread, and a launcher that is already there.
+/// How many launchers are kept ready: as many as a pod with two networks needs.
+const READY_LAUNCHERS: usize = 4;
+
+/// The control groups of the plugins of one host thread, and launchers that are already there.
 #[derive(Debug, Default)]
 pub(super) struct Placement(Mutex<State>);
 
@@ -18,7 +21,7 @@ struct State {
     target: Option<Arc<Cgroups>>,
     /// Empty if plugins are to stay in the daemon's control groups.
     groups: Arc<PluginCgroups>,
-    launcher: Option<Process>,
+    launchers: VecDeque<Process>,
     is_starting: bool,
     has_warned: bool,
 }
@@ -60,7 +63,7 @@ impl Host {
         }
         state.target = Some(Arc::clone(target));
         state.groups = Arc::new(groups);
-        state.launcher = None;
+        state.launchers.clear();
     }
 
     /// A launcher in the control groups of plugins, for a plugin with this environment. `None` if
@@ -68,42 +71,49 @@ impl Host {
     pub(super) async fn launcher(&self, env: &BTreeMap<String, String>) -> Option<Process> {
         let (ready, groups) = {
             let mut state = lock(&self.0.placement.0);
-            (state.launcher.take(), Arc::clone(&state.groups))
+            // Another program may have killed a launcher.
+            let mut launchers = state.launchers.drain(..).filter_map(Process::if_running);
+            let ready = launchers.next();
+            let others = launchers.collect();
+            state.launchers = others;
+            (ready, Arc::clone(&state.groups))
         };
         if groups.is_empty() {
             return None;
         }
-        // Another program may have killed the launcher.
-        let launcher = match ready.and_then(Process::if_running) {
+        let launcher = match ready {
             Some(launcher) => Some(launcher),
             None => {
                 self.start_launcher(launcher::command(env), Arc::clone(&groups))
                     .await
             }
         };
-        self.prepare_launcher(launcher::command(env), groups);
+        self.prepare_launchers(env.clone(), groups);
         launcher
     }
 
-    /// Starts a launcher for the next plugin in the background, unless there is one.
-    fn prepare_launcher(&self, command: Command, groups: Arc<PluginCgroups>) {
+    /// Starts launchers for the next plugins in the background, until enough are ready.
+    fn prepare_launchers(&self, env: BTreeMap<String, String>, groups: Arc<PluginCgroups>) {
         {
             let mut state = lock(&self.0.placement.0);
-            if state.is_starting || state.launcher.is_some() {
+            if state.is_starting || state.launchers.len() >= READY_LAUNCHERS {
                 return;
             }
             state.is_starting = true;
         }
         let thread = Arc::downgrade(&self.0);
         tokio::spawn(async move {
-            let Some(host) = Weak::upgrade(&thread).map(Host) else {
-                return;
-            };
-            let launcher = host.start_launcher(command, Arc::clone(&groups)).await;
-            let mut state = lock(&host.0.placement.0);
-            state.is_starting = false;
-            if Arc::ptr_eq(&state.groups, &groups) {
-                state.launcher = launcher;
+            while let Some(host) = Weak::upgrade(&thread).map(Host) {
+                let command = launcher::command(&env);
+                let launcher = host.start_launcher(command, Arc::clone(&groups)).await;
+                let mut state = lock(&host.0.placement.0);
+                let is_current = Arc::ptr_eq(&state.groups, &groups);
+                let has_failed = launcher.is_none();
+                state.launchers.extend(launcher.filter(|_| is_current));
+                if has_failed || !is_current || state.launchers.len() >= READY_LAUNCHERS {
+                    state.is_starting = false;
+                    return;
+                }
             }
         });
     }
