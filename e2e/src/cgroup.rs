@@ -157,9 +157,9 @@ fn read(file: &str) -> Result<String, String> {
 fn mount_point(hierarchy: &str, mount: &str) -> Option<PathBuf> {
     let (mount, file_system) = mount.split_once(" - ")?;
     let fields: Vec<_> = file_system.split(' ').collect();
-    let matches = match fields.first()? {
-        &"cgroup2" => hierarchy.is_empty(),
-        &"cgroup" => {
+    let matches = match *fields.first()? {
+        "cgroup2" => hierarchy.is_empty(),
+        "cgroup" => {
             let options: Vec<_> = fields.get(2)?.split(',').collect();
             hierarchy.split(',').all(|name| options.contains(&name))
         }

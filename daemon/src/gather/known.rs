@@ -122,7 +122,7 @@ pub(crate) async fn known_networks(
                 known.add(&inputs, found, network);
             }
         }
-        Err(error) => known.errors.push(error.into()),
+        Err(error) => known.errors.push(error),
     }
     known.default.extend(node_default);
     let version = known.default.first().map(|input| &input.default_network);

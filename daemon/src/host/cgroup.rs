@@ -118,7 +118,7 @@ fn open(hierarchy: &str, cgroup: &str, mounts: &str) -> Result<Group, String> {
 
 /// The directory of a control group, according to the mount table.
 fn directory(hierarchy: &str, cgroup: &str, mounts: &str) -> Option<PathBuf> {
-    let directories = mounts.lines().filter_map(|line| {
+    let mut directories = mounts.lines().filter_map(|line| {
         // ID, parent, device, root, mount point, options, optional fields, then after a dash: type,
         // source, options of the file system.
         let (mount, file_system) = line.split_once(" - ")?;
@@ -137,5 +137,5 @@ fn directory(hierarchy: &str, cgroup: &str, mounts: &str) -> Option<PathBuf> {
         is_wanted.then(|| Path::new(point).join(below))
     });
     // Later mounts cover earlier ones.
-    directories.last()
+    directories.next_back()
 }

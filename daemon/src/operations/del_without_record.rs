@@ -97,7 +97,9 @@ async fn rebuild(
         errors,
         reservation,
     } = gather::known_networks(sources, &request.settings, &pod_request, deadline).await;
-    errors.iter().for_each(|error| log_unknown(error));
+    for error in &errors {
+        log_unknown(error);
+    }
     let mut attachments: Vec<Attachment> = default.iter().find_map(plan_one).into_iter().collect();
     let others = others.iter().map(|input| (input, false));
     let auxiliary_chain = auxiliary_chain.iter().map(|input| (input, true));

@@ -22,7 +22,7 @@ fn plugin(commands: &[&str], result: Value) -> Script {
     attaches().on("ADD", steps.collect::<Vec<_>>())
 }
 
-/// Starts Plexus with the definition `second`, whose networks are 10.8.0.0/24 and fd08::/64.
+/// Starts Plexus with the definition `second`, whose networks are 10.8.0.0/24 and `fd08::/64`.
 fn start(node: &Node, keys: Value) -> Plexus<'_> {
     let plexus = Plexus::start_with(node, keys);
     let commands = [

@@ -1,6 +1,6 @@
 //! An ADD that fails leaves nothing behind.
 
-use std::fs;
+use std::process::Command;
 
 use plexus_api::rows;
 use plexus_e2e::{Plexus, Pod, Script, Step, attaches, node};
@@ -147,15 +147,16 @@ fn add_fails_before_any_plugin_runs_if_the_record_cannot_be_written() {
     let node = node!();
     let plexus = Plexus::start(&node);
     let (sandbox, target) = plexus.sandbox("p", "");
-    // A directory at the path of the record.
-    let blocker = format!("/var/lib/plexus/ledger/{}:eth0.jsonl", sandbox.id());
-    node.run(|| fs::create_dir(&blocker))
-        .expect("create the directory");
+    let mount = |command: &str| {
+        let status = node.run(|| Command::new("sh").args(["-c", command]).status());
+        assert!(status.expect("sh").success(), "{command}");
+    };
+    mount("mount --bind /var/lib/plexus/ledger /var/lib/plexus/ledger");
+    mount("mount -o remount,bind,ro /var/lib/plexus/ledger");
     let output = plexus.runtime.add(&target);
     output.expect_error(110, &["default/p"]);
     assert_eq!(plexus.calls(), [""; 0]);
-    node.run(|| fs::remove_dir(&blocker))
-        .expect("remove the directory");
+    mount("umount /var/lib/plexus/ledger");
     plexus.assert_nothing_left(&sandbox);
 }
 

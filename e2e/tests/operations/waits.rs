@@ -10,7 +10,7 @@ use plexus_e2e::{
 use serde_json::{Value, json};
 
 /// Starts Plexus with a single permit, and with `keys`.
-fn start<'n>(node: &'n Node, keys: Value) -> Plexus<'n> {
+fn start(node: &Node, keys: Value) -> Plexus<'_> {
     Plexus::on(node)
         .config(json!({"maxPluginRuns": 1, "pluginTimeout": "1h", "logLevel": "debug"}))
         .config(keys)

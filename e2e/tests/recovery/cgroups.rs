@@ -37,13 +37,14 @@ fn start(node: &Node) -> Plexus<'_> {
 
 /// A runtime that executes the shim in `group`.
 fn runtime_in<'n>(node: &'n Node, group: &Cgroup) -> Runtime<'n> {
-    let joins: String = group
+    let joins: Vec<_> = group
         .files()
-        .map(|file| format!("echo $$ > {}\n", file.display()))
+        .map(|file| format!("echo $$ > {}", file.display()))
         .collect();
+    let joins = joins.join("\n");
     let program = node.scratch().join("plexus-in-cgroup");
     let shim = binary("plexus");
-    let text = format!("#!/bin/sh\n{joins}exec {}\n", shim.display());
+    let text = format!("#!/bin/sh\n{joins}\nexec {}\n", shim.display());
     fs::write(&program, text).expect("write the script");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set the mode");
     let config = json!({

@@ -26,7 +26,10 @@ fn attachment(name: &str, selected: bool, plugins: &str) -> Attachment {
 #[test]
 fn only_networks_that_the_pod_selects_have_groups() {
     let default = attachment("pods", false, r#"{"type":"bridge"}"#);
-    assert_eq!(Group::of("ns", &[default.clone()]), BTreeSet::new());
+    assert_eq!(
+        Group::of("ns", std::slice::from_ref(&default)),
+        BTreeSet::new()
+    );
     let selected = attachment(
         "lan",
         true,

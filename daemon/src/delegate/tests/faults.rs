@@ -18,7 +18,7 @@ async fn a_plugin_may_ignore_its_stdin() {
     bench.bare("deaf", "echo '{}'");
     bench.bare(
         "talker",
-        "head -c 1048576 /dev/zero | tr '\\0' ' '; cat > /dev/null; echo '{}'",
+        "head -c 524288 /dev/zero | tr '\\0' ' '; cat > /dev/null; echo '{}'",
     );
     for name in ["deaf", "talker"] {
         let text = format!(r#"{{"name":"net","cniVersion":"1.0.0","type":"{name}","x":"{big}"}}"#);
