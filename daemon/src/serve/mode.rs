@@ -21,7 +21,7 @@ pub enum Mode {
 
 /// What the owner of the ledger does with the shim and the runtime's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Duty {
+pub(super) enum InstallAction {
     /// Remove the marker of an earlier uninstall, install both, and keep them in place.
     Install,
     /// Write the marker, and remove both.
@@ -31,8 +31,8 @@ pub(super) enum Duty {
     ContinueUninstall,
 }
 
-impl Duty {
-    /// The duty of a daemon in `mode` that has just locked the ledger. `is_uninstalling` is whether
+impl InstallAction {
+    /// The action of a daemon in `mode` that has just locked the ledger. `is_uninstalling` is whether
     /// the marker of an uninstall exists. `is_newer` is whether this process was started after that
     /// uninstall began, and no other daemon has served since.
     pub(super) fn of(mode: Mode, is_uninstalling: bool, is_newer: bool) -> Self {

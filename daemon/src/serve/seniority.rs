@@ -1,6 +1,6 @@
 //! Which of several daemons decides what happens on the node (decision 40).
 
-use super::mode::{Duty, Mode};
+use super::mode::{InstallAction, Mode};
 
 /// When this process was started, compared with other daemons and with an uninstall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,8 +34,8 @@ impl Seniority {
     /// `is_uninstalling` is whether the marker of an uninstall exists.
     pub(super) fn yields_to(self, mode: Mode, other: Option<u64>, is_uninstalling: bool) -> bool {
         let is_older = matches!((self.generation, other), (Some(own), Some(other)) if own < other);
-        let continues = Duty::of(mode, is_uninstalling, self.is_newer_than_uninstall())
-            == Duty::ContinueUninstall;
+        let continues = InstallAction::of(mode, is_uninstalling, self.is_newer_than_uninstall())
+            == InstallAction::ContinueUninstall;
         is_older || continues
     }
 }

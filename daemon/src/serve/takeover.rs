@@ -29,7 +29,7 @@
 //! - `Draining`: no calls are accepted. The ledger is released after the last call.
 //! - `StandingBy`: another daemon serves. When that daemon ends, this one starts over. If an
 //!   uninstall has begun meanwhile, it continues the uninstall instead of installing Plexus again
-//!   ([`Duty`], decision 40).
+//!   ([`InstallAction`], decision 40).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
 use super::components::{Components, Feeds};
-use super::mode::{Duty, Mode};
+use super::mode::{InstallAction, Mode};
 use super::seniority::Seniority;
 use super::session::Session;
 use crate::conditions::Condition;
@@ -246,13 +246,13 @@ impl Takeover {
             ..
         } = &self.components;
         let is_newer = self.seniority.is_newer_than_uninstall();
-        let duty = Duty::of(self.components.mode, self.marker.is_set(), is_newer);
+        let action = InstallAction::of(self.components.mode, self.marker.is_set(), is_newer);
         let installs = settings.publish.is_some() || settings.shim_dir.is_some();
         let context = Arc::new(Context {
             node,
             ledger,
             reporter: new_reporter(),
-            install_status: duty.initial_status(installs),
+            install_status: action.initial_status(installs),
         });
         let conditions = &context.node.conditions;
         let state_dir = settings.state_dir.clone();
@@ -268,7 +268,7 @@ impl Takeover {
         }
         session.serve_calls(&context);
         session.spawn(|stop| monitor(context.clone(), stop));
-        session.spawn(|stop| duty.run(&context, shim.clone(), stop));
+        session.spawn(|stop| action.run(&context, shim.clone(), stop));
         if let Some(taint) = startup_taint.clone() {
             session.spawn(|stop| taint.remove(context.clone(), stop));
         }

@@ -13,6 +13,9 @@ use plexus_e2e::daemon::Container;
 use plexus_e2e::{Flavour, Node, Plexus, Runtime, Step, attaches, node, or_skip};
 use serde_json::json;
 
+/// How many launchers plexusd keeps ready.
+const READY_LAUNCHERS: usize = 4;
+
 /// A daemon as in the container of the DaemonSet: it sees neither plugins nor sandboxes nor control
 /// groups.
 fn start(node: &Node) -> Plexus<'_> {
@@ -154,13 +157,14 @@ fn a_plugin_that_starts_after_the_end_of_its_daemon_is_waited_for() {
     let (_, first) = plexus.sandbox("first", "");
     runtime.add(&first).result();
     // The process of the next plugin gets its order, but cannot follow it yet.
-    let launcher = wait_launchers(&node, 1)[0];
-    frozen.join(launcher.as_raw().unsigned_abs());
+    for launcher in wait_launchers(&node, READY_LAUNCHERS) {
+        frozen.join(launcher.as_raw().unsigned_abs());
+    }
     frozen.freeze(true);
     node.forget_calls();
     let (sandbox, target) = plexus.sandbox("p", "");
     let running = runtime.start("ADD", &target);
-    wait_launchers(&node, 2);
+    wait_launchers(&node, READY_LAUNCHERS + 1);
     plexus.daemon.kill();
     assert!(!running.wait().ok());
 

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::Seniority;
-use crate::serve::mode::{Duty, Mode};
+use crate::serve::mode::{InstallAction, Mode};
 
 /// A pod of the DaemonSet: its subcommand and the generation of its DaemonSet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,8 +34,8 @@ enum Daemon {
     /// Not running: the pod does not exist yet, or its process has ended.
     Ended,
     Waiting(Seniority),
-    /// The owner of socket and ledger, and the number of lines of its duty that are done.
-    Owner(Seniority, Duty, u8),
+    /// The owner of socket and ledger, and the number of lines of its action that are done.
+    Owner(Seniority, InstallAction, u8),
     StandingBy(Seniority),
 }
 
@@ -54,7 +54,7 @@ impl Node {
     /// The first pod serves, and Plexus is installed.
     fn installed() -> Self {
         let seniority = Seniority::new(Some(1), false);
-        let owner = Daemon::Owner(seniority, Duty::Install, LINES);
+        let owner = Daemon::Owner(seniority, InstallAction::Install, LINES);
         Self {
             marker: false,
             shim: true,
@@ -83,8 +83,8 @@ impl Node {
 
     /// SIGTERM. An uninstall is not interrupted before it has tried to remove the configuration.
     fn terminate(mut self, pod: usize) -> Self {
-        while let Daemon::Owner(_, duty, 0..2) = self.daemons[pod]
-            && duty != Duty::Install
+        while let Daemon::Owner(_, action, 0..2) = self.daemons[pod]
+            && action != InstallAction::Install
         {
             self = self.execute_line(pod);
         }
@@ -93,13 +93,13 @@ impl Node {
 
     /// Executes the next line of the owner.
     fn execute_line(mut self, pod: usize) -> Self {
-        let Daemon::Owner(_, duty, line) = &mut self.daemons[pod] else {
+        let Daemon::Owner(_, action, line) = &mut self.daemons[pod] else {
             panic!("not the owner")
         };
-        match (*duty, *line) {
-            (Duty::Install, 0) => self.marker = false,
-            (Duty::Install, 1) => self.shim = true,
-            (Duty::Install, _) => {
+        match (*action, *line) {
+            (InstallAction::Install, 0) => self.marker = false,
+            (InstallAction::Install, 1) => self.shim = true,
+            (InstallAction::Install, _) => {
                 assert!(!self.marker, "a daemon publishes during an uninstall");
                 self.conflist = true;
             }
@@ -130,8 +130,9 @@ impl Node {
                     old.has_yielded = true;
                     self.daemons[owner] = Daemon::StandingBy(old);
                 }
-                let duty = Duty::of(mode, self.marker, seniority.is_newer_than_uninstall());
-                self.daemons[pod] = Daemon::Owner(seniority, duty, 0);
+                let action =
+                    InstallAction::of(mode, self.marker, seniority.is_newer_than_uninstall());
+                self.daemons[pod] = Daemon::Owner(seniority, action, 0);
             }
             Daemon::StandingBy(seniority) if owner.is_none() => {
                 self.daemons[pod] = Daemon::Waiting(seniority);
@@ -160,7 +161,7 @@ impl Node {
         let must_restart = |daemon| {
             matches!(
                 daemon,
-                Daemon::Ended | Daemon::Owner(_, Duty::ContinueUninstall, _)
+                Daemon::Ended | Daemon::Owner(_, InstallAction::ContinueUninstall, _)
             )
         };
         while must_restart(self.daemons[last]) {
