@@ -19,7 +19,7 @@ pub enum Command {
     /// Uninstall Plexus from this node: remove the runtime's configuration, detach pods as they
     /// end, remove the shim
     Uninstall(ServeArgs),
-    /// List the attachments of this node, and abandon those that cannot be deleted
+    /// List the attachments of this node, and retry or abandon those that cannot be deleted
     Ledger(LedgerArgs),
     /// Ask the running plexusd for its health; for the probes of a DaemonSet
     Probe(ProbeArgs),
@@ -65,20 +65,55 @@ pub struct LedgerArgs {
 /// `plexusd ledger …`.
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
-    /// Print one line for each sandbox: state, age, container, interface, pod, networks, and the
-    /// last DEL error below
+    /// Print one line for each record and each spooled DEL, with the number of failed DELs and the
+    /// last error
     List,
-    /// Remove the record of a sandbox without a DEL, if its DEL can never succeed. Its interfaces
-    /// and addresses stay on the node
-    Abandon {
-        /// The container ID, as `ledger list` shows it
-        container: String,
-        /// The runtime's interface name. Without it, all interfaces of the container are abandoned
-        ifname: Option<String>,
-        /// The directory of the daemon's socket
-        #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
-        socket_dir: PathBuf,
-    },
+    /// Remove records without a DEL, if their DEL can never succeed. Their interfaces and addresses
+    /// stay on the node
+    Abandon(AbandonArgs),
+    /// Retry failed DELs at once, without waiting for the backoff
+    Retry(RetryArgs),
+}
+
+/// `plexusd ledger abandon`.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("records").required(true)))]
+pub struct AbandonArgs {
+    /// The container ID, as `ledger list` shows it
+    #[arg(group = "records")]
+    pub container: Option<String>,
+    /// The runtime's interface name. Without it, all interfaces of the container are abandoned
+    #[arg(requires = "container")]
+    pub ifname: Option<String>,
+    /// All orphaned records
+    #[arg(long, group = "records")]
+    pub orphaned: bool,
+    /// The records of this pod whose DEL fails
+    #[arg(long, value_name = "NAMESPACE/NAME", group = "records")]
+    pub pod: Option<String>,
+    /// This network in all records whose DEL fails
+    #[arg(long, value_name = "NAMESPACE/NAME", group = "records")]
+    pub network: Option<String>,
+    /// Abandon what --orphaned, --pod or --network selects, instead of only printing it
+    #[arg(long)]
+    pub yes: bool,
+    /// The directory of the daemon's socket
+    #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
+    pub socket_dir: PathBuf,
+}
+
+/// `plexusd ledger retry`.
+#[derive(Debug, clap::Args)]
+pub struct RetryArgs {
+    /// The container IDs, as `ledger list` shows them
+    #[arg(value_name = "CONTAINER", required_unless_present = "all")]
+    pub containers: Vec<String>,
+    /// Retry all failed DELs
+    #[arg(long, conflicts_with = "containers")]
+    pub all: bool,
+    /// The directory of the daemon's socket
+    #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
+    pub socket_dir: PathBuf,
 }
 
 /// `plexusd probe`.

@@ -90,6 +90,14 @@ pub(crate) struct AddError {
     pub(crate) ran: bool,
 }
 
+/// A failed DEL.
+#[derive(Debug)]
+pub(crate) struct DelError {
+    pub(crate) error: CniError,
+    /// Whether the plugin ran; if not, the plugin is missing or could not be started.
+    pub(crate) ran: bool,
+}
+
 /// A permit and the shared locks of the networks: needed to run ADD, CHECK and DEL of plugins.
 #[derive(Debug)]
 pub(crate) struct AttachGuard {

@@ -29,7 +29,7 @@ use crate::plan::{PlanInput, Policy, SelectedNetwork, ifname};
 use default_network::DefaultNetwork;
 pub(crate) use disk::DiskError;
 pub(crate) use error::GatherError;
-pub(crate) use known::{KnownNetworks, known_networks};
+pub(crate) use known::{KnownNetworks, current_definition, known_networks};
 use networks::Lookup;
 use request::LookupDeadlines;
 pub(crate) use request::PodRequest;

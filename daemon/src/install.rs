@@ -9,6 +9,7 @@
 mod config_file;
 mod conflist;
 mod marker;
+mod remaining;
 mod restore_limiter;
 mod shim;
 mod status;

@@ -15,6 +15,7 @@ mod journal;
 mod key;
 mod quarantine;
 mod record;
+mod retired;
 mod sandbox_index;
 mod spool;
 mod summary;
@@ -27,11 +28,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub(crate) use abandon::{AbandonRequest, AbandonedRecord};
+pub(crate) use abandon::{AbandonRequest, AbandonSelection, AbandonedRecord};
 pub(crate) use container_lock::{AddLock, ContainerLock, LedgerLock};
 pub(crate) use error::{LedgerError, PreviousResultError};
 pub(crate) use format::{FORMAT, Line, PLEXUSD, Planned};
-pub(crate) use key::RecordKey;
+pub(crate) use key::{RecordKey, RetryRequest};
 pub(crate) use record::{DelFailures, Phase, Record};
 pub(crate) use spool::SpooledRequest;
 pub(crate) use summary::RecordSummary;
@@ -176,6 +177,14 @@ impl Ledger {
     /// [`LedgerError::Io`] if the directory exists but cannot be read.
     pub(crate) fn quarantined(dir: &Path) -> Result<usize, LedgerError> {
         quarantine::count(dir)
+    }
+
+    /// The number of retired records under the state directory `dir`. Blocking.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`] if the directory exists but cannot be read.
+    pub(crate) fn retired(dir: &Path) -> Result<usize, LedgerError> {
+        retired::count(dir)
     }
 
     /// The requests in the spool of the state directory `dir`. Blocking.

@@ -23,11 +23,13 @@ use crate::backoff::doubled;
 use crate::call_limits::CallLimits;
 use crate::clock::unix_ms;
 use crate::context::Context;
+use crate::install::UninstallMarker;
 use crate::ledger::{DelFailures, RecordKey, SpooledRequest};
 use crate::model::NetnsId;
 use crate::operations::resume_status;
 use crate::telemetry::ChangeFilter;
 use audit::Audit;
+pub(crate) use cleanup::retry;
 use cleanup::{CleanupReason, Leftover};
 use gone_sandboxes::{MissingSandboxes, RecordedSandbox};
 use inventory::{FailureCauses, Inventory, KnownRecord};
@@ -113,26 +115,25 @@ impl Recovery {
         }
         self.log_failures(&inventory.causes);
         self.audit(&inventory.records);
-        let attached: Vec<_> = inventory
+        let sandboxes: Vec<_> = inventory
             .records
             .iter()
-            .filter(|record| CleanupReason::of(record).is_none())
+            .filter(|record| record.needs_proof())
             .map(|record| RecordedSandbox::new(record, self.is_pod_deleted(record)))
             .collect();
-        let gone = self.gone_sandboxes(&attached, inventory.existing_netns);
+        let gone = self.gone_sandboxes(&sandboxes, inventory.existing_netns);
         let mut leftovers = Vec::new();
         for record in inventory.records {
-            let reason = CleanupReason::of(&record).or_else(|| {
-                gone.contains(&record.key)
-                    .then_some(CleanupReason::SandboxGone)
-            });
+            let is_gone = gone.contains(&record.key) || record.is_proved_gone;
+            let reason = CleanupReason::of(&record)
+                .or_else(|| is_gone.then_some(CleanupReason::SandboxGone));
             if let Some(reason) = reason {
                 if is_due(
                     &record.del_failures,
                     self.context.node.settings.recovery_interval,
                     unix_ms(),
                 ) {
-                    leftovers.push(Leftover::new(&record, reason));
+                    leftovers.push(Leftover::new(&record, reason, is_gone));
                 }
             } else if !record.status_written {
                 let (context, key) = (self.context.clone(), record.key);
@@ -170,7 +171,8 @@ impl Recovery {
         for leftover in leftovers {
             let (context, host, stop) = (self.context.clone(), host.clone(), self.stop.clone());
             self.spawn(TaskKey::Record(leftover.key().clone()), async move {
-                cleanup::clean_up(&context, leftover, host, &stop).await;
+                // Logged, and recorded in the ledger.
+                let _ = cleanup::clean_up(&context, leftover, host, &stop).await;
             });
         }
     }
@@ -201,6 +203,11 @@ impl Recovery {
         if context.node.api_reader.is_none() || !context.node.store.is_synced() {
             return;
         }
+        // During an uninstall, new pods are meant to run without Plexus.
+        if UninstallMarker::new(&context.node.settings.state_dir).is_set() {
+            context.node.metrics.set_networks_missing(0);
+            return;
+        }
         let (due, without_networks) = self.audit.update(
             &context.node.store.pods(),
             records,
@@ -214,10 +221,10 @@ impl Recovery {
         }
     }
 
-    /// The keys of the attached sandboxes that are proved to be gone.
+    /// The keys of the sandboxes that are proved to be gone.
     fn gone_sandboxes(
         &mut self,
-        attached: &[RecordedSandbox],
+        sandboxes: &[RecordedSandbox],
         existing: std::io::Result<BTreeSet<NetnsId>>,
     ) -> BTreeSet<RecordKey> {
         // If the scan failed, all namespaces are assumed to exist: cleanup requires proof
@@ -226,13 +233,13 @@ impl Recovery {
             if self.logged.is_new(error.to_string()) {
                 tracing::error!(%error, "recovery cannot determine which sandboxes are gone");
             }
-            attached
+            sandboxes
                 .iter()
                 .filter_map(|sandbox| sandbox.netns)
                 .collect()
         });
         let judgement = gone_sandboxes::judge(
-            attached,
+            sandboxes,
             &self.context.node.boot_id,
             &existing,
             &self.missing,

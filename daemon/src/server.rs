@@ -13,7 +13,7 @@ mod responses;
 mod scrape;
 
 pub(crate) use client::{Response, get, post};
-pub(crate) use handlers::{ABANDON, AppState, probe_router, router};
+pub(crate) use handlers::{ABANDON, AppState, RETRY, probe_router, router};
 pub(crate) use listener::{Listener, ListenerExit};
 pub(crate) use metrics_port::MetricsPort;
 pub(crate) use other_daemon::{other_generation, wait_until_no_daemon};

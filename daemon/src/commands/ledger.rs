@@ -1,103 +1,60 @@
-//! `plexusd ledger`: lists and abandons the records of this node.
+//! `plexusd ledger`: lists, retries and abandons the records of this node.
 
+mod abandon;
 mod list;
+mod retry;
 
 use std::io::{self, Write};
-use std::path::Path;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use plexus_api::cni::CniError;
-use plexus_api::wire::SOCKET_NAME;
-use tokio_util::sync::CancellationToken;
 
-use crate::call_limits::CallLimits;
 use crate::cli::{LedgerArgs, LedgerCommand};
-use crate::ledger::{AbandonRequest, AbandonedRecord, Ledger};
-use crate::server::{ABANDON, Response, post};
+use crate::server::Response;
 
-/// How long to wait for the ledger if no daemon responds. A daemon may be shutting down.
-const LOCK_WAIT: Duration = Duration::from_secs(1);
-
-/// Lists or abandons records. Listing needs neither the daemon nor the lock.
+/// Lists, retries or abandons records. Listing needs neither the daemon nor the lock.
 ///
 /// # Errors
-/// The ledger cannot be read or written, or has no such record.
+/// The ledger cannot be read or written, has no such record, or a DEL failed again.
 pub fn ledger(args: &LedgerArgs) -> anyhow::Result<()> {
+    let (state_dir, out) = (&args.state_dir, &mut io::stdout().lock());
     match &args.command {
         LedgerCommand::List => {
-            let mut out = io::BufWriter::new(io::stdout().lock());
-            list::print(&args.state_dir, &mut out)?;
+            let mut out = io::BufWriter::new(out);
+            list::print(state_dir, &mut out)?;
             Ok(out.flush()?)
         }
-        LedgerCommand::Abandon {
-            container,
-            ifname,
-            socket_dir,
-        } => {
-            let request = AbandonRequest {
-                container_id: container.clone(),
-                ifname: ifname.clone(),
-            };
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            let abandoned = runtime.block_on(abandon(
-                &args.state_dir,
-                &socket_dir.join(SOCKET_NAME),
-                &request,
-            ))?;
-            print_abandoned(&abandoned, &mut io::stdout().lock())
-        }
+        LedgerCommand::Abandon(args) => abandon::run(state_dir, args, out),
+        LedgerCommand::Retry(args) => retry::run(state_dir, args, out),
     }
 }
 
-/// Abandons records, through the daemon if one runs, because only the owner of the ledger may
-/// write.
-async fn abandon(
-    state_dir: &Path,
-    socket: &Path,
-    request: &AbandonRequest,
-) -> anyhow::Result<Vec<AbandonedRecord>> {
-    match post(socket, ABANDON, serde_json::to_vec(request)?).await {
-        Ok(Response { status, body, .. }) if status.is_success() => {
-            serde_json::from_slice(&body).context("the daemon's response")
-        }
-        Ok(Response { status, body, .. }) => match serde_json::from_slice::<CniError>(&body) {
-            Ok(error) => bail!("{}", error.msg),
-            Err(_) => bail!(
-                "plexusd responded with HTTP {status}: {}",
-                String::from_utf8_lossy(&body)
-            ),
-        },
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-            ) =>
-        {
-            let ledger = Ledger::open(state_dir, LOCK_WAIT)
-                .with_context(|| format!("no plexusd listens at {} ({error})", socket.display()))?;
-            // No other process can hold a lock of this ledger.
-            let limits = CallLimits::background("abandon", CancellationToken::new());
-            Ok(ledger.abandon(request, &limits).await?)
-        }
-        Err(error) => Err(error).with_context(|| format!("plexusd at {}", socket.display())),
+fn block_on<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(task)
+}
+
+/// The body of a response of the daemon, or the error in it.
+fn success(response: Response) -> anyhow::Result<Vec<u8>> {
+    let Response { status, body, .. } = response;
+    if status.is_success() {
+        return Ok(body.to_vec());
+    }
+    match serde_json::from_slice::<CniError>(&body) {
+        Ok(error) => bail!("{}", error.msg),
+        Err(_) => bail!(
+            "plexusd responded with HTTP {status}: {}",
+            String::from_utf8_lossy(&body)
+        ),
     }
 }
 
-fn print_abandoned(abandoned: &[AbandonedRecord], out: &mut impl Write) -> anyhow::Result<()> {
-    for AbandonedRecord {
-        container_id,
-        ifname,
-        pod,
-        left,
-    } in abandoned
-    {
-        writeln!(out, "abandoned {container_id} {ifname} {pod}")?;
-        for left in left {
-            writeln!(out, "  may be left on the node: {left}")?;
-        }
-    }
-    Ok(())
+/// Whether the error of a connection means that no daemon listens.
+fn no_daemon(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
 }

@@ -144,6 +144,8 @@ pub struct Settings {
     pub gone_gap: Duration,
     /// `orphanAfter`: how long DEL must fail before the runtime gets a success.
     pub orphan_after: Duration,
+    /// `retireAfter`: how long plugins must refuse the DEL of attachments that never succeeded.
+    pub retire_after: Duration,
     /// `shutdownGrace`: how long calls may continue after SIGTERM.
     pub shutdown_grace: Duration,
 }
@@ -270,6 +272,7 @@ impl Settings {
             recovery_interval: fields.positive_duration("recoveryInterval", seconds(30))?,
             gone_gap: fields.duration("goneGap", seconds(60))?,
             orphan_after: fields.duration("orphanAfter", seconds(60))?,
+            retire_after: fields.duration("retireAfter", seconds(600))?,
             shutdown_grace: fields.duration("shutdownGrace", seconds(20))?,
         })
     }
@@ -339,6 +342,7 @@ const KEYS: &[&str] = &[
     "primaryGrace",
     "readinessindicatorfile",
     "recoveryInterval",
+    "retireAfter",
     "shimDir",
     "shutdownGrace",
     "socketDir",

@@ -1,11 +1,12 @@
 //! DEL of the plugins of a network, and of the IPAM plugins that they run.
 
-use plexus_api::cni::{CniError, PluginResult, Verb, Version};
+use plexus_api::cni::{PluginResult, Verb, Version};
 
+use super::answer::PluginError;
 use super::chain::Step;
 use super::gone::is_gone;
 use super::request::Payload;
-use super::{Delegates, PluginCall};
+use super::{DelError, Delegates, PluginCall};
 use crate::model::Attachment;
 
 /// The outcome of a successful DEL of one plugin.
@@ -25,7 +26,7 @@ impl Delegates {
         call: &PluginCall,
         attachment: &Attachment,
         previous: Option<&PluginResult>,
-    ) -> Result<(), CniError> {
+    ) -> Result<(), DelError> {
         let network = &attachment.config;
         let previous = previous
             .filter(|_| network.cni_version >= Version::V0_4_0)
@@ -57,9 +58,29 @@ impl Delegates {
         Ok(())
     }
 
+    /// DEL of the IPAM plugins of an attachment, without the plugins that run them. Continues after
+    /// errors, and returns the first one.
+    pub(crate) async fn del_ipam(
+        &self,
+        call: &PluginCall,
+        attachment: &Attachment,
+    ) -> Result<(), DelError> {
+        let payload = Payload::Attachment {
+            capability_args: &attachment.capability_args,
+            previous: None,
+        };
+        let mut outcome = Ok(());
+        for plugin in attachment.config.plugins.iter().rev() {
+            let step = Step::of_attachment(call, Verb::Del, attachment, plugin);
+            outcome = outcome.and(self.delete_ipam(step, payload).await);
+        }
+        outcome
+    }
+
     /// DEL of one plugin.
-    async fn delete(&self, step: Step<'_>, payload: Payload<'_>) -> Result<Deletion, CniError> {
-        let program = self.find_step(step).await?;
+    async fn delete(&self, step: Step<'_>, payload: Payload<'_>) -> Result<Deletion, DelError> {
+        let not_started = |error| DelError { error, ran: false };
+        let program = self.find_step(step).await.map_err(not_started)?;
         let dirs = self.dirs(step.call);
         match self
             .execute(step, payload, &dirs, &program, |_| Ok(()))
@@ -74,12 +95,15 @@ impl Delegates {
                 );
                 Ok(Deletion::AlreadyGone)
             }
-            Err(error) => Err(step.name_plugin(error.into())),
+            Err(error) => Err(DelError {
+                ran: !matches!(error, PluginError::NotStarted(_)),
+                error: step.name_plugin(error.into()),
+            }),
         }
     }
 
     /// DEL of the IPAM plugin of a plugin, with the input that the plugin would pass on.
-    async fn delete_ipam(&self, step: Step<'_>, payload: Payload<'_>) -> Result<(), CniError> {
+    async fn delete_ipam(&self, step: Step<'_>, payload: Payload<'_>) -> Result<(), DelError> {
         if step.plugin.ipam_type().is_some() {
             self.delete(step.ipam(), payload).await?;
         }

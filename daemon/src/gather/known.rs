@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use plexus_api::cni::Version;
+use plexus_api::cni::{CniArgs, Version};
 use plexus_api::json::RawMap;
 use plexus_api::selection::{NETWORKS, Selection};
 use tokio::time::Instant;
@@ -19,7 +19,7 @@ use super::{
 use crate::cluster::Store;
 use crate::config::Settings;
 use crate::memory_budget::Reservation;
-use crate::model::{Network, Pod};
+use crate::model::{Attachment, Network, Pod, PodRef};
 use crate::plan::{PlanInput, ifname};
 
 /// The networks of a pod, as far as they are known. Each has an input of its own, in which it is
@@ -194,6 +194,42 @@ impl Inputs<'_> {
         input.policy.default_network_namespaces = None;
         input
     }
+}
+
+/// The current network of the definition of a recorded attachment, as the only network of its pod.
+/// Returns `None` if there is no definition, or if the definition is invalid.
+pub(crate) async fn current_definition(
+    store: &Store,
+    settings: &Settings,
+    pod: &PodRef,
+    attachment: &Attachment,
+) -> Option<PlanInput> {
+    let (namespace, name) = attachment.network.split_once('/')?;
+    let definition = store.definition(namespace, name)?;
+    let lookup = Lookup::without_waiting(store, settings);
+    let mut policy = policy(settings);
+    if !attachment.default {
+        policy.default_network_namespaces = None;
+    }
+    Some(PlanInput {
+        ifname: attachment.ifname.clone(),
+        links: BTreeSet::new(),
+        pod: pod.clone(),
+        cni_args: CniArgs::parse_lossy(&attachment.cni_args),
+        runtime_config: RawMap::new(),
+        default_network: lookup.by_definition(&definition).await.ok()?,
+        // A selected network is subject to the policy.
+        default_selection: Some(Selection {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            ..Selection::default()
+        }),
+        common_networks: Vec::new(),
+        selected: Vec::new(),
+        auxiliary_chain: None,
+        policy,
+        network_names: None,
+    })
 }
 
 /// The pod, without annotations if they cannot be read.

@@ -6,7 +6,7 @@
 //!    without Plexus.
 //! 3. Keep serving, so that the pods that Plexus attached can be deleted. A runtime that has
 //!    cached our configuration still finds the shim.
-//! 4. When no record is left, write the file `uninstalled`. A shim that is still executed then
+//! 4. When no pod is left that Plexus attached, write the file `uninstalled`. A shim that is still executed then
 //!    answers DEL with success.
 //! 5. Remove the shim.
 //!
@@ -14,7 +14,7 @@
 //! daemon that stands by continues.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plexus_api::wire::{LEDGER_DIR, SPOOL_DIR, UNINSTALLED};
@@ -23,13 +23,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::config_file::ConfigFile;
 use super::marker::UninstallMarker;
+use super::remaining::Remaining;
 use super::status::{InstallStatus, Problem, ProblemKind};
 use super::{LONGEST_PAUSE, SHIM};
 use crate::atomic_file::{remove_if_present, temporary_path};
 use crate::backoff::Backoff;
 use crate::config::{Fields, Settings};
 use crate::dir_watcher::DirWatcher;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 use crate::telemetry::ChangeFilter;
 
 /// Removes what [`super::Installer`] installed.
@@ -141,37 +142,44 @@ impl Uninstaller {
                 .to_vec(),
         );
         let (mut waiting_logged, mut completion_logged) = (false, false);
+        let mut records = Remaining::default();
         loop {
-            let remaining = self.try_remove_shim().await?;
+            let remaining = self.try_remove_shim(&mut records).await?;
             match &remaining {
                 Some(remaining) if !std::mem::replace(&mut waiting_logged, true) => {
                     tracing::info!(
-                        "uninstall is waiting: {remaining}; `plexusd probe ready` shows the current numbers"
+                        "uninstall is waiting {remaining}; `plexusd probe ready` shows what is left"
                     );
                 }
                 None if !std::mem::replace(&mut completion_logged, true) => {
-                    tracing::info!("uninstall is complete: nothing of Plexus is left on this node");
+                    log_completion(records.settled(), &self.state_dir);
                 }
                 _ => {}
             }
             completion_logged &= remaining.is_none();
-            self.set_waiting(remaining);
+            self.set_waiting(
+                remaining.map(|remaining| format!("uninstall is waiting {remaining}")),
+            );
             watcher.changed().await;
         }
     }
 
-    /// Writes the marker and removes the shim. If records are left, does nothing and returns their
+    /// Writes the marker and removes the shim. If pods are left, does nothing and returns their
     /// description.
-    async fn try_remove_shim(&self) -> io::Result<Option<String>> {
-        let remaining = self.remaining(self.ledger.keys().map_err(io::Error::other)?.len())?;
-        if remaining.is_some() {
-            return Ok(remaining);
+    async fn try_remove_shim(&self, records: &mut Remaining) -> io::Result<Option<String>> {
+        let mut remaining = |keys: Result<_, LedgerError>| {
+            let keys = keys.map_err(io::Error::other)?;
+            tokio::task::block_in_place(|| records.describe(&self.ledger, keys, &self.state_dir))
+        };
+        let waiting = remaining(self.ledger.keys())?;
+        if waiting.is_some() {
+            return Ok(waiting);
         }
         // With the lock held, no ADD can start.
         let locked = self.ledger.lock_all().await;
-        let remaining = self.remaining(locked.keys().map_err(io::Error::other)?.len())?;
-        if remaining.is_some() {
-            return Ok(remaining);
+        let waiting = remaining(locked.keys())?;
+        if waiting.is_some() {
+            return Ok(waiting);
         }
         let marker = self.state_dir.join(UNINSTALLED);
         // Writing the marker again would wake the watch on the directory.
@@ -187,17 +195,6 @@ impl Uninstaller {
         Ok(None)
     }
 
-    fn remaining(&self, records: usize) -> io::Result<Option<String>> {
-        let spooled = Ledger::spooled_files(&self.state_dir)
-            .map_err(io::Error::other)?
-            .len();
-        Ok((records + spooled > 0).then(|| {
-            format!(
-                "pods attached by Plexus must be deleted first (interfaces: {records}, spooled DELs: {spooled})"
-            )
-        }))
-    }
-
     fn set_waiting(&self, reason: Option<String>) {
         let restart_required = self
             .restart_required
@@ -205,5 +202,18 @@ impl Uninstaller {
         let waiting = reason.map(|reason| Problem::new(ProblemKind::Uninstalling, reason));
         let problems = restart_required.into_iter().chain(waiting).collect();
         self.status.set(problems, 0);
+    }
+}
+
+fn log_completion(records: usize, state_dir: &Path) {
+    if records == 0 {
+        tracing::info!("uninstall is complete: nothing of Plexus is left on this node");
+    } else {
+        tracing::warn!(
+            records,
+            "uninstall is complete, but DEL failed for sandboxes that are gone; their records stay in {}, and `plexusd \
+             ledger list` shows them",
+            state_dir.display()
+        );
     }
 }

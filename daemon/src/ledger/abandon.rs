@@ -3,19 +3,75 @@
 use plexus_api::cni::PluginResult;
 use serde::{Deserialize, Serialize};
 
-use super::{Ledger, LedgerError, Record};
+use super::{ContainerLock, Ledger, LedgerError, Line, Record, RecordKey};
 use crate::call_limits::CallLimits;
 
 /// The records to abandon.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AbandonRequest {
-    pub(crate) container_id: String,
-    /// The runtime's interface; `None` for all interfaces of the container.
-    pub(crate) ifname: Option<String>,
+    pub(crate) selection: AbandonSelection,
+    /// Whether nothing is changed.
+    pub(crate) dry_run: bool,
 }
 
-/// A record that was abandoned.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub(crate) enum AbandonSelection {
+    Container {
+        container_id: String,
+        /// The runtime's interface; `None` for all interfaces of the container.
+        ifname: Option<String>,
+    },
+    /// All orphaned records.
+    Orphaned,
+    /// The records of the pod `namespace/name` whose DEL fails.
+    Pod(String),
+    /// The attachments to the network `namespace/name` in all records whose DEL fails.
+    Network(String),
+}
+
+impl AbandonSelection {
+    fn includes_key(&self, key: &RecordKey) -> bool {
+        match self {
+            Self::Container {
+                container_id,
+                ifname,
+            } => {
+                key.container_id == *container_id
+                    && ifname.as_ref().is_none_or(|ifname| key.ifname == *ifname)
+            }
+            Self::Orphaned | Self::Pod(_) | Self::Network(_) => true,
+        }
+    }
+
+    /// The indexes of the attachments to abandon.
+    fn attachments(&self, record: &Record) -> Vec<usize> {
+        let planned = &record.planned;
+        // In an attached record, only the named container may be meant.
+        let left = |is_selected: bool| {
+            let left = record.to_undo(&planned.boot_id).into_iter().rev();
+            left.filter(|_| is_selected).collect()
+        };
+        let fails = record.del_failures.count > 0;
+        match self {
+            Self::Container { .. } => left(true),
+            Self::Orphaned => left(record.orphaned),
+            Self::Pod(pod) => left(fails && planned.pod.to_string() == *pod),
+            Self::Network(network) => {
+                let mut attachments: Vec<usize> = left(fails);
+                attachments.retain(|&index| planned.attachments[index].network == *network);
+                attachments
+            }
+        }
+    }
+
+    fn includes(&self, record: &Record) -> bool {
+        matches!(self, Self::Container { .. }) || !self.attachments(record).is_empty()
+    }
+}
+
+/// A record that was abandoned, or that would be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AbandonedRecord {
@@ -29,83 +85,110 @@ pub(crate) struct AbandonedRecord {
 
 impl Ledger {
     /// Removes records without a DEL, and logs a warning with the interfaces and addresses that may
-    /// be left on the node. A damaged record is moved to the quarantine. Waits for the lock of the
-    /// container.
+    /// be left on the node. A damaged record of a container is moved to the quarantine. Waits for
+    /// the locks of the containers, one after the other.
     ///
     /// # Errors
-    /// [`LedgerError::NoRecord`], [`LedgerError::Newer`], [`LedgerError::Io`], [`LedgerError::Wait`].
+    /// [`LedgerError::NoRecord`] if a container is selected, [`LedgerError::Newer`],
+    /// [`LedgerError::Io`], [`LedgerError::Wait`].
     pub(crate) async fn abandon(
         &self,
         request: &AbandonRequest,
         limits: &CallLimits,
     ) -> Result<Vec<AbandonedRecord>, LedgerError> {
-        let lock = self.lock_container(&request.container_id, limits).await?;
-        let ifnames = lock.interfaces()?.into_iter().filter(|name| {
-            request
-                .ifname
-                .as_ref()
-                .is_none_or(|requested| requested == name)
-        });
+        let selection = &request.selection;
+        let mut keys = self.keys()?;
+        keys.retain(|key| selection.includes_key(key));
+        keys.sort();
         let mut abandoned = Vec::new();
-        for ifname in ifnames {
-            let (pod, left) = match lock.load(&ifname) {
-                Ok(None) => continue,
-                Ok(Some(record)) => {
-                    let pod_and_left = (record.planned.pod.to_string(), leftovers(&record));
-                    lock.remove(record)?;
-                    pod_and_left
-                }
-                Err(error) if error.is_quarantined() => {
-                    (String::new(), vec![format!("unknown: {error}")])
-                }
-                Err(error) => return Err(error),
-            };
-            let container_id = request.container_id.clone();
-            tracing::warn!(
+        for key in keys {
+            let is_container = matches!(selection, AbandonSelection::Container { .. });
+            let is_selected =
+                || matches!(self.summary(&key), Ok(Some(record)) if selection.includes(&record));
+            if !is_container && !is_selected() {
+                continue;
+            }
+            let lock = self.lock_container(&key.container_id, limits).await?;
+            abandoned.extend(abandon(&lock, &key, request)?);
+        }
+        match selection {
+            AbandonSelection::Container {
                 container_id,
                 ifname,
-                pod,
-                left = left.join("; "),
-                "abandoned a record; plexusd will not delete the interfaces and addresses that are left"
-            );
-            abandoned.push(AbandonedRecord {
-                container_id,
-                ifname,
-                pod,
-                left,
-            });
+            } if abandoned.is_empty() => Err(LedgerError::NoRecord {
+                container_id: container_id.clone(),
+                ifname: ifname.clone(),
+            }),
+            _ => Ok(abandoned),
         }
-        if abandoned.is_empty() {
-            return Err(LedgerError::NoRecord {
-                container_id: request.container_id.clone(),
-                ifname: request.ifname.clone(),
-            });
-        }
-        Ok(abandoned)
     }
 }
 
-/// The interfaces and addresses of a record that may be left, one text for each attachment.
-fn leftovers(record: &Record) -> Vec<String> {
-    record
-        .planned
-        .attachments
-        .iter()
-        .zip(&record.attachments)
-        .enumerate()
-        .filter(|(_, (_, state))| state.started && !state.deleted)
-        .map(|(index, (attachment, _))| {
-            let addresses = record
-                .result_for_del(index)
-                .as_ref()
-                .map(addresses)
-                .unwrap_or_default();
-            format!(
-                "interface {} of network {}{addresses}",
-                attachment.ifname, attachment.network
-            )
-        })
-        .collect()
+/// Abandons what is selected of one record.
+fn abandon(
+    lock: &ContainerLock,
+    key: &RecordKey,
+    AbandonRequest { selection, dry_run }: &AbandonRequest,
+) -> Result<Option<AbandonedRecord>, LedgerError> {
+    let (pod, left) = match lock.load(&key.ifname) {
+        Ok(Some(record)) if selection.includes(&record) => {
+            let indexes = selection.attachments(&record);
+            let left = indexes.iter().map(|&index| leftover(&record, index));
+            let pod_and_left = (record.planned.pod.to_string(), left.collect());
+            if !dry_run {
+                remove(lock, record, &indexes)?;
+            }
+            pod_and_left
+        }
+        Ok(_) => return Ok(None),
+        Err(error) if error.is_quarantined() => (String::new(), vec![format!("unknown: {error}")]),
+        Err(error) => return Err(error),
+    };
+    let RecordKey {
+        container_id,
+        ifname,
+    } = key.clone();
+    if !dry_run {
+        tracing::warn!(
+            container_id,
+            ifname,
+            pod,
+            left = left.join("; "),
+            "abandoned a record; plexusd will not delete the interfaces and addresses that are left"
+        );
+    }
+    Ok(Some(AbandonedRecord {
+        container_id,
+        ifname,
+        pod,
+        left,
+    }))
+}
+
+/// Removes a record, or only these attachments if others still need a DEL.
+fn remove(lock: &ContainerLock, mut record: Record, indexes: &[usize]) -> Result<(), LedgerError> {
+    let boot_id = record.planned.boot_id.clone();
+    if record.to_undo(&boot_id).len() > indexes.len() {
+        for &index in indexes {
+            lock.append(&mut record, Line::Deleted { index })?;
+        }
+        return Ok(());
+    }
+    lock.remove(record)
+}
+
+/// The interface and the addresses of an attachment.
+fn leftover(record: &Record, index: usize) -> String {
+    let attachment = &record.planned.attachments[index];
+    let addresses = record
+        .result_for_del(index)
+        .as_ref()
+        .map(addresses)
+        .unwrap_or_default();
+    format!(
+        "interface {} of network {}{addresses}",
+        attachment.ifname, attachment.network
+    )
 }
 
 fn addresses(result: &PluginResult) -> String {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, Weak};
 
@@ -181,6 +182,21 @@ impl ContainerLock {
         lock(&self.ledger.sandboxes).remove(&key);
         self.ledger.remember_deleted(key);
         Ok(())
+    }
+
+    /// Moves a record to the retired records: its DEL can never succeed. Returns the new path of its
+    /// file.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`].
+    pub(crate) fn retire(&self, record: Record) -> Result<PathBuf, LedgerError> {
+        let Record { planned, .. } = record;
+        self.assert_own(&planned);
+        let key = planned.key();
+        let moved_to = self.ledger.journal.retire(&key)?;
+        lock(&self.ledger.sandboxes).remove(&key);
+        self.ledger.remember_deleted(key);
+        Ok(moved_to)
     }
 
     /// Remembers an interface of this container as recently deleted: its ADD was refused before

@@ -96,6 +96,12 @@ pub(crate) enum Line {
         unix_ms: u64,
         error: String,
     },
+    /// A DEL has failed for attachments whose ADD never succeeded, after their sandbox was gone, and
+    /// their plugins ran. Follows [`Line::DelFailed`].
+    Refused {
+        /// The time in milliseconds since 1970.
+        unix_ms: u64,
+    },
     /// DEL has answered success to the runtime although it failed; recovery retries it.
     Orphaned,
     /// network-status is written to the pod, or the pod no longer exists.

@@ -12,7 +12,7 @@ use plexus_api::wire::LEDGER_DIR;
 use super::format::{Line, ParseError, Planned};
 use super::record::Record;
 use super::summary::RecordSummary;
-use super::{LedgerError, RecordKey, dirs, quarantine};
+use super::{LedgerError, RecordKey, dirs, quarantine, retired};
 use crate::durable::sync;
 use crate::regular_file;
 
@@ -185,6 +185,11 @@ impl Journal {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Moves the file of a record to the retired records. Returns its new path.
+    pub(super) fn retire(&self, key: &RecordKey) -> Result<PathBuf, LedgerError> {
+        retired::move_file(&self.state_dir, &self.path(key)?)
     }
 
     fn read_file(

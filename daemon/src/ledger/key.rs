@@ -2,12 +2,22 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Identifies a record: one interface that the runtime asked for, in one container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RecordKey {
     /// `CNI_CONTAINERID`.
     pub(crate) container_id: String,
     /// `CNI_IFNAME` of the runtime.
+    pub(crate) ifname: String,
+}
+
+/// The record whose failed DEL is retried.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RetryRequest {
+    pub(crate) container_id: String,
     pub(crate) ifname: String,
 }
 

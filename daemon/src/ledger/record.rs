@@ -11,6 +11,8 @@ use super::format::{Line, ParseError, Planned, complete_lines};
 
 /// The number of failed DELs before a record is orphaned.
 const FAILURES_TO_ORPHAN: u32 = 3;
+/// The number of refused DELs before a record is retired.
+const REFUSALS_TO_RETIRE: u32 = 3;
 
 /// The content of one file of the ledger.
 #[derive(Debug)]
@@ -32,6 +34,7 @@ pub(crate) struct Record {
     /// network-status is written, or no longer needed.
     pub(crate) status_written: bool,
     pub(crate) del_failures: DelFailures,
+    pub(crate) refusals: Refusals,
     /// DEL has answered success to the runtime although it failed.
     pub(crate) orphaned: bool,
     /// The number of lines that this version cannot read: of a newer kind, or damaged.
@@ -66,6 +69,32 @@ impl DelFailures {
     pub(crate) fn exhausted(&self, orphan_after: Duration) -> bool {
         let failing = Duration::from_millis(self.last_unix_ms.saturating_sub(self.first_unix_ms));
         self.count >= FAILURES_TO_ORPHAN && failing >= orphan_after
+    }
+}
+
+/// The DELs that failed although nothing can be left of the sandbox (decision 31): the ADD of the
+/// attachments never succeeded, the sandbox is gone, and the plugins ran.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Refusals {
+    pub(crate) count: u32,
+    first_unix_ms: u64,
+    last_unix_ms: u64,
+}
+
+impl Refusals {
+    /// Whether the record is due to be retired: three refusals over at least `retire_after`.
+    pub(crate) fn exhausted(&self, retire_after: Duration) -> bool {
+        let refusing = Duration::from_millis(self.last_unix_ms.saturating_sub(self.first_unix_ms));
+        self.count >= REFUSALS_TO_RETIRE && refusing >= retire_after
+    }
+
+    fn add(&mut self, unix_ms: u64) {
+        // If the clock was set back, the period starts over, as for other failures.
+        if self.count == 0 || unix_ms < self.last_unix_ms {
+            self.first_unix_ms = unix_ms;
+        }
+        self.count = self.count.saturating_add(1);
+        self.last_unix_ms = unix_ms;
     }
 }
 
@@ -110,6 +139,7 @@ impl Record {
             deleting: false,
             status_written: false,
             del_failures: DelFailures::default(),
+            refusals: Refusals::default(),
             orphaned: false,
             unreadable: 0,
         }
@@ -158,6 +188,7 @@ impl Record {
             Line::Deleting => self.deleting = true,
             Line::StatusWritten => self.status_written = true,
             Line::Orphaned => self.orphaned = true,
+            Line::Refused { unix_ms } => self.refusals.add(unix_ms),
             Line::DelFailed { unix_ms, error } => {
                 let failures = &mut self.del_failures;
                 // If the clock was set back, the period starts over: the pod must not wait for the

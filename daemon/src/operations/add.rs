@@ -125,6 +125,7 @@ async fn roll_back(
         netns: request.env.netns.clone(),
         path: call.path,
         env: call.env,
+        sandbox_gone: false,
     };
     let limits = CallLimits::new(
         format!("rollback of {}", request.subject()),

@@ -6,9 +6,9 @@ use tokio_util::sync::CancellationToken;
 use super::adopt::adopt;
 use super::del_without_record::delete_without_record;
 use super::request::CniRequest;
-use super::undo::{Failures, UndoArgs, undo_within};
+use super::undo::{Failures, UndoArgs, mark_orphaned, undo_within};
 use crate::context::Context;
-use crate::ledger::{ContainerLock, Line, RecordKey};
+use crate::ledger::{ContainerLock, RecordKey};
 use crate::report::events::EventReason;
 use crate::telemetry;
 
@@ -63,6 +63,7 @@ async fn try_del(context: &Context, request: &CniRequest) -> Result<(), CniError
         netns: env.netns.clone(),
         path: env.path.clone(),
         env: request.plugin_env.clone(),
+        sandbox_gone: false,
     };
     match undo_within(context, &lock, record, args, &limits).await {
         Ok(()) => Ok(()),
@@ -81,24 +82,13 @@ fn fail_or_orphan(
     let Some(mut record) = lock.load(&request.env.ifname)? else {
         return Err(failures.into());
     };
-    let pod = record.planned.pod.clone();
     if !record.del_failures.exhausted(request.settings.orphan_after) {
         context.reporter.event(
-            &pod,
+            &record.planned.pod,
             EventReason::DetachFailed,
             format!("{failures}; the runtime retries"),
         );
         return Err(failures.into());
     }
-    if !record.orphaned {
-        lock.append(&mut record, Line::Orphaned)?;
-        let message = format!(
-            "{failures}; the pod may end, and plexusd keeps retrying: `plexusd ledger list` on the node shows what \
-             is left"
-        );
-        context
-            .reporter
-            .event(&pod, EventReason::DetachOrphaned, message);
-    }
-    Ok(())
+    Ok(mark_orphaned(context, lock, &mut record, &failures)?)
 }

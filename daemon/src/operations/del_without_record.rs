@@ -9,7 +9,7 @@ use super::request::CniRequest;
 use super::time_shares::TimeShares;
 use crate::call_limits::{CallLimits, WaitError};
 use crate::context::Context;
-use crate::delegate::{GuardScope, Priority};
+use crate::delegate::{DelError, GuardScope, Priority};
 use crate::gather::{self, KnownNetworks, PodRequest};
 use crate::ledger::{ContainerLock, RecordKey};
 use crate::memory_budget::Reservation;
@@ -52,7 +52,9 @@ pub(super) async fn delete_without_record(
             ..limits.clone()
         };
         let call = request.plugin_call(limits);
-        if let Err(error) = context.node.delegates.del(&call, attachment, None).await {
+        if let Err(DelError { error, .. }) =
+            context.node.delegates.del(&call, attachment, None).await
+        {
             tracing::warn!(network = attachment.network, %error, "DEL of a container without a record");
         }
     }

@@ -115,6 +115,7 @@ async fn delete_stale(
         netns: recorded_netns(context, &record, &request.host).await,
         path: request.env.path.clone(),
         env: request.plugin_env.clone(),
+        sandbox_gone: false,
     };
     undo_within(context, &lock, record, args, &limits)
         .await

@@ -9,15 +9,17 @@ use std::time::Duration;
 use plexus_api::cni::{CniError, Code};
 use tokio_util::sync::CancellationToken;
 
+use super::delete_otherwise::delete_otherwise;
 use super::network_status::pod_sandbox;
 use super::time_shares::TimeShares;
 use crate::call_limits::CallLimits;
 use crate::clock::unix_ms;
 use crate::context::Context;
-use crate::delegate::{GuardScope, PluginCall, Priority};
+use crate::delegate::{DelError, GuardScope, PluginCall, Priority};
 use crate::host::Host;
-use crate::ledger::{ContainerLock, Line, Record};
+use crate::ledger::{ContainerLock, LedgerError, Line, Record};
 use crate::netns::Netns;
+use crate::report::events::EventReason;
 
 /// The arguments of the plugin runs, as far as they are not in the record.
 #[derive(Debug)]
@@ -31,11 +33,13 @@ pub(crate) struct UndoArgs {
     /// The environment of the caller, which plugins get. If it has no `PATH`, plugins get the
     /// recorded one.
     pub(crate) env: BTreeMap<String, String>,
+    /// Whether the sandbox is proved to be gone (decision 23).
+    pub(crate) sandbox_gone: bool,
 }
 
 /// The errors of the attachments that could not be deleted.
 #[derive(Debug)]
-pub(crate) struct Failures(pub(super) Vec<CniError>);
+pub(crate) struct Failures(pub(crate) Vec<CniError>);
 
 /// The largest number of errors that are listed.
 const MAX_LISTED: usize = 5;
@@ -160,11 +164,14 @@ pub(crate) async fn undo(
         append_or_log(lock, &mut record, Line::Deleting);
     }
     let mut shares = TimeShares::new(time, indexes.len());
+    // Whether each failure is one that retries cannot change (decision 31).
+    let mut refused = true;
     for index in indexes {
         let attachment = record.planned.attachments[index].clone();
         let Some(deadline) = shares.next() else {
             let msg = "the other attachments have used up delTimeout";
             failures.push(CniError::new(Code::TryAgain, msg).context(attachment.label()));
+            refused = false;
             continue;
         };
         let call = PluginCall {
@@ -188,7 +195,18 @@ pub(crate) async fn undo(
             .await
         {
             Ok(()) => append_or_log(lock, &mut record, Line::Deleted { index }),
-            Err(error) => failures.push(error.context(attachment.label())),
+            Err(DelError { error, ran }) => {
+                let is_hopeless =
+                    args.sandbox_gone && ran && record.attachments[index].added.is_none();
+                if is_hopeless
+                    && delete_otherwise(context, &call, &record.planned.pod, &attachment).await
+                {
+                    append_or_log(lock, &mut record, Line::Deleted { index });
+                    continue;
+                }
+                refused &= is_hopeless;
+                failures.push(error.context(attachment.label()));
+            }
         }
     }
     if failures.is_empty() {
@@ -201,7 +219,12 @@ pub(crate) async fn undo(
             removed => removed.map_err(|error| Failures(vec![error.into()])),
         }
     } else {
-        Err(record_failures(lock, &mut record, failures))
+        let failures = record_failures(lock, &mut record, failures);
+        if refused {
+            let unix_ms = unix_ms();
+            append_or_log(lock, &mut record, Line::Refused { unix_ms });
+        }
+        Err(failures)
     }
 }
 
@@ -214,6 +237,30 @@ fn record_failures(lock: &ContainerLock, record: &mut Record, failures: Vec<CniE
     };
     append_or_log(lock, record, line);
     failures
+}
+
+/// Marks a record as orphaned, with an event, unless it is already.
+///
+/// # Errors
+/// [`LedgerError::Io`].
+pub(crate) fn mark_orphaned(
+    context: &Context,
+    lock: &ContainerLock,
+    record: &mut Record,
+    failures: &Failures,
+) -> Result<(), LedgerError> {
+    if record.orphaned {
+        return Ok(());
+    }
+    lock.append(record, Line::Orphaned)?;
+    let message = format!(
+        "{failures}; the pod may end, and plexusd keeps retrying: `plexusd ledger list` on the node shows what is left"
+    );
+    let pod = &record.planned.pod;
+    context
+        .reporter
+        .event(pod, EventReason::DetachOrphaned, message);
+    Ok(())
 }
 
 /// Appends a line. A failure is only logged: on a full disk, DEL must continue, or the disk would

@@ -23,8 +23,11 @@ pub(super) struct RecordedSandbox {
     pub(super) boot_id: String,
     /// The network namespace. If unknown, only another boot proves that the sandbox is gone.
     pub(super) netns: Option<NetnsId>,
-    /// Whether the pod is known to be deleted, so that a missing namespace is expected.
-    pub(super) pod_deleted: bool,
+    /// Whether a missing namespace is expected: the ADD or a DEL has failed, or the pod is known to
+    /// be deleted.
+    pub(super) expected_missing: bool,
+    /// Whether the sandbox is attached. Others do not count for a mass loss.
+    pub(super) attached: bool,
 }
 
 impl RecordedSandbox {
@@ -33,7 +36,8 @@ impl RecordedSandbox {
             key: record.key.clone(),
             boot_id: record.boot_id.clone(),
             netns: record.netns,
-            pod_deleted,
+            expected_missing: pod_deleted || !record.is_attached(),
+            attached: record.is_attached(),
         }
     }
 }
@@ -80,7 +84,7 @@ pub(super) struct MassLoss {
 /// of the sandboxes of this boot are missing, and more than four, the result is a mass loss, and
 /// all observations start over. Sandboxes whose pods are deleted do not count towards a mass loss:
 /// after the runtime's configuration was withdrawn, the runtime deletes pods without calling
-/// Plexus.
+/// Plexus. Sandboxes that are not attached do not count either.
 pub(super) fn judge(
     sandboxes: &[RecordedSandbox],
     current_boot_id: &str,
@@ -108,12 +112,13 @@ pub(super) fn judge(
         .collect();
     let unexpected = missing_now
         .iter()
-        .filter(|(sandbox, _)| !sandbox.pod_deleted)
+        .filter(|(sandbox, _)| !sandbox.expected_missing)
         .count();
-    if unexpected > ALWAYS_PLAUSIBLE && unexpected * PLAUSIBLE_SHARE > this_boot.len() {
+    let total = this_boot.iter().filter(|sandbox| sandbox.attached).count();
+    if unexpected > ALWAYS_PLAUSIBLE && unexpected * PLAUSIBLE_SHARE > total {
         judgement.mass_loss = Some(MassLoss {
             missing: unexpected,
-            total: this_boot.len(),
+            total,
         });
         return judgement;
     }

@@ -22,7 +22,8 @@ pub(super) struct Inventory {
     /// The errors of other files that cannot be read. Recovery leaves those files unchanged.
     pub(super) unreadable: Vec<LedgerError>,
     pub(super) spooled: Vec<SpooledRequest>,
-    /// The network namespaces of attached sandboxes that still exist, or the error of the scan.
+    /// The network namespaces that still exist, of the sandboxes that may be gone, or the error of
+    /// the scan.
     pub(super) existing_netns: io::Result<BTreeSet<NetnsId>>,
 }
 
@@ -40,6 +41,8 @@ pub(super) struct KnownRecord {
     /// Without the text of the error.
     pub(super) del_failures: DelFailures,
     pub(super) status_written: bool,
+    /// Whether the record says that the sandbox is gone.
+    pub(super) is_proved_gone: bool,
 }
 
 impl KnownRecord {
@@ -58,11 +61,24 @@ impl KnownRecord {
                 ..record.del_failures
             },
             status_written: record.status_written,
+            // A refusal is only recorded after the proof.
+            is_proved_gone: record.refusals.count > 0,
         }
     }
 
-    fn is_attached(&self) -> bool {
+    pub(super) fn is_attached(&self) -> bool {
         self.completed && !self.deleting
+    }
+
+    /// Whether it matters if the sandbox is gone, and this is not proved yet: the sandbox is
+    /// attached, or its DEL fails although its ADD never succeeded.
+    pub(super) fn needs_proof(&self) -> bool {
+        let fails = self.del_failures.count > 0;
+        if self.completed {
+            !self.deleting && !fails
+        } else {
+            fails && !self.is_proved_gone
+        }
     }
 }
 
@@ -111,7 +127,7 @@ impl Inventory {
         }
         let wanted: BTreeSet<_> = records
             .iter()
-            .filter(|record| record.boot_id == boot_id && record.is_attached())
+            .filter(|record| record.boot_id == boot_id && record.needs_proof())
             .filter_map(|record| record.netns)
             .collect();
         Ok(Self {

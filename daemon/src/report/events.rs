@@ -63,6 +63,8 @@ pub enum EventReason {
     /// A network repeatedly could not be detached. plexusd reported success to the runtime, and
     /// continues to retry.
     DetachOrphaned,
+    /// A network whose ADD never succeeded could not be detached, and plexusd stopped retrying.
+    DetachRetired,
     /// The pod has no network-status: the annotation is too large, or the API server rejects it.
     NetworkStatusRefused,
     /// The pod runs without its networks: it started while the runtime did not use Plexus.
@@ -75,7 +77,7 @@ pub enum EventReason {
 
 impl EventReason {
     /// All reasons, for the tests of the documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::AddedInterface,
         Self::NoNetworkFound,
         Self::InvalidNetworks,
@@ -87,6 +89,7 @@ impl EventReason {
         Self::AttachFailed,
         Self::DetachFailed,
         Self::DetachOrphaned,
+        Self::DetachRetired,
         Self::NetworkStatusRefused,
         Self::NetworksMissing,
         Self::CNIConfigNotFirst,
@@ -107,6 +110,7 @@ impl EventReason {
             Self::AttachFailed => "AttachFailed",
             Self::DetachFailed => "DetachFailed",
             Self::DetachOrphaned => "DetachOrphaned",
+            Self::DetachRetired => "DetachRetired",
             Self::NetworkStatusRefused => "NetworkStatusRefused",
             Self::NetworksMissing => "NetworksMissing",
             Self::CNIConfigNotFirst => "CNIConfigNotFirst",
@@ -126,6 +130,7 @@ impl EventReason {
             Self::DeviceNotPassed,
             Self::InterfaceNameIgnored,
             Self::DetachOrphaned,
+            Self::DetachRetired,
             Self::NetworkStatusRefused,
         ];
         !only_here.contains(&self)

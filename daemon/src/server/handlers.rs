@@ -1,5 +1,5 @@
 //! The handlers of the socket: `/cni`, `/healthz` and `/readyz` as in Multus, `/metrics`, `/alive`
-//! for other daemons, `/loglevel` and `/ledger/abandon` for operators.
+//! for other daemons, `/loglevel`, `/ledger/abandon` and `/ledger/retry` for operators.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,14 +24,17 @@ use super::scrape::scrape;
 use crate::call_limits::CallLimits;
 use crate::context::{Context, NodeContext};
 use crate::host::Caller;
-use crate::ledger::AbandonRequest;
+use crate::ledger::{AbandonRequest, RecordKey, RetryRequest};
 use crate::memory_budget::MemoryBudget;
 use crate::operations::{dispatch, needs_ledger, time_limit};
 use crate::readiness::{self, Startup};
+use crate::recovery;
 use crate::telemetry::{CallSpan, Logs};
 
 /// The path on which an operator abandons records.
 pub(crate) const ABANDON: &str = "/ledger/abandon";
+/// The path on which an operator retries the DEL of a record.
+pub(crate) const RETRY: &str = "/ledger/retry";
 
 /// The state that the handlers share.
 #[derive(Clone)]
@@ -95,6 +98,7 @@ pub(crate) fn router(state: AppState) -> Router {
         .route(ALIVE, get(alive))
         .route(GENERATION, get(generation))
         .route(ABANDON, post(abandon))
+        .route(RETRY, post(retry))
         .with_state(state.clone())
         .merge(probes)
         .layer(from_fn_with_state(state, count_as_multus))
@@ -289,6 +293,29 @@ async fn abandon(State(state): State<AppState>, body: ReceivedBody) -> Response 
     match context.ledger.abandon(&request, &limits).await {
         Ok(abandoned) => json(&abandoned),
         Err(error) => refused(&error.into()),
+    }
+}
+
+async fn retry(State(state): State<AppState>, body: ReceivedBody) -> Response {
+    let key = match serde_json::from_slice::<RetryRequest>(&body.bytes) {
+        Ok(request) => RecordKey::new(&request.container_id, &request.ifname),
+        Err(error) => {
+            let reason = shorten(&error.to_string());
+            let msg = format!("the body is not a valid request of {RETRY}: {reason}");
+            return refused(&CniError::new(Code::Decode, msg));
+        }
+    };
+    let Some(context) = state.wait_for_context().await else {
+        return stopped_serving();
+    };
+    // A DEL runs to its end, even if the caller is gone (decision 15).
+    let task = state
+        .tasks
+        .spawn(async move { recovery::retry(&context, &key).await });
+    match task.await {
+        Ok(Ok(())) => StatusCode::OK.into_response(),
+        Ok(Err(error)) => refused(&error),
+        Err(panic) => refused(&CniError::new(Code::Internal, panic.to_string())),
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) async fn scrape(context: &Context) -> String {
 fn read_ledger(state_dir: &Path) -> Result<LedgerReading, LedgerError> {
     let mut reading = LedgerReading {
         quarantined: Ledger::quarantined(state_dir)?,
+        retired: Ledger::retired(state_dir)?,
         spooled: Ledger::spooled_files(state_dir)?.len(),
         ..LedgerReading::default()
     };

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use plexus_e2e::plexus::{NET_D, PUBLISHED};
 use plexus_e2e::{Flavour, Node, NodeWatch, Plexus, Pod, Runtime, Script, Step};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The configuration of the default network, whose plugin is `ovn`.
 const DEFAULT_NETWORK: &str = "/etc/cni/net.d/10-ovn-kubernetes.conf";
@@ -19,16 +19,25 @@ const DEFAULT_NETWORK: &str = "/etc/cni/net.d/10-ovn-kubernetes.conf";
 /// A node with the runtime's directories and the plugin `ovn`. There is no default network yet, and
 /// the daemon is not running.
 fn build(node: &Node) -> Plexus<'_> {
+    build_with(node, json!({}))
+}
+
+/// The same with `keys` merged into the configuration of the daemon.
+fn build_with(node: &Node, keys: Value) -> Plexus<'_> {
     let add = [Step::link(), Step::result("10.4.0.2/24", "10.4.0.1")];
     node.plugin(
         "ovn",
         &Script::new().on("ADD", add).on("DEL", [Step::Unlink]),
     );
-    let keys = json!({
+    let installed = json!({
         "clusterNetwork": null, "multusAutoconfigDir": NET_D, "binDir": node.bin_dir(),
         "goneGap": "0s", "primaryGrace": "0s",
     });
-    let plexus = Plexus::on(node).installed().config(keys).build();
+    let plexus = Plexus::on(node)
+        .installed()
+        .config(installed)
+        .config(keys)
+        .build();
     plexus.manifests.pod(&Pod::new("web"));
     plexus
 }

@@ -67,7 +67,7 @@ fn a_node_migrates_from_multus_to_plexus_and_back_while_pods_run() {
     node.write(MULTUS, &multus);
     plexus
         .daemon
-        .wait_not_ready("(interfaces: 1, spooled DELs: 0)");
+        .wait_not_ready("until these are deleted: pod default/web");
     let log = plexus.daemon.log();
     assert!(!log.contains("refers to"), "{log}");
     new.remove();

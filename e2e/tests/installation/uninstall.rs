@@ -6,10 +6,12 @@ use std::path::Path;
 use plexus_api::rows;
 use plexus_e2e::binaries::binary;
 use plexus_e2e::plexus::{NET_D, PUBLISHED};
-use plexus_e2e::{Flavour, Pod, Runtime, node};
+use plexus_e2e::{Flavour, Pod, Runtime, Script, Step, node};
 use serde_json::json;
 
-use crate::{DEFAULT_NETWORK, published_runtime, shim, start, watch, write_default_network};
+use crate::{
+    DEFAULT_NETWORK, build_with, published_runtime, shim, start, watch, write_default_network,
+};
 
 /// The marker of a finished uninstall.
 const UNINSTALLED: &str = "/var/lib/plexus/uninstalled";
@@ -37,11 +39,11 @@ fn uninstall_withdraws_the_configuration_first_and_removes_the_shim_last() {
     write_default_network(&node);
     plexus
         .daemon
-        .wait_not_ready("(interfaces: 2, spooled DELs: 0)");
+        .wait_not_ready("until these are deleted: pod default/db, pod default/web");
     runtime.del(&other).expect_success();
     plexus
         .daemon
-        .wait_not_ready("(interfaces: 1, spooled DELs: 0)");
+        .wait_not_ready("until these are deleted: pod default/web");
     assert!(!node.exists(PUBLISHED));
     assert!(shim(&node).exists(), "the last pod can still be deleted");
     assert!(!node.exists(UNINSTALLED));
@@ -56,12 +58,12 @@ fn uninstall_withdraws_the_configuration_first_and_removes_the_shim_last() {
     let log = plexus.daemon.log();
     let waiting: Vec<_> = log
         .lines()
-        .filter(|line| line.contains("pods attached by Plexus must be deleted first"))
+        .filter(|line| line.contains("until these are deleted"))
         .collect();
     assert!(
         waiting.len() == 1
-            && waiting[0].contains(" INFO uninstall is waiting: ")
-            && waiting[0].contains("(interfaces: 2, "),
+            && waiting[0].contains(" INFO uninstall is waiting until ")
+            && waiting[0].contains("pod default/db, pod default/web; "),
         "{waiting:#?}"
     );
     assert!(!log.contains(" ERROR "), "{log}");
@@ -105,7 +107,7 @@ fn uninstall_removes_temporary_files_and_is_not_ready_while_a_pod_is_attached() 
     runtime.add(&target).result();
     plexus
         .daemon
-        .wait_not_ready("(interfaces: 1, spooled DELs: 0)");
+        .wait_not_ready("until these are deleted: pod default/web");
     runtime.del(&target).expect_success();
     plexus.daemon.wait_ready();
 }
@@ -122,7 +124,7 @@ fn a_daemon_that_stands_by_continues_an_uninstall_that_is_broken_off() {
     runtime.add(&target).result();
     let mut uninstall = plexus.new_daemon();
     uninstall.launch_subcommand("uninstall");
-    uninstall.wait_not_ready("(interfaces: 1, spooled DELs: 0)");
+    uninstall.wait_not_ready("until these are deleted: pod default/web");
     assert!(node.exists(UNINSTALLING) && !node.exists(PUBLISHED));
     plexus.daemon.wait_log("another plexusd serves");
 
@@ -178,7 +180,7 @@ fn a_container_of_the_old_daemon_set_that_is_started_again_does_not_stop_an_unin
     let [mut old, mut uninstall] = [1, 2].map(|generation| plexus.new_daemon().of(generation));
     old.restart();
     uninstall.launch_subcommand("uninstall");
-    uninstall.wait_not_ready("(interfaces: 1, spooled DELs: 0)");
+    uninstall.wait_not_ready("until these are deleted: pod default/web");
     old.kill();
     old.launch();
     old.wait_log("a newer plexusd serves");
@@ -199,4 +201,31 @@ fn a_container_of_the_old_daemon_set_that_is_started_again_does_not_stop_an_unin
     changes.wait_while(|| plexus.published().is_none().then_some("not published"));
     uninstall.stop();
     new.stop();
+}
+
+#[test]
+fn uninstall_does_not_wait_for_records_of_sandboxes_that_are_gone() {
+    let node = node!();
+    let mut plexus = build_with(&node, json!({"orphanAfter": "0s"}));
+    write_default_network(&node);
+    plexus.daemon.restart();
+    let target = plexus.target(&Pod::new("web"));
+    let runtime = published_runtime(&plexus, shim(&node));
+    runtime.add(&target).result();
+    let add = [Step::link(), Step::result("10.4.0.2/24", "10.4.0.1")];
+    let fails = Script::new().on("ADD", add).fails("DEL", 120, "no answer");
+    node.plugin("ovn", &fails);
+    runtime.del(&target).expect_code(120);
+    plexus.daemon.stop();
+    plexus.daemon.launch_subcommand("uninstall");
+    plexus
+        .daemon
+        .wait_not_ready("until these are deleted: pod default/web");
+    while !runtime.del(&target).ok() {}
+    plexus.daemon.wait_ready();
+    assert!(!shim(&node).exists() && node.exists(UNINSTALLED));
+    plexus
+        .daemon
+        .wait_log("their records stay in /var/lib/plexus");
+    assert_eq!(plexus.records(), [target.container]);
 }

@@ -8,6 +8,8 @@ mod killed_daemon;
 mod ledger;
 mod many_records;
 mod missing_sandboxes;
+mod operator;
+mod retired;
 mod spool;
 
 use plexus_e2e::{CniTarget, Node, Plexus, Sandbox, attaches};

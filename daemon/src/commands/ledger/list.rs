@@ -1,4 +1,4 @@
-//! `plexusd ledger list`: the records with their state and age, and the last error of their DEL.
+//! `plexusd ledger list`: one line for each record and each spooled DEL.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,29 +7,52 @@ use std::time::Duration;
 use crate::clock::{boot_id, unix_ms};
 use crate::ledger::{Ledger, Phase, Record};
 
-const HEADER: [&str; 6] = ["STATE", "AGE", "CONTAINER", "IFNAME", "POD", "NETWORKS"];
+/// The columns. Only the last one may contain spaces.
+const HEADER: [&str; 9] = [
+    "STATE",
+    "AGE",
+    "CONTAINER",
+    "IFNAME",
+    "POD",
+    "NETWORKS",
+    "FAILURES",
+    "LAST-FAILURE",
+    "ERROR",
+];
+const EMPTY: &str = "-";
 
-/// Prints a table of the records, the oldest first, with the last DEL error below each record.
-/// Prints no table if there are no records. Unreadable records and spooled DELs follow.
+type Row = [String; HEADER.len()];
+
+/// Prints a table of the records, the oldest first, then of the unreadable records and the spooled
+/// DELs. The numbers of retired records and of damaged files go to stderr.
 ///
 /// The records are read twice, once for the widths of the columns, and never held in memory.
 pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let (boot, now) = (boot_id()?, unix_ms());
-    let (mut keys, mut unreadable) = (Vec::new(), Vec::new());
+    let (mut keys, mut others) = (Vec::new(), Vec::new());
     let mut widths = HEADER.map(str::len);
+    let mut widen = |row: &Row| {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    };
     for record in Ledger::summaries(state_dir)? {
         match record {
             Ok(record) => {
-                for (width, cell) in widths.iter_mut().zip(row(&record, &boot, now)) {
-                    *width = (*width).max(cell.chars().count());
-                }
+                widen(&row(&record, &boot, now));
                 keys.push((record.planned.created_unix_ms, record.planned.key()));
             }
-            Err(error) => unreadable.push(error),
+            Err(error) => others.push(other("unreadable", EMPTY, EMPTY, &error.to_string())),
         }
     }
     keys.sort();
-    let line = |cells: [&str; 6]| {
+    for path in Ledger::spooled_files(state_dir)? {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let (container, ifname) = name.rsplit_once(':').unwrap_or((&name, EMPTY));
+        others.push(other("spooled", container, ifname, EMPTY));
+    }
+    others.iter().for_each(widen);
+    let line = |cells: [&str; HEADER.len()]| {
         let padded: Vec<_> = cells
             .iter()
             .zip(widths)
@@ -37,61 +60,91 @@ pub(super) fn print(state_dir: &Path, out: &mut impl Write) -> anyhow::Result<()
             .collect();
         padded.join("  ").trim_end().to_owned()
     };
-    if !keys.is_empty() {
-        writeln!(out, "{}", line(HEADER))?;
-    }
+    writeln!(out, "{}", line(HEADER))?;
     for (_, key) in keys {
         // The record may have been removed or damaged meanwhile.
-        let Ok(Some(record)) = Ledger::summary_in(state_dir, &key) else {
-            continue;
-        };
-        let row = row(&record, &boot, now);
-        writeln!(out, "{}", line(row.each_ref().map(String::as_str)))?;
-        let failures = &record.del_failures;
-        if failures.count > 0 {
-            let last = age(now, failures.last_unix_ms);
-            writeln!(
-                out,
-                "  DEL failed {} times, last {last} ago: {}",
-                failures.count, failures.last_error
-            )?;
+        if let Ok(Some(record)) = Ledger::summary_in(state_dir, &key) {
+            let row = row(&record, &boot, now);
+            writeln!(out, "{}", line(row.each_ref().map(String::as_str)))?;
         }
     }
-    for error in unreadable {
-        writeln!(out, "error: {error}")?;
+    for row in &others {
+        writeln!(out, "{}", line(row.each_ref().map(String::as_str)))?;
     }
-    for path in Ledger::spooled_files(state_dir)? {
-        writeln!(out, "spooled DEL: {}", path.display())?;
+    for (count, dir) in [
+        (Ledger::retired(state_dir)?, "retired"),
+        (Ledger::quarantined(state_dir)?, "quarantine"),
+    ] {
+        if count > 0 {
+            eprintln!("{} has {count} files", state_dir.join(dir).display());
+        }
     }
     Ok(())
 }
 
-fn row(record: &Record, boot: &str, now: u64) -> [String; 6] {
+fn row(record: &Record, boot: &str, now: u64) -> Row {
     let planned = &record.planned;
     let networks: Vec<_> = planned
         .attachments
         .iter()
         .zip(&record.attachments)
         .map(|(attachment, state)| {
-            let deleted = if state.deleted { " (deleted)" } else { "" };
+            let deleted = if state.deleted { "(deleted)" } else { "" };
             format!("{}={}{deleted}", attachment.ifname, attachment.network)
         })
         .collect();
+    let failures = &record.del_failures;
+    let (last, error) = match failures.count {
+        0 => (EMPTY.to_owned(), EMPTY),
+        _ => (
+            age(now, failures.last_unix_ms),
+            failures.last_error.as_str(),
+        ),
+    };
     [
         state(record, boot).to_owned(),
         age(now, planned.created_unix_ms),
-        planned.container_id.clone(),
-        planned.ifname.clone(),
-        planned.pod.to_string(),
-        networks.join(","),
+        word(&planned.container_id),
+        word(&planned.ifname),
+        word(&planned.pod.to_string()),
+        word(&networks.join(",")),
+        failures.count.to_string(),
+        last,
+        one_line(error),
     ]
+}
+
+fn other(state: &str, container: &str, ifname: &str, error: &str) -> Row {
+    let mut row = HEADER.map(|_| EMPTY.to_owned());
+    row[0] = state.to_owned();
+    row[2] = word(container);
+    row[3] = word(ifname);
+    row[8] = one_line(error);
+    row
 }
 
 fn state(record: &Record, boot: &str) -> &'static str {
     match record.phase() {
         Phase::Adding | Phase::Attached if record.planned.boot_id != boot => "before-reboot",
+        Phase::Deleting if record.del_failures.count > 0 => "failed",
         phase => phase.as_str(),
     }
+}
+
+/// The text as one column: not empty, and without spaces.
+fn word(text: &str) -> String {
+    match text.split_whitespace().collect::<Vec<_>>().join("_") {
+        word if word.is_empty() => EMPTY.to_owned(),
+        word => word,
+    }
+}
+
+/// The text in one line, without control characters.
+fn one_line(text: &str) -> String {
+    text.split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The time since `then`, in at most two units: `45s`, `12m`, `3h20m`, `5d2h`.
@@ -122,5 +175,12 @@ mod tests {
             assert_eq!(age(1000 * seconds + 999, 999), text);
         }
         assert_eq!(age(1, 5), "0s", "a clock that was set back");
+    }
+
+    #[test]
+    fn a_column_is_one_word_and_an_error_is_one_line() {
+        assert_eq!(word(""), "-");
+        assert_eq!(word("a b\nc"), "a_b_c");
+        assert_eq!(one_line("no\n answer \u{1b}[31m"), "no answer [31m");
     }
 }

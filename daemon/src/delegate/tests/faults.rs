@@ -272,11 +272,12 @@ async fn the_error_of_a_failed_start_names_the_plugin() {
         ("no program", "not a program"),
     ] {
         write_program(&bench.path("text"), content);
-        let error = bench
+        let DelError { error, ran } = bench
             .delegates
             .del(&call(), &attachment(&["text"]), None)
             .await
             .expect_err(part);
+        assert!(!ran, "{error}");
         assert!(error.is(Code::PluginMissing), "{error}");
         assert!(
             error.msg.starts_with(r#"plugin "text": cannot be started"#)

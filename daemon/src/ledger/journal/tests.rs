@@ -62,6 +62,28 @@ fn the_directories_of_the_ledger_are_on_disk_when_it_is_opened() {
 }
 
 #[test]
+fn a_retired_record_is_on_disk_when_retire_returns() {
+    let (dir, journal) = journal();
+    let dir = dir.path().canonicalize().expect("a path");
+    let record = journal.create(planned("c1", "eth0", 2));
+    record.expect("a new record");
+    recorder::take();
+    let moved_to = journal.retire(&key()).expect("retired");
+    let name = moved_to.file_name().unwrap_or_default().to_string_lossy();
+    let entries = |path: &Path, names: &[&str]| Synced::Dir {
+        path: path.to_owned(),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    assert_eq!(
+        recorder::take(),
+        [
+            entries(&dir, &[LEDGER_DIR, "retired"]),
+            entries(&dir.join("retired"), &[&name]),
+        ]
+    );
+}
+
+#[test]
 fn an_append_after_a_torn_write_replaces_the_torn_line() {
     rows!("R-084");
     let (_dir, journal) = journal();

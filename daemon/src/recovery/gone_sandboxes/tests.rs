@@ -7,7 +7,8 @@ fn sandbox(id: usize, boot: &str, netns: Option<u64>) -> RecordedSandbox {
         key: key(id),
         boot_id: boot.to_owned(),
         netns: netns.map(netns_id),
-        pod_deleted: false,
+        expected_missing: false,
+        attached: true,
     }
 }
 
@@ -160,7 +161,7 @@ fn sandboxes_of_deleted_pods_do_not_count_towards_a_mass_loss() {
         records
             .iter_mut()
             .take(24 - with_pod)
-            .for_each(|sandbox| sandbox.pod_deleted = true);
+            .for_each(|sandbox| sandbox.expected_missing = true);
         let existing: Vec<_> = (24..30).collect();
         let first = judge_at(start, &records, &existing, &MissingSandboxes::new());
         let second = judge_at(start + GAP, &records, &existing, &first.missing);
@@ -179,7 +180,7 @@ fn sandboxes_of_deleted_pods_do_not_count_towards_a_mass_loss() {
 #[test]
 fn a_deleted_pod_alone_is_not_proof() {
     let mut records = sandboxes(1);
-    records[0].pod_deleted = true;
+    records[0].expected_missing = true;
     assert_eq!(judge_first(&records, &[0]), Judgement::default());
 }
 
@@ -240,4 +241,24 @@ fn earlier_boots_do_not_count_towards_a_mass_loss() {
         })
     );
     assert_eq!(judgement.gone.len(), 95);
+}
+
+#[test]
+fn sandboxes_that_are_not_attached_are_judged_but_do_not_count_for_a_mass_loss() {
+    let mut records = sandboxes(100);
+    for record in &mut records[10..] {
+        record.expected_missing = true;
+        record.attached = false;
+    }
+    let start = Instant::now();
+    let first = judge_at(start, &records, &[], &MissingSandboxes::new());
+    let expected = MassLoss {
+        missing: 10,
+        total: 10,
+    };
+    assert_eq!(first.mass_loss, Some(expected));
+    let existing: Vec<_> = (0..10).collect();
+    let first = judge_at(start, &records, &existing, &MissingSandboxes::new());
+    let second = judge_at(start + GAP, &records, &existing, &first.missing);
+    assert_eq!((second.gone.len(), second.mass_loss), (90, None));
 }

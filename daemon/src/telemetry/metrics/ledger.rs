@@ -13,6 +13,7 @@ pub(super) struct LedgerMetrics {
     records: IntGaugeVec,
     oldest_cleanup: Gauge,
     quarantined: IntGauge,
+    retired: IntGauge,
     spooled: IntGauge,
     cleanups: IntCounterVec,
     mass_loss: IntGauge,
@@ -38,6 +39,8 @@ pub(crate) struct LedgerReading {
     pub(crate) oldest_cleanup: Duration,
     /// Files in the quarantine.
     pub(crate) quarantined: usize,
+    /// Retired records.
+    pub(crate) retired: usize,
     /// DELs in the spool.
     pub(crate) spooled: usize,
 }
@@ -62,6 +65,10 @@ impl LedgerMetrics {
             quarantined: builder.gauge(
                 "plexus_ledger_quarantined_files",
                 "Damaged files in the quarantine directory.",
+            ),
+            retired: builder.gauge(
+                "plexus_ledger_retired_records",
+                "Records whose DEL could never succeed, so that plexusd stopped retrying it. They are kept for 30 days.",
             ),
             spooled: builder.gauge(
                 "plexus_spool_requests",
@@ -135,6 +142,7 @@ impl Metrics {
             .oldest_cleanup
             .set(reading.oldest_cleanup.as_secs_f64());
         metrics.quarantined.set(count(reading.quarantined));
+        metrics.retired.set(count(reading.retired));
         metrics.spooled.set(count(reading.spooled));
     }
 }

@@ -1,0 +1,70 @@
+//! Other ways to delete an attachment whose plugin refuses its recorded configuration, as after a
+//! mistake in a definition.
+
+use std::sync::Arc;
+
+use plexus_api::cni::{CniError, NetworkConfig};
+
+use crate::context::Context;
+use crate::delegate::PluginCall;
+use crate::gather;
+use crate::model::{Attachment, PodRef};
+use crate::plan::plan;
+
+/// The keys that a plan adds to the configuration of a plugin.
+const PLANNED_KEYS: [&str; 3] = ["args", "deviceID", "pciBusID"];
+
+/// Runs DEL with the current configuration of the definition, if it has changed, and DEL of the
+/// recorded IPAM plugins alone. Returns whether the attachment counts as deleted: the first DEL has
+/// succeeded.
+///
+/// For attachments whose ADD never succeeded and whose sandbox is gone (decision 31).
+pub(super) async fn delete_otherwise(
+    context: &Context,
+    call: &PluginCall,
+    pod: &PodRef,
+    attachment: &Attachment,
+) -> bool {
+    let delegates = &context.node.delegates;
+    let mut deleted = false;
+    if let Some(current) = with_current_definition(context, pod, attachment).await {
+        let outcome = delegates.del(call, &current, None).await;
+        deleted = outcome
+            .inspect_err(|failed| log(attachment, "the current definition", &failed.error))
+            .is_ok();
+    }
+    if let Err(failed) = delegates.del_ipam(call, attachment).await {
+        log(attachment, "the IPAM plugin alone", &failed.error);
+    }
+    deleted
+}
+
+/// The attachment with the current configuration of its definition. Returns `None` if the
+/// configuration is the recorded one, or if the pod may not use the definition any more.
+async fn with_current_definition(
+    context: &Context,
+    pod: &PodRef,
+    attachment: &Attachment,
+) -> Option<Attachment> {
+    let node = &context.node;
+    let input = gather::current_definition(&node.store, &node.settings, pod, attachment).await?;
+    let mut config = plan(&input).ok()?.attachments.pop()?.config;
+    let plugins = &mut Arc::make_mut(&mut config).plugins;
+    for (plugin, recorded) in plugins.iter_mut().zip(&attachment.config.plugins) {
+        for key in PLANNED_KEYS {
+            if let Some(raw) = recorded.raw(key) {
+                plugin.set(key, raw).ok()?;
+            }
+        }
+    }
+    let text = |config: &NetworkConfig| serde_json::to_string(config).ok();
+    (text(&config) != text(&attachment.config)).then(|| Attachment {
+        config,
+        ..attachment.clone()
+    })
+}
+
+fn log(attachment: &Attachment, with: &str, error: &CniError) {
+    let network = &attachment.network;
+    tracing::debug!(network, %error, "DEL with {with} failed as well");
+}
