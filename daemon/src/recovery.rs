@@ -124,7 +124,7 @@ impl Recovery {
         let gone = self.gone_sandboxes(&sandboxes, inventory.existing_netns);
         let mut leftovers = Vec::new();
         for record in inventory.records {
-            let is_gone = gone.contains(&record.key) || record.is_proved_gone;
+            let is_gone = gone.contains(&record.key) || record.is_proved_gone();
             let reason = CleanupReason::of(&record)
                 .or_else(|| is_gone.then_some(CleanupReason::SandboxGone));
             if let Some(reason) = reason {

@@ -41,8 +41,8 @@ pub(super) struct KnownRecord {
     /// Without the text of the error.
     pub(super) del_failures: DelFailures,
     pub(super) status_written: bool,
-    /// Whether the record says that the sandbox is gone.
-    pub(super) is_proved_gone: bool,
+    /// The number of refused DELs.
+    refusals: u32,
 }
 
 impl KnownRecord {
@@ -61,9 +61,13 @@ impl KnownRecord {
                 ..record.del_failures
             },
             status_written: record.status_written,
-            // A refusal is only recorded after the proof.
-            is_proved_gone: record.refusals.count > 0,
+            refusals: record.refusals.count,
         }
+    }
+
+    /// Whether the record says that the sandbox is gone. A refusal is only recorded after the proof.
+    pub(super) fn is_proved_gone(&self) -> bool {
+        self.refusals > 0
     }
 
     pub(super) fn is_attached(&self) -> bool {
@@ -77,7 +81,7 @@ impl KnownRecord {
         if self.completed {
             !self.deleting && !fails
         } else {
-            fails && !self.is_proved_gone
+            fails && !self.is_proved_gone()
         }
     }
 }

@@ -116,7 +116,7 @@ fn row(record: &Record, boot: &str, now: u64) -> Row {
 
 fn other(state: &str, container: &str, ifname: &str, error: &str) -> Row {
     let mut row = HEADER.map(|_| EMPTY.to_owned());
-    row[0] = state.to_owned();
+    state.clone_into(&mut row[0]);
     row[2] = word(container);
     row[3] = word(ifname);
     row[8] = one_line(error);
