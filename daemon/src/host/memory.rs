@@ -13,8 +13,9 @@ const DAEMON_MEMORY: u64 = 32 << 20;
 const CALL_MEMORY: u64 = 16 << 20;
 /// More concurrent plugins are no faster, since they contend for kernel locks such as the RTNL.
 const MAX_RUNS: usize = 32;
-/// One plugin that hangs must not block DEL.
-const MIN_RUNS: usize = 2;
+/// With fewer, pods that select networks could take all permits: a group of them gets half, and all
+/// of them together three quarters.
+const MIN_RUNS: usize = 4;
 
 /// How many calls may run plugins at the same time.
 pub(crate) fn max_plugin_runs() -> usize {

@@ -4,8 +4,8 @@ use super::*;
 fn a_memory_limit_bounds_the_plugin_runs() {
     for (limit, runs) in [
         (None, 32),
-        (Some(0), 2),
-        (Some(64 << 20), 2),
+        (Some(0), 4),
+        (Some(64 << 20), 4),
         (Some(128 << 20), 6),
         (Some(256 << 20), 14),
         (Some(544 << 20), 32),
