@@ -8,7 +8,7 @@ const MAX_QUOTE: usize = 120;
 /// The characters that [`shorten`] keeps of the start of a text.
 const KEPT_START: usize = 80;
 
-/// Displays a text in quotes; see [`quote`].
+/// Displays a text in quotes; see [`quote()`].
 #[derive(Debug, Clone, Copy)]
 pub struct Quote<'a>(&'a str);
 

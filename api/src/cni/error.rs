@@ -107,7 +107,7 @@ pub struct CniError {
 
 impl CniError {
     /// Creates an error. Line breaks in `msg` become spaces (P-047). Message and details are cut in
-    /// the middle if they are very long; see also [`quote`].
+    /// the middle if they are very long; see also [`quote()`].
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
         Self {
             code: code as u32,
