@@ -88,8 +88,11 @@ impl DirWatcher {
                 return Changed::Anything;
             };
             let mut pending = Vec::from_iter(events.next().await);
-            // Drains pending events, so that callers read the directories only once.
-            while let Some(Some(event)) = events.next().now_or_never() {
+            // Drains pending events, so that callers read the directories only once. Ends after an
+            // error, which the stream may repeat without end.
+            while pending.last().is_some_and(Result::is_ok)
+                && let Some(Some(event)) = events.next().now_or_never()
+            {
                 pending.push(event);
             }
             let mut changed = Changed::Names(BTreeSet::new());
