@@ -276,7 +276,7 @@ impl Ledger {
         self.0.journal.summary(key)
     }
 
-    /// The length of a record's file in bytes; 0 if there is none.
+    /// The length of a record's file in bytes; 0 if the file is missing.
     pub(crate) fn size(&self, key: &RecordKey) -> usize {
         self.0.journal.size(key)
     }

@@ -44,7 +44,8 @@ fn lone_surrogates(text: &[u8]) -> Vec<usize> {
     lone
 }
 
-/// The value of the escape `\uXXXX` at `at`.
+/// The value of the escape at `at`, which is `\u` with four hexadecimal digits. Returns `None` if
+/// there is another text.
 fn code_unit(text: &[u8], at: usize) -> Option<u16> {
     let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
     let digits = std::str::from_utf8(digits).ok()?;

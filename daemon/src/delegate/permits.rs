@@ -106,7 +106,7 @@ impl Permits {
             granted
         };
         let permit = limits.wait(granted, || lock(&self.0).resource(groups));
-        // The queues live as long as `self`, and only a grant removes a waiter.
+        // The queues live as long as `self`, and only a grant removes a call that still waits.
         Ok(permit.await?.expect("every waiter gets a permit"))
     }
 

@@ -95,7 +95,7 @@ impl Journal {
         }
     }
 
-    /// The length of a file in bytes; 0 if there is none.
+    /// The length of a file in bytes; 0 if the file is missing.
     pub(super) fn size(&self, key: &RecordKey) -> usize {
         let found = self.path(key).ok().and_then(|path| path.metadata().ok());
         found.map_or(0, |found| {
