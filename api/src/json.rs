@@ -14,6 +14,7 @@ mod text;
 
 pub use keys::{fold_key, keys_match};
 pub use limits::{LimitError, MAX_CONFIG, MAX_DEPTH, MAX_RESULT, check_limits, count_entries};
+pub(crate) use object::last_value;
 pub use object::{Object, ObjectError, RawMap, parse_object};
 pub use scan::strings_at;
 pub use text::decode;

@@ -48,11 +48,7 @@ impl Object {
 
     /// The raw value of `key`. Returns `None` if the key is missing or null.
     pub fn raw(&self, key: &str) -> Option<&RawValue> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(other, raw)| raw.get() != "null" && keys_match(other, key))
-            .map(|(_, raw)| raw.as_ref())
+        last_value(self.0.iter().map(|(key, raw)| (key, raw)), key)
     }
 
     /// The value of `key`. Returns `None` if the key is missing or null.
@@ -111,6 +107,17 @@ impl Object {
     pub fn into_map(self) -> RawMap {
         self.0.into_iter().collect()
     }
+}
+
+/// The last value of `key` in `members` that is not null.
+pub(crate) fn last_value<'a>(
+    members: impl DoubleEndedIterator<Item = (&'a String, &'a Box<RawValue>)>,
+    key: &str,
+) -> Option<&'a RawValue> {
+    members
+        .rev()
+        .find(|(other, raw)| raw.get() != "null" && keys_match(other, key))
+        .map(|(_, raw)| raw.as_ref())
 }
 
 impl IntoIterator for Object {

@@ -8,7 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::keys::check_entries;
 use super::{ConfigError, MAX_LIST, read};
 use crate::cni::{Version, validate_plugin_type};
-use crate::json::{Object, RawMap, keys_match, strings_at};
+use crate::json::{Object, RawMap, keys_match, last_value, strings_at};
 use crate::quote;
 
 /// What a key takes in memory beside its text, in bytes.
@@ -119,11 +119,7 @@ impl PluginConfig {
     /// The raw value of `key`: the last one in the order in which a plugin gets the keys. Returns
     /// `None` if the key is missing or null.
     pub fn raw(&self, key: &str) -> Option<&RawValue> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(other, raw)| raw.get() != "null" && keys_match(other, key))
-            .map(|(_, raw)| raw.as_ref())
+        last_value(self.0.iter(), key)
     }
 
     /// Sets `key`. Replaces its value in every spelling.
