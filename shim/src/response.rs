@@ -8,7 +8,8 @@ use crate::http::HttpResponse;
 /// The document to print: for ADD the result in `version` (P-067), for other verbs `None` (P-036).
 ///
 /// # Errors
-/// The daemon's error, with its code unchanged. [`Code::Internal`] if the response is invalid.
+/// The daemon's error, with its code unchanged. [`Code::Internal`] if the response has no result, and
+/// the code of the result's error if the result is invalid or cannot be converted.
 pub fn document(
     response: &HttpResponse,
     verb: Verb,

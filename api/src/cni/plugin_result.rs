@@ -61,10 +61,10 @@ impl PluginResult {
     /// Reads the raw JSON of a result that [`PluginResult::parse`] has checked.
     ///
     /// # Errors
-    /// The JSON is not such a result.
+    /// The JSON is not such a result, or has no `cniVersion`.
     pub fn from_checked(raw: Box<RawValue>) -> Result<Self, ResultError> {
         let map = serde_json::from_str(raw.get()).map_err(invalid)?;
-        let version = declared_version(&map)?.unwrap_or(Version::LATEST);
+        let version = declared_version(&map)?.ok_or_else(|| invalid("cniVersion is missing"))?;
         let result = convert::parse(raw.get(), version).map_err(invalid)?;
         Ok(Self {
             version,

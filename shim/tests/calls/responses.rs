@@ -83,13 +83,24 @@ fn an_error_without_a_code_is_internal() {
 }
 
 #[test]
-fn a_success_without_a_result_fails_add() {
+fn a_success_without_a_valid_result_fails_add() {
     rows!("P-037");
-    for body in ["", "null", "{}", "[]", "garbage", r#"{"Result":7}"#] {
+    for body in [
+        "",
+        "null",
+        "{}",
+        "[]",
+        "garbage",
+        r#"{"Result":7}"#,
+        r#"{"Result":null}"#,
+        r#"{"Result":{}}"#,
+        r#"{"Result":{"cniVersion":"9.9.9"}}"#,
+        r#"{"Result":{"cniVersion":"1.1.0","ips":[{"address":"10.0.0.1"}]}}"#,
+    ] {
         let node = Node::new();
         let _daemon = node.daemon([response(200, body)]);
         let error = node.shim("ADD").run().error();
-        assert!([6, 100].contains(&error.code), "{body}: {error:?}");
+        assert!([1, 6, 100].contains(&error.code), "{body}: {error:?}");
     }
 }
 
@@ -162,7 +173,7 @@ fn an_endless_response_is_an_error() {
     let head = format!("HTTP/1.1 200 OK\r\nX: {endless}");
     // The part within the limit would be a result.
     let body = format!(
-        "HTTP/1.1 200 OK\r\n\r\n{{\"Result\":{{}}}}{}",
+        "HTTP/1.1 200 OK\r\n\r\n{{\"Result\":{{\"cniVersion\":\"1.1.0\"}}}}{}",
         " ".repeat(8 << 20)
     );
     let _daemon = node.daemon([head.into_bytes(), body.into_bytes()]);
