@@ -4,7 +4,6 @@
 mod call;
 mod daemon;
 mod deadline;
-mod durable;
 mod http;
 mod input;
 mod output;

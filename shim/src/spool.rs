@@ -1,6 +1,6 @@
 //! The spool: the directory where DELs are stored while the daemon is unavailable.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use plexus_api::wire;
-
-use crate::durable::{sync, sync_dir};
 
 /// The current time, by which the daemon recognizes a DEL that is older than the sandbox. Without a
 /// time, the daemon always serves the DEL.
@@ -36,6 +34,19 @@ pub fn write(
     ifname: &str,
     request: &[u8],
 ) -> io::Result<PathBuf> {
+    write_with(File::sync_all, state_dir, container_id, ifname, request)
+}
+
+/// [`write`] with the function that makes the content of a file, or the entries of a directory,
+/// survive a power loss.
+fn write_with(
+    sync: impl Fn(&File) -> io::Result<()>,
+    state_dir: &Path,
+    container_id: &str,
+    ifname: &str,
+    request: &[u8],
+) -> io::Result<PathBuf> {
+    let sync_dir = |dir: &Path| sync(&File::open(dir)?);
     let dir = state_dir.join(wire::SPOOL_DIR);
     if !dir.is_dir() {
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
@@ -43,14 +54,15 @@ pub fn write(
     }
     let path = dir.join(format!("{container_id}:{ifname}.json"));
     let temporary = dir.join(format!(".{container_id}:{ifname}.{}", process::id()));
-    write_synced(&temporary, request)
+    create(&temporary, request)
+        .and_then(|file| sync(&file))
         .and_then(|()| fs::rename(&temporary, &path))
         .inspect_err(|_| drop(fs::remove_file(&temporary)))?;
     sync_dir(&dir)?;
     Ok(path)
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn create(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -58,7 +70,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .mode(0o600)
         .open(path)?;
     file.write_all(bytes)?;
-    sync(&file)
+    Ok(file)
 }
 
 /// Whether Plexus was uninstalled from this node and no record is left to delete (decision 11).
