@@ -65,7 +65,7 @@ fn environment() -> BTreeMap<String, String> {
         let names: Vec<_> = dropped
             .iter()
             .take(MAX_NAMES)
-            .map(|name| name.chars().take(40).collect::<String>())
+            .map(|name| quote(name).to_string())
             .collect();
         output::log(&format!(
             "{} variables of the environment do not reach plugins, because they are not UTF-8 or \

@@ -83,7 +83,7 @@ fn variables_beyond_the_limit_are_dropped() {
     let env = daemon.only_call().request().env;
     let has = ["A", "B", "PATH", "Z"].map(|key| env.contains_key(key));
     assert_eq!(has, [true, false, true, true]);
-    assert!(finished.stderr.contains(": B\n"), "{}", finished.stderr);
+    assert!(finished.stderr.contains(": \"B\"\n"), "{}", finished.stderr);
     assert!(!finished.stderr.contains("secret"));
 }
 
