@@ -43,6 +43,7 @@ impl Requested {
         ifname: &str,
     ) -> Result<(), GatherError> {
         let (namespace, name) = (&selection.namespace, &selection.name);
+        let count = self.definitions.len();
         let label = attachment_label(&format!("{namespace}/{name}"), ifname);
         let known = self
             .definitions
@@ -71,6 +72,7 @@ impl Requested {
         let checked = check_size(sizes);
         if checked.is_err() {
             self.elements.pop();
+            self.definitions.truncate(count);
         }
         Ok(checked?)
     }
@@ -115,3 +117,6 @@ impl Requested {
         networks
     }
 }
+
+#[cfg(test)]
+mod tests;
