@@ -46,7 +46,7 @@ pub(super) fn publish(fields: &Fields) -> Result<Option<PublishSettings>, Fields
     }))
 }
 
-/// A warning about keys that install Plexus by half.
+/// A warning about keys that install the shim, but no configuration of the runtime.
 pub(super) fn startup_warning(fields: &Fields) -> Option<String> {
     let has_shim = fields.string("shimDir").ok()?.is_some();
     (has_shim && publish(fields).ok()?.is_none()).then(|| {

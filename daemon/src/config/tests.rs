@@ -42,6 +42,8 @@ fn durations_and_numbers_have_an_upper_bound() {
         "recoveryInterval",
         "goneGap",
         "orphanAfter",
+        "primaryGrace",
+        "retireAfter",
         "shutdownGrace",
         "daemonWaitAdd",
         "daemonWaitDel",
