@@ -81,22 +81,13 @@ pub(crate) async fn plan_input(
     let pod = pod::find(store, api, &request, lookup.deadlines).await?;
     let default_selection = default_selection(&pod, settings)?;
     let selections = selections(&pod, NETWORKS, &pod.namespace)?;
-    let (node_default, mut common) = if default_selection.is_some() {
-        // A default network from a file comes without `delegates`.
-        let further = match default_network.for_call() {
-            Ok(None) => lookup.further_delegates()?,
-            Ok(Some(_)) | Err(_) => Vec::new(),
-        };
-        (None, further)
-    } else {
-        let (default, further) = node_default_networks(default_network, &lookup).await?;
-        (Some(default), further)
+    let node_default = match default_selection {
+        Some(_) => None,
+        None => Some(node_default_network(default_network, &lookup).await?),
     };
-    if !settings.system_namespaces.contains(&pod.namespace) {
-        for network in lookup.common_networks().await {
-            common.push(network?);
-        }
-    }
+    let is_system = settings.system_namespaces.contains(&pod.namespace);
+    let common = common_networks(default_network, &lookup, is_system).await;
+    let common = common.into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut requested = Requested::default();
     if let Some(selection) = &default_selection {
         let found = requested.find(&lookup, selection, &request.ifname).await;
@@ -150,24 +141,41 @@ pub(crate) async fn default_networks(
     settings: &Settings,
 ) -> Result<Vec<Network>, GatherError> {
     let lookup = Lookup::without_waiting(store, settings);
-    let (default, further) = node_default_networks(default_network, &lookup).await?;
-    let common = lookup.common_networks().await.into_iter();
-    let common = common.collect::<Result<Vec<_>, _>>()?;
+    let default = node_default_network(default_network, &lookup).await?;
+    let common = common_networks(default_network, &lookup, false).await;
+    let common = common.into_iter().collect::<Result<Vec<_>, _>>()?;
     let auxiliary_chain = auxiliary_chain::read(settings, default.config.cni_version).await;
     let auxiliary_chain = Vec::from_iter(auxiliary_chain);
-    Ok([vec![default], further, common, auxiliary_chain].concat())
+    Ok([vec![default], common, auxiliary_chain].concat())
 }
 
-/// The node's default network and the further networks of `delegates`, from the watcher or by a
-/// look-up.
-async fn node_default_networks(
+/// The node's default network, from the watcher or by a look-up.
+async fn node_default_network(
     default_network: &DefaultNetwork,
     lookup: &Lookup<'_>,
-) -> Result<(Network, Vec<Network>), GatherError> {
+) -> Result<Network, GatherError> {
     match default_network.for_call()? {
-        Some(network) => Ok((network, Vec::new())),
-        None => lookup.default_networks().await,
+        Some(network) => Ok(network),
+        None => lookup.default_network().await,
     }
+}
+
+/// The networks that a pod gets beside its default network without selecting them, in order. One
+/// that is missing or invalid does not affect the others.
+async fn common_networks(
+    default_network: &DefaultNetwork,
+    lookup: &Lookup<'_>,
+    in_system_namespace: bool,
+) -> Vec<Result<Network, GatherError>> {
+    // A default network from a file comes without `delegates`.
+    let mut networks = match default_network.for_call() {
+        Ok(None) => lookup.further_delegates(),
+        Ok(Some(_)) | Err(_) => Vec::new(),
+    };
+    if !in_system_namespace {
+        networks.extend(lookup.common_networks().await);
+    }
+    networks
 }
 
 /// The pod reference for the record: the runtime's, with the UID and kind of the pod that was found.

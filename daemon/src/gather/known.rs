@@ -13,8 +13,8 @@ use super::networks::Lookup;
 use super::request::{LookupDeadlines, PodRequest};
 use super::requested::Requested;
 use super::{
-    Sources, auxiliary_chain, default_selection, node_default_networks, pod, pod_ref, policy,
-    selections,
+    Sources, auxiliary_chain, common_networks, default_selection, node_default_network, pod,
+    pod_ref, policy, selections,
 };
 use crate::cluster::Store;
 use crate::config::Settings;
@@ -74,22 +74,11 @@ pub(crate) async fn known_networks(
             Err(error) => known.errors.push(error),
         }
     }
-    let mut common = Vec::new();
-    let node_default = match node_default_networks(sources.default_network, &lookup).await {
-        Ok((network, further)) => {
-            if found.is_empty() {
-                common.extend(further.into_iter().map(Ok));
-            }
-            Some(inputs.default(network, None))
-        }
-        Err(error) => {
-            known.errors.push(error);
-            None
-        }
-    };
-    if !settings.system_namespaces.contains(&pod.namespace) {
-        common.extend(lookup.common_networks().await);
-    }
+    let node_default = node_default_network(sources.default_network, &lookup).await;
+    let node_default = node_default.map(|network| inputs.default(network, None));
+    let node_default = node_default.map_err(|error| known.errors.push(error)).ok();
+    let is_system = settings.system_namespaces.contains(&pod.namespace);
+    let common = common_networks(sources.default_network, &lookup, is_system).await;
     // A network that is not known still has a position, which decides the names of the others.
     let mut position = 0;
     for network in common {

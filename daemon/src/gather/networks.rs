@@ -34,31 +34,29 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// The default network that `clusterNetwork` or `delegates` names, and the further networks of
-    /// `delegates`.
-    pub(super) async fn default_networks(&self) -> Result<(Network, Vec<Network>), GatherError> {
+    /// The default network that `clusterNetwork` or `delegates` names.
+    pub(super) async fn default_network(&self) -> Result<Network, GatherError> {
         const KEY: &str = "clusterNetwork";
         if let Some(name) = &self.settings.cluster_network {
             return match self.by_any_form(name).await {
-                Ok(network) => Ok((network, Vec::new())),
                 Err(error) if error.is_missing() => Err(GatherError::DefaultNetworkMissing {
                     key: KEY,
                     source: Box::new(error),
                 }),
-                Err(error) => Err(error.context(KEY)),
+                network => network.map_err(|error| error.context(KEY)),
             };
         }
-        let Some(first) = self.settings.delegates.first() else {
-            return Err(GatherError::NoDefaultNetworkConfigured);
-        };
-        Ok((delegate(0, first)?, self.further_delegates()?))
+        match self.settings.delegates.first() {
+            Some(first) => delegate(0, first),
+            None => Err(GatherError::NoDefaultNetworkConfigured),
+        }
     }
 
     /// The networks of `delegates` after the first one. Every pod gets them, also if it replaces
     /// its default network.
-    pub(super) fn further_delegates(&self) -> Result<Vec<Network>, GatherError> {
+    pub(super) fn further_delegates(&self) -> Vec<Result<Network, GatherError>> {
         if self.settings.cluster_network.is_some() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let delegates = self.settings.delegates.iter().enumerate().skip(1);
         delegates

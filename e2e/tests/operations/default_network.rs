@@ -201,7 +201,15 @@ fn a_pod_that_replaces_its_default_network_keeps_the_other_delegates() {
         .manifests
         .definition_in("kube-system", "own", Some(&own.to_string()));
     let pod = Pod::new("p").annotated("v1.multus-cni.io/default-network", "own");
-    plexus.runtime.add(&plexus.target(&pod)).result();
+    let target = plexus.target(&pod);
+    // A DEL without a record is for the same networks as ADD.
+    plexus.runtime.del(&target).expect_success();
+    assert_eq!(
+        plexus.calls(),
+        ["DEL third net2", "DEL second net1", "DEL own eth0"]
+    );
+    node.forget_calls();
+    plexus.runtime.add(&target).result();
     assert_eq!(
         plexus.calls(),
         ["ADD own eth0", "ADD second net1", "ADD third net2"]

@@ -109,7 +109,7 @@ impl DiskLocation {
 /// The default network of a source that each call looks up itself. Does not wait.
 pub(super) async fn look_up(store: &Store, settings: &Settings) -> Result<Network, GatherError> {
     let lookup = Lookup::without_waiting(store, settings);
-    let (network, _) = lookup.default_networks().await?;
+    let network = lookup.default_network().await?;
     match meta_plugin_type(&network.config) {
         None => Ok(network),
         Some(kind) => Err(GatherError::MetaPlugin {
