@@ -16,7 +16,7 @@ use plexus_api::cni::{CniError, Code};
 use crate::model::{Attachment, DefaultRoutes};
 
 pub(crate) use input::{NamedDefinition, NetworkNames, PlanInput, Policy, SelectedNetwork};
-pub(crate) use names::ifname;
+pub(crate) use names::{auxiliary_ifname, ifname};
 pub(crate) use warning::{Warning, WarningKind};
 
 #[cfg(test)]
@@ -34,7 +34,7 @@ pub(crate) struct Plan {
 
 /// The largest number of networks of a pod beside its default network. Their plugins run one after
 /// the other, and runtimes limit the time for a pod.
-pub(crate) const MAX_NETWORKS: usize = 64;
+const MAX_NETWORKS: usize = 64;
 
 /// The largest sum of the configurations of a pod, in bytes.
 const MAX_SIZE: usize = 8 << 20;

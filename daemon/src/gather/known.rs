@@ -20,7 +20,7 @@ use crate::cluster::Store;
 use crate::config::Settings;
 use crate::memory_budget::Reservation;
 use crate::model::{Attachment, Network, Pod, PodRef};
-use crate::plan::{PlanInput, ifname};
+use crate::plan::{PlanInput, auxiliary_ifname, ifname};
 
 /// The networks of a pod, as far as they are known. Each has an input of its own, in which it is
 /// the default network and the only one.
@@ -116,9 +116,12 @@ pub(crate) async fn known_networks(
     known.default.extend(node_default);
     let version = known.default.first().map(|input| &input.default_network);
     let version = version.map_or(Version::LATEST, |network| network.config.cni_version);
-    known.auxiliary_chain = auxiliary_chain::read(settings, version)
-        .await
-        .map(|network| inputs.other(network, None, position + 1));
+    let auxiliary_chain = auxiliary_chain::read(settings, version).await;
+    let is_taken = |name: &str| known.others.iter().any(|other| other.ifname == name);
+    known.auxiliary_chain = auxiliary_chain.map(|network| PlanInput {
+        ifname: auxiliary_ifname(position + 1, is_taken),
+        ..inputs.other(network, None, position + 1)
+    });
     known
 }
 

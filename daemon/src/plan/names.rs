@@ -4,7 +4,7 @@
 use plexus_api::cni::{CniError, Code};
 use plexus_api::selection::Selection;
 
-use super::input::{PlanInput, PlannedNetwork};
+use super::input::PlanInput;
 use crate::model::attachment_label;
 
 /// The interface name of a network other than the default network. `position` counts all networks,
@@ -15,17 +15,30 @@ pub(crate) fn ifname(selection: Option<&Selection>, position: usize) -> String {
         .unwrap_or_else(|| format!("net{position}"))
 }
 
+/// The interface name of the auxiliary chain: the first name that no other network or link has. The
+/// chain usually creates no interface, so its name must not be a reason to refuse a pod.
+pub(crate) fn auxiliary_ifname(position: usize, is_taken: impl Fn(&str) -> bool) -> String {
+    let mut names = (position..).map(|position| ifname(None, position));
+    names.find(|name| !is_taken(name)).unwrap_or_default()
+}
+
 /// The interface name of each network. The default network has the runtime's name, because the
 /// runtime looks for that interface in the result (K-063).
 pub(super) fn assign(input: &PlanInput) -> Vec<String> {
-    let name = |(position, network): (usize, PlannedNetwork<'_>)| {
-        if network.default {
+    let mut names: Vec<String> = Vec::new();
+    for (position, network) in input.networks().enumerate() {
+        let name = if network.default {
             input.ifname.clone()
+        } else if network.auxiliary {
+            auxiliary_ifname(position, |name| {
+                names.iter().any(|other| other == name) || input.links.contains(name)
+            })
         } else {
             ifname(network.selection, position)
-        }
-    };
-    input.networks().enumerate().map(name).collect()
+        };
+        names.push(name);
+    }
+    names
 }
 
 /// Refuses a name that is already taken (K-033, K-067, P-080).

@@ -39,6 +39,22 @@ fn a_taken_name_is_refused() {
 }
 
 #[test]
+fn the_name_of_the_auxiliary_chain_is_never_taken() {
+    let mut input = input();
+    input.auxiliary_chain = Some(network("chain", r#"{"type":"tuning"}"#));
+    macvlan(&mut input, |s| s.interface = Some("net2".to_owned()));
+    assert_eq!(
+        names(&plan(&input).expect("a plan")),
+        ["eth0", "net2", "net3"]
+    );
+    input.links.insert("net3".to_owned());
+    assert_eq!(
+        names(&plan(&input).expect("a plan")),
+        ["eth0", "net2", "net4"]
+    );
+}
+
+#[test]
 fn a_replaced_default_network_keeps_the_interface_name_of_the_runtime() {
     rows!("K-063");
     let mut input = input();
