@@ -114,7 +114,8 @@ pub(crate) async fn plan_input(
         let of_definitions = default_selection.iter().map(|_| &default_network);
         let of_definitions =
             of_definitions.chain(selected.iter().map(|selected| &selected.network));
-        network_names::collect(sources, settings, &common, of_definitions)
+        let common = common.iter().chain(&auxiliary_chain);
+        network_names::collect(sources, settings, common, of_definitions)
     });
     let input = PlanInput {
         links,

@@ -9,11 +9,11 @@ use crate::model::Network;
 use crate::plan::{NamedDefinition, NetworkNames};
 
 /// The networks of the node and of definitions that have the name of a selected network. `common`
-/// are the networks that every pod gets.
+/// are the networks that every pod gets beside its default network.
 pub(super) fn collect<'a>(
     sources: Sources<'_>,
     settings: &Settings,
-    common: &[Network],
+    common: impl Iterator<Item = &'a Network>,
     selected: impl Iterator<Item = &'a Network>,
 ) -> NetworkNames {
     let names: BTreeSet<&str> = selected
@@ -23,7 +23,7 @@ pub(super) fn collect<'a>(
         return NetworkNames::default();
     }
     let default_network = sources.default_network.current().ok();
-    let common = common.iter().cloned().map(Arc::new);
+    let common = common.cloned().map(Arc::new);
     let definitions = sources.store.definitions();
     let definitions = definitions.iter().filter_map(|definition| {
         let network = definition.network_name();

@@ -98,3 +98,24 @@ fn the_auxiliary_chain_runs_last_and_its_files_may_change() {
             .contains("without the auxiliary chain in ")
     );
 }
+
+#[test]
+fn a_definition_cannot_take_the_name_of_the_chain_while_isolation_is_on() {
+    let node = node!();
+    for name in ["main", "one"] {
+        node.plugin(name, &attaches());
+    }
+    node.write_json("net.d/chain/10-one.conf", &json!({"type": "one"}));
+    let main = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "main"}]});
+    let main = node.write_json("net.d/10-pods.conflist", &main);
+    let plexus = Plexus::start_with(
+        &node,
+        json!({"clusterNetwork": main, "auxiliaryCNIChainName": "chain", "namespaceIsolation": true}),
+    );
+    let config = json!({"cniVersion": "1.0.0", "name": "chain", "type": "one"}).to_string();
+    plexus.manifests.definition_in("ns", "a", Some(&config));
+    let pod = Pod::new("pod").in_namespace("ns").with_networks("a");
+    let target = node.sandbox("pod").target(&pod);
+    let output = plexus.runtime.add(&target);
+    output.expect_error(106, &["ns/a", "\"chain\"", "namespace isolation"]);
+}
