@@ -9,8 +9,6 @@ mod tests;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Deserialize;
-
 use crate::model::Attachment;
 
 /// A group of calls whose plugins can hang for the same reason.
@@ -26,12 +24,6 @@ pub(super) enum Group {
     PluginType(String),
 }
 
-#[derive(Deserialize)]
-struct Ipam {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-}
-
 impl Group {
     /// The groups of a call for a pod in `namespace`.
     pub(super) fn of(namespace: &str, attachments: &[Attachment]) -> BTreeSet<Self> {
@@ -42,9 +34,8 @@ impl Group {
             groups.insert(Self::Namespace(namespace.to_owned()));
             groups.insert(Self::Network(config.name.clone()));
             for plugin in &config.plugins {
-                let ipam = plugin.get::<Ipam>("ipam").and_then(|ipam| ipam.kind);
                 groups.insert(Self::PluginType(plugin.kind()));
-                groups.extend(ipam.map(Self::PluginType));
+                groups.extend(plugin.ipam_type().map(Self::PluginType));
             }
         }
         groups

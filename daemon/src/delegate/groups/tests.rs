@@ -30,10 +30,11 @@ fn only_networks_that_the_pod_selects_have_groups() {
         Group::of("ns", std::slice::from_ref(&default)),
         BTreeSet::new()
     );
+    // Go reads any spelling of `ipam`.
     let selected = attachment(
         "lan",
         true,
-        r#"{"type":"macvlan","ipam":{"type":"whereabouts"}},{"type":"tuning"}"#,
+        r#"{"type":"macvlan","IPAM":{"type":"whereabouts"}},{"type":"tuning"}"#,
     );
     let expected = [
         Group::Selecting,
