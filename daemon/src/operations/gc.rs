@@ -221,9 +221,9 @@ async fn run_plugins_of_network(
 }
 
 /// Calls `each` for all recorded sandboxes except the stale ones, with the key and the plan without
-/// its configurations. Returns false if the runtime
-/// lists a sandbox that the ledger does not know, because another program attached the sandbox or
-/// its record is damaged: plugins would delete its attachments.
+/// its configurations. Returns false if the runtime lists a sandbox that the ledger does not know,
+/// because another program attached the sandbox or its record is damaged: plugins would delete its
+/// attachments.
 fn for_each_remaining(
     context: &Context,
     scope: &Scope,
