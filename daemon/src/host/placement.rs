@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::process::Command;
-use std::sync::{Arc, Mutex, Weak, mpsc};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::cgroup::{Cgroups, PluginCgroups};
 use super::{Host, Process, launcher};
@@ -17,8 +17,10 @@ pub(super) struct Placement(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The runtime's control groups. `None` before the first call, and after a failure to join.
+    /// The runtime's control groups. `None` before the first call.
     target: Option<Arc<Cgroups>>,
+    /// Whether `groups` are those of `target`. False after a failure to join them.
+    is_open: bool,
     /// Empty if plugins are to stay in the daemon's control groups.
     groups: Arc<PluginCgroups>,
     launchers: VecDeque<Process>,
@@ -42,45 +44,57 @@ impl State {
 impl Host {
     /// Makes later plugins join the control groups of a runtime.
     pub(super) fn set_cgroups(&self, target: &Arc<Cgroups>) {
-        let placement = &self.0.placement.0;
-        if lock(placement).target.as_ref() == Some(target) {
-            return;
+        let mut state = lock(&self.0.placement.0);
+        if state.target.as_ref() != Some(target) {
+            state.target = Some(Arc::clone(target));
+            state.is_open = false;
         }
-        let (sender, opened) = mpsc::sync_channel(1);
-        let wanted = Arc::clone(target);
+    }
+
+    /// The control groups that plugins join. Opens them if the runtime's are others than before.
+    async fn plugin_cgroups(&self) -> Arc<PluginCgroups> {
+        let placement = &self.0.placement.0;
+        let target = {
+            let state = lock(placement);
+            match &state.target {
+                Some(target) if !state.is_open => Arc::clone(target),
+                _ => return Arc::clone(&state.groups),
+            }
+        };
+        let wanted = Arc::clone(&target);
         // On the thread, because the daemon's container may have no mount of the control groups, or
         // a read-only one.
-        let job = Box::new(move || drop(sender.send(PluginCgroups::open(&wanted))));
-        if self.0.jobs.send(job).is_err() {
-            return;
-        }
-        let Ok((groups, errors)) = opened.recv() else {
-            return;
-        };
+        let opened = self.send(move || PluginCgroups::open(&wanted)).await;
         let mut state = lock(placement);
-        if let Some(error) = errors.first() {
-            state.warn(error);
+        if let Ok((groups, errors)) = opened
+            && state.target.as_ref() == Some(&target)
+        {
+            if let Some(error) = errors.first() {
+                state.warn(error);
+            }
+            state.is_open = true;
+            state.groups = Arc::new(groups);
+            state.launchers.clear();
         }
-        state.target = Some(Arc::clone(target));
-        state.groups = Arc::new(groups);
-        state.launchers.clear();
+        Arc::clone(&state.groups)
     }
 
     /// A launcher in the control groups of plugins, for a plugin with this environment. `None` if
     /// plugins are to be started directly.
     pub(super) async fn launcher(&self, env: &BTreeMap<String, String>) -> Option<Process> {
-        let (ready, groups) = {
+        let groups = self.plugin_cgroups().await;
+        if groups.is_empty() {
+            return None;
+        }
+        let ready = {
             let mut state = lock(&self.0.placement.0);
             // Another program may have killed a launcher.
             let mut launchers = state.launchers.drain(..).filter_map(Process::if_running);
             let ready = launchers.next();
             let others = launchers.collect();
             state.launchers = others;
-            (ready, Arc::clone(&state.groups))
+            ready
         };
-        if groups.is_empty() {
-            return None;
-        }
         let launcher = match ready {
             Some(launcher) => Some(launcher),
             None => {
@@ -96,7 +110,7 @@ impl Host {
     fn prepare_launchers(&self, env: BTreeMap<String, String>, groups: Arc<PluginCgroups>) {
         {
             let mut state = lock(&self.0.placement.0);
-            if state.is_starting || state.launchers.len() >= READY_LAUNCHERS {
+            if state.is_starting || !state.is_open || state.launchers.len() >= READY_LAUNCHERS {
                 return;
             }
             state.is_starting = true;
@@ -107,7 +121,7 @@ impl Host {
                 let command = launcher::command(&env);
                 let launcher = host.start_launcher(command, Arc::clone(&groups)).await;
                 let mut state = lock(&host.0.placement.0);
-                let is_current = Arc::ptr_eq(&state.groups, &groups);
+                let is_current = state.is_open && Arc::ptr_eq(&state.groups, &groups);
                 let has_failed = launcher.is_none();
                 state.launchers.extend(launcher.filter(|_| is_current));
                 if has_failed || !is_current || state.launchers.len() >= READY_LAUNCHERS {
@@ -135,8 +149,8 @@ impl Host {
         if let Ok(Err(error)) = joined {
             let mut state = lock(&self.0.placement.0);
             state.warn(&error);
-            // The control group may have been made again. The next call opens it.
-            state.target = None;
+            // The control group may have been made again. The next plugin opens it.
+            state.is_open = false;
         }
         Some(process)
     }
