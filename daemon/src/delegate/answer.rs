@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -15,10 +16,12 @@ use plexus_api::cni::{CniError, Code};
 use plexus_api::json::{MAX_RESULT, Object, check_limits};
 use serde::de::DeserializeOwned;
 
-use super::exec::{RunOutput, Termination};
+use super::exec::{MAX_STDERR, RunOutput, Termination};
 
 /// The maximum length of plugin output in an error, in bytes. Pod events quote the error.
 const MAX_QUOTE: usize = 512;
+/// How many lines of stderr are logged.
+const MAX_LINES: usize = 20;
 const UNKNOWN_CONTAINER: u32 = Code::UnknownContainer as u32;
 
 /// The reason why a plugin produced no result. The errors do not name the plugin.
@@ -142,6 +145,17 @@ fn describe(status: ExitStatus) -> String {
         },
         (None, None) => format!("failed with {status}"),
     }
+}
+
+/// The last lines of stderr for the log, and whether the plugin printed more than that.
+pub(super) fn last_lines(stderr: &[u8]) -> (Vec<String>, bool) {
+    let end = &stderr[stderr.len().saturating_sub(MAX_STDERR)..];
+    let lines = end.split(|byte| *byte == b'\n');
+    let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(MAX_LINES)..];
+    let is_cut = end.len() < stderr.len() || last.len() < lines.len();
+    let texts = last.iter().map(|line| String::from_utf8_lossy(line));
+    (texts.map(Cow::into_owned).collect(), is_cut)
 }
 
 /// The start of a text, shortened for an error.

@@ -327,12 +327,11 @@ impl<'a> Step<'a> {
         Ok(result.to_version(version)?)
     }
 
+    /// Logs the end of stderr, one event for each line.
     fn log_stderr(&self, stderr: &[u8]) {
-        for line in stderr
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
-            let line = String::from_utf8_lossy(line);
+        let (lines, is_cut) = answer::last_lines(stderr);
+        let omission = is_cut.then(|| "(earlier output is omitted)".to_owned());
+        for line in omission.into_iter().chain(lines) {
             tracing::info!(
                 network = self.network.name,
                 verb = %self.verb,

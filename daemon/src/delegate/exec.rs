@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::host::{BUSY_PAUSES, Host, Started};
 
-/// How much of stderr is kept, in bytes. The end is kept, since it has the cause of a failure
+/// How much of stderr is logged, in bytes. The end is logged, since it has the cause of a failure
 /// (P-045).
-const MAX_STDERR: usize = 64 << 10;
+pub(super) const MAX_STDERR: usize = 4 << 10;
 /// How long a plugin's pipes are read after its exit. The plugin's own output is complete by then;
 /// only a child process that still runs keeps the pipes open.
 const PIPE_GRACE: Duration = Duration::from_millis(100);
@@ -52,7 +52,7 @@ pub(super) struct RunOutput {
     pub(super) termination: Termination,
     /// One byte longer than [`MAX_RESULT`] if the plugin printed more than that.
     pub(super) stdout: Vec<u8>,
-    /// The end of stderr.
+    /// The end of stderr, one byte longer than [`MAX_STDERR`] if the plugin printed more than that.
     pub(super) stderr: Vec<u8>,
 }
 
@@ -181,7 +181,7 @@ fn keep_start(kept: &mut Vec<u8>, chunk: &[u8]) {
     kept.extend_from_slice(&chunk[..chunk.len().min(free)]);
 }
 
-/// Keeps at least the last [`MAX_STDERR`] bytes; [`trim_start`] removes the rest.
+/// Keeps at least as much as [`trim_start`] leaves.
 fn keep_end(kept: &mut Vec<u8>, chunk: &[u8]) {
     kept.extend_from_slice(chunk);
     if kept.len() > 2 * MAX_STDERR {
@@ -189,6 +189,7 @@ fn keep_end(kept: &mut Vec<u8>, chunk: &[u8]) {
     }
 }
 
+/// Keeps one byte more than the limit, so that the log can say that the start is missing.
 fn trim_start(kept: &mut Vec<u8>) {
-    kept.drain(..kept.len().saturating_sub(MAX_STDERR));
+    kept.drain(..kept.len().saturating_sub(MAX_STDERR + 1));
 }

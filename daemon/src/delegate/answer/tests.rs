@@ -133,3 +133,15 @@ fn the_error_of_a_failed_start_never_says_no_such_file() {
         );
     }
 }
+
+#[test]
+fn the_end_of_stderr_is_logged() {
+    plexus_api::rows!("P-045");
+    let lines = |count: usize| (1..=count).map(|n| format!("line {n}")).collect::<Vec<_>>();
+    let (few, is_cut) = last_lines(b"line 1\n\nline 2");
+    assert_eq!((few, is_cut), (lines(2), false));
+    let (many, is_cut) = last_lines(lines(MAX_LINES + 1).join("\n").as_bytes());
+    assert_eq!((&many[..], is_cut), (&lines(MAX_LINES + 1)[1..], true));
+    let (long, is_cut) = last_lines(&[b'x'; MAX_STDERR + 1]);
+    assert_eq!((long, is_cut), (vec!["x".repeat(MAX_STDERR)], true));
+}

@@ -21,7 +21,7 @@ fn kept_output_is_bounded() {
     assert!(errors.capacity() < 4 << 20, "{}", errors.capacity());
     keep_end(&mut errors, b"the end");
     trim_start(&mut errors);
-    assert_eq!(errors.len(), MAX_STDERR);
+    assert_eq!(errors.len(), MAX_STDERR + 1);
     assert!(errors.ends_with(b"the end"));
 }
 
