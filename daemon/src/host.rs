@@ -35,7 +35,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use callers::{Caller, Hosts};
 pub(crate) use error::HostError;
-pub(crate) use launcher::{LAUNCHER_CMDLINE, launch_plugin};
+pub(crate) use launcher::{LAUNCHER_CMDLINE, launch_error, launch_plugin};
 use placement::Placement;
 
 /// The pauses between attempts to execute a file that is open for writing, as during an upgrade

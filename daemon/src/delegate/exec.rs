@@ -16,7 +16,7 @@ use tokio::process::ChildStdin;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::host::{BUSY_PAUSES, Host, Started};
+use crate::host::{BUSY_PAUSES, Host, Started, launch_error};
 
 /// How much of stderr is logged, in bytes. The end is logged, since it has the cause of a failure
 /// (P-045).
@@ -119,6 +119,11 @@ impl Exec<'_> {
             }
             termination
         };
+        if !order.is_empty()
+            && let Some(error) = launch_error(&stdout)
+        {
+            return Err(error);
+        }
         trim_start(&mut stderr);
         Ok(RunOutput {
             termination,

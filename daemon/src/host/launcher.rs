@@ -24,6 +24,9 @@ const SUBCOMMAND: &str = "launch-plugin";
 /// The command line of a launcher, as `/proc/PID/cmdline` has it.
 pub(crate) const LAUNCHER_CMDLINE: &[u8] = b"plexusd\0launch-plugin\0";
 
+/// Precedes the error number on stdout of a launcher that could not execute its plugin.
+const NOT_EXECUTED: &str = "plexusd launch-plugin: errno ";
+
 /// The plugin to execute.
 #[derive(Debug, Serialize, Deserialize)]
 struct Order<P, E> {
@@ -52,6 +55,14 @@ pub(super) fn order(program: &Path, env: &BTreeMap<String, String>) -> io::Resul
     Ok([&length.to_be_bytes()[..], &order].concat())
 }
 
+/// The error of a launcher that could not execute its plugin. Returns `None` if `stdout` is the
+/// output of the plugin.
+pub(crate) fn launch_error(stdout: &[u8]) -> Option<io::Error> {
+    let number = stdout.strip_prefix(NOT_EXECUTED.as_bytes())?;
+    let number = str::from_utf8(number).ok()?.trim_end().parse().ok()?;
+    Some(io::Error::from_raw_os_error(number))
+}
+
 /// Reads an order from stdin and becomes the plugin.
 ///
 /// # Errors
@@ -75,8 +86,10 @@ pub(crate) fn launch_plugin() -> io::Result<Infallible> {
         match pauses.next() {
             Some(pause) if error.kind() == io::ErrorKind::ExecutableFileBusy => sleep(*pause),
             _ => {
-                let msg = format!("cannot execute {}: {error}", program.display());
-                return Err(io::Error::new(error.kind(), msg));
+                if let Some(number) = error.raw_os_error() {
+                    println!("{NOT_EXECUTED}{number}");
+                }
+                return Err(error);
             }
         }
     }

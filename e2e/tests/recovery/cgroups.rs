@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 use plexus_api::rows;
@@ -15,6 +16,8 @@ use serde_json::json;
 
 /// How many launchers plexusd keeps ready.
 const READY_LAUNCHERS: usize = 4;
+/// How long launchers may take to start or to end.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A daemon as in the container of the DaemonSet: it sees neither plugins nor sandboxes nor control
 /// groups.
@@ -92,6 +95,30 @@ fn plugins_are_in_the_control_groups_of_the_runtime() {
 }
 
 #[test]
+fn a_plugin_that_a_launcher_cannot_execute_gets_no_del() {
+    rows!("P-047");
+    let node = node!();
+    let of_daemon = or_skip!(Cgroup::new("daemon-of-launcher"));
+    let of_runtime = or_skip!(Cgroup::new("runtime-of-launcher"));
+    or_skip!(cgroup::mount_on(&node));
+    let mut plexus = start(&node);
+    of_daemon.join(plexus.daemon.pid());
+    plexus.network("a", &attaches());
+    let plugin = node.bin_dir().join("a");
+    fs::remove_file(&plugin).expect("remove the plugin");
+    fs::write(&plugin, "#!/not/there\n").expect("write the plugin");
+    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o755)).expect("set the mode");
+    let runtime = runtime_in(&node, &of_runtime);
+    let (sandbox, target) = plexus.sandbox("p", "a");
+    let parts = ["plugin \"a\"", "its interpreter or loader is missing"];
+    runtime.add(&target).expect_error(102, &parts);
+    assert_eq!(plexus.calls(), ["ADD main eth0", "DEL main eth0"]);
+    assert_eq!(plexus.files("ledger"), [""; 0]);
+    assert_eq!(sandbox.link_names(), ["lo"]);
+    plexus.daemon.stop();
+}
+
+#[test]
 fn a_plugin_outlives_the_control_group_of_the_daemon() {
     rows!("R-051");
     let node = node!();
@@ -133,12 +160,18 @@ fn launchers(node: &Node) -> Vec<Pid> {
     node.processes().into_iter().filter(is_launcher).collect()
 }
 
+/// Waits until `count` launchers run. Nothing notifies of their start.
 fn wait_launchers(node: &Node, count: usize) -> Vec<Pid> {
+    let end = Instant::now() + TIMEOUT;
     loop {
         let found = launchers(node);
         if found.len() == count {
             return found;
         }
+        assert!(
+            Instant::now() < end,
+            "expected {count} launchers: {found:?}"
+        );
         thread::yield_now();
     }
 }
