@@ -1,5 +1,5 @@
 //! The default of `maxPluginRuns`, derived from the memory limit of the daemon's cgroup, in which
-//! plugins run, too.
+//! plugins run if they cannot join that of the runtime.
 
 #[cfg(test)]
 mod tests;
