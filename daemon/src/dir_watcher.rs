@@ -11,7 +11,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::stream::TryReadyChunksError;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use inotify::{EventMask, EventOwned, EventStream, Inotify, WatchDescriptor, WatchMask};
 use nix::errno::Errno;
 use tokio::time::sleep;
@@ -28,6 +29,8 @@ const MASK: WatchMask = WatchMask::ATTRIB
     .union(WatchMask::ONLYDIR);
 /// The pause between two looks at the directories without inotify.
 const PAUSE: Duration = Duration::from_secs(2);
+/// The largest number of events that become one change.
+const MAX_EVENTS: usize = 1024;
 
 /// A set of directories. For a missing directory, its nearest existing ancestor is watched until
 /// the directory appears.
@@ -87,20 +90,23 @@ impl DirWatcher {
                 self.set_again();
                 return Changed::Anything;
             };
-            let mut pending = Vec::from_iter(events.next().await);
-            // Drains pending events, so that callers read the directories only once. Ends after an
-            // error, which the stream may repeat without end.
-            while pending.last().is_some_and(Result::is_ok)
-                && let Some(Some(event)) = events.next().now_or_never()
-            {
-                pending.push(event);
-            }
+            // Several events at once, so that callers read the directories only once.
+            let pending = match events.try_ready_chunks(MAX_EVENTS).next().await {
+                Some(Ok(pending)) => pending,
+                // The stream may repeat its error or its end, so the next attempt comes after a
+                // pause.
+                Some(Err(TryReadyChunksError(_, error))) => {
+                    self.stop_watching(&error);
+                    continue;
+                }
+                None => {
+                    self.stop_watching(&io::ErrorKind::UnexpectedEof.into());
+                    continue;
+                }
+            };
             let mut changed = Changed::Names(BTreeSet::new());
             for event in pending {
-                match event {
-                    Ok(event) => changed.add(event, &self.watches),
-                    Err(error) => self.stop_watching(&error),
-                }
+                changed.add(event, &self.watches);
             }
             if self.set_again() || self.events.is_none() {
                 return Changed::Anything;

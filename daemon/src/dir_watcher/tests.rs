@@ -2,10 +2,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use inotify::Inotify;
 use nix::errno::Errno;
-use tokio::time::timeout;
+use tokio::runtime::Builder;
+use tokio::time::{Instant, timeout};
 
-use super::{Changed, DirWatcher, with_limit};
+use super::{Changed, DirWatcher, PAUSE, with_limit};
 
 async fn change(watcher: &mut DirWatcher) -> Changed {
     timeout(Duration::from_secs(20), watcher.changed())
@@ -72,6 +74,30 @@ async fn without_inotify_the_directories_are_looked_at_until_inotify_works_again
     // The time of the next look is a change, whether or not something has changed.
     assert_eq!(watcher.changed().await, Changed::Anything);
     assert!(watcher.events.is_some(), "inotify is used again");
+    fs::create_dir(root.path().join("new")).expect("directory");
+    assert_eq!(change(&mut watcher).await, names(&["new"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_repeat_an_error_are_tried_again_after_a_pause() {
+    let root = tempfile::tempdir().expect("directory");
+    let mut watcher = DirWatcher::new();
+    watcher.set(vec![root.path().to_owned()]);
+    let ended = Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .expect("a runtime");
+    let inotify = Inotify::init().expect("inotify");
+    let events = {
+        let _context = ended.enter();
+        inotify.into_event_stream(vec![0; 4096]).expect("events")
+    };
+    // From now on, the stream returns the same error each time.
+    ended.shutdown_background();
+    watcher.events = Some(events);
+    let start = Instant::now();
+    assert_eq!(watcher.changed().await, Changed::Anything);
+    assert!(start.elapsed() >= PAUSE, "{:?}", start.elapsed());
     fs::create_dir(root.path().join("new")).expect("directory");
     assert_eq!(change(&mut watcher).await, names(&["new"]));
 }
