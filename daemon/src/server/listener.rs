@@ -25,7 +25,7 @@ use crate::host::Hosts;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The response to a caller that exceeds the number of connections. The shim retries.
-const TOO_MANY_CONNECTIONS: &[u8] =
+pub(super) const TOO_MANY_CONNECTIONS: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
 /// The bound socket.

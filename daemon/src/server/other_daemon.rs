@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::client::get;
 
@@ -16,6 +16,10 @@ pub(super) const ALIVE: &str = "/alive";
 pub(super) const GENERATION: &str = "/generation";
 /// The time limit of the response. A daemon that hangs does not block its successor.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
+/// The begin of the response of a daemon that has too many connections.
+const REFUSED: &[u8; 12] = b"HTTP/1.1 503";
+/// The pause before the next connection after such a response.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// The generation of the daemon that listens on `socket`. `None` if no daemon listens, or if the
 /// daemon has no generation.
@@ -36,9 +40,37 @@ pub(crate) async fn wait_until_no_daemon(socket: &Path) {
             Err(error) => return tracing::debug!(%error, "no other daemon"),
         };
         let request = format!("GET {ALIVE} HTTP/1.1\r\nHost: plexusd\r\n\r\n");
-        if stream.write_all(request.as_bytes()).await.is_ok() {
-            // A response and the end of the connection mean the same.
-            let _ = stream.read(&mut [0; 1]).await;
+        // A daemon that refuses the connection does not wait for the request.
+        let _ = stream.write_all(request.as_bytes()).await;
+        // Any other response and the end of the connection mean the same.
+        let mut status = [0; REFUSED.len()];
+        if stream.read_exact(&mut status).await.is_ok() && status == *REFUSED {
+            sleep(REFUSED_PAUSE).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::server::listener::TOO_MANY_CONNECTIONS;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_connection_is_tried_again_after_a_pause() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = dir.path().join("socket");
+        let listener = UnixListener::bind(&socket).expect("bind");
+        let refuse = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let refused = stream.write_all(TOO_MANY_CONNECTIONS).await;
+            drop((stream, listener));
+            refused.expect("a response");
+        };
+        let start = Instant::now();
+        tokio::join!(wait_until_no_daemon(&socket), refuse);
+        assert!(start.elapsed() >= REFUSED_PAUSE, "{:?}", start.elapsed());
     }
 }
