@@ -112,13 +112,14 @@ impl ConfigFile {
             self.publish.override_name,
             &self.appended,
         );
+        let grace_end = self.invalid_grace_end(current.as_deref(), now);
         if let Some(current) = &current
             && conflist::is_same_json(current, &wanted)
         {
             self.last_good = Some(current.clone());
             return Ok(Reconciled::Unchanged);
         }
-        if let Some(end) = self.invalid_grace_end(current.as_deref(), now) {
+        if let Some(end) = grace_end {
             return Ok(Reconciled::RetryAt(end));
         }
         if self.is_published() && self.last_good != current {

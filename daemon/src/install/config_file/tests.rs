@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::super::conflist::parse;
-use super::{ConfigFile, FILE, Reconciled};
+use super::{ConfigFile, FILE, INVALID_GRACE, Reconciled};
 use crate::atomic_file::temporary_path;
 use crate::config::{Fields, PublishSettings};
 use crate::durable::recorder::{self, Synced};
@@ -271,6 +271,13 @@ fn a_file_that_is_being_written_in_place_is_left_alone_for_a_while() {
     fixture.write(FILE, &text);
     assert_eq!(fixture.reconcile(), Reconciled::Unchanged);
     assert_eq!(fixture.kinds(), ["plexus", "istio-cni"]);
+    // The next write gets the same time.
+    fixture.now += Duration::from_hours(1);
+    fixture.write(FILE, "");
+    assert_eq!(
+        fixture.reconcile(),
+        Reconciled::RetryAt(fixture.now + INVALID_GRACE)
+    );
     assert_eq!(fixture.file.restored(), 0);
 }
 
