@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::definition::Definition;
 use super::store::{DefinitionsVersion, Store};
-use crate::atomic_file::AtomicFile;
+use crate::atomic_file::{AtomicFile, with_path};
 use crate::regular_file;
 
 const FILE_NAME: &str = "definitions.json";
@@ -178,7 +178,7 @@ fn touch(path: &Path, confirmed: SystemTime) -> io::Result<()> {
         .write(true)
         .open(path)
         .and_then(|file| file.set_modified(confirmed))
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        .map_err(|error| with_path(path, &error))
 }
 
 async fn blocking<T: Send + 'static>(

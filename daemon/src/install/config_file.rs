@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::restore_limiter::RestoreLimiter;
 use super::{Reconciled, conflist};
-use crate::atomic_file::{AtomicFile, remove_if_present, temporary_path};
+use crate::atomic_file::{AtomicFile, remove_if_present, temporary_path, with_path};
 use crate::config::{Fields, PublishSettings};
 use crate::gather::samples::is_sample;
 use crate::regular_file;
@@ -274,10 +274,7 @@ fn read(path: &Path) -> io::Result<Option<String>> {
         Err(error) if regular_file::is_unusable(&error) => Ok(Some(String::new())),
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(io::Error::new(
-            error.kind(),
-            format!("{}: {error}", path.display()),
-        )),
+        Err(error) => Err(with_path(path, &error)),
     }
 }
 

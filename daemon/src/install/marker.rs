@@ -1,12 +1,13 @@
 //! The durable marker of an uninstall (decision 40): the file `uninstalling` in the state
 //! directory, written before an uninstall removes anything.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::atomic_file::{remove_if_present, with_path};
+use crate::durable::{sync, sync_dir};
 
 const FILE: &str = "uninstalling";
 
@@ -45,8 +46,8 @@ impl UninstallMarker {
             .truncate(false)
             .mode(0o600)
             .open(&path)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| self.sync_dir())
+            .and_then(|file| sync(&file))
+            .and_then(|()| sync_dir(&self.state_dir))
             .map_err(|error| with_path(&path, &error))
     }
 
@@ -57,14 +58,41 @@ impl UninstallMarker {
     pub(super) fn clear(&self) -> io::Result<()> {
         let path = self.path();
         remove_if_present(&path)?;
-        self.sync_dir().map_err(|error| with_path(&path, &error))
-    }
-
-    fn sync_dir(&self) -> io::Result<()> {
-        File::open(&self.state_dir).and_then(|dir| dir.sync_all())
+        sync_dir(&self.state_dir).map_err(|error| with_path(&path, &error))
     }
 
     fn path(&self) -> PathBuf {
         self.state_dir.join(FILE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable::recorder::{self, Synced};
+
+    #[test]
+    fn the_marker_and_its_removal_survive_a_power_loss() {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = root.path().canonicalize().expect("a path");
+        let marker = UninstallMarker::new(&dir);
+        let with_names = |names: &[&str]| Synced::Dir {
+            path: dir.clone(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let file = Synced::File {
+            path: dir.join(FILE),
+            content: Vec::new(),
+        };
+        recorder::take();
+        // The writer of an existing marker may have been killed before the sync.
+        for _ in 0..2 {
+            marker.set().expect("set");
+            assert!(marker.is_set());
+            assert_eq!(recorder::take(), [file.clone(), with_names(&[FILE])]);
+        }
+        marker.clear().expect("clear");
+        assert!(!marker.is_set());
+        assert_eq!(recorder::take(), [with_names(&[])]);
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::restore_limiter::RestoreLimiter;
 use super::{Reconciled, SHIM};
-use crate::atomic_file::AtomicFile;
+use crate::atomic_file::{AtomicFile, with_path};
 use crate::file_id::FileId;
 
 const MODE: u32 = 0o755;
@@ -98,8 +98,7 @@ impl Shim {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    fs::read(path)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    fs::read(path).map_err(|error| with_path(path, &error))
 }
 
 fn fingerprint(path: &Path) -> Option<Fingerprint> {

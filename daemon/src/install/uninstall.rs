@@ -6,8 +6,8 @@
 //!    without Plexus.
 //! 3. Keep serving, so that the pods that Plexus attached can be deleted. A runtime that has
 //!    cached our configuration still finds the shim.
-//! 4. When no pod is left that Plexus attached, write the file `uninstalled`. A shim that is still executed then
-//!    answers DEL with success.
+//! 4. When no pod is left that Plexus attached, write the file `uninstalled`. A shim that is still
+//!    executed then answers DEL with success.
 //! 5. Remove the shim.
 //!
 //! The uninstallation may be interrupted at any point and started again. If its daemon ends, a
@@ -26,7 +26,7 @@ use super::marker::UninstallMarker;
 use super::remaining::Remaining;
 use super::status::{InstallStatus, Problem, ProblemKind};
 use super::{LONGEST_PAUSE, SHIM};
-use crate::atomic_file::{remove_if_present, temporary_path};
+use crate::atomic_file::{remove_if_present, temporary_path, with_path};
 use crate::backoff::Backoff;
 use crate::config::{Fields, Settings};
 use crate::dir_watcher::DirWatcher;
@@ -184,9 +184,7 @@ impl Uninstaller {
         let marker = self.state_dir.join(UNINSTALLED);
         // Writing the marker again would wake the watch on the directory.
         if !marker.exists() {
-            std::fs::write(&marker, "").map_err(|error| {
-                io::Error::new(error.kind(), format!("{}: {error}", marker.display()))
-            })?;
+            std::fs::write(&marker, "").map_err(|error| with_path(&marker, &error))?;
         }
         if let Some(shim) = &self.shim {
             remove_if_present(&temporary_path(shim))?;

@@ -17,6 +17,7 @@ use tower::ServiceExt as _;
 
 use super::accept::{pause_after, serve_request};
 use super::connections::Connections;
+use crate::atomic_file::with_path;
 use crate::dir_watcher::DirWatcher;
 use crate::file_id::FileId;
 use crate::host::Hosts;
@@ -72,10 +73,7 @@ impl Listener {
         allowed_uid: Option<u32>,
         hosts: Hosts,
     ) -> io::Result<Self> {
-        let with_path = |error: io::Error, path: &Path| {
-            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-        };
-        create_private_directory(dir).map_err(|error| with_path(error, dir))?;
+        create_private_directory(dir).map_err(|error| with_path(dir, &error))?;
         let path = dir.join(name);
         let temporary = temporary_path(&path);
         let bind = || {
@@ -94,7 +92,7 @@ impl Listener {
             std::fs::rename(&temporary, &path)?;
             Ok((socket, identity, changes))
         };
-        let (socket, identity, changes) = bind().map_err(|error| with_path(error, &path))?;
+        let (socket, identity, changes) = bind().map_err(|error| with_path(&path, &error))?;
         Ok(Self {
             socket,
             path,
