@@ -131,7 +131,14 @@ impl<'a> AtomicFile<'a> {
             .write(true)
             .create_new(true)
             .mode(self.mode)
-            .open(temporary)?;
+            .open(temporary)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => {
+                    let text = "the directory does not exist; create or mount it";
+                    io::Error::new(error.kind(), text)
+                }
+                _ => error,
+            })?;
         file.set_permissions(Permissions::from_mode(self.mode))?;
         Ok(file)
     }

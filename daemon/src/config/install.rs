@@ -50,8 +50,8 @@ pub(super) fn publish(fields: &Fields) -> Result<Option<PublishSettings>, Fields
 pub(super) fn startup_warning(fields: &Fields) -> Option<String> {
     let has_shim = fields.string("shimDir").ok()?.is_some();
     (has_shim && publish(fields).ok()?.is_none()).then(|| {
-        "shimDir: the shim is installed, but no configuration of the runtime is published; set cniConfigDir to publish \
-         one"
+        "shimDir: plexusd installs only the shim, and publishes no configuration of the runtime; set cniConfigDir to \
+         publish one"
             .to_owned()
     })
 }

@@ -138,6 +138,19 @@ fn the_error_for_a_missing_source_names_the_option() {
 }
 
 #[test]
+fn the_error_for_a_missing_directory_says_what_is_missing() {
+    let mut fixture = Fixture::new();
+    let bin = fixture.dir.path().join("bin");
+    fs::remove_dir(&bin).expect("the directory");
+    let expected = format!(
+        "{}: the directory does not exist; create or mount it",
+        fixture.path().display()
+    );
+    assert_eq!(fixture.reconcile_error(), expected);
+    assert!(!bin.exists());
+}
+
+#[test]
 fn the_error_for_a_directory_in_place_of_the_shim_names_the_path() {
     let mut fixture = Fixture::new();
     fs::create_dir(fixture.path()).expect("a directory");
