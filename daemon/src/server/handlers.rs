@@ -12,6 +12,7 @@ use axum::routing::{get, post, put};
 use axum::{Extension, Router};
 use plexus_api::cni::{CniError, Code};
 use plexus_api::{shorten, wire};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,8 @@ use crate::readiness::{self, Startup};
 use crate::recovery;
 use crate::telemetry::{CallSpan, Logs};
 
+/// The path of calls.
+const CNI: &str = "/cni";
 /// The path on which an operator abandons records.
 pub(crate) const ABANDON: &str = "/ledger/abandon";
 /// The path on which an operator retries the DEL of a record.
@@ -93,7 +96,7 @@ impl AppState {
 pub(crate) fn router(state: AppState) -> Router {
     let probes = probe_router(state.clone());
     Router::new()
-        .route("/cni", post(cni))
+        .route(CNI, post(cni))
         .route("/loglevel", put(log_level))
         .route(ALIVE, get(alive))
         .route(GENERATION, get(generation))
@@ -205,7 +208,7 @@ async fn cni(
     ReceivedBody { bytes, reservation }: ReceivedBody,
 ) -> Response {
     let arrived = Instant::now();
-    let request = match decode(&bytes) {
+    let request: wire::Request = match decode(&bytes, CNI) {
         Ok(request) => request,
         Err(error) => {
             // There is no call span yet that would log the error.
@@ -260,26 +263,19 @@ async fn cni(
     }
 }
 
-fn decode(body: &[u8]) -> Result<wire::Request, CniError> {
+/// Parses the body of a request to `path`.
+fn decode<T: DeserializeOwned>(body: &[u8], path: &str) -> Result<T, CniError> {
     serde_json::from_slice(body).map_err(|error| {
-        CniError::new(
-            Code::Decode,
-            format!(
-                "the body is not a valid request of /cni: {}",
-                shorten(&error.to_string())
-            ),
-        )
+        let reason = shorten(&error.to_string());
+        let msg = format!("the body is not a valid request of {path}: {reason}");
+        CniError::new(Code::Decode, msg)
     })
 }
 
 async fn abandon(State(state): State<AppState>, body: ReceivedBody) -> Response {
-    let request: AbandonRequest = match serde_json::from_slice(&body.bytes) {
+    let request: AbandonRequest = match decode(&body.bytes, ABANDON) {
         Ok(request) => request,
-        Err(error) => {
-            let reason = shorten(&error.to_string());
-            let msg = format!("the body is not a valid request of {ABANDON}: {reason}");
-            return refused(&CniError::new(Code::Decode, msg));
-        }
+        Err(error) => return refused(&error),
     };
     let Some(context) = state.wait_for_context().await else {
         return stopped_serving();
@@ -297,13 +293,9 @@ async fn abandon(State(state): State<AppState>, body: ReceivedBody) -> Response 
 }
 
 async fn retry(State(state): State<AppState>, body: ReceivedBody) -> Response {
-    let key = match serde_json::from_slice::<RetryRequest>(&body.bytes) {
+    let key = match decode::<RetryRequest>(&body.bytes, RETRY) {
         Ok(request) => RecordKey::new(&request.container_id, &request.ifname),
-        Err(error) => {
-            let reason = shorten(&error.to_string());
-            let msg = format!("the body is not a valid request of {RETRY}: {reason}");
-            return refused(&CniError::new(Code::Decode, msg));
-        }
+        Err(error) => return refused(&error),
     };
     let Some(context) = state.wait_for_context().await else {
         return stopped_serving();
