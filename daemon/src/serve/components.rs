@@ -31,7 +31,8 @@ use crate::telemetry::{Logs, Metrics};
 
 /// The environment variable with the generation of the DaemonSet that this process belongs to. Of
 /// two daemons on one node, the one of the newer generation serves, even if the container of the
-/// other is started again.
+/// other is started again. A pod does not know the UID of its DaemonSet, so generations of different
+/// sets are compared as well.
 const GENERATION_VARIABLE: &str = "PLEXUS_GENERATION";
 
 /// The memory for large requests, in bytes.
