@@ -67,7 +67,7 @@ fn description(pods: &BTreeSet<String>, spooled: usize) -> Option<String> {
         let named: Vec<_> = pods.iter().take(MAX_NAMED).map(String::as_str).collect();
         let others = match pods.len() - named.len() {
             0 => String::new(),
-            others => format!(" and {others} others"),
+            others => format!(" and {others} more"),
         };
         reasons.push(format!(
             "until these are deleted: {}{others}",
@@ -98,7 +98,7 @@ mod tests {
         );
         let many = description(&pods(42), 3).expect("a description");
         assert!(
-            many.ends_with("pod ns/p09 and 32 others, and until the DELs in the spool succeed (3)"),
+            many.ends_with("pod ns/p09 and 32 more, and until the DELs in the spool succeed (3)"),
             "{many}"
         );
         assert_eq!(

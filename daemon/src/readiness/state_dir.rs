@@ -47,7 +47,7 @@ fn describe(dir: &Path, error: &io::Error) -> String {
     let next_step = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space on it",
         io::ErrorKind::ReadOnlyFilesystem => "mount it writable",
-        _ => "mount the directory, writable",
+        _ => "make it a writable directory",
     };
     format!(
         "the state directory {} (stateDir) cannot be written, so ADD fails: {error}; {next_step}",
