@@ -8,10 +8,15 @@ use serde_json::{Map, Value};
 /// The key whose mapping, or mappings, are merged into the mapping that has the key.
 const MERGE: &str = "<<";
 
+/// The number of brackets that can be open at once. libyaml needs time in proportion to this number
+/// for each token, and reports the depth of a document only after it has read all of it.
+const MAX_OPEN_BRACKETS: usize = 1000;
+
 /// All documents. Of several equal keys the last one counts. An error is one line, with the
 /// position.
 pub(super) fn documents(text: &str) -> Result<Vec<Value>, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    check_brackets(text)?;
     // YAML has other escapes in strings than JSON.
     if text.trim_start().starts_with('{')
         && let Ok(documents) = serde_json::Deserializer::from_str(text)
@@ -26,6 +31,28 @@ pub(super) fn documents(text: &str) -> Result<Vec<Value>, String> {
         documents.push(merged(document));
     }
     Ok(documents)
+}
+
+/// Checks the depth of the text before the text is parsed. Counts brackets in strings and comments,
+/// too, so the limit is far above the depth that a document can have.
+fn check_brackets(text: &str) -> Result<(), String> {
+    let mut open = 0_usize;
+    for (index, byte) in text.bytes().enumerate() {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        if open > MAX_OPEN_BRACKETS {
+            let line = text.as_bytes()[..index]
+                .split(|byte| *byte == b'\n')
+                .count();
+            return Err(format!(
+                "more than {MAX_OPEN_BRACKETS} brackets are open at line {line}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The value with its merge keys applied. Keys of the mapping itself take precedence.

@@ -166,3 +166,17 @@ fn an_alias_bomb_is_refused() {
     let error = parse(&text).expect_err("a bomb");
     assert!(error.contains("repetition limit"), "{error}");
 }
+
+#[test]
+fn deeply_nested_brackets_are_refused_before_they_are_parsed() {
+    for bracket in ["[", "{a: ", "[{b: "] {
+        let text = format!("# comment\n{}", bracket.repeat(1_000_000));
+        let error = parse(&text).expect_err(bracket);
+        assert_eq!(error, "more than 1000 brackets are open at line 2");
+    }
+    let deep = format!("a: {}{}", "[".repeat(200), "]".repeat(200));
+    let error = parse(&deep).expect_err("too deep");
+    assert!(error.contains("recursion limit"), "{error}");
+    let wide = format!("kind: Other\nlist: [{}]", "[], ".repeat(10_000));
+    parse(&wide).expect("a list");
+}
