@@ -5,6 +5,7 @@
 //! runtime passes with a call. The file wins. Keys match in any case, as in Multus.
 
 mod auxiliary_chain;
+mod cluster_routes;
 mod fields;
 mod host_paths;
 mod install;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use plexus_api::cni::validate_plugin_type;
 use serde::Deserialize;
 
 use super::fields::{Fields, FieldsError};
@@ -24,10 +25,13 @@ impl AllowedPluginTypes {
 
     /// Returns `None` if all types are allowed.
     pub(super) fn read(fields: &Fields) -> Result<Option<Self>, FieldsError> {
+        const KEY: &str = "allowedPluginTypes";
         const ALLOWED: &str = "a list of plugin types, or an object that has such a list for each \
                                namespace and for \"*\"";
-        let form = fields.get::<Form>("allowedPluginTypes", ALLOWED)?;
-        Ok(form.map(|form| match form {
+        let Some(form) = fields.get::<Form>(KEY, ALLOWED)? else {
+            return Ok(None);
+        };
+        let types = match form {
             Form::Everywhere(others) => Self {
                 by_namespace: BTreeMap::new(),
                 others,
@@ -36,7 +40,15 @@ impl AllowedPluginTypes {
                 others: by_namespace.remove(OTHERS).unwrap_or_default(),
                 by_namespace,
             },
-        }))
+        };
+        let mut listed = types.by_namespace.values().flatten().chain(&types.others);
+        match listed.find(|kind| *kind == "*" || validate_plugin_type(kind).is_err()) {
+            Some(invalid) => {
+                let allowed = "the type of a plugin; leave out the key to allow all types";
+                Err(FieldsError::string(KEY, invalid, allowed))
+            }
+            None => Ok(Some(types)),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use plexus_api::json::{Object, fold_key};
 use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 
 use super::auxiliary_chain::AuxiliaryChain;
+use super::cluster_routes::cluster_routes;
 use super::fields::{Fields, FieldsError};
 use super::install::{
     self, PublishSettings, check_shim_keys, master_cni, multus_socket_dir, publish, startup_taint,
@@ -354,20 +355,6 @@ const KEYS: &[&str] = &[
     "strict",
     "systemNamespaces",
 ];
-
-/// `clusterRoutes`: networks in CIDR notation. Bits after the prefix are ignored.
-fn cluster_routes(fields: &Fields) -> Result<Vec<IpNet>, FieldsError> {
-    const KEY: &str = "clusterRoutes";
-    let parse = |text: String| match text.parse::<IpNet>() {
-        Ok(network) if network.prefix_len() > 0 => Ok(network.trunc()),
-        _ => {
-            let allowed = "a list of networks like [\"10.96.0.0/12\", \"fd00::/108\"]";
-            Err(FieldsError::string(KEY, &text, allowed))
-        }
-    };
-    let networks = fields.strings(KEY)?.unwrap_or_default();
-    networks.into_iter().map(parse).collect()
-}
 
 /// `globalNamespaces`: a list separated by commas, as in Multus. The list replaces the default.
 fn global_namespaces(fields: &Fields) -> Result<BTreeSet<String>, FieldsError> {

@@ -114,6 +114,15 @@ fn allowed_plugin_types_are_a_list_or_an_object_by_namespace() {
             "{error}"
         );
     }
+    for value in [
+        r#"["a",""]"#,
+        r#"["*"]"#,
+        r#"{"*":["*"]}"#,
+        r#"{"ns":["a/b"]}"#,
+    ] {
+        let error = read_types(value).expect_err(value);
+        assert!(error.msg.contains("leave out the key"), "{error}");
+    }
 }
 
 #[test]
@@ -382,12 +391,21 @@ fn cluster_routes_are_networks() {
         .map(ToString::to_string)
         .collect();
     assert_eq!(routes, ["10.96.0.0/12", "fd00::/108"]);
-    for invalid in ["10.96.0.0", "0.0.0.0/0", "cluster"] {
+    for (invalid, reason) in [
+        ("10.96.0.0", "a list of networks"),
+        ("cluster", "a list of networks"),
+        ("0.0.0.0/0", "the default route"),
+        ("fd00::/0", "the default route"),
+        ("127.0.0.0/8", "loopback"),
+        ("::1/128", "loopback"),
+        ("224.0.0.0/4", "unicast"),
+        ("ff02::1/128", "unicast"),
+        ("::ffff:10.96.0.0/108", "IPv4 addresses in IPv6 form"),
+    ] {
         let text = format!(r#"{{"clusterRoutes":["{invalid}"]}}"#);
         let error = read(&text).expect_err(invalid).to_string();
-        assert!(
-            error.contains("clusterRoutes") && error.contains(invalid),
-            "{error}"
-        );
+        for part in ["clusterRoutes", invalid, reason] {
+            assert!(error.contains(part), "{error} should name {part}");
+        }
     }
 }
