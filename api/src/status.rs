@@ -1,5 +1,7 @@
 //! The network-status annotation (multi-network specification 1.3, section 5).
 
+use std::borrow::Borrow;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -52,17 +54,26 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawV
 
 /// The annotation's value in the layout of Multus: a list of entries indented by four spaces, with
 /// no line break between entries.
-pub fn render(entries: &[NetworkStatus]) -> String {
+///
+/// Returns `None` if the value has more than `max` bytes. `entries` is not read further then.
+pub fn render(
+    entries: impl IntoIterator<Item: Borrow<NetworkStatus>>,
+    max: usize,
+) -> Option<String> {
     let mut text = String::from("[");
-    for (index, entry) in entries.iter().enumerate() {
-        if index > 0 {
+    for entry in entries {
+        if text.len() > 1 {
             text.push(',');
         }
         // Strings, numbers and valid JSON can always be serialized.
-        indent(&serde_json::to_string(entry).unwrap_or_default(), &mut text);
+        let entry = serde_json::to_string(entry.borrow()).unwrap_or_default();
+        indent(&entry, &mut text);
+        if text.len() >= max {
+            return None;
+        }
     }
     text.push(']');
-    text
+    Some(text)
 }
 
 /// Appends `json` with four spaces per level. Unlike the pretty printer of `serde_json`, this also

@@ -22,8 +22,11 @@ use events::{Event, EventReason, Events, Subject};
 use status_writer::StatusWriter;
 pub(crate) use status_writer::{StatusWrite, StatusWriteError};
 
-/// The API server's limit on the size of all annotations of a pod, in bytes (K-097).
-const MAX_ANNOTATIONS: usize = 256 << 10;
+/// The largest network-status, in bytes. The API server limits the keys and values of all
+/// annotations of a pod to 256 KiB (K-097).
+const MAX_STATUS: usize = (256 << 10) - NETWORK_STATUS.len();
+const TOO_LARGE: &str = "network-status is not written: all annotations of a pod can have 256 KiB, and network-status \
+                         alone is larger; select fewer networks";
 
 /// Reports to the API server, or to files next to the manifests of a directory.
 #[derive(Debug)]
@@ -96,10 +99,10 @@ impl Reporter {
         overdue_after: Duration,
         is_newest: impl FnOnce() -> bool + Send,
     ) -> StatusWrite {
-        let text = annotation::render(attachments, results);
-        if !self.check_size(&sandbox.pod, &text) {
+        let Some(text) = annotation::render(attachments, results, MAX_STATUS) else {
+            self.event(&sandbox.pod, EventReason::NetworkStatusRefused, TOO_LARGE);
             return StatusWrite::finished(Ok(()));
-        }
+        };
         match &self.destination {
             Destination::Cluster(writer) => writer.write(sandbox, text, overdue_after, is_newest),
             Destination::Manifests { dir, lock } => {
@@ -156,11 +159,16 @@ impl Reporter {
             Destination::Cluster(writer) => return writer.cancel(&sandbox),
             Destination::Manifests { dir, .. } => dir.clone(),
         };
-        let text =
-            (results.len() == attachments.len()).then(|| annotation::render(attachments, results));
-        if text.is_none() && !written {
+        let text = if results.len() == attachments.len() {
+            let text = annotation::render(attachments, results, MAX_STATUS);
+            // A status that is too large was not written.
+            let Some(text) = text else { return };
+            Some(text)
+        } else if written {
+            None
+        } else {
             return;
-        }
+        };
         let pod = sandbox.pod.clone();
         let remove =
             move || manifests::remove_status(&dir, &pod.namespace, &pod.name, text.as_deref());
@@ -210,21 +218,6 @@ impl Reporter {
     /// The number of events that could not be sent.
     pub(crate) fn events_dropped(&self) -> u64 {
         self.events.dropped()
-    }
-
-    /// Checks the size of the annotation. If the API server would reject the annotation, emits an
-    /// event and returns `false`.
-    fn check_size(&self, pod: &PodRef, text: &str) -> bool {
-        let size = NETWORK_STATUS.len() + text.len();
-        if size <= MAX_ANNOTATIONS {
-            return true;
-        }
-        let message = format!(
-            "network-status is not written: the annotation has {size} bytes, but the limit for all annotations of a pod \
-             is {MAX_ANNOTATIONS} bytes; select fewer networks"
-        );
-        self.event(pod, EventReason::NetworkStatusRefused, message);
-        false
     }
 }
 

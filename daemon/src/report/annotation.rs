@@ -7,9 +7,14 @@ use serde_json::value::RawValue;
 
 use crate::model::Attachment;
 
-/// The value of the annotation for these attachments.
-pub(super) fn render(attachments: &[Attachment], results: &[PluginResult]) -> String {
-    let entries: Vec<_> = attachments
+/// The value of the annotation for these attachments. Returns `None` if the value has more than
+/// `max` bytes.
+pub(super) fn render(
+    attachments: &[Attachment],
+    results: &[PluginResult],
+    max: usize,
+) -> Option<String> {
+    let entries = attachments
         .iter()
         .zip(results)
         .filter(|(attachment, result)| attachment.is_reported(result.result()))
@@ -21,9 +26,8 @@ pub(super) fn render(attachments: &[Attachment], results: &[PluginResult]) -> St
                 result.result(),
                 None,
             )
-        })
-        .collect();
-    status::render(&entries)
+        });
+    status::render(entries, max)
 }
 
 /// The entries of one attachment: one for each interface in the sandbox, but at least one.
@@ -31,13 +35,13 @@ pub(super) fn render(attachments: &[Attachment], results: &[PluginResult]) -> St
 /// `network` is the displayed name (K-082). `ifname` is the requested interface, for a result
 /// without an interface in the sandbox (K-087). If `default` is set, exactly one entry is marked
 /// (K-081). DNS, gateways and device belong to the attachment, so every entry has them (K-086).
-fn entries(
+fn entries<'a>(
     network: &str,
     ifname: &str,
     default: bool,
-    result: &CniResult,
+    result: &'a CniResult,
     device_info: Option<Box<RawValue>>,
-) -> Vec<NetworkStatus> {
+) -> impl Iterator<Item = NetworkStatus> + use<'a> {
     let template = NetworkStatus {
         name: network.to_owned(),
         interface: ifname.to_owned(),
@@ -58,14 +62,11 @@ fn entries(
     // As in the client library, the only interface of a result has all addresses, whatever their
     // index (K-084).
     let has_one_interface = result.interfaces.len() <= 1;
-    if in_sandbox.is_empty() {
-        let ips = addresses(result, |ip| has_one_interface || ip.interface.is_none());
-        return vec![NetworkStatus {
-            ips,
-            default,
-            ..template
-        }];
-    }
+    let without_interface = in_sandbox.is_empty().then(|| NetworkStatus {
+        ips: addresses(result, |ip| has_one_interface || ip.interface.is_none()),
+        default,
+        ..template.clone()
+    });
     let default_index = if default {
         default_interface(result, &in_sandbox)
     } else {
@@ -73,7 +74,7 @@ fn entries(
     };
     // As in the client library, the last interface has the addresses without an index.
     let last_index = in_sandbox.last().map(|(index, _)| *index);
-    let entry = |&(index, interface): &(usize, &Interface)| NetworkStatus {
+    let entry = move |(index, interface): (usize, &Interface)| NetworkStatus {
         interface: interface.name.clone(),
         ips: addresses(result, |ip| {
             has_one_interface || ip.interface.or(last_index) == Some(index)
@@ -87,7 +88,9 @@ fn entries(
         default: default_index == Some(index),
         ..template.clone()
     };
-    in_sandbox.iter().map(entry).collect()
+    without_interface
+        .into_iter()
+        .chain(in_sandbox.into_iter().map(entry))
 }
 
 /// The index of the interface whose entry is marked as the default: the first one in the sandbox

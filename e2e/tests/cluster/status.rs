@@ -232,7 +232,7 @@ fn a_status_that_is_too_large_is_not_sent() {
     wait_recorded(&plexus, 1);
     assert!(patches(&plexus, &pod).is_empty());
     let log = plexus.daemon.log();
-    assert!(log.contains("262144"), "{log}");
+    assert!(log.contains("256 KiB"), "{log}");
 }
 
 #[test]

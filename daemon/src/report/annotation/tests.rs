@@ -12,12 +12,16 @@ fn result(json: serde_json::Value) -> CniResult {
 
 /// The entries of an attachment `ns1/n` on `net1`.
 fn secondary(json: serde_json::Value) -> Vec<NetworkStatus> {
-    entries("ns1/n", "net1", false, &result(json), None)
+    entries("ns1/n", "net1", false, &result(json), None).collect()
 }
 
 /// The entries of the default network `cbr0` on `eth0`.
 fn default(json: serde_json::Value) -> Vec<NetworkStatus> {
-    entries("cbr0", "eth0", true, &result(json), None)
+    entries("cbr0", "eth0", true, &result(json), None).collect()
+}
+
+fn rendered(entries: &[NetworkStatus]) -> String {
+    render(entries, usize::MAX).expect("no limit")
 }
 
 /// The interface and the addresses of each entry.
@@ -79,7 +83,7 @@ fn the_status_of_three_networks_equals_that_of_multus() {
     ));
     // Then the text is what Multus wrote for the same results.
     assert_eq!(
-        render(&list),
+        rendered(&list),
         include_str!("../../../../api/tests/data/status-three-networks.json")
     );
 }
@@ -223,7 +227,7 @@ fn each_of_several_interfaces_has_an_entry() {
         "fd00::1"
     ]
 }]"#;
-    assert_eq!(render(&list), expected);
+    assert_eq!(rendered(&list), expected);
 }
 
 #[test]
@@ -268,14 +272,14 @@ fn exactly_one_entry_of_the_default_network_is_marked() {
 fn an_empty_result_has_a_minimal_entry() {
     rows!("K-087", "K-090");
     assert_eq!(
-        render(&secondary(json!({}))),
+        rendered(&secondary(json!({}))),
         "[{\n    \"name\": \"ns1/n\",\n    \"interface\": \"net1\",\n    \"dns\": {}\n}]"
     );
     // Interfaces on the host do not count.
     let host_only = secondary(
         json!({"interfaces": [{"name": "veth1", "mac": "aa:aa:aa:aa:aa:01", "mtu": 9000}]}),
     );
-    assert_eq!(render(&host_only), render(&secondary(json!({}))));
+    assert_eq!(rendered(&host_only), rendered(&secondary(json!({}))));
 }
 
 #[test]
@@ -313,7 +317,7 @@ fn every_entry_has_dns_and_device() {
     let interfaces = json!([{"name": "net1", "sandbox": "/a"}, {"name": "net2", "sandbox": "/a"}]);
     for (interfaces, count) in [(interfaces, 2), (json!([]), 1)] {
         let result = result(json!({"interfaces": interfaces, "dns": dns}));
-        let list = entries("ns1/n", "net1", false, &result, Some(device.clone()));
+        let list: Vec<_> = entries("ns1/n", "net1", false, &result, Some(device.clone())).collect();
         assert_eq!(list.len(), count);
         for entry in list {
             assert_eq!(serde_json::to_value(&entry.dns).expect("JSON"), dns);
@@ -367,4 +371,17 @@ fn a_default_route_without_a_gateway_goes_through_that_of_the_address() {
         "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}, {"dst": "10.96.0.0/12"}],
     }));
     assert_eq!(entries[0].gateway, ["10.0.0.1"]);
+}
+
+#[test]
+fn entries_beyond_the_limit_are_not_rendered() {
+    rows!("K-097");
+    let list = secondary(json!({"interfaces": [
+        {"name": "net1", "sandbox": "/run/netns/a"}, {"name": "net2", "sandbox": "/run/netns/a"}
+    ]}));
+    let text = rendered(&list);
+    assert_eq!(render(&list, text.len()).as_ref(), Some(&text));
+    assert_eq!(render(&list, text.len() - 1), None);
+    let endless = std::iter::repeat(&list[0]);
+    assert_eq!(render(endless, 256 << 10), None);
 }
