@@ -4,6 +4,8 @@
 
 mod api;
 mod call_span;
+#[cfg(test)]
+mod captured_log;
 mod change_filter;
 mod log_file;
 mod logs;
@@ -11,6 +13,8 @@ mod metrics;
 
 pub(crate) use api::ApiLayer;
 pub(crate) use call_span::CallSpan;
+#[cfg(test)]
+pub(crate) use captured_log::CapturedLog;
 pub(crate) use change_filter::ChangeFilter;
 pub(crate) use logs::Logs;
 pub(crate) use metrics::{CacheReading, LedgerReading, Metrics, PermitsReading};

@@ -3,7 +3,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{Manifests, parse, remove_status, write_status};
 use crate::cluster::Store;
+use crate::telemetry::CapturedLog;
 
 fn pod(name: &str, note: &str) -> String {
     format!(
@@ -226,28 +227,9 @@ async fn a_mounted_config_map_is_followed() {
     }
 }
 
-#[derive(Clone, Default)]
-struct LogBuffer(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for LogBuffer {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("log").write(bytes)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn a_broken_file_keeps_its_last_valid_content() {
-    let log = LogBuffer::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-
+    let log = CapturedLog::start();
     let mut followed = WatchedManifests::new(&[("a.yaml", &pod("a", "1"))]);
     fs::write(followed.path().join("a.yaml"), "kind: Pod\n  name: [x\n").expect("break");
     // The writer has not finished: reading the file now would log an error.
@@ -264,7 +246,7 @@ async fn a_broken_file_keeps_its_last_valid_content() {
     followed.settle().await;
     assert_eq!(followed.note("b").as_deref(), Some("1"));
 
-    let log = String::from_utf8(log.0.lock().expect("log").clone()).expect("text");
+    let log = log.text();
     let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
     let [error] = errors[..] else { panic!("{log}") };
     assert!(

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use tokio::io::AsyncReadExt as _;
 
 use super::*;
+use crate::telemetry::CapturedLog;
 
 #[tokio::test]
 async fn stdin_ends_and_stderr_is_separate() {
@@ -126,40 +126,18 @@ async fn a_plugin_inherits_only_its_pipes() {
 #[tokio::test]
 async fn stderr_goes_to_the_log() {
     plexus_api::rows!("P-045");
-    #[derive(Clone, Default)]
-    struct LogBuffer(Arc<Mutex<Vec<u8>>>);
-    impl std::io::Write for LogBuffer {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().expect("log").extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
     let bench = Bench::new();
     bench.plugin(
         "a",
         &format!("printf 'one\\ntwo\\nthree\\n' >&2; {}", prints("a")),
     );
-    let log = LogBuffer::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let subscriber = tracing::Dispatch::new(subscriber);
-    // With a single subscriber, tracing caches the interest of the thread that reaches an event
-    // first, and the threads of other tests have no subscriber. A second subscriber prevents that.
-    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
-    let guard = tracing::dispatcher::set_default(&subscriber);
+    let log = CapturedLog::start();
     bench
         .delegates
         .add(&call(), &attachment(&["a"]))
         .await
         .expect("ADD");
-    drop(guard);
-    let text = String::from_utf8(log.0.lock().expect("log").clone()).expect("text");
+    let text = log.text();
     let lines: Vec<_> = text
         .lines()
         .filter(|line| line.contains("stderr"))
