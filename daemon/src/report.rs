@@ -226,3 +226,6 @@ async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io:
         .await
         .unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
+
+#[cfg(test)]
+mod tests;

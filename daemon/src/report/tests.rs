@@ -1,0 +1,71 @@
+use std::fs;
+
+use plexus_api::cni::{Defaults, NetworkConfig, RawMap, Version};
+use serde_json::json;
+
+use super::*;
+use crate::telemetry::CapturedLog;
+
+#[tokio::test]
+async fn a_status_that_is_too_large_is_reported_and_not_written_beside_manifests() {
+    plexus_api::rows!("K-097");
+    let dir = tempfile::tempdir().expect("directory");
+    let reporter = Reporter::for_manifests(dir.path().to_owned());
+    let attachment = Attachment {
+        network: "pods".to_owned(),
+        ifname: "eth0".to_owned(),
+        default: true,
+        auxiliary: false,
+        selected: false,
+        cni_args: String::new(),
+        capability_args: RawMap::new(),
+        config: NetworkConfig::parse(
+            r#"{"name":"pods","type":"x"}"#,
+            Defaults {
+                name: None,
+                version: Version::V1_0_0,
+            },
+        )
+        .expect("a configuration")
+        .into(),
+    };
+    let interfaces: Vec<_> = (0..20_000)
+        .map(|index| json!({"name": format!("n{index}"), "sandbox": "/n"}))
+        .collect();
+    let result = json!({"cniVersion": "1.0.0", "interfaces": interfaces}).to_string();
+    let result = PluginResult::parse(result.as_bytes(), Version::V1_0_0).expect("a result");
+    let sandbox = PodSandbox {
+        pod: PodRef {
+            namespace: "default".to_owned(),
+            name: "p".to_owned(),
+            ..PodRef::default()
+        },
+        container_id: "c".to_owned(),
+        ifname: "eth0".to_owned(),
+    };
+    let (attachments, results) = (&[attachment][..], &[result][..]);
+
+    let log = CapturedLog::start();
+    let mut write = reporter
+        .write_network_status(
+            sandbox.clone(),
+            attachments,
+            results,
+            Duration::ZERO,
+            || true,
+        )
+        .await;
+    assert_eq!(write.done_within(Duration::ZERO, true).await, Ok(()));
+    assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 0);
+    let log = log.text();
+    for part in ["WARN", "default/p", "NetworkStatusRefused", "256 KiB"] {
+        assert!(log.contains(part), "{log}");
+    }
+
+    // The file of a newer sandbox of the pod stays.
+    manifests::write_status(dir.path(), "default", "p", "[]").expect("write");
+    reporter
+        .remove_network_status(sandbox, attachments, results, true)
+        .await;
+    assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 1);
+}
