@@ -1,4 +1,5 @@
-//! Decisions and rows that code and documents cite exist in `docs/decisions.md` and `docs/conformance-rows.txt`.
+//! Decisions and rows that code and documents cite exist in `docs/decisions.md` and
+//! `docs/conformance-rows.txt`.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +47,8 @@ fn missing<T: Ord + std::fmt::Debug>(
     names.iter().flat_map(missing).collect()
 }
 
-/// The numbers after the word "decision" or "decisions", as in "decisions 18 and 22", also across line breaks.
+/// The numbers after the word "decision" or "decisions", as in "decisions 18 and 22", also across
+/// line breaks.
 fn decisions(text: &str) -> BTreeSet<u32> {
     let marker = |word: &&str| !["//", "///", "//!", "#", ">"].contains(word);
     let mut words = text.split_whitespace().filter(marker);

@@ -1,8 +1,8 @@
-//! `docs/conformance.md` is generated: every row of the specifications, with the tests that cover it or the reason why
-//! no test does.
+//! `docs/conformance.md` is generated: every row of the specifications, with the tests that cover
+//! it or the reason why no test does.
 //!
-//! A test names its rows with `rows!(...)`, and `docs/conformance-rows.txt` lists all rows. `PLEXUS_BLESS=1` writes the
-//! page (`make conformance`); without it the page is compared.
+//! A test names its rows with `rows!(...)`, and `docs/conformance-rows.txt` lists all rows.
+//! `PLEXUS_BLESS=1` writes the page (`make conformance`); without it the page is compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -26,7 +26,8 @@ const CHAPTERS: [(char, &str); 6] = [
     ('D', "Devices"),
 ];
 
-/// The letter of the points that the specifications leave open. They are not counted as requirements.
+/// The letter of the points that the specifications leave open. They are not counted as
+/// requirements.
 const AMBIGUOUS: char = 'A';
 
 const HEAD: &str = "\

@@ -79,8 +79,8 @@ impl Store {
         .await
     }
 
-    /// Waits for a definition. Returns `None` at `deadline`. With a deadline in the past, looks once
-    /// without waiting.
+    /// Waits for a definition. Returns `None` at `deadline`. With a deadline in the past, looks
+    /// once without waiting.
     pub(crate) async fn wait_definition(
         &self,
         namespace: &str,
@@ -173,8 +173,8 @@ impl Store {
 
 /// Operations for sources.
 impl Store {
-    /// Replaces the whole content and marks both kinds as listed. Of two objects with the same name,
-    /// the last one wins.
+    /// Replaces the whole content and marks both kinds as listed. Of two objects with the same
+    /// name, the last one wins.
     pub(crate) fn replace(&self, pods: Vec<Pod>, definitions: Vec<Definition>) {
         self.0.send_modify(|tables| {
             tables.pods.replace(pods);

@@ -32,8 +32,8 @@ pub(crate) struct Logs(reload::Handle<Targets, Registry>);
 
 impl Logs {
     /// Starts logging. `PLEXUS_LOG` (for example `debug` or `plexusd=debug,kube_client=debug`)
-    /// overrides the configured level, and is ignored with a warning if it is invalid. A log file that cannot be opened is not fatal: lines go to
-    /// stderr instead.
+    /// overrides the configured level, and is ignored with a warning if it is invalid. A log file
+    /// that cannot be opened is not fatal: lines go to stderr instead.
     pub(crate) fn start(settings: &LogSettings) -> Self {
         let from_env = std::env::var("PLEXUS_LOG").ok();
         let configured = settings.level.as_deref().and_then(level);

@@ -161,8 +161,8 @@ impl Store {
         Some(Arc::new(last))
     }
 
-    /// Compacts the history: lists and new watches can no longer start at earlier resource versions.
-    /// Running watches continue.
+    /// Compacts the history: lists and new watches can no longer start at earlier resource
+    /// versions. Running watches continue.
     pub fn compact(&mut self) {
         self.resource_version += 1;
         self.oldest = self.resource_version;

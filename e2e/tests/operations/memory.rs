@@ -155,8 +155,8 @@ fn a_client_that_never_ends_its_requests_takes_neither_memory_nor_service_from_o
     plexus.attached("afterwards", "a");
 }
 
-/// Waits until the daemon ends the connection. Returns the status of the response, or nothing if the
-/// daemon closed the connection without reading all of the request.
+/// Waits until the daemon ends the connection. Returns the status of the response, or nothing if
+/// the daemon closed the connection without reading all of the request.
 fn status(mut stream: &UnixStream) -> String {
     stream.set_nonblocking(false).expect("blocking");
     stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");

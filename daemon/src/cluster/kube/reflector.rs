@@ -1,9 +1,9 @@
 //! A reflector: keeps the objects of one kind in the store up to date, with a list and then a
 //! watch.
 //!
-//! The watcher of `kube::runtime` is not used because of its behaviour with an unhealthy API server:
-//! it restarts a watch that ends immediately without a pause, and retries an outdated version
-//! forever.
+//! The watcher of `kube::runtime` is not used because of its behaviour with an unhealthy API
+//! server: it restarts a watch that ends immediately without a pause, and retries an outdated
+//! version forever.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;

@@ -1,5 +1,5 @@
-//! The documents of a YAML or JSON file, read as `kubectl apply` reads them: by the rules of libyaml,
-//! which the YAML reader of Kubernetes is a port of.
+//! The documents of a YAML or JSON file, read as `kubectl apply` reads them: by the rules of
+//! libyaml, which the YAML reader of Kubernetes is a port of.
 
 use plexus_api::shorten;
 use serde::Deserialize as _;

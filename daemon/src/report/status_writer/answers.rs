@@ -1,6 +1,6 @@
-//! The answers of the API server to writes, and the writes that became overdue since the latest one.
-//! An answer to any write shows that the API server works: a write that stays overdue after that is
-//! a matter of its pod, not of the node (decision 39).
+//! The answers of the API server to writes, and the writes that became overdue since the latest
+//! one. An answer to any write shows that the API server works: a write that stays overdue after
+//! that is a matter of its pod, not of the node (decision 39).
 
 use std::sync::Mutex;
 

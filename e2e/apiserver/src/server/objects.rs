@@ -98,8 +98,8 @@ impl ApiServer {
         self.state.store().resource_version()
     }
 
-    /// Compacts the history: lists and new watches can no longer start at earlier resource versions.
-    /// Running watches continue.
+    /// Compacts the history: lists and new watches can no longer start at earlier resource
+    /// versions. Running watches continue.
     pub fn compact(&self) {
         self.state.store().compact();
     }
