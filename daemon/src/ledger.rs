@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub(crate) use abandon::{AbandonRequest, AbandonSelection, AbandonedRecord};
+pub(crate) use abandon::{AbandonOutcome, AbandonRequest, AbandonSelection, AbandonedRecord};
 pub(crate) use container_lock::{AddLock, ContainerLock, LedgerLock};
 pub(crate) use error::{LedgerError, PreviousResultError};
 pub(crate) use format::{FORMAT, Line, PLEXUSD, Planned};

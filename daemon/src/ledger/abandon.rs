@@ -83,24 +83,48 @@ pub(crate) struct AbandonedRecord {
     pub(crate) left: Vec<String>,
 }
 
+/// The result of an [`AbandonRequest`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AbandonOutcome {
+    pub(crate) abandoned: Vec<AbandonedRecord>,
+    /// The error that kept the remaining records, if there was one.
+    pub(crate) error: Option<String>,
+}
+
 impl Ledger {
     /// Removes records without a DEL, and logs a warning with the interfaces and addresses that may
     /// be left on the node. A damaged record of a container is moved to the quarantine. Waits for
-    /// the locks of the containers, one after the other.
+    /// the locks of the containers, one after the other, and stops at the first error.
     ///
     /// # Errors
-    /// [`LedgerError::NoRecord`] if a container is selected, [`LedgerError::Newer`],
-    /// [`LedgerError::Io`], [`LedgerError::Wait`].
+    /// No record was abandoned: [`LedgerError::NoRecord`] if a container is selected,
+    /// [`LedgerError::Newer`], [`LedgerError::Io`], [`LedgerError::Wait`].
     pub(crate) async fn abandon(
         &self,
         request: &AbandonRequest,
         limits: &CallLimits,
-    ) -> Result<Vec<AbandonedRecord>, LedgerError> {
+    ) -> Result<AbandonOutcome, LedgerError> {
+        let mut abandoned = Vec::new();
+        match self.abandon_each(request, limits, &mut abandoned).await {
+            Err(error) if abandoned.is_empty() => Err(error),
+            done => Ok(AbandonOutcome {
+                abandoned,
+                error: done.err().map(|error| error.to_string()),
+            }),
+        }
+    }
+
+    async fn abandon_each(
+        &self,
+        request: &AbandonRequest,
+        limits: &CallLimits,
+        abandoned: &mut Vec<AbandonedRecord>,
+    ) -> Result<(), LedgerError> {
         let selection = &request.selection;
         let mut keys = self.keys()?;
         keys.retain(|key| selection.includes_key(key));
         keys.sort();
-        let mut abandoned = Vec::new();
         for key in keys {
             let is_container = matches!(selection, AbandonSelection::Container { .. });
             let is_selected =
@@ -119,7 +143,7 @@ impl Ledger {
                 container_id: container_id.clone(),
                 ifname: ifname.clone(),
             }),
-            _ => Ok(abandoned),
+            _ => Ok(()),
         }
     }
 }
@@ -204,3 +228,6 @@ fn addresses(result: &PluginResult) -> String {
         format!(" with {}", ips.join(" and "))
     }
 }
+
+#[cfg(test)]
+mod tests;

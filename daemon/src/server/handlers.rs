@@ -287,7 +287,7 @@ async fn abandon(State(state): State<AppState>, body: ReceivedBody) -> Response 
         CancellationToken::new(),
     );
     match context.ledger.abandon(&request, &limits).await {
-        Ok(abandoned) => json(&abandoned),
+        Ok(outcome) => json(&outcome),
         Err(error) => refused(&error.into()),
     }
 }

@@ -4,14 +4,14 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use plexus_api::wire::SOCKET_NAME;
 use tokio_util::sync::CancellationToken;
 
 use super::{block_on, no_daemon, success};
 use crate::call_limits::CallLimits;
 use crate::cli::AbandonArgs;
-use crate::ledger::{AbandonRequest, AbandonSelection, AbandonedRecord, Ledger};
+use crate::ledger::{AbandonOutcome, AbandonRequest, AbandonSelection, AbandonedRecord, Ledger};
 use crate::server::{ABANDON, post};
 
 /// How long to wait for the ledger if no daemon responds. A daemon may be shutting down.
@@ -48,8 +48,12 @@ pub(super) fn run(
         dry_run: needs_yes && !args.yes,
     };
     let socket = args.socket_dir.join(SOCKET_NAME);
-    let abandoned = block_on(abandon(state_dir, &socket, &request))?;
-    print(&abandoned, request.dry_run, out)
+    let outcome = block_on(abandon(state_dir, &socket, &request))?;
+    print(&outcome.abandoned, request.dry_run, out)?;
+    match outcome.error {
+        Some(error) => bail!("the remaining records are unchanged: {error}"),
+        None => Ok(()),
+    }
 }
 
 /// Abandons records, through the daemon if one runs, because only the owner of the ledger may
@@ -58,7 +62,7 @@ async fn abandon(
     state_dir: &Path,
     socket: &Path,
     request: &AbandonRequest,
-) -> anyhow::Result<Vec<AbandonedRecord>> {
+) -> anyhow::Result<AbandonOutcome> {
     match post(socket, ABANDON, serde_json::to_vec(request)?).await {
         Ok(response) => {
             serde_json::from_slice(&success(response)?).context("the daemon's response")

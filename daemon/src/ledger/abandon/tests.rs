@@ -1,0 +1,56 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::ledger::test_helpers::{open, planned};
+
+#[tokio::test]
+async fn an_error_does_not_hide_the_records_that_were_abandoned_before_it() {
+    let (_dir, ledger) = open();
+    for container in ["c1", "c2", "c3"] {
+        let lock = ledger.wait_for_container(container).await;
+        let record = lock.plan(planned(container, "eth0", 1)).await;
+        let mut record = record.expect("a new record");
+        let failed = Line::DelFailed {
+            unix_ms: 1,
+            error: "no answer".to_owned(),
+        };
+        for line in [Line::Started { index: 0 }, failed] {
+            lock.append(&mut record, line).expect("append");
+        }
+    }
+    let request = AbandonRequest {
+        selection: AbandonSelection::Pod("ns/pod".to_owned()),
+        dry_run: false,
+    };
+    // A lock that is free is acquired nevertheless.
+    let limits = CallLimits::new(
+        "abandon",
+        Instant::now(),
+        Duration::ZERO,
+        CancellationToken::new(),
+    );
+    let held = ledger.wait_for_container("c2").await;
+    let outcome = ledger.abandon(&request, &limits).await;
+    let outcome = outcome.expect("one record is abandoned");
+    let containers: Vec<_> = outcome
+        .abandoned
+        .iter()
+        .map(|record| record.container_id.as_str())
+        .collect();
+    assert_eq!(containers, ["c1"]);
+    let error = outcome.error.expect("the lock of c2 is held");
+    assert!(error.contains("the lock of container c2"), "{error}");
+    let mut left = ledger.keys().expect("a list");
+    left.sort();
+    assert_eq!(left, ["c2", "c3"].map(|id| RecordKey::new(id, "eth0")));
+
+    let nothing = ledger.abandon(&request, &limits).await;
+    assert!(matches!(nothing, Err(LedgerError::Wait(_))), "{nothing:?}");
+    drop(held);
+    let outcome = ledger.abandon(&request, &limits).await;
+    let outcome = outcome.expect("the others are abandoned");
+    assert_eq!((outcome.abandoned.len(), outcome.error), (2, None));
+}
