@@ -96,6 +96,8 @@ pub(crate) struct DelError {
     pub(crate) error: CniError,
     /// Whether the plugin ran; if not, the plugin is missing or could not be started.
     pub(crate) ran: bool,
+    /// Whether the plugin itself reported the failure; if not, the plugin was killed or did not run.
+    pub(crate) refused: bool,
 }
 
 /// A permit and the shared locks of the networks: needed to run ADD, CHECK and DEL of plugins.

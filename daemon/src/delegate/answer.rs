@@ -31,7 +31,10 @@ pub(super) enum PluginError {
     NotStarted(CniError),
     /// The plugin reported code 3: the runtime need not clean up (P-041).
     UnknownContainer(CniError),
-    /// The plugin failed, was stopped, or printed an invalid result.
+    /// The plugin was killed before it reported anything: at its time limit, with its call, or by
+    /// the kernel or another process.
+    Killed(CniError),
+    /// The plugin failed or printed an invalid result.
     Failed(CniError),
 }
 
@@ -40,6 +43,7 @@ impl From<PluginError> for CniError {
         match error {
             PluginError::NotStarted(error)
             | PluginError::UnknownContainer(error)
+            | PluginError::Killed(error)
             | PluginError::Failed(error) => error,
         }
     }
@@ -50,7 +54,7 @@ impl From<PluginError> for CniError {
 pub(super) fn output(run: RunOutput, limit: Duration) -> Result<Vec<u8>, PluginError> {
     let try_again = |msg: String| {
         let error = CniError::new(Code::TryAgain, msg).with_details(quote_end(&run.stderr));
-        Err(PluginError::Failed(error))
+        Err(PluginError::Killed(error))
     };
     match run.termination {
         Termination::Exited(status) if status.success() => Ok(run.stdout),
@@ -99,7 +103,13 @@ fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> PluginError {
     }
     let outcome = describe(status);
     let failed = |msg: String| CniError::new(Code::PluginFailed, msg);
-    PluginError::Failed(match (stdout.trim_ascii(), stderr.trim_ascii()) {
+    let is_killed = status.signal() == Some(Signal::SIGKILL as i32);
+    let kind = if is_killed {
+        PluginError::Killed
+    } else {
+        PluginError::Failed
+    };
+    kind(match (stdout.trim_ascii(), stderr.trim_ascii()) {
         (b"", b"") => failed(format!("{outcome} and printed nothing")),
         (b"", stderr) => failed(format!("{outcome}: {}", quote_end(stderr))),
         (stdout, stderr) => failed(format!(

@@ -79,7 +79,11 @@ impl Delegates {
 
     /// DEL of one plugin.
     async fn delete(&self, step: Step<'_>, payload: Payload<'_>) -> Result<Deletion, DelError> {
-        let not_started = |error| DelError { error, ran: false };
+        let not_started = |error| DelError {
+            error,
+            ran: false,
+            refused: false,
+        };
         let program = self.find_step(step).await.map_err(not_started)?;
         let dirs = self.dirs(step.call);
         match self
@@ -97,6 +101,7 @@ impl Delegates {
             }
             Err(error) => Err(DelError {
                 ran: !matches!(error, PluginError::NotStarted(_)),
+                refused: matches!(error, PluginError::Failed(_)),
                 error: step.name_plugin(error.into()),
             }),
         }

@@ -28,7 +28,7 @@ const MISSING_NETNS: [&str; 3] = [
 /// Whether the error of a DEL means that there was nothing to delete. `netns` is `CNI_NETNS`.
 pub(super) fn is_gone(error: &PluginError, netns: Option<&str>) -> bool {
     match error {
-        PluginError::NotStarted(_) => false,
+        PluginError::NotStarted(_) | PluginError::Killed(_) => false,
         PluginError::UnknownContainer(_) => true,
         PluginError::Failed(error) => {
             let text = error.msg.to_lowercase();

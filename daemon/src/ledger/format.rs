@@ -97,7 +97,7 @@ pub(crate) enum Line {
         error: String,
     },
     /// A DEL has failed for attachments whose ADD never succeeded, after their sandbox was gone, and
-    /// their plugins ran. Follows [`Line::DelFailed`].
+    /// their plugins reported the failures. Follows [`Line::DelFailed`].
     Refused {
         /// The time in milliseconds since 1970.
         unix_ms: u64,

@@ -73,7 +73,7 @@ impl DelFailures {
 }
 
 /// The DELs that failed although nothing can be left of the sandbox (decision 31): the ADD of the
-/// attachments never succeeded, the sandbox is gone, and the plugins ran.
+/// attachments never succeeded, the sandbox is gone, and the plugins themselves reported failures.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Refusals {
     pub(crate) count: u32,
@@ -240,6 +240,12 @@ impl Record {
             .rev()
             .filter(|&index| needs_del(&self.attachments[index]))
             .collect()
+    }
+
+    /// Whether the ADD of an attachment certainly never succeeded. A line that cannot be read may
+    /// have been its result.
+    pub(crate) fn never_added(&self, index: usize) -> bool {
+        self.unreadable == 0 && self.attachments[index].added.is_none()
     }
 
     /// `prevResult` for the DEL of an attachment, in the version of its network. `None` if there is

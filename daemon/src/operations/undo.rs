@@ -195,16 +195,21 @@ pub(crate) async fn undo(
             .await
         {
             Ok(()) => append_or_log(lock, &mut record, Line::Deleted { index }),
-            Err(DelError { error, ran }) => {
-                let is_hopeless =
-                    args.sandbox_gone && ran && record.attachments[index].added.is_none();
-                if is_hopeless
+            Err(DelError {
+                error,
+                ran,
+                refused: is_refusal,
+            }) => {
+                // Nothing of the attachment can be left in the kernel.
+                let is_unused = args.sandbox_gone && record.never_added(index);
+                if is_unused
+                    && ran
                     && delete_otherwise(context, &call, &record.planned.pod, &attachment).await
                 {
                     append_or_log(lock, &mut record, Line::Deleted { index });
                     continue;
                 }
-                refused &= is_hopeless;
+                refused &= is_unused && is_refusal;
                 failures.push(error.context(attachment.label()));
             }
         }

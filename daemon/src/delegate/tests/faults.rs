@@ -264,6 +264,34 @@ async fn a_call_that_is_dropped_leaves_nothing_running() {
 }
 
 #[tokio::test]
+async fn a_plugin_that_is_killed_does_not_refuse_a_del() {
+    let bench = Bench::new();
+    bench.bare("hangs", "exec sleep 60");
+    bench.bare("out-of-memory", "kill -9 $$");
+    bench.bare("crashes", "kill -SEGV $$");
+    for (name, refuses) in [
+        ("hangs", false),
+        ("out-of-memory", false),
+        ("crashes", true),
+    ] {
+        let mut call = call();
+        if name == "hangs" {
+            call.limits = call.limits.within(Duration::from_millis(100));
+        }
+        let DelError {
+            error,
+            ran,
+            refused,
+        } = bench
+            .delegates
+            .del(&call, &attachment(&[name]), None)
+            .await
+            .expect_err(name);
+        assert_eq!((ran, refused), (true, refuses), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn the_error_of_a_failed_start_names_the_plugin() {
     let bench = Bench::new();
     bench.plugin("text", "");
@@ -272,12 +300,16 @@ async fn the_error_of_a_failed_start_names_the_plugin() {
         ("no program", "not a program"),
     ] {
         write_program(&bench.path("text"), content);
-        let DelError { error, ran } = bench
+        let DelError {
+            error,
+            ran,
+            refused,
+        } = bench
             .delegates
             .del(&call(), &attachment(&["text"]), None)
             .await
             .expect_err(part);
-        assert!(!ran, "{error}");
+        assert!(!ran && !refused, "{error}");
         assert!(error.is(Code::PluginMissing), "{error}");
         assert!(
             error.msg.starts_with(r#"plugin "text": cannot be started"#)

@@ -126,12 +126,16 @@ async fn a_retried_del_starts_again_from_the_end() {
         r#"[ -e $dir/fixed ] || { echo '{"code":5,"msg":"stuck"}'; exit 1; }"#,
     );
     let attachment = attachment(&["a", "b", "c"]);
-    let DelError { error, ran } = bench
+    let DelError {
+        error,
+        ran,
+        refused,
+    } = bench
         .delegates
         .del(&call(), &attachment, None)
         .await
         .expect_err("b fails");
-    assert!(ran, "{error}");
+    assert!(ran && refused, "{error}");
     assert_eq!(
         (error.code, error.msg.as_str()),
         (5, r#"plugin "b": stuck"#)
