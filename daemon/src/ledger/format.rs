@@ -90,11 +90,15 @@ pub(crate) enum Line {
     Deleting,
     /// The DEL of this attachment has succeeded.
     Deleted { index: usize },
-    /// A DEL of the whole record has failed.
+    /// A DEL of the whole record has failed. Replaces a line of this kind if that is the last one:
+    /// a DEL may fail for ever.
     DelFailed {
         /// The time in milliseconds since 1970.
         unix_ms: u64,
         error: String,
+        /// `None` if an older plexusd wrote the line, which then counts one failure.
+        #[serde(default)]
+        total: Option<FailureTotal>,
     },
     /// A DEL has failed for attachments whose ADD never succeeded, after their sandbox was gone, and
     /// their plugins reported the failures. Follows [`Line::DelFailed`].
@@ -106,6 +110,15 @@ pub(crate) enum Line {
     Orphaned,
     /// network-status is written to the pod, or the pod no longer exists.
     StatusWritten,
+}
+
+/// The failures up to and including that of a [`Line::DelFailed`].
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FailureTotal {
+    pub(super) count: u32,
+    /// The time of the first failure in milliseconds since 1970.
+    pub(super) first_unix_ms: u64,
 }
 
 /// Why the bytes of a file are not a record.

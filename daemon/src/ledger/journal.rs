@@ -19,6 +19,8 @@ use crate::regular_file;
 const SUFFIX: &str = ".jsonl";
 /// The largest file that is read, in bytes. Earlier versions did not limit the size of a plan.
 const MAX_SIZE: u64 = 256 << 20;
+/// The longest [`Line::DelFailed`] that is replaced, in bytes. The text of its error is shorter.
+const MAX_FAILURE: u64 = 64 << 10;
 
 /// The files under one state directory. Blocking.
 #[derive(Debug, Clone)]
@@ -161,12 +163,17 @@ impl Journal {
         }
     }
 
-    /// Appends a line with one write. The line survives the end of this process, but not a power
-    /// loss.
+    /// Appends a line with one write, or replaces the last line if both are [`Line::DelFailed`]. The
+    /// line survives the end of this process, but not a power loss.
     pub(super) fn append(&self, key: &RecordKey, line: &Line) -> Result<(), LedgerError> {
         let path = self.path(key)?;
         let append = || -> io::Result<()> {
             let bytes = line.to_bytes()?;
+            if matches!(line, Line::DelFailed { total: Some(_), .. })
+                && replace_failure(&path, &bytes)?
+            {
+                return Ok(());
+            }
             let mut file = OpenOptions::new().read(true).append(true).open(&path)?;
             let end = truncate_torn_line(&file)?;
             file.write_all(&bytes).inspect_err(|_| {
@@ -247,6 +254,34 @@ enum FileContent {
 fn parse_file_name(name: &str) -> Option<RecordKey> {
     let (container_id, ifname) = name.strip_suffix(SUFFIX)?.split_once(':')?;
     Some(RecordKey::new(container_id, ifname))
+}
+
+/// Replaces the last line if it is a [`Line::DelFailed`], with one write: spaces fill what is left of
+/// a longer line. Returns whether it is one.
+fn replace_failure(path: &Path, line: &[u8]) -> io::Result<bool> {
+    // With `append`, all writes would go to the end.
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let len = file.metadata()?.len();
+    let start = len.saturating_sub(MAX_FAILURE);
+    let mut end = vec![0; usize::try_from(len - start).map_err(io::Error::other)?];
+    file.read_exact_at(&mut end, start)?;
+    let lines = end.strip_suffix(b"\n").unwrap_or_default();
+    let Some(index) = lines.iter().rposition(|byte| *byte == b'\n') else {
+        return Ok(false);
+    };
+    let old = &end[index + 1..];
+    if !matches!(serde_json::from_slice(old), Ok(Line::DelFailed { .. })) {
+        return Ok(false);
+    }
+    let mut new = line.trim_ascii_end().to_vec();
+    new.resize(new.len().max(old.len() - 1), b' ');
+    new.push(b'\n');
+    let at = start + index as u64 + 1;
+    file.write_all_at(&new, at).inspect_err(|_| {
+        let _ = file.write_all_at(old, at);
+        let _ = file.set_len(len);
+    })?;
+    Ok(true)
 }
 
 /// Truncates the file after its last line break, to remove an incomplete write. Returns the length.

@@ -7,7 +7,7 @@ use plexus_api::cni::PluginResult;
 use serde_json::value::RawValue;
 
 use super::error::PreviousResultError;
-use super::format::{Line, ParseError, Planned, complete_lines};
+use super::format::{FailureTotal, Line, ParseError, Planned, complete_lines};
 
 /// The number of failed DELs before a record is orphaned.
 const FAILURES_TO_ORPHAN: u32 = 3;
@@ -69,6 +69,21 @@ impl DelFailures {
     pub(crate) fn exhausted(&self, orphan_after: Duration) -> bool {
         let failing = Duration::from_millis(self.last_unix_ms.saturating_sub(self.first_unix_ms));
         self.count >= FAILURES_TO_ORPHAN && failing >= orphan_after
+    }
+
+    /// The total with one more failure.
+    fn total_with(&self, unix_ms: u64) -> FailureTotal {
+        // If the clock was set back, the period starts over: the pod must not wait for the old time
+        // to return.
+        let starts_over = self.count == 0 || unix_ms < self.last_unix_ms;
+        FailureTotal {
+            count: self.count.saturating_add(1),
+            first_unix_ms: if starts_over {
+                unix_ms
+            } else {
+                self.first_unix_ms
+            },
+        }
     }
 }
 
@@ -189,17 +204,28 @@ impl Record {
             Line::StatusWritten => self.status_written = true,
             Line::Orphaned => self.orphaned = true,
             Line::Refused { unix_ms } => self.refusals.add(unix_ms),
-            Line::DelFailed { unix_ms, error } => {
-                let failures = &mut self.del_failures;
-                // If the clock was set back, the period starts over: the pod must not wait for the
-                // old time to return.
-                if failures.count == 0 || unix_ms < failures.last_unix_ms {
-                    failures.first_unix_ms = unix_ms;
-                }
-                failures.count = failures.count.saturating_add(1);
-                failures.last_unix_ms = unix_ms;
-                failures.last_error = error;
+            Line::DelFailed {
+                unix_ms,
+                error,
+                total,
+            } => {
+                let total = total.unwrap_or_else(|| self.del_failures.total_with(unix_ms));
+                self.del_failures = DelFailures {
+                    count: total.count,
+                    first_unix_ms: total.first_unix_ms,
+                    last_unix_ms: unix_ms,
+                    last_error: error,
+                };
             }
+        }
+    }
+
+    /// The line for one more failed DEL.
+    pub(crate) fn failed_del(&self, unix_ms: u64, error: String) -> Line {
+        Line::DelFailed {
+            unix_ms,
+            error,
+            total: Some(self.del_failures.total_with(unix_ms)),
         }
     }
 

@@ -236,10 +236,7 @@ pub(crate) async fn undo(
 /// Records that a DEL has failed, so that recovery retries it.
 fn record_failures(lock: &ContainerLock, record: &mut Record, failures: Vec<CniError>) -> Failures {
     let failures = Failures(failures);
-    let line = Line::DelFailed {
-        unix_ms: unix_ms(),
-        error: failures.to_string(),
-    };
+    let line = record.failed_del(unix_ms(), failures.to_string());
     append_or_log(lock, record, line);
     failures
 }

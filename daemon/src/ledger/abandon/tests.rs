@@ -16,6 +16,7 @@ async fn an_error_does_not_hide_the_records_that_were_abandoned_before_it() {
         let failed = Line::DelFailed {
             unix_ms: 1,
             error: "no answer".to_owned(),
+            total: None,
         };
         for line in [Line::Started { index: 0 }, failed] {
             lock.append(&mut record, line).expect("append");

@@ -323,3 +323,49 @@ fn a_full_file_system_leaves_no_partial_record() {
     };
     std::thread::spawn(run).join().expect("the thread");
 }
+
+#[test]
+fn a_del_that_fails_for_ever_does_not_make_its_record_grow() {
+    let (_dir, journal) = journal();
+    let mut record = journal
+        .create(planned("c1", "eth0", 1))
+        .expect("a new record");
+    let path = journal.path(&key()).expect("a path");
+    let mut fail = |unix_ms: u64, error: &str| {
+        let line = record.failed_del(unix_ms, error.to_owned());
+        journal.append(&key(), &line).expect("append");
+        record.apply(line);
+        let bytes = fs::read(&path).expect("the file");
+        let read = journal.read(&key()).expect("readable").expect("a record");
+        assert_eq!(read.del_failures, record.del_failures);
+        assert_eq!(read.unreadable, 0);
+        (line_breaks(&bytes), bytes.len())
+    };
+    let (lines, len) = fail(1, "a long text");
+    assert_eq!(lines, 2);
+    // A shorter text, and one of the same length.
+    assert_eq!(fail(2, "short"), (2, len));
+    assert_eq!(fail(3, "a long text"), (2, len));
+    assert_eq!(fail(4, "a longer text"), (2, len + 2));
+    // The lines of an older version, and other lines, stay.
+    let old = Line::DelFailed {
+        unix_ms: 5,
+        error: String::new(),
+        total: None,
+    };
+    for line in [old, Line::Orphaned] {
+        journal.append(&key(), &line).expect("append");
+        record.apply(line);
+    }
+    let mut fail = |unix_ms: u64| {
+        let line = record.failed_del(unix_ms, "again".to_owned());
+        journal.append(&key(), &line).expect("append");
+        record.apply(line);
+    };
+    (6..100).for_each(&mut fail);
+    let read = journal.read(&key()).expect("readable").expect("a record");
+    assert!(read.orphaned);
+    assert_eq!(read.del_failures, record.del_failures);
+    assert_eq!(read.del_failures.count, 99);
+    assert_eq!(line_breaks(&fs::read(&path).expect("the file")), 5);
+}

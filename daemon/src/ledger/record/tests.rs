@@ -28,6 +28,7 @@ fn lines() -> Vec<Line> {
         Line::DelFailed {
             unix_ms: 7,
             error: "line\nbreak".to_owned(),
+            total: None,
         },
         Line::Orphaned,
     ]
@@ -269,6 +270,7 @@ fn del_failures_are_exhausted_after_three_failures_over_a_minute() {
             record.apply(Line::DelFailed {
                 unix_ms: time * 1000,
                 error: String::new(),
+                total: None,
             });
         }
         assert_eq!(

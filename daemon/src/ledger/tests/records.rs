@@ -142,6 +142,7 @@ async fn a_record_stays_until_its_del_has_succeeded() {
         Line::DelFailed {
             unix_ms: 5,
             error: "net1 is busy".to_owned(),
+            total: None,
         },
     )
     .expect("append");
@@ -152,6 +153,7 @@ async fn a_record_stays_until_its_del_has_succeeded() {
         Line::DelFailed {
             unix_ms: 9,
             error: "net1 is still busy".to_owned(),
+            total: None,
         },
     )
     .expect("append");
