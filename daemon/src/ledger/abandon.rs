@@ -46,11 +46,11 @@ impl AbandonSelection {
     }
 
     /// The indexes of the attachments to abandon.
-    fn attachments(&self, record: &Record) -> Vec<usize> {
+    fn attachments(&self, record: &Record, boot_id: &str) -> Vec<usize> {
         let planned = &record.planned;
         // In an attached record, only the named container may be meant.
         let left = |is_selected: bool| {
-            let left = record.to_undo(&planned.boot_id).into_iter().rev();
+            let left = record.to_undo(boot_id).into_iter().rev();
             left.filter(|_| is_selected).collect()
         };
         let fails = record.del_failures.count > 0;
@@ -66,8 +66,8 @@ impl AbandonSelection {
         }
     }
 
-    fn includes(&self, record: &Record) -> bool {
-        matches!(self, Self::Container { .. }) || !self.attachments(record).is_empty()
+    fn includes(&self, record: &Record, boot_id: &str) -> bool {
+        matches!(self, Self::Container { .. }) || !self.attachments(record, boot_id).is_empty()
     }
 }
 
@@ -95,7 +95,8 @@ pub(crate) struct AbandonOutcome {
 impl Ledger {
     /// Removes records without a DEL, and logs a warning with the interfaces and addresses that may
     /// be left on the node. A damaged record of a container is moved to the quarantine. Waits for
-    /// the locks of the containers, one after the other, and stops at the first error.
+    /// the locks of the containers, one after the other, and stops at the first error. `boot_id` is
+    /// the current boot.
     ///
     /// # Errors
     /// No record was abandoned: [`LedgerError::NoRecord`] if a container is selected,
@@ -103,10 +104,14 @@ impl Ledger {
     pub(crate) async fn abandon(
         &self,
         request: &AbandonRequest,
+        boot_id: &str,
         limits: &CallLimits,
     ) -> Result<AbandonOutcome, LedgerError> {
         let mut abandoned = Vec::new();
-        match self.abandon_each(request, limits, &mut abandoned).await {
+        match self
+            .abandon_each(request, boot_id, limits, &mut abandoned)
+            .await
+        {
             Err(error) if abandoned.is_empty() => Err(error),
             done => Ok(AbandonOutcome {
                 abandoned,
@@ -118,6 +123,7 @@ impl Ledger {
     async fn abandon_each(
         &self,
         request: &AbandonRequest,
+        boot_id: &str,
         limits: &CallLimits,
         abandoned: &mut Vec<AbandonedRecord>,
     ) -> Result<(), LedgerError> {
@@ -127,13 +133,12 @@ impl Ledger {
         keys.sort();
         for key in keys {
             let is_container = matches!(selection, AbandonSelection::Container { .. });
-            let is_selected =
-                || matches!(self.summary(&key), Ok(Some(record)) if selection.includes(&record));
+            let is_selected = || matches!(self.summary(&key), Ok(Some(record)) if selection.includes(&record, boot_id));
             if !is_container && !is_selected() {
                 continue;
             }
             let lock = self.lock_container(&key.container_id, limits).await?;
-            abandoned.extend(abandon(&lock, &key, request)?);
+            abandoned.extend(abandon(&lock, &key, request, boot_id)?);
         }
         match selection {
             AbandonSelection::Container {
@@ -153,14 +158,15 @@ fn abandon(
     lock: &ContainerLock,
     key: &RecordKey,
     AbandonRequest { selection, dry_run }: &AbandonRequest,
+    boot_id: &str,
 ) -> Result<Option<AbandonedRecord>, LedgerError> {
     let (pod, left) = match lock.load(&key.ifname) {
-        Ok(Some(record)) if selection.includes(&record) => {
-            let indexes = selection.attachments(&record);
+        Ok(Some(record)) if selection.includes(&record, boot_id) => {
+            let indexes = selection.attachments(&record, boot_id);
             let left = indexes.iter().map(|&index| leftover(&record, index));
             let pod_and_left = (record.planned.pod.to_string(), left.collect());
             if !dry_run {
-                remove(lock, record, &indexes)?;
+                remove(lock, record, &indexes, boot_id)?;
             }
             pod_and_left
         }
@@ -190,9 +196,13 @@ fn abandon(
 }
 
 /// Removes a record, or only these attachments if others still need a DEL.
-fn remove(lock: &ContainerLock, mut record: Record, indexes: &[usize]) -> Result<(), LedgerError> {
-    let boot_id = record.planned.boot_id.clone();
-    if record.to_undo(&boot_id).len() > indexes.len() {
+fn remove(
+    lock: &ContainerLock,
+    mut record: Record,
+    indexes: &[usize],
+    boot_id: &str,
+) -> Result<(), LedgerError> {
+    if record.to_undo(boot_id).len() > indexes.len() {
         for &index in indexes {
             lock.append(&mut record, Line::Deleted { index })?;
         }

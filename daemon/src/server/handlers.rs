@@ -286,7 +286,8 @@ async fn abandon(State(state): State<AppState>, body: ReceivedBody) -> Response 
         context.node.settings.del_timeout,
         CancellationToken::new(),
     );
-    match context.ledger.abandon(&request, &limits).await {
+    let boot_id = &context.node.boot_id;
+    match context.ledger.abandon(&request, boot_id, &limits).await {
         Ok(outcome) => json(&outcome),
         Err(error) => refused(&error.into()),
     }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{block_on, no_daemon, success};
 use crate::call_limits::CallLimits;
 use crate::cli::AbandonArgs;
+use crate::clock::boot_id;
 use crate::ledger::{AbandonOutcome, AbandonRequest, AbandonSelection, AbandonedRecord, Ledger};
 use crate::server::{ABANDON, post};
 
@@ -72,7 +73,7 @@ async fn abandon(
                 .with_context(|| format!("no plexusd listens at {} ({error})", socket.display()))?;
             // No other process can hold a lock of this ledger.
             let limits = CallLimits::background("abandon", CancellationToken::new());
-            Ok(ledger.abandon(request, &limits).await?)
+            Ok(ledger.abandon(request, &boot_id()?, &limits).await?)
         }
         Err(error) => Err(error).with_context(|| format!("plexusd at {}", socket.display())),
     }

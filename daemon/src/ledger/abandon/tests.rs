@@ -4,7 +4,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::ledger::test_helpers::{open, planned};
+use crate::ledger::test_helpers::{BOOT, no_limits, open, planned};
 
 #[tokio::test]
 async fn an_error_does_not_hide_the_records_that_were_abandoned_before_it() {
@@ -34,7 +34,7 @@ async fn an_error_does_not_hide_the_records_that_were_abandoned_before_it() {
         CancellationToken::new(),
     );
     let held = ledger.wait_for_container("c2").await;
-    let outcome = ledger.abandon(&request, &limits).await;
+    let outcome = ledger.abandon(&request, BOOT, &limits).await;
     let outcome = outcome.expect("one record is abandoned");
     let containers: Vec<_> = outcome
         .abandoned
@@ -48,10 +48,33 @@ async fn an_error_does_not_hide_the_records_that_were_abandoned_before_it() {
     left.sort();
     assert_eq!(left, ["c2", "c3"].map(|id| RecordKey::new(id, "eth0")));
 
-    let nothing = ledger.abandon(&request, &limits).await;
+    let nothing = ledger.abandon(&request, BOOT, &limits).await;
     assert!(matches!(nothing, Err(LedgerError::Wait(_))), "{nothing:?}");
     drop(held);
-    let outcome = ledger.abandon(&request, &limits).await;
+    let outcome = ledger.abandon(&request, BOOT, &limits).await;
     let outcome = outcome.expect("the others are abandoned");
     assert_eq!((outcome.abandoned.len(), outcome.error), (2, None));
+}
+
+#[tokio::test]
+async fn abandoning_a_network_after_a_reboot_keeps_the_other_networks_of_the_record() {
+    let (_dir, ledger) = open();
+    let lock = ledger.wait_for_container("c1").await;
+    let record = lock.plan(planned("c1", "eth0", 2)).await;
+    let mut record = record.expect("a new record");
+    let failed = record.failed_del(1, "no answer".to_owned());
+    // A power loss may have removed the line of the other attachment.
+    for line in [Line::Started { index: 1 }, failed] {
+        lock.append(&mut record, line).expect("append");
+    }
+    drop(lock);
+    let request = AbandonRequest {
+        selection: AbandonSelection::Network("ns/net1".to_owned()),
+        dry_run: false,
+    };
+    let outcome = ledger.abandon(&request, "another boot", &no_limits()).await;
+    assert_eq!(outcome.expect("abandoned").abandoned.len(), 1);
+    let record = ledger.read(&RecordKey::new("c1", "eth0"));
+    let record = record.expect("readable").expect("still there");
+    assert_eq!(record.to_undo("another boot"), [0]);
 }
