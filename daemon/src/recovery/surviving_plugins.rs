@@ -42,8 +42,8 @@ struct SurvivingPlugin {
 
 /// Locks all containers that have surviving plugins, and their networks against GC. Each lock is
 /// released when the plugins of the container have exited; plugins that still run after `timeout`
-/// are killed. Must be called before any call is served, while all locks are free. Returns only after plugins of GC, which
-/// belongs to no container, have exited.
+/// are killed. Must be called before any call is served, while all locks are free. Returns only
+/// after plugins of GC, which belongs to no container, have exited.
 ///
 /// # Errors
 /// An error if the processes cannot be listed, or cannot be waited for, as before Linux 5.3.
