@@ -6,7 +6,7 @@ use std::sync::Arc;
 use plexus_api::cni::{CniError, NetworkConfig};
 
 use crate::context::Context;
-use crate::delegate::PluginCall;
+use crate::delegate::{DelError, PluginCall};
 use crate::gather;
 use crate::model::{Attachment, PodRef};
 use crate::plan::plan;
@@ -14,9 +14,19 @@ use crate::plan::plan;
 /// The keys that a plan adds to the configuration of a plugin.
 const PLANNED_KEYS: [&str; 3] = ["args", "deviceID", "pciBusID"];
 
+/// The outcome of [`delete_otherwise`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Otherwise {
+    /// The DEL with the current definition has succeeded.
+    Deleted,
+    /// Retries cannot change the failures.
+    Refused,
+    /// A plugin was killed, or the recorded IPAM plugin is missing.
+    Unfinished,
+}
+
 /// Runs DEL with the current configuration of the definition, if it has changed, and DEL of the
-/// recorded IPAM plugins alone. Returns whether the attachment counts as deleted: the first DEL has
-/// succeeded.
+/// recorded IPAM plugins alone.
 ///
 /// For attachments whose ADD never succeeded and whose sandbox is gone (decision 31).
 pub(super) async fn delete_otherwise(
@@ -24,19 +34,32 @@ pub(super) async fn delete_otherwise(
     call: &PluginCall,
     pod: &PodRef,
     attachment: &Attachment,
-) -> bool {
+) -> Otherwise {
     let delegates = &context.node.delegates;
-    let mut deleted = false;
+    let mut otherwise = Otherwise::Refused;
+    let mut failed = |failed: &DelError, with: &str, is_required: bool| {
+        log(attachment, with, &failed.error);
+        if !failed.refused && (failed.ran || is_required) {
+            otherwise = Otherwise::Unfinished;
+        }
+    };
+    let mut is_deleted = false;
     if let Some(current) = with_current_definition(context, pod, attachment).await {
-        let outcome = delegates.del(call, &current, None).await;
-        deleted = outcome
-            .inspect_err(|failed| log(attachment, "the current definition", &failed.error))
-            .is_ok();
+        match delegates.del(call, &current, None).await {
+            Ok(()) => is_deleted = true,
+            Err(error) => failed(&error, "the current definition", false),
+        }
     }
-    if let Err(failed) = delegates.del_ipam(call, attachment).await {
-        log(attachment, "the IPAM plugin alone", &failed.error);
+    if let Err(error) = delegates.del_ipam(call, attachment).await {
+        // The IPAM plugin of the node's own network may be a part of its plugin.
+        let is_required = attachment.has_definition();
+        failed(&error, "the IPAM plugin alone", is_required);
     }
-    deleted
+    if is_deleted {
+        Otherwise::Deleted
+    } else {
+        otherwise
+    }
 }
 
 /// The attachment with the current configuration of its definition. Returns `None` if the

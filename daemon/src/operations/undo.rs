@@ -9,7 +9,7 @@ use std::time::Duration;
 use plexus_api::cni::{CniError, Code};
 use tokio_util::sync::CancellationToken;
 
-use super::delete_otherwise::delete_otherwise;
+use super::delete_otherwise::{Otherwise, delete_otherwise};
 use super::network_status::pod_sandbox;
 use super::time_shares::TimeShares;
 use crate::call_limits::CallLimits;
@@ -167,10 +167,10 @@ pub(crate) async fn undo(
     // Whether each failure is one that retries cannot change (decision 31).
     let mut refused = true;
     for index in indexes {
-        let attachment = record.planned.attachments[index].clone();
+        let label = record.planned.attachments[index].label();
         let Some(deadline) = shares.next() else {
             let msg = "the other attachments have used up delTimeout";
-            failures.push(CniError::new(Code::TryAgain, msg).context(attachment.label()));
+            failures.push(CniError::new(Code::TryAgain, msg).context(label));
             refused = false;
             continue;
         };
@@ -187,49 +187,66 @@ pub(crate) async fn undo(
                 cancel: CancellationToken::new(),
             },
         };
-        let previous = record.result_for_del(index);
-        match context
-            .node
-            .delegates
-            .del(&call, &attachment, previous.as_ref())
-            .await
-        {
+        match delete(context, &call, &record, index, args.sandbox_gone).await {
             Ok(()) => append_or_log(lock, &mut record, Line::Deleted { index }),
-            Err(DelError {
-                error,
-                ran,
-                refused: is_refusal,
-            }) => {
-                // Nothing of the attachment can be left in the kernel.
-                let is_unused = args.sandbox_gone && record.never_added(index);
-                if is_unused
-                    && ran
-                    && delete_otherwise(context, &call, &record.planned.pod, &attachment).await
-                {
-                    append_or_log(lock, &mut record, Line::Deleted { index });
-                    continue;
-                }
-                refused &= is_unused && is_refusal;
-                failures.push(error.context(attachment.label()));
+            Err(failed) => {
+                refused &= failed.refused;
+                failures.push(failed.error.context(label));
             }
         }
     }
     if failures.is_empty() {
-        match lock.remove(record) {
-            // Everything is deleted. Recovery repeats the DELs when the disk is writable again.
-            Err(error) if error.is_unwritable() => {
-                tracing::error!(%error, "the record of a finished DEL cannot be removed");
-                Ok(())
-            }
-            removed => removed.map_err(|error| Failures(vec![error.into()])),
+        return remove(lock, record);
+    }
+    let failures = record_failures(lock, &mut record, failures);
+    if refused {
+        let unix_ms = unix_ms();
+        append_or_log(lock, &mut record, Line::Refused { unix_ms });
+    }
+    Err(failures)
+}
+
+/// Removes the record after the last DEL.
+fn remove(lock: &ContainerLock, record: Record) -> Result<(), Failures> {
+    match lock.remove(record) {
+        // Everything is deleted. Recovery repeats the DELs when the disk is writable again.
+        Err(error) if error.is_unwritable() => {
+            tracing::error!(%error, "the record of a finished DEL cannot be removed");
+            Ok(())
         }
+        removed => removed.map_err(|error| Failures(vec![error.into()])),
+    }
+}
+
+/// DEL of one attachment. `refused` in the error means that retries cannot change the outcome
+/// (decision 31).
+async fn delete(
+    context: &Context,
+    call: &PluginCall,
+    record: &Record,
+    index: usize,
+    sandbox_gone: bool,
+) -> Result<(), DelError> {
+    let attachment = &record.planned.attachments[index];
+    let previous = record.result_for_del(index);
+    let delegates = &context.node.delegates;
+    let Err(failed) = delegates.del(call, attachment, previous.as_ref()).await else {
+        return Ok(());
+    };
+    // Otherwise a part of the attachment may be left in the kernel.
+    let is_unused = sandbox_gone && record.never_added(index);
+    let otherwise = if is_unused && failed.ran {
+        delete_otherwise(context, call, &record.planned.pod, attachment).await
     } else {
-        let failures = record_failures(lock, &mut record, failures);
-        if refused {
-            let unix_ms = unix_ms();
-            append_or_log(lock, &mut record, Line::Refused { unix_ms });
-        }
-        Err(failures)
+        Otherwise::Unfinished
+    };
+    match otherwise {
+        Otherwise::Deleted => Ok(()),
+        Otherwise::Refused => Err(failed),
+        Otherwise::Unfinished => Err(DelError {
+            refused: false,
+            ..failed
+        }),
     }
 }
 

@@ -3,7 +3,9 @@
 use plexus_api::rows;
 use plexus_e2e::binaries::plugin_dir;
 use plexus_e2e::leftovers::LEDGER;
-use plexus_e2e::{CniTarget, NodeWatch, Plexus, Pod, Sandbox, Script, attaches, metric, node};
+use plexus_e2e::{
+    CniTarget, NodeWatch, Plexus, Pod, Sandbox, Script, Step, attaches, metric, node,
+};
 use plexus_e2e::{Node, or_skip};
 use serde_json::{Value, json};
 
@@ -64,6 +66,47 @@ fn a_refused_del_of_an_attachment_that_never_succeeded_is_retired_once_its_sandb
         ..gone_target
     };
     plexus.runtime.add(&again).result();
+}
+
+#[test]
+fn a_plugin_that_is_killed_does_not_refuse_its_del() {
+    let node = node!();
+    let keys = json!({"retireAfter": "0", "orphanAfter": "0"});
+    let plexus = start_with(&node, keys);
+    node.plugin("typo", &refuses());
+    node.plugin("waits", &refuses().on("DEL", [Step::Signal(9)]));
+    node.plugin("leases", &Script::new().on("DEL", [Step::Signal(9)]));
+    let definition = |kind: &str, ipam: &str| json!({"cniVersion": "1.0.0", "type": kind, "ipam": {"type": ipam}});
+    for (name, kind, ipam) in [
+        ("waits", "waits", "typo"),
+        ("leases", "typo", "leases"),
+        ("typo", "typo", "typo"),
+    ] {
+        plexus.manifests.definition(name, &definition(kind, ipam));
+    }
+    let [waits, leases, typo] = ["waits", "leases", "typo"].map(|name| {
+        let (sandbox, target) = plexus.sandbox(name, name);
+        plexus.runtime.add(&target).expect_code(999);
+        sandbox.remove();
+        target
+    });
+    plexus.wait_records(&[&waits, &leases]);
+    let dels = |target: &CniTarget, call: &str| {
+        let mut calls = plexus.calls_for(target);
+        calls.retain(|made| made == call);
+        calls.len()
+    };
+    // The IPAM plugin runs alone only after the sandbox is known to be gone.
+    NodeWatch::new(&node, &[LEDGER]).wait_while(|| {
+        let counts = (
+            dels(&waits, "DEL typo net1"),
+            dels(&leases, "DEL leases net1"),
+        );
+        (counts.0 < 4 || counts.1 < 4).then_some(counts)
+    });
+    assert_eq!(plexus.files("retired").len(), 1);
+    assert!(dels(&typo, "DEL typo net1") > 0);
+    plexus.wait_records(&[&waits, &leases]);
 }
 
 #[test]
