@@ -7,7 +7,7 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 use plexus_e2e::plexus::DEFAULT_NETWORK_FILE;
-use plexus_e2e::{CniTarget, Node, Pod, node};
+use plexus_e2e::{CniTarget, Daemon, Gate, Node, Plexus, Pod, node};
 
 use crate::{build, socket_dir, start};
 
@@ -20,25 +20,39 @@ fn target(node: &Node) -> CniTarget {
     node.sandbox("pod").target(&Pod::new("web"))
 }
 
+/// Starts a new daemon during the ADD of the first target. Then issues the ADD of the second, calls
+/// `meanwhile` with the new daemon, and lets both calls finish. Returns the new daemon.
+fn take_over_during_adds<'n>(
+    plexus: &Plexus<'n>,
+    gate: &Gate,
+    [first, second]: &[CniTarget; 2],
+    meanwhile: impl FnOnce(&Daemon),
+) -> Daemon<'n> {
+    let in_flight = plexus.runtime.start("ADD", first);
+    let held = gate.wait();
+    let new = plexus.start_successor();
+    // The new daemon has the socket, the old one has the ledger until its call is finished.
+    let queued = plexus.runtime.start("ADD", second);
+    meanwhile(&new);
+    held.release();
+    in_flight.wait().result();
+    gate.wait().release();
+    queued.wait().result();
+    new
+}
+
 #[test]
 fn a_new_daemon_takes_over_and_the_old_one_finishes_its_call() {
     let node = node!();
     let gate = node.gate("add");
     let mut plexus = start(&node, Some(gate.step()));
-    let [first, second] = two_targets(&node);
-    let in_flight = plexus.runtime.start("ADD", &first);
-    let held = gate.wait();
-    let mut new = plexus.start_successor();
-    // The new daemon has the socket, the old one has the ledger until its call is finished.
-    let queued = plexus.runtime.start("ADD", &second);
-    held.release();
-    in_flight.wait().result();
-    gate.wait().release();
-    queued.wait().result();
+    let targets = two_targets(&node);
+    let mut new = take_over_during_adds(&plexus, &gate, &targets, |_| {});
     assert_eq!(plexus.calls_of("ADD").len(), 2);
     // The new daemon detaches what the old one has attached.
-    plexus.runtime.del(&first).expect_success();
-    plexus.runtime.del(&second).expect_success();
+    for target in &targets {
+        plexus.runtime.del(target).expect_success();
+    }
     let log = plexus.daemon.log();
     assert!(log.contains("stands by"), "{log}");
     plexus.daemon.stop();
@@ -147,25 +161,21 @@ fn a_daemon_that_waits_for_the_ledger_stands_by_for_a_newer_one() {
     let node = node!();
     let gate = node.gate("add");
     let mut plexus = start(&node, Some(gate.step()));
-    let [first, second] = two_targets(&node);
-    let in_flight = plexus.runtime.start("ADD", &first);
-    let held = gate.wait();
-    let mut new = plexus.start_successor();
-    let queued = plexus.runtime.start("ADD", &second);
-    let mut newer = plexus.start_successor();
-    // The first new daemon gets the ledger only after the newer one has exited, so it must not keep
-    // the queued call.
-    new.wait_log("another plexusd serves; this one stands by");
-    held.release();
-    in_flight.wait().result();
-    gate.wait().release();
-    queued.wait().result();
+    let targets = two_targets(&node);
+    let mut newer = None;
+    let mut new = take_over_during_adds(&plexus, &gate, &targets, |new| {
+        newer = Some(plexus.start_successor());
+        // The first new daemon gets the ledger only after the newer one has exited, so it must not
+        // keep the queued call.
+        new.wait_log("another plexusd serves; this one stands by");
+    });
     new.stop();
     plexus.daemon.stop();
     plexus.runtime.status().expect_success();
-    plexus.runtime.del(&first).expect_success();
-    plexus.runtime.del(&second).expect_success();
-    newer.stop();
+    for target in &targets {
+        plexus.runtime.del(target).expect_success();
+    }
+    newer.expect("the newer daemon").stop();
 }
 
 #[test]
