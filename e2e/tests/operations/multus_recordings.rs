@@ -107,6 +107,9 @@ fn replay(name: &str, input: &Value) -> Vec<Operation> {
                 let stdin = config.clone().into();
                 let output = plexus.runtime.execute_raw(operation, &env, stdin).wait();
                 replayed.failed = !output.ok();
+                if replayed.failed {
+                    println!("{name}: {operation}: {:?}", output.json);
+                }
                 replayed.result = output.json.filter(|_| !replayed.failed);
                 replayed.result = replayed.result.map(without_empty_dns);
                 replayed.runs = node.calls().iter().map(PluginRun::from).collect();
@@ -137,6 +140,8 @@ fn set_up<'n>(node: &'n Node, input: &Value) -> (Plexus<'n>, Pod) {
         };
         node.plugin(plugin, &script);
     }
+    // The IPAM plugin of the definitions, which no plugin of the scenarios runs.
+    node.plugin("static", &Script::new());
     let keys = json!({"clusterNetwork": null, "binDir": node.bin_dir(), "lookupWait": "20ms"});
     let mut plexus = Plexus::on(node).config(keys).build();
     for definition in input["nads"].as_array().into_iter().flatten() {
