@@ -37,7 +37,7 @@ pub fn write(
     write_with(File::sync_all, state_dir, container_id, ifname, request)
 }
 
-/// [`write`] with the function that makes the content of a file, or the entries of a directory,
+/// [`write()`] with the function that makes the content of a file, or the entries of a directory,
 /// survive a power loss.
 fn write_with(
     sync: impl Fn(&File) -> io::Result<()>,
