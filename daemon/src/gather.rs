@@ -4,6 +4,7 @@
 
 mod auxiliary_chain;
 pub(crate) mod default_network;
+mod devices;
 mod disk;
 mod error;
 mod known;
@@ -110,6 +111,12 @@ pub(crate) async fn plan_input(
         .zip(networks)
         .map(|(selection, network)| SelectedNetwork { selection, network })
         .collect();
+    let pod_ref = pod_ref(&pod, &request.pod);
+    let with_resource = std::iter::once(&default_network)
+        .chain(&common)
+        .chain(selected.iter().map(|selected| &selected.network));
+    let resources = with_resource.filter_map(|network| network.resource_name.clone());
+    let devices = devices::of_pod(&pod_ref, resources.collect(), deadlines.lookup).await?;
     let network_names = settings.namespace_isolation.then(|| {
         let of_definitions = default_selection.iter().map(|_| &default_network);
         let of_definitions =
@@ -119,7 +126,7 @@ pub(crate) async fn plan_input(
     });
     let input = PlanInput {
         links,
-        pod: pod_ref(&pod, &request.pod),
+        pod: pod_ref,
         ifname: request.ifname,
         cni_args: request.cni_args,
         runtime_config: request.runtime_config,
@@ -128,6 +135,7 @@ pub(crate) async fn plan_input(
         common_networks: common,
         selected,
         auxiliary_chain,
+        devices,
         policy: policy(settings),
         network_names,
     };

@@ -4,6 +4,7 @@
 //! runs.
 
 mod attachments;
+mod devices;
 mod input;
 mod names;
 mod network_names;
@@ -15,6 +16,7 @@ use plexus_api::cni::{CniError, Code};
 
 use crate::model::{Attachment, DefaultRoutes};
 
+use devices::DeviceCursor;
 pub(crate) use input::{NamedDefinition, NetworkNames, PlanInput, Policy, SelectedNetwork};
 pub(crate) use names::{auxiliary_ifname, ifname};
 pub(crate) use warning::{Warning, WarningKind};
@@ -105,8 +107,10 @@ pub(crate) fn plan(input: &PlanInput) -> Result<Plan, CniError> {
     let default_routes = routes::owners(input, &names)?;
     let mut warnings = Vec::new();
     let mut attachments = Vec::new();
+    let mut devices = DeviceCursor::new(input);
     for (ifname, network) in names.into_iter().zip(input.networks()) {
-        let attachment = attachments::attachment(input, ifname, &network, &mut warnings)?;
+        let attachment =
+            attachments::attachment(input, ifname, &network, &mut devices, &mut warnings)?;
         attachments.push(attachment);
     }
     Ok(Plan {

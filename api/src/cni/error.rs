@@ -59,11 +59,13 @@ pub enum Code {
     RouteFailed = 109,
     /// The ledger could not be read or written.
     Ledger = 110,
+    /// The pod has too few devices for its networks, or its devices are not known.
+    DeviceMissing = 111,
 }
 
 impl Code {
     /// Every code, for the documentation and its test.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::IncompatibleVersion,
         Self::UnsupportedField,
         Self::UnknownContainer,
@@ -85,6 +87,7 @@ impl Code {
         Self::CheckFailed,
         Self::RouteFailed,
         Self::Ledger,
+        Self::DeviceMissing,
     ];
 }
 

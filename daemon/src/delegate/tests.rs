@@ -139,6 +139,8 @@ fn attach(config: NetworkConfig) -> Attachment {
         ifname: "net1".to_owned(),
         default: false,
         auxiliary: false,
+        resource_name: None,
+        device_id: None,
         selected: true,
         cni_args: "IgnoreUnknown=1;FOO=1".to_owned(),
         capability_args: BTreeMap::new(),

@@ -19,7 +19,7 @@ use super::{
 use crate::cluster::Store;
 use crate::config::Settings;
 use crate::memory_budget::Reservation;
-use crate::model::{Attachment, Network, Pod, PodRef};
+use crate::model::{Attachment, Devices, Network, Pod, PodRef};
 use crate::plan::{PlanInput, auxiliary_ifname, ifname};
 
 /// The networks of a pod, as far as they are known. Each has an input of its own, in which it is
@@ -169,6 +169,7 @@ impl Inputs<'_> {
             common_networks: Vec::new(),
             selected: Vec::new(),
             auxiliary_chain: None,
+            devices: Devices::new(),
             policy: policy(self.settings),
             // A definition that has taken this name since then must not prevent the DEL.
             network_names: None,
@@ -219,6 +220,7 @@ pub(crate) async fn current_definition(
         common_networks: Vec::new(),
         selected: Vec::new(),
         auxiliary_chain: None,
+        devices: Devices::new(),
         policy,
         network_names: None,
     })

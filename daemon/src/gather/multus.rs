@@ -100,6 +100,8 @@ pub(crate) fn read_sandbox(
             ifname,
             default: index == 0,
             auxiliary: false,
+            resource_name: None,
+            device_id: None,
             selected: index > 0,
             cni_args: cni_args.to_string(),
             capability_args: RawMap::new(),

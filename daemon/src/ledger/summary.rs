@@ -62,6 +62,8 @@ fn without_configs(planned: Planned<AttachmentSummary>) -> Planned {
         ifname: attachment.ifname,
         default: false,
         auxiliary: false,
+        resource_name: None,
+        device_id: None,
         selected: false,
         cni_args: String::new(),
         capability_args: RawMap::new(),

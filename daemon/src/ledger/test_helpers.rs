@@ -98,6 +98,8 @@ fn attachment(index: usize) -> Attachment {
         ifname: format!("net{index}"),
         default: index == 0,
         auxiliary: false,
+        resource_name: None,
+        device_id: None,
         selected: index > 0,
         cni_args: "IgnoreUnknown=1;K8S_POD_NAME=pod".to_owned(),
         capability_args: [("mac".to_owned(), raw("\"02:00:00:00:00:01\""))].into(),

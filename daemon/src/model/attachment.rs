@@ -28,6 +28,12 @@ pub(crate) struct Attachment {
     /// pod.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) selected: bool,
+    /// The resource of the definition (D-030).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resource_name: Option<String>,
+    /// The device that the plugins get. Their configuration has it as well (D-031).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) device_id: Option<String>,
     /// `CNI_ARGS` of the plugins.
     pub(crate) cni_args: String,
     /// Capability arguments. Each plugin gets those that it declares.

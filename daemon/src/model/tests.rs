@@ -16,6 +16,8 @@ fn an_attachment_label_has_network_and_interface() {
         ifname: "eth0".to_owned(),
         default: true,
         auxiliary: false,
+        resource_name: None,
+        device_id: None,
         selected: false,
         cni_args: String::new(),
         capability_args: RawMap::new(),

@@ -9,15 +9,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::devices::{DEVICE_KEYS, DeviceCursor};
 use super::input::{PlanInput, PlannedNetwork};
 use super::warning::{Warning, WarningKind};
 use crate::model::Attachment;
 
 /// The attachment of a network, with the interface `ifname`.
-pub(super) fn attachment(
+pub(super) fn attachment<'a>(
     input: &PlanInput,
     ifname: String,
-    planned: &PlannedNetwork<'_>,
+    planned: &PlannedNetwork<'a>,
+    devices: &mut DeviceCursor<'a>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Attachment, CniError> {
     let mut config = Arc::clone(&planned.network.config);
@@ -45,7 +47,6 @@ pub(super) fn attachment(
                 text,
             });
         }
-        warn_of_device(planned, selection, warnings);
         let requested = capabilities(selection)?;
         check_declared(input, planned, &requested, warnings)?;
         add_undeclared(selection, &config, &mut cni_args);
@@ -54,7 +55,13 @@ pub(super) fn attachment(
             .filter(|(capability, _)| declared.contains(capability));
         capability_args.extend(declared);
         merge_cni_args(&mut config, &selection.cni_args, &planned.network.name)?;
-        set_device(&mut config, selection)?;
+    }
+    let device_id = devices.next(planned, warnings)?;
+    if let Some(device) = &device_id {
+        set_device(&mut config, device)?;
+        if config.declares("deviceID") {
+            capability_args.insert("deviceID".to_owned(), raw(device)?);
+        }
     }
     Ok(Attachment {
         network: planned.network.name.clone(),
@@ -62,6 +69,8 @@ pub(super) fn attachment(
         default: planned.default,
         auxiliary: planned.auxiliary,
         selected: planned.selection.is_some(),
+        resource_name: planned.network.resource_name.clone(),
+        device_id,
         cni_args: cni_args.to_string(),
         capability_args,
         config,
@@ -95,10 +104,6 @@ fn capabilities(selection: &Selection) -> Result<RawMap, CniError> {
         "bandwidth",
         selection.bandwidth.as_ref().map(raw).transpose()?,
     );
-    add(
-        "deviceID",
-        selection.device_id.as_ref().map(raw).transpose()?,
-    );
     Ok(requested)
 }
 
@@ -115,9 +120,10 @@ fn check_declared(
     if config.plugins.iter().any(reads_annotation) {
         return Ok(());
     }
-    // A device is also passed in the configuration.
-    let required = requested.keys().filter(|key| *key != "deviceID");
-    for capability in required.filter(|capability| !config.declares(capability)) {
+    for capability in requested
+        .keys()
+        .filter(|capability| !config.declares(capability))
+    {
         let strict = input.policy.strict;
         let consequence = match capability.as_str() {
             _ if strict => "",
@@ -146,27 +152,6 @@ fn check_declared(
 /// Whether the plugin reads the pod's annotation itself, as OVN-Kubernetes does (decision 1).
 fn reads_annotation(plugin: &PluginConfig) -> bool {
     plugin.kind() == "ovn-k8s-cni-overlay"
-}
-
-/// Warns if the definition expects a device that the pod does not name.
-fn warn_of_device(
-    planned: &PlannedNetwork<'_>,
-    selection: &Selection,
-    warnings: &mut Vec<Warning>,
-) {
-    if let Some(resource) = &planned.network.resource_name
-        && selection.device_id.is_none()
-    {
-        let text = format!(
-            "network {:?}: the definition asks for a device of the resource {resource:?}, which Plexus does not pass to \
-             plugins yet; a plugin that needs the device fails, unless the pod names it in \"deviceID\"",
-            planned.network.name
-        );
-        warnings.push(Warning {
-            kind: WarningKind::DeviceNotPassed,
-            text,
-        });
-    }
 }
 
 /// Passes addresses without a declared capability as older plugins expect them: `MAC=` and `IP=` in
@@ -207,11 +192,10 @@ fn merge_cni_args(
 }
 
 /// Passes the device to the plugins in `deviceID` and `pciBusID`, where they expect it (D-031).
-fn set_device(config: &mut Arc<NetworkConfig>, selection: &Selection) -> Result<(), CniError> {
-    if let Some(device) = &selection.device_id {
-        for plugin in &mut Arc::make_mut(config).plugins {
-            plugin.set("deviceID", device)?;
-            plugin.set("pciBusID", device)?;
+fn set_device(config: &mut Arc<NetworkConfig>, device: &str) -> Result<(), CniError> {
+    for plugin in &mut Arc::make_mut(config).plugins {
+        for key in DEVICE_KEYS {
+            plugin.set(key, device)?;
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use plexus_api::json::RawMap;
 use plexus_api::selection::Selection;
 
 use crate::config::AllowedPluginTypes;
-use crate::model::{Network, PodRef};
+use crate::model::{Devices, Network, PodRef};
 
 #[derive(Debug, Clone)]
 pub(crate) struct PlanInput {
@@ -31,6 +31,9 @@ pub(crate) struct PlanInput {
     pub(crate) selected: Vec<SelectedNetwork>,
     /// The plugins of `auxiliaryCNIChainName`, which run last.
     pub(crate) auxiliary_chain: Option<Network>,
+    /// The devices of the pod, for each resource of its networks. Empty for a DEL without a record,
+    /// which never asks for devices (D-048).
+    pub(crate) devices: Devices,
     pub(crate) policy: Policy,
     /// The network names that definitions may not take. `None` without namespace isolation.
     pub(crate) network_names: Option<NetworkNames>,

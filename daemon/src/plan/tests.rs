@@ -12,7 +12,7 @@ use plexus_api::json::RawMap;
 use plexus_api::selection::Selection;
 
 use super::{Plan, PlanInput, Policy, SelectedNetwork, plan};
-use crate::model::{Network, PodRef};
+use crate::model::{Devices, Network, PodRef};
 
 fn config(text: &str) -> NetworkConfig {
     let defaults = Defaults {
@@ -52,6 +52,7 @@ fn input() -> PlanInput {
         common_networks: Vec::new(),
         selected: Vec::new(),
         auxiliary_chain: None,
+        devices: Devices::new(),
         policy: Policy {
             strict: false,
             namespace_isolation: false,

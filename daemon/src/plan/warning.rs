@@ -11,8 +11,8 @@ pub(crate) struct Warning {
 pub(crate) enum WarningKind {
     /// No plugin declares a capability that the pod requests (decision 1).
     CapabilityMissing,
-    /// The definition names a device plugin's resource, whose devices are not passed (decision 33).
-    DeviceNotPassed,
+    /// The pod names a device, but another one is allocated to it (D-036).
+    DeviceIdIgnored,
     /// The default network keeps the runtime's interface name (K-063).
     InterfaceNameIgnored,
 }

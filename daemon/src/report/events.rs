@@ -52,8 +52,9 @@ pub enum EventReason {
     NetworkForbidden,
     /// A network was attached, but no plugin declares a capability that the pod asks for.
     CapabilityMissing,
-    /// A network was attached without the device that its definition asks for.
-    DeviceNotPassed,
+    /// A network was attached with the device that is allocated to the pod, not the one that the pod
+    /// names.
+    DeviceIdIgnored,
     /// The default network was attached with the runtime's interface name, not the pod's.
     InterfaceNameIgnored,
     /// A network could not be attached. All networks of the pod were detached again.
@@ -84,7 +85,7 @@ impl EventReason {
         Self::InvalidNetworkConfig,
         Self::NetworkForbidden,
         Self::CapabilityMissing,
-        Self::DeviceNotPassed,
+        Self::DeviceIdIgnored,
         Self::InterfaceNameIgnored,
         Self::AttachFailed,
         Self::DetachFailed,
@@ -105,7 +106,7 @@ impl EventReason {
             Self::InvalidNetworkConfig => "InvalidNetworkConfig",
             Self::NetworkForbidden => "NetworkForbidden",
             Self::CapabilityMissing => "CapabilityMissing",
-            Self::DeviceNotPassed => "DeviceNotPassed",
+            Self::DeviceIdIgnored => "DeviceIdIgnored",
             Self::InterfaceNameIgnored => "InterfaceNameIgnored",
             Self::AttachFailed => "AttachFailed",
             Self::DetachFailed => "DetachFailed",
@@ -127,7 +128,7 @@ impl EventReason {
     fn is_logged_elsewhere(self) -> bool {
         let only_here = [
             Self::CapabilityMissing,
-            Self::DeviceNotPassed,
+            Self::DeviceIdIgnored,
             Self::InterfaceNameIgnored,
             Self::DetachOrphaned,
             Self::DetachRetired,
@@ -170,7 +171,7 @@ impl From<WarningKind> for EventReason {
     fn from(kind: WarningKind) -> Self {
         match kind {
             WarningKind::CapabilityMissing => Self::CapabilityMissing,
-            WarningKind::DeviceNotPassed => Self::DeviceNotPassed,
+            WarningKind::DeviceIdIgnored => Self::DeviceIdIgnored,
             WarningKind::InterfaceNameIgnored => Self::InterfaceNameIgnored,
         }
     }

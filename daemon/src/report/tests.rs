@@ -16,6 +16,8 @@ async fn a_status_that_is_too_large_is_reported_and_not_written_beside_manifests
         ifname: "eth0".to_owned(),
         default: true,
         auxiliary: false,
+        resource_name: None,
+        device_id: None,
         selected: false,
         cni_args: String::new(),
         capability_args: RawMap::new(),

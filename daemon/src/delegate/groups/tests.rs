@@ -14,6 +14,8 @@ fn attachment(name: &str, selected: bool, plugins: &str) -> Attachment {
         ifname: "net1".to_owned(),
         default: !selected,
         auxiliary: false,
+        resource_name: None,
+        device_id: None,
         selected,
         cni_args: String::new(),
         capability_args: RawMap::new(),

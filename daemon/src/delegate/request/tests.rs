@@ -251,6 +251,8 @@ fn attachment(cni_args: &str) -> Attachment {
         ifname: "net1".to_owned(),
         default: false,
         auxiliary: false,
+        resource_name: None,
+        device_id: None,
         selected: true,
         cni_args: cni_args.to_owned(),
         capability_args: RawMap::new(),

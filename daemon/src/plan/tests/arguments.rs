@@ -4,7 +4,7 @@ use plexus_api::rows;
 use plexus_api::selection::{Bandwidth, PortMapping, Selection};
 
 use super::{assert_refused, input, macvlan, network, plan, select};
-use crate::plan::{PlanInput, WarningKind};
+use crate::plan::WarningKind;
 
 type Request = fn(&mut Selection);
 
@@ -284,17 +284,4 @@ fn a_plugin_that_reads_the_annotation_needs_no_capability() {
         input.policy.strict = strict;
         assert!(plan(&input).expect("attached").warnings.is_empty());
     }
-}
-
-#[test]
-fn a_device_that_is_not_passed_is_a_warning() {
-    let mut input = input();
-    macvlan(&mut input, |_| {});
-    input.selected[0].network.resource_name = Some("example.com/vf".to_owned());
-    let plan_of = |input: &PlanInput| plan(input).expect("attached").warnings;
-    let warnings = plan_of(&input);
-    assert_eq!(warnings[0].kind, WarningKind::DeviceNotPassed);
-    assert!(warnings[0].text.contains("example.com/vf"), "{warnings:?}");
-    input.selected[0].selection.device_id = Some("0000:03:00.1".to_owned());
-    assert!(plan_of(&input).is_empty(), "the pod names the device");
 }

@@ -11,6 +11,8 @@ fn the_message_of_an_attachment_is_that_of_multus() {
         ifname: "net1".to_owned(),
         default: false,
         auxiliary: false,
+        resource_name: None,
+        device_id: None,
         selected: true,
         cni_args: String::new(),
         capability_args: RawMap::new(),
