@@ -17,6 +17,7 @@ use plexus_api::cni::{CniError, Code};
 use crate::model::{Attachment, DefaultRoutes};
 
 use devices::DeviceCursor;
+pub(crate) use devices::names_device;
 pub(crate) use input::{NamedDefinition, NetworkNames, PlanInput, Policy, SelectedNetwork};
 pub(crate) use names::{auxiliary_ifname, ifname};
 pub(crate) use warning::{Warning, WarningKind};

@@ -85,3 +85,20 @@ fn a_pod_matches_its_own_uid_only_unless_it_is_static() {
     assert!(pod("", Some("http")).is_static());
     assert!(!pod("", Some("api")).is_static() && !pod("", None).is_static());
 }
+
+#[test]
+fn an_attachment_of_a_record_may_have_no_device_and_keeps_the_one_it_has() {
+    rows!("D-032");
+    let text = r#"{"network":"ns/vf","ifname":"net1","cniArgs":"","config":{"type":"x","name":"vf","cniVersion":"1.0.0"}}"#;
+    let mut attachment: Attachment = serde_json::from_str(text).expect("an older record");
+    assert_eq!(
+        (&attachment.resource_name, &attachment.device_id),
+        (&None, &None)
+    );
+    attachment.resource_name = Some("example.com/vf".to_owned());
+    attachment.device_id = Some("0000:03:02.0".to_owned());
+    let text = serde_json::to_string(&attachment).expect("JSON");
+    let read: Attachment = serde_json::from_str(&text).expect("a record");
+    assert_eq!(read.resource_name, attachment.resource_name);
+    assert_eq!(read.device_id, attachment.device_id);
+}

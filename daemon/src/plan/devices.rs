@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use plexus_api::cni::{CniError, Code, NetworkConfig};
+use plexus_api::quote;
 
 use super::input::{PlanInput, PlannedNetwork};
 use super::warning::{Warning, WarningKind};
@@ -55,36 +56,32 @@ impl<'a> DeviceCursor<'a> {
             warn_of_ignored(planned, explicit, device, warnings);
             return Ok(Some(device.clone()));
         }
-        if explicit.is_some() || has_device(&planned.network.config) {
+        if explicit.is_some() || names_device(&planned.network.config) {
             return Ok(explicit.map(str::to_owned));
         }
-        let found = devices.map_or(0, |devices| devices.len());
-        match allocation {
-            // Without an entry, the devices were not asked for: a DEL finds the device by the pod.
-            None | Some(Allocation::NotADevice) => Ok(None),
-            Some(Allocation::Devices(_) | Allocation::NoDevice) => {
-                Err(self.too_few(planned, resource, found))
-            }
+        let reason = match allocation {
+            // Without an entry, the devices were not asked for: a DEL without a record.
+            None | Some(Allocation::NotADevice) => return Ok(None),
+            Some(Allocation::Devices(devices)) => self.too_few(resource, devices.len()),
+            Some(Allocation::NoDevice) => self.too_few(resource, 0),
             Some(Allocation::Unknown(cause)) => {
-                let msg = format!(
-                    "network {:?}: the devices of the resource {resource:?} are not known: {cause}",
-                    planned.network.name
-                );
-                Err(CniError::new(Code::DeviceMissing, msg))
+                let resource = quote(resource);
+                format!("the devices of the resource {resource} are not known: {cause}")
             }
-        }
+        };
+        let msg = format!("network {:?}: {reason}", planned.network.name);
+        Err(CniError::new(Code::DeviceMissing, msg))
     }
 
-    fn too_few(&self, planned: &PlannedNetwork<'_>, resource: &str, found: usize) -> CniError {
+    fn too_few(&self, resource: &str, found: usize) -> String {
         let has_resource =
             |other: &PlannedNetwork<'_>| other.network.resource_name.as_deref() == Some(resource);
         let needed = self.input.networks().filter(has_resource).count();
-        let msg = format!(
-            "network {:?}: the pod's networks need {needed} devices of the resource {resource:?}, but its containers have \
-             {found}; request {needed} in the resources of a container",
-            planned.network.name
-        );
-        CniError::new(Code::DeviceMissing, msg)
+        format!(
+            "too few devices of the resource {}: the pod's networks need {needed}, its containers have {found}; \
+             request {needed} in resources.limits of a container",
+            quote(resource)
+        )
     }
 }
 
@@ -97,8 +94,9 @@ fn warn_of_ignored(
 ) {
     if let Some(explicit) = explicit.filter(|explicit| *explicit != device) {
         let text = format!(
-            "network {:?}: the \"deviceID\" {explicit:?} is ignored; the network has the allocated device {device:?}",
-            planned.network.name
+            "network {:?}: the \"deviceID\" {} is ignored; the network has the allocated device {device:?}",
+            planned.network.name,
+            quote(explicit)
         );
         warnings.push(Warning {
             kind: WarningKind::DeviceIdIgnored,
@@ -108,10 +106,11 @@ fn warn_of_ignored(
 }
 
 /// Whether the configuration itself names a device.
-fn has_device(config: &NetworkConfig) -> bool {
-    let keys = || DEVICE_KEYS.iter();
-    config
-        .plugins
-        .iter()
-        .any(|plugin| keys().any(|key| plugin.raw(key).is_some()))
+pub(crate) fn names_device(config: &NetworkConfig) -> bool {
+    config.plugins.iter().any(|plugin| {
+        DEVICE_KEYS
+            .into_iter()
+            .filter_map(|key| plugin.get::<String>(key))
+            .any(|device| !device.is_empty())
+    })
 }

@@ -1,4 +1,5 @@
 mod arguments;
+mod devices;
 mod names;
 mod network_names;
 mod networks;

@@ -52,6 +52,9 @@ pub enum EventReason {
     NetworkForbidden,
     /// A network was attached, but no plugin declares a capability that the pod asks for.
     CapabilityMissing,
+    /// A network was not attached, because the pod has too few devices for its networks, or because
+    /// its devices are not known.
+    DeviceMissing,
     /// A network was attached with the device that is allocated to the pod, not the one that the pod
     /// names.
     DeviceIdIgnored,
@@ -78,13 +81,14 @@ pub enum EventReason {
 
 impl EventReason {
     /// All reasons, for the tests of the documentation.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::AddedInterface,
         Self::NoNetworkFound,
         Self::InvalidNetworks,
         Self::InvalidNetworkConfig,
         Self::NetworkForbidden,
         Self::CapabilityMissing,
+        Self::DeviceMissing,
         Self::DeviceIdIgnored,
         Self::InterfaceNameIgnored,
         Self::AttachFailed,
@@ -106,6 +110,7 @@ impl EventReason {
             Self::InvalidNetworkConfig => "InvalidNetworkConfig",
             Self::NetworkForbidden => "NetworkForbidden",
             Self::CapabilityMissing => "CapabilityMissing",
+            Self::DeviceMissing => "DeviceMissing",
             Self::DeviceIdIgnored => "DeviceIdIgnored",
             Self::InterfaceNameIgnored => "InterfaceNameIgnored",
             Self::AttachFailed => "AttachFailed",
@@ -160,6 +165,8 @@ impl EventReason {
                 Self::NetworkForbidden,
                 "select another network, or ask the administrator",
             ),
+            // The error has the next step.
+            Code::DeviceMissing => (Self::DeviceMissing, "the runtime retries"),
             Code::PluginMissing => (Self::AttachFailed, "install the plugin on the node"),
             _ => return None,
         };

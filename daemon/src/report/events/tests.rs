@@ -57,7 +57,7 @@ fn reasons_have_distinct_names_and_all_except_one_are_warnings() {
 }
 
 #[test]
-fn a_transient_error_has_no_event() {
+fn a_refusal_has_an_event_unless_it_is_transient() {
     let reason =
         |code| EventReason::of_refusal(&CniError::new(code, "x")).map(|(reason, _)| reason);
     assert_eq!(reason(Code::TryAgain), None);
@@ -69,6 +69,10 @@ fn a_transient_error_has_no_event() {
     assert_eq!(
         reason(Code::InvalidAnnotation),
         Some(EventReason::InvalidNetworks)
+    );
+    assert_eq!(
+        reason(Code::DeviceMissing),
+        Some(EventReason::DeviceMissing)
     );
 }
 
