@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use plexus_api::cni::{CniError, Code, PluginResult, Version};
 use plexus_api::json::MAX_RESULT;
+use plexus_api::quote;
 use serde_json::value::RawValue;
 
 use super::caller_gone;
@@ -13,10 +14,12 @@ use crate::config::Settings;
 use crate::context::Context;
 use crate::delegate::{AddError, AttachGuard, PluginCall};
 use crate::ledger::{AddLock, Line, Record};
+use crate::model::Attachment;
 use crate::netns::Netns;
 use crate::operations::network_status::{pod_sandbox, record_when_written};
 use crate::operations::request::CniRequest;
 use crate::operations::routes;
+use crate::plan;
 use crate::report::StatusWriteError;
 
 /// An ADD with a recorded plan.
@@ -77,7 +80,7 @@ impl Attaching<'_> {
                     self.lock
                         .append(&mut self.record, Line::Deleted { index })?;
                 }
-                return Err(error.context(label));
+                return Err(hint_at_resource(error, &attachment).context(label));
             }
         };
         self.record_result(index, &result)?;
@@ -191,4 +194,20 @@ impl Attaching<'_> {
             }
         }
     }
+}
+
+/// Mentions the resource of the definition, if the plugins got no device of it: a plugin that needs
+/// the device cannot know why it is missing.
+fn hint_at_resource(mut error: CniError, attachment: &Attachment) -> CniError {
+    if let Some(resource) = &attachment.resource_name
+        && attachment.device_id.is_none()
+        && !plan::names_device(&attachment.config)
+    {
+        error.msg = format!(
+            "{}; the definition names the resource {}, of which this node has no devices",
+            error.msg,
+            quote(resource)
+        );
+    }
+    error
 }
