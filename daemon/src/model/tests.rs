@@ -88,7 +88,6 @@ fn a_pod_matches_its_own_uid_only_unless_it_is_static() {
 
 #[test]
 fn an_attachment_of_a_record_may_have_no_device_and_keeps_the_one_it_has() {
-    rows!("D-032");
     let text = r#"{"network":"ns/vf","ifname":"net1","cniArgs":"","config":{"type":"x","name":"vf","cniVersion":"1.0.0"}}"#;
     let mut attachment: Attachment = serde_json::from_str(text).expect("an older record");
     assert_eq!(
