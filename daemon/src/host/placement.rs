@@ -51,6 +51,13 @@ impl Host {
         }
     }
 
+    /// Ends the launchers. The next plugin opens the control groups again.
+    pub(super) fn stop_launchers(&self) {
+        let mut state = lock(&self.0.placement.0);
+        state.is_open = false;
+        state.launchers.clear();
+    }
+
     /// The control groups that plugins join. Opens them if the runtime's are others than before.
     async fn plugin_cgroups(&self) -> Arc<PluginCgroups> {
         let placement = &self.0.placement.0;

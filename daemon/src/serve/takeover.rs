@@ -313,10 +313,12 @@ impl Takeover {
 
 /// `Draining`: lets calls in flight finish, and releases the ledger.
 async fn drain(session: Session, grace: Option<Duration>, next: AfterDraining) -> State {
+    let node = session.state.node.clone();
     match grace {
         Some(grace) => session.drain_within(grace).await,
         None => session.drain().await,
     }
+    node.hosts.stop_launchers();
     match next {
         AfterDraining::StandBy => State::StandingBy,
         AfterDraining::StartOver => State::Waiting,

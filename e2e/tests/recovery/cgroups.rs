@@ -177,6 +177,31 @@ fn wait_launchers(node: &Node, count: usize) -> Vec<Pid> {
 }
 
 #[test]
+fn a_daemon_that_stands_by_has_no_launchers() {
+    rows!("R-051");
+    let node = node!();
+    let of_daemon = or_skip!(Cgroup::new("old-daemon"));
+    let of_runtime = or_skip!(Cgroup::new("runtime-of-both"));
+    or_skip!(cgroup::mount_on(&node));
+    let mut plexus = start(&node);
+    of_daemon.join(plexus.daemon.pid());
+    let runtime = runtime_in(&node, &of_runtime);
+    let (_, target) = plexus.sandbox("p", "");
+    runtime.add(&target).result();
+    let old = wait_launchers(&node, READY_LAUNCHERS);
+    // The new daemon serves once these launchers have ended.
+    let mut new = plexus.start_successor();
+    runtime.check(&target).expect_success();
+    let found = launchers(&node);
+    assert!(!found.iter().any(|pid| old.contains(pid)), "{found:?}");
+    new.stop();
+    // The old daemon serves again, and starts launchers again.
+    runtime.del(&target).expect_success();
+    wait_launchers(&node, READY_LAUNCHERS);
+    plexus.daemon.stop();
+}
+
+#[test]
 fn a_plugin_that_starts_after_the_end_of_its_daemon_is_waited_for() {
     rows!("R-051");
     let node = node!();
