@@ -9,6 +9,7 @@ use crate::cluster::kube::ApiReader;
 use crate::conditions::Conditions;
 use crate::config::{Fields, Settings};
 use crate::delegate::Delegates;
+use crate::gather::Kubelet;
 use crate::gather::default_network::DefaultNetwork;
 use crate::host::Hosts;
 use crate::install::InstallStatus;
@@ -32,6 +33,7 @@ pub(crate) struct NodeContext {
     pub(crate) store: Store,
     /// The API server, for objects that the store does not have. `None` with `--manifests`.
     pub(crate) api_reader: Option<Arc<ApiReader>>,
+    pub(crate) kubelet: Kubelet,
     /// For requests.
     pub(crate) request_memory: MemoryBudget,
     /// For the plans and records of pods.

@@ -24,10 +24,12 @@ use tokio::time::Instant;
 use crate::cluster::Store;
 use crate::cluster::kube::ApiReader;
 use crate::config::Settings;
+use crate::host::Host;
 use crate::memory_budget::{MemoryBudget, Reservation};
 use crate::model::{Network, Pod, PodRef};
 use crate::plan::{PlanInput, Policy, SelectedNetwork, ifname};
 use default_network::DefaultNetwork;
+pub(crate) use devices::Kubelet;
 pub(crate) use disk::DiskError;
 pub(crate) use error::GatherError;
 pub(crate) use known::{KnownNetworks, current_definition, known_networks};
@@ -44,6 +46,9 @@ pub(crate) struct Sources<'a> {
     pub(crate) api: Option<&'a ApiReader>,
     pub(crate) default_network: &'a DefaultNetwork,
     pub(crate) memory: &'a MemoryBudget,
+    pub(crate) kubelet: &'a Kubelet,
+    /// Where the paths of the node are resolved.
+    pub(crate) host: &'a Host,
 }
 
 /// How long gathering may wait.
@@ -69,6 +74,7 @@ pub(crate) async fn plan_input(
         api,
         default_network,
         memory,
+        ..
     } = sources;
     let lookup = Lookup {
         store,
@@ -116,7 +122,14 @@ pub(crate) async fn plan_input(
         .chain(&common)
         .chain(selected.iter().map(|selected| &selected.network));
     let resources = with_resource.filter_map(|network| network.resource_name.clone());
-    let devices = devices::of_pod(&pod_ref, resources.collect(), deadlines.lookup).await?;
+    let devices = devices::of_pod(
+        sources,
+        &settings.kubelet_dir,
+        &pod_ref,
+        resources.collect(),
+        deadlines.lookup,
+    )
+    .await?;
     let network_names = settings.namespace_isolation.then(|| {
         let of_definitions = default_selection.iter().map(|_| &default_network);
         let of_definitions =

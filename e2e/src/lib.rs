@@ -7,6 +7,7 @@
 //!   [`PlexusInCluster`] has a [`Cluster`] instead of manifests.
 //! - [`Runtime`] executes the shim as containerd or CRI-O does. [`Containerd`] is a real one;
 //!   [`cri`] requests pods from it as kubelet does.
+//! - [`kubelet`] has a kubelet that reports the devices of pods.
 //! - [`Script`] defines the behaviour of a scripted plugin; [`Node::calls`] returns its calls.
 //! - [`real_networks`] has networks of the reference plugins, [`sequences`] kills the daemon while
 //!   pods start and stop on them.
@@ -57,6 +58,7 @@ pub use node::{Node, NodeError};
 pub use node_watch::NodeWatch;
 pub use plexus::{Plexus, PlexusBuilder};
 pub use plexus_in_cluster::PlexusInCluster;
+pub use plexus_kubelet as kubelet;
 pub use plugin_log::{LogEntry, PluginCall};
 pub use runtime::{Flavour, RunningCall, Runtime};
 pub use sandbox::Sandbox;

@@ -82,15 +82,19 @@ impl Manifests {
 
     /// Writes a definition with this text as its configuration, or without a configuration.
     pub fn definition_in(&self, namespace: &str, name: &str, config: Option<&str>) {
-        let mut manifest = json!({
-            "apiVersion": "k8s.cni.cncf.io/v1",
-            "kind": "NetworkAttachmentDefinition",
-            "metadata": {"name": name, "namespace": namespace},
-        });
+        let mut manifest = definition(namespace, name);
         if let Some(config) = config {
             manifest["spec"] = json!({"config": config});
         }
         self.write(&format!("definition-{namespace}-{name}.yaml"), &manifest);
+    }
+
+    /// Writes a definition in the namespace `default` whose pods get a device of `resource`.
+    pub fn device_definition(&self, name: &str, resource: &str, config: &Value) {
+        let mut manifest = definition("default", name);
+        manifest["metadata"]["annotations"] = json!({"k8s.v1.cni.cncf.io/resourceName": resource});
+        manifest["spec"] = json!({"config": config.to_string()});
+        self.write(&format!("definition-default-{name}.yaml"), &manifest);
     }
 
     /// Removes a definition of the namespace `default`.
@@ -124,6 +128,14 @@ impl Manifests {
             .and_then(|()| fs::rename(&temporary, self.dir.join(file)))
             .expect("write a manifest");
     }
+}
+
+fn definition(namespace: &str, name: &str) -> Value {
+    json!({
+        "apiVersion": "k8s.cni.cncf.io/v1",
+        "kind": "NetworkAttachmentDefinition",
+        "metadata": {"name": name, "namespace": namespace},
+    })
 }
 
 fn pod_file(pod: &Pod) -> String {

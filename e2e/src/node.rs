@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use plexus_kubelet::Kubelet;
 use tempfile::TempDir;
 
 use crate::ip::{self, Link};
@@ -156,6 +157,16 @@ impl Node {
     /// The directory of the CNI plugins.
     pub fn bin_dir(&self) -> PathBuf {
         self.scratch.path().join("bin")
+    }
+
+    /// Starts the node's kubelet, whose root directory is in the scratch directory.
+    pub fn kubelet(&self) -> Kubelet {
+        Kubelet::start(&self.kubelet_dir())
+    }
+
+    /// The root directory of kubelet. It is missing until a kubelet is started.
+    pub fn kubelet_dir(&self) -> PathBuf {
+        self.scratch.path().join("kubelet")
     }
 
     /// The processes on this node.

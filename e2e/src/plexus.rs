@@ -118,7 +118,10 @@ impl<'n> PlexusBuilder<'n> {
         node.plugin(MAIN, &attaches());
         let default_network = node.write_json(DEFAULT_NETWORK_FILE, &self.default_network);
         let manifests = Manifests::new(node.scratch().join("manifests"));
-        let config = with_keys(json!({"clusterNetwork": default_network}), self.config);
+        let config = with_keys(
+            json!({"clusterNetwork": default_network, "kubeletDir": node.kubelet_dir()}),
+            self.config,
+        );
         let source = self
             .source
             .unwrap_or_else(|| Source::Manifests(manifests.dir().to_owned()));
@@ -178,6 +181,15 @@ impl<'n> Plexus<'n> {
     pub fn networks(&self, names: &[&str]) {
         for name in names {
             self.network(name, &attaches());
+        }
+    }
+
+    /// The same for each of these names, with definitions that name a resource.
+    pub fn device_networks(&self, networks: &[(&str, &str)]) {
+        for (name, resource) in networks {
+            self.node.plugin(name, &attaches());
+            let config = json!({"cniVersion": "1.0.0", "type": name});
+            self.manifests.device_definition(name, resource, &config);
         }
     }
 

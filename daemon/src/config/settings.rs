@@ -75,6 +75,8 @@ pub struct Settings {
     pub conf_dir: PathBuf,
     /// `cniDir`: the directory of Multus' cache.
     pub cni_dir: PathBuf,
+    /// `kubeletDir`: the root directory of kubelet on the node.
+    pub kubelet_dir: PathBuf,
     /// `clusterNetwork`: a definition, name, directory or file of the default network.
     pub cluster_network: Option<String>,
     /// `multusAutoconfigDir`: the directory whose first file has the default network. Used without
@@ -235,6 +237,7 @@ impl Settings {
                 .filter(|dir| dir != Path::new("/")),
             conf_dir: fields.path("confDir", "/etc/cni/multus/net.d")?,
             cni_dir: fields.path("cniDir", "/var/lib/cni/multus")?,
+            kubelet_dir: fields.path("kubeletDir", "/var/lib/kubelet")?,
             cluster_network: fields.string("clusterNetwork")?,
             autoconfig_dir: fields.optional_path("multusAutoconfigDir")?,
             master_cni: master_cni(fields)?,
@@ -320,6 +323,7 @@ const KEYS: &[&str] = &[
     "delegates",
     "globalNamespaces",
     "goneGap",
+    "kubeletDir",
     "logFile",
     "logFormat",
     "logLevel",

@@ -1,25 +1,135 @@
 //! The devices that are allocated to a pod (decision 33).
 
-use std::collections::BTreeSet;
+mod checkpoint;
+mod messages;
+mod pod_resources;
+mod socket;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
 
 use tokio::time::Instant;
 
+use super::Sources;
 use super::error::GatherError;
 use crate::model::{Allocation, Devices, PodRef};
+use checkpoint::Checkpoint;
+use pod_resources::Queries;
+pub(crate) use pod_resources::{Kubelet, KubeletError};
+
+/// The checkpoint in kubelet's root directory.
+const CHECKPOINT: &str = "device-plugins/kubelet_internal_checkpoint";
+
+/// The devices of a pod and the resources of the node, from one source.
+#[derive(Debug, Default)]
+struct Known {
+    by_resource: BTreeMap<String, BTreeSet<String>>,
+    /// The resources of which the node has devices. `None` if the source does not say.
+    node_resources: Option<BTreeSet<String>>,
+}
 
 /// The devices of the pod, for each of `resources`. Asks nobody if there are none (D-030).
 ///
 /// # Errors
-/// The source of devices did not answer before `deadline`.
-#[allow(clippy::unused_async)]
+/// Kubelet did not answer before `deadline`.
 pub(super) async fn of_pod(
-    _pod: &PodRef,
+    sources: Sources<'_>,
+    kubelet_dir: &Path,
+    pod: &PodRef,
     resources: BTreeSet<String>,
-    _deadline: Instant,
+    deadline: Instant,
 ) -> Result<Devices, GatherError> {
-    let unknown = || Allocation::Unknown("Plexus does not read devices yet".to_owned());
-    Ok(resources
+    if resources.is_empty() {
+        return Ok(Devices::new());
+    }
+    let start = Instant::now();
+    let queries = Queries::new(sources.kubelet, sources.host, kubelet_dir, deadline);
+    let known = match queries.pod(pod).await? {
+        Some(devices) => {
+            let mut known = Known {
+                by_resource: devices.by_resource,
+                node_resources: None,
+            };
+            if resources
+                .iter()
+                .any(|one| !known.by_resource.contains_key(one))
+            {
+                known.node_resources = queries.node_resources().await?;
+            }
+            known
+        }
+        None => match from_checkpoint(sources, &queries, kubelet_dir, &pod.uid).await {
+            Ok(known) => known,
+            Err(cause) => {
+                let unknown = |resource| (resource, Allocation::Unknown(cause.clone()));
+                return Ok(resources.into_iter().map(unknown).collect());
+            }
+        },
+    };
+    let devices = allocations(resources, known);
+    log(pod, &devices, start);
+    Ok(devices)
+}
+
+/// Reads the checkpoint.
+///
+/// # Errors
+/// Why the devices of the pod are not known, and the next step.
+async fn from_checkpoint(
+    sources: Sources<'_>,
+    queries: &Queries<'_>,
+    kubelet_dir: &Path,
+    uid: &str,
+) -> Result<Known, String> {
+    let path = kubelet_dir.join(CHECKPOINT);
+    match checkpoint::read(sources.host, &path, uid).await {
+        Ok(_) if uid.is_empty() => Err(format!(
+            "{} is missing, and the runtime did not pass K8S_POD_UID, which kubelet's checkpoint needs",
+            queries.socket().display()
+        )),
+        Ok(Checkpoint {
+            by_resource,
+            node_resources,
+        }) => Ok(Known {
+            by_resource,
+            node_resources: Some(node_resources),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!(
+            "{} and {} are missing; set kubeletDir to kubelet's root directory",
+            queries.socket().display(),
+            path.display()
+        )),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+fn allocations(resources: BTreeSet<String>, mut known: Known) -> Devices {
+    let mut allocation = |resource: &String| match known.by_resource.remove(resource) {
+        Some(ids) => Allocation::Devices(ids),
+        None => match &known.node_resources {
+            Some(of_node) if !of_node.contains(resource) => Allocation::NotADevice,
+            _ => Allocation::NoDevice,
+        },
+    };
+    resources
         .into_iter()
-        .map(|resource| (resource, unknown()))
-        .collect())
+        .map(|resource| {
+            let allocation = allocation(&resource);
+            (resource, allocation)
+        })
+        .collect()
+}
+
+fn log(pod: &PodRef, devices: &Devices, start: Instant) {
+    let found = devices.values().map(|allocation| match allocation {
+        Allocation::Devices(ids) => ids.len(),
+        _ => 0,
+    });
+    tracing::info!(
+        %pod,
+        resources = ?devices.keys().collect::<Vec<_>>(),
+        devices = found.sum::<usize>(),
+        duration_ms = start.elapsed().as_millis(),
+        "read the devices of the pod from kubelet"
+    );
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use plexus_api::cni::ConfigError;
 use plexus_api::selection::{DEFAULT_NETWORK, POD_ANNOTATIONS, SelectionError};
 
+use super::devices::KubeletError;
 use super::disk::DiskError;
 use crate::cluster::kube::ApiError;
 use crate::memory_budget::BudgetExhausted;
@@ -42,6 +43,8 @@ pub(crate) enum GatherError {
     TooLarge(#[from] PlanTooLarge),
     #[error(transparent)]
     Memory(#[from] BudgetExhausted),
+    #[error(transparent)]
+    Kubelet(#[from] KubeletError),
     #[error("there is no network-attachment-definition of this name")]
     NoDefinition,
     /// Neither the definition nor a file on the node has a configuration (K-003).

@@ -7,7 +7,6 @@ pub(crate) type Devices = BTreeMap<String, Allocation>;
 
 /// What is known about the devices of one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(dead_code)]
 pub(crate) enum Allocation {
     /// The IDs that are allocated to the pod, at least one. Networks get them in this order (D-033).
     Devices(BTreeSet<String>),

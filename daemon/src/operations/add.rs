@@ -224,6 +224,8 @@ async fn plan_attachments(
         api: node.api_reader.as_deref(),
         default_network: &node.default_network,
         memory: &node.memory,
+        kubelet: &node.kubelet,
+        host: &request.host,
     };
     let deadlines = gather::GatherDeadlines {
         lookup: call.limits.deadline,

@@ -91,6 +91,8 @@ async fn rebuild(
         api: None,
         default_network: &context.node.default_network,
         memory: &context.node.memory,
+        kubelet: &context.node.kubelet,
+        host: &request.host,
     };
     let KnownNetworks {
         default,

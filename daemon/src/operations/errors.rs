@@ -107,6 +107,7 @@ fn gather_cause(error: &GatherError) -> CniError {
         | GatherError::NoDefaultNetworkConfigured
         | GatherError::MetaPlugin { .. } => Code::InvalidConfig,
         GatherError::Memory(_)
+        | GatherError::Kubelet(_)
         | GatherError::UnknownPod
         | GatherError::OtherPod { .. }
         | GatherError::DefaultNetworkPending

@@ -20,6 +20,7 @@ use crate::conditions::Conditions;
 use crate::config::{Fields, Settings, on_host};
 use crate::context::NodeContext;
 use crate::delegate::{Delegates, PluginSettings};
+use crate::gather::Kubelet;
 use crate::gather::default_network::DefaultNetwork;
 use crate::host::{Hosts, memory};
 use crate::install::SHIM;
@@ -138,6 +139,7 @@ impl Components {
             hosts: self.hosts.clone(),
             store: self.store.clone(),
             api_reader: self.api_reader.clone(),
+            kubelet: Kubelet::new(self.metrics.clone()),
             request_memory: MemoryBudget::new(REQUEST_MEMORY),
             memory: MemoryBudget::new(POD_MEMORY),
             metrics: self.metrics.clone(),

@@ -6,6 +6,7 @@
 mod builder;
 mod calls;
 mod cluster;
+mod kubelet;
 mod labels;
 mod ledger;
 mod node;
@@ -20,6 +21,7 @@ use builder::Builder;
 use calls::CallMetrics;
 pub(crate) use cluster::CacheReading;
 use cluster::ClusterMetrics;
+use kubelet::KubeletMetrics;
 use ledger::LedgerMetrics;
 pub(crate) use ledger::LedgerReading;
 use node::NodeMetrics;
@@ -35,6 +37,7 @@ pub(crate) struct Metrics {
     plugins: PluginMetrics,
     ledger: LedgerMetrics,
     cluster: ClusterMetrics,
+    kubelet: KubeletMetrics,
     node: NodeMetrics,
     process: ProcessMetrics,
 }
@@ -48,6 +51,7 @@ impl Metrics {
             plugins: PluginMetrics::new(&builder),
             ledger: LedgerMetrics::new(&builder),
             cluster: ClusterMetrics::new(&builder),
+            kubelet: KubeletMetrics::new(&builder),
             node: NodeMetrics::new(&builder),
             process: ProcessMetrics::new(&builder),
             registry: builder.into_registry(),

@@ -20,6 +20,7 @@ fn all() -> Metrics {
     metrics.cleaned_up("sandbox_gone", true);
     metrics.set_mass_loss(0);
     metrics.api_request("patch", "pods/status", "200", MS);
+    metrics.kubelet_request("Get", "Ok", MS);
     metrics.multus_request("/cni", 200, "POST");
     metrics.set_permits(PermitsReading::default());
     metrics.set_ledger(Some(LedgerReading::default()));

@@ -1,0 +1,131 @@
+//! A kubelet that serves only the pod-resources API, on `pod-resources/kubelet.sock` in its root
+//! directory.
+//!
+//! The messages are written from the API's definition, independently of those of `plexusd`, so that
+//! a wrong field number on either side fails a test.
+
+mod faults;
+mod message;
+mod pod;
+mod server;
+mod state;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::net::UnixListener;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+pub use faults::{Faults, GetSupport};
+pub use pod::{Claim, Container, Device, Pod};
+pub use state::Call;
+use state::State;
+
+/// A running kubelet. Dropping this stops it and leaves its socket, as a killed kubelet does.
+#[derive(Debug)]
+pub struct Kubelet {
+    dir: PathBuf,
+    state: Arc<Mutex<State>>,
+    runtime: Runtime,
+    /// Cancelled to stop the server and close all connections.
+    stop: CancellationToken,
+}
+
+impl Kubelet {
+    /// Starts a kubelet without pods and devices, whose root directory is `dir`.
+    pub fn start(dir: &Path) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let mut kubelet = Self {
+            dir: dir.to_owned(),
+            state: Arc::default(),
+            runtime,
+            stop: CancellationToken::new(),
+        };
+        kubelet.restart();
+        kubelet
+    }
+
+    /// The root directory, for the key `kubeletDir`.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The path of the socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("pod-resources/kubelet.sock")
+    }
+
+    /// Adds a pod, or replaces the pod of this namespace and name.
+    pub fn run(&self, pod: Pod) {
+        let mut state = self.state();
+        state.pods.retain(|other| !other.is_same(&pod));
+        state.pods.push(pod);
+    }
+
+    /// Sets the devices of the node, allocated or not. Until then, `GetAllocatableResources` is not
+    /// implemented.
+    pub fn has_devices(&self, devices: impl IntoIterator<Item = Device>) {
+        self.state().devices = Some(devices.into_iter().collect());
+    }
+
+    /// Changes how calls are answered from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.state().faults = faults;
+    }
+
+    /// The calls so far, in order.
+    pub fn calls(&self) -> Vec<Call> {
+        self.state().calls.clone()
+    }
+
+    /// The names of the methods that were called so far, in order.
+    pub fn methods(&self) -> Vec<&'static str> {
+        self.state().calls.iter().map(|call| call.method).collect()
+    }
+
+    /// Closes all connections and stops. The socket stays, and refuses connections.
+    pub fn stop(&mut self) {
+        self.stop.cancel();
+    }
+
+    /// Stops if running, and starts with a new socket, as a new process does.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.stop = CancellationToken::new();
+        let listener = bind(&self.socket(), &self.runtime)
+            .unwrap_or_else(|error| panic!("{}: {error}", self.socket().display()));
+        let server = server::serve(listener, self.state.clone(), self.stop.clone());
+        self.runtime.spawn(server);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+impl Drop for Kubelet {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn bind(socket: &Path, runtime: &Runtime) -> io::Result<UnixListener> {
+    let _runtime = runtime.enter();
+    fs::create_dir_all(socket.parent().expect("a directory"))?;
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    UnixListener::bind(socket)
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
