@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 
 use plexus_api::rows;
 use plexus_apiserver::{ApiServer, AuditEntry, Effect, Fault};
+use plexus_e2e::kubelet::{self, Container, Device};
 use plexus_e2e::plexus::MAIN;
 use plexus_e2e::plexus_in_cluster::{TIMEOUT, USER};
-use plexus_e2e::{Cluster, PlexusInCluster, Pod, Script, Step, node, server};
+use plexus_e2e::{Cluster, PlexusInCluster, Pod, Script, Step, attaches, node, server};
 use serde_json::{Value, json};
 
 use crate::message;
+
+const VF: &str = "example.com/vf";
 
 /// Waits until plexusd has created or patched events this many times, and returns the events.
 fn wait_events(plexus: &PlexusInCluster<'_>, server: &ApiServer, writes: usize) -> Vec<Value> {
@@ -153,6 +156,66 @@ fn errors_of_a_pod_emit_warnings() {
             "{name}: {}",
             message(event)
         );
+    }
+}
+
+#[test]
+fn missing_devices_and_an_ignored_device_emit_warnings() {
+    rows!("D-035", "D-036");
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    for (name, resource) in [("vf", VF), ("same", VF)] {
+        plexus.node.plugin(name, &attaches());
+        let config = json!({"cniVersion": "1.0.0", "type": name}).to_string();
+        let mut definition = plexus.definition(name, &json!(config));
+        definition["metadata"]["annotations"] =
+            json!({"k8s.v1.cni.cncf.io/resourceName": resource});
+        server.apply(&definition);
+    }
+    let namespace = plexus.namespace.name();
+    let named = r#"[{"name": "vf", "deviceID": "0000:04:00.1"}]"#;
+    let cases = [
+        (
+            "unknown",
+            "vf",
+            "DeviceMissing",
+            vec!["/vf", VF, "kubeletDir", "retries"],
+        ),
+        (
+            "few",
+            "vf,same",
+            "DeviceMissing",
+            vec!["/same", VF, "need 2", "have 1", "request 2"],
+        ),
+        (
+            "ignored",
+            named,
+            "DeviceIdIgnored",
+            vec!["/vf", "0000:04:00.1", "0000:03:02.0"],
+        ),
+    ];
+    let mut kubelet = None;
+    for (index, (name, networks, reason, parts)) in cases.into_iter().enumerate() {
+        let pod = plexus.pod(&Pod::new(name).with_networks(networks));
+        let (output, _) = plexus.add(&plexus.runtime, &pod);
+        assert_eq!(output.ok(), name == "ignored", "{output:?}");
+        let events = wait_events(&plexus, server, index + 1);
+        let ours: Vec<_> = events
+            .into_iter()
+            .filter(|event| event["involvedObject"]["name"] == name)
+            .collect();
+        let event = only(&ours, reason);
+        assert_eq!(event["type"], "Warning");
+        for part in parts {
+            assert!(message(event).contains(part), "{part}: {}", message(event));
+        }
+        // The first pod starts before the kubelet.
+        let kubelet = kubelet.get_or_insert_with(|| node.kubelet());
+        for pod in ["few", "ignored"] {
+            let container = Container::new("c").device(Device::new(VF, "0000:03:02.0"));
+            kubelet.run(kubelet::Pod::new(namespace, pod).with(container));
+        }
     }
 }
 

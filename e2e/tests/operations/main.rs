@@ -11,6 +11,7 @@ mod default_network;
 mod default_route;
 mod definitions;
 mod del;
+mod device_assignment;
 mod devices;
 mod environment;
 mod failed_del;
