@@ -54,6 +54,32 @@ fn a_configuration_of_ones_own_takes_precedence_over_components() {
     );
 }
 
+#[test]
+fn components_set_the_directory_of_kubelet_where_it_is_not_the_default() {
+    if !kubectl() {
+        skip!("kubectl is missing");
+    }
+    for (name, dir) in [
+        ("k0s", Some("/var/lib/k0s/kubelet")),
+        (
+            "microk8s",
+            Some("/var/snap/microk8s/common/var/lib/kubelet"),
+        ),
+        ("k3s", None),
+    ] {
+        let component = format!("deploy/components/{name}");
+        for resource in ["deploy", "deploy/uninstall"] {
+            let objects = render_with(resource, &[&component, STARTUP_TAINT], None);
+            assert_eq!(key(&objects, "kubeletDir").as_deref(), dir, "{name}");
+            assert_eq!(key(&objects, "startupTaint").as_deref(), Some(TAINT));
+            let own = json!({"kubeletDir": "/data/kubelet"});
+            let objects = render_with(resource, &[&component], Some(&own));
+            let own = key(&objects, "kubeletDir");
+            assert_eq!(own.as_deref(), Some("/data/kubelet"), "{name}");
+        }
+    }
+}
+
 /// The YAML block of docs/installation.md that contains `line`.
 fn documented(line: &str) -> String {
     let page = read("docs/installation.md");
