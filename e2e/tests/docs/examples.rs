@@ -30,7 +30,7 @@ fn start(node: &Node) -> Plexus<'_> {
 }
 
 /// Writes the definitions in `text` for the daemon, and returns the pods in it.
-fn apply(plexus: &Plexus<'_>, file: &str, text: &str) -> Vec<Pod> {
+pub fn apply(plexus: &Plexus<'_>, file: &str, text: &str) -> Vec<Pod> {
     fs::write(plexus.manifests.dir().join(file), text).expect("write a manifest");
     let documents = yaml::documents(text).expect(file);
     documents

@@ -147,6 +147,7 @@ fn quoted_messages_exist() {
     let sources: String = sources.split("\\\n").map(str::trim_start).collect();
     for (page, heading) in [
         ("docs/workload-author.md", "When something is wrong"),
+        ("docs/devices.md", "When devices are missing"),
         ("docs/troubleshooting.md", "plexusd does not start"),
     ] {
         for row in Document::read(page).rows(heading) {
