@@ -3,10 +3,12 @@
 //!     bench [--pods NUMBER]
 //!
 //! The plugins are scripted ones that do nothing. A runtime executes them directly and through
-//! Plexus in turn; the difference is the cost of Plexus.
+//! Plexus in turn; the difference is the cost of Plexus. If this user can make control groups, plexusd
+//! has one of its own, as in its container, so that plugins have to leave it.
 
 use std::time::{Duration, Instant};
 
+use plexus_e2e::cgroup::{self, Cgroup};
 use plexus_e2e::plexus::MAIN;
 use plexus_e2e::{CniTarget, Flavour, Node, Plexus, Runtime, Script, Step};
 use serde_json::json;
@@ -28,7 +30,8 @@ fn main() {
         _ => panic!("bench [--pods NUMBER]"),
     };
     let node = Node::new().expect("a node");
-    let plexus = Plexus::start_with(&node, json!({"binDir": node.bin_dir()}));
+    let mut plexus = Plexus::start_with(&node, json!({"binDir": node.bin_dir()}));
+    let group = separate(&node, &plexus);
     let result = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.1.2.3/24"}]});
     for plugin in PLUGINS {
         plexus.network(
@@ -42,6 +45,10 @@ fn main() {
         Runtime::new(&node, Flavour::Containerd, program, config)
     });
     let (adds, dels) = measure(&plexus, &direct, pods);
+    match &group {
+        Ok(_) => println!("plexusd has a control group of its own"),
+        Err(error) => println!("plexusd has no control group of its own: {error}"),
+    }
     println!(
         "{pods} pods, {} networks each; medians in ms",
         PLUGINS.len()
@@ -60,6 +67,15 @@ fn main() {
             ms(median(added))
         );
     }
+    plexus.daemon.stop();
+}
+
+/// Moves plexusd to a control group of its own.
+fn separate(node: &Node, plexus: &Plexus<'_>) -> Result<Cgroup, String> {
+    cgroup::mount_on(node)?;
+    let group = Cgroup::new("bench")?;
+    group.join(plexus.daemon.pid());
+    Ok(group)
 }
 
 fn measure(plexus: &Plexus<'_>, direct: &[Runtime<'_>], pods: usize) -> (Times, Times) {
