@@ -155,7 +155,7 @@ fn a_container_of_the_daemon_set_serves_and_uninstalls() {
     // The container with the other subcommand starts beside the first one, as in a rolling update
     // with a surge.
     start(&containerd, &node, "uninstall", "uninstall", &bin);
-    wait(&containerd, "uninstall", Some("1 interfaces are attached"));
+    wait(&containerd, "uninstall", Some("deleted: pod default/web"));
     assert!(
         !published() && bin.join("plexus").exists(),
         "the attached pod can still be deleted"
