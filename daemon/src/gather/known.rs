@@ -215,6 +215,7 @@ pub(crate) async fn current_definition(
         default_selection: Some(Selection {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
+            device_id: attachment.device_id.clone(),
             ..Selection::default()
         }),
         common_networks: Vec::new(),

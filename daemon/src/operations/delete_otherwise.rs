@@ -11,9 +11,6 @@ use crate::gather;
 use crate::model::{Attachment, PodRef};
 use crate::plan::plan;
 
-/// The keys that a plan adds to the configuration of a plugin.
-const PLANNED_KEYS: [&str; 3] = ["args", "deviceID", "pciBusID"];
-
 /// The outcome of [`delete_otherwise`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Otherwise {
@@ -74,10 +71,9 @@ async fn with_current_definition(
     let mut config = plan(&input).ok()?.attachments.pop()?.config;
     let plugins = &mut Arc::make_mut(&mut config).plugins;
     for (plugin, recorded) in plugins.iter_mut().zip(&attachment.config.plugins) {
-        for key in PLANNED_KEYS {
-            if let Some(raw) = recorded.raw(key) {
-                plugin.set(key, raw).ok()?;
-            }
+        // The pod may have added to these.
+        if let Some(args) = recorded.raw("args") {
+            plugin.set("args", args).ok()?;
         }
     }
     let text = |config: &NetworkConfig| serde_json::to_string(config).ok();

@@ -2,6 +2,7 @@
 
 use plexus_api::rows;
 use plexus_e2e::binaries::plugin_dir;
+use plexus_e2e::kubelet::{self, Container, Device};
 use plexus_e2e::leftovers::LEDGER;
 use plexus_e2e::{
     CniTarget, NodeWatch, Plexus, Pod, Sandbox, Script, Step, attaches, metric, node,
@@ -164,6 +165,35 @@ fn a_corrected_definition_deletes_what_the_recorded_one_cannot() {
         .wait_while(|| (!plexus.record().contains("refused")).then_some("not refused"));
     assert!(!ran("evil"), "{:?}", plexus.calls());
     assert_eq!(plexus.files("retired"), [""; 0]);
+}
+
+#[test]
+fn the_plugins_of_a_corrected_definition_get_the_device_of_the_failed_add() {
+    rows!("D-032");
+    let node = node!();
+    let mut kubelet = node.kubelet();
+    let plexus = start_with(&node, json!({"retireAfter": "1h", "orphanAfter": "1h"}));
+    node.plugin("typo", &refuses());
+    node.plugin("good", &attaches());
+    let define = |config: &Value| {
+        let resource = "example.com/vf";
+        plexus.manifests.device_definition("typo", resource, config);
+    };
+    define(&json!({"cniVersion": "1.0.0", "type": "typo", "mtu": "1480"}));
+    let container = Container::new("c").device(Device::new("example.com/vf", "0000:03:02.0"));
+    kubelet.run(kubelet::Pod::new("default", "pod").with(container));
+    let (sandbox, target) = failed(&plexus, "pod", "typo");
+    kubelet.stop();
+    let plugins = json!([{"type": "good"}, {"type": "good", "mtu": 1480}]);
+    define(&json!({"cniVersion": "1.0.0", "plugins": plugins}));
+    sandbox.remove();
+    plexus.wait_records(&[]);
+    let calls = node.calls_for(&target.container).into_iter();
+    let devices: Vec<_> = calls
+        .filter(|call| call.summary() == "DEL good net1")
+        .map(|call| call.config()["deviceID"].clone())
+        .collect();
+    assert_eq!(devices, ["0000:03:02.0", "0000:03:02.0"]);
 }
 
 /// Ten definitions with a mistake. The bridge and the uplink exist on the node.
