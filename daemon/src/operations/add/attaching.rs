@@ -200,7 +200,6 @@ impl Attaching<'_> {
 /// the device cannot know why it is missing.
 fn hint_at_resource(mut error: CniError, attachment: &Attachment) -> CniError {
     if let Some(resource) = &attachment.resource_name
-        && attachment.device_id.is_none()
         && !plan::names_device(&attachment.config)
     {
         error.msg = format!(
