@@ -149,7 +149,11 @@ impl<'a> Lookup<'a> {
         Ok(Network {
             name: format!("{}/{}", definition.namespace, definition.name),
             namespace: Some(definition.namespace.clone()),
-            resource_name: definition.resource_name.clone(),
+            // Templates render an annotation without a value.
+            resource_name: definition
+                .resource_name
+                .clone()
+                .filter(|name| !name.is_empty()),
             config,
         })
     }

@@ -69,6 +69,70 @@ fn the_networks_of_a_resource_get_its_devices_in_order_and_keep_them_without_kub
 }
 
 #[test]
+fn the_default_network_and_the_others_get_their_devices_from_one_list() {
+    rows!("D-034");
+    let node = node!();
+    let kubelet = node.kubelet();
+    let keys = json!({
+        "clusterNetwork": "vf", "defaultNetworks": ["common"],
+        "multusNamespace": "default",
+    });
+    let mut plexus = Plexus::on(&node).config(keys).build();
+    plexus.device_networks(&[("vf", VF), ("common", VF), ("own", VF)]);
+    plexus.daemon.restart();
+    let select = |pod: &str| plexus_e2e::Pod::new(pod).with_networks("vf");
+    let replaced = select("b").annotated("v1.multus-cni.io/default-network", "own");
+    for (pod, default) in [(select("a"), "vf"), (replaced, "own")] {
+        node.forget_calls();
+        allocate(
+            &kubelet,
+            &pod.name,
+            &["0000:03:02.2", "0000:03:02.1", "0000:03:02.0"],
+        );
+        let target = plexus.target(&pod);
+        plexus.runtime.add(&target).result();
+        let add = [
+            format!("ADD {default} eth0"),
+            "ADD common net1".to_owned(),
+            "ADD vf net2".to_owned(),
+        ];
+        assert_eq!(plexus.calls(), add);
+        let expected = ["eth0", "net1", "net2"].map(str::to_owned).into_iter();
+        let expected = expected.zip([0, 1, 2].map(|id| json!(format!("0000:03:02.{id}"))));
+        assert_eq!(devices(&plexus, "ADD"), expected.collect());
+    }
+    assert_eq!(kubelet.methods(), ["Get", "Get"]);
+}
+
+#[test]
+fn without_a_kubelet_the_pod_or_the_definition_has_to_name_the_device() {
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    plexus.device_networks(&[("vf", VF), ("named", VF), ("empty", "")]);
+    let named = json!({"cniVersion": "1.0.0", "type": "named", "pciBusID": "0000:04:00.2"});
+    plexus.manifests.device_definition("named", VF, &named);
+    let (_sandbox, target) = plexus.sandbox("refused", "vf");
+    let output = plexus.runtime.add(&target);
+    output.expect_error(
+        111,
+        &["\"default/vf\"", VF, "kubelet.sock", "set kubeletDir"],
+    );
+    assert_eq!(plexus.calls(), [""; 0]);
+    let networks =
+        r#"[{"name": "vf", "deviceID": "0000:04:00.1"}, {"name": "named"}, {"name": "empty"}]"#;
+    plexus.attached("pod", networks);
+    let configs: Vec<_> = plexus
+        .calls_of("ADD")
+        .iter()
+        .map(|call| call.config())
+        .collect();
+    let device = |index: usize, key: &str| configs[index].get(key).and_then(Value::as_str);
+    assert_eq!(device(1, "deviceID"), Some("0000:04:00.1"));
+    assert_eq!(device(2, "pciBusID"), Some("0000:04:00.2"));
+    assert_eq!(device(3, "deviceID"), None);
+}
+
+#[test]
 fn a_pod_with_too_few_devices_is_refused_before_any_plugin_runs() {
     rows!("D-035");
     let node = node!();
