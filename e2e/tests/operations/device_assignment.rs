@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use plexus_api::rows;
 use plexus_e2e::binaries::plugin_dir;
 use plexus_e2e::kubelet::{Container, Device, Kubelet, Pod};
-use plexus_e2e::{Plexus, attaches, node, or_skip};
+use plexus_e2e::{Plexus, PluginCall, attaches, node, or_skip};
 use serde_json::{Value, json};
 
 const VF: &str = "example.com/vf";
@@ -124,7 +124,7 @@ fn without_a_kubelet_the_pod_or_the_definition_has_to_name_the_device() {
     let configs: Vec<_> = plexus
         .calls_of("ADD")
         .iter()
-        .map(|call| call.config())
+        .map(PluginCall::config)
         .collect();
     let device = |index: usize, key: &str| configs[index].get(key).and_then(Value::as_str);
     assert_eq!(device(1, "deviceID"), Some("0000:04:00.1"));
