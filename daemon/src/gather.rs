@@ -141,6 +141,7 @@ pub(crate) async fn plan_input(
         links,
         pod: pod_ref,
         ifname: request.ifname,
+        container_id: request.container_id,
         cni_args: request.cni_args,
         runtime_config: request.runtime_config,
         default_network,

@@ -141,7 +141,7 @@ impl Host {
         .await?
     }
 
-    /// Runs `access`, which reads or removes files, where paths resolve as they do for plugins.
+    /// Runs `access`, which reads, writes or removes files, where paths resolve as they do for plugins.
     /// `access` must be quick, since the same thread starts plugins.
     pub(crate) async fn run<T: Send + 'static>(
         &self,

@@ -15,6 +15,7 @@ mod conditions;
 pub mod config;
 mod context;
 mod delegate;
+mod device_info;
 mod dir_watcher;
 mod durable;
 mod file_id;

@@ -13,7 +13,19 @@ use nix::fcntl::OFlag;
 /// # Errors
 /// [`is_unusable`] recognises the errors of a file that is not regular or too long.
 pub(crate) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    let (file, length) = open(path)?;
+    read_opened(&open(path)?, max)
+}
+
+/// Reads an opened file of at most `max` bytes. Opening must not have blocked.
+///
+/// # Errors
+/// See [`read`].
+pub(crate) fn read_opened(file: &File, max: u64) -> io::Result<Vec<u8>> {
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(not_regular());
+    }
+    let length = found.len();
     let mut bytes = Vec::with_capacity(usize::try_from(length.min(max)).unwrap_or_default());
     file.take(max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max {
@@ -23,9 +35,9 @@ pub(crate) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a regular file. Returns the file and its length. Never blocks.
-fn open(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new()
+/// Opens a file. Never blocks.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
         .read(true)
         .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
         .open(path)
@@ -33,13 +45,7 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
         .map_err(|error| match path.metadata() {
             Ok(found) if !found.is_file() && !found.is_dir() => not_regular(),
             _ => error,
-        })?;
-    let found = file.metadata()?;
-    if found.is_file() {
-        Ok((file, found.len()))
-    } else {
-        Err(not_regular())
-    }
+        })
 }
 
 /// Whether an error of [`read`] means that the file can never be used.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use plexus_api::cni::PluginResult;
 use plexus_api::status::NETWORK_STATUS;
 use plexus_api::without_os_codes;
+use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 
 use crate::cluster::kube::Connection;
@@ -57,6 +58,16 @@ pub(crate) struct PodSandbox {
     pub(crate) ifname: String,
 }
 
+/// What a network-status is made of.
+#[derive(Debug)]
+pub(crate) struct StatusContent<'a> {
+    pub(crate) attachments: &'a [Attachment],
+    /// The results of the attachments, in the same order.
+    pub(crate) results: &'a [PluginResult],
+    /// The device-info documents of the attachments, in the same order.
+    pub(crate) device_infos: Vec<Option<&'a RawValue>>,
+}
+
 impl Reporter {
     /// A reporter that writes network-status next to the manifests in `dir`, and only logs events.
     pub(crate) fn for_manifests(dir: PathBuf) -> Self {
@@ -94,12 +105,11 @@ impl Reporter {
     pub(crate) async fn write_network_status(
         &self,
         sandbox: PodSandbox,
-        attachments: &[Attachment],
-        results: &[PluginResult],
+        content: &StatusContent<'_>,
         overdue_after: Duration,
         is_newest: impl FnOnce() -> bool + Send,
     ) -> StatusWrite {
-        let Some(text) = annotation::render(attachments, results, MAX_STATUS) else {
+        let Some(text) = annotation::render(content, MAX_STATUS) else {
             self.event(&sandbox.pod, EventReason::NetworkStatusRefused, TOO_LARGE);
             return StatusWrite::finished(Ok(()));
         };
@@ -122,8 +132,7 @@ impl Reporter {
     pub(crate) async fn resume_network_status(
         &self,
         sandbox: PodSandbox,
-        attachments: &[Attachment],
-        results: &[PluginResult],
+        content: &StatusContent<'_>,
         overdue_after: Duration,
         is_newest: impl FnOnce() -> bool + Send,
     ) -> Option<StatusWrite> {
@@ -133,7 +142,7 @@ impl Reporter {
             return None;
         }
         Some(
-            self.write_network_status(sandbox, attachments, results, overdue_after, is_newest)
+            self.write_network_status(sandbox, content, overdue_after, is_newest)
                 .await,
         )
     }
@@ -146,21 +155,20 @@ impl Reporter {
     /// Cancels the write for a sandbox that is being detached, and removes its file next to the
     /// manifest, unless the file belongs to a newer sandbox of the pod.
     ///
-    /// If `results` is incomplete, the content of the file is unknown, and the file is removed only
+    /// If `content` lacks results, the content of the file is unknown, and the file is removed only
     /// if the status was `written`.
     pub(crate) async fn remove_network_status(
         &self,
         sandbox: PodSandbox,
-        attachments: &[Attachment],
-        results: &[PluginResult],
+        content: &StatusContent<'_>,
         written: bool,
     ) {
         let dir = match &self.destination {
             Destination::Cluster(writer) => return writer.cancel(&sandbox),
             Destination::Manifests { dir, .. } => dir.clone(),
         };
-        let text = if results.len() == attachments.len() {
-            let text = annotation::render(attachments, results, MAX_STATUS);
+        let text = if content.results.len() == content.attachments.len() {
+            let text = annotation::render(content, MAX_STATUS);
             // A status that is too large was not written.
             let Some(text) = text else { return };
             Some(text)

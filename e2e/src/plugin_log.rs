@@ -28,6 +28,9 @@ pub struct PluginCall {
     pub env: BTreeMap<String, String>,
     /// Empty if the script ignores stdin.
     pub stdin: String,
+    /// The content of the file `runtimeConfig.CNIDeviceInfoFile`, if the file exists.
+    #[serde(default)]
+    pub device_info: Option<String>,
     /// Start time in nanoseconds since the epoch.
     pub start: u64,
     /// End time. `None` if the plugin was killed or still runs.

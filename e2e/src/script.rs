@@ -43,6 +43,8 @@ pub enum Step {
     Link(String),
     /// Deletes the link `CNI_IFNAME` in `CNI_NETNS` if both exist.
     Unlink,
+    /// Writes this text to the file `runtimeConfig.CNIDeviceInfoFile`.
+    WriteDeviceInfo(String),
     /// Waits at a gate.
     Gate(PathBuf),
 }

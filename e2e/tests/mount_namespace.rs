@@ -4,9 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use plexus_api::rows;
 use plexus_e2e::binaries::binary;
 use plexus_e2e::daemon::Container;
-use plexus_e2e::{Node, Plexus, Pod, Sandbox, attaches, node};
+use plexus_e2e::{Node, Plexus, Pod, Sandbox, Script, Step, attaches, node};
 use serde_json::{Value, json};
 
 /// A daemon that sees no plugin and no sandbox, with `keys` in its configuration. It is not
@@ -60,6 +61,41 @@ fn plugins_run_in_the_mount_namespace_of_the_caller() {
     plexus.daemon.restart();
     // The sandbox is mounted after the daemon has started.
     assert_serves(&plexus, &node.sandbox("web"));
+}
+
+#[test]
+fn device_information_is_in_the_mount_namespace_of_plugins() {
+    rows!("D-019");
+    let node = node!();
+    let root = "/run/k8s.cni.cncf.io";
+    node.run(|| fs::create_dir(root))
+        .expect("create the directory");
+    let default = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "main"}]});
+    let mut plexus = Plexus::on(&node)
+        .config(json!({"clusterNetwork": null, "delegates": [default], "mountNamespace": "caller"}))
+        .container(Container {
+            hidden: vec![PathBuf::from(root), node.bin_dir()],
+            ..Container::default()
+        })
+        .build();
+    let document = json!({
+        "type": "memif", "version": "1.1.0",
+        "memif": {"role": "slave", "path": "/run/memif.sock", "mode": "ethernet"},
+    });
+    let script = Script::new().on("ADD", [Step::WriteDeviceInfo(document.to_string())]);
+    node.plugin("lan", &script);
+    let capabilities = json!({"CNIDeviceInfoFile": true});
+    let config = json!({"cniVersion": "1.0.0", "type": "lan", "capabilities": capabilities});
+    plexus.manifests.definition("lan", &config);
+    plexus.daemon.restart();
+    let target = node.sandbox("web").target(&pod());
+    plexus.runtime.add(&target).result();
+    let status = plexus.network_status(&pod()).expect("network-status");
+    assert_eq!(status[1]["device-info"], document);
+    // The path that the plugin got leads through the link `/var/run`.
+    assert_eq!(node.list(format!("{root}/devinfo/cni")).len(), 1);
+    plexus.runtime.del(&target).expect_success();
+    assert_eq!(node.list(format!("{root}/devinfo/cni")), [""; 0]);
 }
 
 #[test]

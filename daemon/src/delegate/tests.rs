@@ -141,6 +141,7 @@ fn attach(config: NetworkConfig) -> Attachment {
         auxiliary: false,
         resource_name: None,
         device_id: None,
+        device_info_file: None,
         selected: true,
         cni_args: "IgnoreUnknown=1;FOO=1".to_owned(),
         capability_args: BTreeMap::new(),

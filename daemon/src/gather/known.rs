@@ -160,6 +160,7 @@ impl Inputs<'_> {
     fn default(self, network: Network, selection: Option<Selection>) -> PlanInput {
         PlanInput {
             ifname: self.request.ifname.clone(),
+            container_id: self.request.container_id.clone(),
             links: BTreeSet::new(),
             pod: pod_ref(self.pod, &self.request.pod),
             cni_args: self.request.cni_args.clone(),
@@ -206,6 +207,8 @@ pub(crate) async fn current_definition(
     }
     Some(PlanInput {
         ifname: attachment.ifname.clone(),
+        // Only the configuration of the attachment is used.
+        container_id: String::new(),
         links: BTreeSet::new(),
         pod: pod.clone(),
         cni_args: CniArgs::parse_lossy(&attachment.cni_args),

@@ -11,6 +11,7 @@ use plexus_api::json::RawMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::device_info::attachment_file;
 use crate::model::Attachment;
 use crate::regular_file;
 
@@ -36,6 +37,8 @@ struct MultusDelegate {
     name: String,
     #[serde(default, rename = "ifnameRequest")]
     ifname: String,
+    #[serde(default, rename = "deviceID")]
+    device_id: String,
     #[serde(default)]
     bytes: String,
     #[serde(default, rename = "CNINetworkConfigList")]
@@ -91,6 +94,9 @@ pub(crate) fn read_sandbox(
         let file = cni_dir
             .join("results")
             .join(format!("{}-{container_id}-{ifname}", config.name));
+        // Multus makes the file only for a device.
+        let device_info_file = (!delegate.device_id.is_empty())
+            .then(|| attachment_file(&delegate.name, container_id, &ifname));
         let attachment = Attachment {
             network: if delegate.name.is_empty() {
                 config.name.clone()
@@ -102,6 +108,7 @@ pub(crate) fn read_sandbox(
             auxiliary: false,
             resource_name: None,
             device_id: None,
+            device_info_file,
             selected: index > 0,
             cni_args: cni_args.to_string(),
             capability_args: RawMap::new(),

@@ -12,6 +12,8 @@ use crate::model::PodRef;
 pub(crate) struct PodRequest {
     /// `CNI_IFNAME`.
     pub(crate) ifname: String,
+    /// `CNI_CONTAINERID`.
+    pub(crate) container_id: String,
     /// `CNI_ARGS`.
     pub(crate) cni_args: CniArgs,
     /// `runtimeConfig` on stdin.

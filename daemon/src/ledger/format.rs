@@ -80,6 +80,11 @@ pub(crate) enum Line {
         /// The result of the last plugin.
         result: Box<RawValue>,
     },
+    /// The device-info document of this attachment, for network-status.
+    DeviceInfo {
+        index: usize,
+        document: Box<RawValue>,
+    },
     /// The interfaces of the results that were links of the sandbox after the last ADD. A DPDK or
     /// vhost-user interface has no link.
     Links { names: BTreeSet<String> },

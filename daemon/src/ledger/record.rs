@@ -48,6 +48,8 @@ pub(crate) struct AttachmentState {
     pub(crate) started: bool,
     /// The result of the ADD.
     pub(crate) added: Option<Box<RawValue>>,
+    /// The device-info document.
+    pub(crate) device_info: Option<Box<RawValue>>,
     /// The DEL has succeeded.
     pub(crate) deleted: bool,
 }
@@ -197,6 +199,9 @@ impl Record {
                 state.started = true;
                 state.added = Some(result);
             }),
+            Line::DeviceInfo { index, document } => self.update(index, |state| {
+                state.device_info = Some(document);
+            }),
             Line::Deleted { index } => self.update(index, |state| state.deleted = true),
             Line::Links { names } => self.links = Some(names),
             Line::Completed => self.completed = true,
@@ -272,6 +277,12 @@ impl Record {
     /// have been its result.
     pub(crate) fn never_added(&self, index: usize) -> bool {
         self.unreadable == 0 && self.attachments[index].added.is_none()
+    }
+
+    /// The device-info document of each attachment.
+    pub(crate) fn device_infos(&self) -> Vec<Option<&RawValue>> {
+        let states = self.attachments.iter();
+        states.map(|state| state.device_info.as_deref()).collect()
     }
 
     /// `prevResult` for the DEL of an attachment, in the version of its network. `None` if there is

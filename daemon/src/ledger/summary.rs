@@ -19,11 +19,11 @@ pub(crate) struct RecordSummary(Record);
 impl RecordSummary {
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<Record>, ParseError> {
         let plan = |line: &[u8]| Planned::<AttachmentSummary>::parse(line).map(without_configs);
-        let without_result = |line| match line {
-            Line::Added { index, .. } => Line::Started { index },
+        let without_json = |line| match line {
+            Line::Added { index, .. } | Line::DeviceInfo { index, .. } => Line::Started { index },
             line => line,
         };
-        Record::parse_lines(bytes, plan, without_result)
+        Record::parse_lines(bytes, plan, without_json)
     }
 
     pub(super) fn new(record: Record) -> Self {
@@ -64,6 +64,7 @@ fn without_configs(planned: Planned<AttachmentSummary>) -> Planned {
         auxiliary: false,
         resource_name: None,
         device_id: None,
+        device_info_file: None,
         selected: false,
         cni_args: String::new(),
         capability_args: RawMap::new(),
@@ -87,9 +88,11 @@ mod tests {
     fn a_summary_has_the_state_of_a_record_without_configurations_and_results() {
         let mut bytes = planned("c1", "eth0", 2).to_bytes().expect("a line");
         let result = raw(r#"{"ips":[]}"#);
+        let document = raw("{}");
         for line in [
             Line::Started { index: 0 },
             Line::Added { index: 0, result },
+            Line::DeviceInfo { index: 0, document },
             Line::Completed,
             Line::Deleting,
             Line::Deleted { index: 1 },
@@ -105,7 +108,8 @@ mod tests {
         assert_eq!(summary.planned.pod, whole.planned.pod);
         assert_eq!(summary.planned.networks(), whole.planned.networks());
         assert!(summary.attachments[0].started && summary.attachments[1].deleted);
-        assert!(summary.attachments[0].added.is_none());
+        let state = &summary.attachments[0];
+        assert!(state.added.is_none() && state.device_info.is_none());
         for (attachment, whole) in summary
             .planned
             .attachments

@@ -100,6 +100,7 @@ fn attachment(index: usize) -> Attachment {
         auxiliary: false,
         resource_name: None,
         device_id: None,
+        device_info_file: None,
         selected: index > 0,
         cni_args: "IgnoreUnknown=1;K8S_POD_NAME=pod".to_owned(),
         capability_args: [("mac".to_owned(), raw("\"02:00:00:00:00:01\""))].into(),

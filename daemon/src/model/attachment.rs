@@ -1,6 +1,7 @@
 //! The attachment of a sandbox to a network.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use plexus_api::cni::{CniResult, NetworkConfig};
@@ -34,6 +35,9 @@ pub(crate) struct Attachment {
     /// The device that the plugins get. Their configuration has it as well (D-031).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) device_id: Option<String>,
+    /// The device-info file (D-002). `None` if the attachment has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) device_info_file: Option<PathBuf>,
     /// `CNI_ARGS` of the plugins.
     pub(crate) cni_args: String,
     /// Capability arguments. Each plugin gets those that it declares.

@@ -18,6 +18,7 @@ fn an_attachment_label_has_network_and_interface() {
         auxiliary: false,
         resource_name: None,
         device_id: None,
+        device_info_file: None,
         selected: false,
         cni_args: String::new(),
         capability_args: RawMap::new(),
@@ -88,12 +89,13 @@ fn a_pod_matches_its_own_uid_only_unless_it_is_static() {
 
 #[test]
 fn an_attachment_of_a_record_may_have_no_device_and_keeps_the_one_it_has() {
-    let text = r#"{"network":"ns/vf","ifname":"net1","cniArgs":"","config":{"type":"x","name":"vf","cniVersion":"1.0.0"}}"#;
+    let text = r#"{"network":"ns/vf","ifname":"net1","cniArgs":"","config":{"name":"vf","cniVersion":"1.0.0","plugins":[{"type":"x"}]}}"#;
     let mut attachment: Attachment = serde_json::from_str(text).expect("an older record");
     assert_eq!(
         (&attachment.resource_name, &attachment.device_id),
         (&None, &None)
     );
+    assert_eq!(attachment.device_info_file, None);
     attachment.resource_name = Some("example.com/vf".to_owned());
     attachment.device_id = Some("0000:03:02.0".to_owned());
     let text = serde_json::to_string(&attachment).expect("JSON");

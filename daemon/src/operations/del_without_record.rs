@@ -10,6 +10,7 @@ use super::time_shares::TimeShares;
 use crate::call_limits::{CallLimits, WaitError};
 use crate::context::Context;
 use crate::delegate::{DelError, GuardScope, Priority};
+use crate::device_info;
 use crate::gather::{self, KnownNetworks, PodRequest};
 use crate::ledger::{ContainerLock, RecordKey};
 use crate::memory_budget::Reservation;
@@ -57,6 +58,9 @@ pub(super) async fn delete_without_record(
         {
             tracing::warn!(network = attachment.network, %error, "DEL of a container without a record");
         }
+    }
+    if let Err(error) = device_info::remove(&request.host, &attachments).await {
+        tracing::warn!(%error, "DEL of a container without a record: cannot remove a device-info file");
     }
     Ok(())
 }
@@ -144,6 +148,7 @@ fn pod_request(context: &Context, request: &CniRequest) -> PodRequest {
         log_unknown(&error);
         PodRequest {
             ifname: request.env.ifname.clone(),
+            container_id: request.env.container_id.clone(),
             cni_args: request.args.clone(),
             runtime_config: RawMap::new(),
             pod: request.pod.clone(),

@@ -1,12 +1,13 @@
 //! Network-status writes that continue after their ADD. The ledger records the completion of a
 //! write, so that unfinished writes are resumed after a restart.
 
+use plexus_api::cni::PluginResult;
 use tokio_util::sync::CancellationToken;
 
 use crate::call_limits::CallLimits;
 use crate::context::Context;
 use crate::ledger::{ContainerLock, Ledger, Line, Planned, Record, RecordKey};
-use crate::report::{PodSandbox, StatusWrite};
+use crate::report::{PodSandbox, StatusContent, StatusWrite};
 
 /// The sandbox of a record, for the reporter.
 pub(super) fn pod_sandbox(planned: &Planned) -> PodSandbox {
@@ -20,6 +21,18 @@ pub(super) fn pod_sandbox(planned: &Planned) -> PodSandbox {
         pod: pod.clone(),
         container_id: container_id.clone(),
         ifname: ifname.clone(),
+    }
+}
+
+/// The network-status of a record with these results, for the reporter.
+pub(super) fn status_content<'a>(
+    record: &'a Record,
+    results: &'a [PluginResult],
+) -> StatusContent<'a> {
+    StatusContent {
+        attachments: &record.planned.attachments,
+        results,
+        device_infos: record.device_infos(),
     }
 }
 
@@ -70,11 +83,10 @@ pub(crate) async fn resume_status(
     let Ok(results) = results else { return };
     let overdue_after = context.node.settings.status_wait;
     let is_newest = || context.ledger.is_newest(planned, &context.node.boot_id);
-    let (sandbox, attachments) = (pod_sandbox(planned), &planned.attachments);
+    let content = status_content(&record, &results);
     let write = context.reporter.resume_network_status(
-        sandbox,
-        attachments,
-        &results,
+        pod_sandbox(planned),
+        &content,
         overdue_after,
         is_newest,
     );

@@ -130,6 +130,7 @@ impl CniRequest {
         };
         Ok(PodRequest {
             ifname: self.env.ifname.clone(),
+            container_id: self.env.container_id.clone(),
             cni_args: self.args.clone(),
             runtime_config,
             pod: self.pod.clone(),

@@ -10,12 +10,13 @@ use plexus_api::cni::{CniError, Code};
 use tokio_util::sync::CancellationToken;
 
 use super::delete_otherwise::{Otherwise, delete_otherwise};
-use super::network_status::pod_sandbox;
+use super::network_status::{pod_sandbox, status_content};
 use super::time_shares::TimeShares;
 use crate::call_limits::CallLimits;
 use crate::clock::unix_ms;
 use crate::context::Context;
 use crate::delegate::{DelError, GuardScope, PluginCall, Priority};
+use crate::device_info;
 use crate::host::Host;
 use crate::ledger::{ContainerLock, LedgerError, Line, Record};
 use crate::netns::Netns;
@@ -137,16 +138,14 @@ pub(crate) async fn undo(
     time: Duration,
 ) -> Result<(), Failures> {
     let mut failures = Vec::new();
-    let attachments = &record.planned.attachments;
-    let results: Vec<_> = (0..attachments.len())
+    let results: Vec<_> = (0..record.planned.attachments.len())
         .map_while(|index| record.result_for_del(index))
         .collect();
     context
         .reporter
         .remove_network_status(
             pod_sandbox(&record.planned),
-            attachments,
-            &results,
+            &status_content(&record, &results),
             record.status_written,
         )
         .await;
@@ -194,6 +193,13 @@ pub(crate) async fn undo(
                 failures.push(failed.error.context(label));
             }
         }
+    }
+    // Last: the record is kept as long as a file is left (D-018).
+    let attachments = &record.planned.attachments;
+    if let Err(error) = device_info::remove(&args.host, attachments).await {
+        let msg = format!("cannot remove the device-info file {error}");
+        failures.push(CniError::new(Code::TryAgain, msg));
+        refused = false;
     }
     if failures.is_empty() {
         return remove(lock, record);

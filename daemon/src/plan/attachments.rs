@@ -12,6 +12,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::devices::{DEVICE_KEYS, DeviceCursor};
 use super::input::{PlanInput, PlannedNetwork};
 use super::warning::{Warning, WarningKind};
+use crate::device_info;
 use crate::model::Attachment;
 
 /// The attachment of a network, with the interface `ifname`.
@@ -63,6 +64,13 @@ pub(super) fn attachment<'a>(
             capability_args.insert("deviceID".to_owned(), raw(device)?);
         }
     }
+    let uses_device_info = config.declares(device_info::CAPABILITY);
+    let has_device = planned.network.resource_name.is_some() && device_id.is_some();
+    let device_info_file = (uses_device_info || has_device)
+        .then(|| device_info::attachment_file(&planned.network.name, &input.container_id, &ifname));
+    if uses_device_info && let Some(file) = &device_info_file {
+        capability_args.insert(device_info::CAPABILITY.to_owned(), raw(file)?);
+    }
     Ok(Attachment {
         network: planned.network.name.clone(),
         ifname,
@@ -71,6 +79,7 @@ pub(super) fn attachment<'a>(
         selected: planned.selection.is_some(),
         resource_name: planned.network.resource_name.clone(),
         device_id,
+        device_info_file,
         cni_args: cni_args.to_string(),
         capability_args,
         config,

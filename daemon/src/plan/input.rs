@@ -14,6 +14,8 @@ use crate::model::{Devices, Network, PodRef};
 pub(crate) struct PlanInput {
     /// `CNI_IFNAME` of the call: the interface of the default network.
     pub(crate) ifname: String,
+    /// `CNI_CONTAINERID` of the call.
+    pub(crate) container_id: String,
     /// The names of the links that are already in the sandbox.
     pub(crate) links: BTreeSet<String>,
     pub(crate) pod: PodRef,

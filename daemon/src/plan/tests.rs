@@ -39,6 +39,7 @@ fn network(name: &str, text: &str) -> Network {
 fn input() -> PlanInput {
     PlanInput {
         ifname: "eth0".to_owned(),
+        container_id: "c1".to_owned(),
         links: BTreeSet::from(["lo".to_owned()]),
         pod: PodRef {
             namespace: "ns".to_owned(),

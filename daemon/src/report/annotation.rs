@@ -1,30 +1,28 @@
 //! The value of the network-status annotation. Pure.
 
-use plexus_api::cni::{CniResult, Interface, Ip, PluginResult, Route};
+use plexus_api::cni::{CniResult, Interface, Ip, Route};
 use plexus_api::selection::is_hardware_address;
 use plexus_api::status::{self, NetworkStatus};
 use serde_json::value::RawValue;
 
-use crate::model::Attachment;
+use super::StatusContent;
 
-/// The value of the annotation for these attachments. Returns `None` if the value has more than
-/// `max` bytes.
-pub(super) fn render(
-    attachments: &[Attachment],
-    results: &[PluginResult],
-    max: usize,
-) -> Option<String> {
-    let entries = attachments
+/// The value of the annotation. Returns `None` if the value has more than `max` bytes.
+pub(super) fn render(content: &StatusContent<'_>, max: usize) -> Option<String> {
+    let entries = content
+        .attachments
         .iter()
-        .zip(results)
-        .filter(|(attachment, result)| attachment.is_reported(result.result()))
-        .flat_map(|(attachment, result)| {
+        .zip(content.results)
+        .enumerate()
+        .filter(|(_, (attachment, result))| attachment.is_reported(result.result()))
+        .flat_map(|(index, (attachment, result))| {
+            let device_info = content.device_infos.get(index).copied().flatten();
             entries(
                 &attachment.network,
                 &attachment.ifname,
                 attachment.default,
                 result.result(),
-                None,
+                device_info.map(ToOwned::to_owned),
             )
         });
     status::render(entries, max)

@@ -58,6 +58,8 @@ pub enum EventReason {
     /// A network was attached with the device that is allocated to the pod, not the one that the pod
     /// names.
     DeviceIdIgnored,
+    /// A network was attached without its device information, which is invalid.
+    DeviceInfoInvalid,
     /// The default network was attached with the runtime's interface name, not the pod's.
     InterfaceNameIgnored,
     /// A network could not be attached. All networks of the pod were detached again.
@@ -81,7 +83,7 @@ pub enum EventReason {
 
 impl EventReason {
     /// All reasons, for the tests of the documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AddedInterface,
         Self::NoNetworkFound,
         Self::InvalidNetworks,
@@ -90,6 +92,7 @@ impl EventReason {
         Self::CapabilityMissing,
         Self::DeviceMissing,
         Self::DeviceIdIgnored,
+        Self::DeviceInfoInvalid,
         Self::InterfaceNameIgnored,
         Self::AttachFailed,
         Self::DetachFailed,
@@ -112,6 +115,7 @@ impl EventReason {
             Self::CapabilityMissing => "CapabilityMissing",
             Self::DeviceMissing => "DeviceMissing",
             Self::DeviceIdIgnored => "DeviceIdIgnored",
+            Self::DeviceInfoInvalid => "DeviceInfoInvalid",
             Self::InterfaceNameIgnored => "InterfaceNameIgnored",
             Self::AttachFailed => "AttachFailed",
             Self::DetachFailed => "DetachFailed",
@@ -134,6 +138,7 @@ impl EventReason {
         let only_here = [
             Self::CapabilityMissing,
             Self::DeviceIdIgnored,
+            Self::DeviceInfoInvalid,
             Self::InterfaceNameIgnored,
             Self::DetachOrphaned,
             Self::DetachRetired,

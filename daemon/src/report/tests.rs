@@ -18,6 +18,7 @@ async fn a_status_that_is_too_large_is_reported_and_not_written_beside_manifests
         auxiliary: false,
         resource_name: None,
         device_id: None,
+        device_info_file: None,
         selected: false,
         cni_args: String::new(),
         capability_args: RawMap::new(),
@@ -45,17 +46,15 @@ async fn a_status_that_is_too_large_is_reported_and_not_written_beside_manifests
         container_id: "c".to_owned(),
         ifname: "eth0".to_owned(),
     };
-    let (attachments, results) = (&[attachment][..], &[result][..]);
+    let content = StatusContent {
+        attachments: &[attachment],
+        results: &[result],
+        device_infos: Vec::new(),
+    };
 
     let log = CapturedLog::start();
     let mut write = reporter
-        .write_network_status(
-            sandbox.clone(),
-            attachments,
-            results,
-            Duration::ZERO,
-            || true,
-        )
+        .write_network_status(sandbox.clone(), &content, Duration::ZERO, || true)
         .await;
     assert_eq!(write.done_within(Duration::ZERO, true).await, Ok(()));
     assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 0);
@@ -67,7 +66,7 @@ async fn a_status_that_is_too_large_is_reported_and_not_written_beside_manifests
     // The file of a newer sandbox of the pod stays.
     manifests::write_status(dir.path(), "default", "p", "[]").expect("write");
     reporter
-        .remove_network_status(sandbox, attachments, results, true)
+        .remove_network_status(sandbox, &content, true)
         .await;
     assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 1);
 }

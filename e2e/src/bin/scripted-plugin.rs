@@ -34,6 +34,8 @@ fn main() {
     if !steps.iter().any(|step| matches!(step, Step::IgnoreStdin)) {
         let _ = io::stdin().read_to_end(&mut stdin);
     }
+    let config: Value = serde_json::from_slice(&stdin).unwrap_or_default();
+    let device_info_file = config["runtimeConfig"]["CNIDeviceInfoFile"].as_str();
     let call = PluginCall {
         plugin: lossy(program.file_name().unwrap_or_default()),
         operation,
@@ -41,6 +43,7 @@ fn main() {
             .map(|(key, value)| (lossy(&key), lossy(&value)))
             .collect(),
         stdin: String::from_utf8_lossy(&stdin).into_owned(),
+        device_info: device_info_file.and_then(read_regular),
         start,
         end: None,
         pid: std::process::id(),
@@ -116,6 +119,12 @@ impl Plugin<'_> {
                 if File::open(self.call.env("CNI_NETNS")).is_ok() {
                     let _ = self.in_netns(|| run(&command));
                 }
+            }
+            Step::WriteDeviceInfo(text) => {
+                let config = self.config();
+                let path = config["runtimeConfig"]["CNIDeviceInfoFile"].as_str();
+                let written = fs::write(path.unwrap_or_default(), text);
+                self.expect(written.map_err(|error| format!("{path:?}: {error}")));
             }
             // Opening blocks until the test has opened the other end, reading until it is closed.
             Step::Gate(path) => {
@@ -226,6 +235,12 @@ fn run(command: &[String]) -> Result<(), String> {
     } else {
         Err(format!("{command:?}: {}: {stderr}", output.status))
     }
+}
+
+/// The content of a regular file. Opening a FIFO would block.
+fn read_regular(path: &str) -> Option<String> {
+    fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    fs::read_to_string(path).ok()
 }
 
 fn open_files() -> BTreeMap<String, String> {

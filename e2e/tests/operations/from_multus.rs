@@ -51,10 +51,13 @@ fn a_pod_of_multus_is_checked_and_deleted_with_the_configuration_and_result_of_i
             "cniArgs": [["IgnoreUnknown", "true"], ["K8S_POD_NAME", "web"]], "result": result(address),
         })
     };
-    let delegates = json!([{"Name": "pods", "Bytes": encoded(&main)}, {"Name": "default/lan", "Bytes": encoded(&lan)}]);
+    let delegates = json!([{"Name": "pods", "Bytes": encoded(&main)}, {"Name": "default/lan", "Bytes": encoded(&lan), "deviceID": "0000:18:02.5"}]);
+    let device_info = format!("/run/k8s.cni.cncf.io/devinfo/cni/default-lan-{id}_net1");
     node.run(|| {
         fs::create_dir_all(format!("{MULTUS}/results")).expect("create the directory");
         fs::write(format!("{MULTUS}/{id}"), delegates.to_string()).expect("write a file");
+        fs::create_dir_all("/run/k8s.cni.cncf.io/devinfo/cni").expect("create the directory");
+        fs::write(&device_info, "{}").expect("write a file");
         for (name, text) in [
             (format!("pods-{id}-eth0"), cached(&main, "10.1.0.2/24")),
             (format!("lan-{id}-net1"), cached(&lan, "10.2.0.2/24")),
@@ -72,7 +75,7 @@ fn a_pod_of_multus_is_checked_and_deleted_with_the_configuration_and_result_of_i
         node.run(|| fs::exists(format!("{MULTUS}/{id}")).is_ok_and(|exists| exists)),
         "CHECK changes nothing"
     );
-    assert!(plexus.records().is_empty());
+    assert!(plexus.records().is_empty() && node.exists(&device_info));
 
     // A failed DEL is retried with a record in the ledger.
     node.forget_calls();
@@ -87,6 +90,7 @@ fn a_pod_of_multus_is_checked_and_deleted_with_the_configuration_and_result_of_i
         "results/ is left"
     );
     assert_eq!(plexus.records().len(), 1);
+    assert!(!node.exists(&device_info));
     node.plugin("lan", &Script::new().on("DEL", Vec::<Step>::new()));
     plexus.runtime.del(&target).expect_success();
     plexus.runtime.del(&target.without_netns()).expect_success();

@@ -12,6 +12,7 @@ mod default_route;
 mod definitions;
 mod del;
 mod device_assignment;
+mod device_info;
 mod devices;
 mod environment;
 mod failed_del;

@@ -16,6 +16,7 @@ fn attachment(name: &str, selected: bool, plugins: &str) -> Attachment {
         auxiliary: false,
         resource_name: None,
         device_id: None,
+        device_info_file: None,
         selected,
         cni_args: String::new(),
         capability_args: RawMap::new(),

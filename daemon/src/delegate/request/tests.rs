@@ -253,6 +253,7 @@ fn attachment(cni_args: &str) -> Attachment {
         auxiliary: false,
         resource_name: None,
         device_id: None,
+        device_info_file: None,
         selected: true,
         cni_args: cni_args.to_owned(),
         capability_args: RawMap::new(),

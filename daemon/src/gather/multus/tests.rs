@@ -23,7 +23,7 @@ fn the_caches_of_all_versions_of_multus_are_read() {
     let delegates = json!([
         // Versions 4.2.1 to 4.3.0 write a complete and an incomplete configuration.
         {"Name": "cbr0", "Bytes": encoded(&incomplete), "CNINetworkConfigList": {"Bytes": encoded(&main)}},
-        {"Name": "ns1/mv", "Bytes": encoded(&mv), "CNINetworkConfigList": {"Bytes": null}},
+        {"Name": "ns1/mv", "Bytes": encoded(&mv), "deviceID": "x", "CNINetworkConfigList": {"Bytes": null}},
         {"Name": "ns1/mv", "Bytes": encoded(&mv), "ifnameRequest": "foo0"},
         {"Name": "broken", "Bytes": "%"},
     ]);
@@ -70,6 +70,10 @@ fn the_caches_of_all_versions_of_multus_are_read() {
         added.config.plugins[0].get::<String>("deviceID").as_deref(),
         Some("x")
     );
+    let device_info = |index: usize| sandbox.attachments[index].0.device_info_file.as_deref();
+    let file = "/var/run/k8s.cni.cncf.io/devinfo/cni/ns1-mv-cid1_net1";
+    assert_eq!(device_info(1), Some(Path::new(file)));
+    assert_eq!([device_info(0), device_info(2)], [None, None]);
     assert!(
         result
             .as_ref()

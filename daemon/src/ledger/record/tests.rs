@@ -19,6 +19,10 @@ fn lines() -> Vec<Line> {
             index: 1,
             result: raw("{}"),
         },
+        Line::DeviceInfo {
+            index: 1,
+            document: raw("{\"type\":\"pci\"}"),
+        },
         Line::Links {
             names: BTreeSet::from(["eth0".to_owned()]),
         },
@@ -75,10 +79,11 @@ fn a_truncated_file_is_read_up_to_its_last_complete_line() {
     rows!("R-084", "R-085", "P-090");
     let whole = bytes(lines().len());
     let plan_len = bytes(0).len();
-    let undo: [&[usize]; 11] = [
+    let undo: [&[usize]; 12] = [
         &[],
         &[0],
         &[0],
+        &[1, 0],
         &[1, 0],
         &[1, 0],
         &[1, 0],
@@ -148,7 +153,7 @@ fn lines_after_the_plan_are_not_trusted_after_a_reboot() {
     for (count, same_boot, other_boot) in [
         (0, vec![], vec![2, 1, 0]),
         (3, vec![1, 0], vec![2, 1, 0]),
-        (8, vec![0], vec![2, 0]),
+        (9, vec![0], vec![2, 0]),
     ] {
         let record = record_after(count);
         assert_eq!(record.to_undo(BOOT), same_boot, "after {count}");

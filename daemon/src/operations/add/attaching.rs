@@ -13,14 +13,16 @@ use crate::call_limits::Resource;
 use crate::config::Settings;
 use crate::context::Context;
 use crate::delegate::{AddError, AttachGuard, PluginCall};
+use crate::device_info::{self, DeviceInfoError};
 use crate::ledger::{AddLock, Line, Record};
 use crate::model::Attachment;
 use crate::netns::Netns;
-use crate::operations::network_status::{pod_sandbox, record_when_written};
+use crate::operations::network_status::{pod_sandbox, record_when_written, status_content};
 use crate::operations::request::CniRequest;
 use crate::operations::routes;
 use crate::plan;
 use crate::report::StatusWriteError;
+use crate::report::events::EventReason;
 
 /// An ADD with a recorded plan.
 pub(super) struct Attaching<'a> {
@@ -71,6 +73,7 @@ impl Attaching<'_> {
         }
         self.lock
             .append(&mut self.record, Line::Started { index })?;
+        self.prepare_device_info(&attachment).await?;
         let delegates = &self.context.node.delegates;
         let result = match delegates.add(&self.call, &attachment).await {
             Ok(result) => result,
@@ -92,7 +95,55 @@ impl Attaching<'_> {
             );
             return Err(CniError::new(Code::Decode, msg).context(label));
         }
+        self.record_device_info(index, &attachment).await
+    }
+
+    /// Hands the document of the device to the plugins. A document that cannot be used is only
+    /// reported: plugins work without it (D-005).
+    async fn prepare_device_info(&self, attachment: &Attachment) -> Result<(), CniError> {
+        let prepared = device_info::prepare(&self.call.host, attachment);
+        if let Err(error) = self.call.limits.wait(prepared, device_info_files).await? {
+            self.report_device_info(attachment, "is not passed to the plugins", &error);
+        }
         Ok(())
+    }
+
+    /// Records the document that the plugins have left, for network-status. An invalid document is
+    /// only reported (D-017).
+    async fn record_device_info(
+        &mut self,
+        index: usize,
+        attachment: &Attachment,
+    ) -> Result<(), CniError> {
+        let Some(file) = &attachment.device_info_file else {
+            return Ok(());
+        };
+        let states = self.record.attachments.iter();
+        let recorded = states.filter_map(|state| state.device_info.as_ref());
+        let used = recorded.map(|document| document.get().len()).sum();
+        let read = device_info::read(&self.call.host, file, used);
+        match self.call.limits.wait(read, device_info_files).await? {
+            Ok(None) => {}
+            Ok(Some(document)) => self
+                .lock
+                .append(&mut self.record, Line::DeviceInfo { index, document })?,
+            Err(error) => self.report_device_info(attachment, "is not published", &error),
+        }
+        Ok(())
+    }
+
+    fn report_device_info(
+        &self,
+        attachment: &Attachment,
+        consequence: &str,
+        error: &DeviceInfoError,
+    ) {
+        let label = attachment.label();
+        let text = format!("{label}: its device information {consequence}: {error}");
+        let pod = &self.record.planned.pod;
+        self.context
+            .reporter
+            .event(pod, EventReason::DeviceInfoInvalid, text);
     }
 
     fn record_result(&mut self, index: usize, result: &PluginResult) -> Result<(), CniError> {
@@ -167,8 +218,7 @@ impl Attaching<'_> {
         let mut write = reporter
             .write_network_status(
                 pod_sandbox(planned),
-                &planned.attachments,
-                &self.results,
+                &status_content(&self.record, &self.results),
                 status_wait,
                 || ledger.is_newest(planned, &self.context.node.boot_id),
             )
@@ -209,4 +259,8 @@ fn hint_at_resource(mut error: CniError, attachment: &Attachment) -> CniError {
         );
     }
     error
+}
+
+fn device_info_files() -> Resource {
+    Resource::new("the device-info files")
 }

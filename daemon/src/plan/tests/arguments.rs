@@ -128,6 +128,46 @@ fn a_request_becomes_capability_arguments() {
 }
 
 #[test]
+fn a_network_with_a_device_or_the_capability_has_a_device_info_file() {
+    rows!("D-002", "D-006");
+    let mut input = input();
+    let declaring = r#"{"type":"x","capabilities":{"CNIDeviceInfoFile":true}}"#;
+    for name in ["ns/a", "ns/a", "ns/b"] {
+        select(&mut input, name, declaring, |_| {});
+    }
+    for name in ["ns/c", "ns/d"] {
+        select(&mut input, name, r#"{"type":"x"}"#, |s| {
+            s.device_id = Some("0000:03:02.0".to_owned());
+        });
+    }
+    // The last network has a device without a resource, which no device plugin describes.
+    input.selected[3].network.resource_name = Some("vendor.com/vf".to_owned());
+    let attachments = plan(&input).expect("a plan").attachments;
+    let files: Vec<_> = attachments
+        .iter()
+        .map(|attachment| attachment.device_info_file.as_ref()?.file_name()?.to_str())
+        .collect();
+    let expected = [
+        None,
+        Some("ns-a-c1_net1"),
+        Some("ns-a-c1_net2"),
+        Some("ns-b-c1_net3"),
+        Some("ns-c-c1_net4"),
+        None,
+    ];
+    assert_eq!(files, expected);
+    for attachment in &attachments {
+        let passed = attachment.capability_args.get("CNIDeviceInfoFile");
+        let declared = attachment.config.declares("CNIDeviceInfoFile");
+        let file = attachment.device_info_file.as_ref();
+        let expected = file
+            .filter(|_| declared)
+            .map(|file| format!("{:?}", file.display().to_string()));
+        assert_eq!(passed.map(|raw| raw.get()), expected.as_deref());
+    }
+}
+
+#[test]
 fn an_undeclared_capability_is_an_error_with_strict_and_otherwise_a_warning() {
     rows!("K-029", "K-031", "K-037", "K-039", "K-043");
     for (capability, request) in REQUESTS {

@@ -13,6 +13,7 @@ fn the_message_of_an_attachment_is_that_of_multus() {
         auxiliary: false,
         resource_name: None,
         device_id: None,
+        device_info_file: None,
         selected: true,
         cni_args: String::new(),
         capability_args: RawMap::new(),
