@@ -79,7 +79,8 @@ pub(crate) struct AbandonedRecord {
     pub(crate) ifname: String,
     /// The pod; empty if the record could not be read.
     pub(crate) pod: String,
-    /// The interfaces and addresses that may be left on the node, one text for each attachment.
+    /// The interfaces, devices and addresses that may be left on the node, one text for each
+    /// attachment.
     pub(crate) left: Vec<String>,
 }
 
@@ -211,7 +212,7 @@ fn remove(
     lock.remove(record)
 }
 
-/// The interface and the addresses of an attachment.
+/// The interface, the device and the addresses of an attachment.
 fn leftover(record: &Record, index: usize) -> String {
     let attachment = &record.planned.attachments[index];
     let addresses = record
@@ -219,8 +220,10 @@ fn leftover(record: &Record, index: usize) -> String {
         .as_ref()
         .map(addresses)
         .unwrap_or_default();
+    let device = attachment.device_id.as_ref();
+    let device = device.map_or_else(String::new, |id| format!(" on the device {id}"));
     format!(
-        "interface {} of network {}{addresses}",
+        "interface {} of network {}{device}{addresses}",
         attachment.ifname, attachment.network
     )
 }

@@ -78,3 +78,18 @@ async fn abandoning_a_network_after_a_reboot_keeps_the_other_networks_of_the_rec
     let record = record.expect("readable").expect("still there");
     assert_eq!(record.to_undo("another boot"), [0]);
 }
+
+#[test]
+fn the_leftovers_of_an_attachment_include_its_device() {
+    let mut planned = planned("c1", "eth0", 2);
+    planned.attachments[1].device_id = Some("0000:03:02.0".to_owned());
+    let record = Record::new(planned);
+    let left = [0, 1].map(|index| leftover(&record, index));
+    assert_eq!(
+        left,
+        [
+            "interface net0 of network ns/net0",
+            "interface net1 of network ns/net1 on the device 0000:03:02.0",
+        ]
+    );
+}
