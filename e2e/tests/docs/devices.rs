@@ -1,6 +1,8 @@
 //! The examples of `docs/devices.md` work as they are. Kubelet allocates the devices that the pods
 //! request. The plugins are those of the reference plugins, or scripted if Debian has no package.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use plexus_api::rows;
@@ -193,16 +195,26 @@ fn an_infiniband_device_gets_the_guid_and_the_addresses_of_the_pod() {
 }
 
 #[test]
-fn a_device_for_user_space_has_its_mtu_in_the_annotation_of_the_pod() {
+fn a_device_for_user_space_is_described_in_the_annotation_of_the_pod() {
     let node = node!();
     let result = json!({
         "cniVersion": "$CNIVERSION",
         "interfaces": [{"name": "$IFNAME", "sandbox": "$NETNS", "mtu": 9000}],
     });
     node.plugin("sriov", &Script::new().on("ADD", [Step::Result(result)]));
+    let id = device("example.com/vfio-vfs", 0);
+    let info = json!({"type": "pci", "version": "1.1.0", "pci": {"pci-address": id}});
+    let dir = Path::new("/var/run/k8s.cni.cncf.io/devinfo/dp");
+    let file = format!("example.com-vfio-vfs-{id}-device.json");
+    node.run(|| fs::create_dir_all(dir)).expect("a directory");
+    node.write(dir.join(file), info.to_string());
     let pod = Running::start(&node, &example("forwarder"));
-    pod.assert_devices("sriov", &[("net1", device("example.com/vfio-vfs", 0))]);
-    assert_eq!(pod.status("dataplane")["mtu"], 9000);
+    pod.assert_devices("sriov", &[("net1", id)]);
+    let expected = json!({
+        "name": "default/dataplane", "interface": "net1", "mtu": 9000, "dns": {},
+        "device-info": info,
+    });
+    assert_eq!(pod.status("dataplane"), expected);
     pod.stop();
 }
 
