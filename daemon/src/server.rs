@@ -12,7 +12,7 @@ mod other_daemon;
 mod responses;
 mod scrape;
 
-pub(crate) use client::{Response, get, post};
+pub(crate) use client::{Response, get, no_daemon, post};
 pub(crate) use handlers::{ABANDON, AppState, RETRY, probe_router, router};
 pub(crate) use listener::{Listener, ListenerExit};
 pub(crate) use metrics_port::MetricsPort;

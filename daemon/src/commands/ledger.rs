@@ -50,11 +50,3 @@ fn success(response: Response) -> anyhow::Result<Vec<u8>> {
         ),
     }
 }
-
-/// Whether the error of a connection means that no daemon listens.
-fn no_daemon(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-    )
-}

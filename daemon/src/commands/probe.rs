@@ -9,7 +9,7 @@ use plexus_api::wire::SOCKET_NAME;
 
 use crate::cli::{ProbeArgs, ProbeKind};
 use crate::file_id::FileId;
-use crate::server::{Response, get};
+use crate::server::{Response, get, no_daemon};
 
 /// The time limit of the daemon's response. The timeout of the kubelet probe must be longer, so
 /// that kubelet gets the reason for a failure.
@@ -65,11 +65,10 @@ pub fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
 /// The error if the daemon does not respond.
 fn unanswered(socket: &Path, error: io::Error) -> anyhow::Error {
     let path = socket.display();
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => anyhow!(
-            "no plexusd listens at {path}; is it running? --socket-dir names another directory"
-        ),
-        _ => anyhow::Error::from(error).context(format!("plexusd at {path}")),
+    if no_daemon(&error) {
+        anyhow!("no plexusd listens at {path}; is it running? --socket-dir names another directory")
+    } else {
+        anyhow::Error::from(error).context(format!("plexusd at {path}"))
     }
 }
 

@@ -21,6 +21,14 @@ pub(crate) struct Response {
     pub(crate) server_pid: Option<i32>,
 }
 
+/// Whether the error of a connection means that no daemon listens.
+pub(crate) fn no_daemon(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused
+    )
+}
+
 /// Sends `GET path` to the daemon at `socket`.
 ///
 /// # Errors

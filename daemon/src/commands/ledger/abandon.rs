@@ -8,12 +8,12 @@ use anyhow::{Context, bail};
 use plexus_api::wire::SOCKET_NAME;
 use tokio_util::sync::CancellationToken;
 
-use super::{block_on, no_daemon, success};
+use super::{block_on, success};
 use crate::call_limits::CallLimits;
 use crate::cli::AbandonArgs;
 use crate::clock::boot_id;
 use crate::ledger::{AbandonOutcome, AbandonRequest, AbandonSelection, AbandonedRecord, Ledger};
-use crate::server::{ABANDON, post};
+use crate::server::{ABANDON, no_daemon, post};
 
 /// How long to wait for the ledger if no daemon responds. A daemon may be shutting down.
 const LOCK_WAIT: Duration = Duration::from_secs(1);

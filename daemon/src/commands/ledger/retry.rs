@@ -6,10 +6,10 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use plexus_api::wire::SOCKET_NAME;
 
-use super::{block_on, no_daemon, success};
+use super::{block_on, success};
 use crate::cli::RetryArgs;
 use crate::ledger::{Ledger, RecordKey, RetryRequest};
-use crate::server::{RETRY, post};
+use crate::server::{RETRY, no_daemon, post};
 
 /// Retries failed DELs through the daemon, one after the other, and prints each outcome.
 pub(super) fn run(state_dir: &Path, args: &RetryArgs, out: &mut impl Write) -> anyhow::Result<()> {
@@ -18,13 +18,21 @@ pub(super) fn run(state_dir: &Path, args: &RetryArgs, out: &mut impl Write) -> a
     if records.is_empty() {
         bail!("no DEL of these records has failed; `plexusd ledger list` shows all records");
     }
+    block_on(retry_all(&socket, &records, out))
+}
+
+async fn retry_all(
+    socket: &Path,
+    records: &[(RecordKey, String)],
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
     let mut failed = 0;
-    for (key, pod) in &records {
+    for (key, pod) in records {
         let RecordKey {
             container_id,
             ifname,
         } = key;
-        match block_on(retry(&socket, key))? {
+        match retry(socket, key).await? {
             None => writeln!(out, "deleted {container_id} {ifname} {pod}")?,
             Some(error) => {
                 failed += 1;
