@@ -25,6 +25,10 @@ use crate::host::Hosts;
 /// The time limit for a caller to send the head of its request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often accepting may fail while the listen queue is emptied. There is a pause after each
+/// failure, and calls that end meanwhile release file descriptors.
+const MAX_FAILED_ACCEPTS: usize = 100;
+
 /// The response to a caller that exceeds the number of connections. The shim retries.
 pub(super) const TOO_MANY_CONNECTIONS: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -111,8 +115,9 @@ impl Listener {
         let dir = self.path.parent().unwrap_or(Path::new("/"));
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let bound = Self::bind(dir, &name, self.allowed_uid, self.hosts.clone());
+        let limits = self.limits.clone();
         self.drain(router, connections).await;
-        bound
+        Ok(Self { limits, ..bound? })
     }
 
     /// Serves callers until `stop`, or until another daemon has replaced the socket. Then serves
@@ -172,10 +177,16 @@ impl Listener {
         // The listen queue may have callers that the async runtime has not been notified of yet.
         match socket.into_std() {
             Ok(socket) => {
-                while let Ok((stream, _)) = socket.accept() {
-                    let stream = stream
-                        .set_nonblocking(true)
-                        .and_then(|()| UnixStream::from_std(stream));
+                let mut failures = 0;
+                while failures < MAX_FAILED_ACCEPTS {
+                    let stream = match socket.accept() {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                        accepted => accepted.and_then(|(stream, _)| {
+                            stream.set_nonblocking(true)?;
+                            UnixStream::from_std(stream)
+                        }),
+                    };
+                    failures += usize::from(stream.is_err());
                     admitter.admit(stream).await;
                 }
             }

@@ -83,3 +83,27 @@ async fn callers_that_have_connected_are_served_if_the_socket_is_removed() {
     let ended = server.await.expect("no panic").expect("served");
     assert_eq!(ended, ListenerExit::Stopped);
 }
+
+#[tokio::test]
+async fn the_limit_of_connections_also_counts_those_to_a_removed_socket() {
+    let dir = tempfile::tempdir().expect("dir");
+    let listener = bind(&dir);
+    let path = listener.path.clone();
+    let limits = listener.limits.clone();
+    let open: Vec<_> =
+        std::iter::from_fn(|| limits.open(Some(std::process::id().cast_signed()))).collect();
+    std::fs::remove_file(&path).expect("remove the socket");
+    let stop = CancellationToken::new();
+    let rebound = listener
+        .rebind(&router(), &TaskTracker::new())
+        .await
+        .expect("a new socket");
+    let server = tokio::spawn(rebound.serve(router(), stop.clone()));
+    let mut caller = UnixStream::connect(&path).await.expect("connect");
+    let mut response = Vec::new();
+    caller.read_to_end(&mut response).await.expect("receive");
+    assert_eq!(response, TOO_MANY_CONNECTIONS);
+    drop(open);
+    stop.cancel();
+    server.await.expect("no panic").expect("served");
+}
