@@ -59,6 +59,17 @@ pub enum ConfigError {
     /// The network of this name has no plugin.
     #[error("network {} has no plugin", quote(.0))]
     NoPlugin(String),
+    /// The network of this name has this many plugins, more than are accepted.
+    #[error(
+        "network {} has {count} plugins, but may have {MAX_PLUGINS}",
+        quote(name)
+    )]
+    Plugins {
+        /// The name of the network.
+        name: String,
+        /// The number of plugins.
+        count: usize,
+    },
 }
 
 impl From<ConfigError> for CniError {
@@ -70,6 +81,7 @@ impl From<ConfigError> for CniError {
             | ConfigError::Key { .. }
             | ConfigError::Name(_)
             | ConfigError::ListAsPlugin
+            | ConfigError::Plugins { .. }
             | ConfigError::NoPlugin(_) => Code::InvalidConfig,
         };
         Self::new(code, error.to_string())

@@ -23,7 +23,7 @@ pub(super) async fn read(settings: &Settings, version: Version) -> Option<Networ
 }
 
 fn network(chain: &AuxiliaryChain, version: Version) -> Result<Option<Network>, DiskError> {
-    let mut config = NetworkConfig {
+    let config = NetworkConfig {
         name: chain.name.clone(),
         // Results of earlier versions must have an address.
         cni_version: version.max(Version::V0_3_0),
@@ -33,9 +33,7 @@ fn network(chain: &AuxiliaryChain, version: Version) -> Result<Option<Network>, 
         load_only_inlined_plugins: true,
         plugins: Vec::new(),
     };
-    for path in disk::siblings(&chain.dir)? {
-        config.plugins.push(disk::plugin(&path)?);
-        config = disk::refuse_meta_plugin(config, &path)?;
-    }
+    let config = disk::append_plugins(config, &chain.dir)?;
+    let config = disk::refuse_meta_plugin(config, &chain.dir)?;
     Ok((!config.plugins.is_empty()).then(|| on_disk(config)))
 }

@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use plexus_api::cni::{ConfigError, Defaults, NetworkConfig, PluginConfig, Version};
+use plexus_api::cni::{ConfigError, Defaults, MAX_PLUGINS, NetworkConfig, PluginConfig, Version};
 use plexus_api::json::{LimitError, MAX_CONFIG};
 use plexus_api::quote;
 use tracing::warn;
@@ -296,28 +296,41 @@ fn read(path: &Path) -> Result<NetworkConfig, DiskError> {
 fn with_siblings(mut config: NetworkConfig, path: &Path) -> Result<NetworkConfig, DiskError> {
     if !config.load_only_inlined_plugins {
         let dir = path.with_file_name(&config.name);
-        for sibling in siblings(&dir)? {
-            config.plugins.push(plugin(&sibling)?);
-        }
+        config = append_plugins(config, &dir)?;
     }
     config
         .require_plugin()
         .map_err(|error| DiskError::invalid(path, error))
 }
 
-pub(super) fn siblings(dir: &Path) -> Result<Vec<PathBuf>, DiskError> {
-    match files(dir, &["conf"]) {
+/// Appends the plugins in the `*.conf` files of `dir`, in the order of their names. The directory
+/// may be missing.
+pub(super) fn append_plugins(
+    mut config: NetworkConfig,
+    dir: &Path,
+) -> Result<NetworkConfig, DiskError> {
+    let files = match files(dir, &["conf"]) {
         Err(DiskError::Unreadable {
             kind: io::ErrorKind::NotFound | io::ErrorKind::NotADirectory,
             ..
-        }) => Ok(Vec::new()),
-        files => files,
+        }) => return Ok(config),
+        files => files?,
+    };
+    let count = config.plugins.len() + files.len();
+    if count > MAX_PLUGINS {
+        let name = config.name;
+        return Err(DiskError::invalid(
+            dir,
+            ConfigError::Plugins { name, count },
+        ));
     }
-}
-
-/// The plugin in a file.
-pub(super) fn plugin(path: &Path) -> Result<PluginConfig, DiskError> {
-    PluginConfig::parse(&read_bytes(path)?).map_err(|error| DiskError::invalid(path, error))
+    for path in files {
+        let plugin = PluginConfig::parse(&read_bytes(&path)?);
+        config
+            .plugins
+            .push(plugin.map_err(|error| DiskError::invalid(&path, error))?);
+    }
+    Ok(config)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::{DiskError, by_name, from_directory, from_file, network};
+use plexus_api::cni::MAX_PLUGINS;
+
+use super::{DiskError, append_plugins, by_name, from_directory, from_file, network};
 use crate::gather::test_helpers::{dir, kinds, list, single};
 
 #[test]
@@ -253,4 +255,32 @@ fn a_directory_never_yields_a_meta_plugin() {
     );
     fs::write(dir.path().join("99.conf"), single("n", "bridge")).expect("write");
     assert_eq!(kinds(&from_directory(dir.path())), ["bridge"]);
+}
+
+#[test]
+fn the_plugins_of_files_count_towards_the_limit_before_they_are_read() {
+    let beside = |count: usize| {
+        let dir = dir(&[("net.conflist", &list("net", &["first"]))]);
+        fs::create_dir(dir.path().join("net")).expect("a directory");
+        for index in 0..count {
+            let text = if count < MAX_PLUGINS {
+                r#"{"type":"x"}"#
+            } else {
+                "{"
+            };
+            fs::write(dir.path().join(format!("net/{index:02}.conf")), text).expect("a file");
+        }
+        dir
+    };
+    let dir = beside(MAX_PLUGINS - 1);
+    let config = from_file(&dir.path().join("net.conflist")).expect("32 plugins");
+    assert_eq!(config.plugins.len(), MAX_PLUGINS);
+    let dir = beside(MAX_PLUGINS);
+    for error in [
+        from_file(&dir.path().join("net.conflist")).expect_err("33 plugins"),
+        append_plugins(config, &dir.path().join("net")).expect_err("64 plugins"),
+    ] {
+        let text = error.to_string();
+        assert!(text.contains("plugins, but may have 32"), "{text}");
+    }
 }
