@@ -1,4 +1,4 @@
-//! Damaged files, kept for inspection: `<state directory>/quarantine/<file name>.<milliseconds
+//! Damaged files, kept for inspection in a limited number: `<state directory>/quarantine/<file name>.<milliseconds
 //! since 1970>`.
 
 use std::path::{Path, PathBuf};
@@ -7,9 +7,12 @@ use super::{LedgerError, dirs};
 
 pub(super) const QUARANTINE_DIR: &str = "quarantine";
 
-/// Moves a damaged file to the quarantine. Returns its new path. Blocking.
+/// Moves a damaged file to the quarantine, and removes old ones. Returns its new path. Blocking.
 pub(super) fn move_file(state_dir: &Path, path: &Path) -> Result<PathBuf, LedgerError> {
-    dirs::move_file(path, &state_dir.join(QUARANTINE_DIR))
+    let dir = state_dir.join(QUARANTINE_DIR);
+    let moved_to = dirs::move_file(path, &dir)?;
+    dirs::remove_old(&dir, None);
+    Ok(moved_to)
 }
 
 /// The number of files in the quarantine. Blocking.
