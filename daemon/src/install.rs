@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_api::cni::{CniError, Code, NetworkConfig};
+use plexus_api::json::MAX_CONFIG;
 use plexus_api::wire::UNINSTALLED;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,7 @@ use crate::config::{Fields, Settings};
 use crate::dir_watcher::DirWatcher;
 use crate::gather::default_network::DefaultNetwork;
 use crate::model::Network;
+use crate::regular_file;
 use crate::telemetry::ChangeFilter;
 use config_file::ConfigFile;
 pub(crate) use marker::UninstallMarker;
@@ -64,10 +66,13 @@ pub(crate) async fn published(settings: &Settings) -> Result<NetworkConfig, CniE
         .map(|publish| publish.dir.join(config_file::FILE))
         .ok_or_else(|| not_available("is not published".to_owned()))?;
     let unusable = |error: &dyn Display| not_available(format!("{}: {error}", path.display()));
-    let text = tokio::fs::read_to_string(&path)
+    let file = path.clone();
+    let read = move || regular_file::read(&file, MAX_CONFIG as u64);
+    let text = tokio::task::spawn_blocking(read)
         .await
+        .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
         .map_err(|error| unusable(&error))?;
-    conflist::parse(&text)
+    conflist::parse(&String::from_utf8_lossy(&text))
         .and_then(NetworkConfig::require_plugin)
         .map_err(|error| unusable(&error))
 }

@@ -11,6 +11,10 @@ use super::cgroup::Cgroups;
 use crate::atomic_file::AtomicFile;
 use crate::clock::boot_id;
 use crate::file_id::FileId;
+use crate::regular_file;
+
+/// The largest file that is read, in bytes.
+const MAX_SIZE: u64 = 64 << 10;
 
 /// The process that executes the shim. Boot ID and start time distinguish the process from later
 /// ones with the same PID.
@@ -44,7 +48,7 @@ impl RuntimeProcess {
 
     /// Reads the file. Returns `None` if the file is missing or invalid.
     pub(super) fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
+        serde_json::from_slice(&regular_file::read(path, MAX_SIZE).ok()?).ok()
     }
 
     /// Writes the file. Not durable: a power loss ends the boot, and with it the process.

@@ -12,8 +12,11 @@ use super::restore_limiter::RestoreLimiter;
 use super::{Reconciled, SHIM};
 use crate::atomic_file::{AtomicFile, with_path};
 use crate::file_id::FileId;
+use crate::regular_file;
 
 const MODE: u32 = 0o755;
+/// More than any shim has, in bytes.
+const MAX_SIZE: u64 = 64 << 20;
 /// The maximum number of attempts to execute a shim that is still open for writing. An attempt
 /// takes a fraction of a millisecond.
 const EXEC_ATTEMPTS: usize = 2000;
@@ -72,14 +75,17 @@ impl Shim {
         if installed.is_some() && installed == self.verified {
             return Ok(Reconciled::Unchanged);
         }
-        let source = read(&self.source).map_err(|error| {
+        let source = regular_file::read(&self.source, MAX_SIZE).map_err(|error| {
+            let error = with_path(&self.source, &error);
             io::Error::new(
                 error.kind(),
                 format!("cannot read {error}; set the path of the shim with --shim"),
             )
         })?;
         let is_executable = installed.is_some_and(|found| found.mode & 0o777 == MODE);
-        if is_executable && read(&path)? == source {
+        // Anything but a regular file is replaced like a file with another content.
+        let size = source.len() as u64;
+        if is_executable && regular_file::read(&path, size).is_ok_and(|found| found == source) {
             self.verified = fingerprint(&path);
             return Ok(Reconciled::Unchanged);
         }
@@ -95,10 +101,6 @@ impl Shim {
         self.verified = fingerprint(&path);
         Ok(Reconciled::Written)
     }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    fs::read(path).map_err(|error| with_path(path, &error))
 }
 
 fn fingerprint(path: &Path) -> Option<Fingerprint> {

@@ -2,6 +2,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use plexus_api::cni::Code;
 use plexus_api::rows;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -10,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::config_file::FILE;
-use super::{InstallStatus, Installer, ProblemKind};
+use super::{InstallStatus, Installer, ProblemKind, published};
 use crate::cluster::Store;
 use crate::config::{Fields, Settings};
 use crate::dir_watcher::DirWatcher;
@@ -402,4 +405,17 @@ async fn an_unusable_file_of_another_plugin_is_named() {
     node.sync();
     fs::write(node.at("10-calico.conflist"), "{").expect("file");
     node.until_problem("10-calico.conflist").await;
+}
+
+#[tokio::test]
+async fn a_fifo_in_place_of_the_published_configuration_is_an_error() {
+    let dir = tempfile::tempdir().expect("directory");
+    let keys = json!({"cniConfigDir": dir.path(), "stateDir": dir.path()}).to_string();
+    let settings = Settings::read(&Fields::parse(&keys).expect("object")).expect("settings");
+    mkfifo(&dir.path().join(FILE), Mode::S_IRWXU).expect("a FIFO");
+    let error = published(&settings).await.expect_err("not a file");
+    assert!(
+        error.is(Code::NotAvailable) && error.msg.contains("not a regular file"),
+        "{error}"
+    );
 }

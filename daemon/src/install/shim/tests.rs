@@ -3,6 +3,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -159,4 +161,13 @@ fn the_error_for_a_directory_in_place_of_the_shim_names_the_path() {
         error.contains(fixture.path().to_str().expect("UTF-8")),
         "{error}"
     );
+}
+
+#[test]
+fn a_fifo_in_place_of_the_shim_is_replaced() {
+    let mut fixture = Fixture::new();
+    mkfifo(&fixture.path(), Mode::from_bits_truncate(0o755)).expect("a FIFO");
+    fs::set_permissions(fixture.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    assert_eq!(fixture.reconcile(), Reconciled::Written);
+    assert!(fs::metadata(fixture.path()).expect("installed").is_file());
 }
