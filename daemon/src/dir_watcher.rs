@@ -205,16 +205,22 @@ fn watch(events: &EventStream<Vec<u8>>, dir: &Path) -> io::Result<(WatchDescript
     }
 }
 
-/// Adds the sysctl to raise to an error that may come from a limit of inotify. The kernel's own
+/// Adds the limit to raise to an error that may come from a limit of inotify. The kernel's own
 /// error text is about open files and disk space.
 fn with_limit(error: io::Error) -> io::Error {
-    let limit = match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EMFILE) => "fs.inotify.max_user_instances",
-        Some(Errno::ENOSPC) => "fs.inotify.max_user_watches",
+    let errno = error
+        .raw_os_error()
+        .map_or(Errno::UnknownErrno, Errno::from_raw);
+    let remedy = match errno {
+        Errno::EMFILE => {
+            "plexusd has too many open files, or programs of its user have too many inotify \
+             instances; raise the sysctl fs.inotify.max_user_instances, or the limit of open files"
+        }
+        Errno::ENOSPC => {
+            "programs of this user watch too many files; raise the sysctl \
+             fs.inotify.max_user_watches"
+        }
         _ => return error,
     };
-    io::Error::new(
-        error.kind(),
-        format!("{error}: programs on this node watch too many files; raise the sysctl {limit}"),
-    )
+    io::Error::new(error.kind(), format!("{}: {remedy}", errno.desc()))
 }
