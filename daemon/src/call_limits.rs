@@ -27,14 +27,14 @@ pub(crate) struct CallLimits {
 }
 
 /// What a call waits for, and the calls that hold it.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Resource {
     name: String,
     holders: Vec<String>,
 }
 
 /// A wait that ended without the resource.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WaitError {
     #[error("timed out waiting for {0}; retry later")]
     TimedOut(Resource),

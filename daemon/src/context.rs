@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use crate::cluster::Store;
 use crate::cluster::kube::ApiReader;
 use crate::conditions::Conditions;
@@ -13,8 +11,8 @@ use crate::gather::Kubelet;
 use crate::gather::default_network::DefaultNetwork;
 use crate::host::Hosts;
 use crate::install::InstallStatus;
-use crate::ledger::{Ledger, RecordKey};
-use crate::memory_budget::{BudgetExhausted, MemoryBudget, Reservation};
+use crate::ledger::Ledger;
+use crate::memory_budget::MemoryBudget;
 use crate::report::Reporter;
 use crate::telemetry::Metrics;
 
@@ -51,22 +49,4 @@ pub(crate) struct Context {
     pub(crate) ledger: Ledger,
     pub(crate) reporter: Reporter,
     pub(crate) install_status: InstallStatus,
-}
-
-impl Context {
-    /// Reserves memory for the record of `key`, before the record is loaded (decision 37). Must be
-    /// called before the container lock, a network lock or a permit is acquired: a call that waits
-    /// for memory must hold nothing that another call needs.
-    ///
-    /// # Errors
-    /// [`BudgetExhausted`] at `deadline`.
-    pub(crate) async fn reserve_record(
-        &self,
-        key: &RecordKey,
-        deadline: Instant,
-    ) -> Result<Reservation, BudgetExhausted> {
-        // The text of the file is parsed as a whole.
-        let bytes = self.ledger.size(key).saturating_mul(2);
-        self.node.memory.reserve(bytes, deadline).await
-    }
 }

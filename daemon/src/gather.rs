@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 use plexus_api::selection::{self, DEFAULT_NETWORK, NETWORKS, Selection};
 use tokio::time::Instant;
 
+use crate::call_limits::CallLimits;
 use crate::cluster::Store;
 use crate::cluster::kube::ApiReader;
 use crate::config::Settings;
@@ -51,15 +52,6 @@ pub(crate) struct Sources<'a> {
     pub(crate) host: &'a Host,
 }
 
-/// How long gathering may wait.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct GatherDeadlines {
-    /// For objects that the watches have not delivered.
-    pub(crate) lookup: Instant,
-    /// For memory, if the configurations are large.
-    pub(crate) memory: Instant,
-}
-
 /// Gathers the input of a plan. `links` are the names of the links in the sandbox. The plan and its
 /// input must be dropped before the reservation, which is for their memory.
 pub(crate) async fn plan_input(
@@ -67,7 +59,7 @@ pub(crate) async fn plan_input(
     settings: &Settings,
     request: PodRequest,
     links: BTreeSet<String>,
-    deadlines: GatherDeadlines,
+    limits: &CallLimits,
 ) -> Result<(PlanInput, Reservation), GatherError> {
     let Sources {
         store,
@@ -81,8 +73,8 @@ pub(crate) async fn plan_input(
         api,
         settings,
         deadlines: LookupDeadlines {
-            watch: deadlines.lookup.min(Instant::now() + settings.lookup_wait),
-            read: deadlines.lookup,
+            watch: limits.deadline.min(Instant::now() + settings.lookup_wait),
+            read: limits.deadline,
         },
     };
     let pod = pod::find(store, api, &request, lookup.deadlines).await?;
@@ -104,7 +96,7 @@ pub(crate) async fn plan_input(
         let ifname = ifname(Some(selection), 1 + common.len() + index);
         requested.find(&lookup, selection, &ifname).await?;
     }
-    let reservation = requested.reserve(memory, deadlines.memory).await?;
+    let reservation = requested.reserve(memory, limits).await?;
     let networks = requested.networks(&lookup).await.into_iter();
     let mut networks = networks.collect::<Result<Vec<_>, _>>()?.into_iter();
     let default_network = match node_default {
@@ -127,7 +119,7 @@ pub(crate) async fn plan_input(
         &settings.kubelet_dir,
         &pod_ref,
         resources.collect(),
-        deadlines.lookup,
+        limits.deadline,
     )
     .await?;
     let network_names = settings.namespace_isolation.then(|| {

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+
+use crate::call_limits::{CallLimits, Resource, WaitError};
 
 /// Up to this many bytes need no reservation, so that ordinary pods never wait.
 const UNRESERVED: usize = 64 << 10;
@@ -25,11 +26,6 @@ pub(crate) struct Reservation {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Other users held too much of the budget until the deadline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("other calls use the memory that plexusd has for large requests and pods; retry later")]
-pub(crate) struct BudgetExhausted;
-
 impl MemoryBudget {
     pub(crate) fn new(bytes: usize) -> Self {
         let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX);
@@ -43,24 +39,23 @@ impl MemoryBudget {
     /// needs more than the whole budget gets the whole budget.
     ///
     /// # Errors
-    /// [`BudgetExhausted`] at `deadline`.
+    /// The limits ended the wait.
     pub(crate) async fn reserve(
         &self,
         bytes: usize,
-        deadline: Instant,
-    ) -> Result<Reservation, BudgetExhausted> {
+        limits: &CallLimits,
+    ) -> Result<Reservation, WaitError> {
         if bytes <= UNRESERVED {
             return Ok(Reservation::default());
         }
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
         let acquire = Arc::clone(&self.free).acquire_many_owned(units.min(self.units));
-        match timeout_at(deadline, acquire).await {
-            // The semaphore is never closed.
-            Ok(permit) => Ok(Reservation {
-                _permit: permit.ok(),
-            }),
-            Err(_) => Err(BudgetExhausted),
-        }
+        let memory = || Resource::new("memory, which other large requests and pods use");
+        let permit = limits.wait(acquire, memory).await?;
+        // The semaphore is never closed.
+        Ok(Reservation {
+            _permit: permit.ok(),
+        })
     }
 }
 

@@ -9,8 +9,8 @@ use plexus_api::selection::{DEFAULT_NETWORK, POD_ANNOTATIONS, SelectionError};
 
 use super::devices::KubeletError;
 use super::disk::DiskError;
+use crate::call_limits::WaitError;
 use crate::cluster::kube::ApiError;
-use crate::memory_budget::BudgetExhausted;
 use crate::plan::PlanTooLarge;
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -42,7 +42,7 @@ pub(crate) enum GatherError {
     #[error(transparent)]
     TooLarge(#[from] PlanTooLarge),
     #[error(transparent)]
-    Memory(#[from] BudgetExhausted),
+    Memory(#[from] WaitError),
     #[error(transparent)]
     Kubelet(#[from] KubeletError),
     #[error("there is no network-attachment-definition of this name")]

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use plexus_api::cni::{CniArgs, Version};
 use plexus_api::json::RawMap;
 use plexus_api::selection::{NETWORKS, Selection};
-use tokio::time::Instant;
 
 use super::error::GatherError;
 use super::networks::Lookup;
@@ -16,6 +15,7 @@ use super::{
     Sources, auxiliary_chain, common_networks, default_selection, node_default_network, pod,
     pod_ref, policy, selections,
 };
+use crate::call_limits::CallLimits;
 use crate::cluster::Store;
 use crate::config::Settings;
 use crate::memory_budget::Reservation;
@@ -43,13 +43,12 @@ struct Found {
     position: usize,
 }
 
-/// Gathers the networks of a pod from memory and from the node's disk. Waits only for memory, until
-/// `deadline`.
+/// Gathers the networks of a pod from memory and from the node's disk. Waits only for memory.
 pub(crate) async fn known_networks(
     sources: Sources<'_>,
     settings: &Settings,
     request: &PodRequest,
-    deadline: Instant,
+    limits: &CallLimits,
 ) -> KnownNetworks {
     let mut known = KnownNetworks::default();
     let lookup = Lookup::without_waiting(sources.store, settings);
@@ -103,7 +102,7 @@ pub(crate) async fn known_networks(
             Err(error) => known.errors.push(error),
         }
     }
-    match requested.reserve(sources.memory, deadline).await {
+    match requested.reserve(sources.memory, limits).await {
         Ok(reservation) => {
             known.reservation = reservation;
             let networks = requested.networks(&lookup).await;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use plexus_api::cni::MAX_PLUGINS;
 use plexus_api::selection::Selection;
-use tokio::time::Instant;
 
 use super::error::GatherError;
 use super::networks::Lookup;
+use crate::call_limits::CallLimits;
 use crate::cluster::Definition;
 use crate::memory_budget::{MemoryBudget, Reservation};
 use crate::model::{Network, attachment_label};
@@ -81,7 +81,7 @@ impl Requested {
     pub(super) async fn reserve(
         &self,
         memory: &MemoryBudget,
-        deadline: Instant,
+        limits: &CallLimits,
     ) -> Result<Reservation, GatherError> {
         // A configuration is copied once while it is parsed, or later as the input of a plugin.
         let shared: usize = self.definitions.iter().map(|d| 2 * d.size()).sum();
@@ -91,7 +91,7 @@ impl Requested {
                 self.definitions[element.definition].size() + MAX_PLUGINS * element.added
             })
             .sum();
-        Ok(memory.reserve(shared + own, deadline).await?)
+        Ok(memory.reserve(shared + own, limits).await?)
     }
 
     /// The networks of the elements. Each definition is read once.

@@ -227,12 +227,8 @@ async fn plan_attachments(
         kubelet: &node.kubelet,
         host: &request.host,
     };
-    let deadlines = gather::GatherDeadlines {
-        lookup: call.limits.deadline,
-        memory: call.limits.deadline,
-    };
-    let (input, reservation) =
-        gather::plan_input(sources, &request.settings, pod_request, links, deadlines).await?;
+    let gathered = gather::plan_input(sources, &request.settings, pod_request, links, &call.limits);
+    let (input, reservation) = gathered.await?;
     let plan = plan::plan(&input)?;
     for Warning { kind, text } in plan.warnings {
         context.reporter.event(&input.pod, kind.into(), text);

@@ -7,7 +7,7 @@ use plexus_api::cni::{CniEnv, CniError, Code, PluginResult};
 use tokio_util::sync::CancellationToken;
 
 use super::adopt::record_from_multus;
-use super::lock_with_guard::lock_with_guard;
+use super::record_lock::{RecordMemory, lock_for_record, lock_with_guard};
 use super::request::CniRequest;
 use crate::call_limits::{CallLimits, Resource};
 use crate::config::CheckPlugins;
@@ -37,8 +37,6 @@ async fn try_check(
     cancel: CancellationToken,
 ) -> Result<(), CniError> {
     let limits = request.limits(cancel);
-    let key = RecordKey::new(&request.env.container_id, &request.env.ifname);
-    let _memory = context.reserve_record(&key, limits.deadline).await?;
     let (record, _guards) = lock_record(context, request, &limits).await?;
     telemetry::CallSpan::record_networks(&record.planned.networks());
     let path = Path::new(request.env.netns.as_deref().unwrap_or_default());
@@ -113,31 +111,33 @@ async fn lock_record(
     context: &Context,
     request: &CniRequest,
     limits: &CallLimits,
-) -> Result<(Record, (ContainerLock, AttachGuard)), CniError> {
+) -> Result<(Record, (ContainerLock, AttachGuard, RecordMemory)), CniError> {
     let CniEnv {
         container_id,
         ifname,
         ..
     } = &request.env;
+    let key = RecordKey::new(container_id, ifname);
     let not_attached = || {
         let msg = format!("interface {ifname:?} of this container is not attached");
         CniError::new(Code::CheckFailed, msg)
     };
     // A call in flight may be about to write the record, or to remove it.
-    let lock = context.ledger.lock_container(container_id, limits).await?;
+    let (lock, memory) = lock_for_record(context, &key, limits).await?;
     let found = find_record(context, request, &lock).await?;
     drop(lock);
     let found = found.ok_or_else(not_attached)?;
     let scope = GuardScope::new(&found.planned.pod, &found.planned.attachments);
-    let (lock, guard) =
-        lock_with_guard(context, Priority::Add, container_id, &scope, limits).await?;
-    let record = find_record(context, request, &lock).await?;
+    let created = found.planned.created_boottime_ns;
+    drop((found, memory));
+    let guards = lock_with_guard(context, Priority::Add, &key, &scope, limits).await?;
+    let record = find_record(context, request, &guards.0).await?;
     let record = record.ok_or_else(not_attached)?;
-    if record.planned.created_boottime_ns != found.planned.created_boottime_ns {
+    if record.planned.created_boottime_ns != created {
         let msg = "the sandbox was attached again during this CHECK; retry later";
         return Err(CniError::new(Code::TryAgain, msg));
     }
-    Ok((record, (lock, guard)))
+    Ok((record, guards))
 }
 
 async fn find_record(

@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::adopt::adopt;
 use super::del_without_record::delete_without_record;
+use super::record_lock::lock_for_record;
 use super::request::CniRequest;
 use super::undo::{Failures, UndoArgs, mark_orphaned, undo_within};
 use crate::context::Context;
@@ -24,11 +25,7 @@ async fn try_del(context: &Context, request: &CniRequest) -> Result<(), CniError
     // DEL runs to its end, even if the caller is gone (decision 15).
     let limits = request.limits(CancellationToken::new());
     let key = RecordKey::new(&env.container_id, &env.ifname);
-    let _memory = context.reserve_record(&key, limits.deadline).await?;
-    let lock = context
-        .ledger
-        .lock_container(&env.container_id, &limits)
-        .await?;
+    let (lock, _memory) = lock_for_record(context, &key, &limits).await?;
     let record = match lock.load(&env.ifname) {
         Ok(record) => record,
         Err(error) if error.is_quarantined() => {

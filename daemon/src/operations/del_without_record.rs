@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use plexus_api::json::RawMap;
-use tokio::time::Instant;
 
 use super::request::CniRequest;
 use super::time_shares::TimeShares;
@@ -30,7 +29,7 @@ pub(super) async fn delete_without_record(
     lock: &ContainerLock,
     limits: &CallLimits,
 ) -> Result<(), WaitError> {
-    let (mut attachments, _reservation) = rebuild(context, request, limits.deadline).await;
+    let (mut attachments, _reservation) = rebuild(context, request, limits).await;
     let recorded = recorded_interfaces(context, lock);
     attachments.retain(|attachment| !recorded.contains(&attachment.ifname));
     let scope = GuardScope::new(&request.pod, &attachments);
@@ -87,7 +86,7 @@ fn recorded_interfaces(context: &Context, lock: &ContainerLock) -> BTreeSet<Stri
 async fn rebuild(
     context: &Context,
     request: &CniRequest,
-    deadline: Instant,
+    limits: &CallLimits,
 ) -> (Vec<Attachment>, Reservation) {
     let pod_request = pod_request(context, request);
     let sources = gather::Sources {
@@ -104,7 +103,7 @@ async fn rebuild(
         auxiliary_chain,
         errors,
         reservation,
-    } = gather::known_networks(sources, &request.settings, &pod_request, deadline).await;
+    } = gather::known_networks(sources, &request.settings, &pod_request, limits).await;
     for error in &errors {
         log_unknown(error);
     }

@@ -8,7 +8,6 @@ use crate::config::FieldsError;
 use crate::gather::{DiskError, GatherError};
 use crate::host::HostError;
 use crate::ledger::{LedgerError, PreviousResultError};
-use crate::memory_budget::BudgetExhausted;
 use crate::netns::NetnsError;
 
 impl From<NetnsError> for CniError {
@@ -65,12 +64,6 @@ impl From<WaitError> for CniError {
 impl From<PreviousResultError> for CniError {
     fn from(error: PreviousResultError) -> Self {
         Self::new(Code::CheckFailed, error.to_string())
-    }
-}
-
-impl From<BudgetExhausted> for CniError {
-    fn from(error: BudgetExhausted) -> Self {
-        Self::new(Code::TryAgain, error.to_string())
     }
 }
 

@@ -12,6 +12,7 @@ use plexus_api::cni::{CniError, Code, NetworkConfig};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
+use super::record_lock::lock_for_record;
 use super::request::CniRequest;
 use super::undo::{Failures, UndoArgs, recorded_netns, undo_within};
 use crate::call_limits::CallLimits;
@@ -96,13 +97,8 @@ async fn delete_stale(
         ifname,
     } = key;
     let limits = limits.within(request.settings.del_timeout);
-    let reserved = context.reserve_record(key, limits.deadline).await;
-    let _memory = reserved.map_err(|error| vec![error.into()])?;
-    let lock = context
-        .ledger
-        .lock_container(container_id, &limits)
-        .await
-        .map_err(|error| vec![error.into()])?;
+    let locked = lock_for_record(context, key, &limits).await;
+    let (lock, _memory) = locked.map_err(|error| vec![error.into()])?;
     let record = lock.load(ifname).map_err(|error| vec![error.into()])?;
     let Some(record) = record.filter(|record| record.planned.created_unix_ms == created_unix_ms)
     else {

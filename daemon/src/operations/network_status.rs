@@ -4,6 +4,7 @@
 use plexus_api::cni::PluginResult;
 use tokio_util::sync::CancellationToken;
 
+use super::record_lock::lock_for_record;
 use crate::call_limits::CallLimits;
 use crate::context::Context;
 use crate::ledger::{ContainerLock, Ledger, Line, Planned, Record, RecordKey};
@@ -56,10 +57,7 @@ pub(crate) async fn resume_status(
     let key = RecordKey::new(container_id, ifname);
     let limits = limits.within(context.node.settings.del_timeout);
     // The next round of recovery tries again.
-    let Ok(_memory) = context.reserve_record(&key, limits.deadline).await else {
-        return;
-    };
-    let Ok(lock) = context.ledger.lock_container(container_id, &limits).await else {
+    let Ok((lock, _memory)) = lock_for_record(context, &key, &limits).await else {
         return;
     };
     let Ok(Some(mut record)) = lock.load(ifname) else {

@@ -12,7 +12,9 @@ use crate::context::Context;
 use crate::delegate::{GuardScope, Priority};
 use crate::host::Host;
 use crate::ledger::{ContainerLock, Ledger, LedgerError, Record, RecordKey};
-use crate::operations::{Failures, UndoArgs, lock_with_guard, mark_orphaned, recorded_netns, undo};
+use crate::operations::{
+    Failures, RecordMemory, UndoArgs, lock_with_guard, mark_orphaned, recorded_netns, undo,
+};
 use crate::report::events::EventReason;
 
 /// The reason why recovery cleans up a record.
@@ -131,8 +133,8 @@ pub(super) async fn clean_up(
     let time = context.node.settings.del_timeout;
     let limits = CallLimits::new("recovery", Instant::now(), time, stop.clone());
     let failed = |error: CniError| Failures(vec![error]);
-    let reserved = context.reserve_record(&leftover.key, limits.deadline).await;
-    let _memory = reserved.map_err(|error| failed(error.into()))?;
+    let reserved = RecordMemory::reserve(context, &leftover.key, &limits).await;
+    let memory = reserved.map_err(|error| failed(error.into()))?;
     let Some(record) = current_record(context, &leftover).map_err(failed)? else {
         return Ok(());
     };
@@ -143,9 +145,9 @@ pub(super) async fn clean_up(
     };
     let scope = GuardScope::new(&pod, &record.planned.attachments);
     // Many records may wait at the same time.
-    drop(record);
-    let guards = lock_with_guard(context, Priority::Recovery, container_id, &scope, &limits);
-    let (lock, _guard) = guards.await.map_err(|error| failed(error.into()))?;
+    drop((record, memory));
+    let guards = lock_with_guard(context, Priority::Recovery, &leftover.key, &scope, &limits);
+    let (lock, _guard, _memory) = guards.await.map_err(|error| failed(error.into()))?;
     // The call that held the lock may have changed the record.
     let record = current_record(context, &leftover).map_err(failed)?;
     let Some(record) = record.filter(|_| !stop.is_cancelled()) else {

@@ -10,8 +10,10 @@ use http_body_util::{BodyExt as _, Limited};
 use plexus_api::cni::{CniError, Code};
 use plexus_api::wire::MAX_REQUEST;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::responses::{error_response, refused};
+use crate::call_limits::CallLimits;
 use crate::memory_budget::{MemoryBudget, Reservation};
 
 /// The time limit for a caller to send the body after the head of its request.
@@ -32,7 +34,13 @@ where
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let deadline = Instant::now() + BODY_TIMEOUT;
+        // The end of the connection drops this future.
+        let limits = CallLimits::new(
+            "request",
+            Instant::now(),
+            BODY_TIMEOUT,
+            CancellationToken::new(),
+        );
         let body = request.into_body();
         let announced = body.size_hint().upper().unwrap_or(MAX_REQUEST as u64);
         if announced > MAX_REQUEST as u64 {
@@ -40,13 +48,13 @@ where
         }
         let length = usize::try_from(announced).unwrap_or(MAX_REQUEST);
         let reservation = MemoryBudget::from_ref(state)
-            .reserve(2 * length, deadline)
+            .reserve(2 * length, &limits)
             .await
             .map_err(|error| {
                 let error = CniError::new(Code::TryAgain, error.to_string());
                 error_response(StatusCode::SERVICE_UNAVAILABLE, &error)
             })?;
-        match timeout_at(deadline, collect(body)).await {
+        match timeout_at(limits.deadline, collect(body)).await {
             Ok(Ok(bytes)) => Ok(Self { bytes, reservation }),
             Ok(Err(response)) => Err(response),
             Err(_) => {

@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 use crate::cluster::Store;
 use crate::config::{Fields, Settings};
@@ -30,7 +33,8 @@ async fn a_refused_definition_takes_no_memory() {
     }
     // Just the memory for the first two is free.
     let memory = MemoryBudget::new(14 * MIB);
-    let deadline = Instant::now() + Duration::from_secs(1);
-    let _other = memory.reserve(2 * MIB, deadline).await.expect("free");
-    requested.reserve(&memory, deadline).await.expect("free");
+    let time = Duration::from_secs(1);
+    let limits = CallLimits::new("test", Instant::now(), time, CancellationToken::new());
+    let _other = memory.reserve(2 * MIB, &limits).await.expect("free");
+    requested.reserve(&memory, &limits).await.expect("free");
 }
