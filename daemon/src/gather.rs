@@ -77,6 +77,7 @@ pub(crate) async fn plan_input(
             read: limits.deadline,
         },
     };
+    default_network.check_ready()?;
     let pod = pod::find(store, api, &request, lookup.deadlines).await?;
     let default_selection = default_selection(&pod, settings)?;
     let selections = selections(&pod, NETWORKS, &pod.namespace)?;
@@ -122,14 +123,7 @@ pub(crate) async fn plan_input(
         limits.deadline,
     )
     .await?;
-    let network_names = settings.namespace_isolation.then(|| {
-        let of_definitions = default_selection.iter().map(|_| &default_network);
-        let of_definitions =
-            of_definitions.chain(selected.iter().map(|selected| &selected.network));
-        let common = common.iter().chain(&auxiliary_chain);
-        network_names::collect(sources, settings, common, of_definitions)
-    });
-    let input = PlanInput {
+    let mut input = PlanInput {
         links,
         pod: pod_ref,
         ifname: request.ifname,
@@ -143,8 +137,11 @@ pub(crate) async fn plan_input(
         auxiliary_chain,
         devices,
         policy: policy(settings),
-        network_names,
+        network_names: None,
     };
+    if settings.namespace_isolation {
+        input.network_names = Some(network_names::collect(&input, sources, &lookup).await?);
+    }
     Ok((input, reservation))
 }
 
@@ -155,6 +152,7 @@ pub(crate) async fn default_networks(
     default_network: &DefaultNetwork,
     settings: &Settings,
 ) -> Result<Vec<Network>, GatherError> {
+    default_network.check_ready()?;
     let lookup = Lookup::without_waiting(store, settings);
     let default = node_default_network(default_network, &lookup).await?;
     let common = common_networks(default_network, &lookup, false).await;
@@ -259,3 +257,5 @@ fn selections(
 
 #[cfg(test)]
 mod test_helpers;
+#[cfg(test)]
+mod tests;

@@ -27,13 +27,17 @@ use source::{DefaultNetworkSource, DiskLocation};
 
 /// The current default network. Clones share their state.
 #[derive(Debug, Clone)]
-pub(crate) struct DefaultNetwork(watch::Receiver<DefaultNetworkState>);
+pub(crate) struct DefaultNetwork {
+    state: watch::Receiver<DefaultNetworkState>,
+    /// Whether each call looks the network up, with the settings of the call.
+    looked_up_by_calls: bool,
+}
 
 #[derive(Debug, Clone)]
 enum DefaultNetworkState {
     /// The network on the node's disk, the same for every call.
     OnDisk(Arc<Network>),
-    /// The result of a look-up without waiting. Each call looks the network up itself.
+    /// The result of a look-up without waiting.
     LookedUp(Result<Arc<Network>, GatherError>),
     Unavailable(GatherError),
 }
@@ -59,20 +63,34 @@ impl DefaultNetwork {
             state,
         };
         watcher.update().await;
-        (Self(default_network), watcher)
+        let default_network = Self {
+            state: default_network,
+            looked_up_by_calls: !matches!(watcher.source, DefaultNetworkSource::Disk(_)),
+        };
+        (default_network, watcher)
     }
 
-    /// The default network for a call. Returns `None` if the call must look it up itself.
+    /// The default network for a call. Returns `None` if the call must look it up, which is
+    /// possible whether or not the network is ready.
     pub(crate) fn for_call(&self) -> Result<Option<Network>, GatherError> {
-        match &*self.0.borrow() {
-            DefaultNetworkState::OnDisk(network) => Ok(Some(Network::clone(network))),
-            DefaultNetworkState::LookedUp(_) => Ok(None),
-            DefaultNetworkState::Unavailable(error) => Err(error.clone()),
+        if self.looked_up_by_calls {
+            return Ok(None);
+        }
+        Ok(Some(Network::clone(&*self.current()?)))
+    }
+
+    /// Refuses calls while `readinessindicatorfile` is missing.
+    pub(crate) fn check_ready(&self) -> Result<(), GatherError> {
+        match &*self.state.borrow() {
+            DefaultNetworkState::Unavailable(error @ GatherError::DefaultNetworkNotReady(_)) => {
+                Err(error.clone())
+            }
+            _ => Ok(()),
         }
     }
 
     pub(crate) fn current(&self) -> Result<Arc<Network>, GatherError> {
-        match &*self.0.borrow() {
+        match &*self.state.borrow() {
             DefaultNetworkState::OnDisk(network) => Ok(network.clone()),
             DefaultNetworkState::LookedUp(result) => result.clone(),
             DefaultNetworkState::Unavailable(error) => Err(error.clone()),
@@ -81,7 +99,7 @@ impl DefaultNetwork {
 
     /// Waits for a change. Never returns once the watcher is dropped.
     pub(crate) async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
+        if self.state.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }

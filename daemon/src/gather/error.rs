@@ -97,6 +97,12 @@ pub(crate) enum GatherError {
         other: PathBuf,
         grace: Duration,
     },
+    /// Namespace isolation compares network names with those of all definitions.
+    #[error(
+        "the network-attachment-definitions are not known yet, and namespace isolation compares network names with \
+         theirs; retry later"
+    )]
+    DefinitionsPending,
     /// An error with the configuration key, definition or interface that it concerns.
     #[error("{context}: {source}")]
     Context {

@@ -104,6 +104,7 @@ fn gather_cause(error: &GatherError) -> CniError {
         | GatherError::UnknownPod
         | GatherError::OtherPod { .. }
         | GatherError::DefaultNetworkPending
+        | GatherError::DefinitionsPending
         | GatherError::DefaultNetworkFileMissing { .. }
         | GatherError::DefaultNetworkNotReady(_)
         | GatherError::DefaultNetworkMissing { .. } => Code::TryAgain,

@@ -17,7 +17,7 @@ pub(super) const ALIVE: &str = "/alive";
 pub(super) const GENERATION: &str = "/generation";
 /// The time limit of the response. A daemon that hangs does not block its successor.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
-/// The begin of the response of a daemon that has too many connections.
+/// The start of the response of a daemon that has too many connections.
 const REFUSED: &[u8; 12] = b"HTTP/1.1 503";
 /// The pause before the next connection, if a daemon is there but cannot be asked.
 const PAUSE: Duration = Duration::from_millis(100);

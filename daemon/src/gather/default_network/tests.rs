@@ -316,7 +316,8 @@ async fn there_is_no_default_network_without_the_readiness_indicator() {
         let mut keys = keys;
         keys["readinessindicatorfile"] = json!(indicator);
         let mut followed = WatchedNetwork::new(keys).await;
-        let error = followed.default_network.for_call().expect_err("not ready");
+        let error = followed.default_network.check_ready();
+        let error = error.expect_err("not ready");
         assert!(
             matches!(error, GatherError::DefaultNetworkNotReady(_))
                 && error.to_string().contains("readinessindicatorfile"),
