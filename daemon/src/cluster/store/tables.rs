@@ -164,7 +164,13 @@ impl<T> Table<T> {
 
 impl<T: StoredObject> Table<T> {
     pub(super) fn replace(&mut self, objects: Vec<T>) {
-        let objects = by_key(objects);
+        let mut objects = by_key(objects);
+        // An unchanged definition keeps what its configuration was parsed to.
+        for (key, object) in &mut objects {
+            if let Some(known) = self.objects.get(key).filter(|known| *known == object) {
+                *object = Arc::clone(known);
+            }
+        }
         if self.objects != objects || !self.synced {
             self.objects = objects;
             self.revision += 1;

@@ -263,3 +263,18 @@ async fn a_snapshot_is_used_until_the_first_list() {
     );
     assert!(!store.load_snapshot(vec![definition("n")], SystemTime::UNIX_EPOCH));
 }
+
+#[test]
+fn a_list_keeps_what_unchanged_definitions_were_parsed_to() {
+    let store = Store::default();
+    let list = || vec![definition("n"), definition("m")];
+    store.replace_all(list());
+    let before = store.definition("ns", "n").expect("listed");
+    let mut changed = list();
+    changed[1].config = Some("{}".to_owned());
+    store.replace_all(changed);
+    let after = store.definition("ns", "n").expect("listed");
+    assert!(Arc::ptr_eq(&before, &after));
+    let other = store.definition("ns", "m").expect("listed");
+    assert_eq!(other.config.as_deref(), Some("{}"));
+}
