@@ -4,6 +4,8 @@ mod checkpoint;
 mod messages;
 mod pod_resources;
 mod socket;
+#[cfg(test)]
+mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -95,7 +97,7 @@ async fn from_checkpoint(
             node_resources: Some(node_resources),
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!(
-            "{} and {} are missing; set kubeletDir to kubelet's root directory",
+            "{} and {} are missing; set kubeletDir to the root directory of kubelet",
             queries.socket().display(),
             path.display()
         )),

@@ -13,7 +13,8 @@ mod state;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
@@ -24,14 +25,30 @@ pub use pod::{Claim, Container, Device, Pod};
 pub use state::Call;
 use state::State;
 
+/// How long [`Kubelet::wait_calls`] waits.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
 /// A running kubelet. Dropping this stops it and leaves its socket, as a killed kubelet does.
 #[derive(Debug)]
 pub struct Kubelet {
     dir: PathBuf,
-    state: Arc<Mutex<State>>,
+    state: Arc<Shared>,
     runtime: Runtime,
     /// Cancelled to stop the server and close all connections.
     stop: CancellationToken,
+}
+
+/// The state, and the condition that a call has arrived.
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    called: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Kubelet {
@@ -90,6 +107,17 @@ impl Kubelet {
         self.state().calls.iter().map(|call| call.method).collect()
     }
 
+    /// Waits until this number of calls has arrived since the start.
+    pub fn wait_calls(&self, number: usize) {
+        let too_few = |state: &mut State| state.calls.len() < number;
+        let waited = self
+            .state
+            .called
+            .wait_timeout_while(self.state(), TIMEOUT, too_few);
+        let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(!timeout.timed_out(), "{:?} after {TIMEOUT:?}", state.calls);
+    }
+
     /// Closes all connections and stops. The socket stays, and refuses connections.
     pub fn stop(&mut self) {
         self.stop.cancel();
@@ -106,7 +134,7 @@ impl Kubelet {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        self.state.lock()
     }
 }
 
@@ -124,8 +152,4 @@ fn bind(socket: &Path, runtime: &Runtime) -> io::Result<UnixListener> {
         _ => {}
     }
     UnixListener::bind(socket)
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
 //! gRPC on a Unix socket.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -15,16 +15,12 @@ use tonic::server::Grpc;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-use crate::lock;
+use crate::Shared;
 use crate::message::{AllocatableResourcesRequest, ListPodResourcesRequest};
 use crate::state::State;
 
 /// Serves all connections until `stop` is cancelled.
-pub(crate) async fn serve(
-    listener: UnixListener,
-    state: Arc<Mutex<State>>,
-    stop: CancellationToken,
-) {
+pub(crate) async fn serve(listener: UnixListener, state: Arc<Shared>, stop: CancellationToken) {
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         let (stream, _) = accepted.expect("accept a connection");
         let (state, stop) = (state.clone(), stop.clone());
@@ -39,7 +35,7 @@ pub(crate) async fn serve(
 }
 
 async fn answer(
-    state: Arc<Mutex<State>>,
+    state: Arc<Shared>,
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<Body>, Infallible> {
     let method = request.uri().path().strip_prefix("/v1.PodResourcesLister/");
@@ -60,7 +56,7 @@ async fn answer(
 
 /// Decodes a request, and encodes the answer.
 async fn unary<Q, A>(
-    state: &Arc<Mutex<State>>,
+    state: &Arc<Shared>,
     request: hyper::Request<Incoming>,
     answer: impl Fn(&mut State, &Q) -> Result<A, Status> + Send + Sync,
 ) -> hyper::Response<Body>
@@ -69,8 +65,11 @@ where
     A: Message + Default + 'static,
 {
     let service = tower::service_fn(|request: Request<Q>| {
-        let answer = answer(&mut lock(state), request.get_ref());
-        let hangs = lock(state).faults.hangs;
+        let mut locked = state.lock();
+        let answer = answer(&mut locked, request.get_ref());
+        let hangs = locked.faults.hangs;
+        drop(locked);
+        state.called.notify_all();
         async move {
             if hangs {
                 std::future::pending::<()>().await;

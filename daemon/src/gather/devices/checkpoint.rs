@@ -1,5 +1,8 @@
 //! The checkpoint of kubelet's device manager, for nodes without the pod-resources socket (D-050).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;

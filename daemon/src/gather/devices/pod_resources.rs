@@ -1,5 +1,8 @@
 //! Kubelet's pod-resources API: the devices that are allocated to a pod, and those of the node.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -59,7 +62,7 @@ pub(super) struct ClaimDevice {
 
 /// Kubelet did not answer, or with an error.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the devices of the pod: kubelet's socket {}: {cause}; {remedy}", socket.display())]
+#[error("cannot read the pod's devices from {}: {cause}; {remedy}", socket.display())]
 pub(crate) struct KubeletError {
     socket: PathBuf,
     cause: String,
@@ -122,7 +125,7 @@ impl<'a> Queries<'a> {
     }
 
     /// The resources of which the node has devices, allocated or not. Returns `None` if kubelet
-    /// does not tell, or if there is no socket.
+    /// does not report them, or if there is no socket.
     ///
     /// # Errors
     /// Kubelet has not answered.
@@ -199,10 +202,11 @@ impl<'a> Queries<'a> {
         let metrics = &self.kubelet.metrics;
         metrics.kubelet_request(method, &format!("{code:?}"), start.elapsed());
         answer.map_err(|status| {
-            Status::new(
-                status.code(),
-                format!("{method}: {}", shorten(status.message())),
-            )
+            let cause = match status.code() {
+                Code::OutOfRange => format!("the answer has more than {} MiB", MAX_ANSWER >> 20),
+                _ => shorten(status.message()),
+            };
+            Status::new(status.code(), format!("{method}: {cause}"))
         })
     }
 
@@ -227,27 +231,16 @@ impl<'a> Queries<'a> {
     }
 
     fn error(&self, status: &Status) -> KubeletError {
-        let (cause, remedy) = match status.code() {
-            Code::OutOfRange => (
-                format!(
-                    "{} (the limit is {} MiB)",
-                    status.message(),
-                    MAX_ANSWER >> 20
-                ),
-                "upgrade kubelet to 1.34, which reports a single pod",
-            ),
-            Code::ResourceExhausted => (
-                status.message().to_owned(),
-                "find out which programs query kubelet that often; a retry can succeed",
-            ),
-            _ => (
-                status.message().to_owned(),
-                "see kubelet's log; a retry can succeed",
-            ),
+        let remedy = match status.code() {
+            Code::OutOfRange => "kubelet 1.34 and later reports a single pod",
+            Code::ResourceExhausted => {
+                "a retry can succeed; other programs query kubelet too often"
+            }
+            _ => "a retry can succeed; see kubelet's log",
         };
         KubeletError {
             socket: self.socket.clone(),
-            cause,
+            cause: status.message().to_owned(),
             remedy,
         }
     }
