@@ -30,7 +30,7 @@ struct Known {
     node_resources: Option<BTreeSet<String>>,
 }
 
-/// The devices of the pod, for each of `resources`. Asks nobody if there are none (D-030).
+/// The devices of the pod, for each of `resources`. Makes no request if there are none (D-030).
 ///
 /// # Errors
 /// Kubelet did not answer before `deadline`.
@@ -46,7 +46,7 @@ pub(super) async fn of_pod(
     }
     let start = Instant::now();
     let queries = Queries::new(sources.kubelet, sources.host, kubelet_dir, deadline);
-    let known = match queries.pod(pod).await? {
+    let (known, source) = match queries.pod(pod).await? {
         Some(devices) => {
             let mut known = Known {
                 by_resource: devices.by_resource,
@@ -58,10 +58,10 @@ pub(super) async fn of_pod(
             {
                 known.node_resources = queries.node_resources().await?;
             }
-            known
+            (known, "pod-resources")
         }
         None => match from_checkpoint(sources, &queries, kubelet_dir, &pod.uid).await {
-            Ok(known) => known,
+            Ok(known) => (known, "checkpoint"),
             Err(cause) => {
                 let unknown = |resource| (resource, Allocation::Unknown(cause.clone()));
                 return Ok(resources.into_iter().map(unknown).collect());
@@ -69,7 +69,7 @@ pub(super) async fn of_pod(
         },
     };
     let devices = allocations(resources, known);
-    log(pod, &devices, start);
+    log(&devices, source, start);
     Ok(devices)
 }
 
@@ -122,16 +122,16 @@ fn allocations(resources: BTreeSet<String>, mut known: Known) -> Devices {
         .collect()
 }
 
-fn log(pod: &PodRef, devices: &Devices, start: Instant) {
+fn log(devices: &Devices, source: &str, start: Instant) {
     let found = devices.values().map(|allocation| match allocation {
         Allocation::Devices(ids) => ids.len(),
         _ => 0,
     });
     tracing::info!(
-        %pod,
+        source,
         resources = ?devices.keys().collect::<Vec<_>>(),
         devices = found.sum::<usize>(),
         duration_ms = start.elapsed().as_millis(),
-        "read the devices of the pod from kubelet"
+        "read the devices of the pod"
     );
 }

@@ -199,7 +199,13 @@ fn queries_are_logged_and_counted() {
         .lines()
         .find(|line| line.contains("read the devices of the pod"));
     let line = line.unwrap_or_else(|| panic!("no line in\n{log}"));
-    for part in ["default/p", VF, "devices=2", "duration_ms="] {
+    for part in [
+        "default/p",
+        "source=\"pod-resources\"",
+        VF,
+        "devices=2",
+        "duration_ms=",
+    ] {
         assert!(line.contains(part), "{part} in {line}");
     }
 }

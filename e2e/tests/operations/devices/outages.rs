@@ -40,7 +40,7 @@ fn a_query_that_the_rate_limit_rejects_is_retried() {
 }
 
 #[test]
-fn a_pod_that_kubelet_does_not_know_is_retried_on_add_and_del_asks_nobody() {
+fn a_pod_that_kubelet_does_not_know_is_retried_on_add_and_del_makes_no_request() {
     rows!("D-048");
     let node = node!();
     let (mut kubelet, mut plexus) = (node.kubelet(), Plexus::start(&node));
