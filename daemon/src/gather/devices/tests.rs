@@ -12,7 +12,7 @@ fn a_resource_without_devices_of_the_pod_is_one_of_the_node_or_not_a_device() {
             node_resources,
         };
         let devices = allocations(set(&["marker", "own", "used-up"]), known);
-        Vec::from_iter(devices.into_values())
+        devices.into_values().collect::<Vec<_>>()
     };
     let own = Allocation::Devices(set(&["d"]));
     let node_resources = Some(set(&["own", "used-up"]));

@@ -120,7 +120,7 @@ fn a_kubelet_that_does_not_answer_fails_the_add_after_ten_seconds() {
     assert_eq!(kubelet.methods(), ["Get"]);
     // `addTimeout` is 90 seconds.
     let elapsed = start.elapsed();
-    assert!(elapsed < Duration::from_secs(60), "{elapsed:?}");
+    assert!(elapsed < Duration::from_mins(1), "{elapsed:?}");
 }
 
 #[test]
