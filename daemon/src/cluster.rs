@@ -7,7 +7,7 @@ pub(crate) mod manifests;
 mod snapshot;
 mod store;
 
-pub(crate) use definition::Definition;
+pub(crate) use definition::{Definition, MAX_RESOURCE_NAME, RESOURCE_NAME};
 pub(crate) use manifests::Manifests;
 pub(crate) use snapshot::DefinitionSnapshot;
 pub(crate) use store::{Store, StoreChanges};

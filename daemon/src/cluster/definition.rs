@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::mutex::lock;
 
 /// The annotation of a definition that names a device plugin's resource.
-pub(super) const RESOURCE_NAME: &str = "k8s.v1.cni.cncf.io/resourceName";
+pub(crate) const RESOURCE_NAME: &str = "k8s.v1.cni.cncf.io/resourceName";
+
+/// The largest length of a resource's name in Kubernetes: a DNS name of 253 bytes, `/`, and 63.
+pub(crate) const MAX_RESOURCE_NAME: usize = 253 + 1 + 63;
 
 /// A network-attachment-definition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

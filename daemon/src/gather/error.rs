@@ -11,6 +11,7 @@ use super::devices::KubeletError;
 use super::disk::DiskError;
 use crate::call_limits::WaitError;
 use crate::cluster::kube::ApiError;
+use crate::cluster::{MAX_RESOURCE_NAME, RESOURCE_NAME};
 use crate::plan::PlanTooLarge;
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -64,6 +65,11 @@ pub(crate) enum GatherError {
     },
     #[error("its network-attachment-definition: {0}")]
     Definition(#[source] ConfigError),
+    #[error(
+        "its network-attachment-definition: the annotation {RESOURCE_NAME:?} has {0} bytes, but the name of a resource has \
+         at most {MAX_RESOURCE_NAME}"
+    )]
+    ResourceName(usize),
     #[error(transparent)]
     Disk(#[from] DiskError),
     #[error("delegates[{index}]: {source}")]

@@ -10,7 +10,7 @@ use super::disk::{self, blocking, on_disk};
 use super::error::GatherError;
 use super::request::LookupDeadlines;
 use crate::cluster::kube::ApiReader;
-use crate::cluster::{Definition, Store};
+use crate::cluster::{Definition, MAX_RESOURCE_NAME, Store};
 use crate::config::Settings;
 use crate::model::Network;
 
@@ -139,6 +139,7 @@ impl<'a> Lookup<'a> {
         &self,
         definition: &Arc<Definition>,
     ) -> Result<Network, GatherError> {
+        let resource_name = resource_name(definition)?;
         let conf_dir = self.settings.conf_dir.clone();
         let config = if definition.has_config() {
             definition_network(definition, &conf_dir)?
@@ -149,13 +150,20 @@ impl<'a> Lookup<'a> {
         Ok(Network {
             name: format!("{}/{}", definition.namespace, definition.name),
             namespace: Some(definition.namespace.clone()),
-            // Templates render an annotation without a value.
-            resource_name: definition
-                .resource_name
-                .clone()
-                .filter(|name| !name.is_empty()),
+            resource_name,
             config,
         })
+    }
+}
+
+/// The resource of a definition. Checked because each network of a pod has a copy.
+fn resource_name(definition: &Definition) -> Result<Option<String>, GatherError> {
+    // Templates render an annotation without a value.
+    let name = definition.resource_name.as_ref();
+    let name = name.filter(|name| !name.is_empty());
+    match name {
+        Some(name) if name.len() > MAX_RESOURCE_NAME => Err(GatherError::ResourceName(name.len())),
+        name => Ok(name.cloned()),
     }
 }
 

@@ -97,6 +97,7 @@ fn gather_cause(error: &GatherError) -> CniError {
         | GatherError::TooLarge(_) => Code::InvalidAnnotation,
         GatherError::NoDefinition | GatherError::NoConfig { .. } => Code::UnknownNetwork,
         GatherError::PodAnnotations(_)
+        | GatherError::ResourceName(_)
         | GatherError::NoDefaultNetworkConfigured
         | GatherError::MetaPlugin { .. } => Code::InvalidConfig,
         GatherError::Memory(_)

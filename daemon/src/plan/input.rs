@@ -121,12 +121,11 @@ pub(super) struct PlannedNetwork<'a> {
 }
 
 impl PlannedNetwork<'_> {
-    /// The size of the attachment in bytes, with what the pod adds to each plugin.
+    /// The size of the attachment's configuration in bytes, with what the pod adds to each plugin.
     pub(super) fn size(&self) -> usize {
         let config = &self.network.config;
         let added = self.selection.map_or(0, Selection::size);
-        let resource_name = self.network.resource_name.as_ref();
-        config.size() + config.plugins.len() * added + resource_name.map_or(0, String::len)
+        config.size() + config.plugins.len() * added
     }
 }
 

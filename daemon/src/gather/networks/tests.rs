@@ -2,7 +2,7 @@ use std::path::Path;
 
 use plexus_api::cni::Version;
 
-use super::definition_network;
+use super::{definition_network, resource_name};
 use crate::cluster::Definition;
 use crate::gather::GatherError;
 use crate::gather::test_helpers::{dir, kinds, list, single};
@@ -117,4 +117,19 @@ fn a_definition_has_a_default_name_and_version() {
     let found = definition_network(&definition("a-net", Some(named)), Path::new("/nonexistent"));
     let found = found.expect("own name");
     assert_eq!((&*found.name, found.cni_version), ("own", Version::V0_4_0));
+}
+
+#[test]
+fn the_resource_of_a_definition_has_a_name_that_kubernetes_allows() {
+    let resource = |text: &str| {
+        resource_name(&Definition {
+            resource_name: Some(text.to_owned()),
+            ..definition("net", None)
+        })
+    };
+    assert_eq!(resource("").expect("no resource"), None);
+    let longest = format!("{}/{}", "a".repeat(253), "b".repeat(63));
+    assert_eq!(resource(&longest).expect("valid"), Some(longest.clone()));
+    let error = resource(&(longest + "b")).expect_err("too long");
+    assert!(error.to_string().contains("318 bytes"), "{error}");
 }

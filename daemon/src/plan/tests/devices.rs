@@ -227,14 +227,3 @@ fn a_plan_for_a_del_without_a_record_needs_no_devices() {
         [None, Some("mine")]
     );
 }
-
-#[test]
-fn a_long_resource_name_counts_for_the_size_of_the_plan() {
-    let mut input = input();
-    for number in 0..64 {
-        select_vf(&mut input, &format!("ns/n{number}"));
-        let network = &mut input.selected[number].network;
-        network.resource_name = Some("x".repeat(256 << 10));
-    }
-    assert_refused(&input, Code::InvalidAnnotation, &["MiB"]);
-}
