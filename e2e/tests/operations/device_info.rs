@@ -133,6 +133,13 @@ fn the_document_of_a_device_reaches_the_plugins_and_network_status() {
     plexus.runtime.check(&target).expect_success();
     assert!(node.exists(&path));
     plexus.runtime.del(&target).expect_success();
+    for operation in ["CHECK", "DEL"] {
+        let calls = plexus.calls_of(operation);
+        let second = calls.iter().find(|call| call.plugin == "second");
+        let second = second.expect("a call of the plugin");
+        assert_eq!(second.config()["runtimeConfig"]["CNIDeviceInfoFile"], path);
+        assert!(second.device_info.is_some(), "{operation}");
+    }
     assert_eq!(node.list(DIR), [""; 0]);
     assert!(node.exists(DEVICE_FILE));
     plexus.assert_nothing_left(&sandbox);
