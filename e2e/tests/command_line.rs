@@ -1,7 +1,8 @@
 //! The command line of `plexusd`.
 
+use std::fs::File;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use plexus_e2e::binaries::binary;
@@ -136,4 +137,47 @@ fn probe_queries_the_daemon_over_its_socket() {
     node.write(net_d.join("10-pods.conflist"), network.to_string());
     daemon.wait_ready();
     assert_eq!(probe("ready"), (true, String::new()));
+}
+
+#[test]
+fn the_settings_of_the_allocator_apply_unless_the_environment_has_one_of_them() {
+    const SETTINGS: [&str; 3] = [
+        "MALLOC_ARENA_MAX",
+        "MALLOC_MMAP_THRESHOLD_",
+        "MALLOC_TRIM_THRESHOLD_",
+    ];
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = dir.path().join("daemon-config.json");
+    let made = Command::new("mkfifo").arg(&config).status();
+    assert!(made.expect("mkfifo").success());
+    for (own, expected) in [
+        (None, SETTINGS.map(|_| true)),
+        (Some((SETTINGS[1], "99999")), [false, true, false]),
+    ] {
+        let mut command = Command::new(binary("plexusd"));
+        for name in SETTINGS {
+            command.env_remove(name);
+        }
+        let mut daemon = command
+            .arg("serve")
+            .arg("--config")
+            .arg(&config)
+            .envs(own)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("execute plexusd");
+        // Opened as soon as the daemon reads its configuration, which it does with its settings.
+        let writer = File::options().write(true).open(&config);
+        let environ = std::fs::read_to_string(format!("/proc/{}/environ", daemon.id()));
+        drop(writer.expect("open the FIFO"));
+        daemon.wait().expect("an end");
+        let environ = environ.expect("the environment of the daemon");
+        let is_set = |name| {
+            environ
+                .split('\0')
+                .any(|variable| variable.starts_with(name))
+        };
+        assert_eq!(SETTINGS.map(is_set), expected, "{environ:?}");
+        assert_eq!(own.is_some(), environ.contains("=99999"), "{environ:?}");
+    }
 }
