@@ -138,9 +138,8 @@ impl ManifestObjects {
             None | Some(Value::Null) => None,
             Some(Value::String(config)) => Some(config.clone()),
             Some(_) => {
-                return Err(format!(
-                    "{kind} {namespace}/{name}: spec.config must be a string"
-                ));
+                let name = shorten(&format!("{namespace}/{name}"));
+                return Err(format!("{kind} {name}: spec.config must be a string"));
             }
         };
         let resource_name = annotations.remove(RESOURCE_NAME);

@@ -169,6 +169,19 @@ fn an_error_names_the_position() {
     }
 }
 
+#[test]
+fn an_error_does_not_repeat_a_long_name() {
+    let name = "1".repeat(100_000);
+    let error = parse(&format!(
+        "apiVersion: k8s.cni.cncf.io/v1\nkind: NetworkAttachmentDefinition\nmetadata: {{name: \"{name}\"}}\nspec: {{config: {{}}}}\n"
+    ))
+    .expect_err("no string");
+    assert!(
+        error.len() < 300 && error.contains("spec.config must be a string"),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn created_changed_and_removed_files_are_followed() {
     let mut followed = WatchedManifests::new(&[
