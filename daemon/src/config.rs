@@ -6,6 +6,7 @@
 
 mod auxiliary_chain;
 mod cluster_routes;
+mod dra;
 mod fields;
 mod host_paths;
 mod install;
@@ -14,6 +15,7 @@ mod settings;
 mod telemetry;
 
 pub use auxiliary_chain::AuxiliaryChain;
+pub use dra::Dra;
 pub use fields::{Fields, FieldsError};
 pub use host_paths::{on_host, resolve_host_paths};
 pub use install::PublishSettings;

@@ -114,15 +114,11 @@ pub(crate) async fn plan_input(
     let with_resource = std::iter::once(&default_network)
         .chain(&common)
         .chain(selected.iter().map(|selected| &selected.network));
-    let resources = with_resource.filter_map(|network| network.resource_name.clone());
-    let devices = devices::of_pod(
-        sources,
-        &settings.kubelet_dir,
-        &pod_ref,
-        resources.collect(),
-        limits.deadline,
-    )
-    .await?;
+    let mut needed = devices::Needed::new();
+    for resource in with_resource.filter_map(|network| network.resource_name.clone()) {
+        *needed.entry(resource).or_default() += 1;
+    }
+    let devices = devices::of_pod(sources, settings, &pod_ref, needed, limits.deadline).await?;
     let mut input = PlanInput {
         links,
         pod: pod_ref,

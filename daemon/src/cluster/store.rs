@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::definition::Definition;
+use super::resource_slice::ResourceSlice;
 use crate::model::{Pod, PodRef};
 use crate::telemetry::CacheReading;
 use tables::Tables;
@@ -110,10 +111,24 @@ impl Store {
     /// failed yet.
     pub(crate) fn failure(&self) -> Option<String> {
         let tables = self.0.borrow();
-        let failures = [tables.pods.failure(), tables.definitions.failure()];
-        let failures: BTreeSet<_> = failures.into_iter().flatten().collect();
-        let failures: Vec<_> = failures.into_iter().collect();
-        (!failures.is_empty()).then(|| failures.join("; "))
+        joined([tables.pods.failure(), tables.definitions.failure()])
+    }
+
+    /// All `ResourceSlices`, in no particular order. Empty without DRA.
+    pub(crate) fn slices(&self) -> Vec<Arc<ResourceSlice>> {
+        self.0.borrow().slices()
+    }
+
+    /// Whether the source has listed all `ResourceSlices`.
+    pub(crate) fn slices_are_synced(&self) -> bool {
+        self.0.borrow().slices_are_synced()
+    }
+
+    /// Why the source does not deliver `ResourceSlices`, one line. Only networks with devices of
+    /// claims depend on them, so this is no part of [`Store::failure`].
+    pub(crate) fn slices_failure(&self) -> Option<String> {
+        let tables = self.0.borrow();
+        joined([tables.node_slices.failure(), tables.shared_slices.failure()])
     }
 
     /// The current figures, for the metrics.
@@ -123,9 +138,13 @@ impl Store {
         CacheReading {
             pods: tables.pods.len(),
             definitions: tables.definitions.len(),
+            slices: tables.node_slices.len() + tables.shared_slices.len(),
             synced: tables.is_synced(),
             pods_age: age(tables.pods.confirmed()),
             definitions_age: age(tables.definitions.confirmed()),
+            slices_age: age(tables.node_slices.confirmed())
+                .zip(age(tables.shared_slices.confirmed()))
+                .map(|(own, shared)| own.max(shared)),
             snapshot_age: age(tables.snapshot),
         }
     }
@@ -235,6 +254,12 @@ impl Store {
     pub(crate) fn snapshot(&self) -> Option<SystemTime> {
         self.0.borrow().snapshot
     }
+}
+
+fn joined(failures: [Option<&str>; 2]) -> Option<String> {
+    let failures: BTreeSet<_> = failures.into_iter().flatten().collect();
+    let failures: Vec<_> = failures.into_iter().collect();
+    (!failures.is_empty()).then(|| failures.join("; "))
 }
 
 #[cfg(test)]

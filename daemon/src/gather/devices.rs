@@ -1,11 +1,14 @@
 //! The devices that are allocated to a pod (decision 33).
 
 mod checkpoint;
+mod claims;
+mod dra;
 mod messages;
 mod pod_resources;
 mod socket;
 #[cfg(test)]
 mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -14,8 +17,12 @@ use tokio::time::Instant;
 
 use super::Sources;
 use super::error::GatherError;
+use crate::config::{Dra, Settings};
 use crate::model::{Allocation, Devices, PodRef};
 use checkpoint::Checkpoint;
+use claims::{ClaimDevice, resolve};
+use dra::ClaimLookup;
+pub(crate) use dra::Needed;
 use pod_resources::Queries;
 pub(crate) use pod_resources::{Kubelet, KubeletError};
 
@@ -30,21 +37,43 @@ struct Known {
     node_resources: Option<BTreeSet<String>>,
 }
 
-/// The devices of the pod, for each of `resources`. Makes no request if there are none (D-030).
+/// The devices of the pod, for each resource of `needed`. Makes no request if there are none
+/// (D-030).
 ///
 /// # Errors
 /// Kubelet did not answer before `deadline`.
 pub(super) async fn of_pod(
     sources: Sources<'_>,
+    settings: &Settings,
+    pod: &PodRef,
+    needed: Needed,
+    deadline: Instant,
+) -> Result<Devices, GatherError> {
+    if needed.is_empty() {
+        return Ok(Devices::new());
+    }
+    let resources = needed.keys().cloned().collect();
+    let (devices, reported) =
+        from_kubelet(sources, &settings.kubelet_dir, pod, resources, deadline).await?;
+    let Some(api) = sources.api.filter(|_| settings.dra == Dra::On) else {
+        return Ok(devices);
+    };
+    let claims = ClaimLookup::new(sources.store, api, pod, deadline, settings.lookup_wait);
+    // Most pods need no claims, and should not pay for the size of this future.
+    Ok(Box::pin(claims.add_to(devices, &needed, reported)).await)
+}
+
+/// The devices that kubelet has allocated to the pod, for each of `resources`, and all devices of
+/// claims that kubelet has reported.
+async fn from_kubelet(
+    sources: Sources<'_>,
     kubelet_dir: &Path,
     pod: &PodRef,
     resources: BTreeSet<String>,
     deadline: Instant,
-) -> Result<Devices, GatherError> {
-    if resources.is_empty() {
-        return Ok(Devices::new());
-    }
+) -> Result<(Devices, BTreeSet<ClaimDevice>), GatherError> {
     let start = Instant::now();
+    let mut reported = BTreeSet::new();
     let queries = Queries::new(sources.kubelet, sources.host, kubelet_dir, deadline);
     let (known, source) = match queries.pod(pod).await? {
         Some(devices) => {
@@ -52,6 +81,12 @@ pub(super) async fn of_pod(
                 by_resource: devices.by_resource,
                 node_resources: None,
             };
+            reported = devices.claim_devices;
+            // Without DRA, there are no slices.
+            let of_claims = resolve(&reported, &BTreeSet::new(), &sources.store.slices());
+            for (resource, ids) in of_claims.ids {
+                known.by_resource.entry(resource).or_default().extend(ids);
+            }
             if resources
                 .iter()
                 .any(|one| !known.by_resource.contains_key(one))
@@ -64,13 +99,13 @@ pub(super) async fn of_pod(
             Ok(known) => (known, "checkpoint"),
             Err(cause) => {
                 let unknown = |resource| (resource, Allocation::Unknown(cause.clone()));
-                return Ok(resources.into_iter().map(unknown).collect());
+                return Ok((resources.into_iter().map(unknown).collect(), reported));
             }
         },
     };
     let devices = allocations(resources, known);
     log(&devices, source, start);
-    Ok(devices)
+    Ok((devices, reported))
 }
 
 /// Reads the checkpoint.

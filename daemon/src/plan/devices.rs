@@ -47,7 +47,9 @@ impl<'a> DeviceCursor<'a> {
         };
         let allocation = self.input.devices.get(resource);
         let devices = match allocation {
-            Some(Allocation::Devices(devices)) => Some(devices),
+            Some(Allocation::Devices(devices) | Allocation::Incomplete(devices, _)) => {
+                Some(devices)
+            }
             _ => None,
         };
         let used = self.used.entry(resource).or_default();
@@ -67,6 +69,10 @@ impl<'a> DeviceCursor<'a> {
             Some(Allocation::Unknown(cause)) => {
                 let resource = quote(resource);
                 format!("the devices of the resource {resource} are not known: {cause}")
+            }
+            Some(Allocation::Incomplete(_, cause)) => {
+                let resource = quote(resource);
+                format!("other devices of the resource {resource} are not known: {cause}")
             }
         };
         let msg = format!("network {:?}: {reason}", planned.network.name);

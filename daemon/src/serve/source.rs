@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use crate::cli::ServeArgs;
 use crate::cluster::kube::{ApiReader, Connection, run_reflectors};
 use crate::cluster::{DefinitionSnapshot, Manifests, Store};
-use crate::config::Settings;
+use crate::config::{Dra, Settings};
 use crate::readiness::StartupTaint;
 use crate::report::Reporter;
 use crate::telemetry::{ApiLayer, Metrics};
@@ -35,6 +35,8 @@ pub(super) struct Cluster {
     node: String,
     store: Store,
     snapshot: DefinitionSnapshot,
+    /// Whether `ResourceSlices` are watched.
+    dra: bool,
 }
 
 impl ObjectSource {
@@ -50,6 +52,9 @@ impl ObjectSource {
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         if let Some(dir) = &args.manifests {
+            if settings.dra == Dra::On {
+                tracing::warn!("dra has no effect with --manifests: there are no claims");
+            }
             return Ok(Self::Manifests(Manifests::open(dir, store.clone())?));
         }
         let node = node_name(args.node_name.as_deref(), |name| std::env::var(name).ok())?;
@@ -68,6 +73,7 @@ impl ObjectSource {
             node,
             store: store.clone(),
             snapshot,
+            dra: settings.dra == Dra::On,
         }))
     }
 
@@ -142,9 +148,10 @@ impl ObjectSource {
                 node,
                 store,
                 snapshot,
+                dra,
             }) => {
                 let (never, ()) = tokio::join!(
-                    run_reflectors(connection, &node, store),
+                    run_reflectors(connection, &node, store, dra),
                     snapshot.load_unless_listed()
                 );
                 never

@@ -44,7 +44,7 @@ impl Resource {
             namespaced,
             has_status: matches!(
                 plural,
-                "pods" | "nodes" | "namespaces" | "customresourcedefinitions"
+                "pods" | "nodes" | "namespaces" | "customresourcedefinitions" | "resourceclaims"
             ),
             custom: false,
         }
@@ -129,6 +129,22 @@ impl Resources {
             Resource::built_in("", "v1", "secrets", "Secret", &[], true),
             Resource::built_in("", "v1", "serviceaccounts", "ServiceAccount", &["sa"], true),
             Resource::built_in("events.k8s.io", "v1", "events", "Event", &["ev"], true),
+            Resource::built_in(
+                "resource.k8s.io",
+                "v1",
+                "resourceclaims",
+                "ResourceClaim",
+                &[],
+                true,
+            ),
+            Resource::built_in(
+                "resource.k8s.io",
+                "v1",
+                "resourceslices",
+                "ResourceSlice",
+                &[],
+                false,
+            ),
             Resource::built_in("coordination.k8s.io", "v1", "leases", "Lease", &[], true),
             Resource::built_in(
                 "apiextensions.k8s.io",

@@ -185,7 +185,8 @@ fn field_path(resource: &Resource, label: &str) -> Option<&'static str> {
     let path = match (resource.plural.as_str(), label) {
         (_, "metadata.name") => "/metadata/name",
         (_, "metadata.namespace") if resource.namespaced => "/metadata/namespace",
-        ("pods", "spec.nodeName") => "/spec/nodeName",
+        ("pods" | "resourceslices", "spec.nodeName") => "/spec/nodeName",
+        ("resourceslices", "spec.driver") => "/spec/driver",
         ("pods", "spec.restartPolicy") => "/spec/restartPolicy",
         ("pods", "spec.schedulerName") => "/spec/schedulerName",
         ("pods", "spec.serviceAccountName") => "/spec/serviceAccountName",

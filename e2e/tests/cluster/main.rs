@@ -1,6 +1,7 @@
 //! plexusd on a node of a cluster. Most tests need the API server in memory.
 
 mod deleted_pods;
+mod dra;
 mod events;
 mod footprint;
 mod installation_events;

@@ -4,6 +4,7 @@
 mod compositions;
 mod container;
 mod containerd;
+mod dra;
 mod image;
 mod manifests;
 mod objects;

@@ -17,7 +17,7 @@ use crate::document::Document;
 use crate::examples::apply;
 
 /// The pod of each example.
-const PODS: [&str; 8] = [
+const PODS: [&str; 9] = [
     "router",
     "solver",
     "forwarder",
@@ -25,11 +25,12 @@ const PODS: [&str; 8] = [
     "appliance",
     "member",
     "limited",
+    "claimant",
     "machine",
 ];
 
 /// The YAML of the example with this pod.
-fn example(pod: &str) -> String {
+pub fn example(pod: &str) -> String {
     let line = format!("\n  name: {pod}\n");
     let fences = Document::read("docs/devices.md").fences.into_iter();
     let mut examples = fences.filter(|fence| fence.info == "yaml" && fence.body.contains(&line));

@@ -1,5 +1,6 @@
 //! The documentation matches the code: names, numbers, defaults, samples, links and commands.
 
+mod claims;
 mod devices;
 mod document;
 mod examples;

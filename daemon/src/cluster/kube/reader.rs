@@ -4,14 +4,16 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1;
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
 use plexus_api::status::NETWORK_STATUS;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
 use super::client::CachedClient;
 use super::connection::Connection;
+use super::dra::{Claim, ClaimObject, PodClaims};
 use super::error::ApiError;
 use super::resources::{ApiObject, WatchedKind};
 use crate::cluster::definition::Definition;
@@ -61,6 +63,30 @@ impl ApiReader {
         Ok(pod.map(PodSummary::from))
     }
 
+    /// The claims of a pod. Returns `None` if there is no such pod.
+    pub(crate) async fn pod_claims(
+        &self,
+        namespace: &str,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Option<PodClaims>, ApiError> {
+        let pod = self
+            .get_object::<v1::Pod>(namespace, name, deadline)
+            .await?;
+        Ok(pod.map(PodClaims::from))
+    }
+
+    /// Returns `None` if there is no such claim.
+    pub(crate) async fn claim(
+        &self,
+        namespace: &str,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Option<Claim>, ApiError> {
+        let claim = self.get_object(namespace, name, deadline).await?;
+        Ok(claim.map(ClaimObject::into_claim))
+    }
+
     /// The keys of a node's taints, in order. Returns `None` if there is no such node.
     pub(crate) async fn taints(&self, node: &str) -> Result<Option<Vec<String>>, ApiError> {
         if !is_object_name(node) {
@@ -71,22 +97,38 @@ impl ApiReader {
         Ok(node.map(|node| taints(node).into_iter().map(|taint| taint.key).collect()))
     }
 
-    async fn get_kind<T: WatchedKind>(
+    async fn get_kind<T>(
         &self,
         namespace: &str,
         name: &str,
         deadline: Instant,
-    ) -> Result<Option<T>, ApiError> {
+    ) -> Result<Option<T>, ApiError>
+    where
+        T: WatchedKind,
+        T::Api: Resource<Scope = NamespaceResourceScope>,
+    {
+        let object = self.get_object(namespace, name, deadline).await?;
+        object
+            .map(T::from_api)
+            .transpose()
+            .map_err(ApiError::InvalidObject)
+    }
+
+    async fn get_object<K>(
+        &self,
+        namespace: &str,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Option<K>, ApiError>
+    where
+        K: ApiObject + Resource<Scope = NamespaceResourceScope>,
+    {
         // No object has another name, and the text becomes part of a URL.
         if !is_object_name(namespace) || !is_object_name(name) {
             return Ok(None);
         }
         let limit = ANSWER_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
-        let object = self.get(in_namespace(namespace), name, limit).await?;
-        object
-            .map(T::from_api)
-            .transpose()
-            .map_err(ApiError::InvalidObject)
+        self.get(in_namespace(namespace), name, limit).await
     }
 
     async fn get<K: Clone + Debug + DeserializeOwned>(
@@ -107,7 +149,10 @@ impl ApiReader {
     }
 }
 
-fn in_namespace<K: ApiObject>(namespace: &str) -> impl Fn(Client) -> Api<K> {
+fn in_namespace<K>(namespace: &str) -> impl Fn(Client) -> Api<K>
+where
+    K: ApiObject + Resource<Scope = NamespaceResourceScope>,
+{
     move |client| Api::namespaced(client, namespace)
 }
 

@@ -1,4 +1,4 @@
-//! The two watched kinds: their form at the API server, and the part that the store keeps.
+//! Pods and definitions: their form at the API server, and the part that the store keeps.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -15,24 +15,14 @@ use crate::cluster::definition::{Definition, ParsedConfig, RESOURCE_NAME};
 use crate::cluster::store::StoredObject;
 use crate::model::{KEPT_ANNOTATIONS, Pod};
 
-/// A namespaced object of the API server.
+/// An object of the API server.
 pub(super) trait ApiObject:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Send
-    + 'static
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static
 {
 }
 
 impl<T> ApiObject for T where
-    T: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + 'static
+    T: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static
 {
 }
 

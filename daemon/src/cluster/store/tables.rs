@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::cluster::definition::Definition;
+use crate::cluster::resource_slice::{NodeSlice, ResourceSlice, SharedSlice};
 use crate::model::Pod;
 
 /// The content of the store.
@@ -12,6 +13,8 @@ use crate::model::Pod;
 pub(crate) struct Tables {
     pub(super) pods: Table<Pod>,
     pub(super) definitions: Table<Definition>,
+    pub(super) node_slices: Table<NodeSlice>,
+    pub(super) shared_slices: Table<SharedSlice>,
     /// The time at which the definitions were last confirmed, while they come from a snapshot.
     pub(super) snapshot: Option<SystemTime>,
 }
@@ -72,6 +75,35 @@ impl StoredObject for Definition {
     }
 }
 
+/// A `ResourceSlice` has no namespace.
+impl StoredObject for NodeSlice {
+    fn namespace(&self) -> &'static str {
+        ""
+    }
+
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn table(tables: &mut Tables) -> &mut Table<Self> {
+        &mut tables.node_slices
+    }
+}
+
+impl StoredObject for SharedSlice {
+    fn namespace(&self) -> &'static str {
+        ""
+    }
+
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn table(tables: &mut Tables) -> &mut Table<Self> {
+        &mut tables.shared_slices
+    }
+}
+
 /// The revision of the definitions and the time of their last confirmation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DefinitionsVersion {
@@ -108,6 +140,18 @@ impl Tables {
         if self.definitions.synced {
             self.snapshot = None;
         }
+    }
+
+    /// All `ResourceSlices`, in no particular order.
+    pub(super) fn slices(&self) -> Vec<Arc<ResourceSlice>> {
+        let own = self.node_slices.objects.values();
+        let shared = self.shared_slices.objects.values();
+        let own = own.map(|slice| slice.0.clone());
+        own.chain(shared.map(|slice| slice.0.clone())).collect()
+    }
+
+    pub(super) fn slices_are_synced(&self) -> bool {
+        self.node_slices.synced && self.shared_slices.synced
     }
 
     /// Returns `None` if the source has not listed the definitions yet.

@@ -14,6 +14,7 @@ use prost::bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::{Code, Status};
 
+use super::claims::ClaimDevice;
 use super::messages::{
     AllocatableResponse, Empty, GetRequest, GetResponse, ListResponse, PodName, PodResources,
 };
@@ -46,18 +47,6 @@ pub(super) struct PodDevices {
     pub(super) by_resource: BTreeMap<String, BTreeSet<String>>,
     /// The devices of the claims that the pod's containers refer to.
     pub(super) claim_devices: BTreeSet<ClaimDevice>,
-}
-
-/// A device of a claim. Driver, pool and device name identify the device on the node.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ClaimDevice {
-    /// The namespace of the claim.
-    pub(super) namespace: String,
-    /// The name of the claim.
-    pub(super) claim: String,
-    pub(super) driver: String,
-    pub(super) pool: String,
-    pub(super) device: String,
 }
 
 /// Kubelet did not answer, or with an error.

@@ -22,12 +22,16 @@ pub(super) struct ClusterMetrics {
 pub(crate) struct CacheReading {
     pub(crate) pods: usize,
     pub(crate) definitions: usize,
+    /// `ResourceSlices`.
+    pub(crate) slices: usize,
     /// Whether the cache can serve ADD.
     pub(crate) synced: bool,
     /// The time since the source last confirmed the pods.
     pub(crate) pods_age: Option<Duration>,
     /// The time since the source last confirmed the definitions.
     pub(crate) definitions_age: Option<Duration>,
+    /// The time since the source last confirmed the `ResourceSlices`. `None` without DRA.
+    pub(crate) slices_age: Option<Duration>,
     /// The age of the snapshot that the definitions come from, if any.
     pub(crate) snapshot_age: Option<Duration>,
 }
@@ -100,6 +104,16 @@ impl Metrics {
                     .with_label_values(&[kind])
                     .set(age.as_secs_f64());
             }
+        }
+        if let Some(age) = reading.slices_age {
+            metrics
+                .objects
+                .with_label_values(&["slices"])
+                .set(count(reading.slices));
+            metrics
+                .age
+                .with_label_values(&["slices"])
+                .set(age.as_secs_f64());
         }
         metrics.synced.set(i64::from(reading.synced));
         metrics
