@@ -1,7 +1,8 @@
 #!/bin/bash
-# Tests the life cycle of an installation on the cluster of cluster.sh: installs Plexus, rolls it out
-# repeatedly while pods with two secondary networks are deleted and created, deletes it, and
-# uninstalls it. Fails if the node was not Ready the whole time, or if anything is left on the node.
+# Tests the life cycle of an installation on the cluster of cluster.sh: installs Plexus, tests the
+# devices of pods (check-devices.sh), rolls Plexus out repeatedly while pods with two secondary
+# networks are deleted and created, deletes it, and uninstalls it. Fails if the node was not Ready
+# the whole time, or if anything is left on the node.
 #
 #   check.sh [COUNT]    COUNT is the number of rollouts
 set -euo pipefail
@@ -59,6 +60,7 @@ echo "installed"
 apply "$HERE/pods.yaml"
 k rollout status deployment/pods --timeout 120s >/dev/null
 echo "the pods are running"
+"$HERE/check-devices.sh"
 
 # Prints the Ready condition of the node, with the time of its last transition.
 ready_condition() {

@@ -5,6 +5,7 @@
 #   cluster.sh up                    starts the cluster and waits until the node is Ready
 #   cluster.sh kubectl ARGUMENT...   runs kubectl as an administrator of the cluster
 #   cluster.sh node COMMAND...       runs a command in the namespaces of the node
+#   cluster.sh restart-kubelet       stops kubelet and starts it again
 #   cluster.sh down                  stops and removes the cluster
 #
 # KUBE_BIN is the directory of kube-apiserver, kube-controller-manager, kube-scheduler, kubelet and,
@@ -90,6 +91,16 @@ up() {
     exit 1
 }
 
+restart_kubelet() {
+    local pid command
+    pid=$(cat "$STATE/log/kubelet.pid")
+    mapfile -d '' -t command <"/proc/$pid/cmdline"
+    kill "$pid"
+    tail --pid "$pid" --follow /dev/null
+    setsid "$HERE/cluster.sh" node "${command[@]}" >>"$STATE/log/kubelet.log" 2>&1 </dev/null &
+    echo $! >"$STATE/log/kubelet.pid"
+}
+
 down() {
     for name in kubelet scheduler controller-manager apiserver etcd; do
         kill -9 "$(cat "$STATE/log/$name.pid")" 2>/dev/null || true
@@ -114,6 +125,8 @@ case "${1:-}" in
 up) up ;;
 down) down ;;
 kubectl) shift && admin_kubectl "$@" ;;
-node) shift && in_node "$@" ;;
-*) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+# The caller can end the command by the PID of this script.
+node) shift && exec nsenter --target "$(cat "$STATE/node.pid")" --mount --net "$@" ;;
+restart-kubelet) restart_kubelet ;;
+*) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac

@@ -1,25 +1,26 @@
 //! A kubelet that serves only the pod-resources API, on `pod-resources/kubelet.sock` in its root
-//! directory.
+//! directory, and a device plugin for a real kubelet.
 //!
 //! The messages are written from the API's definition, independently of those of `plexusd`, so that
 //! a wrong field number on either side fails a test.
 
+mod device_plugin;
 mod faults;
 mod message;
 mod pod;
+mod pod_resources;
 mod server;
 mod state;
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
+pub use device_plugin::{DevicePlugin, PluginDevice};
 pub use faults::{Faults, GetSupport};
 pub use pod::{Claim, Container, Device, Pod};
 pub use state::Call;
@@ -127,9 +128,15 @@ impl Kubelet {
     pub fn restart(&mut self) {
         self.stop();
         self.stop = CancellationToken::new();
-        let listener = bind(&self.socket(), &self.runtime)
-            .unwrap_or_else(|error| panic!("{}: {error}", self.socket().display()));
-        let server = server::serve(listener, self.state.clone(), self.stop.clone());
+        let socket = self.socket();
+        let _runtime = self.runtime.enter();
+        fs::create_dir_all(socket.parent().expect("a directory")).expect("create the directory");
+        let listener =
+            server::bind(&socket).unwrap_or_else(|error| panic!("{}: {error}", socket.display()));
+        let state = self.state.clone();
+        let server = server::serve(listener, self.stop.clone(), move |request| {
+            pod_resources::answer(state.clone(), request)
+        });
         self.runtime.spawn(server);
     }
 
@@ -142,14 +149,4 @@ impl Drop for Kubelet {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-fn bind(socket: &Path, runtime: &Runtime) -> io::Result<UnixListener> {
-    let _runtime = runtime.enter();
-    fs::create_dir_all(socket.parent().expect("a directory"))?;
-    match fs::remove_file(socket) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    UnixListener::bind(socket)
 }
