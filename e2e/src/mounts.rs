@@ -19,7 +19,7 @@ pub fn make_private() -> io::Result<()> {
     let _ = mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), NONE);
     tmpfs(Path::new("/run"))?;
     fs::create_dir("/run/netns")?;
-    private_children(Path::new("/var/lib"), &["cni", "plexus"])?;
+    private_children(Path::new("/var/lib"), &["cni", "kubelet", "plexus"])?;
     if Path::new("/etc/cni").is_dir() {
         tmpfs(Path::new("/etc/cni"))?;
     } else {

@@ -28,6 +28,8 @@ pub(crate) use pod_resources::{Kubelet, KubeletError};
 
 /// The checkpoint in kubelet's root directory.
 const CHECKPOINT: &str = "device-plugins/kubelet_internal_checkpoint";
+/// Where kubelet has the checkpoint even if it has another root directory.
+const DEFAULT_CHECKPOINT: &str = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint";
 
 /// The devices of a pod and the resources of the node, from one source.
 #[derive(Debug, Default)]
@@ -119,7 +121,11 @@ async fn from_checkpoint(
     uid: &str,
 ) -> Result<Known, String> {
     let path = kubelet_dir.join(CHECKPOINT);
-    match checkpoint::read(sources.host, &path, uid).await {
+    let mut read = checkpoint::read(sources.host, &path, uid).await;
+    if read.as_ref().is_err_and(is_missing) {
+        read = checkpoint::read(sources.host, Path::new(DEFAULT_CHECKPOINT), uid).await;
+    }
+    match read {
         Ok(_) if uid.is_empty() => Err(format!(
             "{} is missing, and the runtime did not pass K8S_POD_UID, which kubelet's checkpoint needs",
             queries.socket().display()
@@ -131,13 +137,17 @@ async fn from_checkpoint(
             by_resource,
             node_resources: Some(node_resources),
         }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!(
+        Err(error) if is_missing(&error) => Err(format!(
             "{} and {} are missing; set kubeletDir to the root directory of kubelet",
             queries.socket().display(),
             path.display()
         )),
         Err(error) => Err(format!("{}: {error}", path.display())),
     }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
 }
 
 fn allocations(resources: BTreeSet<String>, mut known: Known) -> Devices {

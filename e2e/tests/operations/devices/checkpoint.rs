@@ -1,7 +1,7 @@
 //! Kubelet's checkpoint, which is read if the socket is missing.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use plexus_api::rows;
 use plexus_e2e::{Node, Plexus, node};
@@ -11,12 +11,17 @@ use super::{VF, add, devices, pod};
 use crate::assert_error;
 
 /// Writes the checkpoint of a kubelet that is not running.
-fn write(node: &Node, content: &Value) -> PathBuf {
-    let dir = node.kubelet_dir().join("device-plugins");
-    fs::create_dir_all(&dir).expect("create the directory");
-    let path = dir.join("kubelet_internal_checkpoint");
-    fs::write(&path, content.to_string()).expect("write the checkpoint");
-    path
+fn write(node: &Node, content: &Value) {
+    write_in(node, &node.kubelet_dir(), content);
+}
+
+fn write_in(node: &Node, kubelet_dir: &Path, content: &Value) {
+    let dir = kubelet_dir.join("device-plugins");
+    node.run(|| {
+        fs::create_dir_all(&dir)?;
+        fs::write(dir.join("kubelet_internal_checkpoint"), content.to_string())
+    })
+    .expect("write the checkpoint");
 }
 
 fn content() -> Value {
@@ -43,6 +48,17 @@ fn without_a_socket_the_checkpoint_is_read_by_the_uid_of_the_pod() {
     assert_eq!(devices(&plexus), ["b v1", "a v2"]);
     assert_error(&add(&plexus, "p", "a,b,c"), 111, &[VF, "need 3", "have 2"]);
     assert_error(&add(&plexus, "other", "a"), 111, &[VF, "need 1", "have 0"]);
+}
+
+#[test]
+fn the_checkpoint_is_found_although_kubelet_has_another_root_directory() {
+    rows!("D-050");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    plexus.device_networks(&[("a", VF)]);
+    write_in(&node, Path::new("/var/lib/kubelet"), &content());
+    add(&plexus, "p", "a").result();
+    assert_eq!(devices(&plexus), ["a v1"]);
 }
 
 #[test]
