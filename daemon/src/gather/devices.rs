@@ -39,7 +39,7 @@ struct Known {
     node_resources: Option<BTreeSet<String>>,
 }
 
-/// The devices of the pod, for each resource of `needed`. Makes no request if there are none
+/// The devices of the pod, for each resource of `needed`. Makes no request if `needed` is empty
 /// (D-030).
 ///
 /// # Errors
