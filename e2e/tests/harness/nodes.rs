@@ -53,7 +53,7 @@ fn the_children_of_var_lib_can_be_read() {
         .flatten()
         .map(|entry| entry.file_name().into_string().unwrap_or_default())
         .collect();
-    expected.extend(["cni".to_owned(), "plexus".to_owned()]);
+    expected.extend(["cni", "kubelet", "plexus"].map(str::to_owned));
     expected.sort();
     expected.dedup();
     assert_eq!(node.list("/var/lib"), expected);
