@@ -106,7 +106,11 @@ pub(crate) async fn remove<'a>(
     let Some(first) = files.first().cloned() else {
         return Ok(());
     };
-    let removal = host.run(move || files.iter().try_for_each(|file| files::remove(file)));
+    let removal = host.run(move || {
+        // A file that cannot be removed does not keep the others.
+        let removed = files.iter().map(|file| files::remove(file));
+        removed.fold(Ok(()), Result::and)
+    });
     match timeout(REMOVAL_TIME, removal).await {
         Ok(Ok(removed)) => removed,
         Ok(Err(error)) => Err(DeviceInfoError::new(&first, error)),

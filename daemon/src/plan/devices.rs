@@ -58,6 +58,8 @@ impl<'a> DeviceCursor<'a> {
             warn_of_ignored(planned, explicit, device, warnings);
             return Ok(Some(device.clone()));
         }
+        // All allocated devices belong to other networks of the pod by now.
+        let explicit = explicit.filter(|id| !devices.is_some_and(|ids| ids.contains(*id)));
         if explicit.is_some() || names_device(&planned.network.config) {
             return Ok(explicit.map(str::to_owned));
         }

@@ -141,7 +141,8 @@ impl Attributes {
     /// `is_domain` says whether attributes without a domain are in [`DOMAIN`].
     fn into_network_device(self, is_domain: bool) -> Option<NetworkDevice> {
         let value = |qualified: Option<Attribute>, bare: Option<Attribute>| {
-            qualified.or(bare.filter(|_| is_domain))?.string
+            let attribute = qualified.or(bare.filter(|_| is_domain))?;
+            attribute.string.filter(|value| !value.is_empty())
         };
         Some(NetworkDevice {
             resource: value(self.resource, self.resource_without_domain)?,

@@ -129,6 +129,16 @@ fn too_few_devices_are_an_error_with_the_resource_and_both_numbers() {
 }
 
 #[test]
+fn a_device_of_another_network_cannot_be_named() {
+    rows!("D-034", "D-035");
+    let mut input = input();
+    select_vf(&mut input, "ns/a");
+    select_resource(&mut input, "ns/b", r#"{"type":"x"}"#, VF, "v1");
+    allocate(&mut input, VF, &["v1"]);
+    assert_refused(&input, Code::DeviceMissing, &["ns/b", VF, "need 2"]);
+}
+
+#[test]
 fn a_device_that_the_pod_or_the_definition_names_replaces_a_missing_one() {
     rows!("D-035");
     let unknown = || Allocation::Unknown("no kubelet".to_owned());
