@@ -20,6 +20,7 @@ use std::fs::File;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::process::CommandExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, mpsc};
@@ -88,7 +89,9 @@ impl Host {
                 if ready.send(enter(root)).is_ok() {
                     let _runtime = runtime.enter();
                     for job in queue {
-                        job();
+                        // A bug in one job must not end the thread that starts all plugins. The
+                        // caller of the job gets an error.
+                        let _ = catch_unwind(AssertUnwindSafe(job));
                     }
                 }
             })

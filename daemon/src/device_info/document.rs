@@ -4,7 +4,7 @@
 //! all sections must have the right type: otherwise these programs could not read network-status at
 //! all.
 
-use plexus_api::json::{LimitError, Object, ObjectError, check_limits, decode};
+use plexus_api::json::{LimitError, Object, ObjectError, check_limits, decode, parse_object};
 use serde_json::value::RawValue;
 
 use super::MAX_SIZE;
@@ -98,9 +98,9 @@ const TYPES: &[&str] = &["pci", "vdpa", "vhost-user", "memif"];
 pub(super) fn parse(bytes: &[u8]) -> Result<Box<RawValue>, InvalidDocument> {
     check_limits(bytes, MAX_SIZE)?;
     let text = decode(bytes);
-    Object::parse(text.as_bytes())?;
-    let raw = RawValue::from_string(text.into_owned());
-    Ok(raw.unwrap_or_else(|_| unreachable!("the text is an object")))
+    let document: Box<RawValue> = parse_object(&text)?;
+    parse_object::<Object>(document.get())?;
+    Ok(document)
 }
 
 /// Checks that a document has a known type and what that type requires. Unknown keys and versions

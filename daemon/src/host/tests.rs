@@ -84,3 +84,12 @@ async fn a_spawn_error_is_returned() {
         "the thread still runs"
     );
 }
+
+#[tokio::test]
+async fn a_panic_in_a_job_does_not_end_the_thread() {
+    plexus_api::rows!("P-046");
+    let host = Host::start(Handle::current(), HostRoot::Own).expect("host");
+    let panicked = host.send::<()>(|| panic!("a bug")).await;
+    panicked.expect_err("the job has no result");
+    assert_eq!(host.send(|| 1).await.expect("the thread runs"), 1);
+}

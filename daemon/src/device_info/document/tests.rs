@@ -167,3 +167,16 @@ fn keys_match_as_in_go() {
     let raw = parse(text.as_bytes()).expect("valid");
     assert!(validate(&raw).is_err(), "the last key wins");
 }
+
+#[test]
+fn a_byte_order_mark_is_skipped_once() {
+    let bom = "\u{feff}";
+    let text = r#"{"type":"pci"}"#;
+    let parsed = |text: String| parse(text.as_bytes()).map(|raw| raw.get().to_owned());
+    assert_eq!(parsed(format!("{bom}{text}")), Ok(text.to_owned()));
+    let error = parsed(format!("{bom}{bom}{text}"));
+    assert!(
+        matches!(error, Err(InvalidDocument::Object(_))),
+        "{error:?}"
+    );
+}
