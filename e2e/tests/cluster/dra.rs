@@ -147,6 +147,22 @@ fn pod_with_claims(
     pod(plexus, server, name, networks, &fields)
 }
 
+/// Creates a pod with the network `a` and the claim `c`, which has the device `vf-0`.
+fn pod_with_vf(plexus: &PlexusInCluster<'_>, server: &ApiServer) -> Pod {
+    let devices = Some(&[("nic", "vf-0")][..]);
+    server.apply(&claim(plexus.namespace.name(), "c", devices));
+    pod_with_claims(plexus, server, "p", "a", &["c"])
+}
+
+/// Waits until the claim of a pod has been read.
+fn wait_claim_read(server: &ApiServer) {
+    server.wait(TIMEOUT, |entries| {
+        entries
+            .iter()
+            .any(|entry| entry.matches("get", CLAIMS) && entry.finished.is_some())
+    });
+}
+
 /// The devices that the plugins of the networks got at `operation`, as `NETWORK DEVICE`.
 fn devices(plexus: &PlexusInCluster<'_>, operation: &str) -> Vec<String> {
     let calls = plexus.calls_of(operation).into_iter();
@@ -252,12 +268,7 @@ fn a_slice_of_another_node_is_not_watched() {
     // The newer generation would win.
     of_node("other", "another-node", 2, "wrong");
     of_node("own", &plexus.node_name, 1, "v0");
-    server.apply(&claim(
-        plexus.namespace.name(),
-        "c",
-        Some(&[("nic", "vf-0")]),
-    ));
-    let pod = pod_with_claims(&plexus, server, "p", "a", &["c"]);
+    let pod = pod_with_vf(&plexus, server);
     plexus.add(&plexus.runtime, &pod).0.result();
     assert_eq!(devices(&plexus, "ADD"), ["a v0"]);
 }
@@ -269,20 +280,10 @@ fn add_waits_for_a_slice_that_the_watch_has_not_delivered() {
     let server = server!(cluster);
     let plexus = start(&node, &cluster, server);
     device_networks(&plexus, server, &["a"]);
-    server.apply(&claim(
-        plexus.namespace.name(),
-        "c",
-        Some(&[("nic", "vf-0")]),
-    ));
-    let pod = pod_with_claims(&plexus, server, "p", "a", &["c"]);
+    let pod = pod_with_vf(&plexus, server);
     wait_slice_watches(server);
     let running = plexus.runtime.start("ADD", &plexus.target(&pod));
-    server.wait(TIMEOUT, |entries| {
-        let reads = |entry: &plexus_apiserver::AuditEntry| {
-            entry.matches("get", CLAIMS) && entry.finished.is_some()
-        };
-        entries.iter().any(reads)
-    });
+    wait_claim_read(server);
     server.create(&slice("s", 1, &[network_device("vf-0", VF, "v0")]));
     running.wait().result();
     assert_eq!(devices(&plexus, "ADD"), ["a v0"]);

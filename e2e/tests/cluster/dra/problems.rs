@@ -3,13 +3,13 @@
 use plexus_api::rows;
 use plexus_apiserver::{Effect, Fault};
 use plexus_e2e::kubelet::{self, Claim, Container, Device};
-use plexus_e2e::plexus_in_cluster::{TIMEOUT, USER};
+use plexus_e2e::plexus_in_cluster::USER;
 use plexus_e2e::{Cluster, node, server};
 use serde_json::json;
 
 use super::{
     CLAIMS, DRIVER, POOL, SLICES, VF, claim, device_networks, devices, gpu, network_device, pod,
-    pod_with_claims, slice, start, start_with, wait_slice_watches,
+    pod_with_claims, pod_with_vf, slice, start, start_with, wait_claim_read, wait_slice_watches,
 };
 use crate::rules;
 
@@ -21,8 +21,7 @@ fn a_device_in_no_slice_is_named() {
     let plexus = start_with(&node, &cluster, server, json!({"lookupWait": "100ms"}));
     device_networks(&plexus, server, &["a"]);
     let namespace = plexus.namespace.name();
-    server.apply(&claim(namespace, "c", Some(&[("nic", "vf-0")])));
-    let pod = pod_with_claims(&plexus, server, "p", "a", &["c"]);
+    let pod = pod_with_vf(&plexus, server);
     let (output, calls) = plexus.add(&plexus.runtime, &pod);
     let device = format!("{DRIVER}/{POOL}/vf-0 of the claim {namespace}/c");
     output.expect_error(111, &["no ResourceSlice has the device", &device]);
@@ -132,20 +131,15 @@ fn a_look_up_ends_with_its_call() {
     rows!("D-068");
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let plexus = start(&node, &cluster, server);
+    // Without its caller, ADD would still wait when the time of DEL is over.
+    let keys = json!({"lookupWait": "1m", "delTimeout": "10s"});
+    let plexus = start_with(&node, &cluster, server, keys);
     device_networks(&plexus, server, &["a"]);
-    server.apply(&claim(
-        plexus.namespace.name(),
-        "c",
-        Some(&[("nic", "vf-0")]),
-    ));
-    let pod = pod_with_claims(&plexus, server, "p", "a", &["c"]);
+    let pod = pod_with_vf(&plexus, server);
     wait_slice_watches(server);
     let target = plexus.target(&pod);
     let running = plexus.runtime.start("ADD", &target);
-    server.wait(TIMEOUT, |entries| {
-        entries.iter().any(|entry| entry.matches("get", CLAIMS))
-    });
+    wait_claim_read(server);
     // ADD waits for the slice. Its DEL waits for the container, which is free as soon as the caller
     // of ADD is gone.
     running.kill();
