@@ -135,17 +135,9 @@ fn list(version: &str, keys: &str, plugins: &[&str]) -> NetworkConfig {
 
 fn attach(config: NetworkConfig) -> Attachment {
     Attachment {
-        network: "default/net".to_owned(),
-        ifname: "net1".to_owned(),
-        default: false,
-        auxiliary: false,
-        resource_name: None,
-        device_id: None,
-        device_info_file: None,
         selected: true,
         cni_args: "IgnoreUnknown=1;FOO=1".to_owned(),
-        capability_args: BTreeMap::new(),
-        config: config.into(),
+        ..Attachment::new("default/net", "net1", config)
     }
 }
 

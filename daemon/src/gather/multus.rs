@@ -97,22 +97,17 @@ pub(crate) fn read_sandbox(
         // Multus makes the file only for a device.
         let device_info_file = (!delegate.device_id.is_empty())
             .then(|| attachment_file(&delegate.name, container_id, &ifname));
+        let network = if delegate.name.is_empty() {
+            config.name.clone()
+        } else {
+            delegate.name
+        };
         let attachment = Attachment {
-            network: if delegate.name.is_empty() {
-                config.name.clone()
-            } else {
-                delegate.name
-            },
-            ifname,
             default: index == 0,
-            auxiliary: false,
-            resource_name: None,
-            device_id: None,
             device_info_file,
             selected: index > 0,
             cni_args: cni_args.to_string(),
-            capability_args: RawMap::new(),
-            config: config.into(),
+            ..Attachment::new(network, ifname, config)
         };
         sandbox.add(attachment, file);
     }

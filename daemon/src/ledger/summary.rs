@@ -5,7 +5,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use plexus_api::cni::{NetworkConfig, Version};
-use plexus_api::json::RawMap;
 use serde::Deserialize;
 
 use super::format::{Line, ParseError, Planned};
@@ -57,25 +56,19 @@ struct ConfigSummary {
 }
 
 fn without_configs(planned: Planned<AttachmentSummary>) -> Planned {
-    planned.map_attachments(|attachment| Attachment {
-        network: attachment.network,
-        ifname: attachment.ifname,
-        default: false,
-        auxiliary: false,
-        resource_name: None,
-        device_id: None,
-        device_info_file: None,
-        selected: false,
-        cni_args: String::new(),
-        capability_args: RawMap::new(),
-        config: Arc::new(NetworkConfig {
-            name: attachment.config.name,
-            cni_version: attachment.config.cni_version,
-            disable_check: false,
-            disable_gc: attachment.config.disable_gc,
-            load_only_inlined_plugins: true,
-            plugins: Vec::new(),
-        }),
+    planned.map_attachments(|attachment| {
+        Attachment::new(
+            attachment.network,
+            attachment.ifname,
+            Arc::new(NetworkConfig {
+                name: attachment.config.name,
+                cni_version: attachment.config.cni_version,
+                disable_check: false,
+                disable_gc: attachment.config.disable_gc,
+                load_only_inlined_plugins: true,
+                plugins: Vec::new(),
+            }),
+        )
     })
 }
 

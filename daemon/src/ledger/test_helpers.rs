@@ -94,17 +94,15 @@ fn attachment(index: usize) -> Attachment {
         },
     );
     Attachment {
-        network: format!("ns/net{index}"),
-        ifname: format!("net{index}"),
         default: index == 0,
-        auxiliary: false,
-        resource_name: None,
-        device_id: None,
-        device_info_file: None,
         selected: index > 0,
         cni_args: "IgnoreUnknown=1;K8S_POD_NAME=pod".to_owned(),
         capability_args: [("mac".to_owned(), raw("\"02:00:00:00:00:01\""))].into(),
-        config: config.expect("a network configuration").into(),
+        ..Attachment::new(
+            format!("ns/net{index}"),
+            format!("net{index}"),
+            config.expect("a network configuration"),
+        )
     }
 }
 

@@ -48,6 +48,28 @@ pub(crate) struct Attachment {
 }
 
 impl Attachment {
+    /// An attachment with this configuration alone: not selected by the pod, without arguments and
+    /// without a device.
+    pub(crate) fn new(
+        network: impl Into<String>,
+        ifname: impl Into<String>,
+        config: impl Into<Arc<NetworkConfig>>,
+    ) -> Self {
+        Self {
+            network: network.into(),
+            ifname: ifname.into(),
+            default: false,
+            auxiliary: false,
+            selected: false,
+            resource_name: None,
+            device_id: None,
+            device_info_file: None,
+            cni_args: String::new(),
+            capability_args: RawMap::new(),
+            config: config.into(),
+        }
+    }
+
     /// See [`attachment_label`].
     pub(crate) fn label(&self) -> String {
         attachment_label(&self.network, &self.ifname)

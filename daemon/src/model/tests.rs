@@ -1,5 +1,4 @@
 use plexus_api::cni::{Defaults, NetworkConfig, Version};
-use plexus_api::json::RawMap;
 use plexus_api::rows;
 
 use super::pod::CONFIG_SOURCE;
@@ -12,19 +11,12 @@ fn an_attachment_label_has_network_and_interface() {
         version: Version::V1_0_0,
     };
     let attachment = Attachment {
-        network: "cluster".to_owned(),
-        ifname: "eth0".to_owned(),
         default: true,
-        auxiliary: false,
-        resource_name: None,
-        device_id: None,
-        device_info_file: None,
-        selected: false,
-        cni_args: String::new(),
-        capability_args: RawMap::new(),
-        config: NetworkConfig::parse(r#"{"type":"bridge"}"#, defaults)
-            .expect("a configuration")
-            .into(),
+        ..Attachment::new(
+            "cluster",
+            "eth0",
+            NetworkConfig::parse(r#"{"type":"bridge"}"#, defaults).expect("a configuration"),
+        )
     };
     assert_eq!(attachment.label(), r#"network "cluster" interface "eth0""#);
     assert_eq!(attachment.label(), attachment_label("cluster", "eth0"));

@@ -1,6 +1,6 @@
 use std::fs;
 
-use plexus_api::cni::{Defaults, NetworkConfig, RawMap, Version};
+use plexus_api::cni::{Defaults, NetworkConfig, Version};
 use serde_json::json;
 
 use super::*;
@@ -12,25 +12,19 @@ async fn a_status_that_is_too_large_is_reported_and_not_written_beside_manifests
     let dir = tempfile::tempdir().expect("directory");
     let reporter = Reporter::for_manifests(dir.path().to_owned());
     let attachment = Attachment {
-        network: "pods".to_owned(),
-        ifname: "eth0".to_owned(),
         default: true,
-        auxiliary: false,
-        resource_name: None,
-        device_id: None,
-        device_info_file: None,
-        selected: false,
-        cni_args: String::new(),
-        capability_args: RawMap::new(),
-        config: NetworkConfig::parse(
-            r#"{"name":"pods","type":"x"}"#,
-            Defaults {
-                name: None,
-                version: Version::V1_0_0,
-            },
+        ..Attachment::new(
+            "pods",
+            "eth0",
+            NetworkConfig::parse(
+                r#"{"name":"pods","type":"x"}"#,
+                Defaults {
+                    name: None,
+                    version: Version::V1_0_0,
+                },
+            )
+            .expect("a configuration"),
         )
-        .expect("a configuration")
-        .into(),
     };
     let interfaces: Vec<_> = (0..20_000)
         .map(|index| json!({"name": format!("n{index}"), "sandbox": "/n"}))

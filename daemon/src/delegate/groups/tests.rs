@@ -1,5 +1,4 @@
 use plexus_api::cni::{Defaults, NetworkConfig, Version};
-use plexus_api::json::RawMap;
 
 use super::*;
 
@@ -10,19 +9,13 @@ fn attachment(name: &str, selected: bool, plugins: &str) -> Attachment {
         version: Version::LATEST,
     };
     Attachment {
-        network: format!("default/{name}"),
-        ifname: "net1".to_owned(),
         default: !selected,
-        auxiliary: false,
-        resource_name: None,
-        device_id: None,
-        device_info_file: None,
         selected,
-        cni_args: String::new(),
-        capability_args: RawMap::new(),
-        config: NetworkConfig::parse(&text, defaults)
-            .expect("a network")
-            .into(),
+        ..Attachment::new(
+            format!("default/{name}"),
+            "net1",
+            NetworkConfig::parse(&text, defaults).expect("a network"),
+        )
     }
 }
 

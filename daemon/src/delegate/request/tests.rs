@@ -247,17 +247,9 @@ fn call(env: &[(&str, &str)]) -> PluginCall {
 
 fn attachment(cni_args: &str) -> Attachment {
     Attachment {
-        network: "default/net".to_owned(),
-        ifname: "net1".to_owned(),
-        default: false,
-        auxiliary: false,
-        resource_name: None,
-        device_id: None,
-        device_info_file: None,
         selected: true,
         cni_args: cni_args.to_owned(),
-        capability_args: RawMap::new(),
-        config: network("1.0.0", r#"{"type":"a"}"#).into(),
+        ..Attachment::new("default/net", "net1", network("1.0.0", r#"{"type":"a"}"#))
     }
 }
 

@@ -1,31 +1,25 @@
 use std::collections::BTreeSet;
 
-use plexus_api::cni::{Defaults, NetworkConfig, PluginResult, RawMap, Version};
+use plexus_api::cni::{Defaults, NetworkConfig, PluginResult, Version};
 
 use super::*;
 
 #[test]
 fn the_message_of_an_attachment_is_that_of_multus() {
     let attachment = Attachment {
-        network: "default/lan".to_owned(),
-        ifname: "net1".to_owned(),
-        default: false,
-        auxiliary: false,
-        resource_name: None,
-        device_id: None,
-        device_info_file: None,
         selected: true,
-        cni_args: String::new(),
-        capability_args: RawMap::new(),
-        config: NetworkConfig::parse(
-            r#"{"type":"x"}"#,
-            Defaults {
-                name: Some("lan"),
-                version: Version::V1_0_0,
-            },
+        ..Attachment::new(
+            "default/lan",
+            "net1",
+            NetworkConfig::parse(
+                r#"{"type":"x"}"#,
+                Defaults {
+                    name: Some("lan"),
+                    version: Version::V1_0_0,
+                },
+            )
+            .expect("a configuration"),
         )
-        .expect("a configuration")
-        .into(),
     };
     let message = |result: &str| {
         let result = PluginResult::parse(result.as_bytes(), Version::V1_0_0).expect("a result");
