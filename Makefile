@@ -14,7 +14,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE := localhost/plexus:$(VERSION)
 BUILDAH = buildah --root $(OUT)/buildah --runroot $(OUT)/buildah/run --storage-driver vfs
 
-.PHONY: build image demo test e2e soak bench check conformance metrics clean
+.PHONY: build image chart demo test e2e soak bench check conformance metrics clean
 
 ## Builds the release binaries dist/plexus and dist/plexusd, linked statically. Without --target,
 ## crt-static would also apply to build scripts. The shim is not position-independent, which saves
@@ -37,6 +37,11 @@ image: build
 	rm -f dist/plexus-image.tar
 	$(BUILDAH) push --quiet $(IMAGE) oci-archive:dist/plexus-image.tar:$(IMAGE)
 	@echo "dist/plexus-image.tar $$(stat -c %s dist/plexus-image.tar) bytes, $(IMAGE)"
+
+## Copies the files of the kustomization that the Helm chart contains.
+chart:
+	cd deploy/helm/plexus/files && find . -type f -exec cp ../../../{} {} \;
+	cp deploy/crd/network-attachment-definitions.yaml deploy/helm/plexus/crds/
 
 ## Attaches and detaches a pod with three interfaces, and shows each step.
 demo:

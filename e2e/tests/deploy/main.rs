@@ -1,6 +1,7 @@
 //! The objects in `deploy/`: as written, as rendered by kustomize, the admission policies, and the
 //! image.
 
+mod chart;
 mod compositions;
 mod container;
 mod containerd;

@@ -33,7 +33,10 @@ fn samples_are_valid() {
         }
     }
     for name in files(&["deploy"], &["yaml", "yml"]) {
-        check_manifests(&read(&name), &name);
+        // Templates of Helm become YAML when they are rendered.
+        if !name.starts_with("deploy/helm/plexus/templates/") {
+            check_manifests(&read(&name), &name);
+        }
     }
     for name in files(&["deploy"], &["json", "conflist", "conf"]) {
         check_json(&read(&name), &name);
