@@ -55,6 +55,19 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// What the element asks for beside the network and the name of the interface, as JSON. Equal for
+    /// elements that ask for the same.
+    ///
+    /// # Errors
+    /// None in practice: the values come from JSON.
+    pub fn parameters(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&(
+            (&self.ips, &self.mac, &self.infiniband_guid),
+            (&self.port_mappings, &self.bandwidth, &self.cni_args),
+            (&self.default_route, &self.device_id),
+        ))
+    }
+
     /// The size of the values that the element adds to the configuration of each plugin, in bytes.
     pub fn size(&self) -> usize {
         let cni_args = self.cni_args.iter();

@@ -6,21 +6,21 @@
 
 mod auxiliary_chain;
 mod cluster_routes;
-mod dra;
 mod fields;
 mod host_paths;
 mod install;
 mod plugin_types;
 mod settings;
+mod switch;
 mod telemetry;
 
 pub use auxiliary_chain::AuxiliaryChain;
-pub use dra::Dra;
 pub use fields::{Fields, FieldsError};
 pub use host_paths::{on_host, resolve_host_paths};
 pub use install::PublishSettings;
 pub use plugin_types::AllowedPluginTypes;
 pub use settings::{CheckPlugins, MountNamespace, Settings};
+pub use switch::Switch;
 pub use telemetry::{LogFile, LogSettings, MetricsSettings};
 
 #[cfg(test)]

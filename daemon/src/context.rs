@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::attached_pods::AttachedPods;
 use crate::cluster::Store;
 use crate::cluster::kube::ApiReader;
 use crate::conditions::Conditions;
@@ -49,4 +50,5 @@ pub(crate) struct Context {
     pub(crate) ledger: Ledger,
     pub(crate) reporter: Reporter,
     pub(crate) install_status: InstallStatus,
+    pub(crate) attached_pods: AttachedPods,
 }

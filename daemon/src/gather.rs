@@ -2,6 +2,7 @@
 //! the default network. They come from memory and from the node's disk. Only objects that the
 //! watches have not delivered are read from the API server (decision 4).
 
+mod additions;
 mod auxiliary_chain;
 pub(crate) mod default_network;
 mod devices;
@@ -29,6 +30,7 @@ use crate::host::Host;
 use crate::memory_budget::{MemoryBudget, Reservation};
 use crate::model::{Network, Pod, PodRef};
 use crate::plan::{PlanInput, Policy, SelectedNetwork, ifname};
+pub(crate) use additions::Additions;
 use default_network::DefaultNetwork;
 pub(crate) use devices::Kubelet;
 pub(crate) use disk::DiskError;
@@ -90,12 +92,14 @@ pub(crate) async fn plan_input(
     let common = common.into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut requested = Requested::default();
     if let Some(selection) = &default_selection {
-        let found = requested.find(&lookup, selection, &request.ifname).await;
+        let found = requested
+            .find(&lookup, selection, Some(&request.ifname))
+            .await;
         found.map_err(|error| explain_namespace(error, &pod, settings))?;
     }
     for (index, selection) in selections.iter().enumerate() {
         let ifname = ifname(Some(selection), 1 + common.len() + index);
-        requested.find(&lookup, selection, &ifname).await?;
+        requested.find(&lookup, selection, Some(&ifname)).await?;
     }
     let reservation = requested.reserve(memory, limits).await?;
     let networks = requested.networks(&lookup).await.into_iter();

@@ -7,6 +7,7 @@
 //! its records.
 
 mod abandon;
+mod changes;
 mod container_lock;
 mod dirs;
 mod error;

@@ -4,6 +4,7 @@
 
 pub mod allocator;
 mod atomic_file;
+mod attached_pods;
 mod backoff;
 mod call_limits;
 mod capabilities;
@@ -21,6 +22,7 @@ mod durable;
 mod file_id;
 mod gather;
 mod host;
+mod hotplug;
 mod install;
 mod ledger;
 mod memory_budget;

@@ -7,7 +7,7 @@ mod netns_id;
 mod network;
 mod pod;
 
-pub(crate) use attachment::{Attachment, DefaultRoutes, RouteOwner, attachment_label};
+pub(crate) use attachment::{Attachment, DefaultRoutes, Origin, RouteOwner, attachment_label};
 pub(crate) use devices::{Allocation, Devices};
 pub(crate) use meta_plugins::meta_plugin_type;
 pub(crate) use netns_id::NetnsId;

@@ -4,6 +4,8 @@
 
 mod add;
 mod adopt;
+mod attach;
+mod change;
 mod check;
 mod del;
 mod del_without_record;
@@ -19,6 +21,7 @@ mod status;
 mod time_shares;
 mod undo;
 
+pub(crate) use change::{Change, finish_change};
 pub(crate) use dispatch::{dispatch, needs_ledger};
 pub(crate) use network_status::resume_status;
 pub(crate) use record_lock::{RecordMemory, lock_with_guard};

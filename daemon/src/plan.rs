@@ -3,8 +3,10 @@
 //! Pure: no I/O, no clock. Requests that cannot be granted are refused here, before any plugin
 //! runs.
 
+mod addition;
 mod attachments;
 mod devices;
+mod difference;
 mod input;
 mod names;
 mod network_names;
@@ -16,8 +18,10 @@ use plexus_api::cni::{CniError, Code};
 
 use crate::model::{Attachment, DefaultRoutes};
 
+pub(crate) use addition::plan_addition;
 use devices::DeviceCursor;
 pub(crate) use devices::names_device;
+pub(crate) use difference::{Difference, free_ifnames};
 pub(crate) use input::{NamedDefinition, NetworkNames, PlanInput, Policy, SelectedNetwork};
 pub(crate) use names::{auxiliary_ifname, ifname};
 pub(crate) use warning::{Warning, WarningKind};

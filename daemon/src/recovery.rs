@@ -26,7 +26,7 @@ use crate::context::Context;
 use crate::install::UninstallMarker;
 use crate::ledger::{DelFailures, RecordKey, SpooledRequest};
 use crate::model::NetnsId;
-use crate::operations::resume_status;
+use crate::operations::{finish_change, resume_status};
 use crate::telemetry::ChangeFilter;
 use audit::Audit;
 pub(crate) use cleanup::retry;
@@ -135,6 +135,12 @@ impl Recovery {
                 ) {
                     leftovers.push(Leftover::new(&record, reason, is_gone));
                 }
+            } else if record.has_unfinished_change {
+                let (context, key) = (self.context.clone(), record.key);
+                let limits = CallLimits::background("recovery", self.stop.clone());
+                self.spawn(TaskKey::Record(key.clone()), async move {
+                    finish_change(&context, &key, &limits).await;
+                });
             } else if !record.status_written {
                 let (context, key) = (self.context.clone(), record.key);
                 let limits = CallLimits::background("recovery", self.stop.clone());

@@ -61,11 +61,18 @@ pub(crate) struct PodSandbox {
 /// What a network-status is made of.
 #[derive(Debug)]
 pub(crate) struct StatusContent<'a> {
-    pub(crate) attachments: &'a [Attachment],
-    /// The results of the attachments, in the same order.
-    pub(crate) results: &'a [PluginResult],
-    /// The device-info documents of the attachments, in the same order.
-    pub(crate) device_infos: Vec<Option<&'a RawValue>>,
+    pub(crate) entries: Vec<StatusEntry<'a>>,
+    /// Whether each attachment of the sandbox has an entry.
+    pub(crate) complete: bool,
+}
+
+/// An attachment in a network-status.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StatusEntry<'a> {
+    pub(crate) attachment: &'a Attachment,
+    pub(crate) result: &'a PluginResult,
+    /// The device-info document.
+    pub(crate) device_info: Option<&'a RawValue>,
 }
 
 impl Reporter {
@@ -155,7 +162,7 @@ impl Reporter {
     /// Cancels the write for a sandbox that is being detached, and removes its file next to the
     /// manifest, unless the file belongs to a newer sandbox of the pod.
     ///
-    /// If `content` lacks results, the content of the file is unknown, and the file is removed only
+    /// If `content` is not complete, the content of the file is unknown, and the file is removed only
     /// if the status was `written`.
     pub(crate) async fn remove_network_status(
         &self,
@@ -167,7 +174,7 @@ impl Reporter {
             Destination::Cluster(writer) => return writer.cancel(&sandbox),
             Destination::Manifests { dir, .. } => dir.clone(),
         };
-        let text = if content.results.len() == content.attachments.len() {
+        let text = if content.complete {
             let text = annotation::render(content, MAX_STATUS);
             // A status that is too large was not written.
             let Some(text) = text else { return };
@@ -203,24 +210,23 @@ impl Reporter {
         });
     }
 
-    /// Emits an `AddedInterface` event for each attachment.
-    pub(crate) fn added_interfaces(
+    /// Emits an `AddedInterface` event for an attachment.
+    pub(crate) fn added_interface(
         &self,
         pod: &PodRef,
-        attachments: &[Attachment],
-        results: &[PluginResult],
+        attachment: &Attachment,
+        result: &PluginResult,
     ) {
-        let reported = attachments
-            .iter()
-            .zip(results)
-            .filter(|(attachment, result)| attachment.is_reported(result.result()));
-        for (attachment, result) in reported {
-            self.event(
-                pod,
-                EventReason::AddedInterface,
-                events::added_interface(attachment, result.result()),
-            );
+        if attachment.is_reported(result.result()) {
+            let text = events::added_interface(attachment, result.result());
+            self.event(pod, EventReason::AddedInterface, text);
         }
+    }
+
+    /// Emits a `RemovedInterface` event for an attachment.
+    pub(crate) fn removed_interface(&self, pod: &PodRef, attachment: &Attachment) {
+        let text = format!("Remove {} from {}", attachment.ifname, attachment.network);
+        self.event(pod, EventReason::RemovedInterface, text);
     }
 
     /// The number of events that could not be sent.

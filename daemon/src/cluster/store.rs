@@ -157,6 +157,11 @@ impl Store {
             .is_some()
     }
 
+    /// A number that changes with each change of a definition.
+    pub(crate) fn definitions_revision(&self) -> u64 {
+        self.0.borrow().definitions.revision
+    }
+
     /// Subscribes to changes from now on.
     pub(crate) fn changes(&self) -> StoreChanges {
         StoreChanges(self.0.subscribe())

@@ -10,12 +10,12 @@ use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
 
 use super::auxiliary_chain::AuxiliaryChain;
 use super::cluster_routes::cluster_routes;
-use super::dra::Dra;
 use super::fields::{Fields, FieldsError};
 use super::install::{
     self, PublishSettings, check_shim_keys, master_cni, multus_socket_dir, publish, startup_taint,
 };
 use super::plugin_types::AllowedPluginTypes;
+use super::switch::Switch;
 use super::telemetry::{self, LogSettings, MetricsSettings};
 
 /// Keys of Multus that have no effect, accepted without a warning.
@@ -128,7 +128,9 @@ pub struct Settings {
     /// `lookupWait`: how long ADD waits for an unknown pod or definition.
     pub lookup_wait: Duration,
     /// `dra`: whether the devices of claims are considered (decision 33).
-    pub dra: Dra,
+    pub dra: Switch,
+    /// `hotplug`: whether running pods follow changes of their annotation (decision 34).
+    pub hotplug: Switch,
     /// `snapshotMaxAge`: the largest age of a snapshot of the definitions that is used while the
     /// API server is unavailable. `None` for any age.
     pub snapshot_max_age: Option<Duration>,
@@ -270,7 +272,8 @@ impl Settings {
             add_timeout: fields.positive_duration("addTimeout", seconds(90))?,
             del_timeout: fields.positive_duration("delTimeout", seconds(50))?,
             lookup_wait: fields.duration("lookupWait", Duration::from_millis(2500))?,
-            dra: Dra::read(fields)?,
+            dra: Switch::read(fields, "dra")?,
+            hotplug: Switch::read(fields, "hotplug")?,
             snapshot_max_age: fields.duration_up_to("snapshotMaxAge", YEAR)?,
             max_plugin_runs: fields.positive_integer("maxPluginRuns", MAX_PLUGIN_RUNS)?,
             cluster_routes: cluster_routes(fields)?,
@@ -328,6 +331,7 @@ const KEYS: &[&str] = &[
     "dra",
     "globalNamespaces",
     "goneGap",
+    "hotplug",
     "kubeletDir",
     "logFile",
     "logFormat",

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::Sources;
 use super::error::GatherError;
-use crate::config::{Dra, Settings};
+use crate::config::{Settings, Switch};
 use crate::model::{Allocation, Devices, PodRef};
 use checkpoint::Checkpoint;
 use claims::{ClaimDevice, resolve};
@@ -57,7 +57,7 @@ pub(super) async fn of_pod(
     let resources = needed.keys().cloned().collect();
     let (devices, reported) =
         from_kubelet(sources, &settings.kubelet_dir, pod, resources, deadline).await?;
-    let Some(api) = sources.api.filter(|_| settings.dra == Dra::On) else {
+    let Some(api) = sources.api.filter(|_| settings.dra == Switch::On) else {
         return Ok(devices);
     };
     let claims = ClaimLookup::new(sources.store, api, pod, deadline, settings.lookup_wait);

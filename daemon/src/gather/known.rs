@@ -65,7 +65,10 @@ pub(crate) async fn known_networks(
         None
     });
     if let Some(selection) = default {
-        match requested.find(&lookup, &selection, &request.ifname).await {
+        match requested
+            .find(&lookup, &selection, Some(&request.ifname))
+            .await
+        {
             Ok(()) => found.push(Found {
                 selection,
                 position: 0,
@@ -94,7 +97,7 @@ pub(crate) async fn known_networks(
     for selection in selected {
         position += 1;
         let name = ifname(Some(&selection), position);
-        match requested.find(&lookup, &selection, &name).await {
+        match requested.find(&lookup, &selection, Some(&name)).await {
             Ok(()) => found.push(Found {
                 selection,
                 position,

@@ -16,6 +16,7 @@ use crate::model::Network;
 
 /// Looks up networks. Waits for a definition that is not known yet, and finally reads the
 /// definition from the API server once.
+#[derive(Debug)]
 pub(super) struct Lookup<'a> {
     pub(super) store: &'a Store,
     pub(super) api: Option<&'a ApiReader>,

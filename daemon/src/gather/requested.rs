@@ -34,17 +34,21 @@ struct Element {
 }
 
 impl Requested {
-    /// Finds the definition that `selection` names, for the interface `ifname`. After an error, the
-    /// selection is not an element.
+    /// Finds the definition that `selection` names. `ifname` is the interface, if it is known already.
+    /// After an error, the selection is not an element.
     pub(super) async fn find(
         &mut self,
         lookup: &Lookup<'_>,
         selection: &Selection,
-        ifname: &str,
+        ifname: Option<&str>,
     ) -> Result<(), GatherError> {
         let (namespace, name) = (&selection.namespace, &selection.name);
         let count = self.definitions.len();
-        let label = attachment_label(&format!("{namespace}/{name}"), ifname);
+        let network = format!("{namespace}/{name}");
+        let label = match ifname {
+            Some(ifname) => attachment_label(&network, ifname),
+            None => format!("network {network:?}"),
+        };
         let known = self
             .definitions
             .iter()

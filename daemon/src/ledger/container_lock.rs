@@ -15,6 +15,7 @@ use super::format::{Line, Planned};
 use super::record::Record;
 use super::{Inner, LedgerError, RecordKey};
 use crate::call_limits::{CallLimits, Resource, WaitError};
+use crate::model::Attachment;
 use crate::mutex::lock;
 
 /// Read-locked by the holder of each container lock, write-locked by the holder of the whole
@@ -142,13 +143,44 @@ impl ContainerLock {
     /// file behind.
     pub(crate) async fn plan(&self, planned: Planned) -> Result<Record, LedgerError> {
         self.assert_own(&planned);
-        let (ledger, guards) = (Arc::clone(&self.ledger), Arc::clone(&self.guards));
-        let task = tokio::task::spawn_blocking(move || {
-            let _guards = guards;
+        self.write_durably(move |ledger| {
             let record = ledger.journal.create(planned)?;
             lock(&ledger.sandboxes).insert(&record.planned);
             ledger.forget_deleted(&record.planned.key());
             Ok(record)
+        })
+        .await
+    }
+
+    /// Changes the attachments of an attached record durably; see [`Record::change`]. Dropping the
+    /// future does not stop the write, as in [`ContainerLock::plan`].
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`]; the file has the old content or the new one, and `record` the new one.
+    pub(crate) async fn change(
+        &self,
+        record: &mut Record,
+        further: Vec<Attachment>,
+    ) -> Result<(), LedgerError> {
+        self.assert_own(&record.planned);
+        record.change(further);
+        let key = record.planned.key();
+        let bytes = record
+            .to_bytes()
+            .map_err(LedgerError::io("write", &self.ledger.journal.dir()))?;
+        self.write_durably(move |ledger| ledger.journal.replace(&key, &bytes))
+            .await
+    }
+
+    /// Runs `write` to its end with the lock held.
+    async fn write_durably<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&Inner) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let (ledger, guards) = (Arc::clone(&self.ledger), Arc::clone(&self.guards));
+        let task = tokio::task::spawn_blocking(move || {
+            let _guards = guards;
+            write(&ledger)
         });
         task.await.unwrap_or_else(|panic| {
             Err(LedgerError::Io {

@@ -60,6 +60,17 @@ pub(crate) struct Planned<A = Attachment> {
     /// The owners of the default routes.
     #[serde(default)]
     pub(crate) default_routes: DefaultRoutes,
+    /// How often the attachments were changed since the ADD.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) revision: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The first line of a file.
@@ -93,6 +104,9 @@ pub(crate) enum Line {
     /// A DEL or a rollback of the whole record begins. Recovery finishes it even if the runtime
     /// does not retry.
     Deleting,
+    /// This attachment is about to be detached while the others stay. Its DEL is repeated until it
+    /// succeeds.
+    Detaching { index: usize },
     /// The DEL of this attachment has succeeded.
     Deleted { index: usize },
     /// A DEL of the whole record has failed. Replaces a line of this kind if that is the last one:
@@ -198,6 +212,7 @@ impl<A> Planned<A> {
             executable_path: self.executable_path,
             attachments: self.attachments.into_iter().map(map).collect(),
             default_routes: self.default_routes,
+            revision: self.revision,
         }
     }
 }
@@ -243,7 +258,7 @@ pub(super) fn complete_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter_map(|line| line.strip_suffix(b"\n"))
 }
 
-fn write_line(value: &impl Serialize, writer: impl Write) -> io::Result<()> {
+pub(super) fn write_line(value: &impl Serialize, writer: impl Write) -> io::Result<()> {
     let mut line = OneLine(writer);
     serde_json::to_writer(&mut line, value)?;
     line.0.write_all(b"\n")

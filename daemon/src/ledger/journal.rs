@@ -13,6 +13,7 @@ use super::format::{Line, ParseError, Planned};
 use super::record::Record;
 use super::summary::RecordSummary;
 use super::{LedgerError, RecordKey, dirs, quarantine, retired};
+use crate::atomic_file::{AtomicFile, temporary_path};
 use crate::durable::sync;
 use crate::regular_file;
 
@@ -183,15 +184,29 @@ impl Journal {
         append().map_err(LedgerError::io("append to", &path))
     }
 
-    /// Removes the file of a record.
+    /// Replaces the file of a record. After success the new content survives a power loss; after an
+    /// error, the file has the old content or the new one.
+    pub(super) fn replace(&self, key: &RecordKey, bytes: &[u8]) -> Result<(), LedgerError> {
+        let path = self.path(key)?;
+        AtomicFile::new(&path, 0o600)
+            .durable()
+            .write(bytes)
+            .map_err(LedgerError::io("replace", &path))?;
+        dirs::sync(&self.dir)
+    }
+
+    /// Removes the file of a record, and the temporary file of a replacement that was interrupted.
     pub(super) fn remove(&self, key: &RecordKey) -> Result<(), LedgerError> {
         let path = self.path(key)?;
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(LedgerError::io("remove", &path)(error))
+        for path in [temporary_path(&path), path] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(LedgerError::io("remove", &path)(error));
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     /// Moves the file of a record to the retired records. Returns its new path.

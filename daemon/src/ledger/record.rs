@@ -50,6 +50,8 @@ pub(crate) struct AttachmentState {
     pub(crate) added: Option<Box<RawValue>>,
     /// The device-info document.
     pub(crate) device_info: Option<Box<RawValue>>,
+    /// The attachment is to be detached while the others stay.
+    pub(crate) detaching: bool,
     /// The DEL has succeeded.
     pub(crate) deleted: bool,
 }
@@ -202,6 +204,7 @@ impl Record {
             Line::DeviceInfo { index, document } => self.update(index, |state| {
                 state.device_info = Some(document);
             }),
+            Line::Detaching { index } => self.update(index, |state| state.detaching = true),
             Line::Deleted { index } => self.update(index, |state| state.deleted = true),
             Line::Links { names } => self.links = Some(names),
             Line::Completed => self.completed = true,
@@ -277,12 +280,6 @@ impl Record {
     /// have been its result.
     pub(crate) fn never_added(&self, index: usize) -> bool {
         self.unreadable == 0 && self.attachments[index].added.is_none()
-    }
-
-    /// The device-info document of each attachment.
-    pub(crate) fn device_infos(&self) -> Vec<Option<&RawValue>> {
-        let states = self.attachments.iter();
-        states.map(|state| state.device_info.as_deref()).collect()
     }
 
     /// `prevResult` for the DEL of an attachment, in the version of its network. `None` if there is

@@ -52,6 +52,15 @@ impl SandboxIndex {
         let mut of_pod = self.0.values().filter(|other| other.pod == entry.pod);
         !of_pod.any(|other| other.position(boot_id) > entry.position(boot_id))
     }
+
+    fn newest(&self, namespace: &str, name: &str, boot_id: &str) -> Option<&RecordKey> {
+        let of_pod = self
+            .0
+            .iter()
+            .filter(|(_, entry)| entry.pod.0 == namespace && entry.pod.1 == name);
+        let newest = of_pod.max_by_key(|(_, entry)| entry.position(boot_id));
+        newest.map(|(key, _)| key)
+    }
 }
 
 impl Ledger {
@@ -59,6 +68,17 @@ impl Ledger {
     /// boot. Never blocks.
     pub(crate) fn is_newest(&self, planned: &Planned, boot_id: &str) -> bool {
         lock(&self.0.sandboxes).is_newest(&planned.into(), boot_id)
+    }
+
+    /// The record of the newest sandbox of a pod. `boot_id` is the current boot. Never blocks.
+    pub(crate) fn newest_sandbox(
+        &self,
+        namespace: &str,
+        name: &str,
+        boot_id: &str,
+    ) -> Option<RecordKey> {
+        let sandboxes = lock(&self.0.sandboxes);
+        sandboxes.newest(namespace, name, boot_id).cloned()
     }
 }
 

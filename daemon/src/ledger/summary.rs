@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use plexus_api::cni::{NetworkConfig, Version};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::format::{Line, ParseError, Planned};
 use super::record::Record;
-use crate::model::Attachment;
+use crate::model::{Attachment, Origin};
 
-/// A record whose attachments have neither plugins nor arguments nor results.
+/// A record whose attachments have neither plugins nor arguments. A result is `null`.
 #[derive(Debug)]
 pub(crate) struct RecordSummary(Record);
 
@@ -19,7 +20,11 @@ impl RecordSummary {
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<Record>, ParseError> {
         let plan = |line: &[u8]| Planned::<AttachmentSummary>::parse(line).map(without_configs);
         let without_json = |line| match line {
-            Line::Added { index, .. } | Line::DeviceInfo { index, .. } => Line::Started { index },
+            Line::Added { index, .. } => Line::Added {
+                index,
+                result: RawValue::NULL.to_owned(),
+            },
+            Line::DeviceInfo { index, .. } => Line::Started { index },
             line => line,
         };
         Record::parse_lines(bytes, plan, without_json)
@@ -43,6 +48,8 @@ impl Deref for RecordSummary {
 struct AttachmentSummary {
     network: String,
     ifname: String,
+    #[serde(default)]
+    origin: Origin,
     config: ConfigSummary,
 }
 
@@ -57,18 +64,18 @@ struct ConfigSummary {
 
 fn without_configs(planned: Planned<AttachmentSummary>) -> Planned {
     planned.map_attachments(|attachment| {
-        Attachment::new(
-            attachment.network,
-            attachment.ifname,
-            Arc::new(NetworkConfig {
-                name: attachment.config.name,
-                cni_version: attachment.config.cni_version,
-                disable_check: false,
-                disable_gc: attachment.config.disable_gc,
-                load_only_inlined_plugins: true,
-                plugins: Vec::new(),
-            }),
-        )
+        let config = NetworkConfig {
+            name: attachment.config.name,
+            cni_version: attachment.config.cni_version,
+            disable_check: false,
+            disable_gc: attachment.config.disable_gc,
+            load_only_inlined_plugins: true,
+            plugins: Vec::new(),
+        };
+        Attachment {
+            origin: attachment.origin,
+            ..Attachment::new(attachment.network, attachment.ifname, Arc::new(config))
+        }
     })
 }
 
@@ -102,7 +109,8 @@ mod tests {
         assert_eq!(summary.planned.networks(), whole.planned.networks());
         assert!(summary.attachments[0].started && summary.attachments[1].deleted);
         let state = &summary.attachments[0];
-        assert!(state.added.is_none() && state.device_info.is_none());
+        assert_eq!(state.added.as_deref().map(RawValue::get), Some("null"));
+        assert!(state.device_info.is_none());
         for (attachment, whole) in summary
             .planned
             .attachments

@@ -77,6 +77,7 @@ pub(super) fn planned(container_id: &str, ifname: &str, count: usize) -> Planned
                 gateway: None,
             }),
         },
+        revision: 0,
     }
 }
 

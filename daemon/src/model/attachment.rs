@@ -29,6 +29,15 @@ pub(crate) struct Attachment {
     /// pod.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) selected: bool,
+    /// Whether the annotation names the interface.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) interface_requested: bool,
+    /// A digest of the parameters in the annotation, to detect that they have changed since. `None`
+    /// without an element of the annotation, or if an older plexusd wrote the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parameters_digest: Option<String>,
+    #[serde(default, skip_serializing_if = "Origin::is_add")]
+    pub(crate) origin: Origin,
     /// The resource of the definition (D-030).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resource_name: Option<String>,
@@ -61,6 +70,9 @@ impl Attachment {
             default: false,
             auxiliary: false,
             selected: false,
+            interface_requested: false,
+            parameters_digest: None,
+            origin: Origin::Add,
             resource_name: None,
             device_id: None,
             device_info_file: None,
@@ -85,6 +97,29 @@ impl Attachment {
     /// no `/`.
     pub(crate) fn has_definition(&self) -> bool {
         self.network.contains('/')
+    }
+}
+
+/// The call that made an attachment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Origin {
+    /// The ADD of the sandbox.
+    #[default]
+    Add,
+    /// A change of the annotation of the running pod.
+    Annotation,
+    /// A program that sent `/delegate`.
+    Delegate,
+}
+
+impl Origin {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    fn is_add(&self) -> bool {
+        *self == Self::Add
     }
 }
 

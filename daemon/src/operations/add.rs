@@ -248,6 +248,7 @@ async fn plan_attachments(
         executable_path: request.plugin_env.get("PATH").cloned(),
         attachments: plan.attachments,
         default_routes: plan.default_routes,
+        revision: 0,
     };
     Ok((planned, reservation))
 }

@@ -49,6 +49,7 @@ pub(super) async fn record_from_multus(
             .map(|(attachment, _)| attachment.clone())
             .collect(),
         default_routes: DefaultRoutes::default(),
+        revision: 0,
     };
     let mut record = Record::new(planned);
     journal_lines(&sandbox).for_each(|line| record.apply(line));

@@ -50,8 +50,11 @@ async fn try_check(
         cancel: CancellationToken::new(),
         ..limits
     });
-    for (index, attachment) in record.planned.attachments.iter().enumerate() {
-        if !wants_check(&attachment.config) {
+    let unfinished = record.unfinished_changes();
+    for (index, attachment) in record.current() {
+        // An attachment that comes or goes while the pod runs is no part of the sandbox yet, or no
+        // longer.
+        if !wants_check(&attachment.config) || unfinished.contains(&index) {
             continue;
         }
         let checked = async {

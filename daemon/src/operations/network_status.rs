@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use super::record_lock::lock_for_record;
 use crate::call_limits::CallLimits;
 use crate::context::Context;
-use crate::ledger::{ContainerLock, Ledger, Line, Planned, Record, RecordKey};
-use crate::report::{PodSandbox, StatusContent, StatusWrite};
+use crate::ledger::{ContainerLock, Ledger, Line, Planned, PreviousResultError, Record, RecordKey};
+use crate::report::{PodSandbox, StatusContent, StatusEntry, StatusWrite};
 
 /// The sandbox of a record, for the reporter.
 pub(super) fn pod_sandbox(planned: &Planned) -> PodSandbox {
@@ -25,16 +25,38 @@ pub(super) fn pod_sandbox(planned: &Planned) -> PodSandbox {
     }
 }
 
-/// The network-status of a record with these results, for the reporter.
+/// The network-status of a record with these results, for the reporter. The index of a result is that
+/// of its attachment.
 pub(super) fn status_content<'a>(
     record: &'a Record,
-    results: &'a [PluginResult],
+    results: impl Iterator<Item = (usize, &'a PluginResult)>,
 ) -> StatusContent<'a> {
+    let entries: Vec<_> = results
+        .map(|(index, result)| StatusEntry {
+            attachment: &record.planned.attachments[index],
+            result,
+            device_info: record.attachments[index].device_info.as_deref(),
+        })
+        .collect();
     StatusContent {
-        attachments: &record.planned.attachments,
-        results,
-        device_infos: record.device_infos(),
+        complete: entries.len() == record.current().count(),
+        entries,
     }
+}
+
+/// The recorded results of the attachments that are a part of the sandbox.
+///
+/// # Errors
+/// [`PreviousResultError`] if a result cannot be read.
+pub(super) fn recorded_results(
+    record: &Record,
+) -> Result<Vec<(usize, PluginResult)>, PreviousResultError> {
+    let added = record
+        .current()
+        .filter(|(index, _)| record.attachments[*index].added.is_some());
+    added
+        .map(|(index, _)| Ok((index, record.result_for_check(index)?)))
+        .collect()
 }
 
 /// Continues a write in the background, and records its completion.
@@ -42,7 +64,7 @@ pub(super) fn record_when_written(context: &Context, planned: &Planned, write: S
     tokio::spawn(record_completion(
         context.ledger.clone(),
         pod_sandbox(planned),
-        planned.created_unix_ms,
+        (planned.created_unix_ms, planned.revision),
         write,
     ));
 }
@@ -75,13 +97,13 @@ pub(crate) async fn resume_status(
         return;
     }
     let planned = &record.planned;
-    let results: Result<Vec<_>, _> = (0..planned.attachments.len())
-        .map(|i| record.result_for_check(i))
-        .collect();
-    let Ok(results) = results else { return };
+    let Ok(results) = recorded_results(&record) else {
+        return;
+    };
     let overdue_after = context.node.settings.status_wait;
     let is_newest = || context.ledger.is_newest(planned, &context.node.boot_id);
-    let content = status_content(&record, &results);
+    let results = results.iter().map(|(index, result)| (*index, result));
+    let content = status_content(&record, results);
     let write = context.reporter.resume_network_status(
         pod_sandbox(planned),
         &content,
@@ -94,10 +116,11 @@ pub(crate) async fn resume_status(
 }
 
 /// Owns the write until its completion is recorded, so that no second write starts in between.
+/// `written` is the creation time and the revision of the record.
 async fn record_completion(
     ledger: Ledger,
     sandbox: PodSandbox,
-    created_unix_ms: u64,
+    written: (u64, u64),
     mut write: StatusWrite,
 ) {
     if !write.done().await {
@@ -111,7 +134,8 @@ async fn record_completion(
     let Ok(Some(mut record)) = lock.load(&sandbox.ifname) else {
         return;
     };
-    if record.planned.created_unix_ms != created_unix_ms || record.status_written {
+    let planned = &record.planned;
+    if (planned.created_unix_ms, planned.revision) != written || record.status_written {
         return;
     }
     append_written(&lock, &mut record);

@@ -16,7 +16,7 @@ use crate::call_limits::CallLimits;
 use crate::clock::unix_ms;
 use crate::context::Context;
 use crate::delegate::{DelError, GuardScope, PluginCall, Priority};
-use crate::device_info;
+use crate::device_info::{self, DeviceInfoError};
 use crate::host::Host;
 use crate::ledger::{ContainerLock, LedgerError, Line, Record};
 use crate::netns::Netns;
@@ -137,40 +137,84 @@ pub(crate) async fn undo(
     args: UndoArgs,
     time: Duration,
 ) -> Result<(), Failures> {
-    let mut failures = Vec::new();
-    let results: Vec<_> = (0..record.planned.attachments.len())
-        .map_while(|index| record.result_for_del(index))
+    let results: Vec<_> = record
+        .current()
+        .filter_map(|(index, _)| Some((index, record.result_for_del(index)?)))
         .collect();
+    let content = status_content(
+        &record,
+        results.iter().map(|(index, result)| (*index, result)),
+    );
+    let written = record.status_written;
+    let sandbox = pod_sandbox(&record.planned);
     context
         .reporter
-        .remove_network_status(
-            pod_sandbox(&record.planned),
-            &status_content(&record, &results),
-            record.status_written,
-        )
+        .remove_network_status(sandbox, &content, written)
         .await;
-    let path = if args.path.is_empty() {
-        record.planned.cni_path.clone()
-    } else {
-        args.path
-    };
-    let mut env = args.env;
-    if let Some(path) = &record.planned.executable_path {
-        env.entry("PATH".to_owned()).or_insert_with(|| path.clone());
-    }
     let indexes = record.to_undo(&context.node.boot_id);
     if !indexes.is_empty() && !record.deleting {
         append_or_log(lock, &mut record, Line::Deleting);
     }
+    let detached = detach(context, lock, &mut record, &indexes, &args, time).await;
+    // Last: the record is kept as long as a file is left (D-018).
+    let Detached {
+        mut failures,
+        mut refused,
+    } = detached;
+    if let Err(error) = device_info::remove(&args.host, &record.planned.attachments).await {
+        failures.push(device_info_left(&error));
+        refused = false;
+    }
+    if failures.is_empty() {
+        return remove(lock, record);
+    }
+    let failures = record_failures(lock, &mut record, failures);
+    if refused {
+        let unix_ms = unix_ms();
+        append_or_log(lock, &mut record, Line::Refused { unix_ms });
+    }
+    Err(failures)
+}
+
+/// What is left after the DEL of some attachments.
+pub(super) struct Detached {
+    /// The errors of the attachments that are not deleted.
+    pub(super) failures: Vec<CniError>,
+    /// Whether each failure is one that retries cannot change (decision 31).
+    refused: bool,
+}
+
+/// Deletes the attachments at `indexes`, in this order. A failure does not stop the others (P-091).
+/// `time` is the limit for all of them; see [`TimeShares`].
+pub(super) async fn detach(
+    context: &Context,
+    lock: &ContainerLock,
+    record: &mut Record,
+    indexes: &[usize],
+    args: &UndoArgs,
+    time: Duration,
+) -> Detached {
+    let mut detached = Detached {
+        failures: Vec::new(),
+        refused: true,
+    };
+    let path = if args.path.is_empty() {
+        record.planned.cni_path.clone()
+    } else {
+        args.path.clone()
+    };
+    let mut env = args.env.clone();
+    if let Some(path) = &record.planned.executable_path {
+        env.entry("PATH".to_owned()).or_insert_with(|| path.clone());
+    }
     let mut shares = TimeShares::new(time, indexes.len());
-    // Whether each failure is one that retries cannot change (decision 31).
-    let mut refused = true;
-    for index in indexes {
+    for &index in indexes {
         let label = record.planned.attachments[index].label();
         let Some(deadline) = shares.next() else {
             let msg = "the other attachments have used up delTimeout";
-            failures.push(CniError::new(Code::TryAgain, msg).context(label));
-            refused = false;
+            let error = CniError::new(Code::TryAgain, msg).context(label);
+            detached.failures.push(error);
+            detached.refused = false;
             continue;
         };
         let call = PluginCall {
@@ -186,30 +230,20 @@ pub(crate) async fn undo(
                 cancel: CancellationToken::new(),
             },
         };
-        match delete(context, &call, &record, index, args.sandbox_gone).await {
-            Ok(()) => append_or_log(lock, &mut record, Line::Deleted { index }),
+        match delete(context, &call, record, index, args.sandbox_gone).await {
+            Ok(()) => append_or_log(lock, record, Line::Deleted { index }),
             Err(failed) => {
-                refused &= failed.refused;
-                failures.push(failed.error.context(label));
+                detached.refused &= failed.refused;
+                detached.failures.push(failed.error.context(label));
             }
         }
     }
-    // Last: the record is kept as long as a file is left (D-018).
-    let attachments = &record.planned.attachments;
-    if let Err(error) = device_info::remove(&args.host, attachments).await {
-        let msg = format!("cannot remove the device-info file {error}");
-        failures.push(CniError::new(Code::TryAgain, msg));
-        refused = false;
-    }
-    if failures.is_empty() {
-        return remove(lock, record);
-    }
-    let failures = record_failures(lock, &mut record, failures);
-    if refused {
-        let unix_ms = unix_ms();
-        append_or_log(lock, &mut record, Line::Refused { unix_ms });
-    }
-    Err(failures)
+    detached
+}
+
+pub(super) fn device_info_left(error: &DeviceInfoError) -> CniError {
+    let msg = format!("cannot remove the device-info file {error}");
+    CniError::new(Code::TryAgain, msg)
 }
 
 /// Removes the record after the last DEL.
@@ -290,7 +324,7 @@ pub(crate) fn mark_orphaned(
 
 /// Appends a line. A failure is only logged: on a full disk, DEL must continue, or the disk would
 /// stay full. A step without its line is repeated later, which does no harm.
-fn append_or_log(lock: &ContainerLock, record: &mut Record, line: Line) {
+pub(super) fn append_or_log(lock: &ContainerLock, record: &mut Record, line: Line) {
     if let Err(error) = lock.append(record, line) {
         tracing::error!(%error, "the ledger cannot record a step of DEL");
     }

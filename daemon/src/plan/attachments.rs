@@ -5,6 +5,7 @@ use std::sync::Arc;
 use plexus_api::cni::{CniArgs, CniError, Code, NetworkConfig, PluginConfig};
 use plexus_api::json::{Object, RawMap};
 use plexus_api::selection::Selection;
+use ring::digest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
@@ -13,7 +14,7 @@ use super::devices::{DEVICE_KEYS, DeviceCursor};
 use super::input::{PlanInput, PlannedNetwork};
 use super::warning::{Warning, WarningKind};
 use crate::device_info;
-use crate::model::Attachment;
+use crate::model::{Attachment, Origin};
 
 /// The attachment of a network, with the interface `ifname`.
 pub(super) fn attachment<'a>(
@@ -77,6 +78,11 @@ pub(super) fn attachment<'a>(
         default: planned.default,
         auxiliary: planned.auxiliary,
         selected: planned.selection.is_some(),
+        interface_requested: planned
+            .selection
+            .is_some_and(|selection| selection.interface.is_some()),
+        parameters_digest: planned.selection.and_then(parameters_digest),
+        origin: Origin::Add,
         resource_name: planned.network.resource_name.clone(),
         device_id,
         device_info_file,
@@ -84,6 +90,15 @@ pub(super) fn attachment<'a>(
         capability_args,
         config,
     })
+}
+
+/// See [`Attachment::parameters_digest`].
+pub(super) fn parameters_digest(selection: &Selection) -> Option<String> {
+    let parameters = selection.parameters().ok()?;
+    let digest = digest::digest(&digest::SHA256, &parameters);
+    // Enough to notice a change.
+    let start = digest.as_ref().iter().take(8);
+    Some(start.map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The request of an element as capability arguments.

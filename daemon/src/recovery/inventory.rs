@@ -41,6 +41,7 @@ pub(super) struct KnownRecord {
     /// Without the text of the error.
     pub(super) del_failures: DelFailures,
     pub(super) status_written: bool,
+    pub(super) has_unfinished_change: bool,
     /// The number of refused DELs.
     refusals: u32,
 }
@@ -61,6 +62,7 @@ impl KnownRecord {
                 ..record.del_failures
             },
             status_written: record.status_written,
+            has_unfinished_change: record.has_unfinished_change(),
             refusals: record.refusals.count,
         }
     }

@@ -10,19 +10,16 @@ use super::StatusContent;
 /// The value of the annotation. Returns `None` if the value has more than `max` bytes.
 pub(super) fn render(content: &StatusContent<'_>, max: usize) -> Option<String> {
     let entries = content
-        .attachments
+        .entries
         .iter()
-        .zip(content.results)
-        .enumerate()
-        .filter(|(_, (attachment, result))| attachment.is_reported(result.result()))
-        .flat_map(|(index, (attachment, result))| {
-            let device_info = content.device_infos.get(index).copied().flatten();
+        .filter(|entry| entry.attachment.is_reported(entry.result.result()))
+        .flat_map(|entry| {
             entries(
-                &attachment.network,
-                &attachment.ifname,
-                attachment.default,
-                result.result(),
-                device_info.map(ToOwned::to_owned),
+                &entry.attachment.network,
+                &entry.attachment.ifname,
+                entry.attachment.default,
+                entry.result.result(),
+                entry.device_info.map(ToOwned::to_owned),
             )
         });
     status::render(entries, max)

@@ -42,6 +42,10 @@ pub(crate) enum Subject {
 pub enum EventReason {
     /// A network was attached. The message is worded as in Multus.
     AddedInterface,
+    /// A network was detached from the running pod, because its annotation no longer names it.
+    RemovedInterface,
+    /// The annotation of the running pod has other parameters for a network that stays as it is.
+    NetworkChangeIgnored,
     /// A network-attachment-definition that the pod names does not exist.
     NoNetworkFound,
     /// An annotation of the pod is invalid.
@@ -83,8 +87,10 @@ pub enum EventReason {
 
 impl EventReason {
     /// All reasons, for the tests of the documentation.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::AddedInterface,
+        Self::RemovedInterface,
+        Self::NetworkChangeIgnored,
         Self::NoNetworkFound,
         Self::InvalidNetworks,
         Self::InvalidNetworkConfig,
@@ -108,6 +114,8 @@ impl EventReason {
     pub fn name(self) -> &'static str {
         match self {
             Self::AddedInterface => "AddedInterface",
+            Self::RemovedInterface => "RemovedInterface",
+            Self::NetworkChangeIgnored => "NetworkChangeIgnored",
             Self::NoNetworkFound => "NoNetworkFound",
             Self::InvalidNetworks => "InvalidNetworks",
             Self::InvalidNetworkConfig => "InvalidNetworkConfig",
@@ -130,12 +138,13 @@ impl EventReason {
 
     /// Whether the type of the event is `Warning`.
     pub(crate) fn is_warning(self) -> bool {
-        self != Self::AddedInterface
+        !matches!(self, Self::AddedInterface | Self::RemovedInterface)
     }
 
     /// Whether another log line, of the call or of the installation, has the same information.
     fn is_logged_elsewhere(self) -> bool {
         let only_here = [
+            Self::NetworkChangeIgnored,
             Self::CapabilityMissing,
             Self::DeviceIdIgnored,
             Self::DeviceInfoInvalid,

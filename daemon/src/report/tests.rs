@@ -41,9 +41,12 @@ async fn a_status_that_is_too_large_is_reported_and_not_written_beside_manifests
         ifname: "eth0".to_owned(),
     };
     let content = StatusContent {
-        attachments: &[attachment],
-        results: &[result],
-        device_infos: Vec::new(),
+        entries: vec![StatusEntry {
+            attachment: &attachment,
+            result: &result,
+            device_info: None,
+        }],
+        complete: true,
     };
 
     let log = CapturedLog::start();

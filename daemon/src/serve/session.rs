@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::context::Context;
+use crate::hotplug;
 use crate::recovery;
 use crate::server::{AppState, Listener, ListenerExit, router};
 
@@ -65,6 +66,7 @@ impl Session {
     /// Starts to serve all calls, and starts recovery.
     pub(super) fn serve_calls(&mut self, context: &Arc<Context>) {
         self.spawn(|stop| recovery::run(context.clone(), stop));
+        self.spawn(|stop| hotplug::run(context.clone(), stop));
         self.context.send_replace(Some(context.clone()));
     }
 

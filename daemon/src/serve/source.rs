@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use crate::cli::ServeArgs;
 use crate::cluster::kube::{ApiReader, Connection, run_reflectors};
 use crate::cluster::{DefinitionSnapshot, Manifests, Store};
-use crate::config::{Dra, Settings};
+use crate::config::{Settings, Switch};
 use crate::readiness::StartupTaint;
 use crate::report::Reporter;
 use crate::telemetry::{ApiLayer, Metrics};
@@ -52,7 +52,7 @@ impl ObjectSource {
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         if let Some(dir) = &args.manifests {
-            if settings.dra == Dra::On {
+            if settings.dra == Switch::On {
                 tracing::warn!("dra has no effect with --manifests: there are no claims");
             }
             return Ok(Self::Manifests(Manifests::open(dir, store.clone())?));
@@ -73,7 +73,7 @@ impl ObjectSource {
             node,
             store: store.clone(),
             snapshot,
-            dra: settings.dra == Dra::On,
+            dra: settings.dra == Switch::On,
         }))
     }
 

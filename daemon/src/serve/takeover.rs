@@ -43,6 +43,7 @@ use super::components::{Components, Feeds};
 use super::mode::{InstallAction, Mode};
 use super::seniority::Seniority;
 use super::session::Session;
+use crate::attached_pods::AttachedPods;
 use crate::conditions::Condition;
 use crate::context::{Context, NodeContext};
 use crate::install::UninstallMarker;
@@ -253,6 +254,7 @@ impl Takeover {
             ledger,
             reporter: new_reporter(),
             install_status: action.initial_status(installs),
+            attached_pods: AttachedPods::new(settings.hotplug),
         });
         let conditions = &context.node.conditions;
         let state_dir = settings.state_dir.clone();

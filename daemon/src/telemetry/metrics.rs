@@ -6,6 +6,7 @@
 mod builder;
 mod calls;
 mod cluster;
+mod hotplug;
 mod kubelet;
 mod labels;
 mod ledger;
@@ -21,6 +22,7 @@ use builder::Builder;
 use calls::CallMetrics;
 pub(crate) use cluster::CacheReading;
 use cluster::ClusterMetrics;
+use hotplug::HotplugMetrics;
 use kubelet::KubeletMetrics;
 use ledger::LedgerMetrics;
 pub(crate) use ledger::LedgerReading;
@@ -38,6 +40,7 @@ pub(crate) struct Metrics {
     ledger: LedgerMetrics,
     cluster: ClusterMetrics,
     kubelet: KubeletMetrics,
+    hotplug: HotplugMetrics,
     node: NodeMetrics,
     process: ProcessMetrics,
 }
@@ -52,6 +55,7 @@ impl Metrics {
             ledger: LedgerMetrics::new(&builder),
             cluster: ClusterMetrics::new(&builder),
             kubelet: KubeletMetrics::new(&builder),
+            hotplug: HotplugMetrics::new(&builder),
             node: NodeMetrics::new(&builder),
             process: ProcessMetrics::new(&builder),
             registry: builder.into_registry(),

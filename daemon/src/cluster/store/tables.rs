@@ -25,7 +25,7 @@ pub(crate) struct Table<T> {
     /// Whether the source has listed the kind. Before that, a missing object proves nothing.
     synced: bool,
     /// Incremented with each change.
-    revision: u64,
+    pub(super) revision: u64,
     /// The time at which the source last confirmed the content.
     confirmed: Option<SystemTime>,
     /// Why the source does not deliver the kind, until the source lists or watches it again.

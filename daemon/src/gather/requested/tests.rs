@@ -28,7 +28,7 @@ async fn a_refused_definition_takes_no_memory() {
             name: name.to_owned(),
             ..Selection::default()
         };
-        let found = requested.find(&lookup, &selection, "net1").await;
+        let found = requested.find(&lookup, &selection, Some("net1")).await;
         assert_eq!(found.is_ok(), accepted, "{name}");
     }
     // Just the memory for the first two is free.

@@ -4,25 +4,20 @@
 use std::time::Duration;
 
 use plexus_api::cni::{CniError, Code, PluginResult, Version};
-use plexus_api::json::MAX_RESULT;
-use plexus_api::quote;
 use serde_json::value::RawValue;
 
 use super::caller_gone;
 use crate::call_limits::Resource;
 use crate::config::Settings;
 use crate::context::Context;
-use crate::delegate::{AddError, AttachGuard, PluginCall};
-use crate::device_info::{self, DeviceInfoError};
+use crate::delegate::{AttachGuard, PluginCall};
 use crate::ledger::{AddLock, Line, Record};
-use crate::model::Attachment;
 use crate::netns::Netns;
+use crate::operations::attach::Attach;
 use crate::operations::network_status::{pod_sandbox, record_when_written, status_content};
 use crate::operations::request::CniRequest;
 use crate::operations::routes;
-use crate::plan;
 use crate::report::StatusWriteError;
-use crate::report::events::EventReason;
 
 /// An ADD with a recorded plan.
 pub(super) struct Attaching<'a> {
@@ -53,97 +48,29 @@ impl Attaching<'_> {
             return Err(caller_gone());
         }
         let planned = &self.record.planned;
-        self.context
-            .reporter
-            .added_interfaces(&planned.pod, &planned.attachments, &self.results);
+        let attached_pods = &self.context.attached_pods;
+        attached_pods.add(&planned.pod.namespace, &planned.pod.name);
+        for (attachment, result) in planned.attachments.iter().zip(&self.results) {
+            let reporter = &self.context.reporter;
+            reporter.added_interface(&planned.pod, attachment, result);
+        }
         Ok(result)
     }
 
     async fn attach(&mut self, index: usize) -> Result<(), CniError> {
-        let attachment = self.record.planned.attachments[index].clone();
-        let label = attachment.label();
         if self.call.limits.cancel.is_cancelled() {
+            let label = self.record.planned.attachments[index].label();
             return Err(caller_gone().context(label));
         }
-        // An earlier plugin may have created a link of this name, which is not ours to delete
-        // (P-080).
-        if self.netns.has_link(&attachment.ifname).await? {
-            let msg = "the sandbox already has a link of this name";
-            return Err(CniError::new(Code::InterfaceTaken, msg).context(label));
-        }
-        self.lock
-            .append(&mut self.record, Line::Started { index })?;
-        self.prepare_device_info(&attachment).await?;
-        let delegates = &self.context.node.delegates;
-        let result = match delegates.add(&self.call, &attachment).await {
-            Ok(result) => result,
-            Err(AddError { error, ran }) => {
-                if !ran {
-                    // DEL would keep failing for the same reason.
-                    self.lock
-                        .append(&mut self.record, Line::Deleted { index })?;
-                }
-                return Err(hint_at_resource(error, &attachment).context(label));
-            }
+        let attach = Attach {
+            context: self.context,
+            call: &self.call,
+            netns: &mut self.netns,
+            lock: self.lock,
+            record: &mut self.record,
         };
-        self.record_result(index, &result)?;
-        self.results.push(result);
-        let results = self.results.iter().map(|result| result.raw().get().len());
-        if results.sum::<usize>() > MAX_RESULT {
-            let msg = format!(
-                "the results of the pod's networks have more than {MAX_RESULT} bytes in sum"
-            );
-            return Err(CniError::new(Code::Decode, msg).context(label));
-        }
-        self.record_device_info(index, &attachment).await
-    }
-
-    /// Hands the document of the device to the plugins. A document that cannot be used is only
-    /// reported: plugins work without it (D-005).
-    async fn prepare_device_info(&self, attachment: &Attachment) -> Result<(), CniError> {
-        let prepared = device_info::prepare(&self.call.host, attachment);
-        if let Err(error) = self.call.limits.wait(prepared, device_info_files).await? {
-            self.report_device_info(attachment, "is not passed to the plugins", &error);
-        }
+        self.results.push(attach.run(index).await?);
         Ok(())
-    }
-
-    /// Records the document that the plugins have left, for network-status. An invalid document is
-    /// only reported (D-017).
-    async fn record_device_info(
-        &mut self,
-        index: usize,
-        attachment: &Attachment,
-    ) -> Result<(), CniError> {
-        let Some(file) = &attachment.device_info_file else {
-            return Ok(());
-        };
-        let states = self.record.attachments.iter();
-        let recorded = states.filter_map(|state| state.device_info.as_ref());
-        let used = recorded.map(|document| document.get().len()).sum();
-        let read = device_info::read(&self.call.host, file, used);
-        match self.call.limits.wait(read, device_info_files).await? {
-            Ok(None) => {}
-            Ok(Some(document)) => self
-                .lock
-                .append(&mut self.record, Line::DeviceInfo { index, document })?,
-            Err(error) => self.report_device_info(attachment, "is not published", &error),
-        }
-        Ok(())
-    }
-
-    fn report_device_info(
-        &self,
-        attachment: &Attachment,
-        consequence: &str,
-        error: &DeviceInfoError,
-    ) {
-        let label = attachment.label();
-        let text = format!("{label}: its device information {consequence}: {error}");
-        let pod = &self.record.planned.pod;
-        self.context
-            .reporter
-            .event(pod, EventReason::DeviceInfoInvalid, text);
     }
 
     fn record_result(&mut self, index: usize, result: &PluginResult) -> Result<(), CniError> {
@@ -218,7 +145,7 @@ impl Attaching<'_> {
         let mut write = reporter
             .write_network_status(
                 pod_sandbox(planned),
-                &status_content(&self.record, &self.results),
+                &status_content(&self.record, self.results.iter().enumerate()),
                 status_wait,
                 || ledger.is_newest(planned, &self.context.node.boot_id),
             )
@@ -244,23 +171,4 @@ impl Attaching<'_> {
             }
         }
     }
-}
-
-/// Mentions the resource of the definition, if the plugins got no device of it: a plugin that needs
-/// the device cannot know why it is missing.
-fn hint_at_resource(mut error: CniError, attachment: &Attachment) -> CniError {
-    if let Some(resource) = &attachment.resource_name
-        && !plan::names_device(&attachment.config)
-    {
-        error.msg = format!(
-            "{}; the definition names the resource {}, of which this node has no devices",
-            error.msg,
-            quote(resource)
-        );
-    }
-    error
-}
-
-fn device_info_files() -> Resource {
-    Resource::new("the device-info files")
 }

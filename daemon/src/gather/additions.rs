@@ -1,0 +1,179 @@
+//! Gathers what a running pod gets in addition.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plexus_api::cni::CniArgs;
+use plexus_api::json::RawMap;
+use plexus_api::selection::Selection;
+use tokio::time::Instant;
+
+use super::error::GatherError;
+use super::networks::Lookup;
+use super::request::LookupDeadlines;
+use super::requested::Requested;
+use super::{Sources, devices, network_names, policy};
+use crate::call_limits::CallLimits;
+use crate::config::Settings;
+use crate::memory_budget::Reservation;
+use crate::model::{Allocation, Attachment, Devices, Network, PodRef};
+use crate::plan::PlanInput;
+
+/// The networks of elements of an annotation, each on its own: one that is missing or invalid does
+/// not affect the others.
+#[derive(Debug)]
+pub(crate) struct Additions<'a> {
+    sources: Sources<'a>,
+    lookup: Lookup<'a>,
+    networks: Vec<Result<Network, GatherError>>,
+    /// The devices of the pod, for each resource of the networks.
+    devices: Devices,
+    _reservation: Reservation,
+}
+
+impl<'a> Additions<'a> {
+    /// Gathers the networks of `elements`. Waits for definitions that are not known yet.
+    ///
+    /// # Errors
+    /// The limits ended a wait.
+    pub(crate) async fn gather(
+        sources: Sources<'a>,
+        settings: &'a Settings,
+        pod: &PodRef,
+        elements: &[&Selection],
+        limits: &CallLimits,
+    ) -> Result<Self, GatherError> {
+        let lookup = Lookup {
+            store: sources.store,
+            api: sources.api,
+            settings,
+            deadlines: LookupDeadlines {
+                watch: limits.deadline.min(Instant::now() + settings.lookup_wait),
+                read: limits.deadline,
+            },
+        };
+        let mut requested = Requested::default();
+        let mut found = Vec::new();
+        for element in elements {
+            let ifname = element.interface.as_deref();
+            found.push(requested.find(&lookup, element, ifname).await);
+        }
+        let reservation = requested.reserve(sources.memory, limits).await?;
+        let mut read = requested.networks(&lookup).await.into_iter();
+        let networks: Vec<_> = found
+            .into_iter()
+            .map(|found| found.and_then(|()| read.next().unwrap_or(Err(GatherError::NoDefinition))))
+            .collect();
+        let mut needed = devices::Needed::new();
+        for network in networks.iter().flatten() {
+            if let Some(resource) = &network.resource_name {
+                *needed.entry(resource.clone()).or_default() += 1;
+            }
+        }
+        let devices = devices::of_pod(sources, settings, pod, needed, limits.deadline).await?;
+        Ok(Self {
+            sources,
+            lookup,
+            networks,
+            devices,
+            _reservation: reservation,
+        })
+    }
+
+    /// The networks, as attachments without their arguments: the scope of the plugins that will run.
+    pub(crate) fn scope(&self) -> impl Iterator<Item = Attachment> {
+        self.networks.iter().flatten().map(|network| Attachment {
+            selected: true,
+            ..Attachment::new(&network.name, "", network.config.clone())
+        })
+    }
+
+    /// The input of the plan of one element, in which its network is the only one of the pod.
+    /// `attached` is what the sandbox has, and `links` are the names of its interfaces.
+    ///
+    /// # Errors
+    /// The network is missing or invalid.
+    pub(crate) async fn input(
+        &mut self,
+        position: usize,
+        selection: &Selection,
+        ifname: String,
+        (pod, container_id): (&PodRef, &str),
+        attached: &[&Attachment],
+        links: &BTreeSet<String>,
+    ) -> Result<PlanInput, GatherError> {
+        let missing = || Err(GatherError::NoDefinition);
+        let network = self.networks.get_mut(position);
+        let network =
+            network.map_or_else(missing, |network| std::mem::replace(network, missing()))?;
+        let mut policy = policy(self.lookup.settings);
+        policy.default_network_namespaces = None;
+        let mut input = PlanInput {
+            ifname,
+            container_id: container_id.to_owned(),
+            links: links.clone(),
+            pod: pod.clone(),
+            cni_args: cni_args(pod, container_id),
+            runtime_config: RawMap::new(),
+            default_network: network,
+            default_selection: Some(Selection {
+                // The name is decided already.
+                interface: None,
+                ..selection.clone()
+            }),
+            common_networks: Vec::new(),
+            selected: Vec::new(),
+            auxiliary_chain: None,
+            devices: unused(&self.devices, attached),
+            policy,
+            network_names: None,
+        };
+        if self.lookup.settings.namespace_isolation {
+            let names = network_names::collect(&input, self.sources, &self.lookup).await?;
+            input.network_names = Some(names);
+        }
+        Ok(input)
+    }
+}
+
+/// The devices of the pod that no attachment has.
+fn unused(devices: &Devices, attached: &[&Attachment]) -> Devices {
+    let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for attachment in attached {
+        if let (Some(resource), Some(id)) = (&attachment.resource_name, &attachment.device_id) {
+            used.entry(resource).or_default().insert(id);
+        }
+    }
+    let rest = |resource: &str, ids: &BTreeSet<String>| -> BTreeSet<String> {
+        let is_used = |id: &str| used.get(resource).is_some_and(|used| used.contains(id));
+        ids.iter().filter(|id| !is_used(id)).cloned().collect()
+    };
+    let allocations = devices.iter().map(|(resource, allocation)| {
+        let allocation = match allocation {
+            Allocation::Devices(ids) => {
+                let rest = rest(resource, ids);
+                if rest.is_empty() {
+                    Allocation::NoDevice
+                } else {
+                    Allocation::Devices(rest)
+                }
+            }
+            Allocation::Incomplete(ids, cause) => {
+                Allocation::Incomplete(rest(resource, ids), cause.clone())
+            }
+            other => other.clone(),
+        };
+        (resource.clone(), allocation)
+    });
+    allocations.collect()
+}
+
+/// `CNI_ARGS` as a runtime passes them.
+fn cni_args(pod: &PodRef, container_id: &str) -> CniArgs {
+    let mut args = CniArgs::default();
+    args.set("IgnoreUnknown", "1");
+    args.set("K8S_POD_NAMESPACE", &pod.namespace);
+    args.set("K8S_POD_NAME", &pod.name);
+    args.set("K8S_POD_INFRA_CONTAINER_ID", container_id);
+    args.set("K8S_POD_UID", &pod.uid);
+    args
+}

@@ -1,0 +1,329 @@
+//! Changes of the attachments of a sandbox that stays attached: detaching, attaching, network-status.
+//!
+//! Each step is in the record before its plugin runs, so that a DEL, or the next plexusd, finds
+//! everything that may exist.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use plexus_api::cni::{CniError, PluginResult};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::attach::Attach;
+use super::network_status::{pod_sandbox, record_when_written, recorded_results, status_content};
+use super::record_lock::lock_with_guard;
+use super::undo::{Detached, UndoArgs, append_or_log, detach, device_info_left};
+use crate::call_limits::CallLimits;
+use crate::context::Context;
+use crate::delegate::{GuardScope, PluginCall, Priority};
+use crate::device_info;
+use crate::host::Host;
+use crate::ledger::{ContainerLock, LedgerError, Line, Record, RecordKey};
+use crate::model::{Attachment, Origin};
+use crate::netns::Netns;
+
+/// A change of a sandbox, under the lock of its container and a guard for its plugins.
+pub(crate) struct Change<'a> {
+    context: &'a Context,
+    lock: &'a ContainerLock,
+    record: Record,
+    netns: Netns,
+    args: UndoArgs,
+    /// Whether network-status has to be written.
+    reports: bool,
+}
+
+impl<'a> Change<'a> {
+    /// Begins a change, with plugins on `host`. Returns `None` if the sandbox is not attached, or if
+    /// its network namespace is gone: recovery or a DEL then deletes all of it.
+    pub(crate) async fn begin(
+        context: &'a Context,
+        lock: &'a ContainerLock,
+        record: Record,
+        host: Host,
+    ) -> Option<Self> {
+        let planned = &record.planned;
+        // A line that cannot be read would be lost.
+        if !record.is_attached() || record.unreadable > 0 || planned.boot_id != context.node.boot_id
+        {
+            return None;
+        }
+        let netns = Netns::open(Path::new(&planned.netns), &host).await.ok()?;
+        // Otherwise the path belongs to another sandbox by now.
+        if !planned.netns_id.is_some_and(|id| id.may_equal(netns.id())) {
+            return None;
+        }
+        let args = UndoArgs {
+            host,
+            netns: Some(planned.netns.clone()),
+            path: Vec::new(),
+            env: BTreeMap::new(),
+            sandbox_gone: false,
+        };
+        Some(Self {
+            context,
+            lock,
+            record,
+            netns,
+            args,
+            reports: false,
+        })
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The names of the sandbox's links.
+    ///
+    /// # Errors
+    /// The network namespace cannot be read.
+    pub(crate) async fn links(&mut self) -> Result<BTreeSet<String>, CniError> {
+        Ok(self.netns.names().await?)
+    }
+
+    /// Detaches what an interrupted change has left behind. Returns the errors.
+    pub(crate) async fn clean_up(&mut self) -> Vec<CniError> {
+        self.reports |= self.record.has_unfinished_change();
+        self.detach(&self.record.unfinished_changes()).await
+    }
+
+    /// Detaches the attachments at `indexes`, in this order. A failure does not stop the others.
+    /// Returns the errors; the DEL of these attachments is repeated later.
+    pub(crate) async fn detach(&mut self, indexes: &[usize]) -> Vec<CniError> {
+        let mut started = Vec::new();
+        for &index in indexes {
+            let state = &self.record.attachments[index];
+            if !state.started {
+                append_or_log(self.lock, &mut self.record, Line::Deleted { index });
+                continue;
+            }
+            if !state.detaching {
+                append_or_log(self.lock, &mut self.record, Line::Detaching { index });
+            }
+            started.push(index);
+        }
+        self.reports |= !started.is_empty();
+        let time = self.context.node.settings.del_timeout;
+        let (context, lock, args) = (self.context, self.lock, &self.args);
+        let detached = detach(context, lock, &mut self.record, &started, args, time);
+        let Detached { mut failures, .. } = detached.await;
+        let detached = started
+            .iter()
+            .filter(|index| self.record.attachments[**index].deleted);
+        let detached: Vec<_> = detached
+            .map(|index| &self.record.planned.attachments[*index])
+            .collect();
+        if let Err(error) = device_info::remove(&self.args.host, detached.iter().copied()).await {
+            failures.push(device_info_left(&error));
+        }
+        let pod = &self.record.planned.pod;
+        for attachment in detached {
+            context.reporter.removed_interface(pod, attachment);
+        }
+        failures
+    }
+
+    /// Checks that the plugins of an attachment are installed.
+    ///
+    /// # Errors
+    /// The plugin that is missing, with network and interface.
+    pub(crate) async fn check_installed(&self, attachment: &Attachment) -> Result<(), CniError> {
+        let delegates = &self.context.node.delegates;
+        let call = self.plugin_call(Duration::ZERO);
+        let installed = delegates.check_installed(&call, attachment);
+        installed
+            .await
+            .map_err(|error| error.context(attachment.label()))
+    }
+
+    /// Attaches further networks, one after the other, each within `addTimeout`. One that fails is
+    /// undone and does not stop the others. Returns the results, in the same order.
+    ///
+    /// # Errors
+    /// The ledger cannot record the attachments, and nothing has run.
+    pub(crate) async fn attach(
+        &mut self,
+        attachments: Vec<Attachment>,
+    ) -> Result<Vec<Result<PluginResult, CniError>>, LedgerError> {
+        let count = attachments.len();
+        self.replace(attachments).await?;
+        let mut results = Vec::new();
+        let indexes = self.record.attachments.len() - count..self.record.attachments.len();
+        for index in indexes {
+            results.push(self.attach_one(index).await);
+        }
+        Ok(results)
+    }
+
+    async fn attach_one(&mut self, index: usize) -> Result<PluginResult, CniError> {
+        self.reports = true;
+        let call = self.plugin_call(self.context.node.settings.add_timeout);
+        let attach = Attach {
+            context: self.context,
+            call: &call,
+            netns: &mut self.netns,
+            lock: self.lock,
+            record: &mut self.record,
+        };
+        let error = match attach.run(index).await {
+            Ok(result) => {
+                let planned = &self.record.planned;
+                let attachment = &planned.attachments[index];
+                let reporter = &self.context.reporter;
+                reporter.added_interface(&planned.pod, attachment, &result);
+                return Ok(result);
+            }
+            Err(error) => error,
+        };
+        if !self.record.attachments[index].deleted {
+            for failure in self.undo(index).await {
+                tracing::warn!(
+                    pod = %self.record.planned.pod, error = %failure,
+                    "the rollback of an attachment is incomplete and is retried"
+                );
+            }
+        }
+        Err(error)
+    }
+
+    /// Detaches an attachment whose ADD has failed. Emits no event: the interface was never added.
+    async fn undo(&mut self, index: usize) -> Vec<CniError> {
+        let (context, lock, args) = (self.context, self.lock, &self.args);
+        if !self.record.attachments[index].started {
+            append_or_log(lock, &mut self.record, Line::Deleted { index });
+            return Vec::new();
+        }
+        let time = context.node.settings.del_timeout;
+        let indexes = [index];
+        let detached = detach(context, lock, &mut self.record, &indexes, args, time);
+        let Detached { mut failures, .. } = detached.await;
+        let attachment = &self.record.planned.attachments[index];
+        if let Err(error) = device_info::remove(&args.host, [attachment]).await {
+            failures.push(device_info_left(&error));
+        }
+        failures
+    }
+
+    /// Ends the change: removes what is detached from the plan, and starts to write network-status if
+    /// anything has changed.
+    pub(crate) async fn finish(mut self) {
+        if self.record.attachments.iter().any(|state| state.deleted)
+            && let Err(error) = self.replace(Vec::new()).await
+        {
+            // The next change or round of recovery repeats the replacement.
+            tracing::error!(%error, "the ledger cannot record a change of a running pod");
+        }
+        if !self.reports {
+            return;
+        }
+        self.record_links().await;
+        let Ok(results) = recorded_results(&self.record) else {
+            return;
+        };
+        let results = results.iter().map(|(index, result)| (*index, result));
+        let (context, planned) = (self.context, &self.record.planned);
+        let content = status_content(&self.record, results);
+        let write = context.reporter.write_network_status(
+            pod_sandbox(planned),
+            &content,
+            context.node.settings.status_wait,
+            || context.ledger.is_newest(planned, &context.node.boot_id),
+        );
+        record_when_written(context, planned, write.await);
+    }
+
+    /// Replaces the plan by one without what is detached, and with `further` attachments.
+    async fn replace(&mut self, further: Vec<Attachment>) -> Result<(), LedgerError> {
+        let changed = self.lock.change(&mut self.record, further).await;
+        if changed.is_err()
+            && let Some(record) = self.lock.load(&self.record.planned.ifname)?
+        {
+            self.record = record;
+        }
+        changed
+    }
+
+    /// Records which further interfaces are links of the sandbox, for CHECK (decision 28).
+    async fn record_links(&mut self) {
+        let Some(expected) = self.record.links.clone() else {
+            return;
+        };
+        let (Ok(links), Ok(results)) = (self.netns.names().await, recorded_results(&self.record))
+        else {
+            return;
+        };
+        let attachments = &self.record.planned.attachments;
+        let is_later = |index: usize| attachments[index].origin != Origin::Add;
+        let names: BTreeSet<_> = results
+            .iter()
+            .flat_map(|(index, result)| {
+                let interfaces = result.result().interfaces.iter();
+                interfaces.map(move |interface| (*index, interface))
+            })
+            .filter(|(index, interface)| {
+                let is_new_link = is_later(*index) && links.contains(&interface.name);
+                !interface.sandbox.is_empty() && (expected.contains(&interface.name) || is_new_link)
+            })
+            .map(|(_, interface)| interface.name.clone())
+            .collect();
+        if names != expected {
+            append_or_log(self.lock, &mut self.record, Line::Links { names });
+        }
+    }
+
+    /// The arguments of plugins, which may run for `time`.
+    fn plugin_call(&self, time: Duration) -> PluginCall {
+        let planned = &self.record.planned;
+        let path = planned.executable_path.iter();
+        PluginCall {
+            host: self.args.host.clone(),
+            container_id: planned.container_id.clone(),
+            netns: self.args.netns.clone(),
+            path: planned.cni_path.clone(),
+            env: path.map(|path| ("PATH".to_owned(), path.clone())).collect(),
+            // Plugins run to their end, also when this plexusd stops.
+            limits: CallLimits::new(
+                String::new(),
+                Instant::now(),
+                time,
+                CancellationToken::new(),
+            ),
+        }
+    }
+}
+
+/// Finishes the interrupted change of a record: detaches what it left behind, and writes
+/// network-status.
+pub(crate) async fn finish_change(context: &Context, key: &RecordKey, limits: &CallLimits) {
+    let limits = limits.within(context.node.settings.del_timeout);
+    let Ok(host) = context.node.hosts.for_cleanup() else {
+        return;
+    };
+    // The next round of recovery tries again.
+    let Ok(Some(record)) = context.ledger.summary(key) else {
+        return;
+    };
+    let scope = GuardScope::new(&record.planned.pod, &record.planned.attachments);
+    drop(record);
+    let guards = lock_with_guard(context, Priority::Recovery, key, &scope, &limits);
+    let Ok((lock, _guard, _memory)) = guards.await else {
+        return;
+    };
+    let Ok(Some(record)) = lock.load(&key.ifname) else {
+        return;
+    };
+    if !record.has_unfinished_change() {
+        return;
+    }
+    let pod = record.planned.pod.clone();
+    let Some(mut change) = Change::begin(context, &lock, record, host).await else {
+        return;
+    };
+    for error in change.clean_up().await {
+        tracing::warn!(%pod, %error, "an interrupted change of a running pod cannot be undone yet");
+    }
+    change.finish().await;
+}
