@@ -38,6 +38,7 @@ fn a_running_pod_gains_and_loses_a_network_with_its_annotation() {
             "ADD a net1",
             "ADD b net2",
             "ADD c data0",
+            "CHECK main eth0",
             "DEL a net1",
             "DEL c data0",
             "DEL b net2",
@@ -56,7 +57,10 @@ fn a_running_pod_gains_and_loses_a_network_with_its_annotation() {
     plexus.runtime.check(&pod.target).expect_success();
     plexus.runtime.del(&pod.target).expect_success();
     plexus.wait_records(&[]);
-    assert_eq!(calls(&pod, &plexus)[7..], ["DEL main eth0"]);
+    assert_eq!(
+        calls(&pod, &plexus)[8..],
+        ["CHECK main eth0", "DEL main eth0"]
+    );
 }
 
 #[test]
