@@ -3,7 +3,7 @@
 use plexus_api::rows;
 use plexus_e2e::skip;
 use plexus_e2e::workspace::read;
-use plexusd::config::{Dra, Fields, Settings};
+use plexusd::config::{Fields, Settings, Switch};
 use serde_json::json;
 
 use crate::objects::{Objects, check_schema, documents};
@@ -12,7 +12,7 @@ use crate::startup_taint::daemon_config;
 
 const DIR: &str = "deploy/components/dra";
 
-fn dra(config: &Fields) -> Dra {
+fn dra(config: &Fields) -> Switch {
     Settings::read(config).expect("valid values").dra
 }
 
@@ -44,11 +44,11 @@ fn the_component_turns_dra_on_and_nothing_else() {
     rows!("D-069");
     let fields = |path: &str| Fields::parse(&read(path)).expect("JSON");
     let config = fields("deploy/node/daemon-config.json");
-    assert_eq!(dra(&config), Dra::Off);
+    assert_eq!(dra(&config), Switch::Off);
     let component = fields(&format!("{DIR}/dra.json"));
     assert_eq!(Vec::from_iter(component.keys()), ["dra"]);
     let together = component.overlaid_by(&config);
-    assert_eq!(dra(&together), Dra::On);
+    assert_eq!(dra(&together), Switch::On);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn the_component_is_rendered_with_others() {
         for components in [[DIR, monitoring], [monitoring, DIR]] {
             let objects = render_with(resource, &components, None);
             let config = daemon_config(&objects);
-            assert_eq!(dra(&config), Dra::On);
+            assert_eq!(dra(&config), Switch::On);
             assert!(config.has("metricsAddress"));
             let subject =
                 json!({"kind": "ServiceAccount", "name": "plexus", "namespace": "networks"});
