@@ -1,8 +1,8 @@
 #!/bin/bash
-# Tests the life cycle of an installation on the cluster of cluster.sh: installs Plexus, tests the
-# devices of pods (check-devices.sh), rolls Plexus out repeatedly while pods with two secondary
-# networks are deleted and created, deletes it, and uninstalls it. Fails if the node was not Ready
-# the whole time, or if anything is left on the node.
+# Tests the life cycle of an installation on the cluster of cluster.sh: installs Plexus, runs the
+# first example, tests the devices of pods (check-devices.sh), rolls Plexus out repeatedly while pods
+# with two secondary networks are deleted and created, deletes it, and uninstalls it. Fails if the
+# node was not Ready the whole time, or if anything is left on the node.
 #
 #   check.sh [COUNT]    COUNT is the number of rollouts
 set -euo pipefail
@@ -60,6 +60,14 @@ echo "installed"
 apply "$HERE/pods.yaml"
 k rollout status deployment/pods --timeout 120s >/dev/null
 echo "the pods are running"
+# This cluster reaches no registry.
+sed 's|image: registry.k8s.io/.*|image: localhost/sleep:1|' "$ROOT/deploy/examples/first.yaml" \
+    >"$KUSTOMIZATIONS/first.yaml"
+apply "$KUSTOMIZATIONS/first.yaml"
+k wait --for condition=Complete job/first --timeout 120s >/dev/null || fail "the first example does not work"
+k wait --for condition=Ready pod/first-a pod/first-b --timeout 30s >/dev/null || fail "no ping between its pods"
+k delete --filename "$KUSTOMIZATIONS/first.yaml" >/dev/null
+echo "the first example works"
 "$HERE/check-devices.sh"
 
 # Prints the Ready condition of the node, with the time of its last transition.

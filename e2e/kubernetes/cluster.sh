@@ -64,8 +64,12 @@ up() {
 
     # The image of all containers, and of the sandboxes.
     cp "$(command -v busybox)" "$STATE/image/busybox"
-    printf 'FROM scratch\nCOPY busybox /bin/busybox\nENTRYPOINT ["/bin/busybox", "sleep", "2147483647"]\n' \
-        >"$STATE/image/Containerfile"
+    cat >"$STATE/image/Containerfile" <<'EOF'
+FROM scratch
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "--install", "-s", "/bin"]
+ENTRYPOINT ["/bin/busybox", "sleep", "2147483647"]
+EOF
     local buildah=(buildah --root "$STATE/buildah" --runroot "$STATE/buildah/run" --storage-driver vfs)
     "${buildah[@]}" build --quiet --isolation chroot --tag localhost/sleep:1 "$STATE/image" >/dev/null
     rm -f "$STATE/sleep.tar"

@@ -6,6 +6,7 @@ mod compositions;
 mod container;
 mod containerd;
 mod dra;
+mod examples;
 mod image;
 mod manifests;
 mod objects;

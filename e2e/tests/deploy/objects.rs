@@ -6,7 +6,8 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use plexus_e2e::workspace::{self, read};
@@ -96,6 +97,8 @@ pub fn check_schema(object: &Value) {
         "ConfigMap" => round_trip::<ConfigMap>(object),
         "CustomResourceDefinition" => round_trip::<CustomResourceDefinition>(object),
         "DaemonSet" => round_trip::<DaemonSet>(object),
+        "Job" => round_trip::<Job>(object),
+        "Pod" => round_trip::<Pod>(object),
         "ServiceAccount" => round_trip::<ServiceAccount>(object),
         "ValidatingAdmissionPolicy" => round_trip::<ValidatingAdmissionPolicy>(object),
         "ValidatingAdmissionPolicyBinding" => {

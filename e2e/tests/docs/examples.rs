@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use plexus_api::rows;
 use plexus_api::selection::{self, NETWORKS};
 use plexus_e2e::binaries::plugin_dir;
 use plexus_e2e::workspace::{files, read};
-use plexus_e2e::{Flavour, Node, Plexus, Pod, Runtime, node, or_skip, yaml};
+use plexus_e2e::{Flavour, Node, Plexus, Pod, Runtime, Sandbox, node, or_skip, yaml};
 use serde_json::{Value, json};
 
 use crate::document::Document;
@@ -105,6 +106,72 @@ fn the_pods_of_the_examples_run_with_their_definitions() {
     run_pods(&plexus, &pods);
 }
 
+/// The words of a command that are addresses.
+fn addresses(command: &Value) -> Vec<Ipv4Addr> {
+    let words = command.as_array().expect("a command").iter();
+    let words = words.flat_map(|word| word.as_str().expect("text").split([' ', ';', '\n']));
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
+/// Connections replace ping, which not every machine has.
+#[test]
+fn the_pods_of_the_first_example_reach_each_other() {
+    let dir = or_skip!(plugin_dir(&PLUGINS));
+    let node = node!();
+    node.real_plugins(&dir, &PLUGINS);
+    let plexus = start(&node);
+    let text = read("deploy/examples/first.yaml");
+    let mut pods = apply(&plexus, "first.yaml", &text);
+    let documents = yaml::documents(&text).expect("YAML");
+    let job = documents.iter().find(|document| document["kind"] == "Job");
+    let template = &job.expect("a Job")["spec"]["template"];
+    let networks = template["metadata"]["annotations"][NETWORKS].as_str();
+    pods.push(Pod::new("job").annotated(NETWORKS, networks.expect("networks")));
+    let mut pings: Vec<_> = documents
+        .iter()
+        .filter(|document| document["kind"] == "Pod")
+        .map(|pod| addresses(&pod["spec"]["containers"][0]["readinessProbe"]["exec"]["command"]))
+        .collect();
+    pings.push(addresses(&template["spec"]["containers"][0]["command"]));
+    assert_eq!(
+        pings.concat().len(),
+        4,
+        "each pod pings the other, and the Job both: {pings:?}"
+    );
+
+    let runtime = Runtime::of_shim(&node, Flavour::Crio, json!({}));
+    let sandboxes = pods.iter().map(|pod| {
+        let sandbox = node.sandbox(&pod.name);
+        let output = runtime.run_pod(&sandbox, pod);
+        assert!(output.ok(), "{pod:?}: {output:?}");
+        sandbox
+    });
+    let sandboxes: Vec<_> = sandboxes.collect();
+    let listen = |sandbox: &Sandbox<'_>| sandbox.run(|| TcpListener::bind("0.0.0.0:7"));
+    // The Job listens on nothing.
+    let _listeners: Vec<_> = sandboxes[..2]
+        .iter()
+        .map(|sandbox| listen(sandbox).expect("listen"))
+        .collect();
+    for ((pod, sandbox), addresses) in pods.iter().zip(&sandboxes).zip(&pings) {
+        for address in addresses {
+            let own = sandbox.run(|| TcpListener::bind((*address, 8)));
+            assert!(
+                own.is_err(),
+                "{} has the address {address} itself",
+                pod.name
+            );
+            let connected = sandbox.run(|| TcpStream::connect((*address, 7)));
+            assert!(connected.is_ok(), "{}: {address}: {connected:?}", pod.name);
+        }
+    }
+    for (pod, sandbox) in pods.iter().zip(&sandboxes) {
+        let output = runtime.stop_pod(sandbox, pod);
+        assert!(output.ok(), "{pod:?}: {output:?}");
+    }
+    assert_eq!(plexus.records(), [""; 0]);
+}
+
 /// `kubectl apply -f deploy/examples` reads all files with these extensions.
 #[test]
 fn the_examples_apply_to_any_cluster() {
@@ -128,5 +195,5 @@ fn the_examples_apply_to_any_cluster() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, ["NetworkAttachmentDefinition", "Pod"]);
+    assert_eq!(kinds, ["Job", "NetworkAttachmentDefinition", "Pod"]);
 }
