@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use serde_json::value::RawValue;
 
@@ -59,7 +59,7 @@ pub(super) fn remove(path: &Path) -> Result<(), DeviceInfoError> {
     match removed {
         // No file, or another program has replaced the file or its directory.
         Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ISDIR) => Ok(()),
-        Err(error) => Err(DeviceInfoError::new(path, io::Error::from(error))),
+        Err(error) => Err(DeviceInfoError::new(path, explain(error))),
     }
 }
 
@@ -84,8 +84,29 @@ fn open_file(dir: &OwnedFd, path: &Path, flags: OFlags) -> io::Result<File> {
     }
 }
 
+/// Removes the file.
+///
+/// # Errors
+/// [`Errno::NOENT`] if there is no file, also on a read-only file system, where the kernel refuses
+/// before it looks for the file.
 fn unlink(dir: &OwnedFd, path: &Path) -> Result<(), Errno> {
-    unlinkat(dir, file_name(path), AtFlags::empty())
+    let name = file_name(path);
+    let removed = unlinkat(dir, name, AtFlags::empty());
+    if removed == Err(Errno::ROFS) {
+        statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    removed
+}
+
+/// The error, with a remedy for the common one.
+fn explain(error: Errno) -> io::Error {
+    let error = io::Error::from(error);
+    match error.kind() {
+        kind @ io::ErrorKind::ReadOnlyFilesystem => {
+            io::Error::new(kind, format!("{error}; mount it writable"))
+        }
+        _ => error,
+    }
 }
 
 /// Opens the directory of `path`, and creates it if it is missing (D-003).

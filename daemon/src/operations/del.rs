@@ -69,7 +69,8 @@ async fn try_del(context: &Context, request: &CniRequest) -> Result<(), CniError
 }
 
 /// Returns the first failures to the runtime, which retries. After that, DEL succeeds, so that the
-/// pod can end, and recovery retries with the record (decision 12).
+/// pod can end, and recovery retries with the record (decision 12). If all attachments are deleted
+/// and only a device-info file is left, DEL succeeds at once.
 fn fail_or_orphan(
     context: &Context,
     request: &CniRequest,
@@ -79,7 +80,8 @@ fn fail_or_orphan(
     let Some(mut record) = lock.load(&request.env.ifname)? else {
         return Err(failures.into());
     };
-    if !record.del_failures.exhausted(request.settings.orphan_after) {
+    let has_attachments = !record.to_undo(&context.node.boot_id).is_empty();
+    if has_attachments && !record.del_failures.exhausted(request.settings.orphan_after) {
         context.reporter.event(
             &record.planned.pod,
             EventReason::DetachFailed,

@@ -1,5 +1,7 @@
 //! Device information: from the device plugin's file to the plugins and to network-status.
 
+mod read_only;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
