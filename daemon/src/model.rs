@@ -8,7 +8,7 @@ mod network;
 mod pod;
 
 pub(crate) use attachment::{Attachment, DefaultRoutes, Origin, RouteOwner, attachment_label};
-pub(crate) use devices::{Allocation, Devices};
+pub(crate) use devices::{Allocation, Devices, PodDevice};
 pub(crate) use meta_plugins::meta_plugin_type;
 pub(crate) use netns_id::NetnsId;
 pub(crate) use network::Network;

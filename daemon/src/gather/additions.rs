@@ -15,7 +15,7 @@ use super::{Sources, devices, network_names, policy};
 use crate::call_limits::CallLimits;
 use crate::config::Settings;
 use crate::memory_budget::Reservation;
-use crate::model::{Allocation, Attachment, Devices, Network, PodRef};
+use crate::model::{Allocation, Attachment, Devices, Network, PodDevice, PodRef};
 use crate::plan::PlanInput;
 
 /// The networks of elements of an annotation, each on its own: one that is missing or invalid does
@@ -135,30 +135,37 @@ impl<'a> Additions<'a> {
     }
 }
 
-/// The devices of the pod that no attachment has.
+/// The devices of the pod that no attachment has. An attachment has one of the shares of a device.
 fn unused(devices: &Devices, attached: &[&Attachment]) -> Devices {
-    let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut used: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     for attachment in attached {
         if let (Some(resource), Some(id)) = (&attachment.resource_name, &attachment.device_id) {
-            used.entry(resource).or_default().insert(id);
+            *used.entry(resource).or_default().entry(id).or_default() += 1;
         }
     }
-    let rest = |resource: &str, ids: &BTreeSet<String>| -> BTreeSet<String> {
-        let is_used = |id: &str| used.get(resource).is_some_and(|used| used.contains(id));
-        ids.iter().filter(|id| !is_used(id)).cloned().collect()
+    let rest = |resource: &str, devices: &BTreeSet<PodDevice>| -> BTreeSet<PodDevice> {
+        let mut used = used.get(resource).cloned().unwrap_or_default();
+        let is_unused = |device: &&PodDevice| match used.get_mut(device.id.as_str()) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                false
+            }
+            _ => true,
+        };
+        devices.iter().filter(is_unused).cloned().collect()
     };
     let allocations = devices.iter().map(|(resource, allocation)| {
         let allocation = match allocation {
-            Allocation::Devices(ids) => {
-                let rest = rest(resource, ids);
+            Allocation::Devices(devices) => {
+                let rest = rest(resource, devices);
                 if rest.is_empty() {
                     Allocation::NoDevice
                 } else {
                     Allocation::Devices(rest)
                 }
             }
-            Allocation::Incomplete(ids, cause) => {
-                Allocation::Incomplete(rest(resource, ids), cause.clone())
+            Allocation::Incomplete(devices, cause) => {
+                Allocation::Incomplete(rest(resource, devices), cause.clone())
             }
             other => other.clone(),
         };
@@ -177,3 +184,6 @@ fn cni_args(pod: &PodRef, container_id: &str) -> CniArgs {
     args.set("K8S_POD_UID", &pod.uid);
     args
 }
+
+#[cfg(test)]
+mod tests;

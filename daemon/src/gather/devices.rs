@@ -18,7 +18,8 @@ use tokio::time::Instant;
 use super::Sources;
 use super::error::GatherError;
 use crate::config::{Settings, Switch};
-use crate::model::{Allocation, Devices, PodRef};
+use crate::host::Host;
+use crate::model::{Allocation, Devices, PodDevice, PodRef};
 use checkpoint::Checkpoint;
 use claims::{ClaimDevice, resolve};
 use dra::ClaimLookup;
@@ -34,7 +35,7 @@ const DEFAULT_CHECKPOINT: &str = "/var/lib/kubelet/device-plugins/kubelet_intern
 /// The devices of a pod and the resources of the node, from one source.
 #[derive(Debug, Default)]
 struct Known {
-    by_resource: BTreeMap<String, BTreeSet<String>>,
+    by_resource: BTreeMap<String, BTreeSet<PodDevice>>,
     /// The resources of which the node has devices. `None` if the source does not say.
     node_resources: Option<BTreeSet<String>>,
 }
@@ -80,20 +81,25 @@ async fn from_kubelet(
     let (known, source) = match queries.pod(pod).await? {
         Some(devices) => {
             let mut known = Known {
-                by_resource: devices.by_resource,
+                by_resource: whole_devices(devices.by_resource),
                 node_resources: None,
             };
             reported = devices.claim_devices;
             // Without DRA, there are no slices.
             let of_claims = resolve(&reported, &BTreeSet::new(), &sources.store.slices());
-            for (resource, ids) in of_claims.ids {
-                known.by_resource.entry(resource).or_default().extend(ids);
+            for (resource, devices) in of_claims.devices {
+                let known = known.by_resource.entry(resource).or_default();
+                known.extend(devices);
             }
-            if resources
-                .iter()
-                .any(|one| !known.by_resource.contains_key(one))
-            {
+            let mut without_device = resources.clone();
+            without_device.retain(|resource| !known.by_resource.contains_key(resource));
+            if !without_device.is_empty() {
                 known.node_resources = queries.node_resources().await?;
+            }
+            if let Some(of_node) = &mut known.node_resources
+                && !without_device.is_subset(of_node)
+            {
+                of_node.extend(registered_resources(sources.host, kubelet_dir).await);
             }
             (known, "pod-resources")
         }
@@ -120,12 +126,7 @@ async fn from_checkpoint(
     kubelet_dir: &Path,
     uid: &str,
 ) -> Result<Known, String> {
-    let path = kubelet_dir.join(CHECKPOINT);
-    let mut read = checkpoint::read(sources.host, &path, uid).await;
-    if read.as_ref().is_err_and(is_missing) {
-        read = checkpoint::read(sources.host, Path::new(DEFAULT_CHECKPOINT), uid).await;
-    }
-    match read {
+    match read_checkpoint(sources.host, kubelet_dir, uid).await {
         Ok(_) if uid.is_empty() => Err(format!(
             "{} is missing, and the runtime did not pass K8S_POD_UID, which kubelet's checkpoint needs",
             queries.socket().display()
@@ -134,16 +135,48 @@ async fn from_checkpoint(
             by_resource,
             node_resources,
         }) => Ok(Known {
-            by_resource,
+            by_resource: whole_devices(by_resource),
             node_resources: Some(node_resources),
         }),
         Err(error) if is_missing(&error) => Err(format!(
             "{} and {} are missing; set kubeletDir to the root directory of kubelet",
             queries.socket().display(),
-            path.display()
+            kubelet_dir.join(CHECKPOINT).display()
         )),
-        Err(error) => Err(format!("{}: {error}", path.display())),
+        Err(error) => Err(format!(
+            "{}: {error}",
+            kubelet_dir.join(CHECKPOINT).display()
+        )),
     }
+}
+
+/// The resources of device plugins that kubelet knows, even if all their devices are unhealthy:
+/// `GetAllocatableResources` reports healthy devices only. Empty if there is no checkpoint.
+async fn registered_resources(host: &Host, kubelet_dir: &Path) -> BTreeSet<String> {
+    match read_checkpoint(host, kubelet_dir, "").await {
+        Ok(checkpoint) => checkpoint.node_resources,
+        Err(error) => {
+            tracing::debug!(%error, "kubelet's checkpoint cannot be read");
+            BTreeSet::new()
+        }
+    }
+}
+
+async fn read_checkpoint(host: &Host, kubelet_dir: &Path, uid: &str) -> io::Result<Checkpoint> {
+    match checkpoint::read(host, &kubelet_dir.join(CHECKPOINT), uid).await {
+        Err(error) if is_missing(&error) => {
+            checkpoint::read(host, Path::new(DEFAULT_CHECKPOINT), uid).await
+        }
+        read => read,
+    }
+}
+
+fn whole_devices(ids: BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<PodDevice>> {
+    let whole = |ids: BTreeSet<String>| ids.into_iter().map(PodDevice::whole).collect();
+    let by_resource = ids.into_iter();
+    by_resource
+        .map(|(resource, ids)| (resource, whole(ids)))
+        .collect()
 }
 
 fn is_missing(error: &io::Error) -> bool {

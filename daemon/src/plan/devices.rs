@@ -55,11 +55,12 @@ impl<'a> DeviceCursor<'a> {
         let used = self.used.entry(resource).or_default();
         if let Some(device) = devices.and_then(|devices| devices.iter().nth(*used)) {
             *used += 1;
-            warn_of_ignored(planned, explicit, device, warnings);
-            return Ok(Some(device.clone()));
+            warn_of_ignored(planned, explicit, &device.id, warnings);
+            return Ok(Some(device.id.clone()));
         }
         // All allocated devices belong to other networks of the pod by now.
-        let explicit = explicit.filter(|id| !devices.is_some_and(|ids| ids.contains(*id)));
+        let is_allocated = |id: &str| devices.into_iter().flatten().any(|device| device.id == id);
+        let explicit = explicit.filter(|id| !is_allocated(id));
         if explicit.is_some() || names_device(&planned.network.config) {
             return Ok(explicit.map(str::to_owned));
         }

@@ -34,7 +34,14 @@ pub struct Claim {
     name: String,
     driver: String,
     pool: String,
-    devices: Vec<String>,
+    devices: Vec<ClaimDevice>,
+}
+
+/// A device of a claim, or a share of one.
+#[derive(Debug, Clone)]
+struct ClaimDevice {
+    name: String,
+    share: Option<String>,
 }
 
 impl Pod {
@@ -156,27 +163,46 @@ impl Claim {
             name: name.to_owned(),
             driver: driver.to_owned(),
             pool: pool.to_owned(),
-            devices: devices.iter().map(|&device| device.to_owned()).collect(),
+            devices: devices
+                .iter()
+                .map(|name| ClaimDevice::new(name, None))
+                .collect(),
         }
+    }
+
+    /// Adds a share of a device that can be allocated several times.
+    #[must_use]
+    pub fn share(mut self, device: &str, share: &str) -> Self {
+        self.devices.push(ClaimDevice::new(device, Some(share)));
+        self
     }
 
     /// Kubelet accumulates the CDI names of the devices of a driver: each device has its own name
     /// and those of the devices before.
     fn message(&self) -> message::DynamicResource {
-        let cdi_device = |device: &String| message::CdiDevice {
-            name: format!("{}/net={device}", self.driver),
+        let cdi_device = |device: &ClaimDevice| message::CdiDevice {
+            name: format!("{}/net={}", self.driver, device.name),
         };
-        let resource = |(index, device): (usize, &String)| message::ClaimResource {
+        let resource = |(index, device): (usize, &ClaimDevice)| message::ClaimResource {
             cdi_devices: self.devices[..=index].iter().map(cdi_device).collect(),
             driver_name: self.driver.clone(),
             pool_name: self.pool.clone(),
-            device_name: device.clone(),
-            share_id: None,
+            device_name: device.name.clone(),
+            share_id: device.share.clone(),
         };
         message::DynamicResource {
             claim_name: self.name.clone(),
             claim_namespace: self.namespace.clone(),
             claim_resources: self.devices.iter().enumerate().map(resource).collect(),
+        }
+    }
+}
+
+impl ClaimDevice {
+    fn new(name: &str, share: Option<&str>) -> Self {
+        Self {
+            name: name.to_owned(),
+            share: share.map(str::to_owned),
         }
     }
 }

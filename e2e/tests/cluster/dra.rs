@@ -1,6 +1,7 @@
 //! Devices of claims: dynamic resource allocation (DRA).
 
 mod problems;
+mod sharing;
 
 use plexus_api::rows;
 use plexus_apiserver::ApiServer;
@@ -90,11 +91,18 @@ fn slice(name: &str, generation: u64, devices: &[Value]) -> Value {
 
 /// A claim with these devices, as `request` and name of a device. `None`: without an allocation.
 fn claim(namespace: &str, name: &str, devices: Option<&[(&str, &str)]>) -> Value {
-    let result = |(request, device): &(&str, &str)| json!({"request": request, "driver": DRIVER, "pool": POOL, "device": device});
-    let allocation = devices.map(|devices| {
-        let results: Vec<_> = devices.iter().map(result).collect();
-        json!({"devices": {"results": results}})
-    });
+    let result = |(request, device): &(&str, &str)| allocated(request, device);
+    let results = devices.map(|devices| devices.iter().map(result).collect());
+    claim_with(namespace, name, results)
+}
+
+/// The result of an allocation.
+fn allocated(request: &str, device: &str) -> Value {
+    json!({"request": request, "driver": DRIVER, "pool": POOL, "device": device})
+}
+
+fn claim_with(namespace: &str, name: &str, results: Option<Vec<Value>>) -> Value {
+    let allocation = results.map(|results| json!({"devices": {"results": results}}));
     json!({
         "apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim",
         "metadata": {"name": name, "namespace": namespace},

@@ -199,7 +199,7 @@ struct AllocatedDevices {
     results: Option<Vec<AllocatedDevice>>,
 }
 
-/// A device that is allocated to a claim.
+/// A device that is allocated to a claim, or a share of one.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct AllocatedDevice {
     /// `request`, or `request/subrequest`.
@@ -207,12 +207,18 @@ pub(crate) struct AllocatedDevice {
     pub(crate) driver: String,
     pub(crate) pool: String,
     pub(crate) device: String,
+    /// The share of the device, if the device can be allocated several times.
+    #[serde(default, rename = "shareID")]
+    pub(crate) share: Option<String>,
+    /// Whether the claim only monitors or manages the device, which may be another pod's.
+    #[serde(default, rename = "adminAccess")]
+    admin_access: Option<bool>,
 }
 
 /// What is used of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Claim {
-    /// The allocated devices. `None` if the claim has no allocation.
+    /// The allocated devices, without those for administrative access. `None` if the claim has no allocation.
     pub(crate) devices: Option<Vec<AllocatedDevice>>,
 }
 
@@ -221,7 +227,9 @@ impl ClaimObject {
         let allocation = self.status.and_then(|status| status.allocation);
         let devices = allocation.map(|allocation| {
             let results = allocation.devices.and_then(|devices| devices.results);
-            results.unwrap_or_default()
+            let mut devices = results.unwrap_or_default();
+            devices.retain(|device| device.admin_access != Some(true));
+            devices
         });
         Claim { devices }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use plexus_api::quote;
 
 use crate::cluster::{NetworkDevice, ResourceSlice};
+use crate::model::PodDevice;
 
 /// A device of a claim. Driver, pool and name identify a device, unlike its CDI names, which
 /// kubelet accumulates over the devices of a driver (D-064).
@@ -19,6 +20,9 @@ pub(super) struct ClaimDevice {
     pub(super) driver: String,
     pub(super) pool: String,
     pub(super) device: String,
+    /// The share of the device, if the device can be allocated several times. Each share counts as
+    /// a device.
+    pub(super) share: Option<String>,
 }
 
 /// A device that the scheduler has allocated for an extended resource of a container.
@@ -31,8 +35,8 @@ pub(super) struct ExtendedDevice {
 /// What the `ResourceSlices` say about the devices of a pod's claims.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Resolved {
-    /// The IDs of the devices, by resource.
-    pub(super) ids: BTreeMap<String, BTreeSet<String>>,
+    /// The devices that were found, by resource.
+    pub(super) devices: BTreeMap<String, BTreeSet<PodDevice>>,
     /// A device that no slice has.
     pub(super) missing: Option<ClaimDevice>,
     /// Why a device of an extended resource cannot be used, by resource (D-066).
@@ -53,16 +57,16 @@ pub(super) fn resolve(
     let mut resolved = Resolved::default();
     for device in devices {
         match pools.find(device) {
-            Err(missing) => resolved.missing = Some(missing),
+            Err(missing) => resolved.missing = Some(missing.clone()),
             // For example a GPU (D-061).
             Ok(None) => {}
-            Ok(Some(found)) => resolved.add(found),
+            Ok(Some(found)) => resolved.add(found, device),
         }
     }
     for ExtendedDevice { resource, device } in extended {
         match pools.find(device) {
-            Err(missing) => resolved.missing = Some(missing),
-            Ok(Some(found)) if found.resource == *resource => resolved.add(found),
+            Err(missing) => resolved.missing = Some(missing.clone()),
+            Ok(Some(found)) if found.resource == *resource => resolved.add(found, device),
             Ok(found) => {
                 let problem = match found {
                     Some(found) => format!(
@@ -89,9 +93,12 @@ pub(super) fn is_offered(slices: &[Arc<ResourceSlice>], resource: &str) -> bool 
 }
 
 impl Resolved {
-    fn add(&mut self, device: &NetworkDevice) {
-        let ids = self.ids.entry(device.resource.clone()).or_default();
-        ids.insert(device.id.clone());
+    fn add(&mut self, found: &NetworkDevice, device: &ClaimDevice) {
+        let devices = self.devices.entry(found.resource.clone()).or_default();
+        devices.insert(PodDevice {
+            id: found.id.clone(),
+            share: device.share.clone(),
+        });
     }
 }
 
@@ -116,14 +123,17 @@ impl<'a> Pools<'a> {
     ///
     /// # Errors
     /// The device, if no slice has it.
-    fn find(&self, device: &ClaimDevice) -> Result<Option<&'a NetworkDevice>, ClaimDevice> {
+    fn find<'d>(
+        &self,
+        device: &'d ClaimDevice,
+    ) -> Result<Option<&'a NetworkDevice>, &'d ClaimDevice> {
         let slices = self.0.get(&(device.driver.as_str(), device.pool.as_str()));
         slices
             .into_iter()
             .flatten()
             .find_map(|slice| slice.devices.get(&device.device))
             .map(Option::as_ref)
-            .ok_or_else(|| device.clone())
+            .ok_or(device)
     }
 }
 
@@ -135,6 +145,7 @@ impl fmt::Display for ClaimDevice {
             driver,
             pool,
             device,
+            share: _,
         } = self;
         write!(
             f,

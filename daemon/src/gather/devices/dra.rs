@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::claims::{ClaimDevice, ExtendedDevice, Resolved, is_offered, resolve};
 use crate::cluster::Store;
 use crate::cluster::kube::{AllocatedDevice, ApiError, ApiReader, Claim, ExtendedClaim, PodClaims};
-use crate::model::{Allocation, Devices, PodRef};
+use crate::model::{Allocation, Devices, PodDevice, PodRef};
 
 /// The time limit for all requests and waits together (D-068).
 const TIME_LIMIT: Duration = Duration::from_secs(20);
@@ -86,7 +86,7 @@ impl<'a> ClaimLookup<'a> {
         tracing::info!(
             claims_read = found.claims,
             claim_devices = found.devices.len() + found.extended.len(),
-            network_devices = resolved.ids.values().map(BTreeSet::len).sum::<usize>(),
+            network_devices = resolved.devices.values().map(BTreeSet::len).sum::<usize>(),
             duration_ms = start.elapsed().as_millis(),
             "read the claims of the pod from the API server"
         );
@@ -97,13 +97,16 @@ impl<'a> ClaimLookup<'a> {
             let Some(allocation) = devices.remove(resource) else {
                 continue;
             };
-            let ids = resolved.ids.remove(resource).unwrap_or_default();
+            let of_claims = resolved.devices.remove(resource).unwrap_or_default();
             let cannot_be_of_claim =
                 allocation == Allocation::NotADevice && all_known && !is_offered(&slices, resource);
             let error = found.error.as_ref().filter(|_| !cannot_be_of_claim);
             let causes = [resolved.unusable.get(resource), missing.as_ref(), error];
             let cause = causes.into_iter().flatten().next().cloned();
-            devices.insert(resource.clone(), merge(allocation, ids, *count, cause));
+            devices.insert(
+                resource.clone(),
+                merge(allocation, of_claims, *count, cause),
+            );
         }
         devices
     }
@@ -233,6 +236,7 @@ impl<'a> ClaimLookup<'a> {
             driver: allocated.driver,
             pool: allocated.pool,
             device: allocated.device,
+            share: allocated.share,
         }
     }
 }
@@ -249,11 +253,11 @@ fn unreadable(claim: &str, error: &ApiError) -> String {
 /// Whether there are devices for all networks, with those of claims.
 fn has_enough(devices: &Devices, needed: &Needed, resolved: &Resolved) -> bool {
     needed.iter().all(|(resource, needed)| {
-        let of_claims = resolved.ids.get(resource);
+        let of_claims = resolved.devices.get(resource);
         let count = match devices.get(resource) {
-            Some(Allocation::Devices(ids)) => {
+            Some(Allocation::Devices(known)) => {
                 let more = of_claims.into_iter().flatten();
-                ids.len() + more.filter(|id| !ids.contains(*id)).count()
+                known.len() + more.filter(|device| !known.contains(*device)).count()
             }
             _ => of_claims.map_or(0, BTreeSet::len),
         };
@@ -264,7 +268,7 @@ fn has_enough(devices: &Devices, needed: &Needed, resolved: &Resolved) -> bool {
 /// Adds the devices of claims to those of device plugins. `cause` is a problem with the claims.
 fn merge(
     allocation: Allocation,
-    ids: BTreeSet<String>,
+    of_claims: BTreeSet<PodDevice>,
     needed: usize,
     cause: Option<String>,
 ) -> Allocation {
@@ -274,7 +278,7 @@ fn merge(
         Allocation::Unknown(cause) => (BTreeSet::new(), Some(cause.clone())),
         Allocation::NoDevice | Allocation::NotADevice => (BTreeSet::new(), None),
     };
-    all.extend(ids);
+    all.extend(of_claims);
     if all.len() >= needed {
         return Allocation::Devices(all);
     }

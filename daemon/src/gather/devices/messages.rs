@@ -80,6 +80,8 @@ pub(super) struct ClaimResource {
     pub(super) pool: String,
     #[prost(string, tag = "4")]
     pub(super) device: String,
+    #[prost(string, optional, tag = "5")]
+    pub(super) share: Option<String>,
 }
 
 /// The devices of the node, whether they are allocated or not.

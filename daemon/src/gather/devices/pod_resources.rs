@@ -290,6 +290,7 @@ impl From<PodResources> for PodDevices {
                     driver: device.driver,
                     pool: device.pool,
                     device: device.device,
+                    share: device.share,
                 });
                 merged.claim_devices.extend(devices);
             }

@@ -2,7 +2,7 @@ use plexus_api::cni::Code;
 use plexus_api::rows;
 
 use super::{assert_refused, input, network, plan, select};
-use crate::model::{Allocation, Network};
+use crate::model::{Allocation, Network, PodDevice};
 use crate::plan::{Plan, PlanInput, WarningKind};
 
 const VF: &str = "example.com/vf";
@@ -31,9 +31,19 @@ fn select_vf(input: &mut PlanInput, name: &str) {
 }
 
 fn allocate(input: &mut PlanInput, resource: &str, devices: &[&str]) {
-    let devices = devices.iter().map(|device| (*device).to_owned()).collect();
+    let devices = devices.iter().copied().map(PodDevice::whole).collect();
     let allocation = Allocation::Devices(devices);
     input.devices.insert(resource.to_owned(), allocation);
+}
+
+/// Allocates shares of the device `id`.
+fn allocate_shares(input: &mut PlanInput, id: &str, shares: &[&str]) {
+    let share = |share: &&str| PodDevice {
+        share: Some((*share).to_owned()),
+        ..PodDevice::whole(id)
+    };
+    let allocation = Allocation::Devices(shares.iter().map(share).collect());
+    input.devices.insert(VF.to_owned(), allocation);
 }
 
 /// The device of each attachment after the default network's.
@@ -236,4 +246,17 @@ fn a_plan_for_a_del_without_a_record_needs_no_devices() {
         devices(&plan(&input).expect("a plan")),
         [None, Some("mine")]
     );
+}
+
+#[test]
+fn each_share_of_a_device_is_for_one_network() {
+    rows!("D-034", "D-035");
+    let mut input = input();
+    select_vf(&mut input, "ns/a");
+    select_vf(&mut input, "ns/b");
+    allocate_shares(&mut input, "0000:03:00.0", &["s1", "s2"]);
+    let both = plan(&input).expect("a plan");
+    assert_eq!(devices(&both), [Some("0000:03:00.0"); 2]);
+    select_vf(&mut input, "ns/c");
+    assert_refused(&input, Code::DeviceMissing, &["need 3", "have 2"]);
 }

@@ -98,3 +98,21 @@ fn without_socket_and_checkpoint_the_error_names_both_and_the_key() {
     let cause = format!("{path}: Data has another type");
     assert_error(&add(&plexus, "p", "a"), 111, &["default/a", VF, &cause]);
 }
+
+#[test]
+fn a_resource_whose_devices_are_all_unhealthy_is_not_one_without_devices() {
+    rows!("D-035");
+    let node = node!();
+    let (kubelet, plexus) = (node.kubelet(), Plexus::start(&node));
+    plexus.device_networks(&[("a", VF), ("marked", "x/marker")]);
+    // Kubelet reports healthy devices only.
+    kubelet.has_devices([]);
+    kubelet.run(pod("p", &[]));
+    write(
+        &node,
+        &json!({"Data": {"PodDeviceEntries": null, "RegisteredDevices": {VF: null}}}),
+    );
+    assert_error(&add(&plexus, "p", "a"), 111, &[VF, "need 1", "have 0"]);
+    add(&plexus, "p", "marked").result();
+    assert_eq!(devices(&plexus), [""; 0], "attached without a device");
+}

@@ -119,7 +119,7 @@ fn a_claim_without_allocation_differs_from_one_without_devices() {
     assert_eq!(devices(json!({})), None);
     assert_eq!(devices(json!({"allocation": {}})), Some(Vec::new()));
     let result = json!({
-        "request": "nic/fast", "driver": "d", "pool": "p", "device": "vf-0", "shareID": "s", "adminAccess": null,
+        "request": "nic/fast", "driver": "d", "pool": "p", "device": "vf-0", "adminAccess": false,
     });
     let found = devices(json!({"allocation": {"devices": {"results": [result], "config": []}}}));
     let expected = AllocatedDevice {
@@ -127,6 +127,29 @@ fn a_claim_without_allocation_differs_from_one_without_devices() {
         driver: "d".into(),
         pool: "p".into(),
         device: "vf-0".into(),
+        share: None,
+        admin_access: Some(false),
     };
     assert_eq!(found, Some(vec![expected]));
+}
+
+#[test]
+fn devices_for_administrative_access_are_not_the_pods_and_shares_have_their_ids() {
+    rows!("D-063");
+    let result = |fields: Value| {
+        let mut result = json!({"request": "r", "driver": "d", "pool": "p", "device": "nic-0"});
+        let fields = fields.as_object().expect("an object").clone();
+        result.as_object_mut().expect("an object").extend(fields);
+        result
+    };
+    let results = [
+        result(json!({"adminAccess": true})),
+        result(json!({"adminAccess": null, "shareID": "s1"})),
+        result(json!({"shareID": "s2"})),
+    ];
+    let value = json!({"metadata": {"name": "c"}, "status": {"allocation": {"devices": {"results": results}}}});
+    let claim: ClaimObject = serde_json::from_value(value).expect("a claim");
+    let devices = claim.into_claim().devices.expect("an allocation");
+    let shares = devices.iter().map(|device| device.share.as_deref());
+    assert_eq!(shares.collect::<Vec<_>>(), [Some("s1"), Some("s2")]);
 }

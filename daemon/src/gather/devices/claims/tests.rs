@@ -11,6 +11,7 @@ fn device(claim: &str, name: &str) -> ClaimDevice {
         driver: NIC.to_owned(),
         pool: "node-1".to_owned(),
         device: name.to_owned(),
+        share: None,
     }
 }
 
@@ -51,8 +52,8 @@ fn resolve_devices(devices: &[ClaimDevice], slices: &[Arc<ResourceSlice>]) -> Re
     resolve(&devices, &BTreeSet::new(), slices)
 }
 
-fn ids(resource: &str, ids: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
-    let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+fn ids(resource: &str, ids: &[&str]) -> BTreeMap<String, BTreeSet<PodDevice>> {
+    let ids = ids.iter().copied().map(PodDevice::whole).collect();
     BTreeMap::from([(resource.to_owned(), ids)])
 }
 
@@ -78,7 +79,10 @@ fn devices_are_found_by_driver_pool_and_name_and_gpus_are_skipped() {
     ];
     let devices = ["vf-0", "vf-1", "gpu-0"].map(|name| device("c", name));
     let resolved = resolve_devices(&devices, &slices);
-    assert_eq!(resolved.ids, ids("x/vf", &["0000:18:02.0", "0000:18:02.1"]));
+    assert_eq!(
+        resolved.devices,
+        ids("x/vf", &["0000:18:02.0", "0000:18:02.1"])
+    );
     assert_eq!(resolved.missing, None);
     assert!(resolved.unusable.is_empty());
 }
@@ -93,7 +97,28 @@ fn a_device_that_several_claims_share_counts_once() {
     )];
     let devices = [device("one", "vf-0"), device("two", "vf-0")];
     let resolved = resolve_devices(&devices, &slices);
-    assert_eq!(resolved.ids, ids("x/vf", &["a"]));
+    assert_eq!(resolved.devices, ids("x/vf", &["a"]));
+}
+
+#[test]
+fn each_share_of_a_device_counts_and_a_share_counts_once() {
+    rows!("D-063");
+    let slices = [slice(
+        "s",
+        1,
+        &[("nic-0", Some(network_device("x/nic", "a")))],
+    )];
+    let share = |claim: &str, id: &str| ClaimDevice {
+        share: Some(id.to_owned()),
+        ..device(claim, "nic-0")
+    };
+    let devices = [share("c", "s1"), share("c", "s2"), share("other", "s2")];
+    let resolved = resolve_devices(&devices, &slices);
+    let shares = ["s1", "s2"].map(|id| PodDevice {
+        id: "a".to_owned(),
+        share: Some(id.to_owned()),
+    });
+    assert_eq!(resolved.devices["x/nic"], BTreeSet::from(shares));
 }
 
 #[test]
@@ -118,10 +143,10 @@ fn only_the_newest_generation_of_a_pool_counts() {
         [more, new.clone(), old],
     ] {
         let resolved = resolve_devices(&[device("c", "vf-0"), device("c", "vf-2")], &slices);
-        assert_eq!(resolved.ids, ids("x/vf", &["new-0", "new-2"]));
+        assert_eq!(resolved.devices, ids("x/vf", &["new-0", "new-2"]));
         let gone = resolve_devices(&[device("c", "vf-1")], &slices);
         assert_eq!(gone.missing, Some(device("c", "vf-1")));
-        assert!(gone.ids.is_empty());
+        assert!(gone.devices.is_empty());
     }
 }
 
@@ -133,7 +158,7 @@ fn a_device_in_no_slice_is_missing_and_the_others_are_found() {
         &[("vf-0", Some(network_device("x/vf", "a")))],
     )];
     let resolved = resolve_devices(&[device("c", "vf-0"), device("c", "vf-9")], &slices);
-    assert_eq!(resolved.ids, ids("x/vf", &["a"]));
+    assert_eq!(resolved.devices, ids("x/vf", &["a"]));
     let missing = resolved.missing.expect("a missing device").to_string();
     assert_eq!(
         missing,
@@ -160,9 +185,9 @@ fn a_device_of_an_extended_resource_must_have_the_name_of_the_resource() {
             &slices,
         )
     };
-    assert_eq!(resolve("equal").ids, ids("x/vf", &["a"]));
+    assert_eq!(resolve("equal").devices, ids("x/vf", &["a"]));
     let different = resolve("different");
-    assert!(different.ids.is_empty());
+    assert!(different.devices.is_empty());
     let problem = &different.unusable["x/vf"];
     assert!(problem.contains("\"x/other\""), "{problem}");
     let problem = &resolve("without").unusable["x/vf"];

@@ -2,8 +2,8 @@ use plexus_api::rows;
 
 use super::*;
 
-fn set(ids: &[&str]) -> BTreeSet<String> {
-    ids.iter().map(|id| (*id).to_owned()).collect()
+fn set(ids: &[&str]) -> BTreeSet<PodDevice> {
+    ids.iter().copied().map(PodDevice::whole).collect()
 }
 
 #[test]

@@ -47,6 +47,7 @@ fn device(claim: &str, device: &str) -> ClaimDevice {
         driver: "driver.example.com".to_owned(),
         pool: "pool".to_owned(),
         device: device.to_owned(),
+        share: None,
     }
 }
 
