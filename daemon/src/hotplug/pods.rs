@@ -144,3 +144,6 @@ fn fingerprint(pod: &Pod) -> u64 {
     (&pod.uid, pod.annotations.get(NETWORKS)).hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,7 +167,7 @@ impl ContainerLock {
         let key = record.planned.key();
         let bytes = record
             .to_bytes()
-            .map_err(LedgerError::io("write", &self.ledger.journal.dir()))?;
+            .map_err(LedgerError::io("write", self.ledger.journal.dir()))?;
         self.write_durably(move |ledger| ledger.journal.replace(&key, &bytes))
             .await
     }

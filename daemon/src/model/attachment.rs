@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Recorded before the first plugin runs, and used unchanged for ADD, CHECK and DEL.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the record")]
 pub(crate) struct Attachment {
     /// The name in network-status: `namespace/name` of the definition, or the name of a network on
     /// disk.
@@ -35,7 +36,7 @@ pub(crate) struct Attachment {
     /// A digest of the parameters in the annotation, to detect that they have changed since. `None`
     /// without an element of the annotation, or if an older plexusd wrote the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) parameters_digest: Option<String>,
+    pub(crate) parameters_digest: Option<u64>,
     #[serde(default, skip_serializing_if = "Origin::is_add")]
     pub(crate) origin: Origin,
     /// The resource of the definition (D-030).

@@ -93,12 +93,12 @@ pub(super) fn attachment<'a>(
 }
 
 /// See [`Attachment::parameters_digest`].
-pub(super) fn parameters_digest(selection: &Selection) -> Option<String> {
+pub(super) fn parameters_digest(selection: &Selection) -> Option<u64> {
     let parameters = selection.parameters().ok()?;
     let digest = digest::digest(&digest::SHA256, &parameters);
     // Enough to notice a change.
-    let start = digest.as_ref().iter().take(8);
-    Some(start.map(|byte| format!("{byte:02x}")).collect())
+    let (start, _) = digest.as_ref().split_first_chunk()?;
+    Some(u64::from_be_bytes(*start))
 }
 
 /// The request of an element as capability arguments.

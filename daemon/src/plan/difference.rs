@@ -68,8 +68,8 @@ fn follows_annotation(attachment: &Attachment) -> bool {
 }
 
 fn has_changed(attachment: &Attachment, element: &Selection) -> bool {
-    let recorded = &attachment.parameters_digest;
-    recorded.is_some() && *recorded != parameters_digest(element)
+    let recorded = attachment.parameters_digest;
+    recorded.is_some() && recorded != parameters_digest(element)
 }
 
 /// The name of the interface of each of `elements`: the requested one, else the lowest free `netN`.

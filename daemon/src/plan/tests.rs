@@ -1,3 +1,4 @@
+mod additions;
 mod arguments;
 mod devices;
 mod names;

@@ -29,6 +29,10 @@ pub(super) struct Inventory {
 
 /// What recovery judges a record by.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact about the record"
+)]
 pub(super) struct KnownRecord {
     pub(super) key: RecordKey,
     pub(super) pod: PodRef,

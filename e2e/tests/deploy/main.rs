@@ -7,6 +7,7 @@ mod container;
 mod containerd;
 mod dra;
 mod examples;
+mod hotplug;
 mod image;
 mod manifests;
 mod objects;

@@ -47,7 +47,7 @@ fn a_running_pod_gains_and_loses_a_network_with_its_annotation() {
     let message = |event: &Value| event["message"].as_str().unwrap_or_default().to_owned();
     let namespace = plexus.namespace.name();
     for text in [
-        format!("Add net2 [] from {namespace}/b"),
+        format!("Add net2 [10.1.2.3/24] from {namespace}/b"),
         format!("Remove net1 from {namespace}/a"),
     ] {
         plexus

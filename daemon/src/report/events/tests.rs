@@ -38,7 +38,7 @@ fn the_message_of_an_attachment_is_that_of_multus() {
 }
 
 #[test]
-fn reasons_have_distinct_names_and_all_except_one_are_warnings() {
+fn reasons_have_distinct_names_and_all_except_additions_and_removals_are_warnings() {
     let names: BTreeSet<_> = EventReason::ALL
         .iter()
         .map(|reason| reason.name())
@@ -48,7 +48,8 @@ fn reasons_have_distinct_names_and_all_except_one_are_warnings() {
         .iter()
         .filter(|reason| !reason.is_warning())
         .collect();
-    assert_eq!(normal, [&EventReason::AddedInterface]);
+    let additions_and_removals = [EventReason::AddedInterface, EventReason::RemovedInterface];
+    assert_eq!(normal, additions_and_removals.each_ref());
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn all() -> Metrics {
     metrics.set_mass_loss(0);
     metrics.api_request("patch", "pods/status", "200", MS);
     metrics.kubelet_request("Get", "Ok", MS);
+    metrics.hotplug_round("changed");
     metrics.multus_request("/cni", 200, "POST");
     metrics.set_permits(PermitsReading::default());
     metrics.set_ledger(Some(LedgerReading::default()));
