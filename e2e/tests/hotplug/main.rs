@@ -1,6 +1,7 @@
 //! Changes of the networks of running pods.
 
 mod changes;
+mod kills;
 
 use plexus_e2e::{Cluster, CniTarget, Node, PlexusInCluster, Pod, Sandbox};
 use serde_json::{Value, json};
@@ -42,17 +43,25 @@ fn annotate(plexus: &PlexusInCluster<'_>, name: &str, networks: impl Into<Value>
 
 /// Waits until the network-status of a pod has these interfaces. Returns its entries.
 fn wait_interfaces(plexus: &PlexusInCluster<'_>, name: &str, interfaces: &[&str]) -> Vec<Value> {
+    wait_status(plexus, name, |entries| {
+        let names = entries.iter().map(|entry| entry["interface"].as_str());
+        names.eq(interfaces.iter().copied().map(Some))
+    })
+}
+
+/// Waits until the network-status of a pod satisfies `condition`. Returns its entries.
+fn wait_status(
+    plexus: &PlexusInCluster<'_>,
+    name: &str,
+    condition: impl Fn(&[Value]) -> bool,
+) -> Vec<Value> {
     let entries = |pod: &Value| -> Vec<Value> {
         let text = pod["metadata"]["annotations"][STATUS].as_str();
         serde_json::from_str(text.unwrap_or("[]")).expect("a list")
     };
-    let pod = plexus.namespace.wait_for_pod(name, |pod| {
-        let entries = entries(pod);
-        entries
-            .iter()
-            .map(|entry| entry["interface"].as_str())
-            .eq(interfaces.iter().copied().map(Some))
-    });
+    let pod = plexus
+        .namespace
+        .wait_for_pod(name, |pod| condition(&entries(pod)));
     entries(&pod)
 }
 
