@@ -106,6 +106,7 @@ fn the_documented_compositions_are_rendered() {
     let text = kustomization.replace("components:\n", &format!("components:\n{taint}"))
         + &documented("configMapGenerator:");
     fs::write(dir.join("daemon-config.json"), r#"{"statusWait": "2s"}"#).expect("write");
+    fs::write(dir.join("namespace.yaml"), documented("kind: Namespace")).expect("write");
     let up = relative_root(&dir);
     let text = text.replace("../deploy", &format!("{up}/deploy"));
     fs::write(dir.join("kustomization.yaml"), text).expect("write");
@@ -121,4 +122,11 @@ fn the_documented_compositions_are_rendered() {
         "/var/lib/rancher/k3s/data/cni"
     );
     assert_eq!(objects.one("DaemonSet")["metadata"]["namespace"], "plexus");
+    let namespace = &objects.one("Namespace")["metadata"];
+    assert_eq!(namespace["name"], "plexus");
+    let enforced = &namespace["labels"]["pod-security.kubernetes.io/enforce"];
+    assert_eq!(
+        enforced, "privileged",
+        "hostPath, hostNetwork and privileged pods"
+    );
 }

@@ -5,6 +5,7 @@ mod chart;
 mod compositions;
 mod container;
 mod containerd;
+mod conventions;
 mod dra;
 mod examples;
 mod hotplug;

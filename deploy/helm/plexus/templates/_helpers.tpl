@@ -1,10 +1,15 @@
 {{- define "plexus.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-app.kubernetes.io/name: plexus
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: plexus
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "plexus.podLabels" . }}
+{{- end -}}
+
+{{- define "plexus.podLabels" -}}
+app.kubernetes.io/name: plexus
+app.kubernetes.io/component: daemon
+app.kubernetes.io/part-of: plexus
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 
 {{- /* What a distribution has in other places. The components in deploy/components have the same. */ -}}
@@ -45,14 +50,14 @@ binDir: /var/lib/cni/bin
 {{- end -}}
 
 {{- /*
-The objects of a file of deploy/, with the labels and the namespace of the release. The arguments are the
-root context, the file, and more labels.
+The objects of a file of deploy/, with the labels and the namespace of the release. Labels of the file take
+precedence. The arguments are the root context, the file, and more labels.
 */ -}}
 {{- define "plexus.objects" -}}
 {{- $root := index . 0 -}}
 {{- $labels := mergeOverwrite (include "plexus.labels" $root | fromYaml) (index . 2) -}}
 {{- range $root.Files.Get (printf "files/%s" (index . 1)) | splitList "\n---\n" -}}
-{{- $object := mergeOverwrite (fromYaml .) (dict "metadata" (dict "labels" (deepCopy $labels))) -}}
+{{- $object := mergeOverwrite (dict "metadata" (dict "labels" (deepCopy $labels))) (fromYaml .) -}}
 {{- if $object.metadata.namespace -}}
 {{- $object = mergeOverwrite $object (dict "metadata" (dict "namespace" $root.Release.Namespace)) -}}
 {{- end -}}
