@@ -159,6 +159,7 @@ fn each_value_renders_the_objects_of_its_component() {
             vec!["startup-taint"],
         ),
         (json!({"dra": {"enabled": true}}), vec!["dra"]),
+        (json!({"hotplug": {"enabled": true}}), vec!["hotplug"]),
         (
             json!({"admissionPolicy": {"enabled": false}}),
             vec!["without-admission-policy"],
@@ -204,12 +205,18 @@ fn all_values_at_once_lose_nothing() {
     for distribution in DISTRIBUTIONS {
         let values = json!({
             "distribution": distribution,
-            "monitoring": {"enabled": true}, "startupTaint": {"enabled": true}, "dra": {"enabled": true},
+            "monitoring": {"enabled": true}, "startupTaint": {"enabled": true}, "dra": {"enabled": true}, "hotplug": {"enabled": true},
             "config": {"logLevel": "debug", "statusWait": "2s"},
         });
-        let components: Vec<_> = [distribution, "monitoring", "startup-taint", "dra"]
-            .map(|name| format!("deploy/components/{name}"))
-            .into();
+        let components: Vec<_> = [
+            distribution,
+            "monitoring",
+            "startup-taint",
+            "dra",
+            "hotplug",
+        ]
+        .map(|name| format!("deploy/components/{name}"))
+        .into();
         let components: Vec<_> = components.iter().map(String::as_str).collect();
         let objects = chart_of_a_user(values);
         let expected = render_with("deploy", &components, Some(&own_config()));
@@ -222,6 +229,7 @@ fn all_values_at_once_lose_nothing() {
             ("metricsaddress", r#""[::]:9464""#),
             ("startuptaint", r#""plexus.dev/not-ready""#),
             ("dra", r#""on""#),
+            ("hotplug", r#""on""#),
         ] {
             assert_eq!(config.get(key).map(String::as_str), Some(value), "{key}");
         }
@@ -398,7 +406,7 @@ fn helm_itself_renders_the_same() {
     let values = json!({
         "distribution": "openshift", "config": {"statusWait": "2s", "maxPluginRuns": null},
         "monitoring": {"enabled": true, "labels": {"release": "prometheus"}},
-        "startupTaint": {"enabled": true}, "dra": {"enabled": true},
+        "startupTaint": {"enabled": true}, "dra": {"enabled": true}, "hotplug": {"enabled": true},
         "imagePullSecrets": [{"name": "registry"}],
     });
     for (namespace, values) in [("kube-system", json!({})), ("networks", values)] {

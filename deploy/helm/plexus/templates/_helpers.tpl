@@ -46,6 +46,9 @@ binDir: /var/lib/cni/bin
 {{- if .Values.dra.enabled -}}
 {{- $config = mergeOverwrite $config (.Files.Get "files/components/dra/dra.json" | fromJson) -}}
 {{- end -}}
+{{- if .Values.hotplug.enabled -}}
+{{- $config = mergeOverwrite $config (.Files.Get "files/components/hotplug/hotplug.json" | fromJson) -}}
+{{- end -}}
 {{- mergeOverwrite $config (deepCopy .Values.config) | toPrettyJson -}}
 {{- end -}}
 
