@@ -14,7 +14,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE := localhost/plexus:$(VERSION)
 BUILDAH = buildah --root $(OUT)/buildah --runroot $(OUT)/buildah/run --storage-driver vfs
 
-.PHONY: build image chart demo test e2e soak bench check conformance metrics clean
+.PHONY: build image chart demo test e2e e2e-sriov soak bench check conformance metrics clean
 
 ## Builds the release binaries dist/plexus and dist/plexusd, linked statically. Without --target,
 ## crt-static would also apply to build scripts. The shim is not position-independent, which saves
@@ -62,6 +62,12 @@ test e2e:
 	e2e/in-node.sh cargo test --locked $(TESTS) --no-fail-fast; status=$$?; \
 	if [ -s $(SKIPPED) ]; then echo "skipped:"; sort -u $(SKIPPED) | sed 's/^/  /'; else echo "no test was skipped"; fi; \
 	exit $$status
+
+## Runs the tests of SR-IOV virtual functions in a virtual machine with an emulated card. With the
+## plugin sriov in CNI_BIN_DIR, this plugin is tested as well.
+e2e-sriov:
+	e2e/setup.sh
+	e2e/sriov/run.sh
 
 ## Starts and stops pods while plexusd is killed at random times: COUNT sequences, the first one with
 ## the seed SEED. See docs/testing.md.

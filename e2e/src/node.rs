@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -100,6 +101,14 @@ impl Node {
         self.ip(&format!("link add {name} type veth peer name {name}p"));
         self.ip(&format!("link set {name} up"));
         self.ip(&format!("link set {name}p up"));
+    }
+
+    /// Moves a link of the machine to the node. The kernel gives a hardware link back to the machine
+    /// when the node is dropped.
+    pub fn take_link(&self, name: &str) {
+        let net = format!("/proc/{}/fd/{}", std::process::id(), self.net.as_raw_fd());
+        let arguments = format!("link set {name} netns {net}");
+        ip::expect_success(&arguments, ip::command(&arguments).output());
     }
 
     /// The links in the node's network namespace.
