@@ -8,7 +8,7 @@
 //! (see [`crate::host`]) does not, but has the variable; it exits without its daemon, unless it has
 //! been ordered to execute a plugin.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -38,6 +38,52 @@ struct SurvivingPlugin {
     verb: String,
     /// Empty for GC and STATUS.
     container_id: String,
+    ifname: String,
+}
+
+/// The plugin runs of a container that may still be working. A plugin may leave other processes of
+/// the container running on purpose.
+#[derive(Debug, Default)]
+struct RunsInProgress {
+    verbs: &'static [&'static str],
+    /// The interfaces. `None` for all of them.
+    ifnames: Option<BTreeSet<String>>,
+}
+
+impl RunsInProgress {
+    /// The runs that the records of a container list as in progress.
+    fn of(ledger: &Ledger, container_id: &str) -> Self {
+        let with = |verbs| Self {
+            verbs,
+            ifnames: None,
+        };
+        if container_id.is_empty() {
+            return with(&["GC"]);
+        }
+        let records = records(ledger, container_id);
+        if records.iter().any(|record| !record.completed) {
+            return with(&["ADD", "DEL"]);
+        }
+        if records.iter().any(|record| record.deleting) {
+            return with(&["DEL"]);
+        }
+        // The other attachments of a sandbox that was being changed are complete.
+        let unfinished = records.iter().flat_map(|record| {
+            let attachments = &record.planned.attachments;
+            let indexes = record.unfinished_changes().into_iter();
+            indexes.map(|index| attachments[index].ifname.clone())
+        });
+        Self {
+            verbs: &["ADD", "DEL"],
+            ifnames: Some(unfinished.collect()),
+        }
+    }
+
+    fn contains(&self, plugin: &SurvivingPlugin) -> bool {
+        let ifnames = self.ifnames.as_ref();
+        self.verbs.contains(&plugin.verb.as_str())
+            && ifnames.is_none_or(|ifnames| ifnames.contains(&plugin.ifname))
+    }
 }
 
 /// Locks all containers that have surviving plugins, and their networks against GC. Each lock is
@@ -61,19 +107,11 @@ pub(crate) async fn lock_containers(
             .push(plugin);
     }
     for (container_id, plugins) in containers {
-        let verbs = verbs_in_progress(ledger, &container_id);
-        if !plugins
-            .iter()
-            .any(|plugin| verbs.contains(&plugin.verb.as_str()))
-        {
+        let runs = RunsInProgress::of(ledger, &container_id);
+        if !plugins.iter().any(|plugin| runs.contains(plugin)) {
             continue;
         }
-        let exit = wait_for_exit(
-            ledger.id().to_owned(),
-            container_id.clone(),
-            verbs,
-            deadline,
-        );
+        let exit = wait_for_exit(ledger.id().to_owned(), container_id.clone(), runs, deadline);
         if container_id.is_empty() {
             exit.await;
             continue;
@@ -97,22 +135,6 @@ pub(crate) async fn lock_containers(
     Ok(())
 }
 
-/// The verbs whose plugins may still be working. A plugin may leave other processes of the
-/// container running on purpose.
-fn verbs_in_progress(ledger: &Ledger, container_id: &str) -> &'static [&'static str] {
-    if container_id.is_empty() {
-        return &["GC"];
-    }
-    let records = records(ledger, container_id);
-    if records.iter().any(|record| !record.completed) {
-        &["ADD", "DEL"]
-    } else if records.iter().any(|record| record.deleting) {
-        &["DEL"]
-    } else {
-        &[]
-    }
-}
-
 fn records(ledger: &Ledger, container_id: &str) -> Vec<Record> {
     let keys = ledger.keys().unwrap_or_default();
     keys.iter()
@@ -121,9 +143,14 @@ fn records(ledger: &Ledger, container_id: &str) -> Vec<Record> {
         .collect()
 }
 
-/// Waits until no plugin of the container runs for one of `verbs`. Kills those that still run at
+/// Waits until none of `runs` of the container is left. Kills the plugins that still run at
 /// `deadline`.
-async fn wait_for_exit(ledger_id: String, container_id: String, verbs: &[&str], deadline: Instant) {
+async fn wait_for_exit(
+    ledger_id: String,
+    container_id: String,
+    runs: RunsInProgress,
+    deadline: Instant,
+) {
     // Each round lists the processes again: a plugin may have started others, which inherit its
     // variables.
     loop {
@@ -136,9 +163,7 @@ async fn wait_for_exit(ledger_id: String, container_id: String, verbs: &[&str], 
         };
         let plugins: Vec<_> = found
             .into_iter()
-            .filter(|plugin| {
-                plugin.container_id == container_id && verbs.contains(&plugin.verb.as_str())
-            })
+            .filter(|plugin| plugin.container_id == container_id && runs.contains(plugin))
             .collect();
         if plugins.is_empty() {
             return;
@@ -237,7 +262,7 @@ fn identify(path: &Path, ledger_id: &str) -> io::Result<Option<SurvivingPlugin>>
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
         environ => environ?,
     };
-    let Some((verb, container_id)) = call_of(&environ, ledger_id) else {
+    let Some([verb, container_id, ifname]) = call_of(&environ, ledger_id) else {
         return Ok(None);
     };
     if verb.is_empty() && (!is_launcher(path) || is_child(path)) {
@@ -259,6 +284,7 @@ fn identify(path: &Path, ledger_id: &str) -> io::Result<Option<SurvivingPlugin>>
         process,
         verb,
         container_id,
+        ifname,
     }))
 }
 
@@ -274,8 +300,8 @@ fn is_child(path: &Path) -> bool {
     parent.is_some_and(|parent| parent.trim().parse() == Ok(std::process::id()))
 }
 
-/// Verb and container of a process that has the ID of the ledger in its environment.
-fn call_of(environ: &[u8], ledger_id: &str) -> Option<(String, String)> {
+/// Verb, container and interface of a process that has the ID of the ledger in its environment.
+fn call_of(environ: &[u8], ledger_id: &str) -> Option<[String; 3]> {
     let variable = |name: &str| {
         let value = environ
             .split(|byte| *byte == 0)
@@ -283,8 +309,6 @@ fn call_of(environ: &[u8], ledger_id: &str) -> Option<(String, String)> {
         std::str::from_utf8(value).ok().map(str::to_owned)
     };
     variable(LEDGER_VARIABLE).filter(|value| value == ledger_id)?;
-    Some((
-        variable("CNI_COMMAND").unwrap_or_default(),
-        variable("CNI_CONTAINERID").unwrap_or_default(),
-    ))
+    let names = ["CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME"];
+    Some(names.map(|name| variable(name).unwrap_or_default()))
 }
