@@ -111,6 +111,9 @@ impl UnlockedLedger {
     ) -> Result<Ledger, LedgerError> {
         let Self { journal, lock_file } = self;
         let writer_lock = lock_file.lock(wait, || on_step(LockStep::Waiting))?;
+        if let Err(error) = journal.remove_temporary_files() {
+            tracing::warn!(%error, "unfinished files of a killed plexusd stay in the ledger");
+        }
         on_step(LockStep::Reading(journal.keys()?.len()));
         let mut sandboxes = SandboxIndex::default();
         // Recovery reports records that cannot be read.

@@ -81,6 +81,21 @@ impl Journal {
         list().map_err(LedgerError::io("list", &self.dir))
     }
 
+    /// Removes the temporary files of replacements that a killed writer has not finished. Only for the
+    /// holder of the writer lock, before it writes.
+    pub(super) fn remove_temporary_files(&self) -> Result<(), LedgerError> {
+        let remove = || -> io::Result<()> {
+            for entry in fs::read_dir(&self.dir)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == "tmp") {
+                    fs::remove_file(path)?;
+                }
+            }
+            Ok(())
+        };
+        remove().map_err(LedgerError::io("clean up", &self.dir))
+    }
+
     /// Reads a record and leaves the file as it is. Returns `None` if there is no file or if its
     /// first line is not complete.
     pub(super) fn read(&self, key: &RecordKey) -> Result<Option<Record>, LedgerError> {
