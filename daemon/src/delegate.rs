@@ -126,6 +126,15 @@ impl GuardScope {
                 .collect(),
         }
     }
+
+    /// The same scope, with further attachments of the pod.
+    #[must_use]
+    pub(crate) fn with(mut self, pod: &PodRef, attachments: &[Attachment]) -> Self {
+        let further = Self::new(pod, attachments);
+        self.groups.extend(further.groups);
+        self.networks.extend(further.networks);
+        self
+    }
 }
 
 /// An existing attachment in the list that GC passes to plugins.

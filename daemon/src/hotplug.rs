@@ -7,8 +7,10 @@
 mod pods;
 mod round;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +39,10 @@ pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
         for pod in pods.take_due() {
             let (context, stop) = (context.clone(), stop.clone());
             rounds.spawn(async move {
-                let outcome = run_round(&context, &pod, &stop).await;
+                let round = AssertUnwindSafe(run_round(&context, &pod, &stop)).catch_unwind();
+                // The panic hook has logged the panic. Without an outcome, the pod would count as
+                // running for ever.
+                let outcome = round.await.unwrap_or(Outcome::Failed);
                 context.node.metrics.hotplug_round(outcome.as_str());
                 (pod, outcome)
             });

@@ -31,7 +31,8 @@ pub(crate) struct Additions<'a> {
 }
 
 impl<'a> Additions<'a> {
-    /// Gathers the networks of `elements`. Waits for definitions that are not known yet.
+    /// Gathers the networks of `elements`. Does not wait for definitions that are not known yet, which
+    /// would delay the other networks: once they are known, the next round attaches them.
     ///
     /// # Errors
     /// The limits ended a wait.
@@ -47,8 +48,8 @@ impl<'a> Additions<'a> {
             api: sources.api,
             settings,
             deadlines: LookupDeadlines {
-                watch: limits.deadline.min(Instant::now() + settings.lookup_wait),
-                read: limits.deadline,
+                watch: Instant::now(),
+                read: limits.within(settings.lookup_wait).deadline,
             },
         };
         let mut requested = Requested::default();
@@ -69,7 +70,13 @@ impl<'a> Additions<'a> {
                 *needed.entry(resource.clone()).or_default() += 1;
             }
         }
-        let devices = devices::of_pod(sources, settings, pod, needed, limits.deadline).await?;
+        let resources: Vec<_> = needed.keys().cloned().collect();
+        let devices = devices::of_pod(sources, settings, pod, needed, limits.deadline).await;
+        let devices = devices.unwrap_or_else(|error| {
+            let unknown = Allocation::Unknown(error.to_string());
+            let unknown = resources.into_iter().map(|one| (one, unknown.clone()));
+            unknown.collect()
+        });
         Ok(Self {
             sources,
             lookup,
@@ -159,7 +166,7 @@ fn unused(devices: &Devices, attached: &[&Attachment]) -> Devices {
             Allocation::Devices(devices) => {
                 let rest = rest(resource, devices);
                 if rest.is_empty() {
-                    Allocation::NoDevice
+                    Allocation::InUse(devices.clone())
                 } else {
                     Allocation::Devices(rest)
                 }

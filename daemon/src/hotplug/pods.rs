@@ -67,8 +67,8 @@ impl Pods {
                 entry.changed = true;
                 entry.backoff.reset();
             }
-            let depends_on_definitions =
-                matches!(entry.state, State::Refused | State::Waiting { .. });
+            // A round that runs may have looked a definition up before the change.
+            let depends_on_definitions = entry.state != State::Settled;
             entry.changed |= definitions_changed && depends_on_definitions;
             self.pods.insert(name, entry);
         }

@@ -110,7 +110,7 @@ pub(super) async fn run_round(
         // The next plexusd continues.
         Err(_) if stop.is_cancelled() => Outcome::Failed,
         Err(error) => {
-            tracing::warn!(pod = %format_args!("{namespace}/{name}"), %error, "the networks of the running pod are not changed yet; plexusd retries");
+            round.report_error(&error);
             Outcome::Failed
         }
     }
@@ -150,11 +150,11 @@ impl Round<'_> {
                 host: &host,
             };
             let settings = &context.node.settings;
+            let scope = GuardScope::new(&pod, &record.planned.attachments);
+            // Gathering waits for memory as well.
+            drop((record, memory));
             let additions = Additions::gather(sources, settings, &pod, &wanted, limits).await?;
-            let attachments = record.planned.attachments.iter().cloned();
-            let attachments: Vec<_> = attachments.chain(additions.scope()).collect();
-            let scope = GuardScope::new(&pod, &attachments);
-            drop((record, memory, attachments));
+            let scope = scope.with(&pod, &additions.scope().collect::<Vec<_>>());
             let priority = Priority::Recovery;
             let guards = lock_with_guard(context, priority, &self.key, &scope, limits).await?;
             let (lock, _guard, _memory) = guards;
@@ -167,7 +167,7 @@ impl Round<'_> {
                 Ok(_) => continue,
                 Err(outcome) => return Ok(outcome),
             }
-            let begun = Change::begin(context, &lock, record, host.clone()).await;
+            let begun = Change::begin(context, &lock, record, host.clone()).await?;
             let Some(change) = begun else {
                 return Ok(Outcome::Unchanged);
             };
@@ -237,7 +237,8 @@ impl Round<'_> {
             let results = change.attach(planned).await;
             let results = results.unwrap_or_else(|error| vec![Err(error.into())]);
             for error in results.into_iter().filter_map(Result::err) {
-                outcome = outcome.and(self.report_failure(&pod, &error));
+                // Whatever the code: only a plugin knows whether a retry can succeed.
+                outcome = outcome.and(self.report_retry(&pod, &error));
             }
         }
         change.finish().await;
@@ -302,9 +303,11 @@ impl Round<'_> {
         (planned, outcome)
     }
 
-    /// Emits the event of a network that is not attached.
+    /// Emits the event of a network that cannot be planned.
     fn report_failure(&self, pod: &PodRef, error: &CniError) -> Outcome {
-        if let Some((reason, remedy)) = EventReason::of_refusal(error) {
+        let refusal = EventReason::of_refusal(error);
+        // Nothing reports that a plugin is installed.
+        if let Some((reason, remedy)) = refusal.filter(|_| !error.is(Code::PluginMissing)) {
             let remedy = if error.is(Code::DeviceMissing) {
                 "a running pod gets no further devices: create the pod again"
             } else {
@@ -313,9 +316,30 @@ impl Round<'_> {
             self.event(pod, reason, format!("{}; {remedy}", error.msg));
             return Outcome::Refused;
         }
+        self.report_retry(pod, error)
+    }
+
+    fn report_retry(&self, pod: &PodRef, error: &CniError) -> Outcome {
         let text = format!("{error}; the pod keeps running, and plexusd retries");
         self.event(pod, EventReason::AttachFailed, text);
         Outcome::Failed
+    }
+
+    /// Reports why the whole round has failed.
+    fn report_error(&self, error: &CniError) {
+        let text = format!("the networks of the running pod are not changed yet: {error}");
+        tracing::warn!(
+            container_id = self.key.container_id,
+            "{text}; plexusd retries"
+        );
+        if let Ok(Some(record)) = self.context.ledger.summary(&self.key) {
+            let pod = &record.planned.pod;
+            self.event(
+                pod,
+                EventReason::AttachFailed,
+                format!("{text}; plexusd retries"),
+            );
+        }
     }
 
     /// Reports changes of the annotation that do not take effect.

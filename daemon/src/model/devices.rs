@@ -32,6 +32,8 @@ pub(crate) enum Allocation {
     /// The devices that are known. The other devices cannot be read: the cause and the next step, in one
     /// line.
     Incomplete(BTreeSet<PodDevice>, String),
+    /// What is allocated to the running pod. Its networks use all of it already.
+    InUse(BTreeSet<PodDevice>),
     /// No device is allocated to the pod, although the node has devices of the resource.
     NoDevice,
     /// The node has no devices of the resource, which only steers the scheduler: bridge-marker and

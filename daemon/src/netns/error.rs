@@ -64,6 +64,16 @@ pub(crate) enum RouteProblem {
 }
 
 impl NetnsError {
+    /// Whether there is no namespace at the path.
+    pub(crate) fn is_missing(&self) -> bool {
+        match self {
+            // The file that a runtime leaves behind when it has unmounted the namespace.
+            Self::NotANetns(_) => true,
+            Self::Open { error, .. } => error.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     /// An error of opening or entering the namespace at `path`.
     pub(super) fn open(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();

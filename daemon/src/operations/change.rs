@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use plexus_api::cni::{CniError, PluginResult};
+use plexus_api::cni::{CniError, Code, PluginResult};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -38,22 +38,34 @@ pub(crate) struct Change<'a> {
 impl<'a> Change<'a> {
     /// Begins a change, with plugins on `host`. Returns `None` if the sandbox is not attached, or if
     /// its network namespace is gone: recovery or a DEL then deletes all of it.
+    ///
+    /// # Errors
+    /// The record has lines that cannot be read, or the network namespace cannot be opened.
     pub(crate) async fn begin(
         context: &'a Context,
         lock: &'a ContainerLock,
         record: Record,
         host: Host,
-    ) -> Option<Self> {
+    ) -> Result<Option<Self>, CniError> {
         let planned = &record.planned;
-        // A line that cannot be read would be lost.
-        if !record.is_attached() || record.unreadable > 0 || planned.boot_id != context.node.boot_id
-        {
-            return None;
+        if !record.is_attached() || planned.boot_id != context.node.boot_id {
+            return Ok(None);
         }
-        let netns = Netns::open(Path::new(&planned.netns), &host).await.ok()?;
+        // They would be lost.
+        if record.unreadable > 0 {
+            let msg = format!(
+                "{} lines of the sandbox's record cannot be read by this plexusd; upgrade it, or create the pod again",
+                record.unreadable
+            );
+            return Err(CniError::new(Code::Ledger, msg));
+        }
+        let netns = match Netns::open(Path::new(&planned.netns), &host).await {
+            Err(error) if error.is_missing() => return Ok(None),
+            netns => netns?,
+        };
         // Otherwise the path belongs to another sandbox by now.
         if !planned.netns_id.is_some_and(|id| id.may_equal(netns.id())) {
-            return None;
+            return Ok(None);
         }
         let args = UndoArgs {
             host,
@@ -62,14 +74,14 @@ impl<'a> Change<'a> {
             env: BTreeMap::new(),
             sandbox_gone: false,
         };
-        Some(Self {
+        Ok(Some(Self {
             context,
             lock,
             record,
             netns,
             args,
             reports: false,
-        })
+        }))
     }
 
     pub(crate) fn record(&self) -> &Record {
@@ -86,42 +98,51 @@ impl<'a> Change<'a> {
 
     /// Detaches what an interrupted change has left behind. Returns the errors.
     pub(crate) async fn clean_up(&mut self) -> Vec<CniError> {
-        self.reports |= self.record.has_unfinished_change();
+        let is_outdated = self.record.attachments.iter().any(|state| state.deleted);
+        self.reports |= is_outdated || !self.record.status_written;
         self.detach(&self.record.unfinished_changes()).await
     }
 
     /// Detaches the attachments at `indexes`, in this order. A failure does not stop the others.
     /// Returns the errors; the DEL of these attachments is repeated later.
     pub(crate) async fn detach(&mut self, indexes: &[usize]) -> Vec<CniError> {
-        let mut started = Vec::new();
+        let (mut started, mut unrecorded) = (Vec::new(), Vec::new());
         for &index in indexes {
             let state = &self.record.attachments[index];
             if !state.started {
                 append_or_log(self.lock, &mut self.record, Line::Deleted { index });
                 continue;
             }
-            if !state.detaching {
-                append_or_log(self.lock, &mut self.record, Line::Detaching { index });
+            let recorded = if state.detaching {
+                Ok(())
+            } else {
+                self.lock
+                    .append(&mut self.record, Line::Detaching { index })
+            };
+            match recorded {
+                Ok(()) => started.push(index),
+                // The attachment would be gone from the pod, but not from the record.
+                Err(error) => unrecorded.push(CniError::from(error)),
             }
-            started.push(index);
         }
-        self.reports |= !started.is_empty();
         let time = self.context.node.settings.del_timeout;
         let (context, lock, args) = (self.context, self.lock, &self.args);
         let detached = detach(context, lock, &mut self.record, &started, args, time);
         let Detached { mut failures, .. } = detached.await;
-        let detached = started
-            .iter()
-            .filter(|index| self.record.attachments[**index].deleted);
-        let detached: Vec<_> = detached
-            .map(|index| &self.record.planned.attachments[*index])
-            .collect();
-        if let Err(error) = device_info::remove(&self.args.host, detached.iter().copied()).await {
+        failures.extend(unrecorded);
+        started.retain(|index| self.record.attachments[*index].deleted);
+        self.reports |= !started.is_empty();
+        let planned = &self.record.planned;
+        let attachments = started.iter().map(|index| &planned.attachments[*index]);
+        if let Err(error) = device_info::remove(&self.args.host, attachments).await {
             failures.push(device_info_left(&error));
         }
-        let pod = &self.record.planned.pod;
-        for attachment in detached {
-            context.reporter.removed_interface(pod, attachment);
+        for index in started {
+            // Otherwise the interface was never reported.
+            if self.record.attachments[index].added.is_some() {
+                let (pod, attachment) = (&planned.pod, &planned.attachments[index]);
+                context.reporter.removed_interface(pod, attachment);
+            }
         }
         failures
     }
@@ -319,8 +340,13 @@ pub(crate) async fn finish_change(context: &Context, key: &RecordKey, limits: &C
         return;
     }
     let pod = record.planned.pod.clone();
-    let Some(mut change) = Change::begin(context, &lock, record, host).await else {
-        return;
+    let mut change = match Change::begin(context, &lock, record, host).await {
+        Ok(Some(change)) => change,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::warn!(%pod, %error, "an interrupted change of a running pod cannot be undone yet");
+            return;
+        }
     };
     for error in change.clean_up().await {
         tracing::warn!(%pod, %error, "an interrupted change of a running pod cannot be undone yet");

@@ -5,7 +5,7 @@ use plexus_api::cni::{CniError, Code};
 use super::input::PlanInput;
 use super::warning::Warning;
 use super::{MAX_NETWORKS, check_size, plan};
-use crate::model::{Attachment, Origin, attachment_label};
+use crate::model::{Allocation, Attachment, Origin, attachment_label};
 
 /// Plans the only network of `input` for a sandbox that has `attached` already. `input.links` has
 /// the names of all interfaces, those without a link as well.
@@ -39,7 +39,7 @@ pub(crate) fn plan_addition(
         .iter()
         .map(|attachment| (attachment.network.as_str(), attachment.config.size()));
     check_size(sizes.chain([(network.name.as_str(), network.config.size())]))?;
-    let plan = plan(input)?;
+    let plan = plan(input).map_err(|error| retry_unknown_devices(error, input))?;
     let Some(attachment) = plan.attachments.into_iter().next() else {
         return refuse("the plan has no network");
     };
@@ -49,4 +49,21 @@ pub(crate) fn plan_addition(
         ..attachment
     };
     Ok((attachment, plan.warnings))
+}
+
+/// Devices that cannot be read now are no reason to refuse the network.
+fn retry_unknown_devices(error: CniError, input: &PlanInput) -> CniError {
+    let resource = input.default_network.resource_name.as_ref();
+    let allocation = resource.and_then(|resource| input.devices.get(resource));
+    let is_unknown = matches!(
+        allocation,
+        Some(Allocation::Unknown(_) | Allocation::Incomplete(..))
+    );
+    if error.is(Code::DeviceMissing) && is_unknown {
+        return CniError {
+            code: Code::TryAgain as u32,
+            ..error
+        };
+    }
+    error
 }

@@ -59,7 +59,11 @@ impl<'a> DeviceCursor<'a> {
             return Ok(Some(device.id.clone()));
         }
         // All allocated devices belong to other networks of the pod by now.
-        let is_allocated = |id: &str| devices.into_iter().flatten().any(|device| device.id == id);
+        let taken = match allocation {
+            Some(Allocation::InUse(devices)) => Some(devices),
+            _ => devices,
+        };
+        let is_allocated = |id: &str| taken.into_iter().flatten().any(|device| device.id == id);
         let explicit = explicit.filter(|id| !is_allocated(id));
         if explicit.is_some() || names_device(&planned.network.config) {
             return Ok(explicit.map(str::to_owned));
@@ -68,6 +72,12 @@ impl<'a> DeviceCursor<'a> {
             // Without an entry, the devices were not asked for: a DEL without a record.
             None | Some(Allocation::NotADevice) => return Ok(None),
             Some(Allocation::Devices(devices)) => self.too_few(resource, devices.len()),
+            Some(Allocation::InUse(devices)) => {
+                let (resource, count) = (quote(resource), devices.len());
+                format!(
+                    "the pod's other networks use all its devices of the resource {resource} ({count})"
+                )
+            }
             Some(Allocation::NoDevice) => self.too_few(resource, 0),
             Some(Allocation::Unknown(cause)) => {
                 let resource = quote(resource);

@@ -36,5 +36,13 @@ fn each_attachment_has_a_device_or_one_share_of_a_device() {
     assert_eq!(rest(&[]), devices["x/vf"]);
     let left = Allocation::Devices([share("nic", "s2")].into());
     assert_eq!(rest(&[&vf, &nic]), left);
-    assert_eq!(rest(&[&vf, &nic, &nic]), Allocation::NoDevice);
+    let in_use = Allocation::InUse(
+        [
+            PodDevice::whole("vf"),
+            share("nic", "s1"),
+            share("nic", "s2"),
+        ]
+        .into(),
+    );
+    assert_eq!(rest(&[&vf, &nic, &nic]), in_use);
 }

@@ -273,7 +273,9 @@ fn merge(
     cause: Option<String>,
 ) -> Allocation {
     let (mut all, other_cause) = match &allocation {
-        Allocation::Devices(of_plugins) => (of_plugins.clone(), None),
+        Allocation::Devices(of_plugins) | Allocation::InUse(of_plugins) => {
+            (of_plugins.clone(), None)
+        }
         Allocation::Incomplete(of_plugins, cause) => (of_plugins.clone(), Some(cause.clone())),
         Allocation::Unknown(cause) => (BTreeSet::new(), Some(cause.clone())),
         Allocation::NoDevice | Allocation::NotADevice => (BTreeSet::new(), None),
