@@ -1,9 +1,13 @@
 //! Changes of the networks of running pods.
 
 mod changes;
+mod interrupted;
 mod kills;
 
-use plexus_e2e::{Cluster, CniTarget, Node, PlexusInCluster, Pod, Sandbox};
+use std::collections::BTreeSet;
+
+use plexus_e2e::leftovers::{LEDGER, record_path};
+use plexus_e2e::{Cluster, CniTarget, Node, NodeWatch, PlexusInCluster, Pod, Sandbox};
 use serde_json::{Value, json};
 
 const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
@@ -63,6 +67,62 @@ fn wait_status(
         .namespace
         .wait_for_pod(name, |pod| condition(&entries(pod)));
     entries(&pod)
+}
+
+/// Waits until the record of a sandbox has exactly these interfaces, with results, and says that
+/// network-status is written. Then compares network-status, links, plugin calls and files.
+fn wait_settled(
+    plexus: &PlexusInCluster<'_>,
+    pod: &str,
+    attached: &Attached<'_>,
+    interfaces: &[&str],
+) {
+    let record = record_path(&attached.target);
+    NodeWatch::new(plexus.node, &[LEDGER]).wait_while(|| {
+        let text = plexus.node.try_read(&record).unwrap_or_default();
+        (!is_settled(&text, interfaces)).then_some(text)
+    });
+    wait_interfaces(plexus, pod, interfaces);
+    let links: BTreeSet<_> = attached.sandbox.link_names().into_iter().collect();
+    let expected = interfaces.iter().chain(&["lo"]);
+    assert_eq!(links, expected.map(|name| (*name).to_owned()).collect());
+    // Each attachment with one more ADD than DELs is attached.
+    let mut by_plugins: BTreeSet<String> = BTreeSet::new();
+    for call in plexus.node.calls_for(&attached.target.container) {
+        let ifname = call.env("CNI_IFNAME").to_owned();
+        match call.operation.as_str() {
+            "ADD" => assert!(by_plugins.insert(ifname), "attached twice: {call:?}"),
+            "DEL" => _ = by_plugins.remove(&ifname),
+            _ => {}
+        }
+    }
+    let expected = interfaces.iter().map(|name| (*name).to_owned());
+    assert_eq!(by_plugins, expected.collect());
+    let files = plexus.node.list(LEDGER);
+    assert!(files.iter().all(|file| !file.starts_with('.')), "{files:?}");
+}
+
+/// Whether a record has exactly these interfaces, all of them attached, and nothing is left to do.
+fn is_settled(record: &str, interfaces: &[&str]) -> bool {
+    let mut lines = record.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap_or_default();
+        line
+    });
+    let plan = lines.next().unwrap_or_default();
+    let attachments = plan["planned"]["attachments"].as_array();
+    let planned = attachments.into_iter().flatten();
+    let is_same = planned
+        .map(|attachment| attachment["ifname"].as_str())
+        .eq(interfaces.iter().copied().map(Some));
+    let (mut added, mut is_written) = (BTreeSet::new(), false);
+    for line in lines {
+        if !line["detaching"].is_null() || !line["deleted"].is_null() {
+            return false;
+        }
+        added.extend(line["added"]["index"].as_u64());
+        is_written |= line == "statusWritten";
+    }
+    is_same && is_written && added.len() == interfaces.len()
 }
 
 /// The summaries of the plugin calls for a sandbox.
