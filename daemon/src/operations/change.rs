@@ -51,7 +51,7 @@ impl<'a> Change<'a> {
         if !record.is_attached() || planned.boot_id != context.node.boot_id {
             return Ok(None);
         }
-        // They would be lost.
+        // The change would lose these lines.
         if record.unreadable > 0 {
             let msg = format!(
                 "{} lines of the sandbox's record cannot be read by this plexusd; upgrade it, or create the pod again",
