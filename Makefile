@@ -12,9 +12,13 @@ endif
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE := localhost/plexus:$(VERSION)
+PLUGINS_IMAGE := localhost/plexus-cni-plugins:$(VERSION)
+RELEASE := dist/release
+ARCH := $(patsubst x86_64-%,amd64,$(patsubst aarch64-%,arm64,$(TARGET)))
 BUILDAH = buildah --root $(OUT)/buildah --runroot $(OUT)/buildah/run --storage-driver vfs
 
-.PHONY: build image chart demo test e2e e2e-sriov soak bench check conformance metrics clean
+.PHONY: build image image-cni-plugins release release-files chart demo test e2e e2e-sriov soak bench check conformance \
+	metrics clean
 
 ## Builds the release binaries dist/plexus and dist/plexusd, linked statically. Without --target,
 ## crt-static would also apply to build scripts. The shim is not position-independent, which saves
@@ -33,10 +37,50 @@ build:
 ## always give the same image.
 image: build
 	@command -v buildah >/dev/null || { echo "buildah is missing: install it (on Debian the package buildah)" >&2; exit 1; }
-	$(BUILDAH) build --quiet --isolation chroot --timestamp 0 --file deploy/Containerfile --tag $(IMAGE) .
+	$(BUILDAH) build --quiet --isolation chroot --timestamp 0 --build-arg VERSION=$(VERSION) \
+		--file deploy/Containerfile --tag $(IMAGE) .
 	rm -f dist/plexus-image.tar
 	$(BUILDAH) push --quiet $(IMAGE) oci-archive:dist/plexus-image.tar:$(IMAGE)
 	@echo "dist/plexus-image.tar $$(stat -c %s dist/plexus-image.tar) bytes, $(IMAGE)"
+
+## Builds the image of deploy/components/cni-plugins, dist/cni-plugins-image.tar, from the plugins in
+## CNI_BIN_DIR or from Debian's package containernetworking-plugins, and from busybox-static. Debian's
+## plugins need glibc on the node: for Talos and Alpine, use the static ones of the CNI project.
+image-cni-plugins: PLUGINS = $(or $(CNI_BIN_DIR),/usr/lib/cni)
+image-cni-plugins:
+	@command -v busybox >/dev/null || { echo "busybox is missing: install it (on Debian the package busybox-static)" >&2; exit 1; }
+	@test -x $(PLUGINS)/bridge || { echo "$(PLUGINS) has no plugins: install them (on Debian the package containernetworking-plugins), or set CNI_BIN_DIR" >&2; exit 1; }
+	rm -rf dist/cni-plugins
+	mkdir -p dist/cni-plugins
+	cp -rL $(PLUGINS) dist/cni-plugins/plugins
+	cp "$$(command -v busybox)" deploy/cni-plugins/install.sh dist/cni-plugins/
+	$(BUILDAH) build --quiet --isolation chroot --timestamp 0 --file deploy/cni-plugins/Containerfile \
+		--tag $(PLUGINS_IMAGE) dist/cni-plugins
+	rm -f dist/cni-plugins-image.tar
+	$(BUILDAH) push --quiet $(PLUGINS_IMAGE) oci-archive:dist/cni-plugins-image.tar:$(PLUGINS_IMAGE)
+	@echo "dist/cni-plugins-image.tar $$(stat -c %s dist/cni-plugins-image.tar) bytes, $(PLUGINS_IMAGE)"
+
+## Leaves a release in dist/release: the programs and the image for the architecture of this machine,
+## and what `release-files` writes. The same sources and tools always give the same files.
+release: image release-files
+	cp dist/plexus $(RELEASE)/plexus-$(VERSION)-linux-$(ARCH)
+	cp dist/plexusd $(RELEASE)/plexusd-$(VERSION)-linux-$(ARCH)
+	cp dist/plexus-image.tar $(RELEASE)/plexus-image-$(VERSION)-linux-$(ARCH).tar
+	{ echo "commit $$(git rev-parse HEAD)"; rustc -vV; cc --version | head -n 1; buildah --version; } >$(RELEASE)/BUILD.txt
+	cd $(RELEASE) && sha256sum $$(ls | grep -v SHA256SUMS) >SHA256SUMS
+
+## Writes the files of a release that need no build: rendered manifests, the chart, the first example, and
+## the changes since the last release.
+release-files:
+	rm -rf $(RELEASE)
+	mkdir -p $(RELEASE)
+	kubectl kustomize deploy >$(RELEASE)/install.yaml
+	kubectl kustomize deploy/uninstall >$(RELEASE)/uninstall.yaml
+	cp deploy/examples/first.yaml $(RELEASE)/
+	tar --directory deploy/helm --create --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
+		plexus | gzip --no-name >$(RELEASE)/plexus-$(VERSION).tgz
+	awk '/^## / { shown = $$2 == "$(VERSION)" || $$2 == "Unreleased" } shown' CHANGELOG.md >$(RELEASE)/CHANGES.md
+	cd $(RELEASE) && sha256sum $$(ls | grep -v SHA256SUMS) >SHA256SUMS
 
 ## Copies the files of the kustomization that the Helm chart contains.
 chart:

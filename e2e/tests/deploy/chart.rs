@@ -159,6 +159,10 @@ fn each_value_renders_the_objects_of_its_component() {
             vec!["startup-taint"],
         ),
         (json!({"dra": {"enabled": true}}), vec!["dra"]),
+        (
+            json!({"cniPlugins": {"enabled": true}}),
+            vec!["cni-plugins"],
+        ),
         (json!({"hotplug": {"enabled": true}}), vec!["hotplug"]),
         (
             json!({"admissionPolicy": {"enabled": false}}),
@@ -206,7 +210,7 @@ fn all_values_at_once_lose_nothing() {
         let values = json!({
             "distribution": distribution,
             "monitoring": {"enabled": true}, "startupTaint": {"enabled": true}, "dra": {"enabled": true}, "hotplug": {"enabled": true},
-            "config": {"logLevel": "debug", "statusWait": "2s"},
+            "cniPlugins": {"enabled": true}, "config": {"logLevel": "debug", "statusWait": "2s"},
         });
         let components: Vec<_> = [
             distribution,
@@ -214,6 +218,7 @@ fn all_values_at_once_lose_nothing() {
             "startup-taint",
             "dra",
             "hotplug",
+            "cni-plugins",
         ]
         .map(|name| format!("deploy/components/{name}"))
         .into();
@@ -262,6 +267,7 @@ fn values_of_the_pod_are_in_the_daemon_set() {
     let values = json!({
         "image": {"repository": "example.com/plexus", "digest": digest, "pullPolicy": "Always"},
         "imagePullSecrets": [{"name": "registry"}],
+        "cniPlugins": {"enabled": true, "image": {"repository": "example.com/plugins", "tag": "7"}},
         "resources": {"limits": {"memory": "2Gi"}},
         "priorityClassName": "high",
         "nodeSelector": {"pool": "a"},
@@ -272,6 +278,7 @@ fn values_of_the_pod_are_in_the_daemon_set() {
     let (pod, container) = (objects.pod_spec(), objects.container());
     assert_eq!(container["image"], format!("example.com/plexus@{digest}"));
     assert_eq!(container["imagePullPolicy"], "Always");
+    assert_eq!(pod["initContainers"][0]["image"], "example.com/plugins:7");
     assert_eq!(container["resources"]["limits"]["memory"], "2Gi");
     assert_eq!(container["resources"]["requests"]["memory"], "64Mi", "kept");
     assert_eq!(pod["imagePullSecrets"], json!([{"name": "registry"}]));

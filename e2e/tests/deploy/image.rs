@@ -43,6 +43,10 @@ fn the_image_contains_only_the_two_programs_and_containerd_runs_it() {
     );
     let config = json(&path(&manifest["config"]["digest"]));
     assert_eq!(config["config"]["Entrypoint"], json!(["/plexusd"]));
+    let labels = &config["config"]["Labels"];
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(labels["org.opencontainers.image.version"], version);
+    assert_eq!(labels["org.opencontainers.image.licenses"], "Apache-2.0");
 
     let node = plexus_e2e::node!();
     let containerd = containerd::start(&node);

@@ -2,6 +2,7 @@
 //! image.
 
 mod chart;
+mod cni_plugins;
 mod compositions;
 mod container;
 mod containerd;
@@ -13,6 +14,7 @@ mod image;
 mod manifests;
 mod objects;
 mod policy;
+mod release;
 mod rendered;
 mod roles;
 mod startup_taint;

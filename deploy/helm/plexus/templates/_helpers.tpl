@@ -12,6 +12,16 @@ app.kubernetes.io/part-of: plexus
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 
+{{- /* The reference of an image. The arguments are its values, and the tag if there is none. */ -}}
+{{- define "plexus.image" -}}
+{{- $image := index . 0 -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository ($image.tag | default (index . 1)) -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* What a distribution has in other places. The components in deploy/components have the same. */ -}}
 {{- define "plexus.distribution" -}}
 {{- if eq .Values.distribution "k0s" -}}

@@ -1,0 +1,100 @@
+//! The files of a release that need no build.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use plexus_e2e::skip;
+use plexus_e2e::workspace::{files, read};
+
+use crate::containerd::run;
+use crate::objects::{Objects, documents, root};
+use crate::rendered::{kubectl, render};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Writes the files to `dir`, and returns them by their name.
+fn release(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let release = format!("RELEASE={}", dir.display());
+    run(Command::new("make")
+        .current_dir(root(""))
+        .args(["--silent", "release-files", &release]));
+    let entries = fs::read_dir(dir).expect("the directory").flatten();
+    let entry = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().expect("text");
+        (name, fs::read(entry.path()).expect("read the file"))
+    };
+    entries.map(entry).collect()
+}
+
+#[test]
+fn a_release_has_manifests_the_chart_and_checksums() {
+    if !kubectl() {
+        skip!("kubectl is missing");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let release = release(&dir.path().join("release"));
+    let chart = format!("plexus-{VERSION}.tgz");
+    let expected = [
+        "CHANGES.md",
+        "SHA256SUMS",
+        "first.yaml",
+        "install.yaml",
+        chart.as_str(),
+        "uninstall.yaml",
+    ];
+    assert_eq!(release.keys().collect::<Vec<_>>(), expected);
+
+    let text = |name: &str| String::from_utf8(release[name].clone()).expect("text");
+    for (name, kustomization) in [
+        ("install.yaml", "deploy"),
+        ("uninstall.yaml", "deploy/uninstall"),
+    ] {
+        let objects = Objects(documents(&text(name)));
+        assert_eq!(objects.0, render(&root(kustomization)).0);
+    }
+    let changes = text("CHANGES.md");
+    assert!(
+        changes.starts_with("## ") && changes.contains("Helm chart"),
+        "{changes}"
+    );
+    assert_eq!(changes.matches("\n## ").count(), 0, "one section");
+
+    let dir = dir.path().join("release");
+    let check = run(Command::new("sha256sum")
+        .args(["--check", "SHA256SUMS"])
+        .current_dir(&dir));
+    assert_eq!(check.lines().count(), expected.len() - 1, "{check}");
+    let listed = run(Command::new("tar").arg("-tzf").arg(dir.join(&chart)));
+    let mut listed: Vec<_> = listed.lines().filter(|line| !line.ends_with('/')).collect();
+    listed.sort_unstable();
+    let packed = files(&["deploy/helm"], &["yaml", "json", "tpl", "txt"]);
+    let packed: Vec<_> = packed
+        .iter()
+        .map(|path| path.replace("deploy/helm/", ""))
+        .collect();
+    assert_eq!(listed, packed);
+    assert!(read("deploy/helm/plexus/Chart.yaml").contains(VERSION));
+}
+
+#[test]
+fn a_release_is_reproducible() {
+    if !kubectl() {
+        skip!("kubectl is missing");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let [first, second] = ["first", "second"].map(|name| release(&dir.path().join(name)));
+    assert!(first == second, "two runs give other bytes");
+    // Nor do the times and the owner of a checkout change the bytes.
+    let chart = dir.path().join(format!("first/plexus-{VERSION}.tgz"));
+    let listed = run(Command::new("tar")
+        .args(["--utc", "--numeric-owner", "-tvzf"])
+        .arg(chart));
+    for line in listed.lines() {
+        assert!(
+            line.contains(" 0/0 ") && line.contains(" 1970-01-01 00:00 "),
+            "{line}"
+        );
+    }
+}
