@@ -1,11 +1,17 @@
 //! Changes of the networks of running pods.
 
+mod api_server;
 mod changes;
+mod elements;
+mod failing_plugins;
 mod interrupted;
 mod kills;
+mod many;
+mod sandboxes;
 
 use std::collections::BTreeSet;
 
+use plexus_e2e::json::with_keys;
 use plexus_e2e::leftovers::{LEDGER, record_path};
 use plexus_e2e::{Cluster, CniTarget, Node, NodeWatch, PlexusInCluster, Pod, Sandbox};
 use serde_json::{Value, json};
@@ -123,6 +129,29 @@ fn is_settled(record: &str, interfaces: &[&str]) -> bool {
         is_written |= line == "statusWritten";
     }
     is_same && is_written && added.len() == interfaces.len()
+}
+
+/// Waits for an event about a pod with this reason, whose message contains `text`.
+fn wait_event(plexus: &PlexusInCluster<'_>, pod: &str, reason: &str, text: &str) {
+    plexus.namespace.wait_for_event(pod, |event| {
+        let message = event["message"].as_str().unwrap_or_default();
+        event["reason"] == reason && message.contains(text)
+    });
+}
+
+/// Starts Plexus with hot-plug and these keys, and creates definitions with scripted plugins.
+fn start_with<'n>(
+    node: &'n Node,
+    cluster: &'n Cluster,
+    keys: Value,
+    networks: &[&str],
+) -> PlexusInCluster<'n> {
+    let keys = with_keys(json!({"hotplug": "on", "logLevel": "debug"}), keys);
+    let plexus = PlexusInCluster::start_with(node, cluster, keys);
+    for network in networks {
+        plexus.define(network);
+    }
+    plexus
 }
 
 /// The summaries of the plugin calls for a sandbox.

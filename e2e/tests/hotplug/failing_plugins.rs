@@ -1,0 +1,117 @@
+//! Plugins that fail or hang during a change of a running pod.
+
+use plexus_api::rows;
+use plexus_e2e::{Cluster, PluginCall, Step, attaches, metric, node};
+use serde_json::json;
+
+use super::{annotate, attach, calls, start_with, wait_event, wait_interfaces, wait_settled};
+
+/// Waits until the plugins were called with this summary at least `count` times, for any container.
+fn wait_calls(plexus: &plexus_e2e::PlexusInCluster<'_>, summary: &str, count: usize) {
+    plexus_e2e::NodeWatch::new(plexus.node, &[plexus.node.scratch()]).wait_while(|| {
+        let calls = plexus.node.calls();
+        let found = calls.iter().filter(|call| call.summary() == summary);
+        (found.count() < count).then(|| calls.iter().map(PluginCall::summary).collect::<Vec<_>>())
+    });
+}
+
+#[test]
+fn a_network_that_fails_is_undone_alone_and_retried_until_it_succeeds() {
+    rows!("K-095");
+    let (node, cluster) = (node!(), Cluster::new());
+    let plexus = start_with(&node, &cluster, json!({}), &["a", "b", "c"]);
+    node.plugin("b", &attaches().fails("ADD", 120, "no address is free"));
+    let pod = attach(&plexus, "web", "");
+    annotate(&plexus, "web", "a,b,c");
+    wait_settled(&plexus, "web", &pod, &["eth0", "net1", "net3"]);
+    wait_event(&plexus, "web", "AttachFailed", "no address is free");
+    wait_event(&plexus, "web", "AttachFailed", "plexusd retries");
+    wait_calls(&plexus, "ADD b net2", 2);
+    node.plugin("b", &attaches());
+    wait_settled(&plexus, "web", &pod, &["eth0", "net1", "net3", "net2"]);
+    plexus.runtime.check(&pod.target).expect_success();
+    assert!(calls(&pod, &plexus).contains(&"DEL b net2".to_owned()));
+}
+
+#[test]
+fn the_retries_end_when_the_annotation_changes() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let plexus = start_with(&node, &cluster, json!({}), &["a", "b"]);
+    node.plugin("b", &attaches().fails("ADD", 7, "the master is missing"));
+    let pod = attach(&plexus, "web", "");
+    annotate(&plexus, "web", "a,b");
+    // Code 7 is an invalid configuration, but only the plugin knows whether a retry can succeed.
+    wait_calls(&plexus, "ADD b net2", 2);
+    annotate(&plexus, "web", "b@data0");
+    wait_calls(&plexus, "ADD b data0", 2);
+    annotate(&plexus, "web", "");
+    wait_settled(&plexus, "web", &pod, &["eth0"]);
+    let other = attach(&plexus, "other", "");
+    annotate(&plexus, "other", "a");
+    wait_settled(&plexus, "other", &other, &["eth0", "net1"]);
+    let pending: u64 = metric(&plexus.daemon.metrics(), "plexus_hotplug_pending_pods");
+    assert_eq!(pending, 0);
+}
+
+#[test]
+fn a_plugin_that_hangs_is_killed_and_the_others_are_attached() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let keys = json!({"pluginTimeout": "3s"});
+    let plexus = start_with(&node, &cluster, keys, &["a", "b", "c"]);
+    node.plugin("b", &attaches().on("ADD", [Step::link(), Step::Hang]));
+    let pod = attach(&plexus, "web", "");
+    annotate(&plexus, "web", "a,b,c");
+    wait_settled(&plexus, "web", &pod, &["eth0", "net1", "net3"]);
+    wait_event(&plexus, "web", "AttachFailed", "longer than 3");
+    node.plugin("b", &attaches());
+    wait_settled(&plexus, "web", &pod, &["eth0", "net1", "net3", "net2"]);
+}
+
+#[test]
+fn a_network_whose_del_fails_stays_in_network_status_until_it_succeeds() {
+    rows!("K-095", "P-110");
+    let (node, cluster) = (node!(), Cluster::new());
+    let plexus = start_with(&node, &cluster, json!({}), &["a", "b", "c"]);
+    let pod = attach(&plexus, "web", "a,b");
+    node.plugin("b", &attaches().fails("DEL", 120, "the switch is busy"));
+    annotate(&plexus, "web", "a,c");
+    wait_interfaces(&plexus, "web", &["eth0", "net1", "net2", "net3"]);
+    wait_event(&plexus, "web", "DetachFailed", "the switch is busy");
+    wait_calls(&plexus, "DEL b net2", 2);
+    node.plugin("b", &attaches());
+    wait_settled(&plexus, "web", &pod, &["eth0", "net1", "net3"]);
+    wait_event(&plexus, "web", "RemovedInterface", "Remove net2");
+    let adds = calls(&pod, &plexus);
+    let adds = adds.iter().filter(|call| call.starts_with("ADD"));
+    assert_eq!(adds.count(), 4, "a retry attaches nothing twice");
+}
+
+#[test]
+fn del_of_a_sandbox_includes_a_network_that_could_not_be_detached() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let plexus = start_with(&node, &cluster, json!({}), &["a", "b"]);
+    let pod = attach(&plexus, "web", "a,b");
+    node.plugin("b", &attaches().fails("DEL", 120, "the switch is busy"));
+    annotate(&plexus, "web", "a");
+    wait_event(&plexus, "web", "DetachFailed", "the switch is busy");
+    assert!(!plexus.runtime.del(&pod.target).ok());
+    node.plugin("b", &attaches());
+    plexus.runtime.del(&pod.target).expect_success();
+    plexus.wait_records(&[]);
+    assert_eq!(pod.sandbox.link_names(), ["lo"]);
+}
+
+#[test]
+fn a_plugin_that_is_not_installed_is_reported_and_used_once_it_is() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let plexus = start_with(&node, &cluster, json!({}), &["a"]);
+    let config = json!({"cniVersion": "1.0.0", "type": "late"});
+    plexus.namespace.definition("b", &config);
+    let pod = attach(&plexus, "web", "");
+    annotate(&plexus, "web", "b,a");
+    wait_settled(&plexus, "web", &pod, &["eth0", "net2"]);
+    wait_event(&plexus, "web", "AttachFailed", "install it there");
+    assert_eq!(calls(&pod, &plexus), ["ADD main eth0", "ADD a net2"]);
+    node.plugin("late", &attaches());
+    wait_settled(&plexus, "web", &pod, &["eth0", "net2", "net1"]);
+}
