@@ -160,6 +160,10 @@ fn each_value_renders_the_objects_of_its_component() {
         ),
         (json!({"dra": {"enabled": true}}), vec!["dra"]),
         (
+            json!({"monitoring": {"enabled": true, "kind": "ServiceMonitor"}}),
+            vec!["monitoring", "service-monitor"],
+        ),
+        (
             json!({"cniPlugins": {"enabled": true}}),
             vec!["cni-plugins"],
         ),

@@ -6,7 +6,7 @@ use plexus_e2e::skip;
 use plexus_e2e::workspace::read;
 use serde_json::json;
 
-use crate::objects::Objects;
+use crate::objects::{Objects, documents, root};
 use crate::rendered::{kubectl, relative_root, render, render_with};
 use crate::startup_taint::{TAINT, daemon_config};
 
@@ -129,4 +129,40 @@ fn the_documented_compositions_are_rendered() {
         enforced, "privileged",
         "hostPath, hostNetwork and privileged pods"
     );
+}
+
+#[test]
+fn components_patch_volumes_of_the_daemon_set() {
+    let node = Objects::of_node();
+    let monitor = Objects(documents(&read("deploy/observability/pod-monitor.yaml")));
+    let mut seen = 0;
+    for entry in std::fs::read_dir(root("deploy/components"))
+        .expect("components")
+        .flatten()
+    {
+        let name = entry.file_name().into_string().expect("text");
+        let kustomization = documents(&read(&format!(
+            "deploy/components/{name}/kustomization.yaml"
+        )))
+        .remove(0);
+        assert_eq!(kustomization["kind"], "Component", "{name}");
+        for patch in kustomization["patches"].as_array().into_iter().flatten() {
+            let target = &patch["target"];
+            let kind = target["kind"].as_str().expect("a kind");
+            let known = node.all(kind).len() + monitor.all(kind).len();
+            assert!(known > 0, "{name}: no {kind}");
+            let label = target["labelSelector"]
+                .as_str()
+                .and_then(|label| label.split_once('='))
+                .expect("a label");
+            assert_eq!(label, ("app.kubernetes.io/name", "plexus"), "{name}");
+            let patch = documents(patch["patch"].as_str().expect("a patch")).remove(0);
+            let volumes = patch["spec"]["template"]["spec"]["volumes"].as_array();
+            for volume in volumes.into_iter().flatten() {
+                node.host_path(volume["name"].as_str().expect("a name"));
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 12, "six distributions with two directories");
 }

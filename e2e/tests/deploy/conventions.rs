@@ -1,12 +1,15 @@
 //! What people expect of the objects of any installation.
 
+use std::net::SocketAddr;
+
 use plexus_e2e::skip;
 use plexus_e2e::workspace::{files, read};
 use serde_json::{Value, json};
 
 use crate::chart::chart;
-use crate::objects::{Objects, documents};
+use crate::objects::{Objects, check_schema, documents};
 use crate::rendered::{kubectl, render_with};
+use crate::startup_taint::daemon_config;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -77,6 +80,51 @@ fn the_selector_of_the_daemon_set_never_changes() {
             json!({"matchLabels": {"app.kubernetes.io/name": "plexus"}})
         );
     }
+}
+
+/// A Prometheus that has both would count everything twice.
+#[test]
+fn a_service_monitor_replaces_the_pod_monitor() {
+    if !kubectl() {
+        skip!("kubectl is missing");
+    }
+    let components =
+        ["monitoring", "service-monitor"].map(|name| format!("deploy/components/{name}"));
+    let objects = render_with("deploy", &components.each_ref().map(String::as_str), None);
+    assert!(objects.all("PodMonitor").is_empty());
+    let (service, monitor) = (objects.one("Service"), objects.one("ServiceMonitor"));
+    check_schema(service);
+    let port = &service["spec"]["ports"][0];
+    assert_eq!(monitor["spec"]["endpoints"][0]["port"], port["name"]);
+    let address = daemon_config(&objects)
+        .string("metricsAddress")
+        .expect("text");
+    let address: SocketAddr = address.expect("an address").parse().expect("an address");
+    assert_eq!(port["targetPort"], address.port());
+    let labels = [
+        (
+            &monitor["spec"]["selector"]["matchLabels"],
+            &service["metadata"]["labels"],
+        ),
+        (
+            &service["spec"]["selector"],
+            &objects.one("DaemonSet")["spec"]["template"]["metadata"]["labels"],
+        ),
+    ];
+    for (selector, labels) in labels {
+        for (key, value) in selector.as_object().expect("labels") {
+            assert_eq!(&labels[key], value, "{key}");
+        }
+    }
+    let job = monitor["spec"]["jobLabel"].as_str().expect("a label");
+    assert_eq!(
+        service["metadata"]["labels"][job], "plexus",
+        "the job in the alert PlexusDown"
+    );
+    assert_eq!(
+        monitor["metadata"]["namespace"],
+        service["metadata"]["namespace"]
+    );
 }
 
 /// The API server would remove or replace such values, so that `kubectl diff` and others would

@@ -13,7 +13,7 @@ use plexusd::cli::Cli;
 use plexusd::config::{Fields, Settings};
 use serde_json::{Value, json};
 
-use crate::objects::{Objects, check_schema, documents, root};
+use crate::objects::{Objects, check_schema, documents};
 
 const CONFIG: &str = "deploy/node/daemon-config.json";
 const CRD: &str = "deploy/crd/network-attachment-definitions.yaml";
@@ -393,38 +393,4 @@ fn monitoring_sets_the_metrics_address_and_changes_nothing_else() {
         );
     }
     assert_eq!(endpoint.get("port"), None, "the pods declare no ports");
-}
-
-#[test]
-fn components_patch_volumes_of_the_daemon_set() {
-    let node = Objects::of_node();
-    let mut seen = 0;
-    for entry in std::fs::read_dir(root("deploy/components"))
-        .expect("components")
-        .flatten()
-    {
-        let name = entry.file_name().into_string().expect("text");
-        let kustomization = documents(&read(&format!(
-            "deploy/components/{name}/kustomization.yaml"
-        )))
-        .remove(0);
-        assert_eq!(kustomization["kind"], "Component", "{name}");
-        for patch in kustomization["patches"].as_array().into_iter().flatten() {
-            let target = &patch["target"];
-            let kind = target["kind"].as_str().expect("a kind");
-            assert!(!node.all(kind).is_empty(), "{name}: no {kind}");
-            let label = target["labelSelector"]
-                .as_str()
-                .and_then(|label| label.split_once('='))
-                .expect("a label");
-            assert_eq!(label, ("app.kubernetes.io/name", "plexus"), "{name}");
-            let patch = documents(patch["patch"].as_str().expect("a patch")).remove(0);
-            let volumes = patch["spec"]["template"]["spec"]["volumes"].as_array();
-            for volume in volumes.into_iter().flatten() {
-                node.host_path(volume["name"].as_str().expect("a name"));
-                seen += 1;
-            }
-        }
-    }
-    assert_eq!(seen, 12, "six distributions with two directories");
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use plexus_e2e::workspace::{self, read};
@@ -99,6 +99,7 @@ pub fn check_schema(object: &Value) {
         "DaemonSet" => round_trip::<DaemonSet>(object),
         "Job" => round_trip::<Job>(object),
         "Pod" => round_trip::<Pod>(object),
+        "Service" => round_trip::<Service>(object),
         "ServiceAccount" => round_trip::<ServiceAccount>(object),
         "ValidatingAdmissionPolicy" => round_trip::<ValidatingAdmissionPolicy>(object),
         "ValidatingAdmissionPolicyBinding" => {
