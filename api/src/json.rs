@@ -9,6 +9,7 @@
 mod keys;
 mod limits;
 mod object;
+mod path;
 mod scan;
 mod text;
 
@@ -16,5 +17,6 @@ pub use keys::{fold_key, keys_match};
 pub use limits::{LimitError, MAX_CONFIG, MAX_DEPTH, MAX_RESULT, check_limits, count_entries};
 pub(crate) use object::last_value;
 pub use object::{Object, ObjectError, RawMap, parse_object};
+pub use path::{PathStep, ValuePath};
 pub use scan::strings_at;
 pub use text::decode;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::RawMap;
+use crate::json::{RawMap, ValuePath};
 
 mod json_form;
 mod reader;
@@ -26,6 +26,23 @@ pub const MAX_ANNOTATION: usize = 256 << 10;
 /// The largest number of elements of an annotation. The plugins of a pod run one after the other,
 /// and runtimes limit the time for a pod.
 pub const MAX_ELEMENTS: usize = 64;
+
+/// The keys of an element in the JSON form. Other keys are ignored.
+pub const ELEMENT_KEYS: [&str; 13] = [
+    "name",
+    "namespace",
+    "interface",
+    "interfaceRequest",
+    "ips",
+    "mac",
+    "infiniband-guid",
+    "portMappings",
+    "bandwidth",
+    "cni-args",
+    "default-route",
+    "deviceID",
+    "ipam-claim-reference",
+];
 
 /// One element of the annotation, validated.
 #[derive(Debug, Clone, Default)]
@@ -115,13 +132,27 @@ pub struct SelectionError {
     pub location: String,
     /// The reason, with the offending text and the allowed form.
     pub reason: String,
+    /// The place of the invalid part: an element, and a key if the annotation has the JSON form.
+    /// Empty if the error is about the annotation as a whole.
+    pub path: ValuePath,
 }
 
 impl SelectionError {
-    fn new(location: impl Into<String>, reason: impl Into<String>) -> Self {
+    /// An error about the annotation as a whole.
+    fn whole(reason: impl Into<String>) -> Self {
         Self {
-            location: location.into(),
+            location: "annotation".to_owned(),
             reason: reason.into(),
+            path: ValuePath::default(),
+        }
+    }
+
+    /// An error about a value in the JSON form.
+    fn at(path: ValuePath, reason: impl Into<String>) -> Self {
+        Self {
+            location: path.to_string(),
+            reason: reason.into(),
+            path,
         }
     }
 }
@@ -132,7 +163,7 @@ fn check_count(count: usize) -> Result<(), SelectionError> {
         return Ok(());
     }
     let reason = format!("lists {count} networks, but a pod may have {MAX_ELEMENTS}; select fewer");
-    Err(SelectionError::new("annotation", reason))
+    Err(SelectionError::whole(reason))
 }
 
 /// Parses the annotation. Elements without a namespace get `default_namespace`.
@@ -157,7 +188,7 @@ pub fn parse(annotation: &str, default_namespace: &str) -> Result<Vec<Selection>
             "is {} bytes long, but may have {MAX_ANNOTATION}",
             annotation.len()
         );
-        return Err(SelectionError::new("annotation", reason));
+        return Err(SelectionError::whole(reason));
     }
     let mut selections = if annotation.contains(['[', '{', '"']) {
         json_form::parse(annotation)?

@@ -23,6 +23,10 @@ pub enum Command {
     Ledger(LedgerArgs),
     /// Ask the running plexusd for its health; for the probes of a DaemonSet
     Probe(ProbeArgs),
+    /// Check definitions, pods, workloads and configurations for mistakes, without a cluster
+    Lint(LintArgs),
+    /// Print the networks that pods would get, from files alone
+    Plan(PlanArgs),
     /// Print the CustomResourceDefinition of network-attachment-definitions, as YAML
     Crd,
     /// Wait for an order of plexusd and execute a CNI plugin; for plexusd itself
@@ -132,4 +136,51 @@ pub enum ProbeKind {
     Live,
     /// Whether the daemon can serve ADD. Prints the problems if not
     Ready,
+}
+
+/// `plexusd plan`.
+#[derive(Debug, clap::Args)]
+pub struct PlanArgs {
+    /// A YAML or JSON file with pods, workloads or network-attachment-definitions, or `-` for
+    /// standard input. Can be given several times
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// The node's configuration, for its restrictions and for the networks of every pod. With
+    /// several files, later files override earlier ones
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// The format of the output
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: TableFormat,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum TableFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// `plexusd lint`.
+#[derive(Debug, clap::Args)]
+pub struct LintArgs {
+    /// YAML or JSON files, or `-` for standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// The format of the findings
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: LintFormat,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum LintFormat {
+    /// One line each
+    Text,
+    /// A list of objects
+    Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Annotations of a GitHub workflow
+    Github,
 }

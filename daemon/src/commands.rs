@@ -2,10 +2,14 @@
 
 mod crd;
 mod ledger;
+mod lint;
+mod plan;
 mod probe;
 
 pub use crd::crd;
 pub use ledger::ledger;
+pub use lint::lint;
+pub use plan::run as plan;
 pub use probe::probe;
 
 /// Runs a launcher; see [`crate::host`].

@@ -37,6 +37,7 @@ mod regular_file;
 mod report;
 pub mod serve;
 mod server;
+mod suggest;
 mod telemetry;
 
 pub use install::ProblemKind;

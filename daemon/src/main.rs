@@ -16,6 +16,8 @@ fn main() -> ExitCode {
         Command::Uninstall(args) => plexusd::serve::serve(&args, Mode::Uninstall),
         Command::Ledger(args) => plexusd::commands::ledger(&args),
         Command::Probe(args) => plexusd::commands::probe(&args),
+        Command::Lint(args) => plexusd::commands::lint(&args),
+        Command::Plan(args) => plexusd::commands::plan(&args),
         Command::LaunchPlugin => plexusd::commands::launch_plugin(),
         Command::Crd => plexusd::commands::crd(&mut std::io::stdout().lock()),
     };

@@ -85,7 +85,15 @@ impl Config {
     fn log_warnings(&self) {
         let file = &self.files;
         for key in Settings::unknown_keys(&self.fields) {
-            tracing::warn!(key, file, "unknown key; it has no effect");
+            if let Some(similar) = Settings::similar_key(&key) {
+                tracing::warn!(
+                    key,
+                    file,
+                    "unknown key; it has no effect; did you mean {similar:?}?"
+                );
+            } else {
+                tracing::warn!(key, file, "unknown key; it has no effect");
+            }
         }
         for warning in &self.warnings {
             tracing::warn!(file, "{warning}");

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::cni::validate_ifname;
 use crate::dns::{LABEL, is_namespace, is_subdomain};
-use crate::json::{check_limits, decode};
+use crate::json::{ValuePath, check_limits, decode};
 use crate::{quote, shorten};
 
 /// The largest burst that the bandwidth plugin accepts, in bits: the plugin stores bytes in a
@@ -26,7 +26,7 @@ const MIN_DEFAULT_BURST: u64 = 9_000 * 8;
 
 pub(super) fn parse(text: &str) -> Result<Vec<Selection>, SelectionError> {
     check_limits(text.as_bytes(), MAX_ANNOTATION)
-        .map_err(|error| SelectionError::new("annotation", error.to_string()))?;
+        .map_err(|error| SelectionError::whole(error.to_string()))?;
     let text = decode(text.as_bytes());
     let list: Elements<'_> =
         serde_json::from_str(&text).map_err(|error| not_a_list(&text, &error))?;
@@ -34,7 +34,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Selection>, SelectionError> {
     list.first
         .into_iter()
         .enumerate()
-        .map(|(index, raw)| element(&Reader::new(raw, format!("element {}", index + 1))?))
+        .map(|(index, raw)| element(&Reader::new(raw, ValuePath::default().join(index))?))
         .collect()
 }
 
@@ -78,7 +78,7 @@ fn not_a_list(text: &str, error: &serde_json::Error) -> SelectionError {
             "{} is not a list; use the form [{{\"name\": \"…\"}}]",
             shorten(text.trim())
         );
-        return SelectionError::new("annotation", reason);
+        return SelectionError::whole(reason);
     }
     let line = text
         .lines()
@@ -87,10 +87,7 @@ fn not_a_list(text: &str, error: &serde_json::Error) -> SelectionError {
     let before = &line[..line.floor_char_boundary(error.column())];
     let start = before.char_indices().rev().take(30).last();
     let context = &before[start.map_or(0, |(at, _)| at)..];
-    SelectionError::new(
-        "annotation",
-        format!("is not JSON: {error}, after {context:?}"),
-    )
+    SelectionError::whole(format!("is not JSON: {error}, after {context:?}"))
 }
 
 fn element(object: &Reader) -> Result<Selection, SelectionError> {
@@ -208,10 +205,7 @@ fn port_mappings(object: &Reader) -> Result<Vec<PortMapping>, SelectionError> {
         .list::<Box<RawValue>>(KEY, "a list of objects")?
         .into_iter()
         .enumerate()
-        .map(|(index, raw)| {
-            let location = format!("{}, entry {}", object.location(KEY), index + 1);
-            port_mapping(&Reader::new(&raw, location)?)
-        })
+        .map(|(index, raw)| port_mapping(&Reader::new(&raw, object.path(KEY).join(index))?))
         .collect()
 }
 
@@ -252,7 +246,7 @@ fn bandwidth(object: &Reader) -> Result<Option<Bandwidth>, SelectionError> {
     let Some(raw) = object.get::<Box<RawValue>>(KEY, "an object")? else {
         return Ok(None);
     };
-    let limits = Reader::new(&raw, object.location(KEY))?;
+    let limits = Reader::new(&raw, object.path(KEY))?;
     if limits.is_empty() {
         return Ok(None);
     }

@@ -4,24 +4,22 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::SelectionError;
-use crate::json::Object;
+use crate::json::{Object, ValuePath};
 use crate::shorten;
 
-/// A JSON object and its location in the annotation.
+/// A JSON object and its place in the annotation.
 pub(super) struct Reader {
-    location: String,
+    path: ValuePath,
     object: Object,
 }
 
 impl Reader {
-    pub(super) fn new(raw: &RawValue, location: String) -> Result<Self, SelectionError> {
-        match serde_json::from_str(raw.get()) {
-            Ok(object) => Ok(Self { location, object }),
-            Err(_) => Err(SelectionError::new(
-                location,
-                format!("{} is not an object", shorten(raw.get())),
-            )),
+    pub(super) fn new(raw: &RawValue, path: ValuePath) -> Result<Self, SelectionError> {
+        if let Ok(object) = serde_json::from_str(raw.get()) {
+            return Ok(Self { path, object });
         }
+        let reason = format!("{} is not an object", shorten(raw.get()));
+        Err(SelectionError::at(path, reason))
     }
 
     /// The value of `key`. Returns `None` if the key is missing or null (K-047).
@@ -56,11 +54,11 @@ impl Reader {
         self.object.keys().is_empty()
     }
 
-    pub(super) fn location(&self, key: &str) -> String {
-        format!("{}, key {key:?}", self.location)
+    pub(super) fn path(&self, key: &str) -> ValuePath {
+        self.path.join(key)
     }
 
     pub(super) fn invalid(&self, key: &str, reason: impl Into<String>) -> SelectionError {
-        SelectionError::new(self.location(key), reason)
+        SelectionError::at(self.path(key), reason)
     }
 }

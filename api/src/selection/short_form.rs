@@ -3,6 +3,7 @@
 use super::{Selection, SelectionError, check_count};
 use crate::cni::validate_ifname;
 use crate::dns::{LABEL, is_label, is_namespace, is_subdomain};
+use crate::json::ValuePath;
 use crate::quote;
 
 pub(super) fn parse(text: &str) -> Result<Vec<Selection>, SelectionError> {
@@ -11,8 +12,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Selection>, SelectionError> {
         .map(str::trim)
         .enumerate()
         .map(|(index, item)| {
-            element(item).map_err(|reason| {
-                SelectionError::new(format!("item {} {}", index + 1, quote(item)), reason)
+            element(item).map_err(|reason| SelectionError {
+                location: format!("item {} {}", index + 1, quote(item)),
+                reason,
+                path: ValuePath::default().join(index),
             })
         })
         .collect()

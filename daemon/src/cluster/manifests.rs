@@ -5,7 +5,9 @@
 //! `kubectl apply` reads them; other kinds are logged and not used. Of two objects with the same
 //! name, the one in the last file by name wins. Network-status is written beside the manifests.
 
+mod objects;
 mod parse;
+mod pod_template;
 mod status_file;
 mod yaml;
 
@@ -20,9 +22,13 @@ use tracing::{error, info};
 use super::store::Store;
 use crate::dir_watcher::{Changed, DirWatcher};
 use crate::regular_file;
+pub(crate) use objects::{Kind, Object, objects};
+pub(crate) use parse::definition;
 use parse::{ManifestObjects, parse};
+pub(crate) use pod_template::{PodTemplate, at};
 use status_file::STATUS_SUFFIX;
 pub(crate) use status_file::{remove_status, write_status};
+pub(crate) use yaml::{Position, position};
 
 /// The largest file that is read, in bytes: some thousand definitions.
 const MAX_SIZE: u64 = 32 << 20;

@@ -17,6 +17,7 @@ use super::install::{
 use super::plugin_types::AllowedPluginTypes;
 use super::switch::Switch;
 use super::telemetry::{self, LogSettings, MetricsSettings};
+use crate::suggest::suggest;
 
 /// Keys of Multus that have no effect, accepted without a warning.
 const IGNORED_KEYS: &[&str] = &[
@@ -299,6 +300,11 @@ impl Settings {
         let mut unknown = fields.keys();
         unknown.retain(|key| !key.starts_with("cni.dev/") && !known.contains(key));
         unknown.into_iter().collect()
+    }
+
+    /// The key that an unknown key is probably a misspelling of.
+    pub fn similar_key(unknown: &str) -> Option<&'static str> {
+        suggest(unknown, KEYS.iter().chain(SHIM_KEYS).copied())
     }
 
     /// Warnings at start-up about values that have no effect or an unexpected effect.

@@ -140,7 +140,6 @@ impl<'a> Lookup<'a> {
         &self,
         definition: &Arc<Definition>,
     ) -> Result<Network, GatherError> {
-        let resource_name = resource_name(definition)?;
         let conf_dir = self.settings.conf_dir.clone();
         let config = if definition.has_config() {
             definition_network(definition, &conf_dir)?
@@ -148,13 +147,31 @@ impl<'a> Lookup<'a> {
             let definition = Arc::clone(definition);
             blocking(move || definition_network(&definition, &conf_dir)).await?
         };
-        Ok(Network {
-            name: format!("{}/{}", definition.namespace, definition.name),
-            namespace: Some(definition.namespace.clone()),
-            resource_name,
-            config,
-        })
+        network(definition, config)
     }
+}
+
+/// The network of a definition with this configuration.
+pub(super) fn network(
+    definition: &Definition,
+    config: Arc<NetworkConfig>,
+) -> Result<Network, GatherError> {
+    Ok(Network {
+        name: format!("{}/{}", definition.namespace, definition.name),
+        namespace: Some(definition.namespace.clone()),
+        resource_name: resource_name(definition)?,
+        config,
+    })
+}
+
+/// Checks the resource of a definition.
+pub(crate) fn check_resource_name(definition: &Definition) -> Result<(), GatherError> {
+    resource_name(definition).map(drop)
+}
+
+/// Checks the network of an element of `delegates`.
+pub(crate) fn check_delegate(index: usize, config: &impl Serialize) -> Result<(), GatherError> {
+    delegate(index, config).map(drop)
 }
 
 /// The resource of a definition. Checked because each network of a pod has a copy.
@@ -169,7 +186,7 @@ fn resource_name(definition: &Definition) -> Result<Option<String>, GatherError>
 }
 
 /// The network of an element of `delegates`.
-fn delegate(index: usize, config: &impl Serialize) -> Result<Network, GatherError> {
+pub(super) fn delegate(index: usize, config: &impl Serialize) -> Result<Network, GatherError> {
     let text = serde_json::to_string(config).unwrap_or_default();
     let config = disk::parse(&text, None)
         .and_then(NetworkConfig::require_plugin)

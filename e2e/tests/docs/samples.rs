@@ -1,11 +1,13 @@
 //! Samples in the documentation and in `deploy/` are valid.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use plexus_api::cni::{Defaults, NetworkConfig, Version};
 use plexus_api::selection::{self, DEFAULT_NETWORK, NETWORKS};
 use plexus_api::status::{NetworkStatus, render};
-use plexus_e2e::workspace::{files, read};
+use plexus_e2e::binaries::binary;
+use plexus_e2e::workspace::{files, read, root};
 use plexus_e2e::yaml;
 use plexusd::config::{Fields, Settings};
 use serde_json::Value;
@@ -43,6 +45,43 @@ fn samples_are_valid() {
     }
     let example = "deploy/standalone/daemon-config.json";
     check_daemon_config(&read(example), example);
+}
+
+/// Each sample is in a directory of its own, because samples repeat names.
+#[test]
+fn lint_finds_nothing_in_the_samples_and_in_the_manifests() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut paths = Vec::new();
+    let mut add = |name: &str, text: &str| {
+        let dir = dir.path().join(paths.len().to_string());
+        std::fs::create_dir(&dir).expect("a directory");
+        let path = dir.join(name);
+        std::fs::write(&path, text).expect("write a sample");
+        paths.push(path);
+    };
+    for document in Document::all() {
+        for fence in &document.fences {
+            match fence.info.as_str() {
+                "yaml" => add("sample.yaml", &fence.body),
+                "json" => add("sample.json", &fence.body),
+                "json daemon-config" => add("daemon-config.json", &fence.body),
+                _ => {}
+            }
+        }
+    }
+    assert!(paths.len() > 20, "{paths:?}");
+    let extensions = ["yaml", "yml", "json", "conflist", "conf"];
+    let manifests = files(&["deploy", "e2e/kubernetes"], &extensions);
+    let manifests = manifests
+        .iter()
+        .filter(|name| !name.contains("/templates/"));
+    paths.extend(manifests.map(|name| root().join(name)));
+    let mut command = Command::new(binary("plexusd"));
+    let output = command.arg("lint").args(paths).output();
+    let output = output.expect("execute plexusd");
+    let findings = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(findings, "", "{output:?}");
+    assert!(output.status.success(), "{output:?}");
 }
 
 fn check_json(text: &str, place: &str) {

@@ -6,19 +6,9 @@ use plexus_api::shorten;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::yaml;
+use super::objects::{self, Kind, Object};
 use crate::cluster::definition::{Definition, ParsedConfig, RESOURCE_NAME};
 use crate::model::Pod;
-
-/// `apiVersion` and `kind`.
-type TypeMetaRef = (&'static str, &'static str);
-
-const POD: TypeMetaRef = ("v1", "Pod");
-const DEFINITION: TypeMetaRef = ("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition");
-/// A list of any kinds, which `kubectl get` prints.
-const LIST: TypeMetaRef = ("v1", "List");
-const POD_LIST: TypeMetaRef = ("v1", "PodList");
-const DEFINITION_LIST: TypeMetaRef = ("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinitionList");
 
 /// The pods and definitions of a file.
 #[derive(Debug, Default)]
@@ -30,19 +20,18 @@ pub(super) struct ManifestObjects {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TypeMeta {
-    #[serde(default)]
-    api_version: String,
-    #[serde(default)]
-    kind: String,
-}
-
-#[derive(Deserialize)]
 struct ManifestObject {
     metadata: Metadata,
     #[serde(default)]
     spec: Option<Value>,
+}
+
+/// The metadata of an object, with defaults.
+struct ObjectMeta {
+    name: String,
+    namespace: String,
+    uid: String,
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -59,98 +48,89 @@ struct Metadata {
 /// Parses all documents of a file. An error says where in the file the cause is, in one line.
 pub(super) fn parse(text: &str) -> Result<ManifestObjects, String> {
     let mut objects = ManifestObjects::default();
-    for (index, document) in yaml::documents(text)?.into_iter().enumerate() {
+    for object in objects::objects(text).map_err(|error| error.to_string())? {
+        let place = object.place();
         objects
-            .add(document)
-            .map_err(|error| format!("object {}: {error}", index + 1))?;
+            .add(object)
+            .map_err(|error| format!("{place}: {error}"))?;
     }
     Ok(objects)
 }
 
 impl ManifestObjects {
-    fn add(&mut self, document: Value) -> Result<(), String> {
-        if document.is_null() {
-            return Ok(());
-        }
-        let TypeMeta { api_version, kind } =
-            TypeMeta::deserialize(&document).map_err(|error| shorten(&error.to_string()))?;
-        match (api_version.as_str(), kind.as_str()) {
-            POD => self.add_object(&POD, document),
-            DEFINITION => self.add_object(&DEFINITION, document),
-            LIST => self.add_items(document, None),
-            POD_LIST => self.add_items(document, Some(&POD)),
-            DEFINITION_LIST => self.add_items(document, Some(&DEFINITION)),
-            (_, "") => {
+    fn add(&mut self, object: Object) -> Result<(), String> {
+        match object.kind {
+            Kind::Pod => self.pods.push(pod(object.value)?),
+            Kind::Definition => self.definitions.push(definition(object.value)?),
+            Kind::Other { kind, .. } if kind.is_empty() => {
                 self.ignored.insert("an object without kind".to_owned());
-                Ok(())
             }
-            _ => {
+            Kind::Other { api_version, kind } => {
                 self.ignored
                     .insert(shorten(&format!("{kind} ({api_version})")));
-                Ok(())
             }
-        }
-    }
-
-    /// Adds the items of a list. In a list of one kind, the items need not repeat the kind.
-    fn add_items(&mut self, mut list: Value, kind: Option<&TypeMetaRef>) -> Result<(), String> {
-        let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
-            return Ok(());
-        };
-        for (index, item) in items.into_iter().enumerate() {
-            let added = match kind {
-                Some(kind) => self.add_object(kind, item),
-                None => self.add(item),
-            };
-            added.map_err(|error| format!("item {}: {error}", index + 1))?;
+            Kind::Invalid(reason) => return Err(reason),
         }
         Ok(())
     }
+}
 
-    fn add_object(&mut self, type_meta: &TypeMetaRef, document: Value) -> Result<(), String> {
-        let kind = type_meta.1;
-        let ManifestObject { metadata, spec } = serde_json::from_value(document)
-            .map_err(|error| format!("{kind}: {}", shorten(&error.to_string())))?;
-        let Metadata {
-            name,
-            namespace,
-            uid,
-            annotations,
-        } = metadata;
-        let namespace = namespace
-            .filter(|namespace| !namespace.is_empty())
-            .unwrap_or_else(|| "default".to_owned());
-        let mut annotations: BTreeMap<_, _> = annotations
-            .unwrap_or_default()
-            .into_iter()
+fn pod(object: Value) -> Result<Pod, String> {
+    let (metadata, _) = read("Pod", object)?;
+    Ok(Pod {
+        name: metadata.name,
+        namespace: metadata.namespace,
+        uid: metadata.uid,
+        annotations: metadata.annotations,
+    })
+}
+
+/// The definition in an object of a manifest.
+///
+/// # Errors
+/// The reason in one line, with the kind of the object.
+pub(crate) fn definition(object: Value) -> Result<Definition, String> {
+    const KIND: &str = "NetworkAttachmentDefinition";
+    let (mut metadata, spec) = read(KIND, object)?;
+    let config = match spec.as_ref().and_then(|spec| spec.get("config")) {
+        None | Some(Value::Null) => None,
+        Some(Value::String(config)) => Some(config.clone()),
+        Some(_) => {
+            let name = shorten(&format!("{}/{}", metadata.namespace, metadata.name));
+            return Err(format!("{KIND} {name}: spec.config must be a string"));
+        }
+    };
+    Ok(Definition {
+        resource_name: metadata.annotations.remove(RESOURCE_NAME),
+        namespace: metadata.namespace,
+        name: metadata.name,
+        config,
+        created: None,
+        parsed: ParsedConfig::default(),
+    })
+}
+
+/// The metadata of an object, with defaults, and its `spec`.
+fn read(kind: &str, object: Value) -> Result<(ObjectMeta, Option<Value>), String> {
+    let ManifestObject { metadata, spec } = serde_json::from_value(object)
+        .map_err(|error| format!("{kind}: {}", shorten(&error.to_string())))?;
+    let Metadata {
+        name,
+        namespace,
+        uid,
+        annotations,
+    } = metadata;
+    let namespace = namespace
+        .filter(|namespace| !namespace.is_empty())
+        .unwrap_or_else(|| "default".to_owned());
+    let annotations = annotations.unwrap_or_default().into_iter();
+    let metadata = ObjectMeta {
+        name,
+        namespace,
+        uid: uid.unwrap_or_default(),
+        annotations: annotations
             .map(|(key, value)| (key, value.unwrap_or_default()))
-            .collect();
-        if *type_meta == POD {
-            self.pods.push(Pod {
-                name,
-                namespace,
-                uid: uid.unwrap_or_default(),
-                annotations,
-            });
-            return Ok(());
-        }
-        let config = match spec.as_ref().and_then(|spec| spec.get("config")) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(config)) => Some(config.clone()),
-            Some(_) => {
-                let name = shorten(&format!("{namespace}/{name}"));
-                return Err(format!("{kind} {name}: spec.config must be a string"));
-            }
-        };
-        let resource_name = annotations.remove(RESOURCE_NAME);
-        self.definitions.push(Definition {
-            namespace,
-            name,
-            config,
-            resource_name,
-            created: None,
-            parsed: ParsedConfig::default(),
-        });
-        Ok(())
-    }
+            .collect(),
+    };
+    Ok((metadata, spec))
 }

@@ -1,9 +1,13 @@
 //! The documents of a YAML or JSON file, read as `kubectl apply` reads them: by the rules of
 //! libyaml, which the YAML reader of Kubernetes is a port of.
 
+mod position;
+
 use plexus_api::shorten;
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
+
+pub(crate) use position::{Position, position};
 
 /// The key whose mapping, or mappings, are merged into the mapping that has the key.
 const MERGE: &str = "<<";
@@ -12,9 +16,26 @@ const MERGE: &str = "<<";
 /// for each token, and reports the depth of a document only after it has read all of it.
 const MAX_OPEN_BRACKETS: usize = 1000;
 
-/// All documents. Of several equal keys the last one counts. An error is one line, with the
-/// position.
-pub(super) fn documents(text: &str) -> Result<Vec<Value>, String> {
+/// Text that is not YAML.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub(crate) struct YamlError {
+    /// One line, with the position.
+    pub(crate) reason: String,
+    pub(crate) position: Option<Position>,
+}
+
+impl From<serde_yaml_ng::Error> for YamlError {
+    fn from(error: serde_yaml_ng::Error) -> Self {
+        Self {
+            reason: shorten(&error.to_string()),
+            position: error.location().map(Position::from),
+        }
+    }
+}
+
+/// All documents. Of several equal keys the last one counts.
+pub(crate) fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     check_brackets(text)?;
     // YAML has other escapes in strings than JSON.
@@ -27,15 +48,14 @@ pub(super) fn documents(text: &str) -> Result<Vec<Value>, String> {
     }
     let mut documents = Vec::new();
     for document in serde_yaml_ng::Deserializer::from_str(text) {
-        let document = Value::deserialize(document).map_err(|error| shorten(&error.to_string()))?;
-        documents.push(merged(document));
+        documents.push(merged(Value::deserialize(document)?));
     }
     Ok(documents)
 }
 
 /// Checks the depth of the text before the text is parsed. Counts brackets in strings and comments,
 /// too, so the limit is far above the depth that a document can have.
-fn check_brackets(text: &str) -> Result<(), String> {
+fn check_brackets(text: &str) -> Result<(), YamlError> {
     let mut open = 0_usize;
     for (index, byte) in text.bytes().enumerate() {
         match byte {
@@ -47,9 +67,10 @@ fn check_brackets(text: &str) -> Result<(), String> {
             let line = text.as_bytes()[..index]
                 .split(|byte| *byte == b'\n')
                 .count();
-            return Err(format!(
-                "more than {MAX_OPEN_BRACKETS} brackets are open at line {line}"
-            ));
+            return Err(YamlError {
+                reason: format!("more than {MAX_OPEN_BRACKETS} brackets are open at line {line}"),
+                position: Some(Position { line, column: 1 }),
+            });
         }
     }
     Ok(())

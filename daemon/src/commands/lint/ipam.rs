@@ -1,0 +1,221 @@
+//! The addresses that the reference IPAM plugins assign.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use plexus_api::cni::{NetworkConfig, PluginConfig};
+use plexus_api::json::PathStep;
+use serde_json::Value;
+
+use super::finding::{Reporter, Rule};
+use super::plugin_keys::{self, RANGE, ROUTE, STATIC_ADDRESS};
+use super::plugins::{check_object, member};
+
+/// A range of addresses, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Range {
+    first: IpAddr,
+    last: IpAddr,
+}
+
+impl Range {
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        self.first.is_ipv4() == other.first.is_ipv4()
+            && self.first <= other.last
+            && other.first <= self.last
+    }
+}
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+/// The ranges of all host-local IPAM plugins of a network.
+pub(super) fn host_local_ranges(config: &NetworkConfig) -> Vec<Range> {
+    let of_host_local =
+        |plugin: &&PluginConfig| plugin.ipam_type().as_deref() == Some("host-local");
+    let ipams = config.plugins.iter().filter(of_host_local);
+    ipams
+        .filter_map(|plugin| plugin.get::<Value>("ipam"))
+        .flat_map(|ipam| {
+            let found = ranges(&ipam, &[]);
+            found
+                .into_iter()
+                .filter_map(|(_, value)| read_range(value).ok())
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Checks the `ipam` of a plugin. `declares_ranges` says whether runtimes may pass the ranges.
+pub(super) fn check(
+    reporter: &mut Reporter<'_, '_>,
+    plugin: &str,
+    declares_ranges: bool,
+    ipam: &Value,
+    path: &[PathStep],
+) {
+    let kind = member(ipam, "type")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if kind.is_empty() {
+        if ipam.as_object().is_some_and(|object| !object.is_empty())
+            && plugin != "ovn-k8s-cni-overlay"
+        {
+            let position = reporter.text.value(path);
+            let text =
+                "\"ipam\" has no \"type\", so its other keys have no effect; set the IPAM plugin";
+            reporter.warning(Rule::PluginConfig, position, text);
+        }
+        return;
+    }
+    let Some(keys) = plugin_keys::of_ipam(kind) else {
+        return;
+    };
+    let owner = format!("IPAM plugin {kind:?}");
+    check_object(reporter, &owner, ipam, path, keys);
+    check_items(reporter, &owner, (ipam, path), "routes", ROUTE);
+    match kind {
+        "static" => check_items(reporter, &owner, (ipam, path), "addresses", STATIC_ADDRESS),
+        "host-local" => check_ranges(reporter, ipam, path, declares_ranges),
+        _ => {}
+    }
+}
+
+/// Checks the objects of a list.
+fn check_items(
+    reporter: &mut Reporter<'_, '_>,
+    owner: &str,
+    (object, path): (&Value, &[PathStep]),
+    key: &str,
+    keys: &[(&'static str, plugin_keys::Shape)],
+) {
+    let items = member(object, key).and_then(Value::as_array);
+    for (index, item) in items.into_iter().flatten().enumerate() {
+        let path = [path, &[key.into(), index.into()]].concat();
+        let owner = format!("{owner}, {key}[{index}]");
+        check_object(reporter, &owner, item, &path, keys);
+    }
+}
+
+fn check_ranges(
+    reporter: &mut Reporter<'_, '_>,
+    ipam: &Value,
+    path: &[PathStep],
+    declares_ranges: bool,
+) {
+    const OWNER: &str = "IPAM plugin \"host-local\"";
+    let sets = member(ipam, "ranges").and_then(Value::as_array);
+    for (index, set) in sets.into_iter().flatten().enumerate() {
+        if !set.is_array() {
+            let path = [path, &["ranges".into(), index.into()]].concat();
+            let position = reporter.text.value(&path);
+            let text = format!(
+                "{OWNER}: \"ranges\" must be a list of lists; write [[{{\"subnet\": …}}]] instead of [{{\"subnet\": …}}]"
+            );
+            reporter.error(Rule::PluginConfig, position, &text);
+            return;
+        }
+    }
+    let ranges = ranges(ipam, path);
+    if ranges.is_empty() && !declares_ranges {
+        let position = reporter.text.value(path);
+        let text = format!("{OWNER} has no \"subnet\" and no \"ranges\", and refuses that");
+        reporter.error(Rule::PluginConfig, position, &text);
+    }
+    let mut earlier: Vec<Range> = Vec::new();
+    for (place, value) in ranges {
+        if place.as_slice() != path {
+            check_object(reporter, OWNER, value, &place, RANGE);
+        }
+        match read_range(value) {
+            Ok(range) => {
+                if let Some(other) = earlier.iter().find(|other| other.overlaps(&range)) {
+                    let position = reporter.text.value(&place);
+                    let text =
+                        format!("{OWNER}: the range {range} overlaps with the range {other}");
+                    reporter.error(Rule::PluginConfig, position, &text);
+                }
+                earlier.push(range);
+            }
+            Err(Some((key, reason))) => {
+                let position = reporter
+                    .text
+                    .value(&[place.as_slice(), &[key.into()]].concat());
+                reporter.error(Rule::PluginConfig, position, &format!("{OWNER}: {reason}"));
+            }
+            // Reported by its shape.
+            Err(None) => {}
+        }
+    }
+}
+
+/// The objects of all ranges, with their paths. A range beside the list is the `ipam` itself.
+fn ranges<'a>(ipam: &'a Value, path: &[PathStep]) -> Vec<(Vec<PathStep>, &'a Value)> {
+    let own = member(ipam, "subnet").map(|_| (path.to_vec(), ipam));
+    let sets = member(ipam, "ranges").and_then(Value::as_array);
+    let listed = sets
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .flat_map(|(set, ranges)| {
+            let ranges = ranges.as_array().into_iter().flatten().enumerate();
+            ranges.map(move |(index, range)| {
+                let steps = ["ranges".into(), set.into(), index.into()];
+                ([path, &steps].concat(), range)
+            })
+        });
+    own.into_iter().chain(listed).collect()
+}
+
+/// The addresses of a range of host-local.
+///
+/// # Errors
+/// The key of the invalid value and the reason, or `None` if a value has the wrong shape.
+fn read_range(range: &Value) -> Result<Range, Option<(&'static str, String)>> {
+    let text = |key| {
+        member(range, key)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
+    let subnet: IpNet = text("subnet")
+        .and_then(|text| text.parse().ok())
+        .ok_or(None)?;
+    if subnet.addr() != subnet.network() {
+        let reason = format!(
+            "\"subnet\" is {:?}, but the address of the network is {}; write \"{}\"",
+            subnet.to_string(),
+            subnet.network(),
+            subnet.trunc()
+        );
+        return Err(Some(("subnet", reason)));
+    }
+    if subnet.prefix_len() + 2 > subnet.max_prefix_len() {
+        let reason = format!("\"subnet\" {subnet} is too small to assign addresses of it");
+        return Err(Some(("subnet", reason)));
+    }
+    let address = |key: &'static str, default: IpAddr| {
+        let Some(text) = text(key) else {
+            return Ok(default);
+        };
+        let address: IpAddr = text.parse().map_err(|_| None)?;
+        if subnet.contains(&address) {
+            Ok(address)
+        } else {
+            Err(Some((key, format!("{key:?} {address} is not in {subnet}"))))
+        }
+    };
+    let hosts = subnet.hosts();
+    let first = address(
+        "rangeStart",
+        hosts.clone().next().unwrap_or(subnet.network()),
+    )?;
+    let last = address("rangeEnd", subnet.broadcast())?;
+    if first > last {
+        let reason = format!("\"rangeEnd\" {last} is before \"rangeStart\" {first}");
+        return Err(Some(("rangeEnd", reason)));
+    }
+    Ok(Range { first, last })
+}
