@@ -15,6 +15,8 @@ IMAGE := localhost/plexus:$(VERSION)
 PLUGINS_IMAGE := localhost/plexus-cni-plugins:$(VERSION)
 RELEASE := dist/release
 ARCH := $(patsubst x86_64-%,amd64,$(patsubst aarch64-%,arm64,$(TARGET)))
+# The same files always give the same archive.
+TAR := tar --create --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX
 BUILDAH = buildah --root $(OUT)/buildah --runroot $(OUT)/buildah/run --storage-driver vfs
 
 .PHONY: build image image-cni-plugins release release-files chart demo test e2e e2e-sriov soak bench check conformance \
@@ -39,8 +41,9 @@ image: build
 	@command -v buildah >/dev/null || { echo "buildah is missing: install it (on Debian the package buildah)" >&2; exit 1; }
 	$(BUILDAH) build --quiet --isolation chroot --timestamp 0 --build-arg VERSION=$(VERSION) \
 		--file deploy/Containerfile --tag $(IMAGE) .
-	rm -f dist/plexus-image.tar
-	$(BUILDAH) push --quiet $(IMAGE) oci-archive:dist/plexus-image.tar:$(IMAGE)
+	rm -rf dist/plexus-image
+	$(BUILDAH) push --quiet $(IMAGE) oci:dist/plexus-image:$(IMAGE)
+	$(TAR) --directory dist/plexus-image --file dist/plexus-image.tar blobs index.json oci-layout
 	@echo "dist/plexus-image.tar $$(stat -c %s dist/plexus-image.tar) bytes, $(IMAGE)"
 
 ## Builds the image of deploy/components/cni-plugins, dist/cni-plugins-image.tar, from the plugins in
@@ -56,8 +59,9 @@ image-cni-plugins:
 	cp "$$(command -v busybox)" deploy/cni-plugins/install.sh dist/cni-plugins/
 	$(BUILDAH) build --quiet --isolation chroot --timestamp 0 --file deploy/cni-plugins/Containerfile \
 		--tag $(PLUGINS_IMAGE) dist/cni-plugins
-	rm -f dist/cni-plugins-image.tar
-	$(BUILDAH) push --quiet $(PLUGINS_IMAGE) oci-archive:dist/cni-plugins-image.tar:$(PLUGINS_IMAGE)
+	rm -rf dist/cni-plugins-image
+	$(BUILDAH) push --quiet $(PLUGINS_IMAGE) oci:dist/cni-plugins-image:$(PLUGINS_IMAGE)
+	$(TAR) --directory dist/cni-plugins-image --file dist/cni-plugins-image.tar blobs index.json oci-layout
 	@echo "dist/cni-plugins-image.tar $$(stat -c %s dist/cni-plugins-image.tar) bytes, $(PLUGINS_IMAGE)"
 
 ## Leaves a release in dist/release: the programs and the image for the architecture of this machine,
@@ -77,8 +81,7 @@ release-files:
 	kubectl kustomize deploy >$(RELEASE)/install.yaml
 	kubectl kustomize deploy/uninstall >$(RELEASE)/uninstall.yaml
 	cp deploy/examples/first.yaml $(RELEASE)/
-	tar --directory deploy/helm --create --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
-		plexus | gzip --no-name >$(RELEASE)/plexus-$(VERSION).tgz
+	$(TAR) --directory deploy/helm plexus | gzip --no-name >$(RELEASE)/plexus-$(VERSION).tgz
 	awk '/^## / { shown = $$2 == "$(VERSION)" || $$2 == "Unreleased" } shown' CHANGELOG.md >$(RELEASE)/CHANGES.md
 	cd $(RELEASE) && sha256sum $$(ls | grep -v SHA256SUMS) >SHA256SUMS
 

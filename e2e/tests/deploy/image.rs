@@ -47,6 +47,14 @@ fn the_image_contains_only_the_two_programs_and_containerd_runs_it() {
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(labels["org.opencontainers.image.version"], version);
     assert_eq!(labels["org.opencontainers.image.licenses"], "Apache-2.0");
+    // The time of the build would change the checksum of the archive.
+    let members = run(Command::new("tar").args(["--utc", "-tvf"]).arg(archive()));
+    assert!(
+        members
+            .lines()
+            .all(|line| line.contains(" 1970-01-01 00:00 ")),
+        "{members}"
+    );
 
     let node = plexus_e2e::node!();
     let containerd = containerd::start(&node);
