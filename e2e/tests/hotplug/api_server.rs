@@ -82,13 +82,11 @@ fn quick_changes_end_in_the_last_state() {
         for state in states {
             annotate(&plexus, "web", state);
         }
-        if round % 2 == 0 {
-            // Some changes find a pod at rest.
-            wait_settled(&plexus, "web", &pod, &["eth0", "x"]);
-        }
+        // The next changes find a pod at rest.
+        let last = format!("last{round}");
+        annotate(&plexus, "web", format!("c@{last}"));
+        wait_settled(&plexus, "web", &pod, &["eth0", &last]);
     }
-    annotate(&plexus, "web", "c@last");
-    wait_settled(&plexus, "web", &pod, &["eth0", "last"]);
     plexus.runtime.check(&pod.target).expect_success();
     plexus.runtime.del(&pod.target).expect_success();
     plexus.wait_records(&[]);

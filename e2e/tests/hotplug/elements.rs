@@ -7,7 +7,8 @@ use plexus_e2e::{Cluster, PlexusInCluster, attaches, metric, node};
 use serde_json::{Value, json};
 
 use super::{
-    annotate, attach, calls, start_with, wait_event, wait_interfaces, wait_settled, wait_status,
+    annotate, attach, calls, start_with, wait_event, wait_interfaces, wait_last_network,
+    wait_settled,
 };
 
 const VF: &str = "example.com/vf";
@@ -102,10 +103,7 @@ fn of_two_elements_with_the_same_interface_the_first_one_is_attached() {
     wait_event(&plexus, "web", "InvalidNetworks", "\"x\"");
     // Once the first one is gone, the name is free.
     annotate(&plexus, "web", "b@x");
-    let name = format!("{}/b", plexus.namespace.name());
-    wait_status(&plexus, "web", |entries| {
-        entries.last().is_some_and(|entry| entry["name"] == name)
-    });
+    wait_last_network(&plexus, "web", "b");
     wait_settled(&plexus, "web", &pod, &["eth0", "x"]);
     assert_eq!(calls(&pod, &plexus)[1..], ["ADD a x", "DEL a x", "ADD b x"]);
 }
@@ -126,6 +124,7 @@ fn an_invalid_annotation_changes_nothing_until_it_is_corrected() {
     }
     assert_eq!(calls(&pod, &plexus), ["ADD main eth0", "ADD a net1"]);
     annotate(&plexus, "web", "b");
+    wait_last_network(&plexus, "web", "b");
     wait_settled(&plexus, "web", &pod, &["eth0", "net1"]);
     assert_eq!(calls(&pod, &plexus)[2..], ["DEL a net1", "ADD b net1"]);
 }
@@ -182,6 +181,38 @@ fn of_two_elements_without_a_name_the_later_attachment_is_detached() {
     assert_eq!(calls(&pod, &plexus)[4..], ["DEL lan net3"]);
 }
 
+/// Creates a definition with a scripted plugin of the same name, whose pods get a device.
+fn define(plexus: &PlexusInCluster<'_>, network: &str, resource: &str) {
+    plexus.node.plugin(network, &attaches());
+    let config = json!({"cniVersion": "1.0.0", "type": network}).to_string();
+    let mut definition = plexus.definition(network, &json!(config));
+    definition["metadata"]["annotations"] = json!({"k8s.v1.cni.cncf.io/resourceName": resource});
+    let path = format!(
+        "/apis/k8s.cni.cncf.io/v1/namespaces/{}/network-attachment-definitions",
+        plexus.namespace.name()
+    );
+    let created = plexus.cluster.client().post(&path, &definition);
+    created
+        .and_then(|created| created.success())
+        .expect("a definition");
+}
+
+#[test]
+fn devices_that_are_not_known_yet_are_asked_for_again() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let keys = json!({"kubeletDir": node.kubelet_dir()});
+    let plexus = start_with(&node, &cluster, keys, &["a"]);
+    define(&plexus, "vf", VF);
+    let pod = attach(&plexus, "web", "");
+    annotate(&plexus, "web", "vf,a");
+    wait_settled(&plexus, "web", &pod, &["eth0", "net2"]);
+    wait_event(&plexus, "web", "AttachFailed", "are not known");
+    let kubelet = node.kubelet();
+    let container = Container::new("main").device(Device::new(VF, "0000:03:02.1"));
+    kubelet.run(KubeletPod::new(plexus.namespace.name(), "web").with(container));
+    wait_settled(&plexus, "web", &pod, &["eth0", "net2", "net1"]);
+}
+
 #[test]
 fn a_running_pod_gets_the_devices_that_its_networks_do_not_use_yet() {
     rows!("D-033", "D-035");
@@ -189,21 +220,8 @@ fn a_running_pod_gets_the_devices_that_its_networks_do_not_use_yet() {
     let (kubelet, cluster) = (node.kubelet(), Cluster::new());
     let keys = json!({"kubeletDir": node.kubelet_dir()});
     let plexus = start_with(&node, &cluster, keys, &[]);
-    for (network, resource) in [("vf", VF), ("marker", "bridge.network.kubevirt.io/br1")] {
-        plexus.node.plugin(network, &attaches());
-        let config = json!({"cniVersion": "1.0.0", "type": network}).to_string();
-        let mut definition = plexus.definition(network, &json!(config));
-        definition["metadata"]["annotations"] =
-            json!({"k8s.v1.cni.cncf.io/resourceName": resource});
-        let path = format!(
-            "/apis/k8s.cni.cncf.io/v1/namespaces/{}/network-attachment-definitions",
-            plexus.namespace.name()
-        );
-        let created = cluster.client().post(&path, &definition);
-        created
-            .and_then(|created| created.success())
-            .expect("a definition");
-    }
+    define(&plexus, "vf", VF);
+    define(&plexus, "marker", "bridge.network.kubevirt.io/br1");
     let ids = ["0000:03:02.1", "0000:03:02.2"];
     kubelet.has_devices(ids.map(|id| Device::new(VF, id)));
     let container = ids.iter().fold(Container::new("main"), |container, id| {

@@ -30,6 +30,10 @@ fn a_network_that_fails_is_undone_alone_and_retried_until_it_succeeds() {
     node.plugin("b", &attaches());
     wait_settled(&plexus, "web", &pod, &["eth0", "net1", "net3", "net2"]);
     plexus.runtime.check(&pod.target).expect_success();
+    wait_event(&plexus, "web", "AddedInterface", "Add net2");
+    let events = plexus.namespace.events("web");
+    let is_removal = |event: &serde_json::Value| event["reason"] == "RemovedInterface";
+    assert!(!events.iter().any(is_removal), "net2 was never added");
     assert!(calls(&pod, &plexus).contains(&"DEL b net2".to_owned()));
 }
 
@@ -44,8 +48,8 @@ fn the_retries_end_when_the_annotation_changes() {
     wait_calls(&plexus, "ADD b net2", 2);
     annotate(&plexus, "web", "b@data0");
     wait_calls(&plexus, "ADD b data0", 2);
-    annotate(&plexus, "web", "");
-    wait_settled(&plexus, "web", &pod, &["eth0"]);
+    annotate(&plexus, "web", "a");
+    wait_settled(&plexus, "web", &pod, &["eth0", "net1"]);
     let other = attach(&plexus, "other", "");
     annotate(&plexus, "other", "a");
     wait_settled(&plexus, "other", &other, &["eth0", "net1"]);

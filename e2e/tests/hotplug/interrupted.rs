@@ -9,7 +9,10 @@ use plexus_e2e::plexus_in_cluster::USER;
 use plexus_e2e::{Cluster, PlexusInCluster, Script, Step, attaches, node, server};
 use serde_json::{Value, json};
 
-use super::{Attached, annotate, attach, calls, start, wait_interfaces, wait_settled};
+use super::{
+    Attached, annotate, attach, calls, start, wait_event, wait_interfaces, wait_last_network,
+    wait_settled,
+};
 
 /// Switches hot-plug on or off at the next start.
 fn switch(plexus: &PlexusInCluster<'_>, hotplug: &str) {
@@ -155,6 +158,7 @@ fn a_change_that_is_not_in_the_record_yet_is_made_by_the_next_plexusd_only_with_
     plexus.daemon.kill();
     switch(&plexus, "on");
     plexus.daemon.restart();
+    wait_last_network(&plexus, "web", "b");
     wait_settled(&plexus, "web", &pod, &["eth0", "net1"]);
     let expected = ["ADD main eth0", "ADD a net1", "DEL a net1", "ADD b net1"];
     assert_eq!(calls(&pod, &plexus), expected);
@@ -207,6 +211,12 @@ fn a_plugin_that_survives_plexusd_is_waited_for_and_its_attachment_is_made_again
         let count = if is_attached { 4 } else { 3 };
         assert_eq!(pod.sandbox.link_names(), links[..count]);
         wait_interfaces(&plexus, "web", &links[1..count]);
+        if is_attached {
+            wait_event(&plexus, "web", "AddedInterface", "Add net2");
+            let events = plexus.namespace.events("web");
+            let is_removal = |event: &Value| event["reason"] == "RemovedInterface";
+            assert!(!events.iter().any(is_removal), "net2 was never reported");
+        }
     }
 }
 

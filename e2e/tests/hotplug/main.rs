@@ -2,6 +2,7 @@
 
 mod api_server;
 mod changes;
+mod disk;
 mod elements;
 mod failing_plugins;
 mod interrupted;
@@ -73,6 +74,14 @@ fn wait_status(
         .namespace
         .wait_for_pod(name, |pod| condition(&entries(pod)));
     entries(&pod)
+}
+
+/// Waits until the last entry of a pod's network-status is about this network.
+fn wait_last_network(plexus: &PlexusInCluster<'_>, pod: &str, network: &str) {
+    let name = format!("{}/{network}", plexus.namespace.name());
+    wait_status(plexus, pod, |entries| {
+        entries.last().is_some_and(|entry| entry["name"] == name)
+    });
 }
 
 /// Waits until the record of a sandbox has exactly these interfaces, with results, and says that
