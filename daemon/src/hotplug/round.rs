@@ -55,6 +55,7 @@ impl Outcome {
 /// What a round is based on. Found again under the locks, if nothing has changed meanwhile.
 #[derive(Debug)]
 struct Basis {
+    annotation: Option<String>,
     elements: Vec<Selection>,
     difference: Difference,
     /// The creation time and the revision of the record.
@@ -207,6 +208,7 @@ impl Round<'_> {
             .filter(|(index, _)| !unfinished.contains(index));
         Ok(Basis {
             difference: Difference::of(attached, &elements),
+            annotation: annotation.map(str::to_owned),
             elements,
             record: (planned.created_unix_ms, planned.revision),
         })
@@ -234,8 +236,14 @@ impl Round<'_> {
         outcome = outcome.and(refused);
         let attach = planned.len();
         if attach > 0 {
-            let results = change.attach(planned).await;
-            let results = results.unwrap_or_else(|error| vec![Err(error.into())]);
+            // A DEL, the next plexusd or a later annotation must not wait for all of them.
+            let attached = change
+                .attach(planned, || self.is_current(&pod, basis))
+                .await;
+            let results = attached.unwrap_or_else(|error| vec![Err(error.into())]);
+            if results.len() < attach {
+                outcome = Outcome::Failed;
+            }
             for error in results.into_iter().filter_map(Result::err) {
                 // Whatever the code: only a plugin knows whether a retry can succeed.
                 outcome = outcome.and(self.report_retry(&pod, &error));
@@ -247,6 +255,16 @@ impl Round<'_> {
             ms = start.elapsed().as_millis(), "the networks of a running pod were changed"
         );
         outcome
+    }
+
+    /// Whether the pod still has the annotation of `basis`, and plexusd is not stopping.
+    fn is_current(&self, pod: &PodRef, basis: &Basis) -> bool {
+        let current = self.context.node.store.pod(&pod.namespace, &pod.name);
+        let is_same = |current: Arc<Pod>| {
+            current.matches_uid(&pod.uid)
+                && current.annotations.get(NETWORKS) == basis.annotation.as_ref()
+        };
+        !self.limits.cancel.is_cancelled() && current.is_some_and(is_same)
     }
 
     /// Plans the attachments of the elements without one. A refused element does not affect the others.

@@ -160,21 +160,27 @@ impl<'a> Change<'a> {
             .map_err(|error| error.context(attachment.label()))
     }
 
-    /// Attaches further networks, one after the other, each within `addTimeout`. One that fails is
-    /// undone and does not stop the others. Returns the results, in the same order.
+    /// Attaches further networks, one after the other, each within `addTimeout`, as long as
+    /// `is_wanted`. One that fails is undone and does not stop the others. Returns the results, in the
+    /// same order.
     ///
     /// # Errors
     /// The ledger cannot record the attachments, and nothing has run.
     pub(crate) async fn attach(
         &mut self,
         attachments: Vec<Attachment>,
+        is_wanted: impl Fn() -> bool,
     ) -> Result<Vec<Result<PluginResult, CniError>>, LedgerError> {
         let count = attachments.len();
         self.replace(attachments).await?;
         let mut results = Vec::new();
         let indexes = self.record.attachments.len() - count..self.record.attachments.len();
         for index in indexes {
-            results.push(self.attach_one(index).await);
+            if is_wanted() {
+                results.push(self.attach_one(index).await);
+            } else {
+                append_or_log(self.lock, &mut self.record, Line::Deleted { index });
+            }
         }
         Ok(results)
     }

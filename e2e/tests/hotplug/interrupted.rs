@@ -266,6 +266,7 @@ fn a_plexusd_that_is_stopped_during_a_change_lets_the_plugin_finish() {
     plexus.daemon.terminate();
     held.release();
     assert!(plexus.daemon.wait_exit().success());
+    assert_eq!(calls(&pod, &plexus).last().unwrap(), "ADD b net2");
     plexus.daemon.restart();
     wait_settled(&plexus, "web", &pod, &["eth0", "net1", "net2", "net3"]);
     let adds = calls(&pod, &plexus);

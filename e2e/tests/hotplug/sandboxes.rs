@@ -38,6 +38,37 @@ fn del_during_the_plugin_of_a_change_waits_and_deletes_everything() {
 }
 
 #[test]
+fn a_change_that_is_no_longer_wanted_ends_with_the_current_plugin() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let plexus = start_with(&node, &cluster, json!({}), &["a", "b", "c"]);
+    for is_deleted in [true, false] {
+        let name = format!("web-{is_deleted}");
+        let pod = attach(&plexus, &name, "");
+        let gate = node.gate(&name);
+        node.plugin("b", &attaches().on("ADD", [gate.step(), Step::link()]));
+        annotate(&plexus, &name, "b,c");
+        let held = gate.wait();
+        if is_deleted {
+            plexus.namespace.remove_pod(&name);
+        } else {
+            annotate(&plexus, &name, "b");
+        }
+        // plexusd has seen that once it has seen a later change.
+        let later = format!("later-{is_deleted}");
+        let other = attach(&plexus, &later, "");
+        annotate(&plexus, &later, "a");
+        wait_settled(&plexus, &later, &other, &["eth0", "net1"]);
+        held.release();
+        if !is_deleted {
+            wait_settled(&plexus, &name, &pod, &["eth0", "net1"]);
+        }
+        plexus.runtime.del(&pod.target).expect_success();
+        let expected = ["ADD main eth0", "ADD b net1", "DEL b net1", "DEL main eth0"];
+        assert_eq!(calls(&pod, &plexus), expected);
+    }
+}
+
+#[test]
 fn del_is_served_while_a_change_waits_for_a_permit() {
     let (node, cluster) = (node!(), Cluster::new());
     let keys = json!({"maxPluginRuns": 1});
