@@ -63,6 +63,40 @@ fn a_device_of_an_extended_resource_must_name_that_resource() {
 }
 
 #[test]
+fn a_claim_of_extended_resources_that_no_network_needs_is_not_read() {
+    rows!("D-066");
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let plexus = start(&node, &cluster, server);
+    device_networks(&plexus, server, &["a"]);
+    let fields = json!({"status": {"extendedResourceClaimStatus": {
+        "resourceClaimName": "gpus",
+        "requestMappings": [
+            {"containerName": "main", "resourceName": "example.com/gpu", "requestName": "r0"},
+        ],
+    }}});
+    let pod = pod(&plexus, server, "p", "a", &fields);
+    let (output, _) = plexus.add(&plexus.runtime, &pod);
+    output.expect_error(111, &[VF]);
+    let reads = ["pods", CLAIMS].map(|resource| plexus.count("get", resource));
+    assert_eq!(reads, [1, 0]);
+}
+
+#[test]
+fn a_claim_that_does_not_exist_is_named() {
+    rows!("D-068");
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let plexus = start(&node, &cluster, server);
+    device_networks(&plexus, server, &["a"]);
+    let pod = pod_with_claims(&plexus, server, "p", "a", &["gone"]);
+    let claim = format!("the claim {}/gone does not exist", plexus.namespace.name());
+    let (output, calls) = plexus.add(&plexus.runtime, &pod);
+    output.expect_error(111, &[VF, &claim]);
+    assert_eq!(calls, [""; 0], "no plugin runs");
+}
+
+#[test]
 fn a_problem_with_a_claim_fails_only_the_networks_that_need_it() {
     rows!("D-067", "D-068");
     let (node, cluster) = (node!(), Cluster::new());
