@@ -49,11 +49,11 @@ pub(super) fn host_local_ranges(config: &NetworkConfig) -> Vec<Range> {
         .collect()
 }
 
-/// Checks the `ipam` of a plugin. `declares_ranges` says whether runtimes may pass the ranges.
+/// Checks the `ipam` of a plugin. `may_lack_ranges` says whether others may add the ranges.
 pub(super) fn check(
     reporter: &mut Reporter<'_, '_>,
     plugin: &str,
-    declares_ranges: bool,
+    may_lack_ranges: bool,
     ipam: &Value,
     path: &[PathStep],
 ) {
@@ -79,7 +79,7 @@ pub(super) fn check(
     check_items(reporter, &owner, (ipam, path), "routes", ROUTE);
     match kind {
         "static" => check_items(reporter, &owner, (ipam, path), "addresses", STATIC_ADDRESS),
-        "host-local" => check_ranges(reporter, ipam, path, declares_ranges),
+        "host-local" => check_ranges(reporter, ipam, path, may_lack_ranges),
         _ => {}
     }
 }
@@ -104,7 +104,7 @@ fn check_ranges(
     reporter: &mut Reporter<'_, '_>,
     ipam: &Value,
     path: &[PathStep],
-    declares_ranges: bool,
+    may_lack_ranges: bool,
 ) {
     const OWNER: &str = "IPAM plugin \"host-local\"";
     let sets = member(ipam, "ranges").and_then(Value::as_array);
@@ -120,7 +120,7 @@ fn check_ranges(
         }
     }
     let ranges = ranges(ipam, path);
-    if ranges.is_empty() && !declares_ranges {
+    if ranges.is_empty() && !may_lack_ranges {
         let position = reporter.text.value(path);
         let text = format!("{OWNER} has no \"subnet\" and no \"ranges\", and refuses that");
         reporter.error(Rule::PluginConfig, position, &text);

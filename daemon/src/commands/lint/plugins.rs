@@ -136,9 +136,11 @@ impl Plugin {
             reporter.error(Rule::PluginConfig, position, text);
         }
         if let Some(ipam) = member(&self.value, "ipam").filter(|ipam| ipam.is_object()) {
-            let declares_ranges = self.declares("ipRanges");
+            // Other plugins may add the ranges of the node, as flannel and antrea do.
+            let is_complete = plugin_keys::of_plugin(&self.kind).is_some();
+            let may_lack_ranges = self.declares("ipRanges") || !is_complete;
             let path = self.inner("ipam");
-            ipam::check(reporter, &self.kind, declares_ranges, ipam, &path);
+            ipam::check(reporter, &self.kind, may_lack_ranges, ipam, &path);
         }
     }
 

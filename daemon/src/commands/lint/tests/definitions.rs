@@ -172,6 +172,7 @@ fn keys_that_are_probably_misspelled_are_warnings() {
     ]);
     // A plugin that is not listed may have any key, and a listed one may get new keys.
     for config in [
+        "{\"type\": \"antrea\", \"ipam\": {\"type\": \"host-local\"}}",
         "{\"type\": \"other\", \"mut\": 1, \"isGatway\": true}",
         "{\"type\": \"bridge\", \"comment\": \"x\", \"somethingNew\": true}",
         "{\"type\": \"macvlan\", \"master\": \"${A_LONG_VARIABLE}\"}",
