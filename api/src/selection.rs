@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::json::{RawMap, ValuePath};
 
@@ -164,6 +165,16 @@ fn check_count(count: usize) -> Result<(), SelectionError> {
     }
     let reason = format!("lists {count} networks, but a pod may have {MAX_ELEMENTS}; select fewer");
     Err(SelectionError::whole(reason))
+}
+
+/// Parses the `interfaceAttributes` of a request of `/delegate`: an object with `ips`, `mac` and
+/// `cni-args`, with the same values as in the annotation. Other keys are ignored. The selection has
+/// no name.
+///
+/// # Errors
+/// The first invalid value.
+pub fn from_attributes(attributes: &RawValue) -> Result<Selection, SelectionError> {
+    json_form::attributes(attributes)
 }
 
 /// Parses the annotation. Elements without a namespace get `default_namespace`.

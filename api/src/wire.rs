@@ -1,5 +1,6 @@
-//! The protocol between shim and daemon: `POST /cni` over a Unix socket. The JSON is that of
-//! Multus' thick plugin, so that Multus' shim and other clients can call the daemon.
+//! The protocol of the daemon's Unix socket: `POST /cni`, which the shim sends, and `POST /delegate`
+//! for programs that change the networks of running pods. The JSON is that of Multus' thick plugin,
+//! so that Multus' shim and other clients can call the daemon.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,6 +47,21 @@ pub struct Request {
     /// shim did not record the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Moment>,
+}
+
+/// A request of `/delegate`: a network of a running pod.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DelegateRequest {
+    /// The `CNI_*` variables.
+    pub env: BTreeMap<String, String>,
+    /// The configuration of the network, a single plugin or a list; base64 in JSON.
+    #[serde(deserialize_with = "from_base64", default)]
+    pub config: Vec<u8>,
+    /// What the pod requests for the interface; see
+    /// [`from_attributes`](crate::selection::from_attributes).
+    #[serde(default)]
+    pub interface_attributes: Option<Box<RawValue>>,
 }
 
 /// A point in time on this machine, independent of the wall clock.

@@ -5,6 +5,7 @@
 mod additions;
 mod auxiliary_chain;
 pub(crate) mod default_network;
+mod delegated;
 mod devices;
 mod disk;
 mod error;
@@ -33,6 +34,7 @@ use crate::model::{Network, Pod, PodRef};
 use crate::plan::{PlanInput, Policy, SelectedNetwork, ifname};
 pub(crate) use additions::Additions;
 use default_network::DefaultNetwork;
+pub(crate) use delegated::DelegatedNetwork;
 pub(crate) use devices::Kubelet;
 pub(crate) use disk::DiskError;
 pub(crate) use error::GatherError;

@@ -9,6 +9,7 @@ mod change;
 mod check;
 mod del;
 mod del_without_record;
+mod delegate;
 mod delete_otherwise;
 mod dispatch;
 mod errors;
@@ -22,7 +23,7 @@ mod time_shares;
 mod undo;
 
 pub(crate) use change::{Change, finish_change};
-pub(crate) use dispatch::{dispatch, needs_ledger};
+pub(crate) use dispatch::{Call, dispatch, needs_ledger};
 pub(crate) use network_status::resume_status;
 pub(crate) use record_lock::{RecordMemory, lock_with_guard};
 pub(crate) use request::{check_del, time_limit};

@@ -38,6 +38,20 @@ pub(super) fn parse(text: &str) -> Result<Vec<Selection>, SelectionError> {
         .collect()
 }
 
+/// See [`super::from_attributes`].
+pub(super) fn attributes(raw: &RawValue) -> Result<Selection, SelectionError> {
+    let path = ValuePath::default().join("interfaceAttributes");
+    check_limits(raw.get().as_bytes(), MAX_ANNOTATION)
+        .map_err(|error| SelectionError::at(path.clone(), error.to_string()))?;
+    let object = Reader::new(raw, path)?;
+    Ok(Selection {
+        ips: ips(&object)?,
+        mac: hardware_address(&object, "mac", 6)?,
+        cni_args: object.get("cni-args", "an object")?.unwrap_or_default(),
+        ..Selection::default()
+    })
+}
+
 /// The elements of a list. Those above the limit are only counted.
 #[derive(Default)]
 struct Elements<'a> {

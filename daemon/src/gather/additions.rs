@@ -112,30 +112,60 @@ impl<'a> Additions<'a> {
         let network = self.networks.get_mut(position);
         let network =
             network.map_or_else(missing, |network| std::mem::replace(network, missing()))?;
-        let mut policy = policy(self.lookup.settings);
+        let devices = unused(&self.devices, attached);
+        let addition = Addition {
+            network,
+            selection: selection.clone(),
+            ifname,
+            devices,
+        };
+        let sandbox = (pod, container_id, links);
+        addition.input(self.sources, &self.lookup, sandbox).await
+    }
+}
+
+/// One network that a running sandbox gets in addition.
+#[derive(Debug)]
+pub(super) struct Addition {
+    pub(super) network: Network,
+    pub(super) selection: Selection,
+    pub(super) ifname: String,
+    pub(super) devices: Devices,
+}
+
+impl Addition {
+    /// The input of the plan of this network alone, for the sandbox of a pod, with the container ID and
+    /// the names of its interfaces.
+    pub(super) async fn input(
+        self,
+        sources: Sources<'_>,
+        lookup: &Lookup<'_>,
+        (pod, container_id, links): (&PodRef, &str, &BTreeSet<String>),
+    ) -> Result<PlanInput, GatherError> {
+        let mut policy = policy(lookup.settings);
         policy.default_network_namespaces = None;
         let mut input = PlanInput {
-            ifname,
+            ifname: self.ifname,
             container_id: container_id.to_owned(),
             links: links.clone(),
             pod: pod.clone(),
             cni_args: cni_args(pod, container_id),
             runtime_config: RawMap::new(),
-            default_network: network,
+            default_network: self.network,
             default_selection: Some(Selection {
                 // The name is decided already.
                 interface: None,
-                ..selection.clone()
+                ..self.selection
             }),
             common_networks: Vec::new(),
             selected: Vec::new(),
             auxiliary_chain: None,
-            devices: unused(&self.devices, attached),
+            devices: self.devices,
             policy,
             network_names: None,
         };
-        if self.lookup.settings.namespace_isolation {
-            let names = network_names::collect(&input, self.sources, &self.lookup).await?;
+        if lookup.settings.namespace_isolation {
+            let names = network_names::collect(&input, sources, lookup).await?;
             input.network_names = Some(names);
         }
         Ok(input)

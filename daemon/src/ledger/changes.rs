@@ -43,9 +43,9 @@ impl Record {
         attachments.filter(|(index, _)| !self.attachments[*index].deleted)
     }
 
-    /// Removes the deleted attachments from the plan and adds `further` ones. The network-status of the
-    /// sandbox has to be written again.
-    pub(crate) fn change(&mut self, further: Vec<Attachment>) {
+    /// Removes the deleted attachments from the plan and adds `further` ones. `outdates_status` says
+    /// whether the network-status of the sandbox has to be written again.
+    pub(crate) fn change(&mut self, further: Vec<Attachment>, outdates_status: bool) {
         // The new index of each attachment.
         let mut kept = 0;
         let indexes: Vec<_> = self
@@ -82,7 +82,7 @@ impl Record {
         self.planned.format = FORMAT;
         PLEXUSD.clone_into(&mut self.planned.plexusd);
         self.planned.revision += 1;
-        self.status_written = false;
+        self.status_written &= !outdates_status;
     }
 
     /// The file of an attached record.

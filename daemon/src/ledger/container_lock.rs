@@ -161,9 +161,10 @@ impl ContainerLock {
         &self,
         record: &mut Record,
         further: Vec<Attachment>,
+        outdates_status: bool,
     ) -> Result<(), LedgerError> {
         self.assert_own(&record.planned);
-        record.change(further);
+        record.change(further, outdates_status);
         let key = record.planned.key();
         let bytes = record
             .to_bytes()

@@ -64,6 +64,16 @@ impl SandboxIndex {
 }
 
 impl Ledger {
+    /// The record of the newest sandbox with this container ID. `boot_id` is the current boot. Never
+    /// blocks.
+    pub(crate) fn sandbox_of(&self, container_id: &str, boot_id: &str) -> Option<RecordKey> {
+        let sandboxes = lock(&self.0.sandboxes);
+        let of_container = sandboxes.0.iter();
+        let of_container = of_container.filter(|(key, _)| key.container_id == container_id);
+        let newest = of_container.max_by_key(|(_, entry)| entry.position(boot_id));
+        newest.map(|(key, _)| key.clone())
+    }
+
     /// Whether no newer sandbox of the pod of `planned` has a record. `boot_id` is the current
     /// boot. Never blocks.
     pub(crate) fn is_newest(&self, planned: &Planned, boot_id: &str) -> bool {

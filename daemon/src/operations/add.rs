@@ -292,7 +292,7 @@ fn refuse_attached(lock: &AddLock, ifname: &str) -> Result<bool, LedgerError> {
     }
 }
 
-fn caller_gone() -> CniError {
+pub(super) fn caller_gone() -> CniError {
     CniError::new(Code::TryAgain, "the runtime disconnected during the call")
 }
 

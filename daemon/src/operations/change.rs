@@ -11,6 +11,7 @@ use plexus_api::cni::{CniError, Code, PluginResult};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::add::caller_gone;
 use super::attach::Attach;
 use super::network_status::{pod_sandbox, record_when_written, recorded_results, status_content};
 use super::record_lock::lock_with_guard;
@@ -33,6 +34,8 @@ pub(crate) struct Change<'a> {
     args: UndoArgs,
     /// Whether network-status has to be written.
     reports: bool,
+    /// The limits of the request that asks for the change.
+    limits: Option<CallLimits>,
 }
 
 impl<'a> Change<'a> {
@@ -81,11 +84,30 @@ impl<'a> Change<'a> {
             netns,
             args,
             reports: false,
+            limits: None,
         }))
+    }
+
+    /// Makes this the change that a program asks for within `limits`. An ADD is undone if the program
+    /// disconnects, and network-status is left to the program.
+    pub(crate) fn for_program(self, limits: CallLimits) -> Self {
+        Self {
+            limits: Some(limits),
+            ..self
+        }
     }
 
     pub(crate) fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// Whether the namespace at `path` is that of the sandbox.
+    ///
+    /// # Errors
+    /// The namespace at `path` cannot be opened.
+    pub(crate) async fn is_netns(&self, path: &Path) -> Result<bool, CniError> {
+        let netns = Netns::open(path, &self.args.host).await?;
+        Ok(netns.id().may_equal(self.netns.id()))
     }
 
     /// The names of the sandbox's links.
@@ -98,8 +120,10 @@ impl<'a> Change<'a> {
 
     /// Detaches what an interrupted change has left behind. Returns the errors.
     pub(crate) async fn clean_up(&mut self) -> Vec<CniError> {
-        let is_outdated = self.record.attachments.iter().any(|state| state.deleted);
-        self.reports |= is_outdated || !self.record.status_written;
+        let states = self.record.attachments.iter().enumerate();
+        let deleted = states.filter_map(|(index, state)| state.deleted.then_some(index));
+        self.outdate_status(&deleted.collect::<Vec<_>>());
+        self.reports |= self.limits.is_none() && !self.record.status_written;
         self.detach(&self.record.unfinished_changes()).await
     }
 
@@ -131,7 +155,7 @@ impl<'a> Change<'a> {
         let Detached { mut failures, .. } = detached.await;
         failures.extend(unrecorded);
         started.retain(|index| self.record.attachments[*index].deleted);
-        self.reports |= !started.is_empty();
+        self.outdate_status(&started);
         let planned = &self.record.planned;
         let attachments = started.iter().map(|index| &planned.attachments[*index]);
         if let Err(error) = device_info::remove(&self.args.host, attachments).await {
@@ -172,6 +196,7 @@ impl<'a> Change<'a> {
         is_wanted: impl Fn() -> bool,
     ) -> Result<Vec<Result<PluginResult, CniError>>, LedgerError> {
         let count = attachments.len();
+        self.reports |= self.limits.is_none();
         self.replace(attachments).await?;
         let mut results = Vec::new();
         let indexes = self.record.attachments.len() - count..self.record.attachments.len();
@@ -186,7 +211,6 @@ impl<'a> Change<'a> {
     }
 
     async fn attach_one(&mut self, index: usize) -> Result<PluginResult, CniError> {
-        self.reports = true;
         let call = self.plugin_call(self.context.node.settings.add_timeout);
         let attach = Attach {
             context: self.context,
@@ -196,6 +220,7 @@ impl<'a> Change<'a> {
             record: &mut self.record,
         };
         let error = match attach.run(index).await {
+            Ok(_) if call.limits.cancel.is_cancelled() => caller_gone(),
             Ok(result) => {
                 let planned = &self.record.planned;
                 let attachment = &planned.attachments[index];
@@ -243,10 +268,10 @@ impl<'a> Change<'a> {
             // The next change or round of recovery repeats the replacement.
             tracing::error!(%error, "the ledger cannot record a change of a running pod");
         }
+        self.record_links().await;
         if !self.reports {
             return;
         }
-        self.record_links().await;
         let Ok(results) = recorded_results(&self.record) else {
             return;
         };
@@ -264,13 +289,24 @@ impl<'a> Change<'a> {
 
     /// Replaces the plan by one without what is detached, and with `further` attachments.
     async fn replace(&mut self, further: Vec<Attachment>) -> Result<(), LedgerError> {
-        let changed = self.lock.change(&mut self.record, further).await;
+        let changed = self
+            .lock
+            .change(&mut self.record, further, self.reports)
+            .await;
         if changed.is_err()
             && let Some(record) = self.lock.load(&self.record.planned.ifname)?
         {
             self.record = record;
         }
         changed
+    }
+
+    /// Takes note that attachments are detached. Entries of network-status about attachments of
+    /// programs are left to these programs.
+    fn outdate_status(&mut self, detached: &[usize]) {
+        let attachments = &self.record.planned.attachments;
+        let is_ours = |index: &usize| attachments[*index].origin != Origin::Delegate;
+        self.reports |= self.limits.is_none() && detached.iter().any(is_ours);
     }
 
     /// Records which further interfaces are links of the sandbox, for CHECK (decision 28).
@@ -302,7 +338,7 @@ impl<'a> Change<'a> {
     }
 
     /// The arguments of plugins, which may run for `time`.
-    fn plugin_call(&self, time: Duration) -> PluginCall {
+    pub(super) fn plugin_call(&self, time: Duration) -> PluginCall {
         let planned = &self.record.planned;
         let path = planned.executable_path.iter();
         PluginCall {
@@ -311,13 +347,11 @@ impl<'a> Change<'a> {
             netns: self.args.netns.clone(),
             path: planned.cni_path.clone(),
             env: path.map(|path| ("PATH".to_owned(), path.clone())).collect(),
-            // Plugins run to their end, also when this plexusd stops.
-            limits: CallLimits::new(
-                String::new(),
-                Instant::now(),
-                time,
-                CancellationToken::new(),
-            ),
+            limits: match &self.limits {
+                Some(limits) => limits.within(time),
+                // Plugins run to their end, also when this plexusd stops.
+                None => CallLimits::new("", Instant::now(), time, CancellationToken::new()),
+            },
         }
     }
 }

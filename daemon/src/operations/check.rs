@@ -84,7 +84,7 @@ fn runs_plugins(check_plugins: CheckPlugins, attachment: &Attachment) -> bool {
 
 /// Checks that the links of this result still exist. `links` are the names of all links in the
 /// sandbox. Their hardware addresses may differ: a bond in the pod changes those of its ports.
-fn check_links(
+pub(super) fn check_links(
     record: &Record,
     links: &BTreeSet<String>,
     result: &PluginResult,

@@ -16,8 +16,9 @@ use super::record_lock::lock_for_record;
 use super::request::CniRequest;
 use super::undo::{Failures, UndoArgs, recorded_netns, undo_within};
 use crate::call_limits::CallLimits;
+use crate::config::Fields;
 use crate::context::Context;
-use crate::delegate::{GcLock, ValidAttachment, wants_gc};
+use crate::delegate::{GcLock, PluginCall, ValidAttachment, wants_gc};
 use crate::gather;
 use crate::ledger::{LedgerError, Planned, RecordKey, RecordSummary};
 
@@ -33,7 +34,7 @@ struct ListedAttachment {
 /// networks with the attachments that remain (P-107…P-112), unless some of these are unknown
 /// . Continues after errors, and returns them all.
 pub(super) async fn gc(context: &Context, request: &CniRequest) -> Result<(), CniError> {
-    let listed = listed_attachments(request)?;
+    let listed = listed_attachments(&request.config)?;
     let limits = request.limits(CancellationToken::new());
     let (stale, mut errors) = find_stale(context, &listed, &limits).await?;
     for (key, created_unix_ms) in &stale {
@@ -191,14 +192,7 @@ async fn run_plugins_of_network(
     };
     let mut attachments = Vec::new();
     let complete = for_each_remaining(context, scope, |_, planned| {
-        let of_network = planned
-            .attachments
-            .iter()
-            .filter(|attachment| attachment.config.name == name);
-        attachments.extend(of_network.map(|attachment| ValidAttachment {
-            container_id: planned.container_id.clone(),
-            ifname: attachment.ifname.clone(),
-        }));
+        attachments.extend(attachments_of(planned, name));
         Ok(())
     });
     match complete {
@@ -214,6 +208,44 @@ async fn run_plugins_of_network(
         }
     }
     errors
+}
+
+/// The attachments of a sandbox to the network of this name.
+fn attachments_of(planned: &Planned, network: &str) -> impl Iterator<Item = ValidAttachment> {
+    let attachments = planned.attachments.iter();
+    let of_network = attachments.filter(move |attachment| attachment.config.name == network);
+    of_network.map(|attachment| ValidAttachment {
+        container_id: planned.container_id.clone(),
+        ifname: attachment.ifname.clone(),
+    })
+}
+
+/// Runs GC of the plugins of one network. All its recorded attachments are kept, and those in
+/// `valid` as well.
+pub(super) async fn gc_network(
+    context: &Context,
+    call: &PluginCall,
+    network: &NetworkConfig,
+    mut valid: Vec<ValidAttachment>,
+) -> Result<(), CniError> {
+    let delegates = &context.node.delegates;
+    let gc_lock = delegates.lock_gc(&call.limits).await?;
+    let _guard = delegates
+        .gc_guard(&gc_lock, &network.name, &call.limits)
+        .await?;
+    for key in context.ledger.keys()? {
+        let record = context.ledger.summary(&key)?;
+        let planned = record.as_ref().map(|record| &record.planned);
+        valid.extend(
+            planned
+                .into_iter()
+                .flat_map(|planned| attachments_of(planned, &network.name)),
+        );
+    }
+    valid.sort();
+    valid.dedup();
+    let done = delegates.gc(call, network, &valid).await;
+    done.map_err(|errors| Failures(errors).into())
 }
 
 /// Calls `each` for all recorded sandboxes except the stale ones, with the key and the plan without
@@ -291,18 +323,17 @@ impl Networks {
 /// The runtime's list, under the key of the specification or its older name. `null` is an empty
 /// list. Without either key, GC fails, because a missing list must not delete everything (P-107,
 /// P-108).
-fn listed_attachments(request: &CniRequest) -> Result<BTreeSet<RecordKey>, CniError> {
+pub(super) fn listed_attachments(config: &Fields) -> Result<BTreeSet<RecordKey>, CniError> {
     let keys = ["cni.dev/valid-attachments", "cni.dev/attachments"];
-    let Some(key) = keys.into_iter().find(|key| request.config.has(key)) else {
+    let Some(key) = keys.into_iter().find(|key| config.has(key)) else {
         let msg = format!(
             "GC: the configuration has neither {:?} nor {:?}",
             keys[0], keys[1]
         );
         return Err(CniError::new(Code::InvalidConfig, msg));
     };
-    let listed: Option<Vec<ListedAttachment>> = request
-        .config
-        .get(key, "a list of objects with containerID and ifname")?;
+    let listed: Option<Vec<ListedAttachment>> =
+        config.get(key, "a list of objects with containerID and ifname")?;
     Ok(listed
         .unwrap_or_default()
         .into_iter()

@@ -72,7 +72,8 @@ async fn try_status(
     plugins
 }
 
-async fn check_plugins(
+/// Checks that the plugins of each network are installed and ready.
+pub(super) async fn check_plugins(
     node: &NodeContext,
     call: &PluginCall,
     networks: Vec<Network>,

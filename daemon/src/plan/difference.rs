@@ -27,7 +27,7 @@ impl Difference {
         elements: &[Selection],
     ) -> Self {
         let mut unmatched: Vec<_> = attachments
-            .filter(|(_, attachment)| follows_annotation(attachment))
+            .filter(|(_, attachment)| attachment.selected && !attachment.default)
             .collect();
         let mut difference = Self::default();
         // Names first, so that an element without one does not take the attachment of another.
@@ -52,7 +52,11 @@ impl Difference {
             }
         }
         difference.attach.sort_unstable();
-        difference.detach = unmatched.into_iter().map(|(index, _)| index).collect();
+        // Programs detach what they have attached.
+        let of_annotation = unmatched
+            .into_iter()
+            .filter(|(_, attachment)| attachment.origin != Origin::Delegate);
+        difference.detach = of_annotation.map(|(index, _)| index).collect();
         difference
     }
 
@@ -60,11 +64,6 @@ impl Difference {
     pub(crate) fn is_empty(&self) -> bool {
         self.detach.is_empty() && self.attach.is_empty()
     }
-}
-
-/// Whether an attachment comes from the annotation that lists the networks.
-fn follows_annotation(attachment: &Attachment) -> bool {
-    attachment.selected && !attachment.default && attachment.origin != Origin::Delegate
 }
 
 fn has_changed(attachment: &Attachment, element: &Selection) -> bool {

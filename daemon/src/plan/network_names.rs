@@ -4,6 +4,7 @@
 use plexus_api::cni::{CniError, Code};
 
 use super::input::{NamedDefinition, PlanInput, PlannedNetwork};
+use crate::model::Network;
 
 /// Refuses a definition whose network has the name of a network of the node, or of an older or
 /// trusted definition in another namespace (decision 6).
@@ -22,6 +23,9 @@ pub(super) fn check(
         return Ok(());
     }
     let network = planned.network;
+    let is_same = |one: &Network, other: &Network| {
+        (&one.name, &one.namespace) == (&other.name, &other.namespace)
+    };
     let taken = |owner: String| {
         let msg = format!(
             "namespace isolation is on: its network name {:?} is that of {owner}, and plugins keep \
@@ -33,7 +37,7 @@ pub(super) fn check(
     let of_node = names
         .of_node
         .iter()
-        .find(|node| node.config.name == network.config.name && node.name != network.name);
+        .find(|node| node.config.name == network.config.name && !is_same(node, network));
     if let Some(owner) = of_node {
         return taken(format!(
             "network {:?}, which every pod may have",

@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 use crate::context::Context;
 use crate::host::Host;
 use crate::ledger::{RecordKey, SpooledRequest};
-use crate::operations::{check_del, dispatch, recorded_netns};
+use crate::operations::{Call, check_del, dispatch, recorded_netns};
 use crate::telemetry::CallSpan;
 
 /// Serves a spooled DEL (decision 11), with plugins on `host`. The request stays in the spool until
@@ -29,10 +29,11 @@ pub(super) async fn serve(context: Arc<Context>, spooled: SpooledRequest, host: 
         }
     };
     verify_netns(&context, &mut request, &host).await;
-    let (span, metrics) = (CallSpan::new(&request), context.node.metrics.clone());
+    let (span, metrics) = (CallSpan::new(&request.env), context.node.metrics.clone());
     let cancel = CancellationToken::new();
     let (arrived, context_ref) = (Instant::now(), Some(context.as_ref()));
-    let outcome = dispatch(&context.node, context_ref, request, host, arrived, cancel)
+    let call = Call::Cni { request, host };
+    let outcome = dispatch(&context.node, context_ref, call, arrived, cancel)
         .instrument(span.span().clone())
         .await;
     metrics.cleaned_up("spooled_del", outcome.is_ok());

@@ -1,4 +1,4 @@
-//! The handlers of the socket: `/cni`, `/healthz` and `/readyz` as in Multus, `/metrics`, `/alive`
+//! The handlers of the socket: `/cni`, `/delegate`, `/healthz` and `/readyz` as in Multus, `/metrics`, `/alive`
 //! for other daemons, `/loglevel`, `/ledger/abandon` and `/ledger/retry` for operators.
 
 use std::sync::Arc;
@@ -26,14 +26,16 @@ use crate::call_limits::CallLimits;
 use crate::context::{Context, NodeContext};
 use crate::host::Caller;
 use crate::ledger::{AbandonRequest, RecordKey, RetryRequest};
-use crate::memory_budget::MemoryBudget;
-use crate::operations::{dispatch, needs_ledger, time_limit};
+use crate::memory_budget::{MemoryBudget, Reservation};
+use crate::operations::{Call, dispatch, needs_ledger, time_limit};
 use crate::readiness::{self, Startup};
 use crate::recovery;
 use crate::telemetry::{CallSpan, Logs};
 
-/// The path of calls.
+/// The path of calls of runtimes.
 const CNI: &str = "/cni";
+/// The path on which programs change the networks of running pods.
+const DELEGATE: &str = "/delegate";
 /// The path on which an operator abandons records.
 pub(crate) const ABANDON: &str = "/ledger/abandon";
 /// The path on which an operator retries the DEL of a record.
@@ -97,6 +99,7 @@ pub(crate) fn router(state: AppState) -> Router {
     let probes = probe_router(state.clone());
     Router::new()
         .route(CNI, post(cni))
+        .route(DELEGATE, post(delegate))
         .route("/loglevel", put(log_level))
         .route(ALIVE, get(alive))
         .route(GENERATION, get(generation))
@@ -207,23 +210,56 @@ async fn cni(
     Extension(caller): Extension<Caller>,
     ReceivedBody { bytes, reservation }: ReceivedBody,
 ) -> Response {
-    let arrived = Instant::now();
-    let request: wire::Request = match decode(&bytes, CNI) {
+    let request: wire::Request = match decode_call(&bytes, CNI) {
         Ok(request) => request,
-        Err(error) => {
-            // There is no call span yet that would log the error.
-            tracing::warn!(code = error.code, "{}", error.msg);
-            return refused(&error);
-        }
+        Err(response) => return response,
     };
     drop(bytes);
+    let span = CallSpan::new(&request.env);
+    let hosts = state.node.hosts.clone();
+    let call = move || {
+        let host = hosts.for_caller(&caller)?;
+        Ok(Call::Cni { request, host })
+    };
+    serve(state, span, call, reservation).await
+}
+
+async fn delegate(
+    State(state): State<AppState>,
+    ReceivedBody { bytes, reservation }: ReceivedBody,
+) -> Response {
+    let request: wire::DelegateRequest = match decode_call(&bytes, DELEGATE) {
+        Ok(request) => request,
+        Err(response) => return response,
+    };
+    drop(bytes);
+    let span = CallSpan::new(&request.env);
+    serve(state, span, || Ok(Call::Delegate(request)), reservation).await
+}
+
+/// Parses the body of a call.
+fn decode_call<T: DeserializeOwned>(body: &[u8], path: &str) -> Result<T, Response> {
+    decode(body, path).map_err(|error| {
+        // There is no call span yet that would log the error.
+        tracing::warn!(code = error.code, "{}", error.msg);
+        refused(&error)
+    })
+}
+
+/// Serves a call. `reservation` is for the memory of its request.
+async fn serve(
+    state: AppState,
+    span: CallSpan,
+    call: impl FnOnce() -> Result<Call, CniError> + Send + 'static,
+    reservation: Reservation,
+) -> Response {
+    let arrived = Instant::now();
     let cancel = CancellationToken::new();
     // Dropped with this future: when the caller disconnects, and after the response.
     let _guard = cancel.clone().drop_guard();
-    let call = CallSpan::new(&request);
     let mut context = None;
-    if needs_ledger(call.verb()) {
-        let limit = call.verb().map_or(Duration::ZERO, |verb| {
+    if needs_ledger(span.verb()) {
+        let limit = span.verb().map_or(Duration::ZERO, |verb| {
             time_limit(verb, &state.node.settings)
         });
         let limits = CallLimits::new("", arrived, limit, cancel.clone());
@@ -237,19 +273,11 @@ async fn cni(
     // Boxed, because the future is large, and each wrapper would copy it.
     let served = Box::pin(async move {
         let _reservation = reservation;
-        let host = state.node.hosts.for_caller(&caller)?;
-        dispatch(
-            &state.node,
-            context.as_deref(),
-            request,
-            host,
-            arrived,
-            cancel,
-        )
-        .await
+        let call = call()?;
+        dispatch(&state.node, context.as_deref(), call, arrived, cancel).await
     });
     match tasks
-        .spawn(async move { call.observe(&node.metrics, served).await })
+        .spawn(async move { span.observe(&node.metrics, served).await })
         .await
     {
         Ok(Ok(Some(result))) => json(&wire::Response { result }),

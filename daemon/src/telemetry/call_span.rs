@@ -1,12 +1,12 @@
 //! The span, the log line and the metrics of one CNI call.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use plexus_api::cni::{CniArgs, CniError, Code, Verb};
 use plexus_api::shorten;
-use plexus_api::wire::Request;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
@@ -31,12 +31,10 @@ pub(crate) struct CallSpan {
 }
 
 impl CallSpan {
-    /// Takes the fields of the span from a request, which may be invalid.
-    pub(crate) fn new(request: &Request) -> Self {
+    /// Takes the fields of the span from the environment of a request, which may be invalid.
+    pub(crate) fn new(env: &BTreeMap<String, String>) -> Self {
         let get = |key: &str| {
-            request
-                .env
-                .get(key)
+            env.get(key)
                 .map(String::as_str)
                 .filter(|text| !text.is_empty())
         };

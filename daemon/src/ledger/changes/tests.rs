@@ -59,7 +59,7 @@ fn a_changed_record_lacks_what_is_deleted_and_has_what_is_added() {
     });
     record.apply(Line::Detaching { index: 1 });
     record.apply(Line::Deleted { index: 1 });
-    record.change(vec![further("data0")]);
+    record.change(vec![further("data0")], true);
     let changed = read_back(&record);
     assert_eq!(names(&changed), ["net0", "net2", "data0"]);
     let owners = changed.planned.default_routes;
@@ -95,7 +95,8 @@ fn every_state_survives_the_replacement_of_the_file() {
 #[test]
 fn a_change_is_unfinished_until_its_attachment_is_added_or_deleted() {
     let mut record = record();
-    record.change(vec![further("a"), further("b")]);
+    record.change(vec![further("a"), further("b")], false);
+    assert!(record.status_written, "another program writes the status");
     assert_eq!(record.unfinished_changes(), [4, 3]);
     record.apply(Line::Started { index: 4 });
     let result = raw("{}");

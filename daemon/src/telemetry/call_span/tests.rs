@@ -42,11 +42,7 @@ async fn logged<T>(
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into();
     let guard = tracing::subscriber::set_default(subscriber);
-    let call = CallSpan::new(&Request {
-        env,
-        config: Vec::new(),
-        at: None,
-    });
+    let call = CallSpan::new(&env);
     let outcome = call.observe(&Metrics::new(false), work).await;
     drop(guard);
     let text = String::from_utf8(lines.0.lock().expect("not poisoned").clone()).expect("UTF-8");
