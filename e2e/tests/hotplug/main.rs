@@ -2,12 +2,17 @@
 
 mod api_server;
 mod changes;
+mod controller;
+mod delegate;
+mod delegate_faults;
+mod delegate_rules;
 mod disk;
 mod elements;
 mod failing_plugins;
 mod interrupted;
 mod kills;
 mod many;
+mod program;
 mod sandboxes;
 
 use std::collections::BTreeSet;
