@@ -86,6 +86,12 @@ fn only_attachments_of_the_annotation_follow_it() {
     let elements = elements.expect("an annotation");
     let difference = Difference::of(attachments.iter().enumerate(), &elements);
     assert_eq!(difference, Difference::default());
+    // What a program has attached counts for an element that asks for it.
+    let mut attachments = attached("a@x");
+    attachments[1].origin = Origin::Delegate;
+    let elements = selection::parse("a@x", "ns").expect("an annotation");
+    let difference = Difference::of(attachments.iter().enumerate(), &elements);
+    assert_eq!(difference, Difference::default());
 }
 
 #[test]
