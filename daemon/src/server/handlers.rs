@@ -212,7 +212,7 @@ async fn cni(
 ) -> Response {
     let request: wire::Request = match decode_call(&bytes, CNI) {
         Ok(request) => request,
-        Err(response) => return response,
+        Err(error) => return refused(&error),
     };
     drop(bytes);
     let span = CallSpan::new(&request.env);
@@ -230,20 +230,16 @@ async fn delegate(
 ) -> Response {
     let request: wire::DelegateRequest = match decode_call(&bytes, DELEGATE) {
         Ok(request) => request,
-        Err(response) => return response,
+        Err(error) => return refused(&error),
     };
     drop(bytes);
     let span = CallSpan::new(&request.env);
     serve(state, span, || Ok(Call::Delegate(request)), reservation).await
 }
 
-/// Parses the body of a call.
-fn decode_call<T: DeserializeOwned>(body: &[u8], path: &str) -> Result<T, Response> {
-    decode(body, path).map_err(|error| {
-        // There is no call span yet that would log the error.
-        tracing::warn!(code = error.code, "{}", error.msg);
-        refused(&error)
-    })
+/// Parses the body of a call. Logs an error, because no call span does that yet.
+fn decode_call<T: DeserializeOwned>(body: &[u8], path: &str) -> Result<T, CniError> {
+    decode(body, path).inspect_err(|error| tracing::warn!(code = error.code, "{}", error.msg))
 }
 
 /// Serves a call. `reservation` is for the memory of its request.
