@@ -29,9 +29,9 @@ pub enum Command {
     Plan(PlanArgs),
     /// Print the CustomResourceDefinition of network-attachment-definitions, as YAML
     Crd,
-    /// Wait for an order of plexusd and execute a CNI plugin; for plexusd itself
+    /// Start CNI plugins for plexusd, which executes this subcommand itself
     #[command(hide = true)]
-    LaunchPlugin,
+    LaunchPlugins,
 }
 
 /// `plexusd serve` and `plexusd uninstall`.

@@ -15,7 +15,7 @@ pub use probe::probe;
 /// Runs a launcher; see [`crate::host`].
 ///
 /// # Errors
-/// The plugin cannot be executed.
-pub fn launch_plugin() -> anyhow::Result<()> {
-    match crate::host::launch_plugin()? {}
+/// Stdin is not the socket of a daemon.
+pub fn launch_plugins() -> anyhow::Result<()> {
+    Ok(crate::host::launch_plugins()?)
 }

@@ -20,8 +20,9 @@ mod request;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use plexus_api::cni::CniError;
@@ -49,6 +50,7 @@ struct DelegatesInner {
     permits: Permits,
     network_locks: NetworkLocks,
     marker: (&'static str, String),
+    ledger_lock: Weak<File>,
     metrics: Arc<Metrics>,
 }
 
@@ -63,6 +65,8 @@ pub(crate) struct PluginSettings {
     /// The name and value of the marker: an environment variable of all plugins, by which a later
     /// daemon finds plugins that survived this one.
     pub(crate) marker: (&'static str, String),
+    /// The lock that the later daemon waits for. A plugin that is about to start has it.
+    pub(crate) ledger_lock: Weak<File>,
 }
 
 /// The input that all plugins of one call share.
@@ -152,6 +156,7 @@ impl Delegates {
             plugin_timeout,
             permits,
             marker,
+            ledger_lock,
         } = settings;
         Self(Arc::new(DelegatesInner {
             bin_dirs,
@@ -159,6 +164,7 @@ impl Delegates {
             permits: Permits::new(permits),
             network_locks: NetworkLocks::default(),
             marker,
+            ledger_lock,
             metrics,
         }))
     }

@@ -1,58 +1,44 @@
-//! The host as plugins see it: threads that open files and spawn processes in the mount namespace
-//! of plugins.
+//! The host as plugins see it: threads that open files in the mount namespace of plugins, and
+//! launchers that start plugins there.
 //!
-//! A dedicated thread unshares its working directory, umask, root and mount namespace, and its
-//! children inherit them. Setting them in each child instead would make the standard library fork
-//! the whole daemon, which takes a hundred times as long.
+//! A dedicated thread unshares its working directory, umask, root and mount namespace. The launcher
+//! that the thread starts inherits them, and so do plugins.
 
 mod callers;
 mod cgroup;
 mod error;
 mod launcher;
 pub(crate) mod memory;
+mod messages;
 mod placement;
+mod process;
 mod runtime;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::ops::{Deref, DerefMut};
-use std::os::unix::process::CommandExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Pid, chroot};
-use tokio::process::Child;
+use nix::unistd::chroot;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 pub(crate) use callers::{Caller, Hosts};
 pub(crate) use error::HostError;
-pub(crate) use launcher::{LAUNCHER_CMDLINE, launch_error, launch_plugin};
+pub(crate) use launcher::launch_plugins;
 use placement::Placement;
-
-/// The pauses between attempts to execute a file that is open for writing, as during an upgrade
-///
-pub(crate) const BUSY_PAUSES: [Duration; 4] = [
-    Duration::from_millis(50),
-    Duration::from_millis(250),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-];
+pub(crate) use process::{Exit, Process};
 
 /// The umask of plugins: their files are writable by the owner and readable by all.
 const UMASK: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
 
-/// A thread in the mount namespace of plugins that spawns processes there. The thread ends when the
-/// last clone is dropped.
+/// A thread in the mount namespace of plugins, and the launcher that it has started there. Both end
+/// when the last clone is dropped; the launcher after the last plugin that it runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Host(Arc<Thread>);
 
@@ -106,46 +92,8 @@ impl Host {
         })))
     }
 
-    /// Starts `program` with this environment and pipes for all streams, as the leader of a new
-    /// process group in the control groups of the runtime.
-    pub(crate) async fn start_plugin(
-        &self,
-        program: &Path,
-        env: &BTreeMap<String, String>,
-    ) -> io::Result<Started> {
-        if let Some(process) = self.launcher(env).await {
-            return Ok(Started {
-                process,
-                order: launcher::order(program, env)?,
-            });
-        }
-        let mut command = Command::new(program);
-        command.env_clear().envs(env);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        Ok(Started {
-            process: self.spawn(command).await?,
-            order: Vec::new(),
-        })
-    }
-
-    /// Spawns `command` as the leader of a new process group.
-    ///
-    /// The command must not set a working directory, user, group or `pre_exec` hook: see the module
-    /// documentation.
-    async fn spawn(&self, mut command: Command) -> io::Result<Process> {
-        // If the caller has stopped waiting, the process is dropped and thus killed.
-        self.send(move || {
-            command.process_group(0);
-            tokio::process::Command::from(command).spawn().map(Process)
-        })
-        .await?
-    }
-
     /// Runs `access`, which reads, writes or removes files, where paths resolve as they do for plugins.
-    /// `access` must be quick, since the same thread starts plugins.
+    /// `access` must be quick, since calls wait for each other here.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         access: impl FnOnce() -> T + Send + 'static,
@@ -173,55 +121,6 @@ impl Host {
             .send(Box::new(job))
             .map_err(|_| thread_ended())?;
         receiver.await.map_err(|_| thread_ended())
-    }
-}
-
-/// A started plugin.
-#[derive(Debug)]
-pub(crate) struct Started {
-    pub(crate) process: Process,
-    /// The bytes to write to stdin before those of the plugin.
-    pub(crate) order: Vec<u8>,
-}
-
-/// A process that leads a process group. Dropping the process before it has been waited for kills
-/// the whole group.
-#[derive(Debug)]
-pub(crate) struct Process(Child);
-
-impl Process {
-    /// The process, if it has not ended.
-    fn if_running(mut self) -> Option<Self> {
-        matches!(self.0.try_wait(), Ok(None)).then_some(self)
-    }
-
-    /// Kills the process group, unless the process has been waited for.
-    pub(crate) fn kill_group(&self) {
-        // The PID is not reused until the process has been waited for.
-        if let Some(id) = self.id().and_then(|id| i32::try_from(id).ok()) {
-            // Fails only if the group is already gone.
-            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill_group();
-    }
-}
-
-impl Deref for Process {
-    type Target = Child;
-
-    fn deref(&self) -> &Child {
-        &self.0
-    }
-}
-
-impl DerefMut for Process {
-    fn deref_mut(&mut self) -> &mut Child {
-        &mut self.0
     }
 }
 

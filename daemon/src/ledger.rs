@@ -25,8 +25,9 @@ mod test_helpers;
 mod writer_lock;
 
 use std::collections::{HashSet, VecDeque};
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 pub(crate) use abandon::{AbandonOutcome, AbandonRequest, AbandonSelection, AbandonedRecord};
@@ -97,6 +98,12 @@ impl UnlockedLedger {
     /// See [`Ledger::id`].
     pub(crate) fn id(&self) -> &str {
         self.lock_file.id()
+    }
+
+    /// The file that is locked, as long as this process has the ledger. A process that gets the file
+    /// holds the lock as well until it closes the file.
+    pub(crate) fn lock_file(&self) -> Weak<File> {
+        self.lock_file.file()
     }
 
     /// Locks the ledger for writing. Waits up to `wait` for another process to release the lock.

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Command::Probe(args) => plexusd::commands::probe(&args),
         Command::Lint(args) => plexusd::commands::lint(&args),
         Command::Plan(args) => plexusd::commands::plan(&args),
-        Command::LaunchPlugin => plexusd::commands::launch_plugin(),
+        Command::LaunchPlugins => plexusd::commands::launch_plugins(),
         Command::Crd => plexusd::commands::crd(&mut std::io::stdout().lock()),
     };
     let Err(error) = outcome else {

@@ -97,7 +97,8 @@ impl Cgroup {
         }
     }
 
-    fn processes(&self) -> BTreeSet<i32> {
+    /// The processes in the group.
+    pub fn processes(&self) -> BTreeSet<i32> {
         self.files()
             .flat_map(|file| {
                 let text = fs::read_to_string(file).unwrap_or_default();

@@ -59,6 +59,10 @@ pub(super) fn output(run: RunOutput, limit: Duration) -> Result<Vec<u8>, PluginE
     match run.termination {
         Termination::Exited(status) if status.success() => Ok(run.stdout),
         Termination::Exited(status) => Err(failure(status, &run.stdout, &run.stderr)),
+        Termination::Unknown => try_again(
+            "its exit status is unknown: the process of plexusd that starts plugins was killed"
+                .to_owned(),
+        ),
         Termination::TimedOut if limit.is_zero() => {
             try_again("was not started: the deadline of the call has passed".to_owned())
         }

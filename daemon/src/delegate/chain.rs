@@ -198,9 +198,11 @@ impl Delegates {
         let (marker, value) = &self.0.marker;
         let mut env = environment(call, verb, attachment, plugin, dirs);
         env.insert((*marker).to_owned(), value.clone());
+        let ledger_lock = self.0.ledger_lock.upgrade();
         let exec = Exec {
             program,
             env: &env,
+            ledger_lock: ledger_lock.as_deref(),
             stdin: &stdin(network, plugin, payload).map_err(PluginError::NotStarted)?,
             deadline,
             cancel: &call.limits.cancel,

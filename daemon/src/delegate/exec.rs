@@ -5,6 +5,7 @@
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -12,11 +13,11 @@ use std::time::Duration;
 
 use plexus_api::json::MAX_RESULT;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::ChildStdin;
+use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::host::{BUSY_PAUSES, Host, Started, launch_error};
+use crate::host::{Exit, Host, Process};
 
 /// How much of stderr is logged, in bytes. The end is logged, since it has the cause of a failure
 /// (P-045).
@@ -27,11 +28,22 @@ const PIPE_GRACE: Duration = Duration::from_millis(100);
 /// How long to wait for a killed plugin to exit, so that it does not run during the DEL that
 /// follows. A process in an uninterruptible system call exits later, and is reaped then.
 const KILL_GRACE: Duration = Duration::from_secs(1);
+/// The pauses between attempts to execute a file that is open for writing, as during an upgrade
+///
+const BUSY_PAUSES: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+
 #[derive(Debug)]
 pub(super) struct Exec<'a> {
     pub(super) program: &'a Path,
     /// The whole environment: nothing is inherited.
     pub(super) env: &'a BTreeMap<String, String>,
+    /// Held until the program runs.
+    pub(super) ledger_lock: Option<&'a File>,
     pub(super) stdin: &'a [u8],
     pub(super) deadline: Instant,
     pub(super) cancel: &'a CancellationToken,
@@ -41,6 +53,8 @@ pub(super) struct Exec<'a> {
 pub(super) enum Termination {
     /// The process exited by itself or was killed by another process.
     Exited(ExitStatus),
+    /// The launcher was killed, so the exit status of the program is not known.
+    Unknown,
     /// The deadline has passed, and the process group was killed.
     TimedOut,
     /// The call was cancelled, and the process group was killed.
@@ -56,33 +70,59 @@ pub(super) struct RunOutput {
     pub(super) stderr: Vec<u8>,
 }
 
+impl RunOutput {
+    fn nothing_ran(termination: Termination) -> Self {
+        Self {
+            termination,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+        }
+    }
+}
+
 impl Exec<'_> {
     /// Runs the program.
     ///
     /// # Errors
     /// The program could not be started.
     pub(super) async fn run(&self, host: &Host) -> io::Result<RunOutput> {
-        let nothing_ran = |termination| RunOutput {
-            termination,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-        };
         if let Some(termination) = self.interrupted() {
-            return Ok(nothing_ran(termination));
+            return Ok(RunOutput::nothing_ran(termination));
         }
-        let started = tokio::select! {
+        self.retry_busy(|| self.run_once(host)).await
+    }
+
+    async fn run_once(&self, host: &Host) -> io::Result<RunOutput> {
+        let process = tokio::select! {
             biased;
-            started = retry_busy(|| host.start_plugin(self.program, self.env)) => started,
-            // A process that starts later is killed at once by the thread that starts it, before
-            // that thread starts a plugin of the DEL that follows.
-            termination = self.interruption() => return Ok(nothing_ran(termination)),
+            process = host.start_plugin(self.program, self.env, self.ledger_lock) => process?,
+            termination = self.interruption() => return Ok(RunOutput::nothing_ran(termination)),
         };
-        self.supervise(started?).await
+        self.supervise(process).await
+    }
+
+    /// Retries while the program is open for writing.
+    async fn retry_busy<F: Future<Output = io::Result<RunOutput>>>(
+        &self,
+        attempt: impl Fn() -> F,
+    ) -> io::Result<RunOutput> {
+        for pause in BUSY_PAUSES {
+            match attempt().await {
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {}
+                done => return done,
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                termination = self.interruption() => {
+                    return Ok(RunOutput::nothing_ran(termination));
+                }
+            }
+        }
+        attempt().await
     }
 
     /// Writes the process' stdin and reads its output until the process exits or has to be killed.
-    async fn supervise(&self, started: Started) -> io::Result<RunOutput> {
-        let Started { mut process, order } = started;
+    async fn supervise(&self, mut process: Process) -> io::Result<RunOutput> {
         let (stdin_pipe, stdout_pipe, stderr_pipe) = (
             process.stdin.take(),
             process.stdout.take(),
@@ -93,7 +133,7 @@ impl Exec<'_> {
             // Concurrent: a plugin may write before it reads, or never read.
             let pipes = async {
                 tokio::join!(
-                    write_stdin(stdin_pipe, &order, self.stdin),
+                    write_stdin(stdin_pipe, self.stdin),
                     drain(stdout_pipe, |chunk| keep_start(&mut stdout, chunk)),
                     drain(stderr_pipe, |chunk| keep_end(&mut stderr, chunk)),
                 )
@@ -104,25 +144,29 @@ impl Exec<'_> {
                 tokio::select! {
                     // The pipes come last: endless output would starve the other branches.
                     biased;
-                    status = process.wait() => break Termination::Exited(status?),
+                    exit = process.wait() => break match exit? {
+                        Exit::Status(status) => Termination::Exited(status),
+                        Exit::Unknown => Termination::Unknown,
+                    },
                     termination = self.interruption() => break termination,
                     _ = &mut pipes, if !drained => drained = true,
                 }
             };
             match termination {
-                Termination::Exited(_) if drained => {}
+                _ if drained => {}
                 Termination::Exited(_) => drop(timeout(PIPE_GRACE, pipes).await),
-                Termination::TimedOut | Termination::Cancelled => {
-                    process.kill_group();
-                    drop(timeout(KILL_GRACE, process.wait()).await);
-                }
+                // A plugin of which the launcher has not reported the start may still run.
+                Termination::Unknown => tokio::select! {
+                    _ = pipes => {}
+                    _ = self.interruption() => {}
+                },
+                Termination::TimedOut | Termination::Cancelled => {}
             }
             termination
         };
-        if !order.is_empty()
-            && let Some(error) = launch_error(&stdout)
-        {
-            return Err(error);
+        let is_interrupted = matches!(termination, Termination::TimedOut | Termination::Cancelled);
+        if is_interrupted && process.kill_group() {
+            drop(timeout(KILL_GRACE, process.wait()).await);
         }
         trim_start(&mut stderr);
         Ok(RunOutput {
@@ -148,25 +192,10 @@ impl Exec<'_> {
     }
 }
 
-/// Retries while the program is open for writing.
-async fn retry_busy<T, F: Future<Output = io::Result<T>>>(
-    mut spawn: impl FnMut() -> F,
-) -> io::Result<T> {
-    for pause in BUSY_PAUSES {
-        match spawn().await {
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => sleep(pause).await,
-            done => return done,
-        }
-    }
-    spawn().await
-}
-
 /// Writes the plugin's stdin and closes the pipe. A plugin that does not read its stdin is not an
 /// error.
-async fn write_stdin(pipe: Option<ChildStdin>, order: &[u8], bytes: &[u8]) {
-    if let Some(mut pipe) = pipe
-        && pipe.write_all(order).await.is_ok()
-    {
+async fn write_stdin(pipe: Option<pipe::Sender>, bytes: &[u8]) {
+    if let Some(mut pipe) = pipe {
         drop(pipe.write_all(bytes).await);
     }
 }

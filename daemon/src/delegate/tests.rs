@@ -50,6 +50,7 @@ impl Bench {
             plugin_timeout,
             permits: 1,
             marker: ("PLEXUS_MARKER", "1".to_owned()),
+            ledger_lock: Weak::new(),
         };
         Self {
             dir,

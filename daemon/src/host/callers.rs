@@ -129,19 +129,6 @@ impl Hosts {
         })))
     }
 
-    /// Ends the launchers of all hosts: the next owner of the ledger waits for their end.
-    pub(crate) fn stop_launchers(&self) {
-        match self.0.as_ref() {
-            HostSelection::Fixed(host) => host.stop_launchers(),
-            HostSelection::ByCaller(hosts) => {
-                let threads: Vec<_> = hosts.state().threads.values().cloned().collect();
-                for thread in threads.iter().filter_map(Weak::upgrade) {
-                    Host(thread).stop_launchers();
-                }
-            }
-        }
-    }
-
     /// Whether plugins see the same files as the daemon.
     pub(crate) fn is_own(&self) -> bool {
         matches!(self.0.as_ref(), HostSelection::Fixed(host) if host.0.is_own)

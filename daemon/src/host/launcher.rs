@@ -1,96 +1,111 @@
-//! Launchers: processes that wait in the control groups of plugins and then execute a plugin.
+//! The launcher starts plugins and reports how they end. It is a process in the control groups of the
+//! runtime, which its children inherit, or a thread of plexusd if plugins stay in those of plexusd.
 //!
-//! The kernel takes 10 to 20 ms to move a process to another control group if none was moved shortly
-//! before. A launcher is therefore started and moved ahead of the plugin, and becomes the plugin by
-//! execve. The first bytes on its stdin are the order; the plugin reads what follows.
+//! A process is moved only once, because the kernel takes 10 to 20 ms to move a process to another
+//! control group if none was moved shortly before.
+//!
+//! For each run of a plugin, plexusd sends one byte with file descriptors: a socket for this run, the
+//! plugin's stdin, stdout and stderr, and the lock of the ledger. The socket carries the [`Order`] to
+//! the launcher and each [`Reply`] back. The lock is held until the plugin runs: the next daemon finds
+//! all plugins of this one when it has the ledger. The launcher ends when plexusd ends; plugins that
+//! still run then continue.
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread::sleep;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, Command};
+use std::thread;
 
-use serde::{Deserialize, Serialize};
+use nix::errno::Errno;
+use rustix::net::{RecvFlags, recv};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use super::BUSY_PAUSES;
+use super::messages::{Order, Reply, receive};
 
-/// The subcommand of plexusd that runs a launcher.
-const SUBCOMMAND: &str = "launch-plugin";
-
-/// The command line of a launcher, as `/proc/PID/cmdline` has it.
-pub(crate) const LAUNCHER_CMDLINE: &[u8] = b"plexusd\0launch-plugin\0";
-
-/// Precedes the error number on stdout of a launcher that could not execute its plugin.
-const NOT_EXECUTED: &str = "plexusd launch-plugin: errno ";
-
-/// The plugin to execute.
-#[derive(Debug, Serialize, Deserialize)]
-struct Order<P, E> {
-    program: P,
-    env: E,
-}
-
-/// The command that starts a launcher. `env` is the environment of a plugin: the launcher has its
-/// marker, so that a later daemon finds a launcher that survived this one.
-pub(super) fn command(env: &BTreeMap<String, String>) -> Command {
-    let marker = env.iter().filter(|(key, _)| key.starts_with("PLEXUS_"));
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("plexusd").arg(SUBCOMMAND);
-    command.env_clear().envs(marker);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-/// The bytes that make a launcher execute a plugin.
-pub(super) fn order(program: &Path, env: &BTreeMap<String, String>) -> io::Result<Vec<u8>> {
-    let order = serde_json::to_vec(&Order { program, env })?;
-    let length = u32::try_from(order.len()).map_err(io::Error::other)?;
-    Ok([&length.to_be_bytes()[..], &order].concat())
-}
-
-/// The error of a launcher that could not execute its plugin. Returns `None` if `stdout` is the
-/// output of the plugin.
-pub(crate) fn launch_error(stdout: &[u8]) -> Option<io::Error> {
-    let number = stdout.strip_prefix(NOT_EXECUTED.as_bytes())?;
-    let number = str::from_utf8(number).ok()?.trim_end().parse().ok()?;
-    Some(io::Error::from_raw_os_error(number))
-}
-
-/// Reads an order from stdin and becomes the plugin.
+/// Serves plexusd, which has the other end of stdin.
 ///
 /// # Errors
-/// There is no order, because the daemon has ended, or the plugin cannot be executed.
-pub(crate) fn launch_plugin() -> io::Result<Infallible> {
-    // Unbuffered: what follows the order is for the plugin.
-    let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let mut length = [0; 4];
-    stdin.read_exact(&mut length)?;
-    let mut order = Vec::new();
-    stdin
-        .by_ref()
-        .take(u32::from_be_bytes(length).into())
-        .read_to_end(&mut order)?;
-    drop(stdin);
-    let Order { program, env }: Order<PathBuf, BTreeMap<String, String>> =
-        serde_json::from_slice(&order)?;
-    let mut pauses = BUSY_PAUSES.iter();
+/// Stdin is not a socket.
+pub(crate) fn launch_plugins() -> io::Result<()> {
+    serve(&UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?))
+}
+
+/// Serves until the other end of the socket is closed.
+pub(super) fn serve(control: &UnixStream) -> io::Result<()> {
     loop {
-        let error = Command::new(&program).env_clear().envs(&env).exec();
-        match pauses.next() {
-            Some(pause) if error.kind() == io::ErrorKind::ExecutableFileBusy => sleep(*pause),
-            _ => {
-                if let Some(number) = error.raw_os_error() {
-                    println!("{NOT_EXECUTED}{number}");
-                }
-                return Err(error);
-            }
+        let (count, fds) = receive(control, &mut [0])?;
+        if count == 0 {
+            return Ok(());
+        }
+        let mut fds = fds.into_iter();
+        let Some(socket) = fds.next().map(UnixStream::from) else {
+            continue;
+        };
+        let refusals = socket.try_clone();
+        let started = thread::Builder::new()
+            .name("plugin".to_owned())
+            .spawn(move || run(&socket, fds));
+        if let (Err(error), Ok(socket)) = (started, refusals) {
+            refuse(&socket, &error);
         }
     }
+}
+
+/// Runs a plugin.
+fn run(socket: &UnixStream, mut fds: impl Iterator<Item = OwnedFd>) {
+    let streams = [fds.next(), fds.next(), fds.next()];
+    let lock = fds.next();
+    let mut child = match start(socket, streams) {
+        Ok(child) => child,
+        Err(error) => return refuse(socket, &error),
+    };
+    let report = report_start(socket, &child);
+    if report.is_err() {
+        // The call has ended, and a DEL may follow.
+        let _ = pid_of(&child).map(|pid| kill_process_group(pid, Signal::KILL));
+    }
+    drop(lock);
+    if let (Ok(status), Ok(())) = (child.wait(), report) {
+        // Fails if plexusd no longer waits.
+        let _ = Reply::Exited(status.into_raw()).send(socket, None);
+    }
+}
+
+fn start(socket: &UnixStream, streams: [Option<OwnedFd>; 3]) -> io::Result<Child> {
+    let Order { program, env } = Order::read(socket)?;
+    let [Some(stdin), Some(stdout), Some(stderr)] = streams else {
+        return Err(Errno::EMFILE.into());
+    };
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    if let Ok((_, 0)) = recv(socket, &mut [0; 1], flags) {
+        // The call has ended.
+        return Err(Errno::ECANCELED.into());
+    }
+    Command::new(program)
+        .env_clear()
+        .envs(env)
+        .stdin(stdin)
+        .stdout(stdout)
+        .stderr(stderr)
+        .process_group(0)
+        .spawn()
+}
+
+fn report_start(socket: &UnixStream, child: &Child) -> io::Result<()> {
+    let pid = pid_of(child)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok();
+    let pidfd = pidfd.as_ref().map(OwnedFd::as_fd);
+    Reply::Started(pid.as_raw_nonzero().get()).send(socket, pidfd)
+}
+
+fn pid_of(child: &Child) -> io::Result<Pid> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    pid.ok_or_else(|| Errno::ESRCH.into())
+}
+
+fn refuse(socket: &UnixStream, error: &io::Error) {
+    let errno = error.raw_os_error().unwrap_or(Errno::EINVAL as i32);
+    // Fails if plexusd no longer waits.
+    let _ = Reply::NotStarted(errno).send(socket, None);
 }

@@ -1,21 +1,44 @@
-use std::os::unix::fs::MetadataExt as _;
-use std::process::Stdio;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 
+use nix::errno::Errno;
+use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 
 use super::*;
 
-/// Reads the output of a process until it ends.
-async fn output_of(process: &mut Process) -> String {
-    let mut text = String::new();
-    process
-        .stdout
-        .take()
-        .expect("a pipe")
-        .read_to_string(&mut text)
+fn host() -> Host {
+    Host::start(Handle::current(), HostRoot::Own).expect("host")
+}
+
+/// A directory with an executable shell script.
+fn script(text: &str) -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("dir");
+    let program = dir.path().join("script");
+    fs::write(&program, format!("#!/bin/sh\n{text}\n")).expect("write");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
+    (dir, program)
+}
+
+async fn start(host: &Host, program: &Path) -> Process {
+    let env = BTreeMap::new();
+    host.start_plugin(program, &env, None)
         .await
-        .expect("read");
-    process.wait().await.expect("wait");
+        .expect("ordered")
+}
+
+/// Reads the output of a process until it ends.
+async fn output_of(mut process: Process) -> String {
+    let mut text = String::new();
+    let mut stdout = process.stdout.take().expect("a pipe");
+    stdout.read_to_string(&mut text).await.expect("read");
+    let exit = process.wait().await.expect("started");
+    assert!(
+        matches!(exit, Exit::Status(status) if status.success()),
+        "{exit:?}"
+    );
     text
 }
 
@@ -25,7 +48,7 @@ async fn children_have_a_fixed_working_directory_and_umask() {
     // Given a daemon with another working directory and umask, on a thread that shares neither with
     // other tests.
     let runtime = Handle::current();
-    let dir = tempfile::tempdir().expect("dir");
+    let (dir, program) = script("pwd; umask; : > ${0%/*}/created");
     let cwd = dir.path().to_owned();
     let (host, after) = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_FS).expect("unshare");
@@ -37,16 +60,11 @@ async fn children_have_a_fixed_working_directory_and_umask() {
     })
     .join()
     .expect("thread");
-    // When a child is spawned, then the child has `/` and 022, and the daemon keeps its own.
-    let mut command = Command::new("/bin/sh");
-    let file = dir.path().join("created");
-    command
-        .args(["-c", "pwd; umask; : > \"$0\""])
-        .arg(&file)
-        .stdout(Stdio::piped());
-    let output = output_of(&mut host.spawn(command).await.expect("spawn")).await;
+    // When a child is started, then the child has `/` and 022, and the daemon keeps its own.
+    let output = output_of(start(&host, &program).await).await;
     assert_eq!(output, "/\n0022\n");
-    assert_eq!(file.metadata().expect("created").mode() & 0o777, 0o644);
+    let created = dir.path().join("created").metadata().expect("created");
+    assert_eq!(created.mode() & 0o777, 0o644);
     assert_eq!(
         after,
         (dir.path().to_owned(), Mode::from_bits_truncate(0o077))
@@ -55,40 +73,81 @@ async fn children_have_a_fixed_working_directory_and_umask() {
 
 #[tokio::test]
 async fn a_child_leads_its_own_process_group() {
-    let host = Host::start(Handle::current(), HostRoot::Own).expect("host");
-    let mut command = Command::new("/bin/sh");
-    command
-        .args(["-c", "read -r stat < /proc/self/stat; echo \"$stat\""])
-        .stdout(Stdio::piped());
-    let mut child = host.spawn(command).await.expect("spawn");
-    let id = child.id().expect("runs").to_string();
-    let stat = output_of(&mut child).await;
+    let (_dir, program) = script("read -r stat < /proc/self/stat; echo \"$$ $stat\"");
+    let stat = output_of(start(&host(), &program).await).await;
     let fields: Vec<_> = stat.split(' ').collect();
     assert_eq!(
-        (fields[0], fields[4]),
-        (id.as_str(), id.as_str()),
+        (fields[1], fields[5]),
+        (fields[0], fields[0]),
         "pid and process group"
     );
 }
 
 #[tokio::test]
-async fn a_spawn_error_is_returned() {
-    let host = Host::start(Handle::current(), HostRoot::Own).expect("host");
-    let error = host
-        .spawn(Command::new("/nonexistent"))
-        .await
-        .expect_err("no such program");
-    assert_eq!(error.kind(), io::ErrorKind::NotFound);
-    assert!(
-        host.spawn(Command::new("/bin/true")).await.is_ok(),
-        "the thread still runs"
+async fn a_start_error_is_returned() {
+    let host = host();
+    let (_dir, works) = script("");
+    let long = BTreeMap::from([("LONG".to_owned(), "x".repeat(200 << 10))]);
+    let (missing, none) = (Path::new("/nonexistent"), BTreeMap::new());
+    for (program, env, errno) in [
+        (missing, &none, Errno::ENOENT),
+        (&works, &long, Errno::E2BIG),
+    ] {
+        let mut process = host
+            .start_plugin(program, env, None)
+            .await
+            .expect("ordered");
+        let error = process.wait().await.expect_err("cannot be executed");
+        assert_eq!(error.raw_os_error(), Some(errno as i32));
+    }
+    assert_eq!(output_of(start(&host, &works).await).await, "");
+}
+
+#[tokio::test]
+async fn an_order_over_the_limit_is_refused() {
+    let host = host();
+    let huge = BTreeMap::from([("HUGE".to_owned(), "x".repeat(9 << 20))]);
+    let refused = host.start_plugin(Path::new("/bin/true"), &huge, None).await;
+    assert_eq!(
+        refused.expect_err("too long").raw_os_error(),
+        Some(Errno::E2BIG as i32)
     );
+}
+
+#[tokio::test]
+async fn a_plugin_that_runs_does_not_hold_the_lock_of_the_ledger() {
+    let host = host();
+    let (dir, program) = script("echo runs; read -r _");
+    let lock = File::create(dir.path().join("lock")).expect("create");
+    lock.try_lock().expect("free");
+    let env = BTreeMap::new();
+    let mut process = host
+        .start_plugin(&program, &env, Some(&lock))
+        .await
+        .expect("ordered");
+    drop(lock);
+    let mut stdout = process.stdout.take().expect("a pipe");
+    stdout.read_exact(&mut [0; 5]).await.expect("it runs");
+    let other = File::open(dir.path().join("lock")).expect("open");
+    other.lock().expect("the launcher closes the lock");
+}
+
+#[tokio::test]
+async fn a_plugin_is_killed_even_if_its_start_was_not_reported_yet() {
+    let host = host();
+    let (_dir, program) = script("echo runs; exec sleep 60");
+    let mut process = start(&host, &program).await;
+    let mut stdout = process.stdout.take().expect("a pipe");
+    stdout.read_exact(&mut [0; 5]).await.expect("it runs");
+    assert!(process.running.is_none(), "the report is not read yet");
+    assert!(process.kill_group());
+    stdout.read_to_end(&mut Vec::new()).await.expect("ended");
 }
 
 #[tokio::test]
 async fn a_panic_in_a_job_does_not_end_the_thread() {
     plexus_api::rows!("P-046");
-    let host = Host::start(Handle::current(), HostRoot::Own).expect("host");
+    let host = host();
     let panicked = host.send::<()>(|| panic!("a bug")).await;
     panicked.expect_err("the job has no result");
     assert_eq!(host.send(|| 1).await.expect("the thread runs"), 1);

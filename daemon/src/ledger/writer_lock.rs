@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
 
 use super::LedgerError;
@@ -19,14 +19,14 @@ const USUAL_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct LockFile {
     dir: PathBuf,
-    file: File,
+    file: Arc<File>,
     id: String,
 }
 
 /// The lock for writing, held until it is dropped or the process ends.
 #[derive(Debug)]
 pub(super) struct WriterLock {
-    _file: File,
+    _file: Arc<File>,
     id: String,
 }
 
@@ -51,7 +51,7 @@ impl LockFile {
         let FileId { dev, ino } = FileId::from(&metadata);
         Ok(Self {
             dir: dir.to_owned(),
-            file,
+            file: Arc::new(file),
             id: format!("{dev}:{ino}"),
         })
     }
@@ -59,6 +59,11 @@ impl LockFile {
     /// Device and inode of the lock file, which no other ledger shares.
     pub(super) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The lock file. Another process that has it open holds the lock as well.
+    pub(super) fn file(&self) -> Weak<File> {
+        Arc::downgrade(&self.file)
     }
 
     /// Acquires the lock. Waits for its holder up to `wait`, after a call of `on_wait`.
@@ -78,14 +83,14 @@ impl LockFile {
             }
             Err(TryLockError::Error(error)) => return Err(LedgerError::io("lock", &path)(error)),
         };
-        let Some(mut file) = file else {
+        let Some(file) = file else {
             return Err(locked_error(&dir));
         };
         // The PID only serves error messages, so a full file system must not stop a daemon that has
         // to clean up.
         let _ = file
             .set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()));
+            .and_then(|()| writeln!(&*file, "{}", std::process::id()));
         Ok(WriterLock { id, _file: file })
     }
 }
@@ -139,7 +144,7 @@ fn is_stopped(pid: u32) -> bool {
 /// Acquires the lock in a separate thread, because `flock` has no timeout. After the timeout, the
 /// thread may still be waiting. If it then gets the lock, it drops the lock, because the channel is
 /// closed.
-fn lock_within(file: File, wait: Duration, dir: &Path) -> std::io::Result<Option<File>> {
+fn lock_within(file: Arc<File>, wait: Duration, dir: &Path) -> std::io::Result<Option<Arc<File>>> {
     let (sender, receiver) = mpsc::sync_channel(0);
     std::thread::Builder::new()
         .name("ledger-lock".to_owned())

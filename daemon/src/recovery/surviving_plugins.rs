@@ -3,10 +3,8 @@
 //! has exited.
 //!
 //! A surviving plugin has a variable with the ID of the ledger in its environment, which the
-//! processes that it starts inherit. No further plugin of the previous daemon can start: until a
-//! child process executes the plugin, the child shares the ledger's lock with its daemon. A launcher
-//! (see [`crate::host`]) does not, but has the variable; it exits without its daemon, unless it has
-//! been ordered to execute a plugin.
+//! processes that it starts inherit. No further plugin of the previous daemon can start: its launcher
+//! holds the ledger's lock from the order to start a plugin until the plugin runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -20,21 +18,16 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::procfs::{none_if_exited, numbered_entries};
 use crate::delegate::{Delegates, GuardScope};
-use crate::host::LAUNCHER_CMDLINE;
 use crate::ledger::{Ledger, Planned, Record};
 
 /// The environment variable of plugins that contains [`Ledger::id`].
 pub(crate) const LEDGER_VARIABLE: &str = "PLEXUS_LEDGER";
 
-/// How long to wait for the exit of a launcher before looking whether it has become a plugin.
-const LAUNCH_TIME: Duration = Duration::from_millis(20);
-
-/// A plugin, a process that a plugin has started, or a launcher.
+/// A plugin, or a process that a plugin has started.
 #[derive(Debug)]
 struct SurvivingPlugin {
     pid: String,
     process: OwnedFd,
-    /// Empty for a launcher.
     verb: String,
     /// Empty for GC and STATUS.
     container_id: String,
@@ -100,7 +93,7 @@ pub(crate) async fn lock_containers(
 ) -> io::Result<()> {
     let deadline = Instant::now() + timeout;
     let mut containers: BTreeMap<String, Vec<SurvivingPlugin>> = BTreeMap::new();
-    for plugin in find_without_launchers(ledger.id(), deadline).await? {
+    for plugin in find(ledger.id()).await? {
         containers
             .entry(plugin.container_id.clone())
             .or_default()
@@ -215,31 +208,6 @@ async fn poll_exit(
     polled.await.unwrap_or_else(|_| (Vec::new(), true))
 }
 
-/// Waits until each launcher of an earlier daemon has exited or become a plugin, or until
-/// `deadline`.
-async fn find_without_launchers(
-    ledger_id: &str,
-    deadline: Instant,
-) -> io::Result<Vec<SurvivingPlugin>> {
-    let mut has_logged = false;
-    loop {
-        let (launchers, plugins): (Vec<_>, Vec<_>) = find(ledger_id)
-            .await?
-            .into_iter()
-            .partition(|process| process.verb.is_empty());
-        if launchers.is_empty() || Instant::now() >= deadline {
-            return Ok(plugins);
-        }
-        if !has_logged {
-            let pids: Vec<_> = launchers.iter().map(|launcher| &launcher.pid).collect();
-            tracing::info!(?pids, "waiting for launchers of an earlier plexusd");
-        }
-        has_logged = true;
-        // A launcher that becomes a plugin does not exit.
-        poll_exit(launchers, Some(Instant::now() + LAUNCH_TIME)).await;
-    }
-}
-
 async fn find(ledger_id: &str) -> io::Result<Vec<SurvivingPlugin>> {
     let ledger_id = ledger_id.to_owned();
     tokio::task::spawn_blocking(move || scan(&ledger_id))
@@ -265,9 +233,6 @@ fn identify(path: &Path, ledger_id: &str) -> io::Result<Option<SurvivingPlugin>>
     let Some([verb, container_id, ifname]) = call_of(&environ, ledger_id) else {
         return Ok(None);
     };
-    if verb.is_empty() && (!is_launcher(path) || is_child(path)) {
-        return Ok(None);
-    }
     let pid = path
         .file_name()
         .unwrap_or_default()
@@ -288,18 +253,6 @@ fn identify(path: &Path, ledger_id: &str) -> io::Result<Option<SurvivingPlugin>>
     }))
 }
 
-/// Whether the process at a path in `/proc` is a launcher, and not one that a plugin left running.
-fn is_launcher(path: &Path) -> bool {
-    std::fs::read(path.join("cmdline")).is_ok_and(|words| words == LAUNCHER_CMDLINE)
-}
-
-/// Whether this process has started the process at a path in `/proc`.
-fn is_child(path: &Path) -> bool {
-    let status = std::fs::read_to_string(path.join("status")).unwrap_or_default();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    parent.is_some_and(|parent| parent.trim().parse() == Ok(std::process::id()))
-}
-
 /// Verb, container and interface of a process that has the ID of the ledger in its environment.
 fn call_of(environ: &[u8], ledger_id: &str) -> Option<[String; 3]> {
     let variable = |name: &str| {
@@ -309,6 +262,9 @@ fn call_of(environ: &[u8], ledger_id: &str) -> Option<[String; 3]> {
         std::str::from_utf8(value).ok().map(str::to_owned)
     };
     variable(LEDGER_VARIABLE).filter(|value| value == ledger_id)?;
-    let names = ["CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME"];
-    Some(names.map(|name| variable(name).unwrap_or_default()))
+    Some([
+        variable("CNI_COMMAND")?,
+        variable("CNI_CONTAINERID").unwrap_or_default(),
+        variable("CNI_IFNAME").unwrap_or_default(),
+    ])
 }

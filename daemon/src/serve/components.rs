@@ -24,6 +24,7 @@ use crate::gather::Kubelet;
 use crate::gather::default_network::DefaultNetwork;
 use crate::host::{Hosts, memory};
 use crate::install::SHIM;
+use crate::ledger::UnlockedLedger;
 use crate::memory_budget::MemoryBudget;
 use crate::readiness::StartupTaint;
 use crate::recovery::surviving_plugins;
@@ -128,9 +129,10 @@ impl Components {
         Ok((components, feeds))
     }
 
-    /// The handles that need no ledger. `ledger_id` marks the plugins that this daemon starts.
-    pub(super) fn node_context(&self, ledger_id: &str) -> NodeContext {
-        let plugins = self.plugin_settings(ledger_id);
+    /// The handles that work before the ledger is locked. The ID of `ledger` marks the plugins that
+    /// this daemon starts.
+    pub(super) fn node_context(&self, ledger: Option<&UnlockedLedger>) -> NodeContext {
+        let plugins = self.plugin_settings(ledger);
         NodeContext {
             fields: self.fields.clone(),
             settings: self.settings.clone(),
@@ -148,8 +150,9 @@ impl Components {
         }
     }
 
-    fn plugin_settings(&self, ledger_id: &str) -> PluginSettings {
+    fn plugin_settings(&self, ledger: Option<&UnlockedLedger>) -> PluginSettings {
         let settings = &self.settings;
+        let ledger_id = ledger.map_or("", UnlockedLedger::id);
         let bin_dir = |dir: &PathBuf| {
             if self.hosts.is_own() {
                 dir.clone()
@@ -164,6 +167,7 @@ impl Components {
                 .max_plugin_runs
                 .unwrap_or_else(memory::max_plugin_runs),
             marker: (surviving_plugins::LEDGER_VARIABLE, ledger_id.to_owned()),
+            ledger_lock: ledger.map(UnlockedLedger::lock_file).unwrap_or_default(),
         }
     }
 

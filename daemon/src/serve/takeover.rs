@@ -147,8 +147,7 @@ impl Takeover {
             })
             .ok();
         self.logged.end_round();
-        let id = ledger.as_ref().map_or("", UnlockedLedger::id);
-        let node = Arc::new(components.node_context(id));
+        let node = Arc::new(components.node_context(ledger.as_ref()));
         // An uninstallation takes over at once: the running daemon would install again.
         let able_to_serve = async {
             if components.mode == Mode::Install {
@@ -315,12 +314,10 @@ impl Takeover {
 
 /// `Draining`: lets calls in flight finish, and releases the ledger.
 async fn drain(session: Session, grace: Option<Duration>, next: AfterDraining) -> State {
-    let node = session.state.node.clone();
     match grace {
         Some(grace) => session.drain_within(grace).await,
         None => session.drain().await,
     }
-    node.hosts.stop_launchers();
     match next {
         AfterDraining::StandBy => State::StandingBy,
         AfterDraining::StartOver => State::Waiting,

@@ -5,6 +5,7 @@ mod abandon;
 mod cgroups;
 mod irregular_files;
 mod killed_daemon;
+mod launcher;
 mod ledger;
 mod many_records;
 mod missing_sandboxes;

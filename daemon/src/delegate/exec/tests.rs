@@ -25,23 +25,38 @@ fn kept_output_is_bounded() {
     assert!(errors.ends_with(b"the end"));
 }
 
+static NO_ENV: BTreeMap<String, String> = BTreeMap::new();
+
+fn exec<'a>(program: &'a Path, time: Duration, cancel: &'a CancellationToken) -> Exec<'a> {
+    Exec {
+        program,
+        env: &NO_ENV,
+        ledger_lock: None,
+        stdin: &[],
+        deadline: Instant::now() + time,
+        cancel,
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_busy_program_is_retried_for_seconds() {
     plexus_api::rows!("R-048");
-    let busy = || Err::<(), _>(io::Error::from(Errno::ETXTBSY));
+    let cancel = CancellationToken::new();
+    let exec = exec(Path::new("/plugin"), Duration::from_mins(1), &cancel);
+    let busy = || Err(io::Error::from(Errno::ETXTBSY));
     let start = Instant::now();
-    let freed = retry_busy(|| async {
+    let freed = exec.retry_busy(|| async {
         if start.elapsed() < Duration::from_secs(2) {
             busy()
         } else {
-            Ok(())
+            Ok(RunOutput::nothing_ran(Termination::Unknown))
         }
     });
     assert!(freed.await.is_ok(), "held for 2 s");
 
     let attempts = Cell::new(0);
     let start = Instant::now();
-    let held = retry_busy(|| async {
+    let held = exec.retry_busy(|| async {
         attempts.set(attempts.get() + 1);
         busy()
     });
@@ -53,12 +68,22 @@ async fn a_busy_program_is_retried_for_seconds() {
     assert!(start.elapsed() < Duration::from_secs(5));
 
     let attempts = Cell::new(0);
-    let missing = retry_busy(|| async {
+    let missing = exec.retry_busy(|| async {
         attempts.set(attempts.get() + 1);
-        Err::<(), _>(io::Error::from(Errno::ENOENT))
+        Err(io::Error::from(Errno::ENOENT))
     });
     assert!(missing.await.is_err());
     assert_eq!(attempts.get(), 1, "only a busy program is retried");
+
+    // A call that ends does not wait for the next attempt.
+    let start = Instant::now();
+    let held = exec.retry_busy(|| async {
+        cancel.cancel();
+        busy()
+    });
+    let output = held.await.expect("output");
+    assert_eq!(output.termination, Termination::Cancelled);
+    assert!(start.elapsed().is_zero());
 }
 
 #[tokio::test]
@@ -76,14 +101,7 @@ async fn a_plugin_that_cannot_be_started_in_time_is_not_started_later() {
     tokio::pin!(busy);
     assert!(futures_util::poll!(&mut busy).is_pending());
     // When a call waits for the thread until its deadline, or until the caller is gone.
-    let env = BTreeMap::new();
-    let exec = |cancel| Exec {
-        program: &program,
-        env: &env,
-        stdin: &[],
-        deadline: Instant::now() + Duration::from_millis(50),
-        cancel,
-    };
+    let exec = |cancel| exec(&program, Duration::from_millis(50), cancel);
     let (waits, gone) = (CancellationToken::new(), CancellationToken::new());
     let output = exec(&waits).run(&host).await.expect("output");
     assert_eq!(output.termination, Termination::TimedOut);
@@ -106,23 +124,15 @@ async fn a_program_starts_after_its_writer_has_closed_it() {
     fs::copy("/bin/true", &program).expect("copy");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
     let host = Host::start(Handle::current(), HostRoot::Own).expect("host");
-    let writer = Cell::new(Some(
-        OpenOptions::new().write(true).open(&program).expect("open"),
-    ));
-    let busy = Cell::new(0);
-    let mut child = retry_busy(|| async {
-        let spawned = host.start_plugin(&program, &BTreeMap::new()).await;
-        if spawned.is_err() {
-            busy.set(busy.get() + 1);
-            writer.set(None);
-        }
-        spawned
-    })
-    .await
-    .expect("spawned");
-    assert!(child.process.wait().await.expect("exited").success());
-    assert!(
-        busy.get() >= 1,
-        "the kernel refuses to execute a file that is open for writing"
-    );
+    let writer = OpenOptions::new().write(true).open(&program).expect("open");
+    let cancel = CancellationToken::new();
+    let exec = exec(&program, Duration::from_mins(1), &cancel);
+    let error = exec.run_once(&host).await.expect_err("open for writing");
+    assert_eq!(error.kind(), io::ErrorKind::ExecutableFileBusy);
+    let release = async { drop(writer) };
+    let (output, ()) = tokio::join!(exec.run(&host), release);
+    let Termination::Exited(status) = output.expect("output").termination else {
+        panic!("it runs");
+    };
+    assert!(status.success());
 }

@@ -1,0 +1,132 @@
+//! A plugin that the launcher runs.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+use rustix::net::{Shutdown, shutdown};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::task::spawn_blocking;
+
+use super::messages::Reply;
+use super::placement::Launcher;
+
+/// A plugin, which leads a process group. Dropping this before the plugin has ended kills the whole
+/// group, or prevents the launcher from starting the plugin.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) stdin: Option<pipe::Sender>,
+    pub(crate) stdout: Option<pipe::Receiver>,
+    pub(crate) stderr: Option<pipe::Receiver>,
+    /// The socket of this run.
+    pub(super) replies: UnixStream,
+    pub(super) running: Option<Running>,
+    /// The launcher ends when this is dropped.
+    pub(super) _launcher: Arc<Launcher>,
+}
+
+/// A plugin that has started, and has not ended as far as is known.
+#[derive(Debug)]
+pub(super) struct Running {
+    pid: Pid,
+    /// `None` if this process had too many open files.
+    pidfd: Option<OwnedFd>,
+}
+
+/// The end of a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Status(ExitStatus),
+    /// The launcher has ended before the plugin. Also if it is not known whether the plugin was
+    /// started.
+    Unknown,
+}
+
+impl Process {
+    /// Waits for the end of the plugin. Can be called again if the future was dropped.
+    ///
+    /// # Errors
+    /// The plugin could not be started.
+    pub(crate) async fn wait(&mut self) -> io::Result<Exit> {
+        loop {
+            let receive = || Reply::receive(&self.replies);
+            let reply = self.replies.async_io(Interest::READABLE, receive).await;
+            match reply.ok().flatten() {
+                Some((Reply::Started(pid), pidfd)) => self.running = Running::new(pid, pidfd),
+                Some((Reply::NotStarted(errno), _)) => {
+                    return Err(io::Error::from_raw_os_error(errno));
+                }
+                Some((Reply::Exited(status), _)) => {
+                    self.running = None;
+                    return Ok(Exit::Status(ExitStatus::from_raw(status)));
+                }
+                None => break,
+            }
+        }
+        let pidfd = self
+            .running
+            .as_ref()
+            .and_then(|running| running.pidfd.as_ref());
+        if let Some(Ok(pidfd)) = pidfd.map(OwnedFd::try_clone) {
+            // Ends as well if the future is dropped, because the plugin is killed then.
+            let _ = spawn_blocking(move || has_ended(&pidfd, None)).await;
+        }
+        self.running = None;
+        Ok(Exit::Unknown)
+    }
+
+    /// Kills the process group, unless the plugin has ended. Returns whether the plugin was running.
+    /// A plugin that has not started yet will not run.
+    pub(crate) fn kill_group(&mut self) -> bool {
+        if self.running.is_none() {
+            // After this, the launcher cannot report the start of the plugin, and kills the plugin.
+            let _ = shutdown(&self.replies, Shutdown::Read);
+            if let Ok(Some((Reply::Started(pid), pidfd))) = Reply::receive(&self.replies) {
+                self.running = Running::new(pid, pidfd);
+            }
+        }
+        match &self.running {
+            Some(running) if running.is_alive() => {
+                // Fails only if the plugin has just ended.
+                let _ = kill_process_group(running.pid, Signal::KILL);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill_group();
+    }
+}
+
+impl Running {
+    fn new(pid: i32, pidfd: Option<OwnedFd>) -> Option<Self> {
+        Pid::from_raw(pid).map(|pid| Self { pid, pidfd })
+    }
+
+    /// A PID may be reused as soon as the process has ended, and a pidfd is not.
+    fn is_alive(&self) -> bool {
+        let at_once = Timespec::default();
+        !self
+            .pidfd
+            .as_ref()
+            .is_some_and(|pidfd| has_ended(pidfd, Some(&at_once)))
+    }
+}
+
+/// Whether a process has ended. Waits up to `timeout`, or without a limit.
+fn has_ended(pidfd: &OwnedFd, timeout: Option<&Timespec>) -> bool {
+    // A pidfd is readable once its process has ended.
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    retry_on_intr(|| poll(&mut fds, timeout)) != Ok(0)
+}
