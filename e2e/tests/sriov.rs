@@ -29,7 +29,7 @@ struct Function {
 /// The PCI address of the card.
 ///
 /// # Errors
-/// Why there is none.
+/// The reason to skip the test: the environment names no card.
 fn card() -> Result<String, String> {
     std::env::var("PLEXUS_E2E_SRIOV").map_err(|_| {
         "PLEXUS_E2E_SRIOV is not set; make e2e-sriov starts a machine with a card".into()
