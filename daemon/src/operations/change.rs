@@ -127,9 +127,25 @@ impl<'a> Change<'a> {
         self.detach(&self.record.unfinished_changes()).await
     }
 
-    /// Detaches the attachments at `indexes`, in this order. A failure does not stop the others.
-    /// Returns the errors; the DEL of these attachments is repeated later.
+    /// Detaches the attachments at `indexes`, in this order, with an event for each. A failure does not
+    /// stop the others. Returns the errors; the DEL of these attachments is repeated later.
     pub(crate) async fn detach(&mut self, indexes: &[usize]) -> Vec<CniError> {
+        let (removed, failures) = self.remove(indexes).await;
+        let planned = &self.record.planned;
+        for index in removed {
+            // Otherwise the interface was never reported.
+            if self.record.attachments[index].added.is_some() {
+                let (pod, attachment) = (&planned.pod, &planned.attachments[index]);
+                let reporter = &self.context.reporter;
+                reporter.removed_interface(pod, attachment);
+            }
+        }
+        failures
+    }
+
+    /// See [`Change::detach`]. Returns the indexes of the attachments whose DEL has succeeded, and the
+    /// errors.
+    async fn remove(&mut self, indexes: &[usize]) -> (Vec<usize>, Vec<CniError>) {
         let (mut started, mut unrecorded) = (Vec::new(), Vec::new());
         for &index in indexes {
             let state = &self.record.attachments[index];
@@ -161,14 +177,7 @@ impl<'a> Change<'a> {
         if let Err(error) = device_info::remove(&self.args.host, attachments).await {
             failures.push(device_info_left(&error));
         }
-        for index in started {
-            // Otherwise the interface was never reported.
-            if self.record.attachments[index].added.is_some() {
-                let (pod, attachment) = (&planned.pod, &planned.attachments[index]);
-                context.reporter.removed_interface(pod, attachment);
-            }
-        }
-        failures
+        (started, failures)
     }
 
     /// Checks that the plugins of an attachment are installed.
@@ -231,7 +240,9 @@ impl<'a> Change<'a> {
             Err(error) => error,
         };
         if !self.record.attachments[index].deleted {
-            for failure in self.undo(index).await {
+            // Recorded like any other removal, because a result may be recorded already.
+            let (_, failures) = self.remove(&[index]).await;
+            for failure in failures {
                 tracing::warn!(
                     pod = %self.record.planned.pod, error = %failure,
                     "the rollback of an attachment is incomplete and is retried"
@@ -239,24 +250,6 @@ impl<'a> Change<'a> {
             }
         }
         Err(error)
-    }
-
-    /// Detaches an attachment whose ADD has failed. Emits no event: the interface was never added.
-    async fn undo(&mut self, index: usize) -> Vec<CniError> {
-        let (context, lock, args) = (self.context, self.lock, &self.args);
-        if !self.record.attachments[index].started {
-            append_or_log(lock, &mut self.record, Line::Deleted { index });
-            return Vec::new();
-        }
-        let time = context.node.settings.del_timeout;
-        let indexes = [index];
-        let detached = detach(context, lock, &mut self.record, &indexes, args, time);
-        let Detached { mut failures, .. } = detached.await;
-        let attachment = &self.record.planned.attachments[index];
-        if let Err(error) = device_info::remove(&args.host, [attachment]).await {
-            failures.push(device_info_left(&error));
-        }
-        failures
     }
 
     /// Ends the change: removes what is detached from the plan, and starts to write network-status if

@@ -119,3 +119,26 @@ fn a_plugin_that_is_not_installed_is_reported_and_used_once_it_is() {
     node.plugin("late", &attaches());
     wait_settled(&plexus, "web", &pod, &["eth0", "net2", "net1"]);
 }
+
+#[test]
+fn a_network_that_is_refused_after_its_add_is_detached_until_that_succeeds() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let plexus = start_with(&node, &cluster, json!({}), &["a", "b"]);
+    // Two results that are too large together.
+    let large = json!({
+        "cniVersion": "$CNIVERSION", "dns": {"domain": "x".repeat(600 << 10)},
+        "interfaces": [{"name": "$IFNAME", "sandbox": "$NETNS"}],
+    });
+    let script = attaches().on("ADD", [Step::link(), Step::Result(large)]);
+    node.plugin("a", &script);
+    node.plugin("b", &script.fails("DEL", 120, "busy"));
+    let pod = attach(&plexus, "web", "a");
+    annotate(&plexus, "web", "a,b");
+    wait_event(&plexus, "web", "AttachFailed", "bytes in sum");
+    wait_calls(&plexus, "DEL b net2", 2);
+    node.plugin("b", &attaches());
+    wait_calls(&plexus, "ADD b net2", 2);
+    plexus.runtime.del(&pod.target).expect_success();
+    plexus.wait_records(&[]);
+    assert_eq!(pod.sandbox.link_names(), ["lo"]);
+}
