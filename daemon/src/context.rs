@@ -8,9 +8,9 @@ use crate::cluster::kube::ApiReader;
 use crate::conditions::Conditions;
 use crate::config::{Fields, Settings};
 use crate::delegate::Delegates;
-use crate::gather::Kubelet;
 use crate::gather::default_network::DefaultNetwork;
-use crate::host::Hosts;
+use crate::gather::{Kubelet, Sources};
+use crate::host::{Host, Hosts};
 use crate::install::InstallStatus;
 use crate::ledger::Ledger;
 use crate::memory_budget::MemoryBudget;
@@ -41,6 +41,20 @@ pub(crate) struct NodeContext {
     pub(crate) conditions: Conditions,
     /// The ID of the machine's current boot.
     pub(crate) boot_id: String,
+}
+
+impl NodeContext {
+    /// Where the input of a plan comes from, with the paths of `host`.
+    pub(crate) fn sources<'a>(&'a self, host: &'a Host) -> Sources<'a> {
+        Sources {
+            store: &self.store,
+            api: self.api_reader.as_deref(),
+            default_network: &self.default_network,
+            memory: &self.memory,
+            kubelet: &self.kubelet,
+            host,
+        }
+    }
 }
 
 /// The handles of the daemon that owns the ledger.

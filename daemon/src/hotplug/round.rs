@@ -11,7 +11,7 @@ use crate::attached_pods::PodName;
 use crate::call_limits::CallLimits;
 use crate::context::Context;
 use crate::delegate::{GuardScope, Priority};
-use crate::gather::{self, Additions};
+use crate::gather::Additions;
 use crate::ledger::{Record, RecordKey};
 use crate::model::{Attachment, Pod, PodRef};
 use crate::operations::{Change, RecordMemory, lock_with_guard};
@@ -142,14 +142,7 @@ impl Round<'_> {
             let host = context.node.hosts.for_cleanup()?;
             let pod = record.planned.pod.clone();
             let wanted: Vec<_> = basis.wanted().collect();
-            let sources = gather::Sources {
-                store: &context.node.store,
-                api: context.node.api_reader.as_deref(),
-                default_network: &context.node.default_network,
-                memory: &context.node.memory,
-                kubelet: &context.node.kubelet,
-                host: &host,
-            };
+            let sources = context.node.sources(&host);
             let settings = &context.node.settings;
             let scope = GuardScope::new(&pod, &record.planned.attachments);
             // Gathering waits for memory as well.

@@ -219,14 +219,7 @@ async fn plan_attachments(
     let links = netns.names().await?;
     let pod_request = request.pod_request()?;
     let node = &context.node;
-    let sources = gather::Sources {
-        store: &node.store,
-        api: node.api_reader.as_deref(),
-        default_network: &node.default_network,
-        memory: &node.memory,
-        kubelet: &node.kubelet,
-        host: &request.host,
-    };
+    let sources = node.sources(&request.host);
     let gathered = gather::plan_input(sources, &request.settings, pod_request, links, &call.limits);
     let (input, reservation) = gathered.await?;
     let plan = plan::plan(&input)?;

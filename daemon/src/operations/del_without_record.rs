@@ -90,12 +90,8 @@ async fn rebuild(
 ) -> (Vec<Attachment>, Reservation) {
     let pod_request = pod_request(context, request);
     let sources = gather::Sources {
-        store: &context.node.store,
         api: None,
-        default_network: &context.node.default_network,
-        memory: &context.node.memory,
-        kubelet: &context.node.kubelet,
-        host: &request.host,
+        ..context.node.sources(&request.host)
     };
     let KnownNetworks {
         default,

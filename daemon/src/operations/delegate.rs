@@ -27,7 +27,6 @@ use super::undo::Failures;
 use crate::call_limits::CallLimits;
 use crate::context::{Context, NodeContext};
 use crate::delegate::{AttachGuard, GuardScope, PluginCall, Priority};
-use crate::gather;
 use crate::ledger::{ContainerLock, Record, RecordKey};
 use crate::memory_budget::Reservation;
 use crate::model::{Attachment, Network, Origin};
@@ -263,14 +262,7 @@ impl Delegate<'_> {
         let current: Vec<_> = current.map(|(_, attachment)| attachment).collect();
         links.extend(current.iter().map(|attachment| attachment.ifname.clone()));
         let host = context.node.hosts.for_cleanup()?;
-        let sources = gather::Sources {
-            store: &context.node.store,
-            api: context.node.api_reader.as_deref(),
-            default_network: &context.node.default_network,
-            memory: &context.node.memory,
-            kubelet: &context.node.kubelet,
-            host: &host,
-        };
+        let sources = context.node.sources(&host);
         let sandbox = (&planned.pod, planned.container_id.as_str(), &links);
         let network = self.request.network();
         let input = network
