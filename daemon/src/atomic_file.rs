@@ -134,8 +134,7 @@ impl<'a> AtomicFile<'a> {
             .open(temporary)
             .map_err(|error| match error.kind() {
                 io::ErrorKind::NotFound => {
-                    let text = "the directory does not exist; create or mount it";
-                    io::Error::new(error.kind(), text)
+                    io::Error::new(error.kind(), "the directory does not exist")
                 }
                 _ => error,
             })?;

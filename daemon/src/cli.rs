@@ -19,6 +19,8 @@ pub enum Command {
     /// Uninstall Plexus from this node: remove the runtime's configuration, detach pods as they
     /// end, remove the shim
     Uninstall(ServeArgs),
+    /// Print the state of this node: whether it is ready, and if not, why and what to do
+    Status(StatusArgs),
     /// List the attachments of this node, and retry or abandon those that cannot be deleted
     Ledger(LedgerArgs),
     /// Ask the running plexusd for its health; for the probes of a DaemonSet
@@ -56,6 +58,23 @@ pub struct ServeArgs {
     pub shim: Option<PathBuf>,
 }
 
+/// `plexusd status`.
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {
+    /// The directory of the daemon's socket
+    #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
+    pub socket_dir: PathBuf,
+    /// The state directory, which is read if no daemon runs
+    #[arg(long, value_name = "DIR", default_value = plexus_api::wire::STATE_DIR)]
+    pub state_dir: PathBuf,
+    /// The format of the output
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: TableFormat,
+    /// Print the state again every two seconds, until the command is stopped
+    #[arg(short, long)]
+    pub watch: bool,
+}
+
 /// `plexusd ledger`.
 #[derive(Debug, clap::Args)]
 pub struct LedgerArgs {
@@ -71,12 +90,30 @@ pub struct LedgerArgs {
 pub enum LedgerCommand {
     /// Print one line for each record and each spooled DEL, with the number of failed DELs and the
     /// last error
-    List,
+    List(ListArgs),
     /// Remove records without a DEL, if their DEL can never succeed. Their interfaces and addresses
     /// stay on the node
     Abandon(AbandonArgs),
     /// Retry failed DELs at once, without waiting for the backoff
     Retry(RetryArgs),
+}
+
+/// `plexusd ledger list`.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// The format of the output
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: ListFormat,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum ListFormat {
+    /// A table
+    Text,
+    /// A table that also has the UID of the pod and the network namespace
+    Wide,
+    /// A list of objects
+    Json,
 }
 
 /// `plexusd ledger abandon`.

@@ -1,16 +1,21 @@
 //! The subcommands of plexusd, except `serve` and `uninstall`.
 
+mod age;
 mod crd;
+mod daemon;
 mod ledger;
 mod lint;
 mod plan;
 mod probe;
+mod status;
+mod table;
 
 pub use crd::crd;
 pub use ledger::ledger;
 pub use lint::lint;
 pub use plan::run as plan;
 pub use probe::probe;
+pub use status::status;
 
 /// Runs a launcher; see [`crate::host`].
 ///

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::problem::Problem;
+
 /// How long a result of STATUS counts. Runtimes that use STATUS issue it every few seconds.
 const STATUS_AGE: Duration = Duration::from_mins(1);
 
@@ -18,42 +20,40 @@ pub(crate) enum Condition {
     Plugins,
 }
 
-/// The current problems. Clones share their content.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Conditions(watch::Sender<BTreeMap<Condition, Problem>>);
-
-#[derive(Debug, Clone)]
-struct Problem {
-    text: String,
-    since: Instant,
+impl Condition {
+    /// The name in the output of `plexusd status`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::StateDir => "state_dir",
+            Self::MetricsPort => "metrics_port",
+            Self::Plugins => "plugins",
+        }
+    }
 }
 
+/// The current problems, each with the time since which it exists. Clones share their content.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Conditions(watch::Sender<BTreeMap<Condition, (Problem, Instant)>>);
+
 impl Conditions {
-    /// Sets the problem, one line with the next step, or clears it.
-    pub(crate) fn set(&self, condition: Condition, problem: Option<String>) {
+    /// Sets the problem, or clears it.
+    pub(crate) fn set(&self, condition: Condition, problem: Option<Problem>) {
         self.0.send_if_modified(|problems| {
-            let since = Instant::now();
-            let old = match problem {
-                None => problems.remove(&condition),
-                Some(text) => {
-                    let old = problems.remove(&condition);
-                    problems.insert(condition, Problem { text, since });
-                    old
-                }
-            };
-            old.map(|old| old.text) != problems.get(&condition).map(|new| new.text.clone())
+            let old = problems.remove(&condition).map(|(old, _)| old);
+            let is_changed = old != problem;
+            problems.extend(problem.map(|new| (condition, (new, Instant::now()))));
+            is_changed
         });
     }
 
-    /// The problems, one line each.
-    pub(crate) fn problems(&self) -> Vec<(Condition, String)> {
+    pub(crate) fn problems(&self) -> Vec<(Condition, Problem)> {
         self.0
             .borrow()
             .iter()
-            .filter(|(condition, problem)| {
-                **condition != Condition::Plugins || problem.since.elapsed() < STATUS_AGE
+            .filter(|(condition, (_, since))| {
+                **condition != Condition::Plugins || since.elapsed() < STATUS_AGE
             })
-            .map(|(condition, problem)| (*condition, problem.text.clone()))
+            .map(|(condition, (problem, _))| (*condition, problem.clone()))
             .collect()
     }
 
@@ -77,12 +77,13 @@ mod tests {
             (Some("read-only"), true),
             (None, true),
         ] {
-            conditions.set(Condition::StateDir, problem.map(str::to_owned));
+            let problem = problem.map(|text| Problem::new(text, "free space"));
+            conditions.set(Condition::StateDir, problem.clone());
             let seen = changes.has_changed().expect("a sender");
             changes.mark_unchanged();
             assert_eq!(seen, is_changed, "{problem:?}");
-            let found = conditions.problems().pop().map(|(_, text)| text);
-            assert_eq!(found.as_deref(), problem);
+            let found = conditions.problems().pop().map(|(_, problem)| problem);
+            assert_eq!(found, problem);
         }
     }
 }

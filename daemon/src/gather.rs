@@ -35,7 +35,7 @@ use crate::plan::{PlanInput, Policy, SelectedNetwork, ifname};
 pub(crate) use additions::Additions;
 use default_network::DefaultNetwork;
 pub(crate) use delegated::DelegatedNetwork;
-pub(crate) use devices::Kubelet;
+pub(crate) use devices::{Kubelet, kubelet_socket, kubelet_socket_exists};
 pub(crate) use disk::DiskError;
 pub(crate) use error::GatherError;
 pub(crate) use known::{KnownNetworks, current_definition, known_networks};

@@ -32,8 +32,10 @@ use crate::backoff::Backoff;
 use crate::cluster::Store;
 use crate::config::{Fields, Settings};
 use crate::dir_watcher::DirWatcher;
+use crate::gather::GatherError;
 use crate::gather::default_network::DefaultNetwork;
 use crate::model::Network;
+use crate::problem::Problem;
 use crate::regular_file;
 use crate::telemetry::ChangeFilter;
 use config_file::ConfigFile;
@@ -41,13 +43,24 @@ pub(crate) use marker::UninstallMarker;
 use shim::Shim;
 
 pub use status::ProblemKind;
-pub(crate) use status::{InstallStatus, Problem};
+pub(crate) use status::{InstallProblem, InstallStatus};
 pub(crate) use uninstall::Uninstaller;
 
 /// The name of the shim in `shimDir`, which is also the plugin type in our configuration.
 pub(crate) const SHIM: &str = "plexus";
 /// The longest pause between retries of a failed installation or removal.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// The path of the runtime's configuration. `None` if Plexus does not publish one.
+pub(crate) fn config_path(settings: &Settings) -> Option<PathBuf> {
+    let publish = settings.publish.as_ref()?;
+    Some(publish.dir.join(config_file::FILE))
+}
+
+/// The path of the installed shim. `None` if Plexus does not install the shim.
+pub(crate) fn shim_path(settings: &Settings) -> Option<PathBuf> {
+    settings.shim_dir.as_ref().map(|dir| dir.join(SHIM))
+}
 
 /// The published configuration, as the runtime reads it.
 ///
@@ -60,11 +73,7 @@ pub(crate) async fn published(settings: &Settings) -> Result<NetworkConfig, CniE
             format!("the runtime's configuration {reason}"),
         )
     };
-    let path = settings
-        .publish
-        .as_ref()
-        .map(|publish| publish.dir.join(config_file::FILE))
-        .ok_or_else(|| not_available("is not published".to_owned()))?;
+    let path = config_path(settings).ok_or_else(|| not_available("is not published".to_owned()))?;
     let unusable = |error: &dyn Display| not_available(format!("{}: {error}", path.display()));
     let file = path.clone();
     let read = move || regular_file::read(&file, MAX_CONFIG as u64);
@@ -169,7 +178,8 @@ impl Installer {
         if let Err(error) = self.clear_marker() {
             findings.failed = true;
             let text = format!("the marker of an earlier uninstall cannot be removed: {error}");
-            findings.add(ProblemKind::NotChecked, text);
+            let problem = Problem::new(text, "make the state directory (stateDir) writable");
+            findings.add(ProblemKind::NotChecked, problem);
         } else {
             self.reconcile_files(now, &mut findings);
         }
@@ -199,45 +209,48 @@ impl Installer {
         }
         let Some(file) = &mut self.file else {
             if let Err(error) = self.default_network.for_call() {
-                findings.add(ProblemKind::NoDefaultNetwork, error.to_string());
+                findings.add(ProblemKind::NoDefaultNetwork, no_default_network(&error));
             }
             return;
         };
         match self.default_network.current() {
             Ok(network) => self.network = Some(network),
-            Err(error) => findings.add(ProblemKind::NoDefaultNetwork, error.to_string()),
+            Err(error) => findings.add(ProblemKind::NoDefaultNetwork, no_default_network(&error)),
         }
         // A published configuration is kept in place even if something is missing now.
         if let Some(network) = &self.network
             && (findings.problems.is_empty() || file.is_published())
         {
-            let outcome = publish(file, network, &self.state_dir, now);
+            let outcome = publish(file, network, &self.state_dir, now).map_err(|error| {
+                let text = format!("the runtime's configuration is not published: {error}");
+                Problem::new(text, remedy_for_dir("cniConfigDir", &error))
+            });
             findings.add_outcome(ProblemKind::ConfigNotPublished, outcome);
         }
         if let Some(first) = file.preceding_file() {
             let text = format!(
-                "{} sorts before {}, so the runtime loads that file: remove or rename it",
+                "{} sorts before {}, so the runtime loads that file",
                 first.display(),
                 file.path().display()
             );
-            findings.add(ProblemKind::ConfigNotFirst, text);
+            findings.add(
+                ProblemKind::ConfigNotFirst,
+                Problem::new(text, "remove or rename it"),
+            );
         }
-        if let Some((text, end)) = file.conflict(now) {
-            findings.add(ProblemKind::ConfigConflict, text);
+        if let Some((problem, end)) = file.conflict(now) {
+            findings.add(ProblemKind::ConfigConflict, problem);
             findings.retries.push(end);
         }
     }
 
     /// Publishes the problems, and logs the new ones.
-    fn report(&mut self, problems: Vec<Problem>) {
-        for problem in &problems {
-            if self.logged.is_new(&problem.text) {
-                let prefix = if problem.is_fatal() {
-                    "not ready: "
-                } else {
-                    ""
-                };
-                tracing::error!("{prefix}{}", problem.text);
+    fn report(&mut self, problems: Vec<InstallProblem>) {
+        for found in &problems {
+            let text = found.problem.to_string();
+            if self.logged.is_new(&text) {
+                let prefix = if found.is_fatal() { "not ready: " } else { "" };
+                tracing::error!("{prefix}{text}");
             }
         }
         self.logged.end_round();
@@ -259,10 +272,23 @@ fn publish(
     file.reconcile(&network.config, now)
 }
 
+/// What to do if a file cannot be written in the directory that `key` names.
+fn remedy_for_dir(key: &str, error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotFound {
+        format!("create or mount the directory ({key})")
+    } else {
+        format!("make the directory ({key}) writable")
+    }
+}
+
+fn no_default_network(error: &GatherError) -> Problem {
+    Problem::new(error.to_string(), error.remedy_of_default_network())
+}
+
 /// The findings of one round of [`Installer::reconcile`].
 #[derive(Debug, Default)]
 struct Findings {
-    problems: Vec<Problem>,
+    problems: Vec<InstallProblem>,
     retries: Vec<Instant>,
     /// Whether an operation failed. Such an operation is retried after a pause, because the watches
     /// may not notice when the cause is gone.
@@ -270,22 +296,17 @@ struct Findings {
 }
 
 impl Findings {
-    fn add(&mut self, kind: ProblemKind, text: impl Into<String>) {
-        self.problems.push(Problem::new(kind, text));
+    fn add(&mut self, kind: ProblemKind, problem: Problem) {
+        self.problems.push(InstallProblem { kind, problem });
     }
 
-    fn add_outcome(&mut self, kind: ProblemKind, outcome: io::Result<Reconciled>) {
+    fn add_outcome(&mut self, kind: ProblemKind, outcome: Result<Reconciled, Problem>) {
         match outcome {
             Ok(Reconciled::Unchanged | Reconciled::Written) => {}
             Ok(Reconciled::RetryAt(time)) => self.retries.push(time),
-            Err(error) => {
+            Err(problem) => {
                 self.failed = true;
-                let problem = if kind == ProblemKind::ShimNotInstalled {
-                    "the shim is not installed"
-                } else {
-                    "the runtime's configuration is not published"
-                };
-                self.add(kind, format!("{problem}: {error}"));
+                self.add(kind, problem);
             }
         }
     }

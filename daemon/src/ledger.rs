@@ -171,17 +171,6 @@ impl Ledger {
             .filter_map(move |key| journal.summary(&key).transpose()))
     }
 
-    /// Reads the summary of a record under the state directory `dir`. Blocking.
-    ///
-    /// # Errors
-    /// See [`Ledger::read`].
-    pub(crate) fn summary_in(
-        dir: &Path,
-        key: &RecordKey,
-    ) -> Result<Option<RecordSummary>, LedgerError> {
-        Journal::new(dir).summary(key)
-    }
-
     /// The number of damaged files in the quarantine of the state directory `dir`. Blocking.
     ///
     /// # Errors

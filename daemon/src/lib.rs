@@ -31,6 +31,7 @@ mod mutex;
 mod netns;
 mod operations;
 mod plan;
+mod problem;
 mod readiness;
 mod recovery;
 mod regular_file;

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         Command::Serve(args) => plexusd::serve::serve(&args, Mode::Install),
         Command::Uninstall(args) => plexusd::serve::serve(&args, Mode::Uninstall),
+        Command::Status(args) => plexusd::commands::status(&args),
         Command::Ledger(args) => plexusd::commands::ledger(&args),
         Command::Probe(args) => plexusd::commands::probe(&args),
         Command::Lint(args) => plexusd::commands::lint(&args),

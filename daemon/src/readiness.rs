@@ -12,41 +12,72 @@ pub(crate) use node_events::emit_node_events;
 pub(crate) use startup::Startup;
 pub(crate) use startup_taint::StartupTaint;
 
+use serde::{Deserialize, Serialize};
+
 use crate::conditions::Condition;
 use crate::context::Context;
-use crate::install::ProblemKind;
+use crate::install::{InstallProblem, ProblemKind};
+use crate::problem::Problem;
 
-/// The reasons why the node is not ready, one line each. Empty if it is ready. Costs nothing: no
-/// plugin runs, and nothing is read from disk.
-pub(crate) fn problems(context: &Context) -> Vec<String> {
-    let conditions = context.node.conditions.problems();
+/// A reason why the node is not ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NotReady {
+    /// The name of the kind, for programs.
+    pub(crate) kind: String,
+    #[serde(flatten)]
+    pub(crate) problem: Problem,
+}
+
+impl NotReady {
+    pub(crate) fn new(kind: &str, problem: Problem) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            problem,
+        }
+    }
+}
+
+impl From<&InstallProblem> for NotReady {
+    fn from(found: &InstallProblem) -> Self {
+        Self::new(found.kind.name(), found.problem.clone())
+    }
+}
+
+/// The reasons why the node is not ready. Empty if it is ready. Costs nothing: no plugin runs, and
+/// nothing is read from disk.
+pub(crate) fn problems(context: &Context) -> Vec<NotReady> {
+    let conditions = context.node.conditions.problems().into_iter();
     let mut problems = problems_of_daemon(context);
-    problems.extend(conditions.into_iter().map(|(_, text)| text));
+    problems.extend(conditions.map(|(kind, problem)| NotReady::new(kind.name(), problem)));
     problems
 }
 
 /// The reasons that the daemon finds by itself, without a STATUS of the runtime.
-fn problems_of_daemon(context: &Context) -> Vec<String> {
+fn problems_of_daemon(context: &Context) -> Vec<NotReady> {
     let store = &context.node.store;
     let unsynced = (!store.is_synced()).then(|| {
         let text = "the pods and definitions of this node are not known yet";
-        match store.failure() {
+        let text = match store.failure() {
             None => text.to_owned(),
             Some(failure) => format!("{text}: {failure}"),
-        }
+        };
+        let remedy =
+            "check that this node reaches the API server, that the CRD is installed, and that the ServiceAccount has \
+             the rights in deploy/node/access.yaml";
+        NotReady::new("not_synced", Problem::new(text, remedy))
     });
     let status = context.install_status.get();
-    let not_installed = status.not_ready().map(str::to_owned);
+    let not_installed = status.not_ready().map(NotReady::from);
     unsynced.into_iter().chain(not_installed).collect()
 }
 
 /// The reason why this daemon must be restarted, if it must (decision 40).
 pub(crate) fn restart_required(context: &Context) -> Option<String> {
     let problems = context.install_status.get().problems;
-    let problem = problems
+    let found = problems
         .into_iter()
-        .find(|problem| problem.kind == ProblemKind::RestartRequired)?;
-    Some(problem.text)
+        .find(|found| found.kind == ProblemKind::RestartRequired)?;
+    Some(found.problem.to_string())
 }
 
 /// Waits until `/readyz` reports no problem, apart from the plugins: a STATUS has to find out

@@ -6,14 +6,17 @@ mod body;
 mod client;
 mod connections;
 mod handlers;
+mod ledger_reading;
 mod listener;
 mod metrics_port;
+mod node_status;
 mod other_daemon;
 mod responses;
 mod scrape;
 
 pub(crate) use client::{Response, get, no_daemon, post};
-pub(crate) use handlers::{ABANDON, AppState, RETRY, probe_router, router};
+pub(crate) use handlers::{ABANDON, AppState, RETRY, STATUS, probe_router, router};
 pub(crate) use listener::{Listener, ListenerExit};
 pub(crate) use metrics_port::MetricsPort;
+pub(crate) use node_status::{DaemonStatus, InstalledFile, LedgerStatus, NodeStatus, Reading};
 pub(crate) use other_daemon::{other_generation, wait_until_no_daemon};

@@ -17,7 +17,7 @@ use plexus_api::wire;
 use serde_json::Value;
 
 use crate::binaries::binary;
-use crate::{Node, Reply, http, mounts};
+use crate::{CniOutput, Node, Reply, http, mounts};
 
 /// How long the daemon may take to start, to stop, or to log something.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -259,17 +259,19 @@ impl<'n> Daemon<'n> {
     /// # Errors
     /// Its stderr.
     pub fn ledger(&self, arguments: &[&str]) -> Result<String, String> {
-        let mut command = Command::new(binary("plexusd"));
-        let output = self
-            .node
-            .run(|| command.arg("ledger").args(arguments).output())
-            .expect("execute plexusd");
-        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() {
-            Ok(text(&output.stdout))
+        let output = self.subcommand(&[&["ledger"], arguments].concat());
+        if output.ok() {
+            Ok(output.stdout)
         } else {
-            Err(text(&output.stderr))
+            Err(output.stderr)
         }
+    }
+
+    /// Runs a subcommand of `plexusd` on the node.
+    pub fn subcommand(&self, arguments: &[&str]) -> CniOutput {
+        let mut command = Command::new(binary("plexusd"));
+        let output = self.node.run(|| command.args(arguments).output());
+        output.expect("execute plexusd").into()
     }
 
     /// `GET path` on the socket.

@@ -3,12 +3,13 @@
 mod view;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
 use plexus_api::cni::CniError;
 
+use super::table;
 use crate::cli::{PlanArgs, TableFormat};
 use crate::cluster::Definition;
 use crate::cluster::manifests::{Kind, PodTemplate, definition, objects};
@@ -47,7 +48,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     let views: Vec<_> = pods.iter().map(|pod| view(pod, offline)).collect();
     let out = &mut io::stdout().lock();
     match args.output {
-        TableFormat::Json => writeln!(out, "{}", serde_json::to_string_pretty(&views)?)?,
+        TableFormat::Json => table::print_json(&views, out)?,
         TableFormat::Text => views.iter().try_for_each(|view| view.print(out))?,
     }
     let refused = views.iter().filter(|view| view.error.is_some()).count();

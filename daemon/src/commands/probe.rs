@@ -1,15 +1,14 @@
 //! `plexusd probe`: asks the daemon over its socket, for the probes of a DaemonSet.
 
-use std::io;
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use plexus_api::wire::SOCKET_NAME;
 
+use super::daemon;
 use crate::cli::{ProbeArgs, ProbeKind};
 use crate::file_id::FileId;
-use crate::server::{Response, get, no_daemon};
+use crate::server::Response;
 
 /// The time limit of the daemon's response. The timeout of the kubelet probe must be longer, so
 /// that kubelet gets the reason for a failure.
@@ -25,25 +24,12 @@ pub fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
         ProbeKind::Ready => "/readyz",
     };
     let socket = args.socket_dir.join(SOCKET_NAME);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let response = runtime.block_on(async {
-        let timed_out = |_| {
-            io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("no response within {TIME_LIMIT:?}"),
-            )
-        };
-        tokio::time::timeout(TIME_LIMIT, get(&socket, path))
-            .await
-            .map_err(timed_out)?
-    });
     let Response {
         status,
         body,
         server_pid,
-    } = response.map_err(|error| unanswered(&socket, error))?;
+    } = daemon::get(&socket, path, TIME_LIMIT)
+        .map_err(|error| daemon::unanswered(&socket, error))?;
     if !status.is_success() {
         bail!("{}", String::from_utf8_lossy(&body).trim_end())
     }
@@ -60,16 +46,6 @@ pub fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
         )
     }
     Ok(())
-}
-
-/// The error if the daemon does not respond.
-fn unanswered(socket: &Path, error: io::Error) -> anyhow::Error {
-    let path = socket.display();
-    if no_daemon(&error) {
-        anyhow!("no plexusd listens at {path}; is it running? --socket-dir names another directory")
-    } else {
-        anyhow::Error::from(error).context(format!("plexusd at {path}"))
-    }
 }
 
 /// Whether a process is in another mount namespace. False if its namespace cannot be read.

@@ -36,7 +36,10 @@ pub(crate) struct DefaultNetwork {
 #[derive(Debug, Clone)]
 enum DefaultNetworkState {
     /// The network on the node's disk, the same for every call.
-    OnDisk(Arc<Network>),
+    OnDisk {
+        file: PathBuf,
+        network: Arc<Network>,
+    },
     /// The result of a look-up without waiting.
     LookedUp(Result<Arc<Network>, GatherError>),
     Unavailable(GatherError),
@@ -91,9 +94,17 @@ impl DefaultNetwork {
 
     pub(crate) fn current(&self) -> Result<Arc<Network>, GatherError> {
         match &*self.state.borrow() {
-            DefaultNetworkState::OnDisk(network) => Ok(network.clone()),
+            DefaultNetworkState::OnDisk { network, .. } => Ok(network.clone()),
             DefaultNetworkState::LookedUp(result) => result.clone(),
             DefaultNetworkState::Unavailable(error) => Err(error.clone()),
+        }
+    }
+
+    /// The file that has the network. `None` if the network is not on the node's disk, or missing.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        match &*self.state.borrow() {
+            DefaultNetworkState::OnDisk { file, .. } => Some(file.clone()),
+            _ => None,
         }
     }
 
@@ -167,7 +178,7 @@ impl DefaultNetworkWatcher {
             return DefaultNetworkState::LookedUp(network.map(Arc::new));
         };
         match self.read_disk(location.clone()).await {
-            Ok(network) => DefaultNetworkState::OnDisk(network),
+            Ok((file, network)) => DefaultNetworkState::OnDisk { file, network },
             Err(source) => {
                 self.last_read = None;
                 let key = if self.settings.cluster_network.is_some() {
@@ -183,7 +194,10 @@ impl DefaultNetworkWatcher {
         }
     }
 
-    async fn read_disk(&mut self, location: DiskLocation) -> Result<Arc<Network>, GatherError> {
+    async fn read_disk(
+        &mut self,
+        location: DiskLocation,
+    ) -> Result<(PathBuf, Arc<Network>), GatherError> {
         let last_file = self.last_read.as_ref().map(|(file, _)| file.clone());
         let in_directory = location.is_directory();
         let selected = disk::blocking(move || location.read(last_file.as_deref())).await;
@@ -224,24 +238,23 @@ impl DefaultNetworkWatcher {
             }
         }
         self.logged.end_round();
-        self.last_read = Some((path, network.clone()));
-        Ok(network)
+        self.last_read = Some((path.clone(), network.clone()));
+        Ok((path, network))
     }
 
     /// Publishes and logs `state` if it differs from the current one.
     fn publish(&self, state: DefaultNetworkState) {
-        let file = self
-            .last_read
-            .as_ref()
-            .map(|(file, _)| file.display().to_string());
         self.state.send_if_modified(|current| {
             if current.is_same_as(&state) {
                 return false;
             }
             match &state {
-                DefaultNetworkState::OnDisk(network)
-                | DefaultNetworkState::LookedUp(Ok(network)) => {
+                DefaultNetworkState::OnDisk { file, network } => {
+                    let file = file.display().to_string();
                     tracing::info!(network = network.name, file, "default network found");
+                }
+                DefaultNetworkState::LookedUp(Ok(network)) => {
+                    tracing::info!(network = network.name, "default network found");
                 }
                 DefaultNetworkState::LookedUp(Err(error))
                 | DefaultNetworkState::Unavailable(error) => {
@@ -257,7 +270,9 @@ impl DefaultNetworkWatcher {
 impl DefaultNetworkState {
     fn network_name(&self) -> Option<&str> {
         match self {
-            Self::OnDisk(network) | Self::LookedUp(Ok(network)) => Some(&network.config.name),
+            Self::OnDisk { network, .. } | Self::LookedUp(Ok(network)) => {
+                Some(&network.config.name)
+            }
             Self::LookedUp(Err(_)) | Self::Unavailable(_) => None,
         }
     }
@@ -270,8 +285,14 @@ impl DefaultNetworkState {
             )
         };
         match (self, other) {
-            (Self::OnDisk(left), Self::OnDisk(right))
-            | (Self::LookedUp(Ok(left)), Self::LookedUp(Ok(right))) => {
+            (
+                Self::OnDisk {
+                    file: left_file,
+                    network: left,
+                },
+                Self::OnDisk { file, network },
+            ) => left_file == file && content(left) == content(network),
+            (Self::LookedUp(Ok(left)), Self::LookedUp(Ok(right))) => {
                 content(left) == content(right)
             }
             (Self::Unavailable(left), Self::Unavailable(right))

@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::time::Instant;
 
@@ -26,6 +26,7 @@ use dra::ClaimLookup;
 pub(crate) use dra::Needed;
 use pod_resources::Queries;
 pub(crate) use pod_resources::{Kubelet, KubeletError};
+use socket::Socket;
 
 /// The checkpoint in kubelet's root directory.
 const CHECKPOINT: &str = "device-plugins/kubelet_internal_checkpoint";
@@ -160,6 +161,20 @@ async fn registered_resources(host: &Host, kubelet_dir: &Path) -> BTreeSet<Strin
             BTreeSet::new()
         }
     }
+}
+
+/// The path of the socket of kubelet's pod-resources API on the node.
+pub(crate) fn kubelet_socket(kubelet_dir: &Path) -> PathBuf {
+    kubelet_dir.join("pod-resources/kubelet.sock")
+}
+
+/// Whether there is a socket on `host`.
+///
+/// # Errors
+/// The path cannot be opened.
+pub(crate) async fn kubelet_socket_exists(host: &Host, kubelet_dir: &Path) -> io::Result<bool> {
+    let socket = Socket::open(host, &kubelet_socket(kubelet_dir)).await;
+    socket.map(|socket| socket.is_some())
 }
 
 async fn read_checkpoint(host: &Host, kubelet_dir: &Path, uid: &str) -> io::Result<Checkpoint> {

@@ -133,6 +133,24 @@ impl GatherError {
         }
     }
 
+    /// What to do if there is no default network because of this error.
+    pub(crate) fn remedy_of_default_network(&self) -> &'static str {
+        match self {
+            Self::DefaultNetworkPending => "wait a moment",
+            Self::NoDefaultNetworkConfigured => "then restart plexusd",
+            Self::DefaultNetworkNotReady(_) => {
+                "wait for the network plugin that writes this file, or correct readinessindicatorfile"
+            }
+            Self::DefaultNetworkMissing { .. } => {
+                "install the network plugin that writes the file, or correct this key"
+            }
+            Self::DefaultNetworkFileMissing { .. } => {
+                "repair the network plugin that writes the file, or wait for the other one"
+            }
+            _ => "correct the network, or its name in the daemon's configuration",
+        }
+    }
+
     /// Whether no definition or file has the network.
     pub(super) fn is_missing(&self) -> bool {
         match self {

@@ -15,6 +15,7 @@ use super::{Reconciled, conflist};
 use crate::atomic_file::{AtomicFile, remove_if_present, temporary_path, with_path};
 use crate::config::{Fields, PublishSettings};
 use crate::gather::samples::is_sample;
+use crate::problem::Problem;
 use crate::regular_file;
 
 /// The name of our file. Runtimes load the first file by name (C-14).
@@ -72,23 +73,27 @@ impl ConfigFile {
     }
 
     /// The conflict with another program that keeps removing or changing the file, if any: a
-    /// description with the remedy, which does not change during the conflict, and the time at
-    /// which the conflict ends if the file is left alone until then.
-    pub(super) fn conflict(&self, now: Instant) -> Option<(String, Instant)> {
+    /// problem, which does not change during the conflict, and the time at which the conflict ends
+    /// if the file is left alone until then.
+    pub(super) fn conflict(&self, now: Instant) -> Option<(Problem, Instant)> {
         let (_, end) = self
             .limiter
             .recent(now)
             .filter(|(count, _)| *count >= CONFLICT_THRESHOLD)?;
         let path = self.path.display();
-        let text = if self.renamed_by_cilium().exists() {
-            format!("Cilium keeps renaming {path}: set cni.exclusive to false in its Helm values")
+        let problem = if self.renamed_by_cilium().exists() {
+            Problem::new(
+                format!("Cilium keeps renaming {path}"),
+                "set cni.exclusive to false in its Helm values",
+            )
         } else {
-            format!(
-                "another program keeps removing or changing {path}: find the network plugin that takes exclusive control of \
-                 the directory, and disable that (in Cilium: cni.exclusive)"
+            Problem::new(
+                format!("another program keeps removing or changing {path}"),
+                "find the network plugin that takes exclusive control of the directory, and disable that (in Cilium: \
+                 cni.exclusive)",
             )
         };
-        Some((text, end))
+        Some((problem, end))
     }
 
     fn renamed_by_cilium(&self) -> PathBuf {

@@ -9,9 +9,10 @@ use std::process::{Command, Stdio};
 use tokio::time::Instant;
 
 use super::restore_limiter::RestoreLimiter;
-use super::{Reconciled, SHIM};
+use super::{Reconciled, SHIM, remedy_for_dir};
 use crate::atomic_file::{AtomicFile, with_path};
 use crate::file_id::FileId;
+use crate::problem::Problem;
 use crate::regular_file;
 
 const MODE: u32 = 0o755;
@@ -69,7 +70,7 @@ impl Shim {
 
     /// Installs our shim, unless the installed file is already the same. A shim that another
     /// program keeps changing is restored with increasing delays.
-    pub(super) fn reconcile(&mut self, now: Instant) -> io::Result<Reconciled> {
+    pub(super) fn reconcile(&mut self, now: Instant) -> Result<Reconciled, Problem> {
         let path = self.dir.join(SHIM);
         let installed = fingerprint(&path);
         if installed.is_some() && installed == self.verified {
@@ -77,10 +78,8 @@ impl Shim {
         }
         let source = regular_file::read(&self.source, MAX_SIZE).map_err(|error| {
             let error = with_path(&self.source, &error);
-            io::Error::new(
-                error.kind(),
-                format!("cannot read {error}; set the path of the shim with --shim"),
-            )
+            let text = format!("the shim is not installed: cannot read {error}");
+            Problem::new(text, "set the path of the shim with --shim")
         })?;
         let is_executable = installed.is_some_and(|found| found.mode & 0o777 == MODE);
         // Anything but a regular file is replaced like a file with another content.
@@ -96,7 +95,11 @@ impl Shim {
         }
         AtomicFile::new(&path, MODE)
             .durable()
-            .write_checked(&source, wait_until_executable)?;
+            .write_checked(&source, wait_until_executable)
+            .map_err(|error| {
+                let text = format!("the shim is not installed: {error}");
+                Problem::new(text, remedy_for_dir("shimDir", &error))
+            })?;
         tracing::info!(file = %path.display(), "installed the shim");
         self.verified = fingerprint(&path);
         Ok(Reconciled::Written)

@@ -1,20 +1,20 @@
 //! The state of the installation, for `/readyz`, metrics and events.
 
-use plexus_api::without_os_codes;
 use tokio::sync::watch;
+
+use crate::problem::Problem;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct InstallState {
-    pub(crate) problems: Vec<Problem>,
+    pub(crate) problems: Vec<InstallProblem>,
     /// The number of times that the published configuration was restored.
     pub(crate) restored: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Problem {
+pub(crate) struct InstallProblem {
     pub(crate) kind: ProblemKind,
-    /// One line, with the remedy.
-    pub(crate) text: String,
+    pub(crate) problem: Problem,
 }
 
 /// Kinds of problems with the installation.
@@ -52,7 +52,7 @@ impl ProblemKind {
         Self::RestartRequired,
     ];
 
-    /// The value of the label `problem` in metrics.
+    /// The value of the label `problem` in metrics, and the name in the output of `plexusd status`.
     pub fn name(self) -> &'static str {
         match self {
             Self::NotChecked => "not_checked",
@@ -67,14 +67,7 @@ impl ProblemKind {
     }
 }
 
-impl Problem {
-    pub(super) fn new(kind: ProblemKind, text: impl Into<String>) -> Self {
-        Self {
-            kind,
-            text: without_os_codes(&text.into()).into_owned(),
-        }
-    }
-
+impl InstallProblem {
     /// Whether the problem makes the node not ready.
     pub(crate) fn is_fatal(&self) -> bool {
         self.kind != ProblemKind::ConfigConflict
@@ -83,11 +76,8 @@ impl Problem {
 
 impl InstallState {
     /// The problems that keep the node from being ready.
-    pub(crate) fn not_ready(&self) -> impl Iterator<Item = &str> {
-        self.problems
-            .iter()
-            .filter(|problem| problem.is_fatal())
-            .map(|problem| problem.text.as_str())
+    pub(crate) fn not_ready(&self) -> impl Iterator<Item = &InstallProblem> {
+        self.problems.iter().filter(|problem| problem.is_fatal())
     }
 
     pub(crate) fn has(&self, kind: ProblemKind) -> bool {
@@ -107,7 +97,13 @@ impl InstallStatus {
 
     /// The status before the first check. `text` names the step that is pending.
     pub(crate) fn not_checked(text: &str) -> Self {
-        let problem = Problem::new(ProblemKind::NotChecked, text);
+        let problem = InstallProblem {
+            kind: ProblemKind::NotChecked,
+            problem: Problem::new(
+                text,
+                "wait a moment; if this stays, read the log of plexusd",
+            ),
+        };
         Self(watch::Sender::new(InstallState {
             problems: vec![problem],
             restored: 0,
@@ -122,7 +118,7 @@ impl InstallStatus {
         self.0.subscribe()
     }
 
-    pub(super) fn set(&self, problems: Vec<Problem>, restored: u64) {
+    pub(super) fn set(&self, problems: Vec<InstallProblem>, restored: u64) {
         self.0.send_if_modified(|state| {
             let new = InstallState { problems, restored };
             let is_changed = *state != new;

@@ -145,12 +145,15 @@ impl Node {
 
     async fn until_problem(&self, text: &str) {
         self.until(text, || {
-            self.status
-                .get()
-                .not_ready()
-                .any(|problem| problem.contains(text))
+            self.problems().iter().any(|problem| problem.contains(text))
         })
         .await;
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let state = self.status.get();
+        let problems = state.not_ready();
+        problems.map(|found| found.problem.to_string()).collect()
     }
 
     async fn until_ready(&self) {
@@ -194,8 +197,10 @@ async fn nothing_is_published_before_the_first_sync_or_without_the_shim() {
     node.default_network("10-calico.conflist", "calico");
     fs::remove_file(node.root.path().join("shim")).expect("shim");
     assert_eq!(
-        node.status.get().not_ready().collect::<Vec<_>>(),
-        ["the runtime's configuration is not published yet"]
+        node.problems(),
+        [
+            "the runtime's configuration is not published yet; wait a moment; if this stays, read the log of plexusd"
+        ]
     );
     node.sync();
     node.until_problem("--shim").await;
@@ -263,7 +268,7 @@ async fn a_conflict_with_cilium_names_its_setting() {
         state
             .problems
             .iter()
-            .any(|problem| problem.text.contains("cni.exclusive")),
+            .any(|found| found.problem.remedy.contains("cni.exclusive")),
         "{state:?}"
     );
     assert_eq!(

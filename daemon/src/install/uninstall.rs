@@ -24,13 +24,14 @@ use tokio_util::sync::CancellationToken;
 use super::config_file::ConfigFile;
 use super::marker::UninstallMarker;
 use super::remaining::Remaining;
-use super::status::{InstallStatus, Problem, ProblemKind};
+use super::status::{InstallProblem, InstallStatus, ProblemKind};
 use super::{LONGEST_PAUSE, SHIM};
 use crate::atomic_file::{remove_if_present, temporary_path, with_path};
 use crate::backoff::Backoff;
 use crate::config::{Fields, Settings};
 use crate::dir_watcher::DirWatcher;
 use crate::ledger::{Ledger, LedgerError};
+use crate::problem::Problem;
 use crate::telemetry::ChangeFilter;
 
 /// Removes what [`super::Installer`] installed.
@@ -45,10 +46,6 @@ pub(crate) struct Uninstaller {
     /// Whether this daemon was started to install Plexus.
     restart_required: bool,
 }
-
-/// The problem of a daemon that was started to install Plexus and continues an uninstall instead.
-const RESTART_REQUIRED: &str = "an uninstall of Plexus has begun since this plexusd was started, so it serves DEL and \
-     installs nothing; restart it to install Plexus again";
 
 impl Uninstaller {
     /// `restart_required` is whether this daemon was started to install Plexus. Such a daemon is
@@ -78,12 +75,13 @@ impl Uninstaller {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut backoff = Backoff::up_to(LONGEST_PAUSE);
         if self.restart_required {
-            tracing::warn!("{RESTART_REQUIRED}");
+            tracing::warn!("{}", restart_required());
         }
         while let Err(error) = self.uninstall(&stop).await {
             let text = format!("cannot uninstall Plexus: {error}");
-            tracing::error!("{text}");
-            self.set_waiting(Some(text));
+            let problem = Problem::new(text, "make the directory writable; plexusd tries again");
+            tracing::error!("{problem}");
+            self.set_waiting(Some(problem));
             let pause = backoff.next(Duration::ZERO);
             if stop.run_until_cancelled(sleep(pause)).await.is_none() {
                 return;
@@ -127,7 +125,8 @@ impl Uninstaller {
                 tracing::warn!("uninstall is waiting: {reason}");
             }
             logged.end_round();
-            self.set_waiting(Some(reason));
+            let remedy = "install the configuration of another network plugin";
+            self.set_waiting(Some(Problem::new(reason, remedy)));
             watcher.changed().await;
         }
         Ok(())
@@ -157,9 +156,10 @@ impl Uninstaller {
                 _ => {}
             }
             completion_logged &= remaining.is_none();
-            self.set_waiting(
-                remaining.map(|remaining| format!("uninstall is waiting {remaining}")),
-            );
+            self.set_waiting(remaining.map(|remaining| {
+                let text = format!("uninstall is waiting {remaining}");
+                Problem::new(text, "delete the pods, or wait until they end")
+            }));
             watcher.changed().await;
         }
     }
@@ -193,14 +193,23 @@ impl Uninstaller {
         Ok(None)
     }
 
-    fn set_waiting(&self, reason: Option<String>) {
-        let restart_required = self
-            .restart_required
-            .then(|| Problem::new(ProblemKind::RestartRequired, RESTART_REQUIRED));
-        let waiting = reason.map(|reason| Problem::new(ProblemKind::Uninstalling, reason));
-        let problems = restart_required.into_iter().chain(waiting).collect();
-        self.status.set(problems, 0);
+    fn set_waiting(&self, problem: Option<Problem>) {
+        let restart_required = self.restart_required.then(restart_required);
+        let problems = restart_required
+            .map(|problem| (ProblemKind::RestartRequired, problem))
+            .into_iter()
+            .chain(problem.map(|problem| (ProblemKind::Uninstalling, problem)))
+            .map(|(kind, problem)| InstallProblem { kind, problem });
+        self.status.set(problems.collect(), 0);
     }
+}
+
+/// The problem of a daemon that was started to install Plexus and continues an uninstall instead.
+fn restart_required() -> Problem {
+    Problem::new(
+        "an uninstall of Plexus has begun since this plexusd was started, so it serves DEL and installs nothing",
+        "restart it to install Plexus again",
+    )
 }
 
 fn log_completion(records: usize, state_dir: &Path) {

@@ -9,6 +9,7 @@ use crate::context::NodeContext;
 use crate::delegate::PluginCall;
 use crate::gather;
 use crate::model::Network;
+use crate::problem::Problem;
 
 /// Waits until this daemon can serve ADD: the pods and definitions are known, and there is a
 /// default network.
@@ -64,10 +65,10 @@ async fn try_status(
     let call = request.plugin_call(limits.within(request.settings.plugin_timeout));
     let plugins = check_plugins(node, &call, networks).await;
     // `/readyz` says the same, without running the plugins again.
-    let problem = plugins
-        .as_ref()
-        .err()
-        .map(|error| format!("STATUS: {}", error.msg));
+    let problem = plugins.as_ref().err().map(|error| {
+        let remedy = "install the plugin, or repair what it depends on";
+        Problem::new(format!("STATUS: {}", error.msg), remedy)
+    });
     node.conditions.set(Condition::Plugins, problem);
     plugins
 }

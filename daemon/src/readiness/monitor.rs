@@ -33,9 +33,9 @@ pub(crate) async fn monitor(context: Arc<Context>, stop: CancellationToken) {
             node.conditions.set(Condition::StateDir, problem);
             next_check = Instant::now() + PAUSE;
         }
-        for (_, text) in node.conditions.problems() {
-            if logged.is_new(&text) {
-                tracing::error!("not ready: {text}");
+        for (_, problem) in node.conditions.problems() {
+            if logged.is_new(problem.to_string()) {
+                tracing::error!("not ready: {problem}");
             }
         }
         logged.end_round();

@@ -3,14 +3,14 @@
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::install::{Problem, ProblemKind};
+use crate::install::{InstallProblem, ProblemKind};
 use crate::report::events::EventReason;
 
 /// Until `stop`, emits an event for each new problem, and counts how often the published
 /// configuration is restored.
 pub(crate) async fn emit_node_events(context: &Context, stop: CancellationToken) {
     let mut status = context.install_status.subscribe();
-    let (mut reported, mut restored) = (Vec::<Problem>::new(), 0);
+    let (mut reported, mut restored) = (Vec::<InstallProblem>::new(), 0);
     loop {
         let state = status.borrow_and_update().clone();
         let newly_restored = state.restored.saturating_sub(restored);
@@ -34,8 +34,8 @@ pub(crate) async fn emit_node_events(context: &Context, stop: CancellationToken)
 
 /// Emits an event if another program on the node causes the problem, so that an administrator has
 /// to act. The log has all problems.
-fn emit(context: &Context, problem: &Problem) {
-    let reason = match problem.kind {
+fn emit(context: &Context, found: &InstallProblem) {
+    let reason = match found.kind {
         ProblemKind::ConfigNotFirst => EventReason::CNIConfigNotFirst,
         ProblemKind::ConfigConflict => EventReason::CNIConfigConflict,
         ProblemKind::NotChecked
@@ -45,5 +45,6 @@ fn emit(context: &Context, problem: &Problem) {
         | ProblemKind::Uninstalling
         | ProblemKind::RestartRequired => return,
     };
-    context.reporter.node_event(reason, &problem.text);
+    let text = found.problem.to_string();
+    context.reporter.node_event(reason, &text);
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::ledger::{Ledger, LockStep};
 use crate::mutex::lock;
+use crate::problem::Problem;
 
 /// The current step. Clones share their state.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +45,20 @@ impl Startup {
     /// Whether another daemon keeps the ledger. If it hangs, one of both must be restarted.
     pub(crate) fn is_waiting_for_ledger(&self) -> bool {
         matches!(*lock(&self.0), Step::WaitingForLedger(_))
+    }
+
+    /// The reason why no call is served yet, with the remedy. Blocking.
+    pub(crate) fn problem(&self, state_dir: &Path) -> Problem {
+        let remedy = match *lock(&self.0) {
+            Step::Begun | Step::Reading(_) | Step::WaitingForPlugins => {
+                "wait until the start is complete"
+            }
+            Step::WaitingForLedger(_) => {
+                "wait until the calls of the other plexusd have ended; if it hangs, stop it"
+            }
+            Step::Failing(_) => "repair the state directory (stateDir); plexusd tries again",
+        };
+        Problem::new(self.text(state_dir), remedy)
     }
 
     /// The reason why no call is served yet. Blocking.

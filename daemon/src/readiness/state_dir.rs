@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
+use crate::problem::Problem;
+
 /// The size of a block. A full file system may still have space for an empty file.
 const PROBE: [u8; 4096] = [0; 4096];
 
 /// The reason why the state directory cannot be written, if it cannot. Creates the directory if it
 /// is missing. Writes to it only if `was_writable` is false or the file system seems to be full.
-pub(crate) async fn problem(state_dir: PathBuf, was_writable: bool) -> Option<String> {
+pub(crate) async fn problem(state_dir: PathBuf, was_writable: bool) -> Option<Problem> {
     let check = tokio::task::spawn_blocking(move || {
         if was_writable && has_space(&state_dir) {
             return None;
@@ -21,7 +23,10 @@ pub(crate) async fn problem(state_dir: PathBuf, was_writable: bool) -> Option<St
             .err()
             .map(|error| describe(&state_dir, &error))
     });
-    check.await.unwrap_or_else(|panic| Some(panic.to_string()))
+    check.await.unwrap_or_else(|panic| {
+        let remedy = "report this as a bug, with the log";
+        Some(Problem::new(panic.to_string(), remedy))
+    })
 }
 
 fn has_space(dir: &Path) -> bool {
@@ -43,16 +48,16 @@ fn write(dir: &Path) -> io::Result<()> {
     }
 }
 
-fn describe(dir: &Path, error: &io::Error) -> String {
-    let next_step = match error.kind() {
+fn describe(dir: &Path, error: &io::Error) -> Problem {
+    let remedy = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space on it",
         io::ErrorKind::ReadOnlyFilesystem => "mount it writable",
         _ => "make it a writable directory",
     };
-    format!(
-        "the state directory {} (stateDir) cannot be written, so ADD fails: {error}; {next_step}",
-        dir.display()
-    )
+    let dir = dir.display();
+    let text =
+        format!("the state directory {dir} (stateDir) cannot be written, so ADD fails: {error}");
+    Problem::new(text, remedy)
 }
 
 #[cfg(test)]
@@ -70,7 +75,7 @@ mod tests {
         assert_eq!(left, 0, "the probe is removed");
         let file = root.path().join("file");
         fs::write(&file, "").expect("write");
-        let text = problem(file, false).await.expect("a file");
+        let text = problem(file, false).await.expect("a file").text;
         assert!(
             text.contains("/file (stateDir) cannot be written"),
             "{text}"

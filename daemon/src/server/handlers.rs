@@ -1,5 +1,5 @@
-//! The handlers of the socket: `/cni`, `/delegate`, `/healthz` and `/readyz` as in Multus, `/metrics`, `/alive`
-//! for other daemons, `/loglevel`, `/ledger/abandon` and `/ledger/retry` for operators.
+//! The handlers of the socket: `/cni`, `/delegate`, `/healthz` and `/readyz` as in Multus, `/metrics`,
+//! `/alive` for other daemons, `/loglevel`, `/status`, `/ledger/abandon` and `/ledger/retry` for operators.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::body::ReceivedBody;
+use super::node_status::NodeStatus;
 use super::other_daemon::{ALIVE, GENERATION};
 use super::responses::{error_response, json, refused};
 use super::scrape::scrape;
@@ -28,6 +29,7 @@ use crate::host::Caller;
 use crate::ledger::{AbandonRequest, RecordKey, RetryRequest};
 use crate::memory_budget::{MemoryBudget, Reservation};
 use crate::operations::{Call, dispatch, needs_ledger, time_limit};
+use crate::problem::Problem;
 use crate::readiness::{self, Startup};
 use crate::recovery;
 use crate::telemetry::{CallSpan, Logs};
@@ -38,6 +40,8 @@ const CNI: &str = "/cni";
 const DELEGATE: &str = "/delegate";
 /// The path on which an operator abandons records.
 pub(crate) const ABANDON: &str = "/ledger/abandon";
+/// The path of the daemon's state, for operators.
+pub(crate) const STATUS: &str = "/status";
 /// The path on which an operator retries the DEL of a record.
 pub(crate) const RETRY: &str = "/ledger/retry";
 
@@ -83,14 +87,14 @@ impl AppState {
 
     /// The response of a probe before this daemon owns the ledger.
     async fn starting(&self) -> Response {
-        not_ready(&[self.startup_text().await])
+        not_ready(&[self.startup_problem().await.text])
     }
 
-    async fn startup_text(&self) -> String {
+    async fn startup_problem(&self) -> Problem {
         let state_dir = self.node.settings.state_dir.clone();
         let startup = self.startup.clone();
-        let text = tokio::task::spawn_blocking(move || startup.text(&state_dir)).await;
-        text.unwrap_or_else(|panic| panic.to_string())
+        let problem = tokio::task::spawn_blocking(move || startup.problem(&state_dir)).await;
+        problem.unwrap_or_else(|panic| Problem::new(panic.to_string(), "report this as a bug"))
     }
 }
 
@@ -105,6 +109,7 @@ pub(crate) fn router(state: AppState) -> Router {
         .route(GENERATION, get(generation))
         .route(ABANDON, post(abandon))
         .route(RETRY, post(retry))
+        .route(STATUS, get(status))
         .with_state(state.clone())
         .merge(probes)
         .layer(from_fn_with_state(state, count_as_multus))
@@ -167,8 +172,8 @@ async fn healthz(State(state): State<AppState>) -> Response {
     }
 }
 
-fn not_ready(problems: &[String]) -> Response {
-    let text = problems.join("\n") + "\n";
+fn not_ready(lines: &[String]) -> Response {
+    let text = lines.join("\n") + "\n";
     (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
 }
 
@@ -176,12 +181,23 @@ async fn readyz(State(state): State<AppState>) -> Response {
     let Some(context) = state.current_context() else {
         return state.starting().await;
     };
-    let problems = readiness::problems(&context);
-    if problems.is_empty() {
+    let problems = readiness::problems(&context).into_iter();
+    let lines: Vec<_> = problems.map(|found| found.problem.to_string()).collect();
+    if lines.is_empty() {
         StatusCode::OK.into_response()
     } else {
-        not_ready(&problems)
+        not_ready(&lines)
     }
+}
+
+/// The state of this daemon and of the ledger, also before this daemon owns the ledger.
+async fn status(State(state): State<AppState>) -> Response {
+    let context = state.current_context();
+    let starting = match context {
+        None => Some(state.startup_problem().await),
+        Some(_) => None,
+    };
+    json(&NodeStatus::of_daemon(&state.node, context.as_deref(), starting).await)
 }
 
 async fn metrics(State(state): State<AppState>) -> Response {
@@ -338,7 +354,7 @@ async fn retry(State(state): State<AppState>, body: ReceivedBody) -> Response {
 
 /// The error of a call whose time has passed before this daemon owned the ledger.
 async fn ledger_not_released(state: &AppState) -> CniError {
-    let text = state.startup_text().await;
+    let text = state.startup_problem().await.text;
     CniError::new(
         Code::TryAgain,
         format!("timed out waiting for plexusd: {text}"),

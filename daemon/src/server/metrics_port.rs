@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::accept::{pause_after, serve_request};
 use crate::backoff::Backoff;
 use crate::conditions::{Condition, Conditions};
+use crate::problem::Problem;
 
 /// The time limit of one request, from its first byte to the last byte of the response.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -61,9 +62,11 @@ impl MetricsPort {
                 self.listener = Some(listener);
                 None
             }
-            Err(error) => Some(format!(
-                "metrics and probes cannot be served on {address} (metricsAddress): {error}; free the port, or set \
-                 another address"
+            Err(error) => Some(Problem::new(
+                format!(
+                    "metrics and probes cannot be served on {address} (metricsAddress): {error}"
+                ),
+                "free the port, or set another address",
             )),
         };
         self.conditions.set(Condition::MetricsPort, problem);

@@ -30,6 +30,7 @@ use node::NodeMetrics;
 pub(crate) use plugins::PermitsReading;
 use plugins::PluginMetrics;
 use process::ProcessMetrics;
+pub(crate) use process::ProcessReading;
 
 /// The metrics of one daemon.
 #[derive(Debug)]
@@ -60,6 +61,11 @@ impl Metrics {
             process: ProcessMetrics::new(&builder),
             registry: builder.into_registry(),
         }
+    }
+
+    /// The figures of this process. Blocking: reads `/proc`.
+    pub(crate) fn process(&self) -> ProcessReading {
+        self.process.reading()
     }
 
     /// All metrics in Prometheus' text format. Blocking: reads `/proc`.

@@ -4,6 +4,7 @@
 mod inotify;
 mod limits;
 mod state_dir;
+mod status;
 
 use std::fs;
 use std::process::Command;

@@ -8,10 +8,10 @@ use anyhow::{Context, bail};
 use plexus_api::wire::SOCKET_NAME;
 use tokio_util::sync::CancellationToken;
 
-use super::{block_on, success};
 use crate::call_limits::CallLimits;
 use crate::cli::AbandonArgs;
 use crate::clock::boot_id;
+use crate::commands::daemon::{block_on, success, unanswered};
 use crate::ledger::{AbandonOutcome, AbandonRequest, AbandonSelection, AbandonedRecord, Ledger};
 use crate::server::{ABANDON, no_daemon, post};
 
@@ -75,7 +75,7 @@ async fn abandon(
             let limits = CallLimits::background("abandon", CancellationToken::new());
             Ok(ledger.abandon(request, &boot_id()?, &limits).await?)
         }
-        Err(error) => Err(error).with_context(|| format!("plexusd at {}", socket.display())),
+        Err(error) => Err(unanswered(socket, error)),
     }
 }
 

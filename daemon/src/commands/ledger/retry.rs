@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use plexus_api::wire::SOCKET_NAME;
 
-use super::{block_on, success};
 use crate::cli::RetryArgs;
+use crate::commands::daemon::{block_on, success, unanswered};
 use crate::ledger::{Ledger, RecordKey, RetryRequest};
 use crate::server::{RETRY, no_daemon, post};
 
@@ -74,6 +74,6 @@ async fn retry(socket: &Path, key: &RecordKey) -> anyhow::Result<Option<String>>
                 socket.display()
             )
         }
-        Err(error) => Err(error).with_context(|| format!("plexusd at {}", socket.display())),
+        Err(error) => Err(unanswered(socket, error)),
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::{Code, Status};
 
 use super::claims::ClaimDevice;
+use super::kubelet_socket;
 use super::messages::{
     AllocatableResponse, Empty, GetRequest, GetResponse, ListResponse, PodName, PodResources,
 };
@@ -89,7 +90,7 @@ impl<'a> Queries<'a> {
         Self {
             kubelet,
             host,
-            socket: kubelet_dir.join("pod-resources/kubelet.sock"),
+            socket: kubelet_socket(kubelet_dir),
             deadline: deadline.min(Instant::now() + TIME_LIMIT),
         }
     }

@@ -292,7 +292,8 @@ fn a_conflict_slows_restorations_down_and_names_the_setting_to_change() {
         fs::rename(fixture.path(), renamed).expect("rename");
         fixture.reconcile_until_written();
     }
-    let (text, end) = fixture.file.conflict(fixture.now).expect("a conflict");
+    let (problem, end) = fixture.file.conflict(fixture.now).expect("a conflict");
+    let text = problem.to_string();
     assert!(
         text.contains("Cilium") && text.contains("cni.exclusive"),
         "{text}"

@@ -145,7 +145,7 @@ fn the_error_for_a_missing_directory_says_what_is_missing() {
     let bin = fixture.dir.path().join("bin");
     fs::remove_dir(&bin).expect("the directory");
     let expected = format!(
-        "{}: the directory does not exist; create or mount it",
+        "the shim is not installed: {}: the directory does not exist; create or mount the directory (shimDir)",
         fixture.path().display()
     );
     assert_eq!(fixture.reconcile_error(), expected);

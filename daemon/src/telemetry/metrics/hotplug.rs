@@ -33,6 +33,11 @@ impl Metrics {
         self.hotplug.rounds.with_label_values(&[outcome]).inc();
     }
 
+    /// The number of pods whose change is refused or has failed.
+    pub(crate) fn hotplug_pending(&self) -> u64 {
+        u64::try_from(self.hotplug.pending.get()).unwrap_or_default()
+    }
+
     /// Sets the number of pods whose change is refused or has failed.
     pub(crate) fn set_hotplug_pending(&self, pods: usize) {
         self.hotplug.pending.set(count(pods));

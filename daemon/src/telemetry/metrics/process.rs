@@ -1,6 +1,6 @@
 //! The daemon's own process, from `/proc`.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use prometheus::IntGauge;
 
@@ -11,6 +11,15 @@ use super::count;
 pub(super) struct ProcessMetrics {
     resident_memory: IntGauge,
     open_fds: IntGauge,
+    started: Instant,
+}
+
+/// The process, at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ProcessReading {
+    pub(crate) uptime: Duration,
+    /// In bytes. `None` if `/proc` cannot be read.
+    pub(crate) resident_memory: Option<u64>,
 }
 
 impl ProcessMetrics {
@@ -21,6 +30,7 @@ impl ProcessMetrics {
                 "Resident memory size in bytes.",
             ),
             open_fds: builder.gauge("process_open_fds", "Number of open file descriptors."),
+            started: Instant::now(),
         };
         let start_time = builder.seconds(
             "process_start_time_seconds",
@@ -38,10 +48,19 @@ impl ProcessMetrics {
         metrics
     }
 
+    /// The current figures. Blocking: reads `/proc`.
+    pub(super) fn reading(&self) -> ProcessReading {
+        ProcessReading {
+            uptime: self.started.elapsed(),
+            resident_memory: resident_memory(),
+        }
+    }
+
     /// Updates the metrics.
     pub(super) fn read(&self) {
         if let Some(bytes) = resident_memory() {
-            self.resident_memory.set(bytes);
+            self.resident_memory
+                .set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
         if let Some(fds) = open_fds() {
             self.open_fds.set(count(fds));
@@ -50,12 +69,12 @@ impl ProcessMetrics {
 }
 
 /// Resident memory in bytes.
-fn resident_memory() -> Option<i64> {
+fn resident_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }
 
