@@ -11,7 +11,7 @@ use super::fields::{Fields, FieldsError};
 
 /// The default address of the metrics, on the loopback interface.
 const METRICS_ADDRESS: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9037);
 
 /// The log levels of Multus, in increasing verbosity.
 const LOG_LEVELS: [&str; 4] = ["panic", "error", "verbose", "debug"];
@@ -68,7 +68,7 @@ impl MetricsSettings {
             .get::<u16>("metricsPort", "a port")?
             .filter(|port| *port != 0);
         let everywhere = port.map(|port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
-        let allowed = "an address with a port, such as \"127.0.0.1:9464\", or \"\" for no metrics";
+        let allowed = "an address with a port, such as \"127.0.0.1:9037\", or \"\" for no metrics";
         let address = match fields.get::<String>("metricsAddress", allowed)? {
             None => everywhere.or(Some(METRICS_ADDRESS)),
             Some(text) if text.is_empty() => None,

@@ -222,7 +222,7 @@ fn metrics_are_on_loopback_by_default() {
         )
     };
     for (text, expected, multus) in [
-        ("{}", Some("127.0.0.1:9464"), false),
+        ("{}", Some("127.0.0.1:9037"), false),
         (r#"{"metricsAddress":""}"#, None, false),
         (
             r#"{"metricsAddress":"10.0.0.1:80"}"#,
@@ -230,7 +230,7 @@ fn metrics_are_on_loopback_by_default() {
             false,
         ),
         (r#"{"metricsPort":9091}"#, Some("[::]:9091"), true),
-        (r#"{"metricsPort":0}"#, Some("127.0.0.1:9464"), false),
+        (r#"{"metricsPort":0}"#, Some("127.0.0.1:9037"), false),
         (
             r#"{"metricsPort":9091,"metricsAddress":"127.0.0.1:1"}"#,
             Some("127.0.0.1:1"),
@@ -244,8 +244,8 @@ fn metrics_are_on_loopback_by_default() {
         );
     }
     for text in [
-        r#"{"metricsAddress":"9464"}"#,
-        r#"{"metricsAddress":9464}"#,
+        r#"{"metricsAddress":"9037"}"#,
+        r#"{"metricsAddress":9037}"#,
         r#"{"metricsPort":70000}"#,
     ] {
         read(text).expect_err(text);

@@ -235,7 +235,7 @@ fn all_values_at_once_lose_nothing() {
             ("loglevel", r#""debug""#),
             ("statuswait", r#""2s""#),
             ("maxpluginruns", "16"),
-            ("metricsaddress", r#""[::]:9464""#),
+            ("metricsaddress", r#""[::]:9037""#),
             ("startuptaint", r#""plexus.dev/not-ready""#),
             ("dra", r#""on""#),
             ("hotplug", r#""on""#),

@@ -33,7 +33,7 @@ fn components_and_a_configuration_of_ones_own_both_apply() {
             assert_eq!(key(&objects, "maxPluginRuns"), None, "the file is replaced");
             assert_eq!(
                 key(&objects, "metricsAddress").as_deref(),
-                Some("[::]:9464")
+                Some("[::]:9037")
             );
             assert_eq!(key(&objects, "startupTaint").as_deref(), Some(TAINT));
         }
@@ -114,7 +114,7 @@ fn the_documented_compositions_are_rendered() {
     assert_eq!(key(&objects, "statusWait").as_deref(), Some("2s"));
     assert_eq!(
         key(&objects, "metricsAddress").as_deref(),
-        Some("[::]:9464")
+        Some("[::]:9037")
     );
     assert_eq!(key(&objects, "startupTaint").as_deref(), Some(TAINT));
     assert_eq!(

@@ -97,7 +97,7 @@ fn a_ready_node_has_one_screen() {
 #[test]
 fn each_reason_of_a_node_that_is_not_ready_has_its_remedy() {
     let node = node!();
-    let address = "127.0.0.1:9464";
+    let address = "127.0.0.1:9037";
     let listener = node.run(|| TcpListener::bind(address));
     let _listener = listener.expect("bind the port");
     let keys = json!({"metricsAddress": address, "recoveryInterval": "1h"});

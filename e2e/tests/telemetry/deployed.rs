@@ -192,7 +192,7 @@ fn installation_problems_are_documented_and_alerts_use_existing_ones() {
 #[test]
 fn every_metric_of_a_daemon_is_documented() {
     let node = node!();
-    let plexus = Plexus::start_with(&node, json!({"metricsPort": 9464}));
+    let plexus = Plexus::start_with(&node, json!({"metricsPort": 9037}));
     let documented = documented();
     for name in metrics_after_calls(&plexus) {
         assert!(

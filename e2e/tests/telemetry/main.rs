@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use plexus_e2e::Plexus;
 
 /// The default address of the metrics port.
-const ADDRESS: &str = "127.0.0.1:9464";
+const ADDRESS: &str = "127.0.0.1:9037";
 
 /// The metrics from the metrics port.
 fn scrape(plexus: &Plexus<'_>) -> String {
