@@ -56,7 +56,7 @@ const YEAR: Duration = Duration::from_hours(365 * 24);
 /// The highest `maxPluginRuns`. Each run is a process on the node.
 const MAX_PLUGIN_RUNS: usize = 10_000;
 
-/// The validated configuration. `docs/administrator.md` documents the keys.
+/// The validated configuration. `docs/configuration.md` documents the keys.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `daemonSocketDir`: the directory of the socket.

@@ -100,15 +100,26 @@ impl Document {
     /// The rows of the tables between a heading and the next one, without their header rows. Cells
     /// have no backticks around them.
     pub fn rows(&self, heading: &str) -> Vec<Vec<String>> {
+        self.rows_until(heading, |_, _| true)
+    }
+
+    /// The rows of the tables of a section and its subsections.
+    pub fn rows_of_section(&self, heading: &str) -> Vec<Vec<String>> {
+        self.rows_until(heading, |start, next| next <= start)
+    }
+
+    /// `ends` gets the levels of the heading and of a later one.
+    fn rows_until(&self, heading: &str, ends: fn(usize, usize) -> bool) -> Vec<Vec<String>> {
+        let level = |line: &str| line.chars().take_while(|c| *c == '#').count();
         let mut lines = self
             .prose
             .iter()
             .skip_while(|line| line.trim_start_matches('#').trim() != heading);
-        assert!(
-            lines.next().is_some(),
-            "{}: no heading {heading:?}",
-            self.name
-        );
+        let start = lines.next().map(|line| level(line));
+        let start = start.unwrap_or_else(|| panic!("{}: no heading {heading:?}", self.name));
+        let lines: Vec<_> = lines
+            .take_while(|line| level(line) == 0 || !ends(start, level(line)))
+            .collect();
         let cells = |line: &String| -> Vec<_> {
             line.trim()
                 .trim_matches('|')
@@ -116,11 +127,13 @@ impl Document {
                 .map(|cell| cell.trim().trim_matches('`').to_owned())
                 .collect()
         };
+        // A line of dashes follows a header row.
+        let is_header = |next: Option<&&String>| next.is_some_and(|line| line.starts_with("|-"));
         let rows: Vec<_> = lines
-            .take_while(|line| !line.starts_with('#'))
-            .filter(|line| line.starts_with("| "))
-            .map(cells)
-            .skip(1)
+            .iter()
+            .enumerate()
+            .filter(|(at, line)| line.starts_with("| ") && !is_header(lines.get(at + 1)))
+            .map(|(_, line)| cells(line))
             .collect();
         assert!(
             !rows.is_empty(),

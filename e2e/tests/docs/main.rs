@@ -57,6 +57,24 @@ fn links_are_valid() {
     }
 }
 
+/// Readers find the pages by the index.
+#[test]
+fn the_index_lists_each_page_once() {
+    let index = Document::read("docs/SUMMARY.md").links().into_iter();
+    let mut listed: Vec<_> = index
+        .map(|(_, target)| match target.strip_prefix("../") {
+            Some(page) => page.to_owned(),
+            None => format!("docs/{target}"),
+        })
+        .collect();
+    listed.sort();
+    let mut pages = files(&["docs"], &["md"]);
+    pages.retain(|page| page != "docs/SUMMARY.md");
+    pages.extend(["CHANGELOG.md", "CONTRIBUTING.md", "README.md"].map(str::to_owned));
+    pages.sort();
+    assert_eq!(listed, pages);
+}
+
 #[test]
 fn commands_paths_and_variables_exist() {
     let makefile = read("Makefile");

@@ -1,16 +1,21 @@
 //! Tables in the documentation match the code.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use plexus_api::cni::Code;
+use plexus_api::duration;
 use plexus_api::selection;
 use plexus_api::wire;
 use plexus_e2e::workspace::{files, read};
 use plexusd::EventReason;
 use plexusd::config::{Fields, Settings};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::document::Document;
+
+/// The longest duration in the configuration, of `snapshotMaxAge`.
+const MAX_AGE: Duration = Duration::from_hours(365 * 24);
 
 fn strings(list: &[&str]) -> BTreeSet<String> {
     list.iter().map(|&item| item.to_owned()).collect()
@@ -43,8 +48,12 @@ fn events_are_documented() {
 
 #[test]
 fn keys_are_documented() {
-    let document = Document::read("docs/administrator.md");
-    assert_eq!(document.keys("Keys of the daemon"), strings(Settings::KEYS));
+    let document = Document::read("docs/configuration.md");
+    let rows = document.rows_of_section("Keys of the daemon").into_iter();
+    let keys: Vec<_> = rows.map(|row| row[0].clone()).collect();
+    let listed: BTreeSet<_> = keys.iter().cloned().collect();
+    assert_eq!(listed.len(), keys.len(), "each key has one row");
+    assert_eq!(listed, strings(Settings::KEYS));
     assert_eq!(
         document.keys("Keys without effect"),
         strings(Settings::IGNORED_KEYS)
@@ -95,14 +104,75 @@ fn keys_in(source: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Whether a value has the documented type.
+fn has_type(value: &Value, documented: &str) -> bool {
+    match documented {
+        "boolean" => value.is_boolean(),
+        "number of calls" | "user ID" | "port" => value.is_u64(),
+        "object" => value.is_object(),
+        "list of strings, or object" => value.is_array() || value.is_object(),
+        "list of objects" => list(value).iter().all(Value::is_object),
+        "list of strings" | "list of CIDRs" => list(value).iter().all(Value::is_string),
+        "path" => value.as_str().is_some_and(|text| text.starts_with('/')),
+        "duration" => duration::parse_up_to(value.as_str().unwrap_or_default(), MAX_AGE).is_ok(),
+        "string" | "file name" | "address with port" => value.is_string(),
+        other => panic!("unknown type {other:?}"),
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().expect("a list")
+}
+
+#[test]
+fn documented_examples_have_the_documented_type_and_change_the_setting() {
+    let document = Document::read("docs/configuration.md");
+    let value = |text: &str| -> Value {
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    };
+    // A few keys have an effect only with others.
+    let others =
+        json!({"multusAutoconfigDir": "/run/cni", "shimDir": "/run/bin", "logFile": "/run/log"});
+    let settings = |fields: &Value| {
+        let fields = Fields::parse(&fields.to_string()).expect("an object");
+        Settings::read(&fields).map(|settings| format!("{settings:#?}"))
+    };
+    for row in document.rows_of_section("Keys of the daemon") {
+        let [key, documented, default, example, ..] = &row[..] else {
+            panic!("{row:?}")
+        };
+        let example = value(example);
+        assert!(has_type(&example, documented), "{row:?}");
+        if default != "none" {
+            assert!(has_type(&value(default), documented), "{row:?}");
+        }
+        let mut with = others.clone();
+        with[key.as_str()] = example;
+        let with = settings(&with).unwrap_or_else(|error| panic!("{row:?}: {error}"));
+        // `auto` is what the other keys imply.
+        let changes = with != settings(&others).expect("valid values");
+        assert!(changes || key == "multusConfigFile", "{row:?}");
+    }
+    for row in document.rows("Keys of the shim") {
+        let [key, documented, default, example, ..] = &row[..] else {
+            panic!("{row:?}")
+        };
+        assert!(has_type(&value(example), documented), "{row:?}");
+        assert!(has_type(&value(default), documented), "{row:?}");
+        let config = json!({key.as_str(): value(example)}).to_string();
+        let fields = Fields::parse(&config).expect("an object");
+        Settings::read(&fields).unwrap_or_else(|error| panic!("{row:?}: {error}"));
+    }
+}
+
 #[test]
 fn documented_defaults_match() {
-    let document = Document::read("docs/administrator.md");
+    let document = Document::read("docs/configuration.md");
     let mut documented = Map::new();
-    for row in document.rows("Keys of the daemon") {
-        if row[1] != "none" {
+    for row in document.rows_of_section("Keys of the daemon") {
+        if row[2] != "none" {
             let value =
-                serde_json::from_str(&row[1]).unwrap_or_else(|error| panic!("{row:?}: {error}"));
+                serde_json::from_str(&row[2]).unwrap_or_else(|error| panic!("{row:?}: {error}"));
             documented.insert(row[0].clone(), value);
         }
     }
@@ -118,9 +188,9 @@ fn documented_defaults_match() {
     let source = read("shim/src/settings.rs");
     for row in document.rows("Keys of the shim") {
         let matches = match row[0].as_str() {
-            "daemonSocketDir" => wire::SOCKET_DIR == row[1].trim_matches('"'),
-            "stateDir" => wire::STATE_DIR == row[1].trim_matches('"'),
-            key => source.contains(&format!("{key:?}, {}", row[1])),
+            "daemonSocketDir" => wire::SOCKET_DIR == row[2].trim_matches('"'),
+            "stateDir" => wire::STATE_DIR == row[2].trim_matches('"'),
+            key => source.contains(&format!("{key:?}, {}", row[2])),
         };
         assert!(matches, "{row:?}");
     }
