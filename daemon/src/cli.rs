@@ -23,6 +23,8 @@ pub enum Command {
     Status(StatusArgs),
     /// List the attachments of this node, and retry or abandon those that cannot be deleted
     Ledger(LedgerArgs),
+    /// Check this node, and print what is wrong and what to do
+    Doctor(DoctorArgs),
     /// Ask the running plexusd for its health; for the probes of a DaemonSet
     Probe(ProbeArgs),
     /// Check definitions, pods, workloads and configurations for mistakes, without a cluster
@@ -37,7 +39,7 @@ pub enum Command {
 }
 
 /// `plexusd serve` and `plexusd uninstall`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct ServeArgs {
     /// The node's configuration: the keys of Multus' daemon-config.json and those of Plexus. With
     /// several files, later files override earlier ones
@@ -155,6 +157,47 @@ pub struct RetryArgs {
     /// The directory of the daemon's socket
     #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
     pub socket_dir: PathBuf,
+}
+
+/// `plexusd doctor`. The exit code is 0 if everything is in order, 1 if there are only warnings, and
+/// 2 if a check has failed.
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+    /// The format of the findings
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: TableFormat,
+    /// Delete what sandboxes that are gone have left, as far as the ledger proves that it belongs to
+    /// Plexus: retries failed DELs
+    #[arg(long)]
+    pub fix: bool,
+}
+
+/// The daemon that a command is about.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DaemonArgs {
+    /// The configuration of the daemon. Without this option, the options of the plexusd that runs
+    /// here are used, or /etc/plexus/daemon-config.json if no plexusd runs
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// The directory of manifests of the daemon
+    #[arg(long, value_name = "DIR", requires = "config")]
+    pub manifests: Option<PathBuf>,
+    /// The kubeconfig of the daemon
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "config",
+        conflicts_with = "manifests"
+    )]
+    pub kubeconfig: Option<PathBuf>,
+    /// The name of this node in the cluster
+    #[arg(long, value_name = "NAME", requires = "config")]
+    pub node_name: Option<String>,
+    /// The shim of the daemon
+    #[arg(long, value_name = "FILE", requires = "config")]
+    pub shim: Option<PathBuf>,
 }
 
 /// `plexusd probe`.

@@ -3,6 +3,7 @@
 mod age;
 mod crd;
 mod daemon;
+mod doctor;
 mod ledger;
 mod lint;
 mod plan;
@@ -11,6 +12,7 @@ mod status;
 mod table;
 
 pub use crd::crd;
+pub use doctor::{Check, doctor};
 pub use ledger::ledger;
 pub use lint::lint;
 pub use plan::run as plan;

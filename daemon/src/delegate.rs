@@ -18,6 +18,7 @@ mod permits;
 mod request;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

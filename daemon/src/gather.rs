@@ -20,22 +20,25 @@ mod requested;
 pub(crate) mod samples;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use plexus_api::selection::{self, DEFAULT_NETWORK, NETWORKS, Selection};
 use tokio::time::Instant;
 
 use crate::call_limits::CallLimits;
-use crate::cluster::Store;
 use crate::cluster::kube::ApiReader;
+use crate::cluster::{Definition, Store};
 use crate::config::Settings;
 use crate::host::Host;
 use crate::memory_budget::{MemoryBudget, Reservation};
-use crate::model::{Network, Pod, PodRef};
+use crate::model::{Network, Pod, PodRef, meta_plugin_type};
 use crate::plan::{PlanInput, Policy, SelectedNetwork, ifname};
 pub(crate) use additions::Additions;
 use default_network::DefaultNetwork;
 pub(crate) use delegated::DelegatedNetwork;
-pub(crate) use devices::{Kubelet, kubelet_socket, kubelet_socket_exists};
+pub(crate) use devices::{
+    Kubelet, is_reachable as kubelet_is_reachable, kubelet_socket, kubelet_socket_exists,
+};
 pub(crate) use disk::DiskError;
 pub(crate) use error::GatherError;
 pub(crate) use known::{KnownNetworks, current_definition, known_networks};
@@ -148,6 +151,23 @@ pub(crate) async fn plan_input(
         input.network_names = Some(network_names::collect(&input, sources, &lookup).await?);
     }
     Ok((input, reservation))
+}
+
+/// The network of a definition, whose configuration may be on the node's disk.
+pub(crate) async fn network_of_definition(
+    definition: &Arc<Definition>,
+    settings: &Settings,
+    store: &Store,
+) -> Result<Network, GatherError> {
+    let lookup = Lookup::without_waiting(store, settings);
+    let network = lookup.by_definition(definition).await?;
+    match meta_plugin_type(&network.config) {
+        None => Ok(network),
+        Some(kind) => Err(GatherError::MetaPlugin {
+            network: network.name,
+            kind,
+        }),
+    }
 }
 
 /// The networks of every pod outside the system namespaces, the default network first. Neither

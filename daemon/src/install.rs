@@ -6,6 +6,7 @@
 //! program removes or changes them, and both stay when the daemon exits: without them the runtime
 //! would start pods with whatever configuration is left (decisions 18 and 22).
 
+mod check;
 mod config_file;
 mod conflist;
 mod marker;
@@ -38,6 +39,7 @@ use crate::model::Network;
 use crate::problem::Problem;
 use crate::regular_file;
 use crate::telemetry::ChangeFilter;
+pub(crate) use check::installation_problems;
 use config_file::ConfigFile;
 pub(crate) use marker::UninstallMarker;
 use shim::Shim;
@@ -227,16 +229,8 @@ impl Installer {
             });
             findings.add_outcome(ProblemKind::ConfigNotPublished, outcome);
         }
-        if let Some(first) = file.preceding_file() {
-            let text = format!(
-                "{} sorts before {}, so the runtime loads that file",
-                first.display(),
-                file.path().display()
-            );
-            findings.add(
-                ProblemKind::ConfigNotFirst,
-                Problem::new(text, "remove or rename it"),
-            );
+        if let Some(problem) = file.not_first() {
+            findings.add(ProblemKind::ConfigNotFirst, problem);
         }
         if let Some((problem, end)) = file.conflict(now) {
             findings.add(ProblemKind::ConfigConflict, problem);

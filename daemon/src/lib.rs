@@ -41,5 +41,6 @@ mod server;
 mod suggest;
 mod telemetry;
 
+pub use commands::Check;
 pub use install::ProblemKind;
 pub use report::events::EventReason;

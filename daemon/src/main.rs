@@ -16,17 +16,21 @@ fn main() -> ExitCode {
         Command::Uninstall(args) => plexusd::serve::serve(&args, Mode::Uninstall),
         Command::Status(args) => plexusd::commands::status(&args),
         Command::Ledger(args) => plexusd::commands::ledger(&args),
+        Command::Doctor(args) => return exit(plexusd::commands::doctor(&args)),
         Command::Probe(args) => plexusd::commands::probe(&args),
         Command::Lint(args) => plexusd::commands::lint(&args),
         Command::Plan(args) => plexusd::commands::plan(&args),
         Command::LaunchPlugins => plexusd::commands::launch_plugins(),
         Command::Crd => plexusd::commands::crd(&mut std::io::stdout().lock()),
     };
-    let Err(error) = outcome else {
-        return ExitCode::SUCCESS;
-    };
-    // `#` prints the error and its causes on one line, like a log line.
-    let text = format!("plexusd: {error:#}");
-    eprintln!("{}", plexus_api::without_os_codes(&text));
-    ExitCode::FAILURE
+    exit(outcome.map(|()| ExitCode::SUCCESS))
+}
+
+fn exit(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        // `#` prints the error and its causes on one line, like a log line.
+        let text = format!("plexusd: {error:#}");
+        eprintln!("{}", plexus_api::without_os_codes(&text));
+        ExitCode::FAILURE
+    })
 }

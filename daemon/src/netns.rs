@@ -62,9 +62,20 @@ pub(crate) struct Link {
 impl Netns {
     /// Opens the namespace at `path`, the value of `CNI_NETNS`, as `host` sees the path (P-011).
     pub(crate) async fn open(path: &Path, host: &Host) -> Result<Self, NetnsError> {
-        let (id, socket) = Self::enter(path, host)
-            .await
-            .map_err(|error| NetnsError::open(path, error))?;
+        let owned = path.to_owned();
+        let file = host.run(move || open(&owned)).await;
+        Self::of_file(path, file.flatten()).await
+    }
+
+    /// Opens the namespace of this process, which is that of the node.
+    pub(crate) async fn own() -> Result<Self, NetnsError> {
+        let path = Path::new("/proc/self/ns/net");
+        Self::of_file(path, File::open(path)).await
+    }
+
+    async fn of_file(path: &Path, file: io::Result<File>) -> Result<Self, NetnsError> {
+        let entered = async { Self::enter(file?).await }.await;
+        let (id, socket) = entered.map_err(|error| NetnsError::open(path, error))?;
         let (connection, handle, _) = rtnetlink::from_socket(socket);
         Ok(Self {
             path: path.to_owned(),
@@ -74,10 +85,8 @@ impl Netns {
         })
     }
 
-    /// Creates a netlink socket in the namespace at `path`.
-    async fn enter(path: &Path, host: &Host) -> io::Result<(NetnsId, TokioSocket)> {
-        let owned = path.to_owned();
-        let file = host.run(move || open(&owned)).await??;
+    /// Creates a netlink socket in the namespace.
+    async fn enter(file: File) -> io::Result<(NetnsId, TokioSocket)> {
         let runtime = tokio::runtime::Handle::current();
         let (sender, receiver) = oneshot::channel();
         thread::Builder::new()

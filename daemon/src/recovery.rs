@@ -31,8 +31,10 @@ use crate::telemetry::ChangeFilter;
 use audit::Audit;
 pub(crate) use cleanup::retry;
 use cleanup::{CleanupReason, Leftover};
+pub(crate) use gone_sandboxes::MassLoss;
 use gone_sandboxes::{MissingSandboxes, RecordedSandbox};
 use inventory::{FailureCauses, Inventory, KnownRecord};
+pub(crate) use netns_scan::existing_netns;
 
 /// The longest pause between two retries of a failing DEL.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);

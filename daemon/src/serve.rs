@@ -9,10 +9,13 @@ mod session;
 mod source;
 mod takeover;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+pub(crate) use components::{plugin_settings, shim_beside_plexusd};
 pub use mode::Mode;
+pub(crate) use preflight::preflight;
+pub(crate) use source::{NODE_NAME_VARIABLES, ObjectSource};
 pub use takeover::LOCK_WAIT;
 
 use crate::cli::ServeArgs;
@@ -30,7 +33,7 @@ const WORKER_THREADS: usize = 2;
 /// The configuration cannot be read, another daemon holds the ledger, or the socket cannot be
 /// bound.
 pub fn serve(args: &ServeArgs, mode: Mode) -> anyhow::Result<()> {
-    let config = Config::read(args)?;
+    let config = Config::read(&args.config)?;
     let logs = Logs::start(&config.settings.log);
     config.log_warnings();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -51,28 +54,30 @@ pub fn serve(args: &ServeArgs, mode: Mode) -> anyhow::Result<()> {
 }
 
 /// The configuration files, merged.
-struct Config {
+#[derive(Debug)]
+pub(crate) struct Config {
     /// The names of the files, for messages.
-    files: String,
-    fields: Fields,
-    settings: Settings,
-    warnings: Vec<String>,
+    pub(crate) files: String,
+    pub(crate) fields: Fields,
+    pub(crate) settings: Settings,
+    /// What is accepted but has no effect, or not the expected one.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Config {
-    fn read(args: &ServeArgs) -> anyhow::Result<Self> {
+    pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let mut fields = Fields::default();
-        for path in &args.config {
+        for path in paths {
             fields = fields.overlaid_by(&read_file(path)?);
         }
-        let files = args
-            .config
+        let files = paths
             .iter()
             .map(|path| path.display().to_string())
             .collect::<Vec<_>>()
             .join(", ");
         let mut warnings = resolve_host_paths(&mut fields, Path::new("/"));
         let settings = Settings::read(&fields).with_context(|| files.clone())?;
+        warnings.extend(unknown_keys(&fields));
         warnings.extend(Settings::startup_warnings(&fields));
         Ok(Self {
             files,
@@ -84,21 +89,18 @@ impl Config {
 
     fn log_warnings(&self) {
         let file = &self.files;
-        for key in Settings::unknown_keys(&self.fields) {
-            if let Some(similar) = Settings::similar_key(&key) {
-                tracing::warn!(
-                    key,
-                    file,
-                    "unknown key; it has no effect; did you mean {similar:?}?"
-                );
-            } else {
-                tracing::warn!(key, file, "unknown key; it has no effect");
-            }
-        }
         for warning in &self.warnings {
             tracing::warn!(file, "{warning}");
         }
     }
+}
+
+fn unknown_keys(fields: &Fields) -> impl Iterator<Item = String> {
+    let unknown = Settings::unknown_keys(fields).into_iter();
+    unknown.map(|key| match Settings::similar_key(&key) {
+        Some(similar) => format!("unknown key {key:?} has no effect; did you mean {similar:?}?"),
+        None => format!("unknown key {key:?} has no effect"),
+    })
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Fields> {

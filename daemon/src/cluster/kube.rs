@@ -9,6 +9,7 @@
 
 mod client;
 mod connection;
+mod diagnosis;
 mod dra;
 mod error;
 mod reader;
@@ -24,6 +25,7 @@ use super::resource_slice::{NodeSlice, SharedSlice};
 use super::store::Store;
 use crate::model::Pod;
 pub(crate) use connection::Connection;
+pub(crate) use diagnosis::{ApiDiagnosis, Right};
 pub(crate) use dra::{AllocatedDevice, Claim, ExtendedClaim, PodClaims};
 pub(crate) use error::ApiError;
 pub(crate) use reader::{ApiReader, PodSummary, is_object_name};

@@ -16,20 +16,26 @@ mod source;
 mod together;
 
 use std::io;
+use std::sync::Arc;
 
 use anyhow::bail;
 use plexus_api::cni::{Defaults, NetworkConfig, Version};
 use plexus_api::quote;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::LintArgs;
 use crate::cluster::manifests::{Kind, Object, Position, objects};
+use crate::cluster::{Definition, RESOURCE_NAME};
 use crate::config::{Fields, Settings};
 use crate::gather::Offline;
 use crate::suggest::suggest;
 use definitions::Checked;
 use finding::{Findings, Rule, Severity};
+pub(super) use ipam::{Assignable, host_local_sets};
 use source::{Embedded, Source};
+
+const KIND: &str = "NetworkAttachmentDefinition";
+const GROUP: &str = "k8s.cni.cncf.io/v1";
 
 /// Prints the mistakes in files. Without an error among them, the command succeeds.
 ///
@@ -170,8 +176,6 @@ fn check_kind(
     api_version: &str,
     kind: &str,
 ) {
-    const KIND: &str = "NetworkAttachmentDefinition";
-    const GROUP: &str = "k8s.cni.cncf.io/v1";
     // Other groups may have a kind of the same name.
     let is_similar = api_version.contains("cni.cncf.io") || api_version.is_empty();
     let (key, expected) = if kind == KIND && is_similar {
@@ -189,6 +193,38 @@ fn check_kind(
     let position = source.value(object.document, &object.path(&[key.into()]));
     let severity = (Severity::Error, Rule::Manifest);
     findings.add(severity, &source.name, position, text);
+}
+
+/// The mistakes in definitions that plexusd or a plugin refuses, each with the namespace and the name
+/// of its definition. Each text names the definition.
+pub(super) fn definition_errors(definitions: &[Arc<Definition>]) -> Vec<(String, String, String)> {
+    let sources = definitions.iter().map(|definition| {
+        let Definition {
+            namespace,
+            name,
+            config,
+            resource_name,
+            ..
+        } = &**definition;
+        let manifest = json!({
+            "apiVersion": GROUP, "kind": KIND,
+            "metadata": {"namespace": namespace, "name": name, "annotations": {RESOURCE_NAME: resource_name}},
+            "spec": {"config": config},
+        });
+        Source {
+            name: format!("{namespace}/{name}"),
+            text: manifest.to_string(),
+        }
+    });
+    let (findings, _) = check(&sources.collect::<Vec<_>>());
+    let errors = findings.0.into_iter();
+    let errors = errors.filter(|finding| finding.severity == Severity::Error);
+    errors
+        .filter_map(|finding| {
+            let (namespace, name) = finding.file.split_once('/')?;
+            Some((namespace.to_owned(), name.to_owned(), finding.text))
+        })
+        .collect()
 }
 
 fn counted(count: usize, noun: &str) -> String {

@@ -284,7 +284,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    fn of_network(
+    pub(super) fn of_network(
         call: &'a PluginCall,
         verb: Verb,
         network: &'a NetworkConfig,

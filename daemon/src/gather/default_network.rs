@@ -5,6 +5,7 @@
 //! is deleted, there is no default network until the file is back (decision 18), or until another
 //! one takes its place (decision 32).
 
+mod find;
 mod primary;
 mod source;
 
@@ -22,6 +23,7 @@ use crate::config::Settings;
 use crate::dir_watcher::DirWatcher;
 use crate::model::Network;
 use crate::telemetry::ChangeFilter;
+pub(crate) use find::FoundNetwork;
 use primary::{Choice, Primary};
 use source::{DefaultNetworkSource, DiskLocation};
 
@@ -167,10 +169,7 @@ impl DefaultNetworkWatcher {
 
     async fn read(&mut self) -> DefaultNetworkState {
         self.switch_at = None;
-        if let Some(indicator) = &self.settings.readiness_indicator
-            && !indicator.exists()
-        {
-            let error = GatherError::DefaultNetworkNotReady(indicator.clone());
+        if let Err(error) = check_indicator(&self.settings) {
             return DefaultNetworkState::Unavailable(error);
         }
         let DefaultNetworkSource::Disk(location) = &self.source else {
@@ -181,15 +180,7 @@ impl DefaultNetworkWatcher {
             Ok((file, network)) => DefaultNetworkState::OnDisk { file, network },
             Err(source) => {
                 self.last_read = None;
-                let key = if self.settings.cluster_network.is_some() {
-                    "clusterNetwork"
-                } else {
-                    "multusAutoconfigDir"
-                };
-                DefaultNetworkState::Unavailable(GatherError::DefaultNetworkMissing {
-                    key,
-                    source: Box::new(source),
-                })
+                DefaultNetworkState::Unavailable(missing(&self.settings, source))
             }
         }
     }
@@ -264,6 +255,27 @@ impl DefaultNetworkWatcher {
             *current = state;
             true
         });
+    }
+}
+
+/// Fails while `readinessindicatorfile` is missing.
+fn check_indicator(settings: &Settings) -> Result<(), GatherError> {
+    match &settings.readiness_indicator {
+        Some(file) if !file.exists() => Err(GatherError::DefaultNetworkNotReady(file.clone())),
+        _ => Ok(()),
+    }
+}
+
+/// The error of a default network that cannot be read from disk.
+fn missing(settings: &Settings, source: GatherError) -> GatherError {
+    let key = if settings.cluster_network.is_some() {
+        "clusterNetwork"
+    } else {
+        "multusAutoconfigDir"
+    };
+    GatherError::DefaultNetworkMissing {
+        key,
+        source: Box::new(source),
     }
 }
 

@@ -67,6 +67,21 @@ pub(super) async fn of_pod(
     Ok(Box::pin(claims.add_to(devices, &needed, reported)).await)
 }
 
+/// Whether `host` has kubelet's socket, on which kubelet answers.
+///
+/// # Errors
+/// Kubelet has not answered before `deadline`.
+pub(crate) async fn is_reachable(
+    kubelet: &Kubelet,
+    host: &Host,
+    kubelet_dir: &Path,
+    deadline: Instant,
+) -> Result<bool, KubeletError> {
+    Queries::new(kubelet, host, kubelet_dir, deadline)
+        .is_reachable()
+        .await
+}
+
 /// The devices that kubelet has allocated to the pod, for each of `resources`, and all devices of
 /// claims that kubelet has reported.
 async fn from_kubelet(

@@ -54,10 +54,6 @@ impl ConfigFile {
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(super) fn dir(&self) -> &Path {
         &self.publish.dir
     }
@@ -81,11 +77,8 @@ impl ConfigFile {
             .recent(now)
             .filter(|(count, _)| *count >= CONFLICT_THRESHOLD)?;
         let path = self.path.display();
-        let problem = if self.renamed_by_cilium().exists() {
-            Problem::new(
-                format!("Cilium keeps renaming {path}"),
-                "set cni.exclusive to false in its Helm values",
-            )
+        let problem = if let Some(problem) = self.renamed() {
+            problem
         } else {
             Problem::new(
                 format!("another program keeps removing or changing {path}"),
@@ -94,6 +87,15 @@ impl ConfigFile {
             )
         };
         Some((problem, end))
+    }
+
+    /// The problem if Cilium renames the file. `None` if Cilium does not.
+    fn renamed(&self) -> Option<Problem> {
+        let text = format!("Cilium keeps renaming {}", self.path.display());
+        let remedy = "set cni.exclusive to false in its Helm values";
+        self.renamed_by_cilium()
+            .exists()
+            .then(|| Problem::new(text, remedy))
     }
 
     fn renamed_by_cilium(&self) -> PathBuf {
@@ -179,11 +181,49 @@ impl ConfigFile {
     }
 
     /// The file that the runtime loads instead of ours, because its name sorts first.
-    pub(super) fn preceding_file(&self) -> Option<PathBuf> {
+    fn preceding_file(&self) -> Option<PathBuf> {
         self.loadable_files()
             .into_iter()
             .next()
             .filter(|first| *first < self.path)
+    }
+
+    /// The problem that the runtime loads another file instead of ours.
+    pub(super) fn not_first(&self) -> Option<Problem> {
+        let text = format!(
+            "{} sorts before {}, so the runtime loads that file",
+            self.preceding_file()?.display(),
+            self.path.display()
+        );
+        Some(Problem::new(text, "remove or rename it"))
+    }
+
+    /// How the file differs from the one for this default network. `None` if it does not. Without
+    /// the default network, the file only has to be one of Plexus.
+    pub(super) fn difference(&self, default_network: Option<&NetworkConfig>) -> Option<Problem> {
+        const REMEDY: &str = "a running plexusd restores it; if it does not, its log says why";
+        let path = self.path.display();
+        let problem = |text: String| Some(Problem::new(text, REMEDY));
+        let current = match read(&self.path) {
+            Ok(None) => {
+                return self
+                    .renamed()
+                    .or_else(|| problem(format!("{path} is missing")));
+            }
+            Ok(Some(current)) => current,
+            Err(error) => return problem(format!("cannot read {error}")),
+        };
+        let Some(appended) = conflist::appended_plugins(&current) else {
+            return problem(format!("{path} is not a configuration of Plexus"));
+        };
+        let (keys, override_name) = (&self.shim_keys, self.publish.override_name);
+        let wanted = conflist::render(keys, default_network?, override_name, &appended);
+        if conflist::is_same_json(&current, &wanted) {
+            return None;
+        }
+        problem(format!(
+            "{path} is not the configuration that plexusd would write"
+        ))
     }
 
     /// Removes the file if the runtime has another configuration to load. Otherwise returns the

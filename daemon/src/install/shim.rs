@@ -68,6 +68,35 @@ impl Shim {
         &self.dir
     }
 
+    /// How the installed shim differs from our own. `None` if it does not.
+    pub(super) fn difference(&self) -> Option<Problem> {
+        let path = self.dir.join(SHIM);
+        let own = match regular_file::read(&self.source, MAX_SIZE) {
+            Ok(own) => own,
+            Err(error) => {
+                let text = format!("cannot read {}", with_path(&self.source, &error));
+                return Some(Problem::new(text, "set the path of the shim with --shim"));
+            }
+        };
+        let text = match (fingerprint(&path), regular_file::read(&path, MAX_SIZE)) {
+            (_, Err(error)) => format!("cannot read {}", with_path(&path, &error)),
+            (Some(found), _) if found.mode & 0o777 != MODE => {
+                let mode = found.mode & 0o777;
+                format!(
+                    "{} has the mode {mode:o} instead of {MODE:o}",
+                    path.display()
+                )
+            }
+            (_, Ok(installed)) if installed != own => {
+                let source = self.source.display();
+                format!("{} is not the same as {source}", path.display())
+            }
+            _ => return None,
+        };
+        let remedy = "a running plexusd restores it; if it does not, its log says why";
+        Some(Problem::new(text, remedy))
+    }
+
     /// Installs our shim, unless the installed file is already the same. A shim that another
     /// program keeps changing is restored with increasing delays.
     pub(super) fn reconcile(&mut self, now: Instant) -> Result<Reconciled, Problem> {

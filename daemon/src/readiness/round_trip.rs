@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::call_limits::CallLimits;
-use crate::context::Context;
-use crate::delegate::PluginCall;
+use crate::config::Settings;
+use crate::delegate::{Delegates, PluginCall};
+use crate::host::Hosts;
 use crate::install;
 
 /// The time limit of the round trip. The shim waits for the daemon, and the daemon for the plugins,
@@ -22,17 +23,19 @@ const TIME_LIMIT: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// The error that the runtime would get.
-pub(super) async fn round_trip(context: &Context) -> Result<(), CniError> {
+pub(crate) async fn round_trip(
+    settings: &Settings,
+    hosts: &Hosts,
+    delegates: &Delegates,
+) -> Result<(), CniError> {
     let call = PluginCall {
-        host: context.node.hosts.for_cleanup()?,
+        host: hosts.for_cleanup()?,
         container_id: String::new(),
         netns: None,
-        path: context
-            .node
-            .settings
+        path: settings
             .shim_dir
             .iter()
-            .map(|dir| path_from_other_namespaces(context, dir))
+            .map(|dir| path_from_other_namespaces(hosts, dir))
             .collect(),
         env: BTreeMap::new(),
         limits: CallLimits::new(
@@ -42,17 +45,14 @@ pub(super) async fn round_trip(context: &Context) -> Result<(), CniError> {
             CancellationToken::new(),
         ),
     };
-    context
-        .node
-        .delegates
-        .status(&call, &install::published(&context.node.settings).await?)
-        .await
+    let published = install::published(settings).await?;
+    delegates.status(&call, &published).await
 }
 
 /// A path to a directory of this process that works from any mount namespace of the node, where the
 /// plain path may lead to another directory.
-fn path_from_other_namespaces(context: &Context, dir: &Path) -> PathBuf {
-    if context.node.hosts.is_own() {
+fn path_from_other_namespaces(hosts: &Hosts, dir: &Path) -> PathBuf {
+    if hosts.is_own() {
         return dir.to_owned();
     }
     PathBuf::from(format!("/proc/{}/root", std::process::id()))

@@ -134,7 +134,8 @@ impl StartupTaint {
         let Some(patch) = removal(&taints, &self.key) else {
             return Ok(false);
         };
-        round_trip(context).await?;
+        let node = &context.node;
+        round_trip(&node.settings, &node.hosts, &node.delegates).await?;
         let request = Request::patch(format!("/api/v1/nodes/{}?fieldManager=plexusd", self.node))
             .header(CONTENT_TYPE, "application/json-patch+json")
             .body(patch.to_string().into_bytes())

@@ -30,11 +30,30 @@ pub(crate) async fn problem(state_dir: PathBuf, was_writable: bool) -> Option<Pr
 }
 
 fn has_space(dir: &Path) -> bool {
-    statvfs(dir).is_ok_and(|stat| {
-        stat.f_bfree > 0
-            && (stat.f_files == 0 || stat.f_ffree > 0)
-            && !stat.f_flag.contains(StatVfsMountFlags::RDONLY)
+    Space::of(dir).is_ok_and(|space| {
+        space.free_bytes > 0 && space.free_files != Some(0) && !space.is_read_only
     })
+}
+
+/// The space of a file system.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Space {
+    pub(crate) free_bytes: u64,
+    /// `None` if the number of files is not limited.
+    pub(crate) free_files: Option<u64>,
+    pub(crate) is_read_only: bool,
+}
+
+impl Space {
+    /// The space of the file system of `dir`.
+    pub(crate) fn of(dir: &Path) -> io::Result<Self> {
+        let stat = statvfs(dir)?;
+        Ok(Self {
+            free_bytes: stat.f_bfree.saturating_mul(stat.f_frsize),
+            free_files: (stat.f_files > 0).then_some(stat.f_ffree),
+            is_read_only: stat.f_flag.contains(StatVfsMountFlags::RDONLY),
+        })
+    }
 }
 
 fn write(dir: &Path) -> io::Result<()> {

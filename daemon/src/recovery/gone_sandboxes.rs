@@ -71,9 +71,17 @@ pub(super) struct Judgement {
     "too many sandboxes look gone at once ({missing} of {total}), so none of them is cleaned up; check that plexusd \
      shares the host's PID namespace"
 )]
-pub(super) struct MassLoss {
+pub(crate) struct MassLoss {
     pub(super) missing: usize,
     pub(super) total: usize,
+}
+
+impl MassLoss {
+    /// Whether it is not plausible that so many of the attached sandboxes of this boot are gone.
+    pub(crate) fn of(missing: usize, total: usize) -> Option<Self> {
+        let is_loss = missing > ALWAYS_PLAUSIBLE && missing * PLAUSIBLE_SHARE > total;
+        is_loss.then_some(Self { missing, total })
+    }
 }
 
 /// Judges the sandboxes of all records. `existing` contains the network namespaces that still
@@ -115,11 +123,8 @@ pub(super) fn judge(
         .filter(|(sandbox, _)| !sandbox.expected_missing)
         .count();
     let total = this_boot.iter().filter(|sandbox| sandbox.attached).count();
-    if unexpected > ALWAYS_PLAUSIBLE && unexpected * PLAUSIBLE_SHARE > total {
-        judgement.mass_loss = Some(MassLoss {
-            missing: unexpected,
-            total,
-        });
+    judgement.mass_loss = MassLoss::of(unexpected, total);
+    if judgement.mass_loss.is_some() {
         return judgement;
     }
     for (RecordedSandbox { key, .. }, netns) in missing_now {

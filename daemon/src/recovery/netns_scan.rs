@@ -18,7 +18,7 @@ use crate::netns;
 /// # Errors
 /// An error if `CAP_SYS_PTRACE` is missing, since the tasks of other users would then appear to
 /// have no namespace, or if `/proc` cannot be read.
-pub(super) fn existing_netns(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>> {
+pub(crate) fn existing_netns(wanted: &BTreeSet<NetnsId>) -> io::Result<BTreeSet<NetnsId>> {
     if !CapabilitySet::own()?.has(Capability::SysPtrace) {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,

@@ -132,7 +132,7 @@ impl Components {
     /// The handles that work before the ledger is locked. The ID of `ledger` marks the plugins that
     /// this daemon starts.
     pub(super) fn node_context(&self, ledger: Option<&UnlockedLedger>) -> NodeContext {
-        let plugins = self.plugin_settings(ledger);
+        let plugins = plugin_settings(&self.settings, &self.hosts, ledger);
         NodeContext {
             fields: self.fields.clone(),
             settings: self.settings.clone(),
@@ -147,27 +147,6 @@ impl Components {
             metrics: self.metrics.clone(),
             conditions: Conditions::default(),
             boot_id: self.boot_id.clone(),
-        }
-    }
-
-    fn plugin_settings(&self, ledger: Option<&UnlockedLedger>) -> PluginSettings {
-        let settings = &self.settings;
-        let ledger_id = ledger.map_or("", UnlockedLedger::id);
-        let bin_dir = |dir: &PathBuf| {
-            if self.hosts.is_own() {
-                dir.clone()
-            } else {
-                on_host(dir)
-            }
-        };
-        PluginSettings {
-            bin_dirs: settings.bin_dir.iter().map(bin_dir).collect(),
-            plugin_timeout: settings.plugin_timeout,
-            permits: settings
-                .max_plugin_runs
-                .unwrap_or_else(memory::max_plugin_runs),
-            marker: (surviving_plugins::LEDGER_VARIABLE, ledger_id.to_owned()),
-            ledger_lock: ledger.map(UnlockedLedger::lock_file).unwrap_or_default(),
         }
     }
 
@@ -211,7 +190,33 @@ impl Feeds {
     }
 }
 
-fn shim_beside_plexusd() -> PathBuf {
+/// The settings of plugins that run on `hosts`. The ID of `ledger` marks the plugins.
+pub(crate) fn plugin_settings(
+    settings: &Settings,
+    hosts: &Hosts,
+    ledger: Option<&UnlockedLedger>,
+) -> PluginSettings {
+    let ledger_id = ledger.map_or("", UnlockedLedger::id);
+    let bin_dir = |dir: &PathBuf| {
+        if hosts.is_own() {
+            dir.clone()
+        } else {
+            on_host(dir)
+        }
+    };
+    PluginSettings {
+        bin_dirs: settings.bin_dir.iter().map(bin_dir).collect(),
+        plugin_timeout: settings.plugin_timeout,
+        permits: settings
+            .max_plugin_runs
+            .unwrap_or_else(memory::max_plugin_runs),
+        marker: (surviving_plugins::LEDGER_VARIABLE, ledger_id.to_owned()),
+        ledger_lock: ledger.map(UnlockedLedger::lock_file).unwrap_or_default(),
+    }
+}
+
+/// The shim that is installed unless an option names another one.
+pub(crate) fn shim_beside_plexusd() -> PathBuf {
     std::env::current_exe()
         .unwrap_or_default()
         .with_file_name(SHIM)

@@ -33,7 +33,7 @@ const CAPABILITIES: [(Capability, &str); 4] = [
 ///
 /// # Errors
 /// The first missing permission.
-pub(super) fn preflight(settings: &Settings) -> anyhow::Result<()> {
+pub(crate) fn preflight(settings: &Settings) -> anyhow::Result<()> {
     let own_namespace =
         settings.mount_namespace == MountNamespace::Own && settings.chroot_dir.is_none();
     let capabilities = CapabilitySet::own().context("the capabilities of plexusd")?;

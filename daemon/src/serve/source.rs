@@ -16,10 +16,11 @@ use crate::report::Reporter;
 use crate::telemetry::{ApiLayer, Metrics};
 
 /// The environment variables with this node's name: our own, and that of Multus.
-const NODE_NAME_VARIABLES: [&str; 2] = ["NODE_NAME", "MULTUS_NODE_NAME"];
+pub(crate) const NODE_NAME_VARIABLES: [&str; 2] = ["NODE_NAME", "MULTUS_NODE_NAME"];
 
 /// The source of the objects in the store.
-pub(super) enum ObjectSource {
+#[derive(Debug)]
+pub(crate) enum ObjectSource {
     /// A directory of manifests.
     Manifests(Manifests),
     /// An API server.
@@ -30,9 +31,10 @@ pub(super) enum ObjectSource {
 pub(super) type ReporterFactory = Box<dyn Fn() -> Reporter + Send + Sync>;
 
 /// The cluster of this node.
-pub(super) struct Cluster {
-    connection: Arc<Connection>,
-    node: String,
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) node: String,
     store: Store,
     snapshot: DefinitionSnapshot,
     /// Whether `ResourceSlices` are watched.
@@ -45,7 +47,7 @@ impl ObjectSource {
     ///
     /// # Errors
     /// The directory cannot be read, the node has no name, or there are no credentials.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         args: &ServeArgs,
         settings: &Settings,
         store: &Store,
@@ -78,7 +80,7 @@ impl ObjectSource {
     }
 
     /// The reader of single objects from the API server. `None` for a directory.
-    pub(super) fn api_reader(&self) -> Option<Arc<ApiReader>> {
+    pub(crate) fn api_reader(&self) -> Option<Arc<ApiReader>> {
         match self {
             Self::Manifests(_) => None,
             Self::Cluster(cluster) => Some(Arc::new(ApiReader::new(cluster.connection.clone()))),
@@ -140,7 +142,7 @@ impl ObjectSource {
     }
 
     /// Feeds the store. Never returns.
-    pub(super) async fn run(self) -> Infallible {
+    pub(crate) async fn run(self) -> Infallible {
         match self {
             Self::Manifests(manifests) => manifests.run().await,
             Self::Cluster(Cluster {

@@ -1,5 +1,6 @@
 //! Handles requests: authentication, audit log, faults, and dispatch by path.
 
+mod access_review;
 mod non_resource;
 mod resource;
 
@@ -37,6 +38,9 @@ pub async fn handle(state: Arc<ServerState>, connection: Connection, request: Re
         Ok(()) if request.body_too_large => Err(StatusError::request_too_large()),
         Ok(()) => match &request.path {
             None => non_resource::handle(&state, &request, &attributes.user),
+            Some(path) if access_review::is_review(path) => {
+                access_review::handle(&state, &request, &attributes.user)
+            }
             Some(path) => {
                 let cut_after = effects.iter().find_map(|effect| match effect {
                     Effect::CutAfter(events) => Some(*events),

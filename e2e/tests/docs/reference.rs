@@ -8,8 +8,8 @@ use plexus_api::duration;
 use plexus_api::selection;
 use plexus_api::wire;
 use plexus_e2e::workspace::{files, read};
-use plexusd::EventReason;
 use plexusd::config::{Fields, Settings};
+use plexusd::{Check, EventReason};
 use serde_json::{Map, Value, json};
 
 use crate::document::Document;
@@ -44,6 +44,13 @@ fn events_are_documented() {
         .map(|reason| reason.name().to_owned())
         .collect();
     assert_eq!(documented, reasons);
+}
+
+#[test]
+fn checks_of_doctor_are_documented_in_their_order() {
+    let rows = Document::read("docs/doctor.md").rows("The checks");
+    let documented: Vec<_> = rows.iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(documented, Check::ALL.map(Check::name));
 }
 
 #[test]

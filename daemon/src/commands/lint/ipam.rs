@@ -13,12 +13,16 @@ use super::plugins::{check_object, member};
 
 /// A range of addresses, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Range {
+pub(in crate::commands) struct Range {
     first: IpAddr,
     last: IpAddr,
 }
 
 impl Range {
+    pub(in crate::commands) fn contains(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.first.is_ipv4() && (self.first..=self.last).contains(&address)
+    }
+
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         self.first.is_ipv4() == other.first.is_ipv4()
             && self.first <= other.last
@@ -34,19 +38,79 @@ impl std::fmt::Display for Range {
 
 /// The ranges of all host-local IPAM plugins of a network.
 pub(super) fn host_local_ranges(config: &NetworkConfig) -> Vec<Range> {
+    let ipams = host_locals(config);
+    let sets = ipams.flat_map(|ipam| range_sets(&ipam));
+    sets.flatten().map(|assignable| assignable.range).collect()
+}
+
+/// The addresses that host-local assigns of a range: all except the gateway and the broadcast address.
+#[derive(Debug)]
+pub(in crate::commands) struct Assignable {
+    pub(in crate::commands) range: Range,
+    pub(in crate::commands) count: u128,
+}
+
+impl Assignable {
+    fn new(range: Range, value: &Value) -> Self {
+        let number = |address| match address {
+            IpAddr::V4(address) => u128::from(u32::from(address)),
+            IpAddr::V6(address) => u128::from(address),
+        };
+        let text = |key| {
+            member(value, key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let subnet: Option<IpNet> = text("subnet").parse().ok();
+        let first = subnet.and_then(|subnet| subnet.hosts().next());
+        let gateway = text("gateway").parse().ok().or(first);
+        let broadcast = subnet
+            .map(|subnet| subnet.broadcast())
+            .filter(IpAddr::is_ipv4);
+        let reserved = gateway.into_iter().chain(broadcast);
+        let reserved = reserved.filter(|address| range.contains(*address)).count();
+        let count = (number(range.last) - number(range.first)).saturating_add(1);
+        Self {
+            range,
+            count: count.saturating_sub(reserved as u128),
+        }
+    }
+}
+
+/// The sets of ranges of each host-local IPAM plugin of a network, with its `dataDir`. A pod gets an
+/// address of each set.
+pub(in crate::commands) fn host_local_sets(
+    config: &NetworkConfig,
+) -> Vec<(Option<String>, Vec<Vec<Assignable>>)> {
+    let ipams = host_locals(config).map(|ipam| {
+        let data_dir = member(&ipam, "dataDir").and_then(Value::as_str);
+        let data_dir = data_dir.filter(|dir| !dir.is_empty()).map(str::to_owned);
+        (data_dir, range_sets(&ipam))
+    });
+    ipams.collect()
+}
+
+fn host_locals(config: &NetworkConfig) -> impl Iterator<Item = Value> {
     let of_host_local =
         |plugin: &&PluginConfig| plugin.ipam_type().as_deref() == Some("host-local");
-    let ipams = config.plugins.iter().filter(of_host_local);
-    ipams
-        .filter_map(|plugin| plugin.get::<Value>("ipam"))
-        .flat_map(|ipam| {
-            let found = ranges(&ipam, &[]);
-            found
-                .into_iter()
-                .filter_map(|(_, value)| read_range(value).ok())
-                .collect::<Vec<_>>()
-        })
-        .collect()
+    let plugins = config.plugins.iter().filter(of_host_local);
+    plugins.filter_map(|plugin| plugin.get::<Value>("ipam"))
+}
+
+/// The valid ranges of an `ipam`, set by set.
+fn range_sets(ipam: &Value) -> Vec<Vec<Assignable>> {
+    let mut sets: Vec<(Vec<PathStep>, Vec<Assignable>)> = Vec::new();
+    for (mut path, value) in ranges(ipam, &[]) {
+        // "ranges", and the index of the set.
+        path.truncate(2);
+        let range = read_range(value).ok();
+        let range = range.map(|range| Assignable::new(range, value));
+        match sets.last_mut().filter(|(set, _)| *set == path) {
+            Some((_, ranges)) => ranges.extend(range),
+            None => sets.push((path, range.into_iter().collect())),
+        }
+    }
+    sets.into_iter().map(|(_, ranges)| ranges).collect()
 }
 
 /// Checks the `ipam` of a plugin. `may_lack_ranges` says whether others may add the ranges.

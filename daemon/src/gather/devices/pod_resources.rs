@@ -130,6 +130,17 @@ impl<'a> Queries<'a> {
         }
     }
 
+    /// Whether there is a socket. Kubelet answers on it, although it may not implement the request.
+    ///
+    /// # Errors
+    /// Kubelet has not answered.
+    pub(super) async fn is_reachable(&self) -> Result<bool, KubeletError> {
+        match self.open().await {
+            Ok(None) => Ok(false),
+            _ => self.node_resources().await.map(|_| true),
+        }
+    }
+
     async fn try_pod(&self, pod: &PodRef) -> Result<Option<PodDevices>, Status> {
         let Some(socket) = self.open().await? else {
             return Ok(None);
