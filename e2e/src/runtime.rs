@@ -1,17 +1,18 @@
 //! A container runtime: executes the shim as containerd and CRI-O do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::binaries::binary;
 use crate::json::with_keys;
+use crate::plexus::PUBLISHED;
 use crate::{CniOutput, CniTarget, Node, Pod, Sandbox};
 
 /// The runtime whose behaviour is simulated.
@@ -21,8 +22,9 @@ pub enum Flavour {
     /// and the ID never used again. At the end of a pod: DEL, removal of the namespace, and a DEL
     /// without it.
     Containerd,
-    /// CHECK after ADD. The network namespace is removed after DEL even if DEL failed, and no other
-    /// DEL follows.
+    /// CHECK after ADD. CHECK and DEL get the configuration and the arguments of the ADD from a
+    /// cache. The network namespace is removed after DEL even if DEL failed, and no other DEL
+    /// follows until the runtime [restarts](Runtime::restart).
     Crio,
 }
 
@@ -34,9 +36,22 @@ pub struct Runtime<'n> {
     plugin: PathBuf,
     config: Value,
     cni_path: String,
-    /// The cached result of each (container, interface).
-    results: Mutex<BTreeMap<(String, String), Value>>,
+    /// The cached attachments.
+    cache: Mutex<BTreeMap<Key, Cached>>,
+    /// The interfaces of running pods.
+    running: Mutex<BTreeSet<Key>>,
     calls: AtomicUsize,
+}
+
+/// A container and an interface.
+type Key = (String, String);
+
+/// What libcni stores after an ADD.
+#[derive(Debug, Clone)]
+struct Cached {
+    target: CniTarget,
+    config: Value,
+    result: Value,
 }
 
 /// A plugin that is being executed.
@@ -69,7 +84,8 @@ impl<'n> Runtime<'n> {
             plugin,
             config,
             cni_path,
-            results: Mutex::default(),
+            cache: Mutex::default(),
+            running: Mutex::default(),
             calls: AtomicUsize::new(0),
         }
     }
@@ -84,7 +100,12 @@ impl<'n> Runtime<'n> {
     pub fn add(&self, target: &CniTarget) -> CniOutput {
         let output = self.start("ADD", target).wait();
         if let (true, Some(result)) = (output.ok(), &output.json) {
-            self.results().insert(key(target), result.clone());
+            let cached = Cached {
+                target: target.clone(),
+                config: self.config.clone(),
+                result: result.clone(),
+            };
+            lock(&self.cache).insert(key(target), cached);
         }
         output
     }
@@ -93,7 +114,7 @@ impl<'n> Runtime<'n> {
     pub fn del(&self, target: &CniTarget) -> CniOutput {
         let output = self.start("DEL", target).wait();
         if output.ok() {
-            self.results().remove(&key(target));
+            lock(&self.cache).remove(&key(target));
         }
         output
     }
@@ -135,7 +156,9 @@ impl<'n> Runtime<'n> {
                 output = check;
             }
         }
-        if !output.ok() {
+        if output.ok() {
+            lock(&self.running).insert(key(&target));
+        } else {
             self.del(&target);
             sandbox.remove();
         }
@@ -146,6 +169,7 @@ impl<'n> Runtime<'n> {
     /// last one. After a failure containerd keeps the sandbox, and kubelet retries.
     pub fn stop_pod(&self, sandbox: &Sandbox<'_>, pod: &Pod) -> CniOutput {
         let target = sandbox.target(pod);
+        lock(&self.running).remove(&key(&target));
         let first = self.del(&target);
         if self.flavour == Flavour::Containerd && !first.ok() {
             return first;
@@ -154,6 +178,32 @@ impl<'n> Runtime<'n> {
         match self.flavour {
             Flavour::Containerd => self.del(&target.without_netns()),
             Flavour::Crio => first,
+        }
+    }
+
+    /// Starts again as CRI-O does: loads the configuration that the daemon has published if there is
+    /// one, and requires that VERSION lists its version. Then calls DEL for cached attachments whose
+    /// pods do not run, and GC with the others if the version has GC.
+    pub fn restart(&mut self) {
+        if let Ok(list) = self.node.try_read(PUBLISHED) {
+            self.config = only_plugin(&list);
+        }
+        let output = self.version();
+        let supported = &output.result()["supportedVersions"];
+        let version = &self.config["cniVersion"];
+        let versions = supported.as_array().expect("a list");
+        assert!(versions.contains(version), "{version} in {supported}");
+        let running = lock(&self.running).clone();
+        let cached = lock(&self.cache).clone();
+        for (key, Cached { target, .. }) in &cached {
+            if !running.contains(key) {
+                self.del(target);
+            }
+        }
+        if version == "1.1.0" {
+            let pairs = running.iter();
+            let valid: Vec<_> = pairs.map(|(id, ifname)| (&**id, &**ifname)).collect();
+            self.gc(&valid).expect_success();
         }
     }
 
@@ -244,14 +294,18 @@ impl<'n> Runtime<'n> {
     /// The configuration with the keys that libcni adds: `runtimeConfig`, and `prevResult` for
     /// CHECK and DEL.
     fn config_for(&self, operation: &str, target: &CniTarget) -> Value {
-        let mut config = self.config.clone();
-        let declared = |key: &str| self.config["capabilities"][key] == Value::Bool(true);
-        let args: Map<_, _> = target
-            .capability_args
-            .clone()
-            .into_iter()
-            .filter(|(key, _)| declared(key))
-            .collect();
+        let cached = match operation {
+            "ADD" => None,
+            _ => lock(&self.cache).get(&key(target)).cloned(),
+        };
+        let (mut config, args) = match &cached {
+            Some(cached) if self.flavour == Flavour::Crio => {
+                (cached.config.clone(), &cached.target.capability_args)
+            }
+            _ => (self.config.clone(), &target.capability_args),
+        };
+        let mut args = args.clone();
+        args.retain(|key, _| config["capabilities"][key] == Value::Bool(true));
         if !args.is_empty() {
             config["runtimeConfig"] = Value::Object(args);
         }
@@ -259,17 +313,10 @@ impl<'n> Runtime<'n> {
             config["cniVersion"].as_str(),
             None | Some("0.1.0" | "0.2.0" | "0.3.0" | "0.3.1")
         );
-        if operation != "ADD"
-            && !old
-            && let Some(result) = self.results().get(&key(target))
-        {
-            config["prevResult"] = result.clone();
+        if let (false, Some(cached)) = (old, cached) {
+            config["prevResult"] = cached.result;
         }
         config
-    }
-
-    fn results(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), Value>> {
-        self.results.lock().expect("lock is not poisoned")
     }
 }
 
@@ -293,6 +340,24 @@ impl RunningCall {
     }
 }
 
-fn key(target: &CniTarget) -> (String, String) {
+fn key(target: &CniTarget) -> Key {
     (target.container.clone(), target.ifname.clone())
+}
+
+/// The configuration with which libcni executes the only plugin of a list. Of several versions,
+/// libcni uses the highest one, which is the last.
+fn only_plugin(list: &str) -> Value {
+    let list: Value = serde_json::from_str(list).expect("a configuration list");
+    let [plugin] = &list["plugins"].as_array().expect("plugins")[..] else {
+        panic!("not one plugin: {list}")
+    };
+    let versions = list["cniVersions"].as_array();
+    let version = versions.and_then(|versions| versions.last());
+    let version = version.unwrap_or(&list["cniVersion"]);
+    let keys = json!({"cniVersion": version, "name": list["name"]});
+    with_keys(plugin.clone(), keys)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("lock is not poisoned")
 }

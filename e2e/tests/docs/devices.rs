@@ -9,7 +9,8 @@ use plexus_api::rows;
 use plexus_e2e::binaries::plugin_dir;
 use plexus_e2e::kubelet::{self, Kubelet};
 use plexus_e2e::{
-    CniTarget, Node, Plexus, Pod, Sandbox, Script, Step, attaches, node, or_skip, skip, yaml,
+    CniTarget, Flavour, Node, Plexus, Pod, Sandbox, Script, Step, attaches, node, or_skip, skip,
+    yaml,
 };
 use serde_json::{Value, json};
 
@@ -94,7 +95,7 @@ impl<'n> Running<'n> {
     fn start(node: &'n Node, yaml: &str) -> Self {
         let kubelet = node.kubelet();
         kubelet.has_devices([kubelet::Device::new("example.com/vfs", "0000:01:02.0")]);
-        let plexus = Plexus::start(node);
+        let plexus = Plexus::on(node).flavour(Flavour::Crio).start();
         for object in yaml::documents(yaml).expect("YAML") {
             if object["kind"] == "Pod" {
                 kubelet.run(allocation(&object));
@@ -103,7 +104,7 @@ impl<'n> Running<'n> {
         let pod = apply(&plexus, "example.yaml", yaml).pop().expect("a pod");
         let sandbox = node.sandbox(&pod.name);
         let target = sandbox.target(&pod);
-        plexus.runtime.add(&target).result();
+        plexus.runtime.run_pod(&sandbox, &pod).result();
         Self {
             plexus,
             _kubelet: kubelet,

@@ -9,7 +9,7 @@ use plexus_api::rows;
 use plexus_api::selection::{self, NETWORKS};
 use plexus_e2e::binaries::plugin_dir;
 use plexus_e2e::workspace::{files, read};
-use plexus_e2e::{Flavour, Node, Plexus, Pod, Runtime, Sandbox, node, or_skip, yaml};
+use plexus_e2e::{Flavour, Node, Plexus, Pod, Sandbox, node, or_skip, yaml};
 use serde_json::{Value, json};
 
 use crate::document::Document;
@@ -25,9 +25,13 @@ fn start(node: &Node) -> Plexus<'_> {
         node.uplink(uplink);
     }
     let default = read("deploy/standalone/default-network.conflist");
-    Plexus::on(node)
+    let mut plexus = Plexus::on(node)
         .default_network(serde_json::from_str(&default).expect("JSON"))
-        .start()
+        .flavour(Flavour::Crio)
+        .installed()
+        .start();
+    plexus.runtime.restart();
+    plexus
 }
 
 /// Writes the definitions in `text` for the daemon, and returns the pods in it.
@@ -50,21 +54,21 @@ pub fn apply(plexus: &Plexus<'_>, file: &str, text: &str) -> Vec<Pod> {
         .collect()
 }
 
-/// Starts and stops the pods as CRI-O does, and asserts that each gets its networks and leaves
-/// nothing.
-fn run_pods(plexus: &Plexus<'_>, pods: &[Pod]) {
-    let node = plexus.node;
+/// Starts and stops the pods as CRI-O does, with a restart of CRI-O between, and asserts that each
+/// gets its networks and leaves nothing.
+fn run_pods(plexus: &mut Plexus<'_>, pods: &[Pod]) {
     for pod in pods {
-        let runtime = Runtime::of_shim(node, Flavour::Crio, json!({}));
-        let sandbox = node.sandbox(&pod.name);
-        let output = runtime.run_pod(&sandbox, pod);
+        let sandbox = plexus.node.sandbox(&pod.name);
+        let output = plexus.runtime.run_pod(&sandbox, pod);
         assert!(output.ok(), "{pod:?}: {output:?}");
         let selected = pod.annotations.get(NETWORKS).map_or(0, |text| {
             selection::parse(text, "default").expect("valid").len()
         });
         let links = sandbox.link_names();
         assert_eq!(links.len(), 2 + selected, "{pod:?}: {links:?}");
-        let output = runtime.stop_pod(&sandbox, pod);
+        plexus.runtime.restart();
+        assert_eq!(sandbox.link_names(), links, "{pod:?}");
+        let output = plexus.runtime.stop_pod(&sandbox, pod);
         assert!(output.ok(), "{pod:?}: {output:?}");
         assert_eq!(plexus.records(), [""; 0], "{pod:?}");
     }
@@ -76,7 +80,7 @@ fn the_pods_of_the_documentation_run_with_its_definitions() {
     let dir = or_skip!(plugin_dir(&PLUGINS));
     let node = node!();
     node.real_plugins(&dir, &PLUGINS);
-    let plexus = start(&node);
+    let mut plexus = start(&node);
     let documents = ["docs/workload-author.md", "README.md"].map(Document::read);
     let samples = documents.iter().flat_map(|document| &document.fences);
     let samples = samples.filter(|fence| fence.info == "yaml");
@@ -85,7 +89,7 @@ fn the_pods_of_the_documentation_run_with_its_definitions() {
         .flat_map(|(number, fence)| apply(&plexus, &format!("{number}.yaml"), &fence.body))
         .collect();
     assert!(pods.len() > 4, "{pods:?}");
-    run_pods(&plexus, &pods);
+    run_pods(&mut plexus, &pods);
 }
 
 #[test]
@@ -94,7 +98,7 @@ fn the_pods_of_the_examples_run_with_their_definitions() {
     let dir = or_skip!(plugin_dir(&PLUGINS));
     let node = node!();
     node.real_plugins(&dir, &PLUGINS);
-    let plexus = start(&node);
+    let mut plexus = start(&node);
     let pods: Vec<_> = ["networks", "pod"]
         .iter()
         .flat_map(|name| {
@@ -103,7 +107,7 @@ fn the_pods_of_the_examples_run_with_their_definitions() {
         })
         .collect();
     assert!(!pods.is_empty());
-    run_pods(&plexus, &pods);
+    run_pods(&mut plexus, &pods);
 }
 
 /// The words of a command that are addresses.
@@ -139,10 +143,9 @@ fn the_pods_of_the_first_example_reach_each_other() {
         "each pod pings the other, and the Job both: {pings:?}"
     );
 
-    let runtime = Runtime::of_shim(&node, Flavour::Crio, json!({}));
     let sandboxes = pods.iter().map(|pod| {
         let sandbox = node.sandbox(&pod.name);
-        let output = runtime.run_pod(&sandbox, pod);
+        let output = plexus.runtime.run_pod(&sandbox, pod);
         assert!(output.ok(), "{pod:?}: {output:?}");
         sandbox
     });
@@ -166,7 +169,7 @@ fn the_pods_of_the_first_example_reach_each_other() {
         }
     }
     for (pod, sandbox) in pods.iter().zip(&sandboxes) {
-        let output = runtime.stop_pod(sandbox, pod);
+        let output = plexus.runtime.stop_pod(sandbox, pod);
         assert!(output.ok(), "{pod:?}: {output:?}");
     }
     assert_eq!(plexus.records(), [""; 0]);

@@ -1,5 +1,6 @@
 //! Runtimes call plugins as containerd and CRI-O do.
 
+use plexus_e2e::plexus::{NET_D, PUBLISHED};
 use plexus_e2e::{Flavour, Node, Pod, Runtime, Script, node};
 use serde_json::json;
 
@@ -54,6 +55,45 @@ fn containerd_and_crio_stop_pods_in_different_ways() {
     assert_calls(&node, Flavour::Containerd, "containerd", &started, &failed);
     let started = ["ADD @", "CHECK @", "DEL @"];
     assert_calls(&node, Flavour::Crio, "crio", &started, &failed);
+}
+
+#[test]
+fn crio_loads_its_configuration_at_its_start_and_deletes_with_the_cached_one() {
+    let node = node!();
+    let mut runtime = scripted(&node, Flavour::Crio, &Script::new().fails("DEL", 100, "no"));
+    let pods = ["running", "failed"].map(Pod::new);
+    let sandboxes = ["running", "failed"].map(|name| node.sandbox(name));
+    for (pod, sandbox) in pods.iter().zip(&sandboxes) {
+        runtime.run_pod(sandbox, pod).result();
+    }
+    runtime.stop_pod(&sandboxes[1], &pods[1]).expect_code(100);
+    node.forget_calls();
+    node.plugin("fake", &Script::new());
+    let list = json!({
+        "cniVersion": "1.0.0", "cniVersions": ["1.0.0", "1.1.0"], "name": "net",
+        "plugins": [{"type": "fake", "new": true}],
+    });
+    node.run(|| std::fs::create_dir_all(NET_D))
+        .expect("create the directory");
+    node.write(PUBLISHED, list.to_string());
+    runtime.restart();
+    runtime.stop_pod(&sandboxes[0], &pods[0]).expect_success();
+    let calls = node.calls();
+    let operations: Vec<_> = calls.iter().map(|call| &*call.operation).collect();
+    assert_eq!(operations, ["VERSION", "DEL", "GC", "DEL"]);
+    let valid = json!([{"containerID": sandboxes[0].id(), "ifname": "eth0"}]);
+    assert_eq!(calls[2].config()["cni.dev/valid-attachments"], valid);
+    for (call, version, is_new) in [
+        (&calls[1], "1.0.0", None),
+        (&calls[2], "1.1.0", Some(&json!(true))),
+        (&calls[3], "1.0.0", None),
+    ] {
+        let config = call.config();
+        assert_eq!(
+            (&config["cniVersion"], config.get("new")),
+            (&json!(version), is_new)
+        );
+    }
 }
 
 /// Asserts the calls for a pod that starts and stops, and for one that does not start. `@` is the

@@ -3,6 +3,7 @@
 
 use plexus_api::rows;
 use plexus_e2e::binaries::plugin_dir;
+use plexus_e2e::plexus::DEFAULT_NETWORK_FILE;
 use plexus_e2e::{
     CniOutput, Flavour, Node, Plexus, Pod, Runtime, Script, Step, attaches, node, or_skip, skip,
 };
@@ -135,6 +136,48 @@ fn pods_whose_interface_has_no_link_start() {
             run_pod(&plexus, &name, &config);
         }
     }
+}
+
+#[test]
+fn pods_keep_their_networks_when_crio_restarts() {
+    rows!("C-24");
+    let node = node!();
+    let default = json!({"cniVersion": "1.1.0", "name": "pods", "plugins": [{"type": "main"}]});
+    let mut plexus = Plexus::on(&node)
+        .flavour(Flavour::Crio)
+        .default_network(default)
+        .installed()
+        .start();
+    plexus.network("a", &attaches());
+    plexus.runtime.restart();
+    let pods = ["running", "stopped"].map(|name| Pod::new(name).with_networks("a"));
+    let [running, stopped] = ["running", "stopped"].map(|name| node.sandbox(name));
+    for (sandbox, pod) in [&running, &stopped].into_iter().zip(&pods) {
+        plexus.runtime.run_pod(sandbox, pod).result();
+    }
+    let links = running.links();
+    // CRI-O removes the namespace of this pod, and keeps its cache.
+    node.plugin("a", &attaches().fails("DEL", 120, "not now"));
+    plexus.runtime.stop_pod(&stopped, &pods[1]).expect_code(120);
+    node.plugin("a", &attaches());
+    // The published configuration is another one than at the ADD of the pods.
+    let list = json!({
+        "cniVersion": "1.1.0", "name": "pods",
+        "plugins": [{"type": "main", "capabilities": {"bandwidth": true}}],
+    });
+    plexus.node.write_json(DEFAULT_NETWORK_FILE, &list);
+    plexus.daemon.restart();
+
+    plexus.runtime.restart();
+    plexus.runtime.status().expect_success();
+    assert_eq!(plexus.records(), [running.id()]);
+    assert_eq!(running.links(), links);
+    plexus
+        .runtime
+        .check(&running.target(&pods[0]))
+        .expect_success();
+    plexus.runtime.stop_pod(&running, &pods[0]).expect_success();
+    assert_eq!(plexus.records(), [""; 0]);
 }
 
 #[test]

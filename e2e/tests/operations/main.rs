@@ -32,6 +32,7 @@ mod rollback;
 mod selection;
 mod socket;
 mod status;
+mod vendor_definitions;
 mod versions;
 mod waits;
 
