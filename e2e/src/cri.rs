@@ -5,6 +5,7 @@
 mod message;
 
 use std::fmt;
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,12 +18,13 @@ use prost::Message;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-pub use message::{Condition, PodSandbox, PodSandboxStatus};
+pub use message::{Condition, PodSandbox, PodSandboxStatus, PortMapping};
 
 use crate::Pod;
 
 /// kubelet's timeout for the sandbox of a pod.
 const TIMEOUT: Duration = Duration::from_mins(4);
+const SERVICES: &str = "runtime.v1";
 // gRPC status codes.
 const UNAVAILABLE: i32 = 14;
 const UNKNOWN: i32 = 2;
@@ -71,24 +73,28 @@ impl Cri {
 
     /// `RunPodSandbox`: creates the sandbox of `pod` with its network. Returns the ID.
     pub fn run(&self, pod: &Pod) -> Result<String, CriError> {
-        let config = message::PodSandboxConfig {
-            metadata: Some(message::Metadata {
-                name: pod.name.clone(),
-                uid: pod.uid.clone(),
-                namespace: pod.namespace.clone(),
-                attempt: 0,
-            }),
-            hostname: pod.name.clone(),
-            annotations: pod.annotations.clone().into_iter().collect(),
-            linux: Some(message::LinuxConfig::default()),
-        };
-        let response: message::RunResponse = self.call(
-            "RunPodSandbox",
-            &message::RunRequest {
-                config: Some(config),
-            },
-        )?;
+        self.run_with_ports(pod, &[])
+    }
+
+    /// The same for a pod with these ports.
+    pub fn run_with_ports(&self, pod: &Pod, ports: &[PortMapping]) -> Result<String, CriError> {
+        let response: message::RunResponse =
+            self.call("RunPodSandbox", &run_request(pod, ports))?;
         Ok(response.pod_sandbox_id)
+    }
+
+    /// `RunPodSandbox`, cancelled when the other end of `cancel` is closed.
+    pub fn run_until_closed(&self, pod: &Pod, cancel: StdUnixStream) {
+        let request = framed(&run_request(pod, &[]));
+        let path = format!("{SERVICES}.RuntimeService/RunPodSandbox");
+        client_runtime().block_on(async {
+            cancel.set_nonblocking(true).expect("a socket");
+            let cancel = UnixStream::from_std(cancel).expect("a socket");
+            tokio::select! {
+                response = exchange(&self.socket, &path, request) => panic!("{response:?}"),
+                _ = cancel.readable() => {}
+            }
+        });
     }
 
     /// `StopPodSandbox`: ends the processes and the network of a sandbox.
@@ -156,12 +162,8 @@ impl Cri {
         method: &str,
         of: &impl Message,
     ) -> Result<Response, CriError> {
-        let path = format!("runtime.v1.{service}/{method}");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let outcome = runtime
+        let path = format!("{SERVICES}.{service}/{method}");
+        let outcome = client_runtime()
             .block_on(async { timeout(TIMEOUT, exchange(&self.socket, &path, framed(of))).await });
         let outcome = outcome.unwrap_or_else(|_| panic!("no response to {method} in {TIMEOUT:?}"));
         let (headers, body) = outcome.map_err(|error| CriError {
@@ -191,6 +193,31 @@ impl Cri {
             message: format!("{method}: {error}"),
         })
     }
+}
+
+fn run_request(pod: &Pod, ports: &[PortMapping]) -> message::RunRequest {
+    let config = message::PodSandboxConfig {
+        metadata: Some(message::Metadata {
+            name: pod.name.clone(),
+            uid: pod.uid.clone(),
+            namespace: pod.namespace.clone(),
+            attempt: 0,
+        }),
+        hostname: pod.name.clone(),
+        port_mappings: ports.to_vec(),
+        annotations: pod.annotations.clone().into_iter().collect(),
+        linux: Some(message::LinuxConfig::default()),
+    };
+    message::RunRequest {
+        config: Some(config),
+    }
+}
+
+fn client_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// Sends a request. Returns the headers merged with the trailers, because an error response has

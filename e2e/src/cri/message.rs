@@ -54,10 +54,21 @@ pub struct PodSandboxConfig {
     pub metadata: Option<Metadata>,
     #[prost(string, tag = "2")]
     pub hostname: String,
+    #[prost(message, repeated, tag = "5")]
+    pub port_mappings: Vec<PortMapping>,
     #[prost(map = "string, string", tag = "7")]
     pub annotations: HashMap<String, String>,
     #[prost(message, optional, tag = "8")]
     pub linux: Option<LinuxConfig>,
+}
+
+/// A port of the node that leads to a TCP port of the pod.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct PortMapping {
+    #[prost(int32, tag = "2")]
+    pub container_port: i32,
+    #[prost(int32, tag = "3")]
+    pub host_port: i32,
 }
 
 /// Without fields, for the defaults of the runtime.

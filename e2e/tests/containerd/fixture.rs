@@ -1,7 +1,8 @@
 //! A node with containerd, and with plexusd on networks of the reference plugins.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -66,8 +67,20 @@ macro_rules! start {
 impl<'n> PlexusWithContainerd<'n> {
     /// Starts plexusd with `keys` merged into its usual configuration, and then containerd.
     pub fn start(node: &'n Node, plugins: &Path, keys: Value) -> Self {
+        let default = real_networks::config(real_networks::DEFAULT);
+        Self::with_default_network(node, plugins, default, keys)
+    }
+
+    /// The same with another default network.
+    pub fn with_default_network(
+        node: &'n Node,
+        plugins: &Path,
+        default: Value,
+        keys: Value,
+    ) -> Self {
         node.real_plugins(plugins, &["loopback"]);
         let plexus = real_networks::plexus_on(node, plugins)
+            .default_network(default)
             .installed()
             .config(json!({"recoveryInterval": "100ms", "logLevel": "debug"}))
             .config(keys)
@@ -122,6 +135,39 @@ impl<'n> PlexusWithContainerd<'n> {
         links
             .map(|link| format!("{} {}", link.name, link.addresses.join(" ")))
             .collect()
+    }
+
+    /// The inode of the network namespace of the only pod.
+    pub fn namespace(&self) -> u64 {
+        let names = self.node.list(SANDBOXES);
+        assert_eq!(names.len(), 1, "{names:?}");
+        let path = Path::new(SANDBOXES).join(&names[0]);
+        let metadata = self.node.run(|| fs::metadata(path));
+        metadata.expect("a namespace").ino()
+    }
+
+    /// Waits until no process on the node is in this network namespace or has it open or mounted.
+    pub fn wait_namespace_released(&self, inode: u64) {
+        let (end, name) = (Instant::now() + TIMEOUT, format!("net:[{inode}]"));
+        let is_name = |link: PathBuf| fs::read_link(link).is_ok_and(|to| to == Path::new(&name));
+        let holds = |process: &PathBuf| {
+            let files = fs::read_dir(process.join("fd")).into_iter().flatten();
+            let mounts = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+            is_name(process.join("ns/net"))
+                || mounts.contains(&name)
+                || files.flatten().any(|file| is_name(file.path()))
+        };
+        loop {
+            let processes = self.node.processes().into_iter();
+            let mut processes = processes.map(|pid| PathBuf::from(format!("/proc/{pid}")));
+            let Some(holder) = processes.find(holds) else {
+                return;
+            };
+            let command = fs::read_to_string(holder.join("cmdline"));
+            assert!(Instant::now() < end, "{name} is held by {command:?}");
+            // The end of another process cannot be waited for.
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Waits until the runtime reports the network as ready or not ready.

@@ -23,7 +23,9 @@ fn a_pod_gets_its_networks_and_leaves_nothing() {
             plexus.pods(),
             [links.map(|(link, network)| format!("{link} 10.{network}.0.{host}/16"))]
         );
+        let namespace = plexus.namespace();
         plexus.remove_pod(&id);
         plexus.wait_nothing_left();
+        plexus.wait_namespace_released(namespace);
     }
 }
