@@ -9,6 +9,9 @@ SHIM_LIMIT := 1300000
 ifdef CNI_BIN_DIR
 override export CNI_BIN_DIR := $(abspath $(CNI_BIN_DIR))
 endif
+ifdef CONTAINERD
+override export PLEXUS_E2E_CONTAINERD := $(abspath $(CONTAINERD))
+endif
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE := localhost/plexus:$(VERSION)
@@ -19,8 +22,8 @@ ARCH := $(patsubst x86_64-%,amd64,$(patsubst aarch64-%,arm64,$(TARGET)))
 TAR := tar --create --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX
 BUILDAH = buildah --root $(OUT)/buildah --runroot $(OUT)/buildah/run --storage-driver vfs
 
-.PHONY: build image image-cni-plugins release release-files chart demo test e2e e2e-sriov soak bench check conformance \
-	metrics clean
+.PHONY: build image image-cni-plugins release release-files chart demo test e2e e2e-containerd e2e-kernel e2e-sriov \
+	cargo-test soak bench check conformance metrics clean
 
 ## Builds the release binaries dist/plexus and dist/plexusd, linked statically. Without --target,
 ## crt-static would also apply to build scripts. The shim is not position-independent, which saves
@@ -96,13 +99,19 @@ demo:
 	@cargo build --locked --quiet --workspace --bins
 	@e2e/in-node.sh $(OUT)/debug/demo
 
-## Runs all tests, as root or as an ordinary user, and lists the skipped ones at the end.
-## PLEXUS_E2E_KUBECONFIG=FILE runs the tests that need a cluster against that cluster; they clean up
-## after themselves.
-test: TESTS := --workspace
-## Runs only the tests in e2e/. TEST=NAME selects one test binary: make e2e TEST=operations.
-e2e: TESTS := --package plexus-e2e --package plexus-apiserver $(if $(TEST),--test $(TEST))
-test e2e:
+## Runs all tests that need no virtual machine, as root or as an ordinary user, and lists the skipped
+## ones at the end. PLEXUS_E2E_KUBECONFIG=FILE runs the tests that need a cluster against that cluster;
+## they clean up after themselves.
+test: TESTS = --workspace
+test: cargo-test
+
+## Runs all tiers of end-to-end tests that this machine can run, and prints which ones ran.
+## TEST=NAME runs only one test binary: make e2e TEST=operations.
+e2e: TESTS = --package plexus-e2e --package plexus-apiserver --test $(TEST)
+e2e: $(if $(TEST),cargo-test)
+	$(if $(TEST),,e2e/tiers.sh)
+
+cargo-test:
 	e2e/setup.sh
 	cargo build --locked --workspace --bins
 	@mkdir -p $(OUT) && : > $(SKIPPED)
@@ -110,11 +119,18 @@ test e2e:
 	if [ -s $(SKIPPED) ]; then echo "skipped:"; sort -u $(SKIPPED) | sed 's/^/  /'; else echo "no test was skipped"; fi; \
 	exit $$status
 
+## Runs the tests with a real containerd: Debian's, or that in the directory CONTAINERD.
+e2e-containerd:
+	e2e/tiers.sh containerd
+
+## Runs the tests that need bond, vlan, ipvlan, vrf and dummy links in user-mode Linux.
+e2e-kernel:
+	e2e/tiers.sh kernel
+
 ## Runs the tests of SR-IOV virtual functions in a virtual machine with an emulated card. With the
 ## plugin sriov in CNI_BIN_DIR, this plugin is tested as well.
 e2e-sriov:
-	e2e/setup.sh
-	e2e/sriov/run.sh
+	e2e/tiers.sh sriov
 
 ## Starts and stops pods while plexusd is killed at random times: COUNT sequences, the first one with
 ## the seed SEED. See docs/testing.md.

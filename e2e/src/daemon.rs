@@ -19,8 +19,9 @@ use serde_json::Value;
 use crate::binaries::binary;
 use crate::{CniOutput, Node, Reply, http, mounts};
 
-/// How long the daemon may take to start, to stop, or to log something.
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the daemon may take to start, to stop, or to log something. In user-mode Linux, programs
+/// start slowly.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Where a daemon reads pods and definitions from.
 #[derive(Debug, Clone)]

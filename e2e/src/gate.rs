@@ -13,7 +13,7 @@ use nix::unistd::mkfifo;
 use crate::Step;
 
 /// How long a plugin may take to arrive.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A place where a plugin waits: a named pipe that the plugin reads and the test writes. Opening
 /// either end blocks until the other end is opened, so the test knows when the plugin has arrived.

@@ -4,6 +4,7 @@ use std::io;
 use std::process::{Command, Output};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 /// A link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +78,11 @@ pub fn links() -> Vec<Link> {
         }
     };
     raw.into_iter().map(link).collect()
+}
+
+/// Everything that `ip` prints about one link in the calling thread's network namespace.
+pub fn details(link: &str) -> Value {
+    json::<Value>(&format!("-d -j link show dev {link}"))[0].take()
 }
 
 /// The IPv4 and then the IPv6 routes of the main table in the calling thread's network namespace.

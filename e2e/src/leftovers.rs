@@ -75,7 +75,7 @@ pub fn record_path(target: &CniTarget) -> String {
 }
 
 /// Network and container of each lease.
-fn leases(node: &Node) -> BTreeSet<(String, String)> {
+pub fn leases(node: &Node) -> BTreeSet<(String, String)> {
     let mut leases = BTreeSet::new();
     for network in node.list(LEASES) {
         let dir = Path::new(LEASES).join(&network);

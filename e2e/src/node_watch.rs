@@ -15,7 +15,7 @@ use crate::Node;
 
 /// The multicast group of link changes: `RTMGRP_LINK`.
 const LINK_CHANGES: u32 = 1;
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A watch on the links of a node and on directories.
 #[derive(Debug)]

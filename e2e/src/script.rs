@@ -39,8 +39,9 @@ pub enum Step {
     IgnoreStdin,
     /// Runs a command. If the command fails, prints an error and exits with 1.
     Run(Vec<String>),
-    /// Makes the link `CNI_IFNAME` in `CNI_NETNS`, of this type of `ip link add`.
-    Link(String),
+    /// Runs `ip` in `CNI_NETNS` with these arguments, which spaces separate; `$IFNAME` is replaced.
+    /// If the command fails, prints an error and exits with 1.
+    Ip(String),
     /// Deletes the link `CNI_IFNAME` in `CNI_NETNS` if both exist.
     Unlink,
     /// Writes this text to the file `runtimeConfig.CNIDeviceInfoFile`.
@@ -101,7 +102,12 @@ impl Script {
 impl Step {
     /// Makes the link `CNI_IFNAME` as a bridge, which needs no other link.
     pub fn link() -> Self {
-        Self::Link("bridge".into())
+        Self::ip("link add $IFNAME type bridge")
+    }
+
+    /// Runs `ip` in the sandbox.
+    pub fn ip(arguments: &str) -> Self {
+        Self::Ip(arguments.into())
     }
 
     /// An error object with `code` and `msg`.

@@ -11,13 +11,9 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 cd "$1"
+. "$here/../packages.sh"
 # The modules of the machine: its root file system, its network card, and the links of the tests.
 modules="virtio_pci 9pnet_virtio 9p overlay igb igbvf bridge veth"
-
-skip() {
-    echo "$1" >&2
-    exit 77
-}
 
 # The emulated card igb came with QEMU 8.
 has_qemu() {
@@ -48,15 +44,6 @@ install_qemu() {
     . /etc/os-release
     apt-get "$@" -qq update
     apt-get "$@" -qq -y --no-install-recommends -t "$VERSION_CODENAME-backports" install $packages
-}
-
-unpack() {
-    [ -d "$1" ] && return
-    rm -f "$1"_*.deb
-    apt-get download -qq "$1"
-    dpkg-deb --extract "$1"_*.deb "$1.new"
-    rm "$1"_*.deb
-    mv "$1.new" "$1"
 }
 
 # Prints the files of a module and of all modules that it needs, in the order in which they are

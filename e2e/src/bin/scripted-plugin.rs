@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -109,13 +110,13 @@ impl Plugin<'_> {
             }
             Step::IgnoreStdin => {}
             Step::Run(command) => self.expect(run(command)),
-            Step::Link(kind) => {
-                let ifname = self.call.env("CNI_IFNAME");
-                let command = ["ip", "link", "add", ifname, "type", kind].map(str::to_owned);
+            Step::Ip(arguments) => {
+                let arguments = arguments.replace("$IFNAME", self.call.env("CNI_IFNAME"));
+                let command: Vec<_> = ["ip"].into_iter().chain(arguments.split(' ')).collect();
                 self.expect(self.in_netns(|| run(&command)));
             }
             Step::Unlink => {
-                let command = ["ip", "link", "del", self.call.env("CNI_IFNAME")].map(str::to_owned);
+                let command = ["ip", "link", "del", self.call.env("CNI_IFNAME")];
                 if File::open(self.call.env("CNI_NETNS")).is_ok() {
                     let _ = self.in_netns(|| run(&command));
                 }
@@ -223,7 +224,7 @@ impl Plugin<'_> {
     }
 }
 
-fn run(command: &[String]) -> Result<(), String> {
+fn run<S: AsRef<OsStr> + Debug>(command: &[S]) -> Result<(), String> {
     let output = Command::new(&command[0])
         .args(&command[1..])
         .stdin(Stdio::null())

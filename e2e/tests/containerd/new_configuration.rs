@@ -17,7 +17,7 @@ const PODS: usize = 5;
 
 #[test]
 fn pods_start_and_stop_while_the_configuration_is_rewritten() {
-    plexus_api::rows!("C-06", "C-16");
+    plexus_api::rows!("C-06");
     let node;
     let plexus = start!(node, json!({}));
     thread::scope(|scope| {
