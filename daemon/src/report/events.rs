@@ -66,6 +66,8 @@ pub enum EventReason {
     DeviceInfoInvalid,
     /// The default network was attached with the runtime's interface name, not the pod's.
     InterfaceNameIgnored,
+    /// The default network assigned no address to the pod. containerd does not start the pod.
+    AddressMissing,
     /// A network could not be attached. All networks of the pod were detached again.
     AttachFailed,
     /// A network could not be detached. The runtime retries.
@@ -87,7 +89,7 @@ pub enum EventReason {
 
 impl EventReason {
     /// All reasons, for the tests of the documentation.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::AddedInterface,
         Self::RemovedInterface,
         Self::NetworkChangeIgnored,
@@ -100,6 +102,7 @@ impl EventReason {
         Self::DeviceIdIgnored,
         Self::DeviceInfoInvalid,
         Self::InterfaceNameIgnored,
+        Self::AddressMissing,
         Self::AttachFailed,
         Self::DetachFailed,
         Self::DetachOrphaned,
@@ -125,6 +128,7 @@ impl EventReason {
             Self::DeviceIdIgnored => "DeviceIdIgnored",
             Self::DeviceInfoInvalid => "DeviceInfoInvalid",
             Self::InterfaceNameIgnored => "InterfaceNameIgnored",
+            Self::AddressMissing => "AddressMissing",
             Self::AttachFailed => "AttachFailed",
             Self::DetachFailed => "DetachFailed",
             Self::DetachOrphaned => "DetachOrphaned",
@@ -149,6 +153,7 @@ impl EventReason {
             Self::DeviceIdIgnored,
             Self::DeviceInfoInvalid,
             Self::InterfaceNameIgnored,
+            Self::AddressMissing,
             Self::DetachOrphaned,
             Self::DetachRetired,
             Self::NetworkStatusRefused,

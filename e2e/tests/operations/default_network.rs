@@ -1,7 +1,7 @@
 //! The default network: where it is configured, and how a pod replaces it.
 
 use plexus_api::rows;
-use plexus_e2e::{Plexus, Pod, attaches, node};
+use plexus_e2e::{Plexus, Pod, Script, Step, attaches, node};
 use serde_json::json;
 
 use crate::definitions::list;
@@ -236,4 +236,42 @@ fn keys_of_the_file_override_keys_on_stdin() {
     let runtime = plexus.runtime_with(keys);
     runtime.add(&plexus.target(&Pod::new("p"))).result();
     assert_eq!(plexus.calls(), ["ADD main eth0"]);
+}
+
+#[test]
+fn results_that_containerd_refuses_or_hides_are_reported() {
+    rows!("C-07", "C-08");
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    let ours = json!({"name": "eth0", "sandbox": "$NETNS"});
+    let on_node = json!({"name": "eth0"});
+    let (both, ours) = (json!([ours, on_node]), json!([ours]));
+    let address = |interface| json!([{"address": "10.1.0.2/16", "interface": interface}]);
+    let (refuses, keeps) = (
+        "containerd does not start the pod",
+        "containerd keeps only one",
+    );
+    for (name, interfaces, ips, expected) in [
+        ("usual", &ours, address(0), &[][..]),
+        ("anywhere", &ours, json!([{"address": "10.1.0.2/16"}]), &[]),
+        ("none", &ours, json!([]), &[refuses]),
+        ("namesake", &both, address(0), &[keeps]),
+    ] {
+        let result = json!({"cniVersion": "1.0.0", "interfaces": interfaces, "ips": ips});
+        node.plugin("main", &Script::new().on("ADD", [Step::Result(result)]));
+        plexus.runtime.add(&plexus.target(&Pod::new(name))).result();
+        let log = plexus.daemon.log();
+        let reported = |text: &str| {
+            let pod = format!("default/{name}");
+            log.lines()
+                .any(|line| line.contains(text) && line.contains(&pod))
+        };
+        for text in [refuses, keeps] {
+            assert_eq!(
+                reported(text),
+                expected.contains(&text),
+                "{name}: {text}: {log}"
+            );
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use plexus_api::cni::{CniError, Code, PluginResult, Version};
+use plexus_api::cni::{CniError, CniResult, Code, PluginResult, Version};
 use serde_json::value::RawValue;
 
 use super::caller_gone;
@@ -18,6 +18,7 @@ use crate::operations::network_status::{pod_sandbox, record_when_written, status
 use crate::operations::request::CniRequest;
 use crate::operations::routes;
 use crate::report::StatusWriteError;
+use crate::report::events::EventReason;
 
 /// An ADD with a recorded plan.
 pub(super) struct Attaching<'a> {
@@ -41,6 +42,7 @@ impl Attaching<'_> {
         self.move_default_routes().await?;
         self.record_links().await?;
         let result = self.result_for_runtime()?;
+        self.report_result();
         self.write_network_status().await?;
         self.lock.append(&mut self.record, Line::Completed)?;
         // A runtime that is gone sends no DEL, so the ADD is undone (decision 15).
@@ -124,6 +126,24 @@ impl Attaching<'_> {
         Ok(default.to_version(Version::LATEST)?.raw().to_owned())
     }
 
+    /// Reports what containerd does not accept in the default network's result, or hides.
+    fn report_result(&self) {
+        let (planned, Some(result)) = (&self.record.planned, self.results.first()) else {
+            return;
+        };
+        let (result, ifname) = (result.result(), &planned.ifname);
+        let label = planned.attachments[0].label();
+        if lacks_address(result, ifname) {
+            let text =
+                format!("{label}: no address is assigned; containerd does not start the pod");
+            let reporter = &self.context.reporter;
+            reporter.event(&planned.pod, EventReason::AddressMissing, text);
+        }
+        if has_namesake_on_node(result, ifname) {
+            tracing::warn!(pod = %planned.pod, "{label}: the result has an interface of the node with the same name, and containerd keeps only one of them");
+        }
+    }
+
     /// Starts the write of network-status, and waits for at most `statusWait`. A write that takes
     /// longer continues in the background (decision 19).
     async fn write_network_status(&mut self) -> Result<(), CniError> {
@@ -171,4 +191,25 @@ impl Attaching<'_> {
             }
         }
     }
+}
+
+/// Whether no address belongs to the runtime's interface. containerd counts addresses without an
+/// interface, and refuses the pod if there is none (C-07).
+fn lacks_address(result: &CniResult, ifname: &str) -> bool {
+    let is_ours = |index: usize| {
+        let interface = result.interfaces.get(index);
+        interface.is_some_and(|interface| interface.name == ifname)
+    };
+    !result.ips.iter().any(|ip| ip.interface.is_none_or(is_ours))
+}
+
+/// Whether an interface of the node has the name of the runtime's interface. containerd keeps one
+/// interface of each name (C-08).
+fn has_namesake_on_node(result: &CniResult, ifname: &str) -> bool {
+    let named = result.interfaces.iter();
+    let named = named.filter(|interface| interface.name == ifname);
+    let on_node: Vec<_> = named
+        .map(|interface| interface.sandbox.is_empty())
+        .collect();
+    on_node.contains(&true) && on_node.contains(&false)
 }
