@@ -23,7 +23,7 @@ TAR := tar --create --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -
 BUILDAH = buildah --root $(OUT)/buildah --runroot $(OUT)/buildah/run --storage-driver vfs
 
 .PHONY: build image image-cni-plugins release release-files chart demo test e2e e2e-containerd e2e-kernel e2e-sriov \
-	cargo-test soak bench check conformance metrics clean
+	cargo-test soak bench check conformance metrics docs clean
 
 ## Builds the release binaries dist/plexus and dist/plexusd, linked statically. Without --target,
 ## crt-static would also apply to build scripts. The shim is not position-independent, which saves
@@ -161,6 +161,13 @@ conformance:
 ## Generates the table in docs/metrics.md from the code.
 metrics:
 	PLEXUS_BLESS=1 cargo test --locked --package plexusd --lib telemetry::metrics
+
+## Builds the documentation as a site with search in target/docs/book, and checks its links. The pages
+## are also readable without it: docs/SUMMARY.md is their index.
+docs: MDBOOK := $(OUT)/tools/bin/mdbook
+docs:
+	@test -x $(MDBOOK) || cargo install --locked --quiet mdbook@0.5.4 --no-default-features --features search --root $(OUT)/tools
+	docs/site.sh "$(abspath $(MDBOOK))" "$(abspath $(OUT))/docs"
 
 clean:
 	cargo clean

@@ -57,7 +57,7 @@ fn links_are_valid() {
     }
 }
 
-/// Readers find the pages by the index.
+/// `make docs` builds the site from the index.
 #[test]
 fn the_index_lists_each_page_once() {
     let index = Document::read("docs/SUMMARY.md").links().into_iter();
@@ -69,7 +69,6 @@ fn the_index_lists_each_page_once() {
         .collect();
     listed.sort();
     let mut pages = files(&["docs"], &["md"]);
-    pages.retain(|page| page != "docs/SUMMARY.md");
     pages.extend(["CHANGELOG.md", "CONTRIBUTING.md", "README.md"].map(str::to_owned));
     pages.sort();
     assert_eq!(listed, pages);
