@@ -103,8 +103,8 @@ fn the_documented_compositions_are_rendered() {
     let kustomization = documented("kind: Kustomization");
     let taint = documented("  - ../deploy/components/startup-taint");
     let taint = taint.strip_prefix("components:\n").expect("components");
-    let text = kustomization.replace("components:\n", &format!("components:\n{taint}"))
-        + &documented("configMapGenerator:");
+    let more = format!("components:\n{taint}  - ../deploy/components/hotplug\n");
+    let text = kustomization.replace("components:\n", &more) + &documented("configMapGenerator:");
     fs::write(dir.join("daemon-config.json"), r#"{"statusWait": "2s"}"#).expect("write");
     fs::write(dir.join("namespace.yaml"), documented("kind: Namespace")).expect("write");
     let up = relative_root(&dir);
@@ -117,6 +117,10 @@ fn the_documented_compositions_are_rendered() {
         Some("[::]:9037")
     );
     assert_eq!(key(&objects, "startupTaint").as_deref(), Some(TAINT));
+    assert_eq!(key(&objects, "hotplug").as_deref(), Some("on"));
+    for kind in ["PodMonitor", "PrometheusRule"] {
+        assert_eq!(objects.one(kind)["metadata"]["namespace"], "plexus");
+    }
     assert_eq!(
         objects.host_path("cni-bin"),
         "/var/lib/rancher/k3s/data/cni"
