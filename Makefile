@@ -1,7 +1,18 @@
 # Commands for building and testing; README.md and docs/contributing.md describe them. The tests, the
 # demo and the benchmarks use the binaries of `cargo build --workspace --bins`.
 
-TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+# The machine, and the architecture to build for: amd64 or arm64, also `make build ARCH=arm64` on amd64.
+HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+HOST_ARCH := $(patsubst x86_64-%,amd64,$(patsubst aarch64-%,arm64,$(HOST)))
+ARCH := $(HOST_ARCH)
+# Empty, or the architecture if it is not the machine's. Its binaries are in a directory of their own.
+CROSS := $(filter-out $(HOST_ARCH),$(ARCH))
+CPU := $(patsubst amd64,x86_64,$(patsubst arm64,aarch64,$(ARCH)))
+TARGET := $(if $(CROSS),$(CPU)-unknown-linux-gnu,$(HOST))
+CARGO_BUILD := cargo build --locked --target $(TARGET) $(if $(CROSS),--config target.$(TARGET).linker=\"$(CPU)-linux-gnu-gcc\")
+BIN := dist$(CROSS:%=/%)
+# The architectures of an image.
+ARCHS := $(HOST_ARCH)
 OUT := $(or $(CARGO_TARGET_DIR),target)
 SKIPPED := $(OUT)/skipped-tests.txt
 SHIM_LIMIT := 1300000
@@ -17,37 +28,47 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE := localhost/plexus:$(VERSION)
 PLUGINS_IMAGE := localhost/plexus-cni-plugins:$(VERSION)
 RELEASE := dist/release
-ARCH := $(patsubst x86_64-%,amd64,$(patsubst aarch64-%,arm64,$(TARGET)))
 # The same files always give the same archive.
 TAR := tar --create --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX
 BUILDAH = buildah --root $(OUT)/buildah --runroot $(OUT)/buildah/run --storage-driver vfs
 
 .PHONY: build image image-cni-plugins release release-files chart demo test e2e e2e-containerd e2e-kernel e2e-sriov \
-	cargo-test soak bench check conformance metrics docs clean
+	cargo-test soak bench check conformance metrics docs test-arm64 toolchain clean
 
 ## Builds the release binaries dist/plexus and dist/plexusd, linked statically. Without --target,
 ## crt-static would also apply to build scripts. The shim is not position-independent, which saves
 ## 48 KB of relocations and the time to apply them at each start.
-build:
-	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
-		cargo build --locked --target $(TARGET) -p plexus --profile shim
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --target $(TARGET) -p plexusd --profile dist
-	mkdir -p dist
-	cp $(OUT)/$(TARGET)/shim/plexus $(OUT)/$(TARGET)/dist/plexusd dist/
-	@size=$$(stat -c %s dist/plexus); echo "dist/plexus $$size bytes, dist/plexusd $$(stat -c %s dist/plexusd) bytes"; \
-	test $$size -le $(SHIM_LIMIT) || { echo "dist/plexus is larger than $(SHIM_LIMIT) bytes" >&2; exit 1; }
+build: $(CROSS:%=toolchain)
+	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" $(CARGO_BUILD) -p plexus --profile shim
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO_BUILD) -p plexusd --profile dist
+	mkdir -p $(BIN)
+	cp $(OUT)/$(TARGET)/shim/plexus $(OUT)/$(TARGET)/dist/plexusd $(BIN)/
+	@size=$$(stat -c %s $(BIN)/plexus); \
+	echo "$(BIN)/plexus $$size bytes, $(BIN)/plexusd $$(stat -c %s $(BIN)/plexusd) bytes"; \
+	test $$size -le $(SHIM_LIMIT) || { echo "$(BIN)/plexus is larger than $(SHIM_LIMIT) bytes" >&2; exit 1; }
+
+build-%:
+	$(MAKE) build ARCH=$*
+
+## Installs what `build` needs for another architecture than that of the machine.
+toolchain:
+	e2e/arm64/setup.sh $(CPU)
 
 ## Builds the image of the DaemonSet, dist/plexus-image.tar: an OCI archive that containerd, CRI-O,
 ## podman and registries accept. Needs buildah, but no container engine. The same binaries
-## always give the same image.
-image: build
+## always give the same image. ARCHS="amd64 arm64" builds it for both architectures.
+image: $(ARCHS:%=build-%)
 	@command -v buildah >/dev/null || { echo "buildah is missing: install it (on Debian the package buildah)" >&2; exit 1; }
-	$(BUILDAH) build --quiet --isolation chroot --timestamp 0 --build-arg VERSION=$(VERSION) \
-		--file deploy/Containerfile --tag $(IMAGE) .
+	$(BUILDAH) manifest rm $(IMAGE) >/dev/null 2>&1 || $(BUILDAH) rmi $(IMAGE) >/dev/null 2>&1 || true
+	$(BUILDAH) manifest create $(IMAGE) >/dev/null
+	set -e; for arch in $(ARCHS); do \
+		$(BUILDAH) build --quiet --isolation chroot --timestamp 0 --platform linux/$$arch --build-arg VERSION=$(VERSION) \
+			--build-arg BIN=dist$$(test $$arch = $(HOST_ARCH) || echo /$$arch) --file deploy/Containerfile --manifest $(IMAGE) .; \
+	done
 	rm -rf dist/plexus-image
-	$(BUILDAH) push --quiet $(IMAGE) oci:dist/plexus-image:$(IMAGE)
+	$(BUILDAH) manifest push --quiet --all $(IMAGE) oci:dist/plexus-image:$(IMAGE)
 	$(TAR) --directory dist/plexus-image --file dist/plexus-image.tar blobs index.json oci-layout
-	@echo "dist/plexus-image.tar $$(stat -c %s dist/plexus-image.tar) bytes, $(IMAGE)"
+	@echo "dist/plexus-image.tar $$(stat -c %s dist/plexus-image.tar) bytes, $(IMAGE) for $(ARCHS)"
 
 ## Builds the image of deploy/components/cni-plugins, dist/cni-plugins-image.tar, from the plugins in
 ## CNI_BIN_DIR or from Debian's package containernetworking-plugins, and from busybox-static. Debian's
@@ -67,13 +88,23 @@ image-cni-plugins:
 	$(TAR) --directory dist/cni-plugins-image --file dist/cni-plugins-image.tar blobs index.json oci-layout
 	@echo "dist/cni-plugins-image.tar $$(stat -c %s dist/cni-plugins-image.tar) bytes, $(PLUGINS_IMAGE)"
 
-## Leaves a release in dist/release: the programs and the image for the architecture of this machine,
-## and what `release-files` writes. The same sources and tools always give the same files.
-release: image release-files
-	cp dist/plexus $(RELEASE)/plexus-$(VERSION)-linux-$(ARCH)
-	cp dist/plexusd $(RELEASE)/plexusd-$(VERSION)-linux-$(ARCH)
-	cp dist/plexus-image.tar $(RELEASE)/plexus-image-$(VERSION)-linux-$(ARCH).tar
-	{ echo "commit $$(git rev-parse HEAD)"; rustc -vV; cc --version | head -n 1; buildah --version; } >$(RELEASE)/BUILD.txt
+## Leaves a release in dist/release: the programs and the image for both architectures, the software bill
+## of materials, and what `release-files` writes. The same sources and tools always give the same files.
+## Without a cross compiler: make release ARCHS=amd64.
+release: ARCHS := amd64 arm64
+release: CROSS_CPUS = $(subst amd64,x86_64,$(subst arm64,aarch64,$(filter-out $(HOST_ARCH),$(ARCHS))))
+release: COMMIT = $(shell git rev-parse HEAD)
+release: release-files
+	$(MAKE) image ARCHS="$(ARCHS)"
+	set -e; for arch in $(ARCHS); do for program in plexus plexusd; do \
+		cp dist$$(test $$arch = $(HOST_ARCH) || echo /$$arch)/$$program $(RELEASE)/$$program-$(VERSION)-linux-$$arch; \
+	done; done
+	cp dist/plexus-image.tar $(RELEASE)/plexus-image-$(VERSION).tar
+	deploy/sbom.sh $(VERSION) $(COMMIT) $$(TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ) \
+		$(patsubst amd64,x86_64-unknown-linux-gnu,$(patsubst arm64,aarch64-unknown-linux-gnu,$(ARCHS))) \
+		>$(RELEASE)/plexus-$(VERSION).spdx
+	{ echo "commit $(COMMIT)$$(git diff --quiet HEAD || echo ' with changes')"; rustc -vV; cc --version | head -n 1; \
+		$(patsubst %,%-linux-gnu-gcc --version | head -n 1;,$(CROSS_CPUS)) buildah --version; } >$(RELEASE)/BUILD.txt
 	cd $(RELEASE) && sha256sum $$(ls | grep -v SHA256SUMS) >SHA256SUMS
 
 ## Writes the files of a release that need no build: rendered manifests, the chart, the first example, and
@@ -83,7 +114,7 @@ release-files:
 	mkdir -p $(RELEASE)
 	kubectl kustomize deploy >$(RELEASE)/install.yaml
 	kubectl kustomize deploy/uninstall >$(RELEASE)/uninstall.yaml
-	cp deploy/examples/first.yaml $(RELEASE)/
+	cp deploy/examples/first.yaml $(wildcard deploy/kubectl-plexus) $(RELEASE)/
 	$(TAR) --directory deploy/helm plexus | gzip --no-name >$(RELEASE)/plexus-$(VERSION).tgz
 	awk '/^## / { shown = $$2 == "$(VERSION)" || $$2 == "Unreleased" } shown' CHANGELOG.md >$(RELEASE)/CHANGES.md
 	cd $(RELEASE) && sha256sum $$(ls | grep -v SHA256SUMS) >SHA256SUMS
@@ -126,6 +157,14 @@ e2e-containerd:
 ## Runs the tests that need bond, vlan, ipvlan, vrf and dummy links in user-mode Linux.
 e2e-kernel:
 	e2e/tiers.sh kernel
+
+## Builds the programs for arm64, and runs them on amd64 with QEMU: the unit tests, and end-to-end tests
+## in which the runtime executes the shim and the shim calls the daemon. EMULATED selects those tests.
+test-arm64: EMULATED := add:: del::
+test-arm64:
+	$(MAKE) build ARCH=arm64
+	cargo build --locked --workspace --bins
+	e2e/arm64/run.sh e2e/arm64/test.sh dist/arm64 $(EMULATED)
 
 ## Runs the tests of SR-IOV virtual functions in a virtual machine with an emulated card. With the
 ## plugin sriov in CNI_BIN_DIR, this plugin is tested as well.

@@ -73,7 +73,7 @@ pub fn archive() -> &'static Path {
     static ARCHIVE: LazyLock<PathBuf> = LazyLock::new(|| {
         let target = plexus_e2e::binaries::target_dir();
         run(Command::new("make")
-            .args(["-o", "build", "image"])
+            .args(["-o", "build-amd64", "-o", "build-arm64", "image"])
             .current_dir(root(""))
             .env("CARGO_TARGET_DIR", target));
         root("dist/plexus-image.tar")

@@ -25,7 +25,17 @@ fn the_image_contains_only_the_two_programs_and_containerd_runs_it() {
             digest.as_str().expect("a digest").replace(':', "/")
         )
     };
-    let manifest = json(&path(&json("index.json")["manifests"][0]["digest"]));
+    // The image is an index with a manifest for each architecture.
+    let index = json(&path(&json("index.json")["manifests"][0]["digest"]));
+    let [manifest] = &index["manifests"].as_array().expect("manifests")[..] else {
+        panic!("{index:#}")
+    };
+    let expected = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        _ => "amd64",
+    };
+    assert_eq!(manifest["platform"]["architecture"], expected);
+    let manifest = json(&path(&manifest["digest"]));
     let [layer] = &manifest["layers"].as_array().expect("layers")[..] else {
         panic!("{manifest:#}")
     };

@@ -36,7 +36,7 @@ fn a_release_has_manifests_the_chart_and_checksums() {
     let dir = tempfile::tempdir().expect("a directory");
     let release = release(&dir.path().join("release"));
     let chart = format!("plexus-{VERSION}.tgz");
-    let expected = [
+    let mut expected = vec![
         "CHANGES.md",
         "SHA256SUMS",
         "first.yaml",
@@ -44,6 +44,12 @@ fn a_release_has_manifests_the_chart_and_checksums() {
         chart.as_str(),
         "uninstall.yaml",
     ];
+    expected.extend(
+        root("deploy/kubectl-plexus")
+            .exists()
+            .then_some("kubectl-plexus"),
+    );
+    expected.sort_unstable();
     assert_eq!(release.keys().collect::<Vec<_>>(), expected);
 
     let text = |name: &str| String::from_utf8(release[name].clone()).expect("text");
@@ -97,4 +103,44 @@ fn a_release_is_reproducible() {
             "{line}"
         );
     }
+}
+
+#[test]
+fn the_bill_of_materials_lists_the_crates_of_the_programs() {
+    let targets = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
+    let sbom = || {
+        let mut command = Command::new(root("deploy/sbom.sh"));
+        command.args([VERSION, "0123456", "2026-01-01T00:00:00Z"]);
+        run(command.args(targets).current_dir(root("")))
+    };
+    let text = sbom();
+    assert_eq!(text, sbom(), "two runs give other documents");
+    for line in [
+        "SPDXVersion: SPDX-2.3".to_owned(),
+        format!("Relationship: SPDXRef-DOCUMENT DESCRIBES SPDXRef-plexus-{VERSION}"),
+        format!("Relationship: SPDXRef-DOCUMENT DESCRIBES SPDXRef-plexusd-{VERSION}"),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}");
+    }
+    let values = |tag: &str| -> Vec<String> {
+        let tag = format!("{tag}: ");
+        let values = text.lines().filter_map(|line| line.strip_prefix(&tag));
+        values.map(str::to_owned).collect()
+    };
+    let names = values("PackageName");
+    for (name, expected) in [("tokio", true), ("ring", true), ("tempfile", false)] {
+        assert_eq!(names.iter().any(|found| found == name), expected, "{name}");
+    }
+    let lock = read("Cargo.lock");
+    for checksum in values("PackageChecksum") {
+        let (kind, checksum) = checksum.split_once(": ").expect("a checksum");
+        assert_eq!(kind, "SHA256");
+        assert!(lock.contains(checksum), "{checksum}");
+    }
+    let own = names
+        .iter()
+        .filter(|name| name.starts_with("plexus"))
+        .count();
+    assert_eq!(values("PackageChecksum").len(), names.len() - own);
+    assert!(!values("PackageLicenseDeclared").contains(&"NOASSERTION".to_owned()));
 }
