@@ -12,7 +12,7 @@ use plexus_api::cni::{CniError, Code, NetworkConfig};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use super::record_lock::lock_for_record;
+use super::record_lock::{RecordMemory, lock_for_record};
 use super::request::CniRequest;
 use super::undo::{Failures, UndoArgs, recorded_netns, undo_within};
 use crate::call_limits::CallLimits;
@@ -21,6 +21,9 @@ use crate::context::Context;
 use crate::delegate::{GcLock, PluginCall, ValidAttachment, wants_gc};
 use crate::gather;
 use crate::ledger::{LedgerError, Planned, RecordKey, RecordSummary};
+
+/// The largest sum of the configurations of networks whose plugins run GC, in bytes.
+const MAX_CONFIGS: usize = 8 << 20;
 
 /// An attachment in the runtime's list.
 #[derive(Deserialize)]
@@ -149,18 +152,12 @@ async fn run_plugins(
             .for_each(|network| networks.add(&network.config)),
         Err(error) => tracing::warn!(%error, "GC skips the default networks"),
     }
+    // Most records have no such network, and need not be read as a whole.
+    let mut with_gc = Vec::new();
     let complete = for_each_remaining(context, scope, |key, planned| {
-        // Most records have no such network, and need not be read as a whole.
-        let attachments = planned.attachments.iter();
-        if !attachments
-            .map(|a| &a.config)
-            .any(|config| wants_gc(config))
-        {
-            return Ok(());
-        }
-        if let Some(record) = context.ledger.read(key)? {
-            let attachments = record.planned.attachments.iter();
-            attachments.for_each(|attachment| networks.add(&attachment.config));
+        let mut attachments = planned.attachments.iter();
+        if attachments.any(|attachment| wants_gc(&attachment.config)) {
+            with_gc.push(key.clone());
         }
         Ok(())
     });
@@ -169,7 +166,12 @@ async fn run_plugins(
         Ok(false) => return Vec::new(),
         Err(error) => return vec![error.into()],
     }
-    let runs = networks.0.iter().map(|(name, configs)| {
+    for key in &with_gc {
+        if let Err(error) = networks.add_recorded(context, key, limits).await {
+            return vec![error];
+        }
+    }
+    let runs = networks.configs.iter().map(|(name, configs)| {
         run_plugins_of_network(context, &gc_lock, request, (name, configs), scope, limits)
     });
     join_all(runs).await.into_iter().flatten().collect()
@@ -297,9 +299,31 @@ type StaleSandboxes = BTreeMap<RecordKey, u64>;
 /// The networks whose attachments are all ours, by name. GC runs once for each distinct
 /// configuration, with all attachments of networks with that name (P-111, R-103).
 #[derive(Default)]
-struct Networks(BTreeMap<String, BTreeMap<String, NetworkConfig>>);
+struct Networks {
+    configs: BTreeMap<String, BTreeMap<String, NetworkConfig>>,
+    /// The sum of the sizes of the configurations, in bytes.
+    size: usize,
+}
 
 impl Networks {
+    /// Adds the networks of a record, which is loaded as a whole.
+    ///
+    /// # Errors
+    /// The limits ended the wait for memory, or the record cannot be read.
+    async fn add_recorded(
+        &mut self,
+        context: &Context,
+        key: &RecordKey,
+        limits: &CallLimits,
+    ) -> Result<(), CniError> {
+        let _memory = RecordMemory::reserve(context, key, limits).await?;
+        if let Some(record) = context.ledger.read(key)? {
+            let attachments = record.planned.attachments.iter();
+            attachments.for_each(|attachment| self.add(&attachment.config));
+        }
+        Ok(())
+    }
+
     fn add(&mut self, config: &NetworkConfig) {
         if !wants_gc(config) {
             return;
@@ -313,10 +337,20 @@ impl Networks {
             }
         }
         let text = serde_json::to_string(&config).unwrap_or_default();
-        self.0
-            .entry(config.name.clone())
-            .or_default()
-            .insert(text, config);
+        let configs = self.configs.entry(config.name.clone()).or_default();
+        if configs.contains_key(&text) {
+            return;
+        }
+        if self.size.saturating_add(text.len()) > MAX_CONFIGS {
+            let network = config.name;
+            tracing::warn!(
+                network,
+                "GC skips a configuration: all of them have more than 8 MiB"
+            );
+            return;
+        }
+        self.size += text.len();
+        configs.insert(text, config);
     }
 }
 

@@ -26,7 +26,7 @@ impl RecordMemory {
         Self::of(&context.ledger, &context.node.memory, key, limits).await
     }
 
-    async fn of(
+    pub(super) async fn of(
         ledger: &Ledger,
         memory: &MemoryBudget,
         key: &RecordKey,
