@@ -3,6 +3,7 @@
 //! written yet.
 
 mod audit;
+mod change_retries;
 mod cleanup;
 mod gone_sandboxes;
 mod inventory;
@@ -29,6 +30,7 @@ use crate::model::NetnsId;
 use crate::operations::{finish_change, resume_status};
 use crate::telemetry::ChangeFilter;
 use audit::Audit;
+use change_retries::ChangeRetries;
 pub(crate) use cleanup::retry;
 use cleanup::{CleanupReason, Leftover};
 pub(crate) use gone_sandboxes::MassLoss;
@@ -46,6 +48,7 @@ pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
         stop,
         missing: MissingSandboxes::new(),
         audit: Audit::default(),
+        change_retries: ChangeRetries::default(),
         running: BTreeMap::new(),
         logged: ChangeFilter::default(),
     };
@@ -66,6 +69,7 @@ struct Recovery {
     stop: CancellationToken,
     missing: MissingSandboxes,
     audit: Audit,
+    change_retries: ChangeRetries,
     /// The tasks in progress. Each waits for the lock of its container, and a long wait must not
     /// delay the others.
     running: BTreeMap<TaskKey, JoinHandle<()>>,
@@ -124,7 +128,7 @@ impl Recovery {
             .map(|record| RecordedSandbox::new(record, self.is_pod_deleted(record)))
             .collect();
         let gone = self.gone_sandboxes(&sandboxes, inventory.existing_netns);
-        let mut leftovers = Vec::new();
+        let (mut leftovers, mut interrupted) = (Vec::new(), Vec::new());
         for record in inventory.records {
             let is_gone = gone.contains(&record.key) || record.is_proved_gone();
             let reason = CleanupReason::of(&record)
@@ -138,11 +142,7 @@ impl Recovery {
                     leftovers.push(Leftover::new(&record, reason, is_gone));
                 }
             } else if record.has_unfinished_change {
-                let (context, key) = (self.context.clone(), record.key);
-                let limits = CallLimits::background("recovery", self.stop.clone());
-                self.spawn(TaskKey::Record(key.clone()), async move {
-                    finish_change(&context, &key, &limits).await;
-                });
+                interrupted.push(record.key);
             } else if !record.status_written {
                 let (context, key) = (self.context.clone(), record.key);
                 let limits = CallLimits::background("recovery", self.stop.clone());
@@ -151,7 +151,28 @@ impl Recovery {
                 });
             }
         }
+        self.finish_changes(interrupted);
         self.clean_up(leftovers, inventory.spooled);
+    }
+
+    /// Starts to finish the interrupted changes of running pods.
+    fn finish_changes(&mut self, interrupted: Vec<RecordKey>) {
+        self.change_retries.retain(&interrupted.iter().collect());
+        let first_pause = self.context.node.settings.recovery_interval;
+        for key in interrupted {
+            if !self
+                .change_retries
+                .is_due(&key, first_pause, Instant::now())
+            {
+                continue;
+            }
+            let (context, retries) = (self.context.clone(), self.change_retries.clone());
+            let limits = CallLimits::background("recovery", self.stop.clone());
+            self.spawn(TaskKey::Record(key.clone()), async move {
+                let finished = finish_change(&context, &key, &limits).await;
+                retries.record(key, finished, Instant::now());
+            });
+        }
     }
 
     /// Starts the cleanup of records and the DELs of the spool.

@@ -350,39 +350,42 @@ impl<'a> Change<'a> {
 }
 
 /// Finishes the interrupted change of a record: detaches what it left behind, and writes
-/// network-status.
-pub(crate) async fn finish_change(context: &Context, key: &RecordKey, limits: &CallLimits) {
+/// network-status. Returns false if that has failed, and true also if another call has the locks or
+/// has finished the change.
+pub(crate) async fn finish_change(context: &Context, key: &RecordKey, limits: &CallLimits) -> bool {
     let limits = limits.within(context.node.settings.del_timeout);
     let Ok(host) = context.node.hosts.for_cleanup() else {
-        return;
+        return true;
     };
     // The next round of recovery tries again.
     let Ok(Some(record)) = context.ledger.summary(key) else {
-        return;
+        return true;
     };
     let scope = GuardScope::new(&record.planned.pod, &record.planned.attachments);
     drop(record);
     let guards = lock_with_guard(context, Priority::Recovery, key, &scope, &limits);
     let Ok((lock, _guard, _memory)) = guards.await else {
-        return;
+        return true;
     };
     let Ok(Some(record)) = lock.load(&key.ifname) else {
-        return;
+        return true;
     };
     if !record.has_unfinished_change() {
-        return;
+        return true;
     }
     let pod = record.planned.pod.clone();
     let mut change = match Change::begin(context, &lock, record, host).await {
         Ok(Some(change)) => change,
-        Ok(None) => return,
+        Ok(None) => return true,
         Err(error) => {
             tracing::warn!(%pod, %error, "an interrupted change of a running pod cannot be undone yet");
-            return;
+            return false;
         }
     };
-    for error in change.clean_up().await {
+    let errors = change.clean_up().await;
+    for error in &errors {
         tracing::warn!(%pod, %error, "an interrupted change of a running pod cannot be undone yet");
     }
     change.finish().await;
+    errors.is_empty()
 }
