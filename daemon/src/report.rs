@@ -20,8 +20,8 @@ use crate::cluster::kube::Connection;
 use crate::cluster::{Store, manifests};
 use crate::model::{Attachment, PodRef};
 use events::{Event, EventReason, Events, Subject};
-use status_writer::StatusWriter;
-pub(crate) use status_writer::{StatusWrite, StatusWriteError};
+pub(crate) use status_writer::{RenderStatus, StatusWrite, StatusWriteError};
+use status_writer::{StatusText, StatusWriter};
 
 /// The largest network-status, in bytes. The API server limits the keys and values of all
 /// annotations of a pod to 256 KiB (K-097).
@@ -105,7 +105,8 @@ impl Reporter {
     }
 
     /// Starts writing the status of a sandbox, and cancels an unfinished write for the same pod. A
-    /// write without an answer for `overdue_after` counts as overdue.
+    /// write without an answer for `overdue_after` counts as overdue. `render` renders `content`
+    /// again for a retry.
     ///
     /// Writes nothing if `is_newest` returns `false`: the pod has a newer sandbox. `is_newest` is
     /// called at a point where the write of a newer sandbox can only start after this one.
@@ -113,15 +114,19 @@ impl Reporter {
         &self,
         sandbox: PodSandbox,
         content: &StatusContent<'_>,
+        render: RenderStatus,
         overdue_after: Duration,
         is_newest: impl FnOnce() -> bool + Send,
     ) -> StatusWrite {
-        let Some(text) = annotation::render(content, MAX_STATUS) else {
+        let Some(text) = render_status(content) else {
             self.event(&sandbox.pod, EventReason::NetworkStatusRefused, TOO_LARGE);
             return StatusWrite::finished(Ok(()));
         };
         match &self.destination {
-            Destination::Cluster(writer) => writer.write(sandbox, text, overdue_after, is_newest),
+            Destination::Cluster(writer) => {
+                let text = StatusText::new(text, render);
+                writer.write(sandbox, text, overdue_after, is_newest)
+            }
             Destination::Manifests { dir, lock } => {
                 let _lock = lock.lock().await;
                 if !is_newest() {
@@ -140,6 +145,7 @@ impl Reporter {
         &self,
         sandbox: PodSandbox,
         content: &StatusContent<'_>,
+        render: RenderStatus,
         overdue_after: Duration,
         is_newest: impl FnOnce() -> bool + Send,
     ) -> Option<StatusWrite> {
@@ -149,7 +155,7 @@ impl Reporter {
             return None;
         }
         Some(
-            self.write_network_status(sandbox, content, overdue_after, is_newest)
+            self.write_network_status(sandbox, content, render, overdue_after, is_newest)
                 .await,
         )
     }
@@ -175,7 +181,7 @@ impl Reporter {
             Destination::Manifests { dir, .. } => dir.clone(),
         };
         let text = if content.complete {
-            let text = annotation::render(content, MAX_STATUS);
+            let text = render_status(content);
             // A status that is too large was not written.
             let Some(text) = text else { return };
             Some(text)
@@ -233,6 +239,11 @@ impl Reporter {
     pub(crate) fn events_dropped(&self) -> u64 {
         self.events.dropped()
     }
+}
+
+/// The value of the annotation. Returns `None` if the value is too large for a pod.
+pub(crate) fn render_status(content: &StatusContent<'_>) -> Option<String> {
+    annotation::render(content, MAX_STATUS)
 }
 
 async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {

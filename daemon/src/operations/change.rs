@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::add::caller_gone;
 use super::attach::Attach;
-use super::network_status::{pod_sandbox, record_when_written, recorded_results, status_content};
+use super::network_status::{
+    pod_sandbox, record_when_written, recorded_results, render_recorded, status_content,
+};
 use super::record_lock::lock_with_guard;
 use super::undo::{Detached, UndoArgs, append_or_log, detach, device_info_left};
 use crate::call_limits::CallLimits;
@@ -274,6 +276,7 @@ impl<'a> Change<'a> {
         let write = context.reporter.write_network_status(
             pod_sandbox(planned),
             &content,
+            render_recorded(context, planned),
             context.node.settings.status_wait,
             || context.ledger.is_newest(planned, &context.node.boot_id),
         );

@@ -4,11 +4,13 @@
 use plexus_api::cni::PluginResult;
 use tokio_util::sync::CancellationToken;
 
-use super::record_lock::lock_for_record;
+use super::record_lock::{RecordMemory, lock_for_record};
 use crate::call_limits::CallLimits;
 use crate::context::Context;
 use crate::ledger::{ContainerLock, Ledger, Line, Planned, PreviousResultError, Record, RecordKey};
-use crate::report::{PodSandbox, StatusContent, StatusEntry, StatusWrite};
+use crate::report::{
+    PodSandbox, RenderStatus, StatusContent, StatusEntry, StatusWrite, render_status,
+};
 
 /// The sandbox of a record, for the reporter.
 pub(super) fn pod_sandbox(planned: &Planned) -> PodSandbox {
@@ -59,12 +61,41 @@ pub(super) fn recorded_results(
         .collect()
 }
 
+/// Renders the network-status of a record again, as long as the record is not changed.
+pub(super) fn render_recorded(context: &Context, planned: &Planned) -> RenderStatus {
+    let (ledger, memory) = (context.ledger.clone(), context.node.memory.clone());
+    let (key, written) = (planned.key(), version(planned));
+    let call = format!("network-status of pod {}", planned.pod);
+    Box::new(move || {
+        let (ledger, memory) = (ledger.clone(), memory.clone());
+        let (key, call) = (key.clone(), call.clone());
+        let render = async move {
+            let limits = CallLimits::background(call, CancellationToken::new());
+            let memory = RecordMemory::of(&ledger, &memory, &key, &limits).await;
+            let _memory = memory.ok()?;
+            let record = ledger.read(&key).ok()??;
+            if version(&record.planned) != written {
+                return None;
+            }
+            let results = recorded_results(&record).ok()?;
+            let results = results.iter().map(|(index, result)| (*index, result));
+            render_status(&status_content(&record, results))
+        };
+        Box::pin(render)
+    })
+}
+
+/// The creation time and the revision of a record: which sandbox and which change it is of.
+fn version(planned: &Planned) -> (u64, u64) {
+    (planned.created_unix_ms, planned.revision)
+}
+
 /// Continues a write in the background, and records its completion.
 pub(super) fn record_when_written(context: &Context, planned: &Planned, write: StatusWrite) {
     tokio::spawn(record_completion(
         context.ledger.clone(),
         pod_sandbox(planned),
-        (planned.created_unix_ms, planned.revision),
+        version(planned),
         write,
     ));
 }
@@ -107,6 +138,7 @@ pub(crate) async fn resume_status(
     let write = context.reporter.resume_network_status(
         pod_sandbox(planned),
         &content,
+        render_recorded(context, planned),
         overdue_after,
         is_newest,
     );
@@ -116,7 +148,7 @@ pub(crate) async fn resume_status(
 }
 
 /// Owns the write until its completion is recorded, so that no second write starts in between.
-/// `written` is the creation time and the revision of the record.
+/// `written` is the [`version`] of the record.
 async fn record_completion(
     ledger: Ledger,
     sandbox: PodSandbox,
@@ -134,8 +166,7 @@ async fn record_completion(
     let Ok(Some(mut record)) = lock.load(&sandbox.ifname) else {
         return;
     };
-    let planned = &record.planned;
-    if (planned.created_unix_ms, planned.revision) != written || record.status_written {
+    if version(&record.planned) != written || record.status_written {
         return;
     }
     append_written(&lock, &mut record);

@@ -5,6 +5,7 @@ mod answers;
 mod delivery;
 mod request;
 mod retry;
+mod text;
 mod write;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use crate::mutex::lock;
 use answers::Answers;
 use delivery::Delivery;
 use retry::Retries;
+pub(crate) use text::{RenderStatus, StatusText};
 use write::WriteState;
 pub(crate) use write::{StatusWrite, StatusWriteError};
 
@@ -82,7 +84,7 @@ impl StatusWriter {
     pub(super) fn write(
         &self,
         sandbox: PodSandbox,
-        text: String,
+        text: StatusText,
         overdue_after: Duration,
         is_newest: impl FnOnce() -> bool,
     ) -> StatusWrite {
@@ -116,12 +118,12 @@ impl StatusWriter {
             let delivery = Delivery {
                 shared: &shared,
                 write: &write,
-                text: &text,
                 overdue_after,
                 state: &state,
             };
-            delivery.run().await;
-            state.send_replace(WriteState::Done);
+            if delivery.run(text).await {
+                state.send_replace(WriteState::Done);
+            }
         }));
         handle
     }

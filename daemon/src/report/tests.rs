@@ -1,4 +1,5 @@
 use std::fs;
+use std::future::ready;
 
 use plexus_api::cni::{Defaults, NetworkConfig, Version};
 use serde_json::json;
@@ -51,7 +52,13 @@ async fn a_status_that_is_too_large_is_reported_and_not_written_beside_manifests
 
     let log = CapturedLog::start();
     let mut write = reporter
-        .write_network_status(sandbox.clone(), &content, Duration::ZERO, || true)
+        .write_network_status(
+            sandbox.clone(),
+            &content,
+            Box::new(|| Box::pin(ready(None))),
+            Duration::ZERO,
+            || true,
+        )
         .await;
     assert_eq!(write.done_within(Duration::ZERO, true).await, Ok(()));
     assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 0);

@@ -14,7 +14,9 @@ use crate::delegate::{AttachGuard, PluginCall};
 use crate::ledger::{AddLock, Line, Record};
 use crate::netns::Netns;
 use crate::operations::attach::Attach;
-use crate::operations::network_status::{pod_sandbox, record_when_written, status_content};
+use crate::operations::network_status::{
+    pod_sandbox, record_when_written, render_recorded, status_content,
+};
 use crate::operations::request::CniRequest;
 use crate::operations::routes;
 use crate::report::StatusWriteError;
@@ -166,6 +168,7 @@ impl Attaching<'_> {
             .write_network_status(
                 pod_sandbox(planned),
                 &status_content(&self.record, self.results.iter().enumerate()),
+                render_recorded(self.context, planned),
                 status_wait,
                 || ledger.is_newest(planned, &self.context.node.boot_id),
             )

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::answers::OverdueGuard;
 use super::request::{patch_request, target_uid};
 use super::retry::PodRetries;
+use super::text::StatusText;
 use super::write::WriteState;
 use super::{PendingWrite, Shared};
 use crate::cluster::kube::{ApiError, is_object_name};
@@ -24,7 +25,6 @@ const REPORTED_FAILURE: u32 = 3;
 pub(super) struct Delivery<'a> {
     pub(super) shared: &'a Shared,
     pub(super) write: &'a PendingWrite,
-    pub(super) text: &'a str,
     pub(super) overdue_after: Duration,
     pub(super) state: &'a watch::Sender<WriteState>,
 }
@@ -35,37 +35,50 @@ enum Outcome {
     /// The pod does not exist or has another UID.
     Gone(ApiError),
     Cancelled,
+    /// The text cannot be rendered again.
+    NoText,
 }
 
 impl Delivery<'_> {
-    pub(super) async fn run(&self) {
+    /// Returns whether the status is written or no longer needed.
+    pub(super) async fn run(&self, mut text: StatusText) -> bool {
         let pod = self.pod();
         if !is_object_name(&pod.namespace) || !is_object_name(&pod.name) {
-            return tracing::warn!(%pod, "network-status is not written: the pod's name is invalid");
+            tracing::warn!(%pod, "network-status is not written: the pod's name is invalid");
+            return true;
         }
         let mut gone_uid = None;
         loop {
-            let on_wait = || drop(self.state.send_replace(WriteState::WaitingForMirror));
+            let on_wait = || {
+                text.release();
+                self.state.send_replace(WriteState::WaitingForMirror);
+            };
             let uid = tokio::select! {
                 biased;
-                () = self.write.cancel.cancelled() => return,
+                () = self.write.cancel.cancelled() => return true,
                 uid = target_uid(&self.shared.store, pod, gone_uid.as_deref(), on_wait) => uid,
             };
-            match self.send(&uid).await {
-                Outcome::Written => return tracing::debug!(%pod, "wrote network-status"),
+            match self.send(&uid, &mut text).await {
+                Outcome::Written => tracing::debug!(%pod, "wrote network-status"),
                 Outcome::Cancelled => {
-                    return tracing::debug!(%pod, "cancelled the write of network-status");
+                    tracing::debug!(%pod, "cancelled the write of network-status");
                 }
                 // The mirror of a static pod can be deleted and created again while the pod runs
                 // (decision 19).
                 Outcome::Gone(error) if pod.is_static => {
                     tracing::debug!(%pod, %error, "network-status waits for a new mirror of the static pod");
                     gone_uid = Some(uid);
+                    continue;
                 }
                 Outcome::Gone(error) => {
-                    return tracing::info!(%pod, %error, "network-status is not written: the pod is gone");
+                    tracing::info!(%pod, %error, "network-status is not written: the pod is gone");
+                }
+                Outcome::NoText => {
+                    tracing::debug!(%pod, "network-status is not written: its record was changed or cannot be read");
+                    return false;
                 }
             }
+            return true;
         }
     }
 
@@ -74,7 +87,7 @@ impl Delivery<'_> {
     }
 
     /// Sends the status, with retries, until it is written or no longer needed.
-    async fn send(&self, uid: &str) -> Outcome {
+    async fn send(&self, uid: &str, text: &mut StatusText) -> Outcome {
         let Shared {
             retries, answers, ..
         } = self.shared;
@@ -83,7 +96,10 @@ impl Delivery<'_> {
         let mut pod_retries = PodRetries::default();
         let mut answers_before = None;
         loop {
-            let error = match self.attempt(uid, &mut overdue).await {
+            let Some(status) = text.get().await else {
+                return Outcome::NoText;
+            };
+            let error = match self.attempt(uid, status, &mut overdue).await {
                 Ok(()) => {
                     answers.record();
                     retries.succeeded(retry_guard);
@@ -102,12 +118,13 @@ impl Delivery<'_> {
             if error.code() == 404 || error.is_other_uid() {
                 return Outcome::Gone(error);
             }
-            let text = error.to_string();
-            tracing::debug!(pod = %self.pod(), error = text, "network-status is not written yet");
+            text.release();
+            let cause = error.to_string();
+            tracing::debug!(pod = %self.pod(), error = cause, "network-status is not written yet");
             self.state.send_replace(if error.is_refusal() {
-                WriteState::Refused(text)
+                WriteState::Refused(cause)
             } else {
-                WriteState::Failed(text)
+                WriteState::Failed(cause)
             });
             let others_answered = answers_before.is_some_and(|before| before != answers.count());
             answers_before = Some(answers.count());
@@ -134,9 +151,10 @@ impl Delivery<'_> {
     async fn attempt<'a>(
         &'a self,
         uid: &str,
+        status: &str,
         overdue: &mut Option<OverdueGuard<'a>>,
     ) -> Result<(), ApiError> {
-        let mut request = pin!(self.request(uid));
+        let mut request = pin!(self.request(uid, status));
         if let Ok(result) = timeout(self.overdue_after, request.as_mut()).await {
             return result;
         }
@@ -144,8 +162,8 @@ impl Delivery<'_> {
         request.await
     }
 
-    async fn request(&self, uid: &str) -> Result<(), ApiError> {
-        let request = patch_request(self.pod(), uid, self.text)?;
+    async fn request(&self, uid: &str, status: &str) -> Result<(), ApiError> {
+        let request = patch_request(self.pod(), uid, status)?;
         let mut result = self.shared.api.send(request.clone()).await;
         for _ in 1..CONFLICT_ATTEMPTS {
             if !result.as_ref().is_err_and(|error| error.code() == 409) {
