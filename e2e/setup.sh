@@ -3,7 +3,7 @@
 # - a C compiler, which Rust uses as the linker
 # - iproute2
 # - the reference CNI plugins, unless CNI_BIN_DIR is set to a directory that contains them
-# - in CI, as root: containerd and runc
+# - in CI, as root: containerd, runc and promtool
 #
 # Exits with status 0 if everything is installed. Otherwise prints one message on stderr.
 set -eu
@@ -41,10 +41,12 @@ if ! has_plugins; then
     fi
     packages="$packages containernetworking-plugins"
 fi
-# Only in CI: on a developer's machine, the package could replace another installation of containerd.
+# Only in CI: on a developer's machine, the packages could replace another installation of containerd,
+# and start services.
 if [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ]; then
     command -v containerd >/dev/null || packages="$packages containerd"
     command -v runc >/dev/null || packages="$packages runc"
+    command -v promtool >/dev/null || packages="$packages prometheus"
 fi
 [ -z "$packages" ] && exit 0
 

@@ -276,7 +276,10 @@ fn values_of_the_pod_are_in_the_daemon_set() {
         "priorityClassName": "high",
         "nodeSelector": {"pool": "a"},
         "tolerations": [{"key": "a", "operator": "Exists"}],
-        "monitoring": {"enabled": true, "labels": {"release": "prometheus"}},
+        "monitoring": {
+            "enabled": true, "labels": {"release": "prometheus"},
+            "runbookUrl": "https://example.com/plexus",
+        },
     });
     let objects = chart("kube-system", &values);
     let (pod, container) = (objects.pod_spec(), objects.container());
@@ -300,6 +303,11 @@ fn values_of_the_pod_are_in_the_daemon_set() {
         assert_eq!(labels["release"], "prometheus");
         assert_eq!(labels["app.kubernetes.io/name"], "plexus");
     }
+    let rule = &objects.one("PrometheusRule")["spec"]["groups"][0]["rules"][0];
+    assert_eq!(
+        rule["annotations"]["runbook_url"],
+        "https://example.com/plexus/alerts.md#plexusdown"
+    );
 }
 
 #[test]

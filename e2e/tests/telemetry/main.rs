@@ -1,5 +1,6 @@
 //! The metrics and logs of the daemon.
 
+mod alerts;
 mod deployed;
 mod logs;
 mod metrics;

@@ -13,12 +13,17 @@ pub(super) struct HotplugMetrics {
 
 impl HotplugMetrics {
     pub(super) fn new(builder: &Builder) -> Self {
+        let rounds = builder.counter_vec(
+            "plexus_hotplug_rounds_total",
+            "Comparisons of the annotation of a running pod with its networks, by outcome.",
+            &["outcome"],
+        );
+        // Prometheus sees no increase from a series that does not exist yet.
+        for outcome in ["unchanged", "changed", "refused", "failed"] {
+            rounds.with_label_values(&[outcome]);
+        }
         Self {
-            rounds: builder.counter_vec(
-                "plexus_hotplug_rounds_total",
-                "Comparisons of the annotation of a running pod with its networks, by outcome.",
-                &["outcome"],
-            ),
+            rounds,
             pending: builder.gauge(
                 "plexus_hotplug_pending_pods",
                 "Running pods that do not have the networks of their changed annotation.",
