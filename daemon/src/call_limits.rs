@@ -38,7 +38,7 @@ pub(crate) struct Resource {
 pub(crate) enum WaitError {
     #[error("timed out waiting for {0}; retry later")]
     TimedOut(Resource),
-    #[error("the runtime disconnected while the call was waiting for {0}")]
+    #[error("the caller disconnected while the call was waiting for {0}")]
     Cancelled(Resource),
 }
 

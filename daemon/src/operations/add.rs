@@ -286,7 +286,7 @@ fn refuse_attached(lock: &AddLock, ifname: &str) -> Result<bool, LedgerError> {
 }
 
 pub(super) fn caller_gone() -> CniError {
-    CniError::new(Code::TryAgain, "the runtime disconnected during the call")
+    CniError::new(Code::TryAgain, "the caller disconnected during the call")
 }
 
 #[cfg(test)]
