@@ -25,6 +25,8 @@ pub enum Command {
     Ledger(LedgerArgs),
     /// Check this node, and print what is wrong and what to do
     Doctor(DoctorArgs),
+    /// Print what a pod of this node asks for, would get and has, and where these differ
+    Inspect(InspectArgs),
     /// Ask the running plexusd for its health; for the probes of a DaemonSet
     Probe(ProbeArgs),
     /// Check definitions, pods, workloads and configurations for mistakes, without a cluster
@@ -172,6 +174,19 @@ pub struct DoctorArgs {
     /// Plexus: retries failed DELs
     #[arg(long)]
     pub fix: bool,
+}
+
+/// `plexusd inspect`.
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    /// The pod
+    #[arg(value_name = "NAMESPACE/POD")]
+    pub pod: String,
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+    /// The format of the output
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: TableFormat,
 }
 
 /// The daemon that a command is about.

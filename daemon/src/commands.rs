@@ -4,6 +4,7 @@ mod age;
 mod crd;
 mod daemon;
 mod doctor;
+mod inspect;
 mod ledger;
 mod lint;
 mod plan;
@@ -13,6 +14,7 @@ mod table;
 
 pub use crd::crd;
 pub use doctor::{Check, doctor};
+pub use inspect::inspect;
 pub use ledger::ledger;
 pub use lint::lint;
 pub use plan::run as plan;

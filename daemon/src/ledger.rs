@@ -171,6 +171,14 @@ impl Ledger {
             .filter_map(move |key| journal.summary(&key).transpose()))
     }
 
+    /// Reads a record under the state directory `dir`. Blocking.
+    ///
+    /// # Errors
+    /// See [`Ledger::read`].
+    pub(crate) fn record_in(dir: &Path, key: &RecordKey) -> Result<Option<Record>, LedgerError> {
+        Journal::new(dir).read(key)
+    }
+
     /// The number of damaged files in the quarantine of the state directory `dir`. Blocking.
     ///
     /// # Errors

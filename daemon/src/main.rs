@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::Status(args) => plexusd::commands::status(&args),
         Command::Ledger(args) => plexusd::commands::ledger(&args),
         Command::Doctor(args) => return exit(plexusd::commands::doctor(&args)),
+        Command::Inspect(args) => plexusd::commands::inspect(&args),
         Command::Probe(args) => plexusd::commands::probe(&args),
         Command::Lint(args) => plexusd::commands::lint(&args),
         Command::Plan(args) => plexusd::commands::plan(&args),

@@ -27,7 +27,7 @@ pub(crate) use parse::definition;
 use parse::{ManifestObjects, parse};
 pub(crate) use pod_template::{PodTemplate, at};
 use status_file::STATUS_SUFFIX;
-pub(crate) use status_file::{remove_status, write_status};
+pub(crate) use status_file::{read_status, remove_status, write_status};
 pub(crate) use yaml::{Position, position};
 
 /// The largest file that is read, in bytes: some thousand definitions.

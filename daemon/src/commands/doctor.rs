@@ -29,10 +29,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 pub use check::Check;
+pub(super) use facts::Facts;
+pub(super) use pods::try_plan;
 
-use crate::cli::DoctorArgs;
-use facts::Facts;
-use finding::Finding;
+use crate::cli::{DaemonArgs, DoctorArgs};
+use finding::{Finding, Outcome};
 use report::Report;
 
 /// The time limit for one check. Each wait in a check has its own limit; this one is for a file
@@ -53,6 +54,28 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     runtime.shutdown_background();
     report.print(args.output, &mut io::stdout().lock())?;
     Ok(report.exit_code())
+}
+
+/// Reads what the daemon knows: its configuration, the pods, the definitions and the default network.
+/// Also returns what is missing.
+///
+/// # Errors
+/// The configuration cannot be used.
+pub(super) async fn read_facts(args: &DaemonArgs) -> anyhow::Result<(Facts, Vec<String>)> {
+    let mut facts = Facts::read(args).map_err(|finding| anyhow::anyhow!("{finding}"))?;
+    let mut missing = Vec::new();
+    for check in [
+        Check::MountNamespace,
+        Check::ApiServer,
+        Check::Objects,
+        Check::DefaultNetwork,
+    ] {
+        let outcome = timeout(CHECK_LIMIT, check.run(&mut facts)).await?;
+        if let Outcome::Findings(findings) = outcome {
+            missing.extend(findings.iter().map(Finding::to_string));
+        }
+    }
+    Ok((facts, missing))
 }
 
 async fn examine(args: &DoctorArgs) -> Report {

@@ -16,7 +16,7 @@ use crate::cluster::manifests::{Kind, PodTemplate, definition, objects};
 use crate::config::{Fields, Settings};
 use crate::gather::Offline;
 use crate::plan::plan;
-use view::PlanView;
+pub(super) use view::PlanView;
 
 /// The name of standard input on the command line.
 const STDIN: &str = "-";

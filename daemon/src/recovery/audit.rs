@@ -159,7 +159,7 @@ fn lacks_networks(pod: &PodRef, current: Option<&PodSummary>) -> Option<bool> {
     let Some(current) = current else {
         return Some(false);
     };
-    if current.uid != pod.uid || current.host_network || current.has_network_status {
+    if current.uid != pod.uid || current.host_network || current.network_status.is_some() {
         return Some(false);
     }
     current.is_running.then_some(true)

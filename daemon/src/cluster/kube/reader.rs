@@ -156,13 +156,15 @@ where
     move |client| Api::namespaced(client, namespace)
 }
 
-/// The fields of a pod that show whether the pod runs without its networks.
+/// The fields of a pod that show where it runs, and whether it has its networks.
 #[derive(Debug, Clone)]
 pub(crate) struct PodSummary {
     pub(crate) uid: String,
     pub(crate) host_network: bool,
-    /// Whether the pod has the network-status annotation.
-    pub(crate) has_network_status: bool,
+    /// The node that the pod is assigned to.
+    pub(crate) node: Option<String>,
+    /// The annotation network-status.
+    pub(crate) network_status: Option<String>,
     /// Whether the pod's phase is `Running`, and the pod is not being deleted.
     pub(crate) is_running: bool,
 }
@@ -175,11 +177,13 @@ impl From<v1::Pod> for PodSummary {
             status,
         }: v1::Pod,
     ) -> Self {
-        let annotations = metadata.annotations.unwrap_or_default();
+        let mut annotations = metadata.annotations.unwrap_or_default();
+        let spec = spec.unwrap_or_default();
         Self {
             uid: metadata.uid.unwrap_or_default(),
-            host_network: spec.and_then(|spec| spec.host_network).unwrap_or_default(),
-            has_network_status: annotations.contains_key(NETWORK_STATUS),
+            host_network: spec.host_network.unwrap_or_default(),
+            node: spec.node_name,
+            network_status: annotations.remove(NETWORK_STATUS),
             is_running: status
                 .and_then(|status| status.phase)
                 .is_some_and(|phase| phase == "Running")

@@ -33,19 +33,19 @@ const PLUGIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// The daemon, its configuration, and the results of earlier checks.
 #[derive(Debug)]
-pub(super) struct Facts {
-    pub(super) args: ServeArgs,
+pub(in crate::commands) struct Facts {
+    pub(in crate::commands) args: ServeArgs,
     /// The daemon that runs in this mount namespace.
     pub(super) daemon: Option<DaemonProcess>,
     pub(super) config: Config,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) store: Store,
+    pub(in crate::commands) store: Store,
     /// The source of the objects in the store, until it is started.
     pub(super) source: Option<ObjectSource>,
     /// `None` with a directory of manifests.
-    pub(super) cluster: Option<ClusterFacts>,
+    pub(in crate::commands) cluster: Option<ClusterFacts>,
     /// Where plugins run.
-    pub(super) plugins: Option<Plugins>,
+    pub(in crate::commands) plugins: Option<Plugins>,
     pub(super) default_network: Option<FoundNetwork>,
     /// The networks of every pod.
     pub(super) networks: Vec<Network>,
@@ -59,18 +59,18 @@ pub(super) struct Facts {
 
 /// Where plugins run, and the way to run them.
 #[derive(Debug)]
-pub(super) struct Plugins {
+pub(in crate::commands) struct Plugins {
     pub(super) hosts: Hosts,
-    pub(super) host: Host,
+    pub(in crate::commands) host: Host,
     pub(super) delegates: Delegates,
 }
 
 /// The cluster of the node.
 #[derive(Debug)]
-pub(super) struct ClusterFacts {
+pub(in crate::commands) struct ClusterFacts {
     /// The name of the node.
-    pub(super) node: String,
-    pub(super) reader: Option<Arc<ApiReader>>,
+    pub(in crate::commands) node: String,
+    pub(in crate::commands) reader: Option<Arc<ApiReader>>,
     pub(super) diagnosis: ApiDiagnosis,
     /// The time of the API server, and that of the node at the same moment.
     pub(super) date: Option<(SystemTime, SystemTime)>,
@@ -120,7 +120,7 @@ impl Facts {
             .collect()
     }
 
-    pub(super) fn settings(&self) -> &Settings {
+    pub(in crate::commands) fn settings(&self) -> &Settings {
         &self.config.settings
     }
 

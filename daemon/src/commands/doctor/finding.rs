@@ -1,5 +1,7 @@
 //! What a check finds.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::ledger::RecordKey;
@@ -77,6 +79,16 @@ impl Finding {
             remedy: Some(remedy.into()),
             ..self
         }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.cause)?;
+        let remedy = self.remedy.iter();
+        remedy
+            .clone()
+            .try_for_each(|remedy| write!(f, "; {remedy}"))
     }
 }
 

@@ -9,7 +9,7 @@ use plexus_api::selection::{DEFAULT_NETWORK, NETWORKS};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::facts::{Facts, Plugins};
+use super::facts::Facts;
 use super::finding::{Finding, Level, Outcome};
 use crate::call_limits::CallLimits;
 use crate::config::Settings;
@@ -17,7 +17,7 @@ use crate::gather::{Kubelet, PodRequest, Sources, kubelet_is_reachable, plan_inp
 use crate::ledger::Ledger;
 use crate::memory_budget::MemoryBudget;
 use crate::model::{Pod, PodRef};
-use crate::plan::plan;
+use crate::plan::{Plan, PlanInput, plan};
 
 /// The time limit for the plan of a pod.
 const PLAN_LIMIT: Duration = Duration::from_secs(5);
@@ -69,9 +69,6 @@ pub(super) async fn kubelet(facts: &Facts) -> Outcome {
 
 /// The annotations of the pods of this node can be served.
 pub(super) async fn check(facts: &Facts) -> Outcome {
-    let Some(plugins) = &facts.plugins else {
-        return Outcome::NotApplicable("plugins cannot run");
-    };
     let records = Ledger::summaries(&facts.settings().state_dir);
     let records = records.into_iter().flatten().flatten();
     let attached: BTreeSet<_> = records
@@ -86,7 +83,7 @@ pub(super) async fn check(facts: &Facts) -> Outcome {
     pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     let mut findings = Vec::new();
     for pod in pods {
-        let Err(error) = try_plan(facts, plugins, &pod).await else {
+        let Err(error) = try_plan(facts, &pod).await else {
             continue;
         };
         let name = format!("{}/{}", pod.namespace, pod.name);
@@ -104,10 +101,13 @@ pub(super) async fn check(facts: &Facts) -> Outcome {
 /// Plans the networks of a pod as its ADD would.
 ///
 /// # Errors
-/// Why the pod would be refused.
-async fn try_plan(facts: &Facts, plugins: &Plugins, pod: &Pod) -> Result<(), String> {
-    let Some(found) = &facts.default_network else {
-        return Ok(());
+/// Why the pod would be refused, or why it cannot be planned.
+pub(in crate::commands) async fn try_plan(
+    facts: &Facts,
+    pod: &Pod,
+) -> Result<(PlanInput, Plan), String> {
+    let (Some(plugins), Some(found)) = (&facts.plugins, &facts.default_network) else {
+        return Err("the networks of this node cannot be read".to_owned());
     };
     // The objects are listed already, so nothing is waited for.
     let settings = Settings {
@@ -131,8 +131,10 @@ async fn try_plan(facts: &Facts, plugins: &Plugins, pod: &Pod) -> Result<(), Str
         CancellationToken::new(),
     );
     let input = plan_input(sources, &settings, request(pod), BTreeSet::new(), &limits).await;
-    let (input, _reservation) = input.map_err(|error| CniError::from(error).msg)?;
-    plan(&input).map(drop).map_err(|error| error.msg)
+    // Nothing else uses this memory.
+    let (input, _) = input.map_err(|error| CniError::from(error).msg)?;
+    let plan = plan(&input).map_err(|error| error.msg)?;
+    Ok((input, plan))
 }
 
 /// The ADD of a pod.

@@ -12,7 +12,7 @@ use crate::plan::{Plan, PlanInput};
 /// The plan of one pod.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct PlanView {
+pub(in crate::commands) struct PlanView {
     /// `Pod namespace/name`, or the workload that creates the pod.
     object: String,
     /// The reason to refuse the pod.
@@ -51,7 +51,7 @@ struct PluginView {
 }
 
 impl PlanView {
-    pub(super) fn new(object: String, input: &PlanInput, plan: &Plan) -> Self {
+    pub(in crate::commands) fn new(object: String, input: &PlanInput, plan: &Plan) -> Self {
         let attachments = plan.attachments.iter().enumerate();
         Self {
             object,
@@ -77,7 +77,7 @@ impl PlanView {
         }
     }
 
-    pub(super) fn refused(object: String, error: String) -> Self {
+    pub(in crate::commands) fn refused(object: String, error: String) -> Self {
         Self {
             object,
             error: Some(error),
@@ -86,8 +86,13 @@ impl PlanView {
         }
     }
 
-    pub(super) fn print(&self, out: &mut impl Write) -> io::Result<()> {
+    pub(in crate::commands) fn print(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{}", self.object)?;
+        self.print_content(out)
+    }
+
+    /// Prints the plan without its title.
+    pub(in crate::commands) fn print_content(&self, out: &mut impl Write) -> io::Result<()> {
         if let Some(error) = &self.error {
             writeln!(out, "  refused: {error}")?;
         }

@@ -18,7 +18,8 @@ fn running_pod() -> PodSummary {
     PodSummary {
         uid: "uid-p".into(),
         host_network: false,
-        has_network_status: false,
+        node: None,
+        network_status: None,
         is_running: true,
     }
 }
@@ -53,7 +54,7 @@ fn only_a_pod_that_certainly_runs_without_its_networks_is_reported() {
     );
     assert_eq!(
         judge(PodSummary {
-            has_network_status: true,
+            network_status: Some("[]".into()),
             ..running_pod()
         }),
         Some(false)

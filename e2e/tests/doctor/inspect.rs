@@ -1,0 +1,199 @@
+//! `plexusd inspect` says what a pod asks for, would get and has, and where these differ.
+
+use std::process::{Command, Output};
+
+use plexus_e2e::binaries::binary;
+use plexus_e2e::{Cluster, Node, Plexus, PlexusInCluster, Pod, attaches, node, server};
+use serde_json::{Value, json};
+
+use crate::installed;
+
+fn run(node: &Node, arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary("plexusd"));
+    command.arg("inspect").args(arguments);
+    node.run(|| command.output()).expect("execute plexusd")
+}
+
+#[track_caller]
+fn inspect(node: &Node, pod: &str) -> Value {
+    let output = run(node, &[pod, "-o", "json"]);
+    let json = serde_json::from_slice(&output.stdout);
+    json.unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// The problems, which are exactly one with these texts.
+#[track_caller]
+fn expect_problem(inspection: &Value, texts: &[&str]) {
+    let problems = inspection["problems"].as_array().expect("a list");
+    let [problem] = problems.as_slice() else {
+        panic!("{inspection:#}")
+    };
+    for text in texts {
+        assert!(problem.to_string().contains(text), "{text}: {inspection:#}");
+    }
+}
+
+/// A pod that is attached to the network `lan`, with secrets in its annotation.
+fn attached<'n>(plexus: &Plexus<'n>) -> plexus_e2e::Sandbox<'n> {
+    plexus.networks(&["lan"]);
+    let element =
+        json!([{"name": "lan", "interface": "lan0", "cni-args": {"password": "hunter2"}}]);
+    let pod = Pod::new("web").with_networks(element.to_string());
+    plexus.manifests.pod(&pod);
+    let sandbox = plexus.node.sandbox("web");
+    plexus.runtime.add(&sandbox.target(&pod)).result();
+    sandbox
+}
+
+#[test]
+fn a_healthy_pod_has_what_it_asks_for() {
+    let node = node!();
+    let plexus = installed(&node);
+    let sandbox = attached(&plexus);
+    let inspection = inspect(&node, "default/web");
+    assert_eq!(inspection["problems"], json!([]), "{inspection:#}");
+    let asks = json!([{"network": "default/lan", "interface": "lan0", "keys": ["cni-args"]}]);
+    assert_eq!(inspection["asks"], asks);
+    let would_get = &inspection["wouldGet"]["attachments"];
+    assert_eq!(would_get[1]["interface"], "lan0", "{inspection:#}");
+    let has = &inspection["has"][0];
+    assert_eq!(has["containerId"], sandbox.id());
+    assert_eq!(has["attachments"][1]["state"], "attached");
+    assert_eq!(inspection["networkStatus"][1]["interface"], "lan0");
+    let output = run(&node, &["default/web"]);
+    let text = String::from_utf8(output.stdout).expect("text");
+    for part in [
+        "Problems\n  none",
+        "default/lan (lan0, cni-args)",
+        "lan0",
+        "attached",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    for output in [text, inspection.to_string()] {
+        assert!(!output.contains("hunter2"), "{output}");
+    }
+}
+
+#[test]
+fn what_differs_is_named() {
+    let node = node!();
+    let plexus = installed(&node);
+    let sandbox = attached(&plexus);
+    // The annotation changes.
+    let changed = |networks: &str| {
+        plexus
+            .manifests
+            .pod(&Pod::new("web").with_networks(networks));
+        inspect(&node, "default/web")
+    };
+    let element = r#"[{"name": "lan", "interface": "lan0", "cni-args": {"password": "other"}}]"#;
+    expect_problem(
+        &changed(element),
+        &["lan0", "other parameters", "delete the pod"],
+    );
+    let element = r#"[{"name": "lan", "interface": "lan0", "cni-args": {"password": "hunter2"}}]"#;
+    assert_eq!(changed(element)["problems"], json!([]));
+    // Something removes the interface.
+    sandbox.ip("link delete lan0");
+    let inspection = inspect(&node, "default/web");
+    expect_problem(
+        &inspection,
+        &["lan0", "default/lan", "no longer in the sandbox"],
+    );
+    // The definition is deleted.
+    plexus.manifests.remove_definition("lan");
+    let inspection = inspect(&node, "default/web");
+    let problems = inspection["problems"].to_string();
+    assert!(problems.contains("could not start again"), "{problems}");
+    assert!(
+        inspection["wouldGet"]["error"].is_string(),
+        "{inspection:#}"
+    );
+}
+
+#[test]
+fn a_pod_that_cannot_start_is_explained() {
+    let node = node!();
+    let plexus = installed(&node);
+    plexus
+        .manifests
+        .pod(&Pod::new("web").with_networks("missing"));
+    let inspection = inspect(&node, "default/web");
+    expect_problem(
+        &inspection,
+        &["cannot start", "no network-attachment-definition"],
+    );
+    assert_eq!(inspection["has"], json!([]));
+}
+
+#[test]
+fn a_failing_del_is_the_last_error() {
+    let node = node!();
+    let plexus = installed(&node);
+    plexus.network("lan", &attaches().fails("DEL", 11, "the switch is down"));
+    let pod = Pod::new("web").with_networks("lan");
+    plexus.manifests.pod(&pod);
+    let (_sandbox, target) = plexus.attached("web", "lan");
+    plexus.runtime.del(&target).expect_code(11);
+    let inspection = inspect(&node, "default/web");
+    expect_problem(&inspection, &["DEL", "the switch is down"]);
+    let error = inspection["has"][0]["lastError"].to_string();
+    assert!(error.contains("the switch is down"), "{error}");
+}
+
+#[test]
+fn a_pod_of_another_node_and_an_unknown_pod_are_errors() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let _server = server!(cluster);
+    let mut plexus = PlexusInCluster::build(PlexusInCluster::on(&node), &cluster);
+    plexus.daemon.restart();
+    let other = plexus.namespace.pod(&Pod::new("other"), "node-7");
+    let error = |pod: &str| {
+        let output = run(&node, &[pod]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let text = error(&format!("{}/other", other.namespace));
+    assert!(
+        text.contains("is on node node-7: inspect it there"),
+        "{text}"
+    );
+    let text = error(&format!("{}/missing", other.namespace));
+    assert!(
+        text.contains("the cluster has no pod of this name"),
+        "{text}"
+    );
+    let text = error("other");
+    assert!(text.contains("is not NAMESPACE/NAME"), "{text}");
+}
+
+#[test]
+fn a_pod_of_a_cluster_is_inspected_with_its_network_status() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let _server = server!(cluster);
+    let mut plexus = PlexusInCluster::build(PlexusInCluster::on(&node), &cluster);
+    plexus.daemon.restart();
+    plexus.define("lan");
+    let pod = plexus.pod(&Pod::new("web").with_networks("lan"));
+    let sandbox = node.sandbox("web");
+    plexus.plain_runtime.add(&sandbox.target(&pod)).result();
+    let name = format!("{}/web", pod.namespace);
+    let inspection = inspect(&node, &name);
+    assert_eq!(inspection["problems"], json!([]), "{inspection:#}");
+    let source = inspection["source"].as_str().expect("a source");
+    assert!(source.contains(&plexus.node_name), "{source}");
+    let network = format!("{}/lan", pod.namespace);
+    assert_eq!(inspection["networkStatus"][1]["name"], network);
+    // Another program changes the annotation.
+    let status = json!([{"name": "pods", "interface": "eth0", "default": true}]).to_string();
+    let key = "k8s.v1.cni.cncf.io/network-status";
+    plexus
+        .namespace
+        .annotate_pod("web", &json!({ key: status }));
+    let inspection = inspect(&node, &name);
+    expect_problem(
+        &inspection,
+        &["network-status does not have network", &network],
+    );
+}
