@@ -17,7 +17,7 @@ status=0
 # Prints the options of cargo for all test binaries except that of containerd.
 node_tests() {
     printf -- '--lib --bins'
-    for tests in e2e/tests/*.rs e2e/tests/*/main.rs e2e/apiserver/tests/*.rs; do
+    for tests in e2e/tests/*.rs e2e/tests/*/main.rs e2e/apiserver/tests/*/main.rs; do
         name=${tests%/main.rs}
         name=$(basename "$name" .rs)
         [ "$name" = containerd ] || printf -- ' --test %s' "$name"

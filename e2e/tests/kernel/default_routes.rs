@@ -95,6 +95,9 @@ fn a_route_of_a_router_advertisement_makes_way_for_the_requested_one() {
     running.wait().result();
     assert_eq!(defaults(&sandbox), ["fd08::9 net2".to_owned()].into());
     plexus.runtime.check(&target).expect_success();
+    // The kernel adds the route again after the next advertisement.
+    advertise_until_routed(&node, "br0", &sandbox, "net1");
+    plexus.runtime.check(&target).expect_success();
     plexus.runtime.del(&target).expect_success();
     node.ip("link del br0");
     assert_nothing_left(&plexus, &sandbox, &before);
