@@ -7,6 +7,8 @@ export PLEXUS_E2E_KERNEL=1
 
 # The kernel and iptables load modules when a link, a rule or a queue needs them.
 [ -e /sbin/modprobe ] || ln -s "$machine/busybox" /sbin/modprobe
+# The settings of IPv6 exist only once the module is loaded.
+/sbin/modprobe ipv6
 # The kernel has no nftables for IPv4 and IPv6.
 for program in iptables ip6tables; do
     for command in "" -save -restore; do
