@@ -385,6 +385,15 @@ fn the_schema_covers_each_value_and_refuses_others() {
             "/imagePullSecrets/0",
         ),
         (json!({"image": {"repository": null}}), "/image"),
+        // Kubernetes would ignore the misspelt key, so that there is no limit.
+        (
+            json!({"resources": {"limit": {"memory": "1Gi"}}}),
+            "/resources/limit",
+        ),
+        (
+            json!({"tolerations": [{"operator": "exists"}]}),
+            "/tolerations/0/operator",
+        ),
     ] {
         let problems = problems(values.clone());
         assert!(

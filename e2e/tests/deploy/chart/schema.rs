@@ -16,7 +16,11 @@ pub fn problems(schema: &Value, value: &Value, at: &str) -> Vec<String> {
     for (keyword, rule) in schema.as_object().expect("a schema") {
         match keyword.as_str() {
             "type" => {
-                if rule != kind {
+                let is = |rule: &Value| rule == kind || (rule == "integer" && value.is_i64());
+                let types = rule
+                    .as_array()
+                    .map_or(std::slice::from_ref(rule), Vec::as_slice);
+                if !types.iter().any(is) {
                     found.push(format!("{at} is a value of the type {kind}"));
                 }
             }
