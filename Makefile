@@ -28,6 +28,8 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE := localhost/plexus:$(VERSION)
 PLUGINS_IMAGE := localhost/plexus-cni-plugins:$(VERSION)
 RELEASE := dist/release
+# The commit that `--version` prints. Empty in an unpacked archive of the sources: COMMIT=... sets it there.
+COMMIT := $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
 # The same files always give the same archive.
 TAR := tar --create --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX
 BUILDAH = buildah --root $(OUT)/buildah --runroot $(OUT)/buildah/run --storage-driver vfs
@@ -38,6 +40,7 @@ BUILDAH = buildah --root $(OUT)/buildah --runroot $(OUT)/buildah/run --storage-d
 ## Builds the release binaries dist/plexus and dist/plexusd, linked statically. Without --target,
 ## crt-static would also apply to build scripts. The shim is not position-independent, which saves
 ## 48 KB of relocations and the time to apply them at each start.
+build: export PLEXUS_COMMIT = $(COMMIT)
 build: $(CROSS:%=toolchain)
 	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" $(CARGO_BUILD) -p plexus --profile shim
 	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO_BUILD) -p plexusd --profile dist

@@ -6,6 +6,7 @@
 
 #![deny(missing_docs)]
 
+mod build_info;
 pub mod cni;
 mod dns;
 pub mod duration;
@@ -17,5 +18,6 @@ pub mod selection;
 pub mod status;
 pub mod wire;
 
+pub use build_info::version;
 pub use os_code::without_os_codes;
 pub use quote::{quote, shorten};

@@ -1,12 +1,15 @@
 //! The command line of plexusd.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};
 
+static VERSION: LazyLock<String> = LazyLock::new(plexus_api::version);
+
 /// The node daemon of Plexus, which attaches pods to additional networks
 #[derive(Debug, Parser)]
-#[command(name = "plexusd", version)]
+#[command(name = "plexusd", version = VERSION.as_str())]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -27,6 +30,9 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print what a pod of this node asks for, would get and has, and where these differ
     Inspect(InspectArgs),
+    /// Change the log level of the running plexusd, until it is restarted
+    #[command(name = "loglevel")]
+    LogLevel(LogLevelArgs),
     /// Ask the running plexusd for its health; for the probes of a DaemonSet
     Probe(ProbeArgs),
     /// Check definitions, pods, workloads and configurations for mistakes, without a cluster
@@ -213,6 +219,16 @@ pub struct DaemonArgs {
     /// The shim of the daemon
     #[arg(long, value_name = "FILE", requires = "config")]
     pub shim: Option<PathBuf>,
+}
+
+/// `plexusd loglevel`.
+#[derive(Debug, clap::Args)]
+pub struct LogLevelArgs {
+    /// A value of `logLevel`, or warn, info, trace or off
+    pub level: String,
+    /// The directory of the daemon's socket
+    #[arg(long, value_name = "DIR", default_value = plexus_api::wire::SOCKET_DIR)]
+    pub socket_dir: PathBuf,
 }
 
 /// `plexusd probe`.

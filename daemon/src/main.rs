@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Ledger(args) => plexusd::commands::ledger(&args),
         Command::Doctor(args) => return exit(plexusd::commands::doctor(&args)),
         Command::Inspect(args) => plexusd::commands::inspect(&args),
+        Command::LogLevel(args) => plexusd::commands::log_level(&args),
         Command::Probe(args) => plexusd::commands::probe(&args),
         Command::Lint(args) => plexusd::commands::lint(&args),
         Command::Plan(args) => plexusd::commands::plan(&args),
@@ -29,6 +30,9 @@ fn main() -> ExitCode {
 
 fn exit(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
+        if error.is::<plexusd::serve::Logged>() {
+            return ExitCode::FAILURE;
+        }
         // `#` prints the error and its causes on one line, like a log line.
         let text = format!("plexusd: {error:#}");
         eprintln!("{}", plexus_api::without_os_codes(&text));

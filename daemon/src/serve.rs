@@ -19,7 +19,7 @@ pub(crate) use source::{NODE_NAME_VARIABLES, ObjectSource};
 pub use takeover::LOCK_WAIT;
 
 use crate::cli::ServeArgs;
-use crate::config::{Fields, Settings, resolve_host_paths};
+use crate::config::{Fields, LogSettings, Settings, resolve_host_paths};
 use crate::telemetry::Logs;
 use components::Components;
 use takeover::{Signals, Takeover};
@@ -33,8 +33,32 @@ const WORKER_THREADS: usize = 2;
 /// The configuration cannot be read, another daemon holds the ledger, or the socket cannot be
 /// bound.
 pub fn serve(args: &ServeArgs, mode: Mode) -> anyhow::Result<()> {
-    let config = Config::read(&args.config)?;
-    let logs = Logs::start(&config.settings.log);
+    let files = ConfigFiles::read(&args.config)?;
+    let log = Settings::log(&files.fields).with_context(|| files.names.clone())?;
+    let logs = Logs::start(&log);
+    let outcome = files
+        .validate()
+        .and_then(|config| run(args, mode, config, logs));
+    outcome.map_err(|error| log_fatal(error, &log))
+}
+
+/// The error that ended the daemon is in the log.
+#[derive(Debug, thiserror::Error)]
+#[error("the error is in the log")]
+pub struct Logged;
+
+/// Logs the error that ends the daemon, unless the log is text on stderr, which gets the error
+/// anyway. Programs that read JSON from stderr must find no other line there.
+fn log_fatal(error: anyhow::Error, log: &LogSettings) -> anyhow::Error {
+    let is_text_on_stderr = !log.json && log.file.is_none();
+    if is_text_on_stderr || !tracing::enabled!(tracing::Level::ERROR) {
+        return error;
+    }
+    tracing::error!("plexusd ends: {error:#}");
+    if log.stderr { Logged.into() } else { error }
+}
+
+fn run(args: &ServeArgs, mode: Mode, config: Config, logs: Logs) -> anyhow::Result<()> {
     config.log_warnings();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
@@ -53,7 +77,47 @@ pub fn serve(args: &ServeArgs, mode: Mode) -> anyhow::Result<()> {
     outcome
 }
 
-/// The configuration files, merged.
+/// The keys of the configuration files, merged.
+struct ConfigFiles {
+    /// The names of the files, for messages.
+    names: String,
+    fields: Fields,
+    warnings: Vec<String>,
+}
+
+impl ConfigFiles {
+    fn read(paths: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut fields = Fields::default();
+        for path in paths {
+            fields = fields.overlaid_by(&read_file(path)?);
+        }
+        let names = paths.iter().map(|path| path.display().to_string());
+        Ok(Self {
+            names: names.collect::<Vec<_>>().join(", "),
+            warnings: resolve_host_paths(&mut fields, Path::new("/")),
+            fields,
+        })
+    }
+
+    fn validate(self) -> anyhow::Result<Config> {
+        let Self {
+            names,
+            fields,
+            mut warnings,
+        } = self;
+        let settings = Settings::read(&fields).with_context(|| names.clone())?;
+        warnings.extend(unknown_keys(&fields));
+        warnings.extend(Settings::startup_warnings(&fields));
+        Ok(Config {
+            files: names,
+            fields,
+            settings,
+            warnings,
+        })
+    }
+}
+
+/// The configuration.
 #[derive(Debug)]
 pub(crate) struct Config {
     /// The names of the files, for messages.
@@ -66,25 +130,7 @@ pub(crate) struct Config {
 
 impl Config {
     pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Self> {
-        let mut fields = Fields::default();
-        for path in paths {
-            fields = fields.overlaid_by(&read_file(path)?);
-        }
-        let files = paths
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect::<Vec<_>>()
-            .join(", ");
-        let mut warnings = resolve_host_paths(&mut fields, Path::new("/"));
-        let settings = Settings::read(&fields).with_context(|| files.clone())?;
-        warnings.extend(unknown_keys(&fields));
-        warnings.extend(Settings::startup_warnings(&fields));
-        Ok(Self {
-            files,
-            fields,
-            settings,
-            warnings,
-        })
+        ConfigFiles::read(paths)?.validate()
     }
 
     fn log_warnings(&self) {

@@ -66,6 +66,47 @@ fn a_failed_start_prints_one_line_with_the_reason() {
 }
 
 #[test]
+fn the_error_that_ends_the_daemon_is_in_the_log() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    let file = dir.join("plexusd.log");
+    let missing = dir.join("missing");
+    let json_error = |text: &str| {
+        let lines = text.lines().map(serde_json::from_str::<serde_json::Value>);
+        let lines: Vec<_> = lines.map(|line| line.expect("JSON")).collect();
+        assert!(
+            lines.iter().any(|line| line["level"] == "ERROR"
+                && line["message"]
+                    .as_str()
+                    .is_some_and(|text| text.starts_with("plexusd ends: "))),
+            "{lines:?}"
+        );
+    };
+    for (keys, is_valid) in [
+        (json!({"logFormat": "json"}), true),
+        (json!({"logFormat": "json", "addTimeout": 30}), false),
+    ] {
+        let manifests = if is_valid { missing.as_path() } else { dir };
+        let output = serve(dir, &keys.to_string(), manifests);
+        assert_eq!(output.status.code(), Some(1));
+        json_error(&String::from_utf8_lossy(&output.stderr));
+    }
+    let keys =
+        json!({"logFormat": "json", "logFile": file, "logToStderr": false, "addTimeout": 30});
+    let output = serve(dir, &keys.to_string(), dir);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.starts_with("plexusd: ") && stderr.lines().count() == 1,
+        "{stderr}"
+    );
+    json_error(&std::fs::read_to_string(&file).expect("a log"));
+    // Without a level that shows errors, the error is still printed.
+    let keys = json!({"logFormat": "json", "logLevel": "panic", "addTimeout": 30});
+    let output = serve(dir, &keys.to_string(), dir);
+    assert!(output.stderr.starts_with(b"plexusd: "), "{output:?}");
+}
+
+#[test]
 fn of_several_configuration_files_the_last_one_wins() {
     let dir = tempfile::tempdir().expect("a directory");
     let [first, last] = ["first.json", "last.json"].map(|name| dir.path().join(name));

@@ -34,7 +34,7 @@ pub fn document() -> String {
 
 /// The name and the version of the program.
 pub fn program() -> String {
-    format!("plexus {}", env!("CARGO_PKG_VERSION"))
+    format!("plexus {}", plexus_api::version())
 }
 
 /// Help for an administrator who runs the shim by hand (P-002).

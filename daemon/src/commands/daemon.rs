@@ -62,9 +62,8 @@ pub(super) fn success(response: Response) -> anyhow::Result<Vec<u8>> {
     }
     match serde_json::from_slice::<CniError>(&body) {
         Ok(error) => bail!("{}", error.msg),
-        Err(_) => bail!(
-            "plexusd responded with HTTP {status}: {}",
-            String::from_utf8_lossy(&body)
-        ),
+        // A plain text, as for an unknown log level.
+        Err(_) if !body.is_empty() => bail!("{}", String::from_utf8_lossy(&body).trim_end()),
+        Err(_) => bail!("plexusd responded with HTTP {status}"),
     }
 }

@@ -219,6 +219,14 @@ impl Settings {
     /// The keys that are accepted and have no effect.
     pub const IGNORED_KEYS: &'static [&'static str] = IGNORED_KEYS;
 
+    /// The settings of the logs, which are needed before the others are valid.
+    ///
+    /// # Errors
+    /// A key of the logs has an invalid value.
+    pub fn log(fields: &Fields) -> Result<LogSettings, FieldsError> {
+        LogSettings::read(fields, fields.boolean("strict", false)?)
+    }
+
     /// Validates the keys.
     ///
     /// # Errors

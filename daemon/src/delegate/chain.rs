@@ -1,6 +1,7 @@
 //! Runs the plugins of a network, in the order that each command requires.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use plexus_api::cni::{CniError, CniResult, Code, NetworkConfig, PluginConfig, PluginResult, Verb};
 use tokio::time::Instant;
@@ -214,12 +215,12 @@ impl Delegates {
             .inspect(|run| step.log_stderr(&run.stderr))
             .and_then(|run| answer::output(run, limit))
             .and_then(|stdout| parse(&stdout).map_err(PluginError::Failed));
-        self.0.metrics.plugin_ran(
-            &step.kind(),
-            verb.as_str(),
-            start.elapsed(),
-            outcome.is_ok(),
-        );
+        let duration = start.elapsed();
+        let (kind, is_ok) = (step.kind(), outcome.is_ok());
+        self.0
+            .metrics
+            .plugin_ran(&kind, verb.as_str(), duration, is_ok);
+        step.log_run(duration, outcome.as_ref().err());
         outcome
     }
 
@@ -327,6 +328,25 @@ impl<'a> Step<'a> {
             }
         })?;
         Ok(result.to_version(version)?)
+    }
+
+    /// Logs a run of the plugin. The call logs the error.
+    fn log_run(&self, duration: Duration, error: Option<&PluginError>) {
+        let outcome = match error {
+            None => "succeeded",
+            Some(PluginError::NotStarted(_)) => "not started",
+            Some(PluginError::Killed(_)) => "killed",
+            Some(PluginError::UnknownContainer(_) | PluginError::Failed(_)) => "failed",
+        };
+        tracing::debug!(
+            verb = %self.verb,
+            plugin = self.kind(),
+            network = self.network.name,
+            interface = self.attachment.map(|attachment| attachment.ifname.as_str()),
+            ms = duration.as_millis(),
+            outcome,
+            "plugin run"
+        );
     }
 
     /// Logs the end of stderr, one event for each line.

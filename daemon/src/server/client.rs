@@ -50,6 +50,14 @@ pub(crate) async fn post(socket: &Path, path: &str, body: Vec<u8>) -> io::Result
     .await
 }
 
+/// Sends `PUT path` to the daemon at `socket`.
+///
+/// # Errors
+/// See [`get`].
+pub(crate) async fn put(socket: &Path, path: &str, body: Vec<u8>) -> io::Result<Response> {
+    exchange(socket, Request::put(path), body).await
+}
+
 async fn exchange(socket: &Path, request: Builder, body: Vec<u8>) -> io::Result<Response> {
     let stream = UnixStream::connect(socket).await?;
     // The kernel reports 0 for a process in another PID namespace.

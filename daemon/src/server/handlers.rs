@@ -38,6 +38,8 @@ use crate::telemetry::{CallSpan, Logs};
 const CNI: &str = "/cni";
 /// The path on which programs change the networks of running pods.
 const DELEGATE: &str = "/delegate";
+/// The path on which an operator changes the log level.
+pub(crate) const LOG_LEVEL: &str = "/loglevel";
 /// The path on which an operator abandons records.
 pub(crate) const ABANDON: &str = "/ledger/abandon";
 /// The path of the daemon's state, for operators.
@@ -104,7 +106,7 @@ pub(crate) fn router(state: AppState) -> Router {
     Router::new()
         .route(CNI, post(cni))
         .route(DELEGATE, post(delegate))
-        .route("/loglevel", put(log_level))
+        .route(LOG_LEVEL, put(log_level))
         .route(ALIVE, get(alive))
         .route(GENERATION, get(generation))
         .route(ABANDON, post(abandon))

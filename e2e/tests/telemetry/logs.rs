@@ -144,6 +144,65 @@ fn the_log_level_can_be_changed_at_run_time() {
 }
 
 #[test]
+fn the_log_level_can_be_changed_by_a_command() {
+    let node = node!();
+    let mut plexus = Plexus::start_with(&node, json!({"logLevel": "error"}));
+    let output = plexus.daemon.subcommand(&["loglevel", "loud"]);
+    assert!(
+        !output.ok()
+            && output
+                .stderr
+                .starts_with("plexusd: unknown log level \"loud\""),
+        "{output:?}"
+    );
+    let output = plexus.daemon.subcommand(&["loglevel", "debug"]);
+    assert!(output.ok() && output.stdout.contains("debug"), "{output:?}");
+    plexus.runtime.status().expect_success();
+    assert!(plexus.daemon.log().contains(" DEBUG "));
+    plexus.daemon.stop();
+    let output = plexus.daemon.subcommand(&["loglevel", "debug"]);
+    assert!(
+        !output.ok() && output.stderr.contains("no plexusd listens at"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn each_run_of_a_plugin_is_one_line_at_the_debug_level() {
+    let node = node!();
+    let plexus = Plexus::start_with(&node, json!({"logLevel": "debug"}));
+    plexus.network("lan", &attaches());
+    let (_, target) = plexus.attached("web", "lan");
+    node.plugin("lan", &attaches().fails("DEL", 120, "no"));
+    plexus.runtime.del(&target).expect_code(120);
+    let log = plexus.daemon.log();
+    let runs: Vec<_> = log
+        .lines()
+        .filter_map(|line| line.split_once(" DEBUG ")?.1.split_once("plugin run "))
+        .collect();
+    let fields = |verb: &str, plugin: &str, network: &str, interface: &str| {
+        format!(
+            "verb={verb} plugin=\"{plugin}\" network=\"{network}\" interface=\"{interface}\" ms="
+        )
+    };
+    let expected = [
+        (fields("ADD", "main", "pods", "eth0"), "succeeded"),
+        (fields("ADD", "lan", "lan", "net1"), "succeeded"),
+        (fields("DEL", "lan", "lan", "net1"), "failed"),
+        (fields("DEL", "main", "pods", "eth0"), "succeeded"),
+    ];
+    assert_eq!(runs.len(), expected.len(), "{log}");
+    for ((span, run), (fields, outcome)) in runs.iter().zip(expected) {
+        assert!(span.contains("pod=\"default/web\""), "{span}");
+        let outcome = format!("outcome=\"{outcome}\"");
+        assert!(
+            run.starts_with(&fields) && run.ends_with(&outcome),
+            "{fields}{outcome} in {run}"
+        );
+    }
+}
+
+#[test]
 fn the_log_can_be_written_to_a_file_as_json() {
     let node = node!();
     let file = node.scratch().join("plexusd-file.log");

@@ -69,7 +69,7 @@ fn a_flag_prints_the_version() {
         let finished = Node::new().shim("").arg(flag).run();
         assert_eq!(
             finished.stdout,
-            format!("plexus {}\n", env!("CARGO_PKG_VERSION"))
+            format!("plexus {}\n", plexus_api::version())
         );
         assert_eq!(finished.code, Some(0));
     }
