@@ -117,7 +117,7 @@ release-files:
 	mkdir -p $(RELEASE)
 	kubectl kustomize deploy >$(RELEASE)/install.yaml
 	kubectl kustomize deploy/uninstall >$(RELEASE)/uninstall.yaml
-	cp deploy/examples/first.yaml $(wildcard deploy/kubectl-plexus) $(RELEASE)/
+	cp deploy/examples/first.yaml deploy/kubectl-plexus $(RELEASE)/
 	$(TAR) --directory deploy/helm plexus | gzip --no-name >$(RELEASE)/plexus-$(VERSION).tgz
 	awk '/^## / { shown = $$2 == "$(VERSION)" || $$2 == "Unreleased" } shown' CHANGELOG.md >$(RELEASE)/CHANGES.md
 	cd $(RELEASE) && sha256sum $$(ls | grep -v SHA256SUMS) >SHA256SUMS

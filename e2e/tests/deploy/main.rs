@@ -11,6 +11,7 @@ mod dra;
 mod examples;
 mod hotplug;
 mod image;
+mod kubectl_plugin;
 mod manifests;
 mod objects;
 mod policy;

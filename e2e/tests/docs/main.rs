@@ -115,6 +115,26 @@ fn check_command(words: &[&str], targets: &BTreeSet<&str>, place: &str) {
             let words = command.iter().take_while(|word| !is_separator(word));
             Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{place}: {error}"));
         }
+        ["kubectl", "plexus", "--context", _, words @ ..] => {
+            check_command(&[&["kubectl", "plexus"], words].concat(), targets, place);
+        }
+        ["kubectl", "plexus", subcommand, arguments @ ..] => {
+            // The plugin replaces the name of the node by the program.
+            let arguments = match *subcommand {
+                "status" | "doctor" | "ledger" | "loglevel" => {
+                    arguments.get(1..).unwrap_or_default()
+                }
+                "lint" => arguments,
+                // Their arguments are those of the plugin and of kubectl.
+                "inspect" | "logs" | "help" => return,
+                _ => panic!("{place}: no such command"),
+            };
+            check_command(
+                &[&["plexusd", *subcommand], arguments].concat(),
+                targets,
+                place,
+            );
+        }
         _ => {}
     }
 }
