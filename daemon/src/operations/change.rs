@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 
 use plexus_api::cni::{CniError, Code, PluginResult};
 use tokio::time::Instant;
@@ -188,7 +187,7 @@ impl<'a> Change<'a> {
     /// The plugin that is missing, with network and interface.
     pub(crate) async fn check_installed(&self, attachment: &Attachment) -> Result<(), CniError> {
         let delegates = &self.context.node.delegates;
-        let call = self.plugin_call(Duration::ZERO);
+        let call = self.plugin_call();
         let installed = delegates.check_installed(&call, attachment);
         installed
             .await
@@ -222,7 +221,7 @@ impl<'a> Change<'a> {
     }
 
     async fn attach_one(&mut self, index: usize) -> Result<PluginResult, CniError> {
-        let call = self.plugin_call(self.context.node.settings.add_timeout);
+        let call = self.plugin_call();
         let attach = Attach {
             context: self.context,
             call: &call,
@@ -333,8 +332,9 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// The arguments of plugins, which may run for `time`.
-    pub(super) fn plugin_call(&self, time: Duration) -> PluginCall {
+    /// The arguments of plugins, which may run for `addTimeout` from now.
+    pub(super) fn plugin_call(&self) -> PluginCall {
+        let time = self.context.node.settings.add_timeout;
         let planned = &self.record.planned;
         let path = planned.executable_path.iter();
         PluginCall {

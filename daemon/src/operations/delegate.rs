@@ -319,7 +319,7 @@ impl Delegate<'_> {
         let checked = async {
             let previous = record.result_for_check(index)?;
             check_links(record, &links, &previous)?;
-            let call = change.plugin_call(self.limits.remaining());
+            let call = change.plugin_call();
             let delegates = &self.context.node.delegates;
             delegates.check(&call, attachment, &previous).await
         };

@@ -1,10 +1,18 @@
 //! Plugins that fail or hang during a change of a running pod.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+
 use plexus_api::rows;
-use plexus_e2e::{Cluster, PluginCall, Step, attaches, metric, node};
+use plexus_e2e::daemon::Container;
+use plexus_e2e::{
+    Cluster, Flavour, PlexusInCluster, PluginCall, Pod, Runtime, Step, attaches, metric, node,
+};
 use serde_json::json;
 
-use super::{annotate, attach, calls, start_with, wait_event, wait_interfaces, wait_settled};
+use super::{
+    Attached, annotate, attach, calls, start_with, wait_event, wait_interfaces, wait_settled,
+};
 
 /// Waits until the plugins were called with this summary at least `count` times, for any container.
 fn wait_calls(plexus: &plexus_e2e::PlexusInCluster<'_>, summary: &str, count: usize) {
@@ -141,4 +149,41 @@ fn a_network_that_is_refused_after_its_add_is_detached_until_that_succeeds() {
     plexus.runtime.del(&pod.target).expect_success();
     plexus.wait_records(&[]);
     assert_eq!(pod.sandbox.link_names(), ["lo"]);
+}
+
+#[test]
+fn a_slow_search_for_plugins_does_not_fail_a_change() {
+    let (node, cluster) = (node!(), Cluster::new());
+    // Plugins are searched for in the mount namespace of the runtime.
+    let hidden = node.scratch().join("hidden");
+    fs::create_dir(&hidden).expect("create a directory");
+    let container = Container {
+        hidden: vec![hidden],
+        ..Container::default()
+    };
+    let keys = json!({"hotplug": "on", "binDir": null, "mountNamespace": "caller"});
+    let builder = PlexusInCluster::on(&node).config(keys).container(container);
+    let mut plexus = PlexusInCluster::build(builder, &cluster);
+    plexus.daemon.restart();
+    plexus.define("a");
+    // The kernel resolves 39 links with 1,000 components each before it finds that a file is missing.
+    let dir = node.scratch().join("links");
+    fs::create_dir_all(dir.join("x")).expect("create directories");
+    for link in 0..39 {
+        let target = format!("{}{}", "x/../".repeat(500), link + 1);
+        symlink(target, dir.join(link.to_string())).expect("create a link");
+    }
+    let slow = (0..20).map(|missing| dir.join(format!("0/{missing}")));
+    let path = std::env::join_paths(slow.chain([node.bin_dir()])).expect("a search path");
+    let runtime = Runtime::of_shim(&node, Flavour::Containerd, json!({}))
+        .with_cni_path(path.to_string_lossy());
+    let sandbox = node.sandbox("web");
+    let target = sandbox.target(&plexus.pod(&Pod::new("web")));
+    runtime.add(&target).result();
+    let pod = Attached { sandbox, target };
+    annotate(&plexus, "web", "a");
+    wait_settled(&plexus, "web", &pod, &["eth0", "net1"]);
+    let series = r#"plexus_hotplug_rounds_total{outcome="failed"}"#;
+    let failed: u64 = metric(&plexus.daemon.metrics(), series);
+    assert_eq!(failed, 0);
 }

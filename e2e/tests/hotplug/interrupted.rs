@@ -264,6 +264,7 @@ fn a_plexusd_that_is_stopped_during_a_change_lets_the_plugin_finish() {
     annotate(&plexus, "web", "a,b,c");
     let held = gate.wait();
     plexus.daemon.terminate();
+    plexus.daemon.wait_log("stopping: ");
     held.release();
     assert!(plexus.daemon.wait_exit().success());
     assert_eq!(calls(&pod, &plexus).last().unwrap(), "ADD b net2");
