@@ -35,7 +35,7 @@ TAR := tar --create --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -
 BUILDAH = buildah --root $(OUT)/buildah --runroot $(OUT)/buildah/run --storage-driver vfs
 
 .PHONY: build image image-cni-plugins release release-files chart demo test e2e e2e-containerd e2e-kernel e2e-sriov \
-	cargo-test soak bench check conformance metrics docs test-arm64 toolchain clean
+	e2e-kubernetes cargo-test soak bench check conformance metrics docs test-arm64 toolchain clean
 
 ## Builds the release binaries dist/plexus and dist/plexusd, linked statically. Without --target,
 ## crt-static would also apply to build scripts. The shim is not position-independent, which saves
@@ -173,6 +173,13 @@ test-arm64:
 ## plugin sriov in CNI_BIN_DIR, this plugin is tested as well.
 e2e-sriov:
 	e2e/tiers.sh sriov
+
+## Tests the image on a real Kubernetes with one node, as root, and removes the cluster: KUBE_BIN is the
+## directory of its programs, COUNT the number of rollouts. See docs/testing.md.
+e2e-kubernetes: image
+	e2e/setup.sh
+	cargo build --locked --package plexus-kubelet
+	e2e/kubernetes/run.sh $(COUNT)
 
 ## Starts and stops pods while plexusd is killed at random times: COUNT sequences, the first one with
 ## the seed SEED. See docs/testing.md.

@@ -8,32 +8,20 @@
 set -euo pipefail
 
 HERE=$(cd "$(dirname "$0")" && pwd)
-DEVICE_PLUGIN=${DEVICE_PLUGIN:-$HERE/../../target/debug/device-plugin}
+. "$HERE/lib.sh"
+DEVICE_PLUGIN=${DEVICE_PLUGIN:-$ROOT/target/debug/device-plugin}
 LOG=$(mktemp)
-trap 'kill "$plugin" 2>/dev/null || true; rm -f "$LOG"' EXIT
-
-k() {
-    "$HERE/cluster.sh" kubectl "$@"
-}
+trap 'node sh -c "kill \$(cat /run/plexus-k8s/device-plugin.pid)" 2>/dev/null || true; rm -f "$LOG"' EXIT
 
 fail() {
     echo "FAILED: $*" >&2
     sed 's/^/device plugin: /' "$LOG" >&2
     exit 1
 }
-
-# wait_until COMMAND...: waits until a command succeeds.
-wait_until() {
-    for _ in $(seq 120); do
-        if "$@"; then return; fi
-        sleep 0.5
-    done
-    fail "not after 120 attempts: $*"
-}
 is_registered() { [ "$(grep --count '^registered' "$LOG")" = "$1" ]; }
 # The device of each network in the records, in the order of the annotation.
 recorded() {
-    "$HERE/cluster.sh" node sh -c 'cat /var/lib/plexus/ledger/*.jsonl' | grep -o '"deviceId":"[^"]*"' | cut -d '"' -f 4
+    node sh -c 'cat /var/lib/plexus/ledger/*.jsonl' | grep -o '"deviceId":"[^"]*"' | cut -d '"' -f 4
 }
 # The devices in the order of their IDs, from the environment of the container.
 allocated() {
@@ -41,11 +29,11 @@ allocated() {
 }
 
 # The IDs are not in order, and a device is on two NUMA nodes.
-"$HERE/cluster.sh" node "$DEVICE_PLUGIN" /var/lib/kubelet example.com/vf \
+node sh -c 'echo $$ >/run/plexus-k8s/device-plugin.pid && exec "$@"' sh \
+    "$DEVICE_PLUGIN" /var/lib/kubelet example.com/vf \
     0000:03:02.2 0000:03:02.0=0 0000:03:02.3=0,1 0000:03:02.1=1 >"$LOG" 2>&1 &
-plugin=$!
 wait_until is_registered 1
-k apply --validate=false --filename "$HERE/devices.yaml" >/dev/null
+apply "$HERE/devices.yaml"
 k wait --for condition=Ready pod/devices --timeout 60s >/dev/null || fail "the pod does not start"
 
 before=$(allocated)
@@ -55,10 +43,10 @@ before=$(allocated)
 "$HERE/cluster.sh" restart-kubelet
 wait_until is_registered 2
 k --namespace kube-system rollout restart daemonset/plexus >/dev/null
-k --namespace kube-system rollout status daemonset/plexus --timeout 120s >/dev/null
+wait_for_rollout
 [ "$(recorded)" = "$before" ] || fail "restarts changed the devices from" $before "to" $(recorded)
 
 k delete --filename "$HERE/devices.yaml" --timeout 60s >/dev/null || fail "the pod does not end"
-left=$(recorded || true)$("$HERE/cluster.sh" node sh -c 'ls /var/lib/cni/networks/vf' | grep '^[0-9]' || true)
+left=$(recorded || true)$(node sh -c 'ls /var/lib/cni/networks/vf' | grep '^[0-9]' || true)
 [ -z "$left" ] || fail "left of the pod: $left"
 echo "the networks have the devices that kubelet allocated:" $before

@@ -1,6 +1,6 @@
 #!/bin/bash
 # A real cluster with one node, from programs that are installed on this machine. The node has its
-# own network and mount namespaces. `down` removes everything.
+# own network, mount and PID namespaces. `down` removes everything.
 #
 #   cluster.sh up                    starts the cluster and waits until the node is Ready
 #   cluster.sh kubectl ARGUMENT...   runs kubectl as an administrator of the cluster
@@ -9,21 +9,22 @@
 #   cluster.sh down                  stops and removes the cluster
 #
 # KUBE_BIN is the directory of kube-apiserver, kube-controller-manager, kube-scheduler, kubelet and,
-# unless it is on the PATH, etcd. CNI_BIN_DIR is the directory of the CNI plugins. containerd, ctr,
-# runc, kubectl, buildah, openssl and a static busybox must be on the PATH.
+# unless they are on the PATH, etcd and kubectl. CNI_BIN_DIR is the directory of the CNI plugins, IMAGE
+# the archive with the image of Plexus. containerd, ctr, runc, buildah, openssl and a static busybox
+# must be on the PATH.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "$0")" && pwd)
 export STATE=${STATE:-/tmp/plexus-kubernetes}
 export KUBE_BIN=${KUBE_BIN:-$STATE/bin}
 export CNI_BIN_DIR=${CNI_BIN_DIR:-/usr/lib/cni}
-IMAGE=$(cd "$HERE/../.." && pwd)/dist/plexus-image.tar
-export IMAGE
+ROOT=$(cd "$HERE/../.." && pwd)
+export IMAGE=${IMAGE:-$ROOT/dist/plexus-image.tar}
 export PATH=$KUBE_BIN:$PATH
 NETNS=plexus-k8s
 
 in_node() {
-    nsenter --target "$(cat "$STATE/node.pid")" --mount --net "$@"
+    nsenter --target "$(cat "$STATE/node.pid")" --mount --net --pid "$@"
 }
 
 admin_kubectl() {
@@ -82,8 +83,8 @@ EOF
     ip -n "$NETNS" link set uplink0 up
     ip -n "$NETNS" link set lo up
     ip -n "$NETNS" route add default via 10.99.0.254
-    setsid nsenter --net="/run/netns/$NETNS" unshare --mount --propagation private bash "$HERE/node.sh" \
-        >"$STATE/log/node.log" 2>&1 </dev/null &
+    setsid nsenter --net="/run/netns/$NETNS" unshare --mount --pid --fork --propagation private \
+        bash "$HERE/node.sh" >"$STATE/log/node.log" 2>&1 </dev/null &
     for _ in $(seq 120); do
         if admin_kubectl wait --for condition=Ready node/node1 --timeout 1s >/dev/null 2>&1; then
             admin_kubectl version 2>/dev/null | tail -1
@@ -96,41 +97,36 @@ EOF
 }
 
 restart_kubelet() {
-    local pid command
-    pid=$(cat "$STATE/log/kubelet.pid")
-    mapfile -d '' -t command <"/proc/$pid/cmdline"
-    kill "$pid"
-    tail --pid "$pid" --follow /dev/null
-    setsid "$HERE/cluster.sh" node "${command[@]}" >>"$STATE/log/kubelet.log" 2>&1 </dev/null &
-    echo $! >"$STATE/log/kubelet.pid"
+    in_node bash -c '
+        pid=$(cat "$0/kubelet.pid")
+        mapfile -d "" -t command <"/proc/$pid/cmdline"
+        kill "$pid"
+        tail --pid "$pid" --follow /dev/null
+        setsid "${command[@]}" >>"$0/kubelet.log" 2>&1 </dev/null &
+        echo $! >"$0/kubelet.pid"' "$STATE/log"
 }
 
 down() {
-    for name in kubelet scheduler controller-manager apiserver etcd; do
-        kill -9 "$(cat "$STATE/log/$name.pid")" 2>/dev/null || true
-    done
-    local ctr=(ctr --address /run/plexus-k8s/containerd.sock --namespace k8s.io)
-    for task in $(in_node "${ctr[@]}" tasks ls --quiet 2>/dev/null || true); do
-        in_node "${ctr[@]}" tasks kill --signal 9 "$task" || true
-    done
-    sleep 1
-    kill -9 "$(cat "$STATE/log/containerd.pid")" 2>/dev/null || true
-    pkill -9 -f 'containerd-shim.*/run/plexus-k8s/' || true
-    kill -9 "$(cat "$STATE/node.pid")" 2>/dev/null || true
-    ip netns del "$NETNS" || true
+    # The PID namespace of the node ends with this process, and with it every process on the node.
+    [ ! -f "$STATE/node.pid" ] || kill -9 "$(cat "$STATE/node.pid")" 2>/dev/null || true
+    ip netns del "$NETNS" 2>/dev/null || true
     ip link del vplexus 2>/dev/null || true
-    rm -rf /run/plexus-k8s "$STATE"/{etcd,containerd,log,pki,node.pid}
     for groups in /sys/fs/cgroup/*/kubepods /sys/fs/cgroup/kubepods; do
-        [ ! -d "$groups" ] || find "$groups" -depth -type d -exec rmdir {} \; 2>/dev/null || true
+        for _ in $(seq 50); do
+            [ -d "$groups" ] || break
+            find "$groups" -depth -type d -exec rmdir {} \; 2>/dev/null || true
+            sleep 0.1
+        done
     done
+    rm -rf "$STATE"/{etcd,containerd,log,pki,node.pid}
+    rmdir /run/plexus-k8s /run/multus /run/plexus 2>/dev/null || true
 }
 
 case "${1:-}" in
 up) up ;;
 down) down ;;
 kubectl) shift && admin_kubectl "$@" ;;
-# The caller can end the command by the PID of this script.
-node) shift && exec nsenter --target "$(cat "$STATE/node.pid")" --mount --net "$@" ;;
+node) shift && in_node "$@" ;;
 restart-kubelet) restart_kubelet ;;
-*) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+*) sed -n '2,14s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac

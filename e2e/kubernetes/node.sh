@@ -1,20 +1,25 @@
 #!/bin/bash
 # Starts the control plane and the node's programs, in the namespaces that cluster.sh created. Runs
-# until it is killed.
+# until it is killed. This process is the first one of the node's PID namespace.
 set -euo pipefail
 
 PKI=$STATE/pki
 LOG=$STATE/log
 SOCKET=/run/plexus-k8s/containerd.sock
 
+# /proc is still that of the machine, so this is the PID there.
+read -r pid _ </proc/self/stat
+echo "$pid" >"$STATE/node.pid"
+mount -t proc proc /proc
+
 # These directories of the machine are hidden, and are not changed.
 mount --make-rshared /
-for dir in /var/lib/cni /etc/cni /opt/cni /var/lib/kubelet /run/netns /var/lib/plexus /run/plexus /var/log/pods \
-    /var/log/containers; do
+for dir in /var/lib/cni /etc/cni /opt/cni /var/lib/kubelet /run/netns /var/lib/plexus /run/plexus /run/plexus-k8s \
+    /run/containerd /run/multus /var/log/pods /var/log/containers; do
     mkdir -p "$dir"
     mount -t tmpfs tmpfs "$dir"
 done
-mkdir -p /etc/cni/net.d /opt/cni/bin /etc/cni/multus/net.d /run/plexus-k8s
+mkdir -p /etc/cni/net.d /opt/cni/bin /etc/cni/multus/net.d
 cp "$CNI_BIN_DIR"/* /opt/cni/bin/
 cat >/etc/cni/net.d/10-pods.conflist <<EOF
 {"cniVersion": "1.0.0", "name": "pods", "plugins": [
@@ -27,7 +32,6 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
 for chain in OUTPUT PREROUTING; do
     iptables -t nat -A "$chain" -d 10.96.0.1/32 -p tcp --dport 443 -j DNAT --to 10.99.0.1:6443
 done
-echo $$ >"$STATE/node.pid"
 
 # run NAME PROGRAM ARGUMENT...: starts a program in the background, with log and PID files.
 run() {
@@ -38,12 +42,20 @@ run() {
 }
 
 minor=$(kubelet --version | sed -n 's/^Kubernetes v1\.\([0-9]*\).*/\1/p')
-feature_gates=() runtime=()
+feature_gates=() runtime=() cgroups= restarts=
 if [ "$minor" -lt 22 ]; then
     feature_gates=(--feature-gates BoundServiceAccountTokenVolume=true)
 fi
 if [ "$minor" -lt 24 ]; then
     runtime=(--container-runtime remote)
+fi
+# Since 1.35, kubelet accepts cgroup v1 only on request.
+if [ "$minor" -ge 31 ]; then
+    cgroups="failCgroupV1: false"
+fi
+# check-hotplug.sh kills plexusd repeatedly.
+if [ "$minor" -ge 35 ]; then
+    restarts="crashLoopBackOff: {maxContainerRestartPeriod: 1s}"
 fi
 
 run etcd etcd --data-dir "$STATE/etcd" --listen-client-urls http://127.0.0.1:2379 \
@@ -92,6 +104,9 @@ tlsCertFile: "$PKI/kubelet.crt"
 tlsPrivateKeyFile: "$PKI/kubelet.key"
 failSwapOn: false
 cgroupDriver: cgroupfs
+$cgroups
+$restarts
+volumePluginDir: /var/lib/kubelet/volume-plugins
 resolvConf: "$STATE/resolv.conf"
 enforceNodeAllocatable: []
 clusterDNS: [10.99.0.254]
@@ -101,4 +116,6 @@ evictionHard: {nodefs.available: "1%", imagefs.available: "1%", memory.available
 EOF
 run kubelet kubelet --config "$STATE/kubelet.yaml" --kubeconfig "$STATE/kubelet.conf" --hostname-override node1 \
     --node-ip 10.99.0.1 --container-runtime-endpoint "unix://$SOCKET" "${runtime[@]}"
-exec sleep infinity
+# As the first process of the namespace, bash waits for orphaned processes.
+sleep infinity &
+wait
