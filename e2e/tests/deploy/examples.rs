@@ -1,22 +1,24 @@
 //! The objects in `deploy/examples` as written.
 
+use std::collections::BTreeSet;
+
 use plexus_e2e::workspace::read;
 use serde_json::{Value, json};
 
 use crate::objects::{check_schema, documents};
 
-/// The specifications of all pods of the first example.
+/// All pods of the first example.
 fn pods() -> Vec<Value> {
     let objects = documents(&read("deploy/examples/first.yaml"));
     let workloads = objects
         .into_iter()
         .filter(|object| object["kind"] != "NetworkAttachmentDefinition");
     let workloads: Vec<_> = workloads.inspect(check_schema).collect();
-    let spec = |object: &Value| match object["kind"].as_str() {
-        Some("Pod") => object["spec"].clone(),
-        _ => object["spec"]["template"]["spec"].clone(),
+    let pod = |object: Value| match object["kind"].as_str() {
+        Some("Pod") => object,
+        _ => object["spec"]["template"].clone(),
     };
-    workloads.iter().map(spec).collect()
+    workloads.into_iter().map(pod).collect()
 }
 
 #[test]
@@ -27,7 +29,7 @@ fn the_first_example_runs_on_a_stock_cluster() {
     let context = json!({
         "sysctls": [{"name": "net.ipv4.ping_group_range", "value": "0 2147483647"}],
     });
-    for pod in &pods {
+    for pod in pods.iter().map(|pod| &pod["spec"]) {
         assert_eq!(pod["securityContext"], context);
         let container = &pod["containers"][0];
         assert_eq!(container.get("securityContext"), None);
@@ -48,6 +50,18 @@ fn the_first_example_runs_on_a_stock_cluster() {
             json!({"app": "first"})
         );
     }
+}
+
+#[test]
+fn no_pod_of_the_first_example_can_get_the_address_of_another_one() {
+    let addresses = pods().into_iter().map(|pod| {
+        let networks = &pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"];
+        let networks = networks.as_str().expect("an annotation");
+        let networks: Value = serde_json::from_str(networks).expect("JSON");
+        let address = networks[0]["ips"][0].as_str().expect("a fixed address");
+        address.to_owned()
+    });
+    assert_eq!(addresses.collect::<BTreeSet<_>>().len(), 3);
 }
 
 #[test]
