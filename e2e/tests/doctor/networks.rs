@@ -135,7 +135,7 @@ fn annotations_that_cannot_work_are_named() {
             make: |plexus| {
                 plexus
                     .manifests
-                    .pod(&Pod::new("web").with_networks("missing"))
+                    .pod(&Pod::new("web").with_networks("missing"));
             },
             check: "pods",
             texts: &[
