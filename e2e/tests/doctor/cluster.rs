@@ -1,9 +1,9 @@
 //! Faults of the API server, and of the node in the cluster.
 
-use plexus_apiserver::{Effect, Fault};
+use plexus_apiserver::{Effect, Fault, PolicyRule};
 use plexus_e2e::json::with_keys;
 use plexus_e2e::plexus_in_cluster::USER;
-use plexus_e2e::{Cluster, Node, PlexusInCluster, node, server};
+use plexus_e2e::{Cluster, Node, PlexusInCluster, node, server, workspace, yaml};
 use serde_json::{Value, json};
 
 use crate::Diagnosis;
@@ -25,10 +25,21 @@ fn create_node(cluster: &Cluster, name: &str, taints: &Value) {
     }));
 }
 
+/// The rules of the `ClusterRole` in a file of the repository.
+fn rules(file: &str) -> Vec<PolicyRule> {
+    let objects = yaml::documents(&workspace::read(file)).expect("a YAML file");
+    let mut objects = objects.into_iter();
+    let role = objects.find(|object| object["kind"] == "ClusterRole");
+    serde_json::from_value(role.expect("a ClusterRole")["rules"].clone()).expect("rules")
+}
+
 #[test]
 fn a_healthy_node_of_a_cluster_has_no_finding() {
     let (node, cluster) = (node!(), Cluster::new());
-    let _server = server!(cluster);
+    let server = server!(cluster);
+    let files = ["deploy/node", "deploy/components/startup-taint"];
+    let deployed = files.map(|dir| rules(&format!("{dir}/access.yaml")));
+    server.restrict(USER, deployed.concat());
     let mut plexus = start(&node, &cluster);
     create_node(&cluster, &plexus.node_name, &json!([]));
     plexus.define("lan");

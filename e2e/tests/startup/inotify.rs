@@ -6,6 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use plexus_e2e::binaries::binary;
 use plexus_e2e::plexus::DEFAULT_NETWORK_FILE;
 use plexus_e2e::{Node, attaches, node};
 use serde_json::json;
@@ -73,6 +74,15 @@ fn without_inotify_instances_a_daemon_looks_for_changes_from_time_to_time() {
             log.contains("inotify is not available"),
             "{instances}: {log}"
         );
+        if instances == 0 {
+            let mut doctor = Command::new(binary("plexusd"));
+            let output = node.run(|| doctor.arg("doctor").output());
+            let output =
+                String::from_utf8_lossy(&output.expect("execute plexusd").stdout).into_owned();
+            let expected =
+                "warning  limits: inotify: the user of plexusd has no inotify instance left";
+            assert!(output.contains(expected), "{output}");
+        }
         let (_sandbox, first) = plexus.attached("first", "");
         // Manifests and the default network are read again.
         plexus.network("lan", &attaches());
