@@ -132,6 +132,8 @@ fn a_service_monitor_replaces_the_pod_monitor() {
 fn changed_by_the_api_server(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Null => found.push(format!("{at} is null")),
+        // A selector of everything is the default of admission policies.
+        Value::Object(map) if map.is_empty() && at.ends_with("Selector") => {}
         Value::Object(map) if map.is_empty() => found.push(format!("{at} is empty")),
         Value::Object(map) => {
             for (key, value) in map {
@@ -216,5 +218,34 @@ fn all_files_name_the_version_of_the_workspace() {
     let chart = documents(&read("deploy/helm/plexus/Chart.yaml")).remove(0);
     for key in ["version", "appVersion"] {
         assert_eq!(chart[key], VERSION, "{key}");
+    }
+}
+
+/// The API server adds defaults to fields that server-side apply takes as a whole. If a manifest lacked
+/// them, `kubectl apply --server-side` would conflict with the object that it has applied itself.
+#[test]
+fn fields_that_are_applied_as_a_whole_have_their_defaults() {
+    for objects in installations() {
+        let container = objects.container();
+        let env = container["env"].as_array().expect("variables");
+        let references = env
+            .iter()
+            .filter_map(|variable| variable["valueFrom"].get("fieldRef"));
+        assert!(references.clone().count() > 0);
+        for reference in references {
+            assert_eq!(reference["apiVersion"], "v1", "{reference}");
+        }
+        let policies = objects
+            .0
+            .iter()
+            .filter(|object| object["kind"] == "ValidatingAdmissionPolicy");
+        assert!(policies.clone().count() > 0);
+        for policy in policies {
+            let constraints = &policy["spec"]["matchConstraints"];
+            assert_eq!(constraints["matchPolicy"], "Equivalent", "{policy}");
+            assert_eq!(constraints["namespaceSelector"], json!({}), "{policy}");
+            assert_eq!(constraints["objectSelector"], json!({}), "{policy}");
+            assert_eq!(constraints["resourceRules"][0]["scope"], "*", "{policy}");
+        }
     }
 }

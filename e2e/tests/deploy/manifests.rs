@@ -218,11 +218,11 @@ fn the_daemon_has_the_required_privileges_and_no_cpu_limit() {
     assert_eq!(
         container["env"],
         json!([
-            {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "spec.nodeName"}}},
             {
                 "name": "PLEXUS_GENERATION",
                 "valueFrom": {
-                    "fieldRef": {"fieldPath": "metadata.labels['pod-template-generation']"}
+                    "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.labels['pod-template-generation']"}
                 },
             },
         ])

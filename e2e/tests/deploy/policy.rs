@@ -236,7 +236,9 @@ fn other_users_are_not_affected() {
 #[test]
 fn the_policy_matches_updates_of_pods_status_and_fails_closed() {
     let policy = policy();
-    let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["pods/status"]}]);
+    let rules = json!([{
+        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["pods/status"], "scope": "*",
+    }]);
     assert_eq!(policy["spec"]["matchConstraints"]["resourceRules"], rules);
     assert_eq!(policy["spec"]["failurePolicy"], "Fail");
     let binding = Objects::of_node()

@@ -217,7 +217,7 @@ fn other_users_are_not_affected() {
 fn the_policy_matches_updates_of_nodes_and_fails_closed() {
     let policy = policy();
     // The role does not grant subresources, such as nodes/status.
-    let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["nodes"]}]);
+    let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["nodes"], "scope": "*"}]);
     assert_eq!(policy["spec"]["matchConstraints"]["resourceRules"], rules);
     assert_eq!(policy["spec"]["failurePolicy"], "Fail");
     let name = &policy["metadata"]["name"];
