@@ -14,7 +14,8 @@ echo
 "$dir/plexusd" --version
 cargo test --locked --target $target --config "target.$target.linker=\"aarch64-linux-gnu-gcc\"" \
     --package plexus-api --package plexus
-# The tests and the scripted plugins run natively. They execute the programs in DIR.
+# The demo, the tests and the plugins run natively. They execute the programs in DIR.
+PLEXUS_BIN_DIR=$dir cargo run --locked --package plexus-e2e --bin demo
 for filter in "$@"; do
     PLEXUS_BIN_DIR=$dir cargo test --locked --package plexus-e2e --test operations "$filter"
 done
