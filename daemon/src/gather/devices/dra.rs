@@ -83,9 +83,12 @@ impl<'a> ClaimLookup<'a> {
         };
         self.read(&mut found, needed).await;
         let mut resolved = self.resolve(&found, &devices, needed).await;
+        // Kubelet may report the devices of extended resources as well.
+        let extended = found.extended.iter().map(|extended| &extended.device);
+        let claim_devices: BTreeSet<_> = found.devices.iter().chain(extended).collect();
         tracing::info!(
             claims_read = found.claims,
-            claim_devices = found.devices.len() + found.extended.len(),
+            claim_devices = claim_devices.len(),
             network_devices = resolved.devices.values().map(BTreeSet::len).sum::<usize>(),
             duration_ms = start.elapsed().as_millis(),
             "read the claims of the pod from the API server"
