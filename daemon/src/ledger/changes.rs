@@ -11,8 +11,8 @@ use crate::model::{Attachment, DefaultRoutes, Origin, RouteOwner};
 
 impl Record {
     /// The attachments that an interrupted change has left behind, in the order of DEL: those that
-    /// were to be detached, and those that were added later and have no result. None if a line
-    /// cannot be read, which may have been the result.
+    /// were to be detached, and those that were added later and have no result. Empty if a line cannot
+    /// be read, which may have been the result.
     pub(crate) fn unfinished_changes(&self) -> Vec<usize> {
         if !self.is_attached() || self.unreadable > 0 {
             return Vec::new();

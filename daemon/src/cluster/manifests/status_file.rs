@@ -28,7 +28,7 @@ pub(crate) fn write_status(
         .write(text.as_bytes())
 }
 
-/// The network-status of a pod. `None` if there is none, or if it cannot be read. Blocking.
+/// The network-status of a pod. Returns `None` if the file is missing or cannot be read. Blocking.
 pub(crate) fn read_status(dir: &Path, pod_namespace: &str, pod_name: &str) -> Option<String> {
     let path = status_path(dir, pod_namespace, pod_name).ok()?;
     let bytes = regular_file::read(&path, MAX_SIZE).ok()?;

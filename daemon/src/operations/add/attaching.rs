@@ -197,7 +197,7 @@ impl Attaching<'_> {
 }
 
 /// Whether no address belongs to the runtime's interface. containerd counts addresses without an
-/// interface, and refuses the pod if there is none (C-07).
+/// interface, and refuses a pod without an address (C-07).
 fn lacks_address(result: &CniResult, ifname: &str) -> bool {
     let is_ours = |index: usize| {
         let interface = result.interfaces.get(index);
