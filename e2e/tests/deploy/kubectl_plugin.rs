@@ -1,5 +1,7 @@
 //! `deploy/kubectl-plexus`, with a scripted kubectl.
 
+mod states;
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -32,7 +34,6 @@ shift
 /// The running pods, as the plugin asks for them.
 const ONE_POD: &str = "kube-system plexus-a n1\n";
 const TWO_NODES: &str = "kube-system plexus-a n1\nkube-system plexus-b n2\n";
-const UPDATE: &str = "kube-system plexus-old n1\nkube-system plexus-new n1\n";
 
 impl Kubectl {
     /// With these pods of Plexus.
@@ -173,23 +174,11 @@ fn without_a_node_each_node_is_asked_once() {
 }
 
 #[test]
-fn during_an_update_the_newest_pod_of_a_node_is_used() {
-    let kubectl = Kubectl::new(UPDATE);
-    let output = kubectl.run(&["status", "n1"]);
-    assert!(output.ok(), "{output:?}");
-    assert_eq!(
-        output.stderr,
-        "node n1 has 2 pods of Plexus; using the newest one, plexus-new\n"
-    );
-    assert_eq!(kubectl.calls("exec"), [exec("plexus-new", "status")]);
-}
-
-#[test]
 fn a_pod_is_inspected_on_its_node() {
     let kubectl = Kubectl::new(ONE_POD);
     kubectl.on(
         "get",
-        "case $1 in pod) printf n1 ;; *) cat \"$dir/pods\" ;; esac",
+        "case $1 in pod) printf 'uid-1 n1' ;; *) cat \"$dir/pods\" ;; esac",
     );
     kubectl.on("config", "printf shop");
     for (arguments, expected) in [
@@ -209,7 +198,7 @@ fn a_pod_is_inspected_on_its_node() {
     let calls = kubectl.calls("get|pod|");
     assert_eq!(
         calls.last().map(String::as_str),
-        Some("get|pod|web|--namespace|default|--output|jsonpath={.spec.nodeName}")
+        Some("get|pod|web|--namespace|default|--output|jsonpath={.metadata.uid} {.spec.nodeName}")
     );
 }
 
