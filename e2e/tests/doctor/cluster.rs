@@ -3,7 +3,7 @@
 use plexus_apiserver::{Effect, Fault, PolicyRule};
 use plexus_e2e::json::with_keys;
 use plexus_e2e::plexus_in_cluster::USER;
-use plexus_e2e::{Cluster, Node, PlexusInCluster, node, server, workspace, yaml};
+use plexus_e2e::{Cluster, Node, PlexusInCluster, Pod, node, server, workspace, yaml};
 use serde_json::{Value, json};
 
 use crate::Diagnosis;
@@ -54,6 +54,21 @@ fn a_healthy_node_of_a_cluster_has_no_finding() {
         let result = results.iter().find(|result| result["check"] == check);
         assert_eq!(result.expect(check)["result"], "ok", "{check}");
     }
+}
+
+#[test]
+fn a_pod_that_has_ended_is_no_finding() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let _server = server!(cluster);
+    let plexus = start(&node, &cluster);
+    plexus.pod(&Pod::new("job").with_networks("missing"));
+    Diagnosis::of(&node, "").expect_failed("pods", &["/job", "cannot start"]);
+    let namespace = plexus.namespace.name();
+    let path = format!("/api/v1/namespaces/{namespace}/pods/job/status");
+    let status = json!({"status": {"phase": "Succeeded"}});
+    let patched = cluster.client().merge_patch(&path, &status);
+    assert_eq!(patched.expect("a response").code, 200);
+    Diagnosis::of(&node, "").expect_nothing();
 }
 
 #[test]

@@ -167,6 +167,8 @@ pub(crate) struct PodSummary {
     pub(crate) network_status: Option<String>,
     /// Whether the pod's phase is `Running`, and the pod is not being deleted.
     pub(crate) is_running: bool,
+    /// Whether the pod's phase is `Succeeded` or `Failed`: it does not start again.
+    pub(crate) has_ended: bool,
 }
 
 impl From<v1::Pod> for PodSummary {
@@ -179,15 +181,15 @@ impl From<v1::Pod> for PodSummary {
     ) -> Self {
         let mut annotations = metadata.annotations.unwrap_or_default();
         let spec = spec.unwrap_or_default();
+        let phase = status.and_then(|status| status.phase);
+        let phase = phase.as_deref().unwrap_or_default();
         Self {
             uid: metadata.uid.unwrap_or_default(),
             host_network: spec.host_network.unwrap_or_default(),
             node: spec.node_name,
             network_status: annotations.remove(NETWORK_STATUS),
-            is_running: status
-                .and_then(|status| status.phase)
-                .is_some_and(|phase| phase == "Running")
-                && metadata.deletion_timestamp.is_none(),
+            is_running: phase == "Running" && metadata.deletion_timestamp.is_none(),
+            has_ended: ["Succeeded", "Failed"].contains(&phase),
         }
     }
 }

@@ -87,6 +87,9 @@ pub(super) async fn check(facts: &Facts) -> Outcome {
             continue;
         };
         let name = format!("{}/{}", pod.namespace, pod.name);
+        if has_ended(facts, &pod).await {
+            continue;
+        }
         let subject = format!("pod {name}");
         findings.push(if attached.contains(&name) {
             let text = format!("runs, but could not start again: {error}");
@@ -96,6 +99,16 @@ pub(super) async fn check(facts: &Facts) -> Outcome {
         });
     }
     findings.into()
+}
+
+/// Whether the pod has ended, like that of a Job, and does not start again.
+async fn has_ended(facts: &Facts, pod: &Pod) -> bool {
+    let cluster = facts.cluster.as_ref();
+    let Some(reader) = cluster.and_then(|cluster| cluster.reader.as_ref()) else {
+        return false;
+    };
+    let summary = reader.pod_summary(&pod.namespace, &pod.name).await;
+    matches!(summary, Ok(Some(summary)) if summary.has_ended)
 }
 
 /// Plans the networks of a pod as its ADD would.

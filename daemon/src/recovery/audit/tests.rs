@@ -21,6 +21,7 @@ fn running_pod() -> PodSummary {
         node: None,
         network_status: None,
         is_running: true,
+        has_ended: false,
     }
 }
 
