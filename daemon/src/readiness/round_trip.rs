@@ -19,7 +19,8 @@ use crate::install;
 /// for less than that.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 
-/// Issues STATUS as the runtime does.
+/// Issues STATUS as the runtime does. `plugin_dirs` are the plugin directories of the runtime, as far
+/// as they are known beside the one of the shim.
 ///
 /// # Errors
 /// The error that the runtime would get.
@@ -27,6 +28,7 @@ pub(crate) async fn round_trip(
     settings: &Settings,
     hosts: &Hosts,
     delegates: &Delegates,
+    plugin_dirs: Vec<PathBuf>,
 ) -> Result<(), CniError> {
     let call = PluginCall {
         host: hosts.for_cleanup()?,
@@ -36,6 +38,7 @@ pub(crate) async fn round_trip(
             .shim_dir
             .iter()
             .map(|dir| path_from_other_namespaces(hosts, dir))
+            .chain(plugin_dirs)
             .collect(),
         env: BTreeMap::new(),
         limits: CallLimits::new(

@@ -135,7 +135,7 @@ impl StartupTaint {
             return Ok(false);
         };
         let node = &context.node;
-        round_trip(&node.settings, &node.hosts, &node.delegates).await?;
+        round_trip(&node.settings, &node.hosts, &node.delegates, Vec::new()).await?;
         let request = Request::patch(format!("/api/v1/nodes/{}?fieldManager=plexusd", self.node))
             .header(CONTENT_TYPE, "application/json-patch+json")
             .body(patch.to_string().into_bytes())

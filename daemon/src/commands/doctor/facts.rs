@@ -148,7 +148,7 @@ impl Facts {
 
     /// The plugin directories of the runtime: those of its last ADD that the ledger knows. Before
     /// the first ADD, the directory in which the runtime must find the shim.
-    fn plugin_dirs(&self, plugins: &Plugins) -> Vec<PathBuf> {
+    pub(super) fn plugin_dirs(&self, plugins: &Plugins) -> Vec<PathBuf> {
         let records = Ledger::summaries(&self.settings().state_dir);
         let planned = records.into_iter().flatten().flatten();
         let newest = planned.max_by_key(|record| record.planned.created_unix_ms);

@@ -95,7 +95,8 @@ pub(super) async fn round_trip(facts: &Facts) -> Outcome {
     if settings.publish.is_none() || settings.shim_dir.is_none() {
         return Outcome::NotApplicable("plexusd does not install the shim and its configuration");
     }
-    let called = readiness::round_trip(settings, &plugins.hosts, &plugins.delegates).await;
+    let dirs = facts.plugin_dirs(plugins);
+    let called = readiness::round_trip(settings, &plugins.hosts, &plugins.delegates, dirs).await;
     let finding = called.err().map(|error| {
         Finding::failed("STATUS through the installed shim", error.msg).with_remedy(
             "the runtime gets the same error for each pod and reports the node as NotReady",
