@@ -186,7 +186,7 @@ impl EventReason {
             ),
             // The error has the next step.
             Code::DeviceMissing => (Self::DeviceMissing, "the runtime retries"),
-            Code::PluginMissing => (Self::AttachFailed, "install the plugin on the node"),
+            Code::PluginMissing => (Self::AttachFailed, "the runtime retries"),
             _ => return None,
         };
         Some(reason_and_remedy)

@@ -86,8 +86,11 @@ impl Facts {
         let args = serve_args(args, daemon.as_ref());
         let config = Config::read(&args.config).map_err(|error| {
             let files = args.config.iter().map(|file| file.display().to_string());
-            let files: Vec<_> = files.collect();
-            let finding = Finding::failed(files.join(", "), format!("{error:#}"));
+            let files = files.collect::<Vec<_>>().join(", ");
+            let text = format!("{error:#}");
+            // The error names the file.
+            let text = text.strip_prefix(&format!("{files}: ")).unwrap_or(&text);
+            let finding = Finding::failed(&files, text);
             let is_guess = daemon.is_none() && args.config == [Path::new(DEFAULT_CONFIG)];
             Box::new(if is_guess {
                 finding.with_remedy(NO_CONFIG)

@@ -29,7 +29,8 @@ pub(super) fn of_plan(
     };
     let Some(record) = attached else {
         // A record in another phase says so itself.
-        let text = "the pod has no sandbox yet, or its sandbox was not attached by Plexus";
+        let text = "the pod has no sandbox yet, or its sandbox was not attached by Plexus; \
+                    `kubectl describe pod` shows the error of an ADD that has failed";
         return newest
             .is_none()
             .then(|| text.to_owned())
