@@ -212,13 +212,9 @@ fn an_add_is_rolled_back_if_its_required_status_cannot_be_written() {
     plexus.add(&plexus.runtime, &deleted).0.result();
 }
 
-#[test]
-fn a_status_that_is_too_large_is_not_sent() {
-    rows!("K-097");
-    let (node, cluster) = (node!(), Cluster::new());
-    server!(cluster);
-    let plexus = PlexusInCluster::start(&node, &cluster);
-    let search: Vec<_> = (0..20_000)
+/// Defines the network `large`, whose result has this number of search domains. Returns the domains.
+pub fn define_large(plexus: &PlexusInCluster<'_>, domains: usize) -> Vec<String> {
+    let search: Vec<_> = (0..domains)
         .map(|index| format!("d{index}.example.org"))
         .collect();
     let result = json!({
@@ -226,7 +222,18 @@ fn a_status_that_is_too_large_is_not_sent() {
         "dns": {"search": search},
     });
     plexus.define("large");
-    node.plugin("large", &Script::new().on("ADD", [Step::Result(result)]));
+    let script = Script::new().on("ADD", [Step::Result(result)]);
+    plexus.node.plugin("large", &script);
+    search
+}
+
+#[test]
+fn a_status_that_is_too_large_is_not_sent() {
+    rows!("K-097");
+    let (node, cluster) = (node!(), Cluster::new());
+    server!(cluster);
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    define_large(&plexus, 20_000);
     let pod = plexus.pod(&Pod::new("p").with_networks("large"));
     plexus.add(&plexus.runtime, &pod).0.result();
     wait_recorded(&plexus, 1);

@@ -5,10 +5,12 @@ use std::time::Duration;
 use plexus_api::rows;
 use plexus_apiserver::Effect;
 use plexus_e2e::plexus_in_cluster::{TIMEOUT, USER};
-use plexus_e2e::{Cluster, Node, PlexusInCluster, Pod, Script, Step, metric, node, server};
+use plexus_e2e::{Cluster, Node, PlexusInCluster, Pod, metric, node, server};
 use serde_json::json;
 
-use crate::status::{fault, is_patch, patches, status, timed, wait_patch, wait_recorded};
+use crate::status::{
+    define_large, fault, is_patch, patches, status, timed, wait_patch, wait_recorded,
+};
 use crate::{message, rules};
 
 #[test]
@@ -242,15 +244,7 @@ fn a_large_status_is_complete_after_its_retries() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
     let plexus = PlexusInCluster::start(&node, &cluster);
-    let search: Vec<_> = (0..6_000)
-        .map(|index| format!("d{index}.example.org"))
-        .collect();
-    let result = json!({
-        "cniVersion": "$CNIVERSION", "interfaces": [{"name": "$IFNAME", "sandbox": "$NETNS"}],
-        "dns": {"search": search},
-    });
-    plexus.define("large");
-    node.plugin("large", &Script::new().on("ADD", [Step::Result(result)]));
+    let search = define_large(&plexus, 6_000);
     server.fault(fault(Effect::Error(403)).times(3));
     let pod = plexus.pod(&Pod::new("p").with_networks("large"));
     plexus.add(&plexus.runtime, &pod).0.result();
