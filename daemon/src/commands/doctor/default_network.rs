@@ -28,7 +28,7 @@ pub(super) async fn check(facts: &mut Facts) -> Outcome {
 fn failure(found: &FoundNetwork, error: &str) -> Finding {
     let subject = match &found.file {
         Some(file) => file.display().to_string(),
-        None => "default network".to_owned(),
+        None => "node".to_owned(),
     };
     Finding::failed(subject, error).with_remedy(
         "install the default network of the node, or repair its file; pods cannot start without it",

@@ -11,7 +11,7 @@ pub(super) fn shim(facts: &Facts) -> Outcome {
     }
     let is_shim = |found: &InstallProblem| found.kind == ProblemKind::ShimNotInstalled;
     let problems = problems(facts).into_iter().filter(is_shim);
-    let findings = problems.map(|found| Finding::of("shim", found.problem));
+    let findings = problems.map(|found| Finding::of("shimDir", found.problem));
     findings.collect::<Vec<_>>().into()
 }
 
