@@ -164,8 +164,8 @@ impl Exec<'_> {
             }
             termination
         };
-        let is_interrupted = matches!(termination, Termination::TimedOut | Termination::Cancelled);
-        if is_interrupted && process.kill_group() {
+        if matches!(termination, Termination::TimedOut | Termination::Cancelled) {
+            process.kill_group();
             drop(timeout(KILL_GRACE, process.wait()).await);
         }
         trim_start(&mut stderr);

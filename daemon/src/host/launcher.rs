@@ -60,13 +60,12 @@ fn run(socket: &UnixStream, mut fds: impl Iterator<Item = OwnedFd>) {
         Ok(child) => child,
         Err(error) => return refuse(socket, &error),
     };
-    let report = report_start(socket, &child);
-    if report.is_err() {
-        // The call has ended, and a DEL may follow.
+    // plexusd kills the plugin if the call ends after this report.
+    if report_start(socket, &child).is_err() || is_cancelled(socket) {
         let _ = pid_of(&child).map(|pid| kill_process_group(pid, Signal::KILL));
     }
     drop(lock);
-    if let (Ok(status), Ok(())) = (child.wait(), report) {
+    if let Ok(status) = child.wait() {
         // Fails if plexusd no longer waits.
         let _ = Reply::Exited(status.into_raw()).send(socket, None);
     }
@@ -77,9 +76,7 @@ fn start(socket: &UnixStream, streams: [Option<OwnedFd>; 3]) -> io::Result<Child
     let [Some(stdin), Some(stdout), Some(stderr)] = streams else {
         return Err(Errno::EMFILE.into());
     };
-    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    if let Ok((_, 0)) = recv(socket, &mut [0; 1], flags) {
-        // The call has ended.
+    if is_cancelled(socket) {
         return Err(Errno::ECANCELED.into());
     }
     Command::new(program)
@@ -90,6 +87,12 @@ fn start(socket: &UnixStream, streams: [Option<OwnedFd>; 3]) -> io::Result<Child
         .stderr(stderr)
         .process_group(0)
         .spawn()
+}
+
+/// Whether the call has ended, so that a DEL may follow.
+fn is_cancelled(socket: &UnixStream) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    matches!(recv(socket, &mut [0; 1], flags), Ok((_, 0)))
 }
 
 fn report_start(socket: &UnixStream, child: &Child) -> io::Result<()> {

@@ -82,23 +82,23 @@ impl Process {
         Ok(Exit::Unknown)
     }
 
-    /// Kills the process group, unless the plugin has ended. Returns whether the plugin was running.
-    /// A plugin that has not started yet will not run.
-    pub(crate) fn kill_group(&mut self) -> bool {
-        if self.running.is_none() {
-            // After this, the launcher cannot report the start of the plugin, and kills the plugin.
-            let _ = shutdown(&self.replies, Shutdown::Read);
-            if let Ok(Some((Reply::Started(pid), pidfd))) = Reply::receive(&self.replies) {
-                self.running = Running::new(pid, pidfd);
-            }
+    /// Kills the process group, unless the plugin has ended. A plugin that has not started yet will
+    /// not run. [`Process::wait`] returns once the plugin has ended.
+    pub(crate) fn kill_group(&mut self) {
+        // The launcher looks for this before it starts the plugin and after it has reported the
+        // start. The PID of a plugin that it starts in between is here by then, or the launcher
+        // kills the plugin.
+        let _ = shutdown(&self.replies, Shutdown::Write);
+        if self.running.is_none()
+            && let Ok(Some((Reply::Started(pid), pidfd))) = Reply::receive(&self.replies)
+        {
+            self.running = Running::new(pid, pidfd);
         }
-        match &self.running {
-            Some(running) if running.is_alive() => {
-                // Fails only if the plugin has just ended.
-                let _ = kill_process_group(running.pid, Signal::KILL);
-                true
-            }
-            _ => false,
+        if let Some(running) = &self.running
+            && running.is_alive()
+        {
+            // Fails only if the plugin has just ended.
+            let _ = kill_process_group(running.pid, Signal::KILL);
         }
     }
 }

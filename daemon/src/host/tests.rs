@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 
@@ -139,9 +141,16 @@ async fn a_plugin_is_killed_even_if_its_start_was_not_reported_yet() {
     let mut process = start(&host, &program).await;
     let mut stdout = process.stdout.take().expect("a pipe");
     stdout.read_exact(&mut [0; 5]).await.expect("it runs");
-    assert!(process.running.is_none(), "the report is not read yet");
-    assert!(process.kill_group());
-    stdout.read_to_end(&mut Vec::new()).await.expect("ended");
+    assert!(process.running.is_none(), "no report was read");
+    process.kill_group();
+    assert_killed(&process.wait().await.expect("started"));
+}
+
+fn assert_killed(exit: &Exit) {
+    assert!(
+        matches!(exit, Exit::Status(status) if status.signal() == Some(Signal::KILL.as_raw())),
+        "{exit:?}"
+    );
 }
 
 #[tokio::test]
