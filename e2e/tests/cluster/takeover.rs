@@ -49,9 +49,10 @@ fn a_daemon_without_a_cache_serves_at_once_if_no_other_daemon_is_running() {
     plexus.add(&plexus.runtime, &pod).0.result();
     plexus.daemon.kill();
     plexus.stop_server();
+    let patient = plexus.runtime_with(json!({"daemonWaitDel": "60s"}));
     plexus.daemon.launch();
     // DEL needs no API server.
-    plexus.del(&plexus.runtime, &pod).0.expect_success();
+    plexus.del(&patient, &pod).0.expect_success();
     server.resume();
 }
 

@@ -78,6 +78,8 @@ fn runtime_in<'n>(node: &'n Node, group: &Cgroup) -> Runtime<'n> {
     let config = json!({
         "cniVersion": "1.1.0", "name": "plexus", "type": "plexus",
         "capabilities": {"io.kubernetes.cri.pod-annotations": true},
+        // A DEL may come while the next daemon starts.
+        "daemonWaitDel": "60s",
     });
     Runtime::new(node, Flavour::Containerd, program, config)
 }
