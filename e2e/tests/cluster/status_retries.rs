@@ -57,8 +57,8 @@ fn a_failed_write_is_retried_until_it_succeeds() {
 fn add_waits_for_its_write_but_not_while_an_earlier_write_is_pending() {
     let (node, cluster) = (node!(), Cluster::new());
     let server = server!(cluster);
-    let wait = Duration::from_secs(2);
-    let keys = json!({"statusWait": "2s"});
+    let wait = Duration::from_secs(4);
+    let keys = json!({"statusWait": "4s"});
     let plexus = PlexusInCluster::start_with(&node, &cluster, keys);
     let pods = ["p0", "p1", "p2"].map(|name| plexus.pod(&Pod::new(name)));
     server.partition();
@@ -86,11 +86,11 @@ fn add_does_not_wait_longer_than_status_wait() {
     let server = server!(cluster);
     let keys = json!({"statusWait": "100ms"});
     let plexus = PlexusInCluster::start_with(&node, &cluster, keys);
-    let slow = server.fault(fault(Effect::Delay(Duration::from_secs(4))));
+    let slow = server.fault(fault(Effect::Delay(Duration::from_secs(8))));
     let pod = plexus.pod(&Pod::new("p"));
     let (output, took) = timed(|| plexus.add(&plexus.runtime, &pod).0);
     output.result();
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
     server.clear_fault(slow);
     wait_patch(server, &pod, 200);
     wait_recorded(&plexus, 1);

@@ -80,7 +80,7 @@ fn a_plugin_that_fails_is_rolled_back_and_its_cause_is_reported() {
 fn a_plugin_that_hangs_is_killed_after_its_timeout() {
     rows!("P-047", "R-049");
     let node = node!();
-    let plexus = Plexus::start_with(&node, json!({"pluginTimeout": "800ms"}));
+    let plexus = Plexus::start_with(&node, json!({"pluginTimeout": "3s"}));
     let sandbox = node.sandbox("pod");
     assert_rolled_back(&plexus, &sandbox, vec![Step::Hang], 11, "longer than");
 }
@@ -89,7 +89,7 @@ fn a_plugin_that_hangs_is_killed_after_its_timeout() {
 fn a_child_of_a_plugin_that_hangs_is_killed_as_well() {
     rows!("P-047", "R-049");
     let node = node!();
-    let plexus = Plexus::start_with(&node, json!({"pluginTimeout": "800ms"}));
+    let plexus = Plexus::start_with(&node, json!({"pluginTimeout": "3s"}));
     let sandbox = node.sandbox("pod");
     let steps = vec![Step::HoldOutput, Step::Hang];
     assert_rolled_back(&plexus, &sandbox, steps, 11, "longer than");

@@ -59,7 +59,7 @@ fn status_calls_the_networks_of_every_pod() {
 fn status_fails_if_add_cannot_succeed() {
     rows!("P-100", "P-101", "P-105");
     let node = node!();
-    let mut plexus = start_with_gc(&node, json!({"pluginTimeout": "100ms"}));
+    let mut plexus = start_with_gc(&node, json!({"pluginTimeout": "2s"}));
     node.plugin("main", &attaches().on("STATUS", [Step::Hang]));
     let assert_not_ready = |plexus: &Plexus<'_>, part: &str| {
         plexus.runtime.status().expect_error(50, &[part]);

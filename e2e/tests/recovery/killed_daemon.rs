@@ -195,7 +195,7 @@ fn a_daemon_that_waits_for_a_surviving_gc_can_be_stopped() {
 #[test]
 fn a_child_that_a_plugin_leaves_running_on_purpose_is_not_killed() {
     let node = node!();
-    let mut plexus = start_with(&node, json!({"pluginTimeout": "300ms"}));
+    let mut plexus = start_with(&node, json!({"pluginTimeout": "3s"}));
     let script = attaches().on("ADD", [Step::link(), Step::HoldOutput]);
     node.plugin(MAIN, &script);
     let (_sandbox, target) = attached(&plexus, "pod");

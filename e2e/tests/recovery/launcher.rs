@@ -124,7 +124,7 @@ fn eight_plugins_run_at_once_and_leave_no_process() {
 fn a_plugin_that_hangs_is_killed_with_its_children_in_the_control_group_of_the_runtime() {
     rows!("R-049");
     let node = node!();
-    let keys = json!({"pluginTimeout": "300ms"});
+    let keys = json!({"pluginTimeout": "3s"});
     let mut separated = or_skip!(Separated::start(&node, "hangs", keys));
     let Separated {
         plexus,

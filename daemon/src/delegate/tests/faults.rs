@@ -140,7 +140,7 @@ const HANGS: &str = "exec 3> $dir/started; echo $$ >&3; sleep 60 & sleep 60";
 #[tokio::test]
 async fn a_plugin_that_hangs_is_killed_with_its_children() {
     plexus_api::rows!("R-049");
-    let bench = Bench::with_timeout(Duration::from_millis(300));
+    let bench = Bench::with_timeout(Duration::from_secs(2));
     let mut started = bench.fifo("started");
     bench.bare("a", HANGS);
     let error = bench
@@ -151,7 +151,7 @@ async fn a_plugin_that_hangs_is_killed_with_its_children() {
         .error;
     assert_eq!(
         (error.code, error.msg.as_str()),
-        (11, r#"plugin "a": was killed: it took longer than 300.0ms"#)
+        (11, r#"plugin "a": was killed: it took longer than 2.0s"#)
     );
     let id = wait_for_start(&mut started).await;
     assert!(
@@ -169,7 +169,7 @@ async fn the_deadline_of_the_call_applies_too() {
     let bench = Bench::new();
     bench.bare("a", "exec sleep 60");
     let soon = PluginCall {
-        limits: limits(Duration::from_millis(200)),
+        limits: limits(Duration::from_secs(2)),
         ..call()
     };
     let error = bench
@@ -276,7 +276,7 @@ async fn a_plugin_that_is_killed_does_not_refuse_a_del() {
     ] {
         let mut call = call();
         if name == "hangs" {
-            call.limits = call.limits.within(Duration::from_millis(100));
+            call.limits = call.limits.within(Duration::from_secs(2));
         }
         let DelError {
             error,
