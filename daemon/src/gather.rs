@@ -109,7 +109,7 @@ pub(crate) async fn plan_input(
         let ifname = ifname(Some(selection), 1 + common.len() + index);
         requested.find(&lookup, selection, Some(&ifname)).await?;
     }
-    let reservation = requested.reserve(memory, limits).await?;
+    let reservation = requested.reserve(memory, 0, limits).await?;
     let networks = requested.networks(&lookup).await.into_iter();
     let mut networks = networks.collect::<Result<Vec<_>, _>>()?.into_iter();
     let default_network = match node_default {

@@ -32,7 +32,8 @@ pub(crate) struct Additions<'a> {
 
 impl<'a> Additions<'a> {
     /// Gathers the networks of `elements`. Does not wait for definitions that are not known yet, which
-    /// would delay the other networks: once they are known, the next round attaches them.
+    /// would delay the other networks: once they are known, the next round attaches them. Also reserves
+    /// `further` bytes of memory, for the caller.
     ///
     /// # Errors
     /// The limits ended a wait.
@@ -41,6 +42,7 @@ impl<'a> Additions<'a> {
         settings: &'a Settings,
         pod: &PodRef,
         elements: &[&Selection],
+        further: usize,
         limits: &CallLimits,
     ) -> Result<Self, GatherError> {
         let lookup = Lookup {
@@ -58,7 +60,7 @@ impl<'a> Additions<'a> {
             let ifname = element.interface.as_deref();
             found.push(requested.find(&lookup, element, ifname).await);
         }
-        let reservation = requested.reserve(sources.memory, limits).await?;
+        let reservation = requested.reserve(sources.memory, further, limits).await?;
         let mut read = requested.networks(&lookup).await.into_iter();
         let networks: Vec<_> = found
             .into_iter()

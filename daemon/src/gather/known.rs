@@ -105,7 +105,7 @@ pub(crate) async fn known_networks(
             Err(error) => known.errors.push(error),
         }
     }
-    match requested.reserve(sources.memory, limits).await {
+    match requested.reserve(sources.memory, 0, limits).await {
         Ok(reservation) => {
             known.reservation = reservation;
             let networks = requested.networks(&lookup).await;

@@ -81,10 +81,11 @@ impl Requested {
         Ok(checked?)
     }
 
-    /// Reserves memory for the parsed configurations and for the attachments.
+    /// Reserves memory for the parsed configurations and for the attachments, and `further` bytes.
     pub(super) async fn reserve(
         &self,
         memory: &MemoryBudget,
+        further: usize,
         limits: &CallLimits,
     ) -> Result<Reservation, GatherError> {
         // A configuration is copied once while it is parsed, or later as the input of a plugin.
@@ -95,7 +96,8 @@ impl Requested {
                 self.definitions[element.definition].size() + MAX_PLUGINS * element.added
             })
             .sum();
-        Ok(memory.reserve(shared + own, limits).await?)
+        let bytes = (shared + own).saturating_add(further);
+        Ok(memory.reserve(bytes, limits).await?)
     }
 
     /// The networks of the elements. Each definition is read once.

@@ -14,7 +14,7 @@ use crate::delegate::{GuardScope, Priority};
 use crate::gather::Additions;
 use crate::ledger::{Record, RecordKey};
 use crate::model::{Attachment, Pod, PodRef};
-use crate::operations::{Change, RecordMemory, lock_with_guard};
+use crate::operations::{Change, RecordMemory, loaded_size, lock_within};
 use crate::plan::{Difference, free_ifnames, plan_addition};
 use crate::report::events::EventReason;
 
@@ -145,13 +145,18 @@ impl Round<'_> {
             let sources = context.node.sources(&host);
             let settings = &context.node.settings;
             let scope = GuardScope::new(&pod, &record.planned.attachments);
-            // Gathering waits for memory as well.
+            // A wait for memory must hold none.
             drop((record, memory));
-            let additions = Additions::gather(sources, settings, &pod, &wanted, limits).await?;
+            let file_size = context.ledger.size(&self.key);
+            let of_record = loaded_size(file_size);
+            let additions = Additions::gather(sources, settings, &pod, &wanted, of_record, limits);
+            let additions = additions.await?;
             let scope = scope.with(&pod, &additions.scope().collect::<Vec<_>>());
             let priority = Priority::Recovery;
-            let guards = lock_with_guard(context, priority, &self.key, &scope, limits).await?;
-            let (lock, _guard, _memory) = guards;
+            let locked = lock_within(context, priority, &self.key, &scope, file_size, limits);
+            let Some((lock, _guard)) = locked.await? else {
+                continue;
+            };
             let Some(record) = lock.load(&self.key.ifname)? else {
                 return Ok(Outcome::Unchanged);
             };

@@ -20,7 +20,7 @@ use super::change::Change;
 use super::check::check_links;
 use super::dispatch::no_ledger;
 use super::gc::gc_network;
-use super::record_lock::{RecordMemory, lock_with_guard};
+use super::record_lock::{loaded_size, lock_within};
 use super::request::time_limit;
 use super::status::check_plugins;
 use super::undo::Failures;
@@ -119,8 +119,8 @@ struct Delegate<'a> {
     limits: &'a CallLimits,
 }
 
-/// The locks under which a sandbox is changed.
-type Guards = (ContainerLock, AttachGuard, RecordMemory);
+/// The locks under which a sandbox is changed, and the memory for the change.
+type Guards = (ContainerLock, AttachGuard, Reservation);
 
 impl Delegate<'_> {
     async fn serve(&self) -> Result<Option<Box<RawValue>>, CniError> {
@@ -131,7 +131,7 @@ impl Delegate<'_> {
             None => None,
             Some(key) => self.lock(&key).await?,
         };
-        let Some((record, (lock, _guard, _memory), _reservation)) = locked else {
+        let Some((record, (lock, _guard, _memory))) = locked else {
             return self.without_record().map(|()| None);
         };
         let change = self.begin(&lock, record).await?;
@@ -158,10 +158,7 @@ impl Delegate<'_> {
 
     /// The record of the sandbox, with the locks and the memory for its change. The locks depend on
     /// the record, which is therefore read before and after the wait. `None` if there is no record.
-    async fn lock(
-        &self,
-        key: &RecordKey,
-    ) -> Result<Option<(Record, Guards, Reservation)>, CniError> {
+    async fn lock(&self, key: &RecordKey) -> Result<Option<(Record, Guards)>, CniError> {
         let (context, limits, request) = (self.context, self.limits, self.request);
         let priority = match request.env.verb {
             Verb::Del => Priority::Del,
@@ -169,10 +166,11 @@ impl Delegate<'_> {
         };
         let attributes = request.config.plugins.len() * request.selection.size();
         let size = 2 * request.config.size() + attributes;
-        let reservation = context.node.memory.reserve(size, limits).await?;
         let identity = |record: &Record| (record.planned.created_unix_ms, record.planned.revision);
         loop {
-            let memory = RecordMemory::reserve(context, key, limits).await?;
+            let file_size = context.ledger.size(key);
+            let bytes = size.saturating_add(loaded_size(file_size));
+            let memory = context.node.memory.reserve(bytes, limits).await?;
             let Some(record) = context.ledger.read(key)? else {
                 return Ok(None);
             };
@@ -184,12 +182,15 @@ impl Delegate<'_> {
             let attachments = record.planned.attachments.iter().cloned().chain([own]);
             let scope = GuardScope::new(&record.planned.pod, &attachments.collect::<Vec<_>>());
             let read = identity(&record);
-            drop((record, memory));
-            let guards = lock_with_guard(context, priority, key, &scope, limits).await?;
-            match guards.0.load(&key.ifname)? {
+            drop(record);
+            let locked = lock_within(context, priority, key, &scope, file_size, limits);
+            let Some((lock, guard)) = locked.await? else {
+                continue;
+            };
+            match lock.load(&key.ifname)? {
                 None => return Ok(None),
                 Some(record) if identity(&record) == read => {
-                    return Ok(Some((record, guards, reservation)));
+                    return Ok(Some((record, (lock, guard, memory))));
                 }
                 // Something has changed during the waits.
                 Some(_) => {}

@@ -11,7 +11,7 @@ use crate::memory_budget::{MemoryBudget, Reservation};
 #[derive(Debug)]
 pub(crate) struct RecordMemory {
     _reservation: Reservation,
-    /// The size of the record's file, in bytes.
+    /// The size of the record's file, in bytes. Only changes under the container lock.
     file_size: usize,
 }
 
@@ -33,18 +33,18 @@ impl RecordMemory {
         limits: &CallLimits,
     ) -> Result<Self, WaitError> {
         let file_size = ledger.size(key);
-        // The text of the file is parsed as a whole.
-        let reservation = memory.reserve(file_size.saturating_mul(2), limits).await?;
+        let reservation = memory.reserve(loaded_size(file_size), limits).await?;
         Ok(Self {
             _reservation: reservation,
             file_size,
         })
     }
+}
 
-    /// Whether the record is still as small. Its size only changes under the container lock.
-    fn suffices(&self, ledger: &Ledger, key: &RecordKey) -> bool {
-        ledger.size(key) <= self.file_size
-    }
+/// The bytes of memory for a record with a file of this size: the text of the file is parsed as a
+/// whole.
+pub(crate) fn loaded_size(file_size: usize) -> usize {
+    file_size.saturating_mul(2)
 }
 
 /// Waits until a container can be locked, with memory for one of its records.
@@ -68,16 +68,16 @@ async fn lock_with_memory(
     loop {
         let memory = RecordMemory::of(ledger, memory, key, limits).await?;
         let lock = ledger.lock_container(&key.container_id, limits).await?;
-        // The call that held the lock may have written the record.
-        if memory.suffices(ledger, key) {
+        // The call that held the lock may have written the record, whose size changes only under the
+        // lock.
+        if ledger.size(key) <= memory.file_size {
             return Ok((lock, memory));
         }
     }
 }
 
 /// Waits until a container can be locked and plugins may run within `scope`, with memory for one of
-/// the container's records. Holds neither the lock nor the guard while it waits for the other: a
-/// DEL of the runtime needs the lock and has a higher priority.
+/// the container's records.
 ///
 /// # Errors
 /// The limits ended the wait.
@@ -88,20 +88,45 @@ pub(crate) async fn lock_with_guard(
     scope: &GuardScope,
     limits: &CallLimits,
 ) -> Result<(ContainerLock, AttachGuard, RecordMemory), WaitError> {
-    let (ledger, delegates) = (&context.ledger, &context.node.delegates);
     loop {
-        let (lock, memory) = lock_for_record(context, key, limits).await?;
-        if let Some(guard) = delegates.try_attach_guard(scope, &limits.call) {
-            return Ok((lock, guard, memory));
-        }
-        drop(lock);
-        let guard = delegates.attach_guard(priority, scope, limits).await?;
-        if let Some(lock) = ledger.try_lock_container(&key.container_id, &limits.call)
-            && memory.suffices(ledger, key)
-        {
+        let memory = RecordMemory::reserve(context, key, limits).await?;
+        let file_size = memory.file_size;
+        let locked = lock_within(context, priority, key, scope, file_size, limits);
+        if let Some((lock, guard)) = locked.await? {
             return Ok((lock, guard, memory));
         }
     }
+}
+
+/// Waits until a container can be locked and plugins may run within `scope`. Holds neither the lock
+/// nor the guard while it waits for the other: a DEL of the runtime needs the lock and has a higher
+/// priority. `file_size` is the size of the record for which the caller has reserved memory. Returns
+/// `None` if the record has outgrown it or another call locks the container after the wait for the
+/// guard: the caller starts again without that memory, since a wait for more must hold none.
+///
+/// # Errors
+/// The limits ended the wait.
+pub(crate) async fn lock_within(
+    context: &Context,
+    priority: Priority,
+    key: &RecordKey,
+    scope: &GuardScope,
+    file_size: usize,
+    limits: &CallLimits,
+) -> Result<Option<(ContainerLock, AttachGuard)>, WaitError> {
+    let (ledger, delegates) = (&context.ledger, &context.node.delegates);
+    let suffices = || ledger.size(key) <= file_size;
+    let lock = ledger.lock_container(&key.container_id, limits).await?;
+    if !suffices() {
+        return Ok(None);
+    }
+    if let Some(guard) = delegates.try_attach_guard(scope, &limits.call) {
+        return Ok(Some((lock, guard)));
+    }
+    drop(lock);
+    let guard = delegates.attach_guard(priority, scope, limits).await?;
+    let lock = ledger.try_lock_container(&key.container_id, &limits.call);
+    Ok(lock.filter(|_| suffices()).map(|lock| (lock, guard)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::poll;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +37,11 @@ async fn a_refused_definition_takes_no_memory() {
     let memory = MemoryBudget::new(14 * MIB);
     let time = Duration::from_secs(1);
     let limits = CallLimits::new("test", Instant::now(), time, CancellationToken::new());
-    let _other = memory.reserve(2 * MIB, &limits).await.expect("free");
-    requested.reserve(&memory, &limits).await.expect("free");
+    let other = memory.reserve(2 * MIB, &limits).await.expect("free");
+    drop(requested.reserve(&memory, 0, &limits).await.expect("free"));
+    // The memory for the caller is a part of the same reservation.
+    let mut more = pin!(requested.reserve(&memory, 2 * MIB, &limits));
+    assert!(poll!(&mut more).is_pending());
+    drop(other);
+    more.await.expect("free");
 }
