@@ -69,7 +69,9 @@ impl Plexus<'_> {
 
     #[track_caller]
     fn record_path(&self) -> PathBuf {
-        let records = self.files("ledger");
+        let mut records = self.files("ledger");
+        // A record that is being replaced has a temporary file beside it.
+        records.retain(|name| !name.starts_with('.'));
         assert_eq!(records.len(), 1, "{records:?}");
         Path::new(STATE_DIR).join("ledger").join(&records[0])
     }
