@@ -175,11 +175,10 @@ e2e-sriov:
 	e2e/tiers.sh sriov
 
 ## Tests the image on a real Kubernetes with one node, as root, and removes the cluster: KUBE_BIN is the
-## directory of its programs, COUNT the number of rollouts. See docs/testing.md.
-e2e-kubernetes: image
-	e2e/setup.sh
-	cargo build --locked --package plexus-kubelet
-	e2e/kubernetes/run.sh $(COUNT)
+## directory of its programs, and without it those of Debian's sources are built once. COUNT is the number
+## of rollouts, CONTAINERD the directory of another containerd. See docs/testing.md.
+e2e-kubernetes:
+	KUBE_BIN=$${KUBE_BIN:-$$(e2e/kubernetes/debian.sh)} && export KUBE_BIN && e2e/tiers.sh kubernetes
 
 ## Starts and stops pods while plexusd is killed at random times: COUNT sequences, the first one with
 ## the seed SEED. See docs/testing.md.

@@ -2,7 +2,7 @@
 # Runs tiers of tests, one after the other, and prints which of them ran and which were skipped and
 # why. Without arguments, runs all tiers.
 #
-#   e2e/tiers.sh [node] [containerd] [kernel] [sriov]
+#   e2e/tiers.sh [node] [containerd] [kernel] [sriov] [kubernetes]
 #
 # The command of a tier exits with status 77 if the tier cannot run here; its last line is the
 # reason.
@@ -32,7 +32,7 @@ run() {
         # shellcheck disable=SC2086
         e2e/in-node.sh cargo test --locked --package plexus-e2e --package plexus-apiserver $tests --no-fail-fast
         ;;
-    kernel | sriov) e2e/setup.sh && "e2e/$1/run.sh" ;;
+    kernel | sriov | kubernetes) e2e/setup.sh && "e2e/$1/run.sh" ;;
     *)
         echo "no tier $1" >&2
         return 2
@@ -55,11 +55,12 @@ summary() {
     esac
 }
 
-[ $# -gt 0 ] || set -- node containerd kernel sriov
+[ $# -gt 0 ] || set -- node containerd kernel sriov kubernetes
 mkdir -p "$(dirname "$skipped")"
 for tier in "$@"; do
     : >"$skipped"
-    { run "$tier" 2>&1; echo $? >"$work/status"; } | tee "$work/log"
+    # If the user interrupts the tests, tee prints the results until then.
+    { run "$tier" 2>&1; echo $? >"$work/status"; } | tee -i "$work/log"
     result=$(cat "$work/status")
     # Virtual machines do not write to this list, but print the same lines.
     { cat "$skipped"; grep -o 'skipped [a-z0-9_:]*: .*' "$work/log" | cut -d ' ' -f 2-; } | sort -u >"$work/$tier"

@@ -10,9 +10,11 @@ set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/lib.sh"
 DEVICE_PLUGIN=${DEVICE_PLUGIN:-$ROOT/target/debug/device-plugin}
-LOG=$(mktemp)
-trap 'node sh -c "kill \$(cat /run/plexus-k8s/device-plugin.pid)" 2>/dev/null || true; rm -f "$LOG"' EXIT
+LOG=$WORK/log
 
+at_exit() {
+    node sh -c 'kill $(cat /run/plexus-k8s/device-plugin.pid)' 2>/dev/null || true
+}
 fail() {
     echo "FAILED: $*" >&2
     sed 's/^/device plugin: /' "$LOG" >&2

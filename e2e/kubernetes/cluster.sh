@@ -107,8 +107,9 @@ restart_kubelet() {
 }
 
 down() {
-    # The PID namespace of the node ends with this process, and with it every process on the node.
-    [ ! -f "$STATE/node.pid" ] || kill -9 "$(cat "$STATE/node.pid")" 2>/dev/null || true
+    # The PID namespace of the node ends with its first process, and with it every process on the node. If
+    # `up` was interrupted, no file has that PID yet.
+    ip netns pids "$NETNS" 2>/dev/null | xargs --no-run-if-empty kill -9 2>/dev/null || true
     ip netns del "$NETNS" 2>/dev/null || true
     ip link del vplexus 2>/dev/null || true
     for groups in /sys/fs/cgroup/*/kubepods /sys/fs/cgroup/kubepods; do

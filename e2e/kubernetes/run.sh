@@ -1,19 +1,27 @@
 #!/bin/bash
-# Starts the cluster of cluster.sh, tests Plexus on it with check.sh, and removes the cluster.
+# Starts the cluster of cluster.sh, tests Plexus on it with check.sh, and removes the cluster, also if
+# a check fails or the script is interrupted. Ends with status 77 if the cluster cannot run on this
+# machine; the last line is the reason.
 #
-#   run.sh [COUNT]    COUNT is the number of rollouts
+#   run.sh [CHECK...]
 #
-# KUBE_BIN is the directory of Kubernetes and etcd: see cluster.sh.
+# KUBE_BIN is the directory of Kubernetes and etcd (see cluster.sh), CONTAINERD one with another
+# containerd than that on the PATH, and IMAGE the archive of an image, if not that of `make image`.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "$0")" && pwd)
-[ "$(id -u)" = 0 ] || { echo "run as root: the node needs namespaces, mounts and cgroups of its own" >&2; exit 1; }
+ROOT=$(cd "$HERE/../.." && pwd)
+. "$ROOT/e2e/packages.sh"
 
+[ -n "${KUBE_BIN:-}" ] || skip "KUBE_BIN is not set: the directory of the programs of Kubernetes"
+[ "$(id -u)" = 0 ] || skip "run as root: the node needs namespaces, mounts and cgroups of its own"
+KUBE_BIN=$(realpath "$KUBE_BIN")
+export PATH=$KUBE_BIN:${CONTAINERD:+$(realpath "$CONTAINERD"):}$PATH:/usr/sbin:/sbin
 for program in kube-apiserver kube-controller-manager kube-scheduler kubelet; do
-    [ -x "${KUBE_BIN:-}/$program" ] || { echo "KUBE_BIN=${KUBE_BIN:-} does not contain $program" >&2; exit 1; }
+    [ -x "$KUBE_BIN/$program" ] || skip "KUBE_BIN=$KUBE_BIN does not contain $program"
 done
 for program in etcd kubectl; do
-    PATH=$KUBE_BIN:$PATH command -v "$program" >/dev/null || { echo "$program is in neither KUBE_BIN nor PATH" >&2; exit 1; }
+    command -v "$program" >/dev/null || skip "$program is in neither KUBE_BIN nor PATH"
 done
 declare -A packages=([buildah]=buildah [busybox]=busybox-static [containerd]=containerd [runc]=runc [openssl]=openssl
     [iptables]=iptables [curl]=curl)
@@ -23,10 +31,18 @@ for program in "${!packages[@]}"; do
 done
 if [ ${#missing[@]} -gt 0 ]; then
     echo "installing ${missing[*]}" >&2
-    apt-get install -qq -y --no-install-recommends "${missing[@]}" >&2
+    apt-get install -qq -y --no-install-recommends "${missing[@]}" >&2 || skip "cannot install ${missing[*]}"
 fi
 
-trap '"$HERE/cluster.sh" down' EXIT
+if [ -z "${IMAGE:-}" ]; then
+    make --directory "$ROOT" image
+fi
+cargo build --locked --manifest-path "$ROOT/Cargo.toml" --package plexus-kubelet
+clean_up() {
+    trap '' INT TERM HUP PIPE
+    "$HERE/cluster.sh" down
+}
+trap clean_up EXIT
 "$HERE/cluster.sh" up
-echo "$("$KUBE_BIN/kubelet" --version), $(containerd --version | cut -d ' ' -f 1,3), $(runc --version | head -n 1)"
+echo "$(kubelet --version), $(containerd --version | cut -d ' ' -f 1,3), $(runc --version | head -n 1)"
 "$HERE/check.sh" "$@"
