@@ -10,6 +10,9 @@ CROSS := $(filter-out $(HOST_ARCH),$(ARCH))
 CPU := $(patsubst amd64,x86_64,$(patsubst arm64,aarch64,$(ARCH)))
 TARGET := $(if $(CROSS),$(CPU)-unknown-linux-gnu,$(HOST))
 CARGO_BUILD := cargo build --locked --target $(TARGET) $(if $(CROSS),--config target.$(TARGET).linker=\"$(CPU)-linux-gnu-gcc\")
+# The paths of crates are in the messages of panics. Without the directory of this machine, they are the
+# same on all machines.
+REMAP := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=crates
 BIN := dist$(CROSS:%=/%)
 # The architectures of an image.
 ARCHS := $(HOST_ARCH)
@@ -42,8 +45,8 @@ BUILDAH = buildah --root $(OUT)/buildah --runroot $(OUT)/buildah/run --storage-d
 ## 48 KB of relocations and the time to apply them at each start.
 build: export PLEXUS_COMMIT = $(COMMIT)
 build: $(CROSS:%=toolchain)
-	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" $(CARGO_BUILD) -p plexus --profile shim
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO_BUILD) -p plexusd --profile dist
+	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static $(REMAP)" $(CARGO_BUILD) -p plexus --profile shim
+	RUSTFLAGS="-C target-feature=+crt-static $(REMAP)" $(CARGO_BUILD) -p plexusd --profile dist
 	mkdir -p $(BIN)
 	cp $(OUT)/$(TARGET)/shim/plexus $(OUT)/$(TARGET)/dist/plexusd $(BIN)/
 	@size=$$(stat -c %s $(BIN)/plexus); \
