@@ -191,6 +191,34 @@ pub fn from_attributes(attributes: &RawValue) -> Result<Selection, SelectionErro
 /// # Errors
 /// [`MAX_ANNOTATION`] or [`MAX_ELEMENTS`] is exceeded; otherwise the first invalid element.
 pub fn parse(annotation: &str, default_namespace: &str) -> Result<Vec<Selection>, SelectionError> {
+    elements(annotation, default_namespace, Claims::WithoutIps)
+}
+
+/// Parses the annotation that replaces the default network. In contrast to [`parse`], an element may
+/// have both `ips` and `ipam-claim-reference`: with OVN-Kubernetes, a virtual machine that keeps its
+/// addresses may choose them as well.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_default_network(
+    annotation: &str,
+    default_namespace: &str,
+) -> Result<Vec<Selection>, SelectionError> {
+    elements(annotation, default_namespace, Claims::WithIps)
+}
+
+/// Whether an element with `ipam-claim-reference` may have `ips` (K-044).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claims {
+    WithoutIps,
+    WithIps,
+}
+
+fn elements(
+    annotation: &str,
+    default_namespace: &str,
+    claims: Claims,
+) -> Result<Vec<Selection>, SelectionError> {
     if annotation.trim().is_empty() {
         return Ok(Vec::new());
     }
@@ -202,7 +230,7 @@ pub fn parse(annotation: &str, default_namespace: &str) -> Result<Vec<Selection>
         return Err(SelectionError::whole(reason));
     }
     let mut selections = if annotation.contains(['[', '{', '"']) {
-        json_form::parse(annotation)?
+        json_form::parse(annotation, claims)?
     } else {
         short_form::parse(annotation)?
     };

@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 use super::reader::Reader;
 use super::syntax::{is_address, is_hardware_address};
 use super::{
-    Bandwidth, MAX_ANNOTATION, MAX_ELEMENTS, PortMapping, Selection, SelectionError, check_count,
+    Bandwidth, Claims, MAX_ANNOTATION, MAX_ELEMENTS, PortMapping, Selection, SelectionError,
+    check_count,
 };
 use crate::cni::validate_ifname;
 use crate::dns::{LABEL, is_namespace, is_subdomain};
@@ -24,7 +25,7 @@ const MAX_BURST: u64 = u32::MAX as u64 * 8 - 1;
 /// The smallest default burst, in bits: a jumbo frame, which would never pass a smaller burst.
 const MIN_DEFAULT_BURST: u64 = 9_000 * 8;
 
-pub(super) fn parse(text: &str) -> Result<Vec<Selection>, SelectionError> {
+pub(super) fn parse(text: &str, claims: Claims) -> Result<Vec<Selection>, SelectionError> {
     check_limits(text.as_bytes(), MAX_ANNOTATION)
         .map_err(|error| SelectionError::whole(error.to_string()))?;
     let text = decode(text.as_bytes());
@@ -34,7 +35,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Selection>, SelectionError> {
     list.first
         .into_iter()
         .enumerate()
-        .map(|(index, raw)| element(&Reader::new(raw, ValuePath::default().join(index))?))
+        .map(|(index, raw)| element(&Reader::new(raw, ValuePath::default().join(index))?, claims))
         .collect()
 }
 
@@ -104,7 +105,7 @@ fn not_a_list(text: &str, error: &serde_json::Error) -> SelectionError {
     SelectionError::whole(format!("is not JSON: {error}, after {context:?}"))
 }
 
-fn element(object: &Reader) -> Result<Selection, SelectionError> {
+fn element(object: &Reader, claims: Claims) -> Result<Selection, SelectionError> {
     let name = object
         .string("name")?
         .ok_or_else(|| object.invalid("name", "is missing or empty"))?;
@@ -130,7 +131,8 @@ fn element(object: &Reader) -> Result<Selection, SelectionError> {
     }
     let ips = ips(object)?;
     // Claims are only for IPAM controllers, which read the annotation themselves (K-044).
-    if object.string("ipam-claim-reference")?.is_some() && !ips.is_empty() {
+    let has_claim = object.string("ipam-claim-reference")?.is_some();
+    if has_claim && !ips.is_empty() && claims == Claims::WithoutIps {
         return Err(object.invalid(
             "ipam-claim-reference",
             "cannot be combined with \"ips\"; remove one of them",

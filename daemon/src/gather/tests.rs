@@ -130,6 +130,25 @@ async fn while_the_indicator_is_missing_add_is_refused_and_del_finds_all_network
     assert!(known.errors.is_empty(), "{:?}", known.errors);
 }
 
+#[test]
+fn a_default_network_may_have_an_ipam_claim_and_addresses() {
+    let element = r#"[{"name": "own", "ips": ["10.0.0.5"], "ipam-claim-reference": "vm1.podnet"}]"#;
+    let settings = Settings::read(&Fields::parse("{}").expect("an object")).expect("settings");
+    let pod = |annotation: &str| Pod {
+        namespace: "ns".to_owned(),
+        name: "vm".to_owned(),
+        uid: String::new(),
+        annotations: [(annotation.to_owned(), element.to_owned())].into(),
+    };
+    let selection = default_selection(&pod(DEFAULT_NETWORK), &settings).expect("both");
+    assert_eq!(selection.expect("an element").ips, ["10.0.0.5"]);
+    let error = selections(&pod(NETWORKS), NETWORKS, "ns").expect_err("a selected network");
+    assert!(
+        error.to_string().contains("ipam-claim-reference"),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn isolation_lets_no_name_through_that_cannot_be_compared() {
     let missing = dir(&[]);
