@@ -46,7 +46,7 @@ pub(crate) enum DiskError {
     NotAFile(PathBuf),
     #[error("{}: {source}", .path.display())]
     Invalid { path: PathBuf, source: ConfigError },
-    #[error("{} is a sample", .0.display())]
+    #[error("{} is a sample, which multusMasterCNI can select", .0.display())]
     Sample(PathBuf),
     /// The network would call Plexus again (K-071).
     #[error("{} has a plugin of type {kind:?}, which would call Plexus again", .path.display())]
@@ -202,10 +202,12 @@ pub(super) struct SelectedFile {
 pub(super) fn select_file(dir: &Path, keep: Option<&Path>) -> Result<SelectedFile, DiskError> {
     let mut skipped = Vec::new();
     for path in files(dir, ANY)? {
-        let config = if is_sample(&path) {
+        let config = from_file(&path);
+        let network = config.as_ref().ok().map(|config| config.name.as_str());
+        let config = if is_sample(&path, network) {
             Err(DiskError::Sample(path.clone()))
         } else {
-            from_file(&path).and_then(|config| refuse_meta_plugin(config, &path))
+            config.and_then(|config| refuse_meta_plugin(config, &path))
         };
         match config {
             Err(error) if !error.is_broken() || keep != Some(path.as_path()) => skipped.push(error),

@@ -268,12 +268,15 @@ impl ConfigFile {
             .into_iter()
             .find(|path| *path != self.path)
             .ok_or_else(|| format!("{} contains no other", self.publish.dir.display()))?;
-        let usable = if is_sample(&next) {
+        let text = regular_file::read(&next, MAX_SIZE);
+        let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let network = text.as_ref().ok();
+        let network = network.and_then(|text| Some(conflist::parse(text).ok()?.name));
+        let usable = if is_sample(&next, network.as_deref()) {
             Err("a sample that a package has installed; remove it, or install a file that sorts first".to_owned())
         } else {
-            regular_file::read(&next, MAX_SIZE)
-                .map_err(|error| error.to_string())
-                .and_then(|bytes| conflist::check_usable(&String::from_utf8_lossy(&bytes)))
+            text.map_err(|error| error.to_string())
+                .and_then(|text| conflist::check_usable(&text))
         };
         match usable {
             Ok(()) => Ok(next),

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use super::DefaultNetwork;
 use crate::cluster::{Definition, Store};
 use crate::config::{Fields, Settings};
-use crate::gather::GatherError;
 use crate::gather::test_helpers::dir;
+use crate::gather::{GatherError, disk};
 
 /// A default network and the task that watches it.
 struct WatchedNetwork {
@@ -97,7 +97,6 @@ async fn the_first_file_is_used_except_meta_plugins_and_samples() {
     files.push(("07-wrap.conf", nested.to_string()));
     let samples = [
         "87-podman-bridge.conflist",
-        "10-containerd-net.conflist",
         "100-crio-bridge.conflist",
         "11-crio-ipv4-bridge.conflist",
         "200-loopback.conflist",
@@ -106,6 +105,7 @@ async fn the_first_file_is_used_except_meta_plugins_and_samples() {
         "05-calico.conflist.cilium_bak",
     ];
     files.extend(samples.map(|name| (name, list("bridge"))));
+    files.push(("10-containerd-net.conflist", list("containerd")));
     let files: Vec<_> = files
         .iter()
         .map(|(name, text)| (*name, text.as_str()))
@@ -121,12 +121,29 @@ async fn the_first_file_is_used_except_meta_plugins_and_samples() {
         "no default network",
         "multusAutoconfigDir",
         "00-plexus.conflist has a plugin of type \"plexus\"",
-        "87-podman-bridge.conflist is a sample",
+        "87-podman-bridge.conflist is a sample, which multusMasterCNI can select",
     ] {
         assert!(error.to_string().contains(part), "{error}");
     }
     fs::write(dir.path().join("90-real.conflist"), list("real")).expect("file");
     followed.until_is("real").await;
+}
+
+#[tokio::test]
+async fn the_network_that_containerd_makes_from_its_template_is_used() {
+    rows!("K-071");
+    // With `conf_template`, as on GKE, containerd writes the network of the pods to this file, in
+    // which its installer puts a sample with the network `containerd-net`.
+    let dir = dir(&[("10-containerd-net.conflist", &list("k8s-pod"))]);
+    let network = WatchedNetwork::new(autoconfig(dir.path())).await;
+    assert_eq!(network.now().expect("a network"), "k8s-pod");
+    let broken = self::dir(&[
+        ("10-containerd-net.conflist", "{"),
+        ("90-real.conflist", &list("real")),
+    ]);
+    let selected = disk::select_file(broken.path(), None).expect("a network");
+    let path = broken.path().join("10-containerd-net.conflist");
+    assert_eq!(selected.broken[0].path(), Some(path), "waited for");
 }
 
 #[tokio::test]

@@ -23,7 +23,6 @@ fn a_sample_is_no_other_configuration() {
     for sample in [
         "87-podman-bridge.conflist",
         "100-crio-bridge.conflist",
-        "10-containerd-net.conflist",
         "nerdctl-bridge.conflist",
     ] {
         let mut fixture = Fixture::new();
@@ -38,6 +37,19 @@ fn a_sample_is_no_other_configuration() {
         fixture.write("05-a.conflist", &other_config());
         assert_eq!(fixture.unpublish(), None, "the sample is not loaded");
     }
+}
+
+#[test]
+fn the_file_of_containerd_is_a_sample_if_its_network_is() {
+    let mut fixture = Fixture::new();
+    fixture.reconcile();
+    let sample = r#"{"cniVersion":"1.0.0","name":"containerd-net","plugins":[{"type":"bridge"}]}"#;
+    fixture.write("10-containerd-net.conflist", sample);
+    let reason = fixture.unpublish().expect("only a sample");
+    assert!(reason.contains("sample"), "{reason}");
+    let generated = sample.replace("containerd-net", "k8s-pod-network");
+    fixture.write("10-containerd-net.conflist", &generated);
+    assert_eq!(fixture.unpublish(), None);
 }
 
 #[test]
