@@ -15,8 +15,12 @@ pub(super) struct RotatingFile {
 }
 
 impl RotatingFile {
-    /// Opens the file for appending. Creates a missing file, readable by root only.
+    /// Opens the file for appending. Creates a missing directory, and a missing file, readable by
+    /// root only.
     pub(super) fn open(settings: LogFile) -> io::Result<Self> {
+        if let Some(dir) = settings.path.parent() {
+            fs::create_dir_all(dir)?;
+        }
         let file = OpenOptions::new()
             .create(true)
             .append(true)

@@ -59,6 +59,17 @@ fn a_full_file_is_rotated_and_the_oldest_backups_are_removed() {
 }
 
 #[test]
+fn a_missing_directory_is_created() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut settings = settings(&dir);
+    settings.path = dir.path().join("plexus/logs/plexusd.log");
+    let mut file = RotatingFile::open(settings.clone()).expect("the file opens");
+    file.write_line(b"one\n").expect("a line");
+    let text = fs::read_to_string(&settings.path).expect("the file");
+    assert_eq!(text, "one\n");
+}
+
+#[test]
 fn an_existing_file_is_appended_to_and_old_backups_are_removed() {
     let dir = tempfile::tempdir().expect("a directory");
     fs::write(dir.path().join("plexusd.log"), "before\n").expect("the line is written");
