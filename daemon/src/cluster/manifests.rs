@@ -179,10 +179,13 @@ impl Manifests {
     }
 }
 
-/// Whether `kubectl apply` reads a file of this name. A network-status is not a manifest.
+/// Whether `kubectl apply` reads a file of this name. A network-status is not a manifest, and neither
+/// is a hidden file: editors and Ansible write to one beside the manifest.
 fn is_manifest(name: &str) -> bool {
     let extension = Path::new(name).extension().and_then(OsStr::to_str);
-    matches!(extension, Some("yaml" | "yml" | "json")) && !name.ends_with(STATUS_SUFFIX)
+    matches!(extension, Some("yaml" | "yml" | "json"))
+        && !name.starts_with('.')
+        && !name.ends_with(STATUS_SUFFIX)
 }
 
 #[cfg(test)]

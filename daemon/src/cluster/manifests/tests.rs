@@ -188,6 +188,7 @@ async fn created_changed_and_removed_files_are_followed() {
         ("a.yaml", &pod("a", "1")),
         ("b.yml", &pod("b", "1")),
         ("c.txt", "{{{"),
+        (".ansible_tmpb.yml", &pod("b", "temporary")),
     ]);
     assert_eq!(
         (followed.note("a"), followed.note("b")),
@@ -204,6 +205,12 @@ async fn created_changed_and_removed_files_are_followed() {
         (Some("2".into()), None)
     );
     assert_eq!(followed.note("d").as_deref(), Some("1"));
+
+    // An editor locks the file with a link that leads nowhere.
+    symlink("user@host.1", followed.path().join(".#a.yaml")).expect("link");
+    fs::write(followed.path().join(".a.yaml"), pod("a", "hidden")).expect("write");
+    followed.settle().await;
+    assert_eq!(followed.note("a").as_deref(), Some("2"));
 
     // An editor writes another file and renames it. A rename to another extension is a removal.
     fs::write(followed.path().join("new"), pod("a", "3")).expect("write");
