@@ -241,10 +241,7 @@ impl Settings {
             allowed_uid: fields.get("allowedUid", "a user id")?,
             log: LogSettings::read(fields, strict)?,
             metrics: MetricsSettings::read(fields)?,
-            bin_dir: fields
-                .raw("binDir")
-                .map(|_| fields.path("binDir", "/opt/cni/bin"))
-                .transpose()?,
+            bin_dir: bin_dir(fields)?,
             mount_namespace: MountNamespace::read(fields)?,
             chroot_dir: fields
                 .optional_path("chrootDir")?
@@ -382,6 +379,20 @@ const KEYS: &[&str] = &[
     "strict",
     "systemNamespaces",
 ];
+
+/// `binDir`: one directory, as in Multus. It becomes a part of `CNI_PATH`, where `:` separates.
+fn bin_dir(fields: &Fields) -> Result<Option<PathBuf>, FieldsError> {
+    const KEY: &str = "binDir";
+    let dir = fields.optional_path(KEY)?;
+    match dir.as_ref().and_then(|dir| dir.to_str()) {
+        Some(text) if text.contains(':') => Err(FieldsError::string(
+            KEY,
+            text,
+            "a single directory, without ':'",
+        )),
+        _ => Ok(dir),
+    }
+}
 
 /// `globalNamespaces`: a list separated by commas, as in Multus. The list replaces the default.
 fn global_namespaces(fields: &Fields) -> Result<BTreeSet<String>, FieldsError> {

@@ -346,6 +346,10 @@ fn invalid_installation_keys_are_refused() {
         ),
         (r#"{"shimDir":1}"#, ["shimDir", "1", "string"]),
         (
+            r#"{"binDir":"/opt/cni/bin:/usr/lib/cni"}"#,
+            ["binDir", "/opt/cni/bin:/usr/lib/cni", "a single directory"],
+        ),
+        (
             r#"{"multusSocket":"yes"}"#,
             ["multusSocket", "yes", "true or false"],
         ),

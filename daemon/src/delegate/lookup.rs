@@ -40,10 +40,15 @@ pub(super) fn find(kind: &str, dirs: &[PathBuf]) -> Result<PathBuf, CniError> {
         .find(|file| file.is_file())
         .ok_or_else(|| {
             let list: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-            missing(format!(
-                "is in none of the plugin directories: {}; install it there",
-                list.join(", ")
-            ))
+            missing(if list.is_empty() {
+                "cannot be found: the runtime's CNI_PATH has no absolute directory; set binDir"
+                    .to_owned()
+            } else {
+                format!(
+                    "is in none of the plugin directories: {}; install it there",
+                    list.join(", ")
+                )
+            })
         })?;
     check_executable(&file).map_err(missing)?;
     Ok(file)

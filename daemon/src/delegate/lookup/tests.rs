@@ -91,6 +91,16 @@ fn the_error_for_a_file_that_is_not_executable_names_the_file() {
 }
 
 #[test]
+fn without_any_directory_the_error_names_the_settings() {
+    let error = find("bridge", &[]).expect_err("no directory");
+    assert!(error.is(Code::PluginMissing), "{error}");
+    assert!(
+        error.msg.contains("CNI_PATH") && error.msg.contains("binDir"),
+        "{error}"
+    );
+}
+
+#[test]
 fn configured_directories_come_first_and_relative_ones_are_ignored() {
     let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
     let found = search_path(
