@@ -188,7 +188,7 @@ impl MountNamespace {
 /// The networks whose plugins CHECK runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckPlugins {
-    /// The default network.
+    /// The default network of the node.
     Default,
     /// All networks of the sandbox.
     All,

@@ -73,10 +73,11 @@ async fn try_check(
     check_default_routes(&mut netns, &record.planned).await
 }
 
-/// Whether CHECK runs the plugins of this attachment (decision 28).
+/// Whether CHECK runs the plugins of this attachment (decision 28). A network with which a pod
+/// replaces its default network is not what the runtime would check without Plexus.
 fn runs_plugins(check_plugins: CheckPlugins, attachment: &Attachment) -> bool {
     match check_plugins {
-        CheckPlugins::Default => attachment.default,
+        CheckPlugins::Default => attachment.default && !attachment.selected,
         CheckPlugins::All => true,
         CheckPlugins::None => false,
     }

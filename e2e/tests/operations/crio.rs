@@ -33,20 +33,24 @@ fn host_local(keys: &[(&str, Value)]) -> Value {
     ipam
 }
 
-/// Starts and stops a pod with the network `net` as CRI-O does, and asserts that nothing is left.
+/// Starts and stops a pod with the network `name` as CRI-O does, and asserts that nothing is left.
 /// Returns the output of a CHECK of all plugins.
 #[track_caller]
 fn run_pod(plexus: &Plexus<'_>, name: &str, config: &Value) -> CniOutput {
-    let node = plexus.node;
     plexus.manifests.definition(name, config);
-    let runtime = Runtime::of_shim(node, Flavour::Crio, json!({}));
-    let sandbox = node.sandbox(name);
-    let pod = Pod::new(name).with_networks(name);
-    let output = runtime.run_pod(&sandbox, &pod);
+    start_and_stop(plexus, &Pod::new(name).with_networks(name))
+}
+
+#[track_caller]
+fn start_and_stop(plexus: &Plexus<'_>, pod: &Pod) -> CniOutput {
+    let name = &pod.name;
+    let runtime = Runtime::of_shim(plexus.node, Flavour::Crio, json!({}));
+    let sandbox = plexus.node.sandbox(name);
+    let output = runtime.run_pod(&sandbox, pod);
     assert!(output.ok(), "{name}: {output:?}");
     let all = plexus.runtime_with(json!({"checkPlugins": "all"}));
-    let check = all.check(&sandbox.target(&pod));
-    let output = runtime.stop_pod(&sandbox, &pod);
+    let check = all.check(&sandbox.target(pod));
+    let output = runtime.stop_pod(&sandbox, pod);
     assert!(output.ok(), "{name}: {output:?}");
     assert_eq!(plexus.records(), [""; 0], "{name}");
     check
@@ -91,6 +95,22 @@ fn pods_start_although_check_of_a_secondary_plugin_fails() {
         let check = run_pod(&plexus, name, &config);
         assert!(!check.ok(), "{name}: the definition passes CHECK");
     }
+}
+
+#[test]
+fn a_pod_starts_although_check_of_the_network_that_replaces_its_default_network_fails() {
+    rows!("P-096");
+    let dir = or_skip!(plugin_dir(&PLUGINS));
+    let node = node!();
+    let plexus = start(&node);
+    node.real_plugins(&dir, &PLUGINS);
+    let ipam = json!({"type": "whereabouts", "range": "10.20.0.0/16"});
+    let macvlan = json!({"type": "macvlan", "master": "uplink0", "ipam": ipam});
+    let config = json!({"cniVersion": "0.4.0", "plugins": [macvlan]});
+    plexus.manifests.definition("lan", &config);
+    let pod = Pod::new("p").annotated("v1.multus-cni.io/default-network", "default/lan");
+    let check = start_and_stop(&plexus, &pod);
+    assert!(!check.ok(), "the definition passes CHECK");
 }
 
 #[test]
