@@ -159,7 +159,8 @@ fn check_declared(
         };
         let text = format!(
             "network {:?}: the pod requests {capability:?}, but no plugin of the network declares that \
-             capability{consequence}; add \"capabilities\": {{\"{capability}\": true}} to the definition",
+             capability{consequence}; add \"capabilities\": {{\"{capability}\": true}} \
+             next to the \"type\" of the plugin that supports it",
             planned.network.name
         );
         if strict {

@@ -62,7 +62,7 @@ fn a_plan_has_everything_but_secrets() {
   net2            default/vf: sriov
                     network name: fabric
                     device: <device 01 of example.com/vf>
-  warning: network "default/vf": the pod requests "mac", but no plugin of the network declares that capability, so the address was passed as MAC in CNI_ARGS, which not every plugin reads; add "capabilities": {"mac": true} to the definition
+  warning: network "default/vf": the pod requests "mac", but no plugin of the network declares that capability, so the address was passed as MAC in CNI_ARGS, which not every plugin reads; add "capabilities": {"mac": true} next to the "type" of the plugin that supports it
 "#
     );
 }
