@@ -73,9 +73,12 @@ impl DiskError {
         }
     }
 
-    /// Whether files were skipped that may have been meant.
-    pub(super) fn has_skipped(&self) -> bool {
-        matches!(self, Self::NoNetwork { skipped, .. } if !skipped.is_empty())
+    /// The files that were skipped, and may have been meant.
+    pub(super) fn into_skipped(self) -> Vec<DiskError> {
+        match self {
+            Self::NoNetwork { skipped, .. } => skipped,
+            _ => Vec::new(),
+        }
     }
 
     /// Whether an administrator must fix the file.
@@ -99,7 +102,7 @@ impl DiskError {
     }
 }
 
-fn skipped_files(skipped: &[DiskError]) -> String {
+pub(super) fn skipped_files(skipped: &[DiskError]) -> String {
     if skipped.is_empty() {
         return String::new();
     }

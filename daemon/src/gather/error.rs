@@ -8,7 +8,7 @@ use plexus_api::cni::ConfigError;
 use plexus_api::selection::{DEFAULT_NETWORK, POD_ANNOTATIONS, SelectionError};
 
 use super::devices::KubeletError;
-use super::disk::DiskError;
+use super::disk::{DiskError, skipped_files};
 use crate::call_limits::WaitError;
 use crate::cluster::kube::ApiError;
 use crate::cluster::{MAX_RESOURCE_NAME, RESOURCE_NAME};
@@ -50,10 +50,14 @@ pub(crate) enum GatherError {
     NoDefinition,
     /// Neither the definition nor a file on the node has a configuration (K-003).
     #[error(
-        "the definition has no spec.config, and confDir ({}) has no network {name:?}; check the spelling and the indentation \
-         of spec.config", .dir.display()
+        "the definition has no spec.config, and confDir ({}) has no network {name:?}{}; check the spelling and the \
+         indentation of spec.config", .dir.display(), skipped_files(.skipped)
     )]
-    NoConfig { name: String, dir: PathBuf },
+    NoConfig {
+        name: String,
+        dir: PathBuf,
+        skipped: Vec<DiskError>,
+    },
     /// A name without a namespace in [`DEFAULT_NETWORK`].
     #[error(
         "{source}; a name without a namespace in {DEFAULT_NETWORK:?} is looked up in {namespace:?} (multusNamespace), write \

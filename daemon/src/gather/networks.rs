@@ -208,12 +208,11 @@ fn definition_network(
         Ok(Some(config)) => Ok(config),
         Ok(None) => match disk::by_name(conf_dir, &definition.name) {
             Ok(config) => Ok(Arc::new(config)),
-            Err(error) if error.is_missing() && !error.has_skipped() => {
-                Err(GatherError::NoConfig {
-                    name: definition.name.clone(),
-                    dir: conf_dir.to_owned(),
-                })
-            }
+            Err(error) if error.is_missing() => Err(GatherError::NoConfig {
+                name: definition.name.clone(),
+                dir: conf_dir.to_owned(),
+                skipped: error.into_skipped(),
+            }),
             Err(error) => Err(error.into()),
         },
         Err(error) => Err(GatherError::Definition(error)),

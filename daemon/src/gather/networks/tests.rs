@@ -49,6 +49,7 @@ fn a_definition_without_config_is_the_network_of_its_name() {
     let dir = dir(&[
         ("a.conflist", &on_disk),
         ("b.conf", &single("one", "single")),
+        ("c.conf", "{"),
     ]);
     let resolve = |name, config| definition_network(&definition(name, config), dir.path());
     assert_eq!(
@@ -75,6 +76,11 @@ fn a_definition_without_config_is_the_network_of_its_name() {
         );
         assert!(!text.contains("os error"), "{text}");
     }
+    let error = resolve("none", None).expect_err("nowhere").to_string();
+    assert!(
+        error.contains("skipped files: ") && error.contains("c.conf"),
+        "{error}"
+    );
     for invalid in [
         "{",
         " ",
