@@ -143,10 +143,10 @@ async fn a_plugin_is_killed_even_if_its_start_was_not_reported_yet() {
     stdout.read_exact(&mut [0; 5]).await.expect("it runs");
     assert!(process.running.is_none(), "no report was read");
     process.kill_group();
-    assert_killed(&process.wait().await.expect("started"));
+    assert_killed(process.wait().await.expect("started"));
 }
 
-fn assert_killed(exit: &Exit) {
+fn assert_killed(exit: Exit) {
     assert!(
         matches!(exit, Exit::Status(status) if status.signal() == Some(Signal::KILL.as_raw())),
         "{exit:?}"
