@@ -109,7 +109,7 @@ impl Recovery {
     fn process(&mut self, inventory: Inventory) {
         for error in inventory.unreadable {
             if self.logged.is_new(error.to_string()) {
-                tracing::error!(%error, "recovery skips a record that cannot be read");
+                tracing::error!(%error, "recovery skips a file or directory that cannot be read");
             }
         }
         for key in inventory.damaged {

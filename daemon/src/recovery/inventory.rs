@@ -19,7 +19,7 @@ pub(super) struct Inventory {
     pub(super) causes: FailureCauses,
     /// The keys of files without a record: torn or damaged.
     pub(super) damaged: Vec<RecordKey>,
-    /// The errors of other files that cannot be read. Recovery leaves those files unchanged.
+    /// The errors of other files, and of a spool that cannot be listed. Recovery leaves them unchanged.
     pub(super) unreadable: Vec<LedgerError>,
     pub(super) spooled: Vec<SpooledRequest>,
     /// The network namespaces that still exist, of the sandboxes that may be gone, or the error of
@@ -121,7 +121,7 @@ impl Inventory {
     /// Reads the ledger, the spool and `/proc`. Blocking.
     ///
     /// # Errors
-    /// [`LedgerError::Io`] if the ledger or the spool cannot be listed.
+    /// [`LedgerError::Io`] if the ledger cannot be listed.
     pub(super) fn collect(ledger: &Ledger, boot_id: &str) -> Result<Self, LedgerError> {
         let (mut records, mut damaged, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         let mut causes = FailureCauses::default();
@@ -135,6 +135,10 @@ impl Inventory {
                 Err(error) => unreadable.push(error),
             }
         }
+        let spooled = ledger.spooled().unwrap_or_else(|error| {
+            unreadable.push(error);
+            Vec::new()
+        });
         let wanted: BTreeSet<_> = records
             .iter()
             .filter(|record| record.boot_id == boot_id && record.needs_proof())
@@ -142,7 +146,7 @@ impl Inventory {
             .collect();
         Ok(Self {
             existing_netns: existing_netns(&wanted),
-            spooled: ledger.spooled()?,
+            spooled,
             records,
             causes,
             damaged,

@@ -40,6 +40,22 @@ fn irregular_files_neither_block_the_daemon_nor_stay_in_its_way() {
 }
 
 #[test]
+fn a_spool_that_cannot_be_listed_does_not_stop_the_cleanup_of_sandboxes() {
+    let node = node!();
+    let plexus = start(&node);
+    let (sandbox, _target) = attached(&plexus, "pod");
+    node.write(Path::new(STATE_DIR).join("spool"), "not a directory");
+    sandbox.remove();
+    plexus.wait_records(&[]);
+    assert_eq!(plexus.calls_of("DEL").len(), 2);
+    let log = plexus.daemon.log();
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("/var/lib/plexus/spool"));
+    assert_eq!(lines.count(), 1, "{log}");
+}
+
+#[test]
 fn a_spooled_request_that_can_never_be_served_is_moved_to_the_quarantine() {
     let node = node!();
     let plexus = start(&node);
