@@ -154,12 +154,9 @@ impl Exec<'_> {
             };
             match termination {
                 _ if drained => {}
-                Termination::Exited(_) => drop(timeout(PIPE_GRACE, pipes).await),
-                // A plugin of which the launcher has not reported the start may still run.
-                Termination::Unknown => tokio::select! {
-                    _ = pipes => {}
-                    _ = self.interruption() => {}
-                },
+                Termination::Exited(_) | Termination::Unknown => {
+                    drop(timeout(PIPE_GRACE, pipes).await);
+                }
                 Termination::TimedOut | Termination::Cancelled => {}
             }
             termination

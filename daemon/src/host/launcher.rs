@@ -71,7 +71,8 @@ fn run(socket: &UnixStream, mut fds: impl Iterator<Item = OwnedFd>) {
     }
 }
 
-fn start(socket: &UnixStream, streams: [Option<OwnedFd>; 3]) -> io::Result<Child> {
+/// Starts the plugin that plexusd orders on `socket`.
+pub(super) fn start(socket: &UnixStream, streams: [Option<OwnedFd>; 3]) -> io::Result<Child> {
     let Order { program, env } = Order::read(socket)?;
     let [Some(stdin), Some(stdout), Some(stderr)] = streams else {
         return Err(Errno::EMFILE.into());

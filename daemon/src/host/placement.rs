@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 
+use rustix::fs::fstat;
 use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::{Receiver, Sender};
@@ -194,7 +195,7 @@ impl Host {
 
 impl Launcher {
     /// Returns the launcher's end of the socket as well.
-    fn new() -> io::Result<(Arc<Self>, StdUnixStream)> {
+    pub(super) fn new() -> io::Result<(Arc<Self>, StdUnixStream)> {
         let (own, other) = StdUnixStream::pair()?;
         own.set_nonblocking(true)?;
         let control = UnixStream::from_std(own)?;
@@ -205,7 +206,7 @@ impl Launcher {
     ///
     /// # Errors
     /// [`io::ErrorKind::BrokenPipe`] if the launcher had ended before.
-    async fn start(
+    pub(super) async fn start(
         self: &Arc<Self>,
         order: &[u8],
         ledger_lock: Option<&File>,
@@ -220,6 +221,7 @@ impl Launcher {
             stderr: Some(Receiver::from_owned_fd(from_stderr.into())?),
             replies: UnixStream::from_std(run)?,
             running: None,
+            stdout_inode: fstat(&stdout)?.st_ino,
             _launcher: Arc::clone(self),
         };
         let mut fds = vec![other.as_fd(), stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];

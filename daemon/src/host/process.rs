@@ -3,13 +3,14 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::net::{Shutdown, shutdown};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, PidfdFlags, Signal, getpgid, kill_process_group, pidfd_open};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
@@ -28,6 +29,8 @@ pub(crate) struct Process {
     /// The socket of this run.
     pub(super) replies: UnixStream,
     pub(super) running: Option<Running>,
+    /// The inode of the pipe that is the plugin's stdout.
+    pub(super) stdout_inode: u64,
     /// The launcher ends when this is dropped.
     pub(super) _launcher: Arc<Launcher>,
 }
@@ -69,6 +72,12 @@ impl Process {
                 }
                 None => break,
             }
+        }
+        if self.running.is_none() {
+            // The launcher may have started the plugin and was killed before the report.
+            let inode = self.stdout_inode;
+            let found = spawn_blocking(move || Running::find(inode)).await;
+            self.running = found.unwrap_or_default();
         }
         let pidfd = self
             .running
@@ -112,6 +121,22 @@ impl Drop for Process {
 impl Running {
     fn new(pid: i32, pidfd: Option<OwnedFd>) -> Option<Self> {
         Pid::from_raw(pid).map(|pid| Self { pid, pidfd })
+    }
+
+    /// Finds the leader of a process group whose stdout is this pipe. Once the launcher has ended, a
+    /// plugin that it started has been executed, and no other process has this stdout.
+    fn find(stdout_inode: u64) -> Option<Self> {
+        let pipe = format!("pipe:[{stdout_inode}]");
+        let processes = std::fs::read_dir("/proc").ok()?.flatten();
+        let mut pids = processes.filter_map(|entry| {
+            let link = std::fs::read_link(entry.path().join("fd/1")).ok()?;
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let pid = Pid::from_raw(pid).filter(|_| link == Path::new(&pipe))?;
+            (getpgid(Some(pid)) == Ok(pid)).then_some(pid)
+        });
+        let pid = pids.next()?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok();
+        Some(Self { pid, pidfd })
     }
 
     /// A PID may be reused as soon as the process has ended, and a pidfd is not.

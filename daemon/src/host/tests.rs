@@ -1,14 +1,19 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
+use tokio::time::timeout;
 
+use super::messages::{Order, receive};
+use super::placement::Launcher;
 use super::*;
 
 fn host() -> Host {
@@ -144,6 +149,51 @@ async fn a_plugin_is_killed_even_if_its_start_was_not_reported_yet() {
     assert!(process.running.is_none(), "no report was read");
     process.kill_group();
     assert_killed(process.wait().await.expect("started"));
+}
+
+/// Starts a plugin as a launcher that is killed before it reports the start.
+async fn start_with_a_killed_launcher(program: &Path) -> Process {
+    let (launcher, control) = Launcher::new().expect("a launcher");
+    let killed = std::thread::spawn(move || {
+        let (_, fds) = receive(&control, &mut [0]).expect("an order");
+        let mut fds = fds.into_iter();
+        let socket = UnixStream::from(fds.next().expect("a socket"));
+        let streams = [fds.next(), fds.next(), fds.next()];
+        launcher::start(&socket, streams).expect("started")
+    });
+    let order = Order::encode(program, &BTreeMap::new()).expect("an order");
+    let process = launcher.start(&order, None).await.expect("ordered");
+    // The parent of a plugin whose launcher was killed is another process, which reaps the plugin.
+    let mut plugin = killed.join().expect("the launcher");
+    std::thread::spawn(move || plugin.wait());
+    process
+}
+
+/// Waits until the plugin has been found, while the plugin runs.
+async fn wait_until_found(process: &mut Process) {
+    while process.running.is_none() {
+        let waited = timeout(Duration::from_millis(100), process.wait()).await;
+        assert!(waited.is_err(), "the plugin runs: {waited:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_whose_launcher_was_killed_before_the_report_is_waited_for() {
+    let (_dir, program) = script("read -r _");
+    let mut process = start_with_a_killed_launcher(&program).await;
+    wait_until_found(&mut process).await;
+    drop(process.stdin.take());
+    assert_eq!(process.wait().await.expect("started"), Exit::Unknown);
+}
+
+#[tokio::test]
+async fn a_plugin_whose_launcher_was_killed_before_the_report_can_be_killed() {
+    let (_dir, program) = script("exec sleep 1000");
+    let mut process = start_with_a_killed_launcher(&program).await;
+    wait_until_found(&mut process).await;
+    process.kill_group();
+    let exit = timeout(Duration::from_mins(1), process.wait()).await;
+    assert_eq!(exit.expect("killed").expect("started"), Exit::Unknown);
 }
 
 fn assert_killed(exit: Exit) {
