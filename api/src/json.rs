@@ -14,7 +14,10 @@ mod scan;
 mod text;
 
 pub use keys::{fold_key, keys_match};
-pub use limits::{LimitError, MAX_CONFIG, MAX_DEPTH, MAX_RESULT, check_limits, count_entries};
+pub use limits::{
+    LimitError, MAX_CONFIG, MAX_DEPTH, MAX_RESULT, MAX_RESULT_VALUES, check_limits, check_result,
+    count_entries, count_values,
+};
 pub(crate) use object::last_value;
 pub use object::{Object, ObjectError, RawMap, parse_object};
 pub use path::{PathStep, ValuePath};

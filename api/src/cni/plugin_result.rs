@@ -7,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::result::{CniResult, Ip, ResultError};
 use super::{Version, convert, result_keys};
-use crate::json::{MAX_RESULT, RawMap, check_limits, decode};
+use crate::json::{RawMap, check_result, decode};
 use crate::shorten;
 
 /// A plugin's result. The raw JSON is kept, so that unknown keys are passed on (T-009).
@@ -22,7 +22,7 @@ impl PluginResult {
     /// Parses the output of ADD. A result without a `cniVersion` has `config_version` (T-003).
     /// `{}` and `null` are empty results (T-004).
     pub fn parse(text: &[u8], config_version: Version) -> Result<Self, ResultError> {
-        check_limits(text, MAX_RESULT)?;
+        check_result(text)?;
         if text.trim_ascii().is_empty() {
             return Err(ResultError::Empty);
         }

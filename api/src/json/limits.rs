@@ -6,6 +6,9 @@ pub const MAX_CONFIG: usize = 2 << 20;
 /// The largest plugin result that is accepted, in bytes (T-012), and the largest sum of the results
 /// of a pod.
 pub const MAX_RESULT: usize = 1 << 20;
+/// The largest number of values in a plugin result, and in the results of a pod in sum. A parsed
+/// value takes far more memory than its text.
+pub const MAX_RESULT_VALUES: usize = 16 << 10;
 /// The deepest nesting of objects and arrays that is accepted. Lower than `serde_json`'s own limit
 /// of 128, so JSON within this limit can always be parsed into a tree.
 pub const MAX_DEPTH: usize = 100;
@@ -16,6 +19,9 @@ pub enum LimitError {
     /// Longer than this many bytes. The actual length may be unknown: readers stop at the limit.
     #[error("the JSON has more than {0} bytes")]
     Length(usize),
+    /// More than this many values: elements of lists and values of keys, at any depth.
+    #[error("the JSON has more than {0} values")]
+    Values(usize),
     /// Nested deeper than [`MAX_DEPTH`].
     #[error("the JSON is nested deeper than {MAX_DEPTH} levels")]
     Depth,
@@ -44,6 +50,26 @@ pub fn check_limits(text: &[u8], max_len: usize) -> Result<(), LimitError> {
         }
     }
     Ok(())
+}
+
+/// Checks that the output of a plugin is within [`check_limits`] and [`MAX_RESULT_VALUES`].
+///
+/// # Errors
+/// The limit that is exceeded.
+pub fn check_result(text: &[u8]) -> Result<(), LimitError> {
+    check_limits(text, MAX_RESULT)?;
+    if count_values(text) > MAX_RESULT_VALUES {
+        return Err(LimitError::Values(MAX_RESULT_VALUES));
+    }
+    Ok(())
+}
+
+/// The number of values at any depth, at least: each follows a bracket or a comma. The text need not
+/// be valid JSON.
+pub fn count_values(text: &[u8]) -> usize {
+    outside_strings(text)
+        .filter(|byte| matches!(byte, b'{' | b'[' | b','))
+        .count()
 }
 
 /// The number of elements of a list, or of keys of an object, which is not parsed. Any other value,

@@ -1,6 +1,6 @@
 //! Output that is not a result.
 
-use plexus_api::json::{MAX_DEPTH, MAX_RESULT};
+use plexus_api::json::{MAX_DEPTH, MAX_RESULT, MAX_RESULT_VALUES};
 use plexus_api::rows;
 
 use crate::{error, parse, refused};
@@ -50,6 +50,11 @@ fn duplicate_keys_and_excessive_output_are_refused() {
         assert_eq!(error.code, 6);
         assert!(error.msg.contains("nested"), "{error}");
     }
+    let many = |values: usize| format!(r#"{{"x":[0{}]}}"#, ",0".repeat(values - 2));
+    parse(&many(MAX_RESULT_VALUES));
+    let too_many = error(many(MAX_RESULT_VALUES + 1).as_bytes());
+    assert_eq!(too_many.code, 6);
+    assert!(too_many.msg.contains("values"), "{too_many}");
     let long = |len: usize| format!(r#"{{"x":"{}"}}"#, "a".repeat(len - 8));
     parse(&long(MAX_RESULT));
     let error = error(long(MAX_RESULT + 1).as_bytes());

@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use plexus_api::cni::{CniError, Code};
-use plexus_api::json::{MAX_RESULT, Object, check_limits};
+use plexus_api::json::{Object, check_result};
 use serde::de::DeserializeOwned;
 
 use super::exec::{MAX_STDERR, RunOutput, Termination};
@@ -127,7 +127,7 @@ fn failure(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> PluginError {
 /// The CNI error that the plugin printed. Returns `None` if the output is not a CNI error or has
 /// neither code nor message.
 fn reported_error(stdout: &[u8]) -> Option<PluginError> {
-    check_limits(stdout, MAX_RESULT).ok()?;
+    check_result(stdout).ok()?;
     let object = Object::parse(stdout).ok()?;
     let code: u32 = field(&object, "code").unwrap_or_default();
     let msg: String = field(&object, "msg").unwrap_or_default();

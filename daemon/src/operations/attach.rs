@@ -1,7 +1,7 @@
 //! The ADD of one recorded attachment: plugins, device information, result.
 
 use plexus_api::cni::{CniError, Code, PluginResult};
-use plexus_api::json::MAX_RESULT;
+use plexus_api::json::{MAX_RESULT, MAX_RESULT_VALUES, count_values};
 use plexus_api::quote;
 
 use crate::call_limits::Resource;
@@ -64,16 +64,29 @@ impl Attach<'_> {
             index,
             result: result.raw().to_owned(),
         })?;
-        let states = self.record.attachments.iter();
-        let results = states.filter_map(|state| state.added.as_ref());
-        if results.map(|result| result.get().len()).sum::<usize>() > MAX_RESULT {
-            let msg = format!(
-                "the results of the pod's networks have more than {MAX_RESULT} bytes in sum"
-            );
-            return Err(CniError::new(Code::Decode, msg));
-        }
+        self.check_results()?;
         self.record_device_info(index, attachment).await?;
         Ok(result)
+    }
+
+    /// Checks the limits of all results of the pod in sum.
+    fn check_results(&self) -> Result<(), CniError> {
+        let states = self.record.attachments.iter();
+        let results = states.filter_map(|state| state.added.as_ref());
+        let (mut bytes, mut values) = (0, 0);
+        for result in results {
+            bytes += result.get().len();
+            values += count_values(result.get().as_bytes());
+        }
+        let limit = if bytes > MAX_RESULT {
+            format!("{MAX_RESULT} bytes")
+        } else if values > MAX_RESULT_VALUES {
+            format!("{MAX_RESULT_VALUES} values")
+        } else {
+            return Ok(());
+        };
+        let msg = format!("the results of the pod's networks have more than {limit} in sum");
+        Err(CniError::new(Code::Decode, msg))
     }
 
     fn append(&mut self, line: Line) -> Result<(), LedgerError> {

@@ -42,9 +42,9 @@ impl RecordMemory {
 }
 
 /// The bytes of memory for a record with a file of this size: the text of the file is parsed as a
-/// whole.
+/// whole, its results are parsed once more, and plugins get a copy of them.
 pub(crate) fn loaded_size(file_size: usize) -> usize {
-    file_size.saturating_mul(2)
+    file_size.saturating_mul(4)
 }
 
 /// Waits until a container can be locked, with memory for one of its records.

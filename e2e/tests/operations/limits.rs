@@ -84,6 +84,19 @@ fn the_results_of_a_pod_are_limited_in_sum() {
         "{msg}"
     );
     plexus.assert_nothing_left(&sandbox);
+
+    let values = vec![0; 10_000];
+    let result = json!({"cniVersion": "1.0.0", "note": values});
+    let many = attaches().on("ADD", [Step::link(), Step::Result(result)]);
+    plexus.network("b", &many);
+    let (sandbox, target) = plexus.sandbox("q", "b,b");
+    let output = plexus.runtime.add(&target);
+    let msg = output.expect_code(6);
+    assert!(
+        msg.contains("more than 16384 values in sum") && msg.contains("net2"),
+        "{msg}"
+    );
+    plexus.assert_nothing_left(&sandbox);
 }
 
 #[test]

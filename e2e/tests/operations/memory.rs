@@ -6,7 +6,8 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use plexus_e2e::{CniTarget, Plexus, Pod, Script, attaches, node};
+use plexus_api::json::{MAX_RESULT, MAX_RESULT_VALUES, count_values};
+use plexus_e2e::{CniTarget, Plexus, Pod, Script, Step, attaches, node};
 use serde_json::{Value, json};
 
 /// What the largest pods and requests may cost, in KiB.
@@ -86,16 +87,12 @@ fn largest_pods(plexus: &Plexus<'_>) -> Vec<CniTarget> {
     pods.map(|pod| plexus.target(&pod)).collect()
 }
 
-#[test]
-fn eight_of_the_largest_pods_at_once_cost_at_most_32_mib() {
-    let node = node!();
-    let plexus = Plexus::start(&node);
-    node.plugin("a", &Script::new());
-    let targets = largest_pods(&plexus);
+/// Attaches and detaches these pods at once. Expects the peak to be within the limit.
+fn assert_peak(plexus: &Plexus<'_>, targets: &[CniTarget]) {
     // The first call of each kind needs memory that later ones use again.
     let (_, ordinary) = plexus.attached("ordinary", "");
     plexus.runtime.del(&ordinary).expect_success();
-    let peak = Peak::start(&plexus);
+    let peak = Peak::start(plexus);
     for operation in ["ADD", "DEL"] {
         let calls: Vec<_> = targets
             .iter()
@@ -113,6 +110,47 @@ fn eight_of_the_largest_pods_at_once_cost_at_most_32_mib() {
         assert!(kib <= MOST, "{operation}: {kib} KiB");
     }
     assert_eq!(plexus.files("ledger"), [""; 0]);
+}
+
+#[test]
+fn eight_of_the_largest_pods_at_once_cost_at_most_32_mib() {
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    node.plugin("a", &Script::new());
+    assert_peak(&plexus, &largest_pods(&plexus));
+}
+
+/// A result with as many values as are allowed in a list under `key`, and as many bytes.
+fn largest_result(key: &str, item: &str) -> String {
+    let values = count_values(item.as_bytes()) + 1;
+    let items = vec![item; (MAX_RESULT_VALUES - 100) / values].join(",");
+    let result = |note: &str| format!(r#"{{"cniVersion":"1.0.0","note":"{note}",{key}}}"#);
+    let result = |note: &str| result(note).replace("ITEMS", &items);
+    // The results of the default network and of this one are limited in sum.
+    result(&"x".repeat(MAX_RESULT - 1000 - result("").len()))
+}
+
+#[test]
+fn eight_of_the_largest_results_at_once_cost_at_most_32_mib() {
+    let node = node!();
+    let plexus = Plexus::start(&node);
+    let results = [
+        (r#""ips":[ITEMS]"#, r#"{"address":"10.0.0.1/8"}"#),
+        (r#""routes":[ITEMS]"#, r#"{"dst":"10.0.0.0/8"}"#),
+        (r#""interfaces":[ITEMS]"#, r#"{"name":"a"}"#),
+        (r#""dns":{"search":[ITEMS]}"#, r#""""#),
+    ];
+    let mut targets = Vec::new();
+    for (number, (key, item)) in results.into_iter().enumerate() {
+        let network = format!("n{number}");
+        let steps = [Step::Stdout(largest_result(key, item))];
+        plexus.network(&network, &Script::new().on("ADD", steps));
+        for copy in ["a", "b"] {
+            let pod = Pod::new(&format!("{network}{copy}")).with_networks(network.as_str());
+            targets.push(plexus.target(&pod));
+        }
+    }
+    assert_peak(&plexus, &targets);
 }
 
 #[test]

@@ -26,6 +26,24 @@ fn entries_are_counted_at_the_first_level_and_outside_strings() {
 }
 
 #[test]
+fn values_are_counted_at_every_depth_and_outside_strings() {
+    for (text, count) in [
+        ("7", 0),
+        (r#"{"a":1}"#, 1),
+        (r#"[1,[2,3],{"a":4,"b":5},"6,[7"]"#, 8),
+    ] {
+        assert_eq!(count_values(text.as_bytes()), count, "{text}");
+    }
+    let list = |values: usize| format!("[{}0]", "0,".repeat(values - 1));
+    assert!(check_result(list(MAX_RESULT_VALUES).as_bytes()).is_ok());
+    let error = CniError::from(
+        check_result(list(MAX_RESULT_VALUES + 1).as_bytes()).expect_err("too many values"),
+    );
+    assert_eq!(error.code, 6);
+    assert!(error.msg.contains("16384 values"), "{error}");
+}
+
+#[test]
 fn size_is_limited() {
     assert!(check_limits(b"123", 3).is_ok());
     let error = CniError::from(check_limits(b"1234", 3).expect_err("too long"));
