@@ -35,6 +35,7 @@ for current in "$@"; do
         echo "  $current: skipped: $(tail -n 1 "$LOG")" >>"$RESULTS"
         echo "skipped kubernetes::$current: $(tail -n 1 "$LOG")"
         ;;
+    130 | 143) exit 130 ;;
     *)
         failed=1
         echo "  $current: FAILED after $((SECONDS - start)) s" >>"$RESULTS"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Prints a directory for KUBE_BIN with Kubernetes 1.20 from Debian. No release of Debian has packages of
 # the control plane and kubelet, and Debian 12 is the last one with their sources, so they are compiled
-# the first time. Changes nothing outside of the directory, which is
+# the first time, in about 20 minutes. Changes nothing outside of the directory, which is
 # $XDG_CACHE_HOME/plexus/kubernetes/debian-12.
 set -euo pipefail
 

@@ -112,6 +112,8 @@ enforceNodeAllocatable: []
 clusterDNS: [10.99.0.254]
 nodeStatusUpdateFrequency: 2s
 eventRecordQPS: 0
+# The images are not in any registry: kubelet must keep them, even on a full disk.
+imageGCHighThresholdPercent: 100
 evictionHard: {nodefs.available: "1%", imagefs.available: "1%", memory.available: "100Mi"}
 EOF
 run kubelet kubelet --config "$STATE/kubelet.yaml" --kubeconfig "$STATE/kubelet.conf" --hostname-override node1 \
