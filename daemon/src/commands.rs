@@ -10,6 +10,7 @@ mod lint;
 mod log_level;
 mod plan;
 mod probe;
+mod sandbox_links;
 mod status;
 mod table;
 

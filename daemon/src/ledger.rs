@@ -156,8 +156,8 @@ impl Ledger {
     }
 
     /// Iterates over all records under the state directory `dir`, even while another process is
-    /// writing. A record that cannot be read yields an error. Blocking, and so is each step of the
-    /// iterator.
+    /// writing. A record that cannot be read yields an error. A plan that is being written is left
+    /// out. Blocking, and so is each step of the iterator.
     ///
     /// # Errors
     /// [`LedgerError::Io`] if the directory cannot be read.
@@ -168,7 +168,7 @@ impl Ledger {
         let keys = journal.keys()?;
         Ok(keys
             .into_iter()
-            .filter_map(move |key| journal.summary(&key).transpose()))
+            .filter_map(move |key| journal.checked_summary(&key).transpose()))
     }
 
     /// Reads a record under the state directory `dir`. Blocking.
@@ -185,6 +185,15 @@ impl Ledger {
     /// [`LedgerError::Io`] if the directory exists but cannot be read.
     pub(crate) fn quarantined(dir: &Path) -> Result<usize, LedgerError> {
         quarantine::count(dir)
+    }
+
+    /// The retired records under the state directory `dir`, without those that cannot be read.
+    /// Blocking, and so is each step of the iterator.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`] if the directory exists but cannot be read.
+    pub(crate) fn retired_records(dir: &Path) -> Result<impl Iterator<Item = Record>, LedgerError> {
+        retired::records(dir)
     }
 
     /// The number of retired records under the state directory `dir`. Blocking.

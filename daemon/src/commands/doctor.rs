@@ -13,6 +13,7 @@ mod facts;
 mod finding;
 mod fix;
 mod installation;
+mod interfaces;
 mod leases;
 mod objects;
 mod pods;

@@ -1,10 +1,13 @@
 //! Removal of records that an operator abandons because their DEL can never succeed.
 
-use plexus_api::cni::PluginResult;
+use std::collections::BTreeSet;
+
+use plexus_api::cni::{PluginConfig, PluginResult};
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerLock, Ledger, LedgerError, Line, Record, RecordKey};
 use crate::call_limits::CallLimits;
+use crate::model::Attachment;
 
 /// The records to abandon.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -212,14 +215,21 @@ fn remove(
     lock.remove(record)
 }
 
+impl Record {
+    /// What its attachments may leave on the node, one text for each that needs a DEL.
+    pub(crate) fn leftovers(&self, current_boot_id: &str) -> Vec<String> {
+        let left = self.to_undo(current_boot_id).into_iter().rev();
+        left.map(|index| leftover(self, index)).collect()
+    }
+}
+
 /// The interface, the device and the addresses of an attachment.
 fn leftover(record: &Record, index: usize) -> String {
     let attachment = &record.planned.attachments[index];
-    let addresses = record
-        .result_for_del(index)
-        .as_ref()
-        .map(addresses)
-        .unwrap_or_default();
+    let addresses = match record.result_for_del(index) {
+        Some(result) => addresses(&result),
+        None => unknown_addresses(attachment),
+    };
     let device = attachment.device_id.as_ref();
     let device = device.map_or_else(String::new, |id| format!(" on the device {id}"));
     format!(
@@ -240,6 +250,18 @@ fn addresses(result: &PluginResult) -> String {
     } else {
         format!(" with {}", ips.join(" and "))
     }
+}
+
+/// The addresses of an attachment without a result: its IPAM plugins may have assigned some.
+fn unknown_addresses(attachment: &Attachment) -> String {
+    let plugins = attachment.config.plugins.iter();
+    let kinds: BTreeSet<_> = plugins.filter_map(PluginConfig::ipam_type).collect();
+    if kinds.is_empty() {
+        return String::new();
+    }
+    let kinds = Vec::from_iter(kinds).join(" and ");
+    let name = &attachment.config.name;
+    format!(" with the addresses that {kinds} has assigned to it under the network name {name:?}")
 }
 
 #[cfg(test)]

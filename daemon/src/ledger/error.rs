@@ -7,6 +7,7 @@ use plexus_api::cni::{NameError, ResultError};
 
 use super::RecordKey;
 use super::format::ParseError;
+use super::journal::parse_file_name;
 use crate::call_limits::WaitError;
 
 /// An error of the ledger. No message says that something is not found: containerd would take that
@@ -80,6 +81,16 @@ impl LedgerError {
                 ..
             }
         )
+    }
+
+    /// The record that cannot be read, if the error is about one.
+    pub(crate) fn key(&self) -> Option<RecordKey> {
+        match self {
+            Self::Corrupt { path, .. } | Self::Newer { path, .. } | Self::Io { path, .. } => {
+                parse_file_name(path.file_name()?.to_str()?)
+            }
+            _ => None,
+        }
     }
 
     /// Whether the file system is full or read-only.

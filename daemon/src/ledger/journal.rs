@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use plexus_api::cni::{validate_container_id, validate_ifname};
 use plexus_api::wire::LEDGER_DIR;
@@ -19,7 +20,9 @@ use crate::regular_file;
 
 const SUFFIX: &str = ".jsonl";
 /// The largest file that is read, in bytes. Earlier versions did not limit the size of a plan.
-const MAX_SIZE: u64 = 256 << 20;
+pub(super) const MAX_SIZE: u64 = 256 << 20;
+/// The time within which a plan is written.
+const WRITING: Duration = Duration::from_secs(10);
 /// The longest [`Line::DelFailed`] that is replaced, in bytes. The text of its error is shorter.
 const MAX_FAILURE: u64 = 64 << 10;
 
@@ -109,6 +112,23 @@ impl Journal {
     pub(super) fn summary(&self, key: &RecordKey) -> Result<Option<RecordSummary>, LedgerError> {
         match self.read_file(key, RecordSummary::parse)? {
             FileContent::Record(record) => Ok(Some(RecordSummary::new(*record))),
+            FileContent::Missing | FileContent::TornPlan(_) => Ok(None),
+        }
+    }
+
+    /// Like [`Journal::summary`], but a first line that has been incomplete for some time is an
+    /// error.
+    pub(super) fn checked_summary(
+        &self,
+        key: &RecordKey,
+    ) -> Result<Option<RecordSummary>, LedgerError> {
+        match self.read_file(key, RecordSummary::parse)? {
+            FileContent::Record(record) => Ok(Some(RecordSummary::new(*record))),
+            FileContent::TornPlan(path) if is_abandoned(&path) => Err(LedgerError::Corrupt {
+                path,
+                reason: "its first line is incomplete".to_owned(),
+                moved_to: None,
+            }),
             FileContent::Missing | FileContent::TornPlan(_) => Ok(None),
         }
     }
@@ -281,7 +301,14 @@ enum FileContent {
     Record(Box<Record>),
 }
 
-fn parse_file_name(name: &str) -> Option<RecordKey> {
+/// Whether nothing has written the file for longer than an ADD takes to write a plan.
+fn is_abandoned(path: &Path) -> bool {
+    let modified = path.metadata().and_then(|found| found.modified());
+    let age = modified.map(|modified| modified.elapsed().unwrap_or_default());
+    age.is_ok_and(|age| age > WRITING)
+}
+
+pub(super) fn parse_file_name(name: &str) -> Option<RecordKey> {
     let (container_id, ifname) = name.strip_suffix(SUFFIX)?.split_once(':')?;
     Some(RecordKey::new(container_id, ifname))
 }

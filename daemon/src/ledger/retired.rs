@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{LedgerError, dirs};
+use super::journal::MAX_SIZE;
+use super::{LedgerError, Record, dirs};
+use crate::regular_file;
 
 const RETIRED_DIR: &str = "retired";
 const MAX_AGE: Duration = Duration::from_hours(30 * 24);
@@ -22,6 +24,16 @@ pub(super) fn move_file(state_dir: &Path, path: &Path) -> Result<PathBuf, Ledger
     }
     dirs::remove_old(&dir, Some(MAX_AGE));
     Ok(moved_to)
+}
+
+/// The retired records that can be read. Blocking, and so is each step of the iterator.
+pub(super) fn records(state_dir: &Path) -> Result<impl Iterator<Item = Record>, LedgerError> {
+    let dir = state_dir.join(RETIRED_DIR);
+    let names = dirs::names(&dir)?;
+    Ok(names.into_iter().filter_map(move |name| {
+        let bytes = regular_file::read(&dir.join(name), MAX_SIZE).ok()?;
+        Record::parse(&bytes).ok().flatten()
+    }))
 }
 
 /// The number of retired records. Blocking.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use plexus_api::selection::{DEFAULT_NETWORK, NETWORKS};
+use plexus_api::selection::{DEFAULT_NETWORK, NETWORKS, parse};
 use serde::{Deserialize, Serialize};
 
 /// The pod of a sandbox.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct PodRef {
     /// `K8S_POD_NAMESPACE`.
     pub(crate) namespace: String,
@@ -56,6 +56,21 @@ pub(crate) const KEPT_ANNOTATIONS: [&str; 4] = [
 ];
 
 impl Pod {
+    /// Namespace and name of each definition that the annotations of the pod name. A default network
+    /// without a namespace is looked up in `multus_namespace`.
+    pub(crate) fn selected_definitions(&self, multus_namespace: &str) -> Vec<(String, String)> {
+        let annotations = [
+            (NETWORKS, self.namespace.as_str()),
+            (DEFAULT_NETWORK, multus_namespace),
+        ];
+        let elements = annotations.into_iter().filter_map(|(key, namespace)| {
+            let text = self.annotations.get(key)?;
+            parse(text, namespace).ok()
+        });
+        let elements = elements.flatten();
+        elements.map(|one| (one.namespace, one.name)).collect()
+    }
+
     /// Whether this can be the pod that the runtime calls `uid`, and not another pod of the same
     /// name (P-019). A pod without a UID matches every UID, and so does a static pod: its mirror
     /// has another UID.

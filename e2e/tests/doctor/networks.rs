@@ -1,8 +1,6 @@
-//! Faults of definitions, pods, records and leases.
+//! Faults of definitions and pods.
 
-use std::fs;
-
-use plexus_e2e::{Node, Plexus, Pod, Script, Step, attaches, node};
+use plexus_e2e::{Plexus, Pod, Script, Step, attaches, node};
 use serde_json::json;
 
 use crate::{Diagnosis, installed};
@@ -174,113 +172,6 @@ fn a_running_pod_whose_definition_was_deleted_is_a_warning() {
     let diagnosis = Diagnosis::of(&node, "");
     assert_eq!(diagnosis.exit_code, Some(1), "{:#}", diagnosis.json);
     diagnosis.expect_first("warning", "pods", &["default/web", "could not start again"]);
-}
-
-/// A lease of host-local.
-fn lease(node: &Node, address: &str, container: &str) {
-    let dir = "/var/lib/cni/networks/lan";
-    node.run(|| fs::create_dir_all(dir))
-        .expect("create the directory");
-    node.write(format!("{dir}/{address}"), format!("{container}\r\neth0"));
-}
-
-fn host_local(plexus: &Plexus<'_>) {
-    for plugin in ["bridge", "host-local"] {
-        plexus.node.plugin(plugin, &attaches());
-    }
-    let ipam = json!({"type": "host-local", "subnet": "10.9.0.0/28"});
-    let config = json!({"cniVersion": "1.0.0", "type": "bridge", "ipam": ipam});
-    plexus.manifests.definition("lan", &config);
-}
-
-#[test]
-fn a_network_without_addresses_is_named() {
-    let node = node!();
-    let plexus = installed(&node);
-    host_local(&plexus);
-    let (_sandbox, target) = plexus.attached("web", "lan");
-    for last in 2..14 {
-        lease(&node, &format!("10.9.0.{last}"), &target.container);
-    }
-    let diagnosis = Diagnosis::of(&node, "");
-    diagnosis.expect_first("warning", "addresses", &["\\\"lan\\\"", "12 of 13"]);
-    lease(&node, "10.9.0.14", &target.container);
-    let diagnosis = Diagnosis::of(&node, "");
-    diagnosis.expect_failed(
-        "addresses",
-        &["13 of 13 addresses are in use", "networks/lan"],
-    );
-}
-
-#[test]
-fn a_lease_of_no_container_is_named() {
-    let node = node!();
-    let plexus = installed(&node);
-    host_local(&plexus);
-    let (_sandbox, target) = plexus.attached("web", "lan");
-    lease(&node, "10.9.0.2", &target.container);
-    Diagnosis::of(&node, "").expect_nothing();
-    lease(&node, "10.9.0.3", "0123456789abcdef");
-    let diagnosis = Diagnosis::of(&node, "");
-    assert_eq!(diagnosis.exit_code, Some(1), "{:#}", diagnosis.json);
-    diagnosis.expect_first(
-        "warning",
-        "leases",
-        &["10.9.0.3 (0123456789abc)", "networks/lan"],
-    );
-}
-
-#[test]
-fn a_failing_del_is_named_and_fix_retries_it() {
-    let node = node!();
-    let plexus = installed(&node);
-    plexus.network("lan", &attaches().fails("DEL", 11, "the switch is down"));
-    let (_sandbox, target) = plexus.attached("web", "lan");
-    plexus.runtime.del(&target).expect_code(11);
-    let diagnosis = Diagnosis::of(&node, "");
-    diagnosis.expect_failed("records", &["default/web", "the switch is down", "--fix"]);
-    let failed = Diagnosis::of(&node, "--fix");
-    failed.expect_failed("records", &["not fixed: ", "the switch is down"]);
-    node.plugin("lan", &attaches());
-    let fixed = Diagnosis::of(&node, "--fix");
-    assert_eq!(fixed.exit_code, Some(0), "{:#}", fixed.json);
-    assert_eq!(fixed.findings()[0]["fix"], "fixed");
-    assert_eq!(plexus.records(), [""; 0]);
-    Diagnosis::of(&node, "").expect_nothing();
-}
-
-#[test]
-fn a_record_of_a_sandbox_that_is_gone_is_a_warning() {
-    let node = node!();
-    let plexus = installed(&node);
-    let (sandbox, _) = plexus.attached("web", "");
-    sandbox.remove();
-    let diagnosis = Diagnosis::of(&node, "");
-    assert_eq!(diagnosis.exit_code, Some(1), "{:#}", diagnosis.json);
-    diagnosis.expect_first("warning", "records", &["default/web", "sandbox is gone"]);
-}
-
-#[test]
-fn many_sandboxes_that_are_gone_at_once_are_one_finding() {
-    let node = node!();
-    let plexus = installed(&node);
-    for number in 0..6 {
-        let (sandbox, _) = plexus.attached(&format!("web{number}"), "");
-        sandbox.remove();
-    }
-    let diagnosis = Diagnosis::of(&node, "");
-    diagnosis.expect_failed("records", &["6 of 6", "PID namespace"]);
-    assert_eq!(diagnosis.findings().len(), 1, "{:#}", diagnosis.json);
-}
-
-#[test]
-fn a_damaged_record_is_named() {
-    let node = node!();
-    let plexus = installed(&node);
-    plexus.attached("web", "");
-    plexus.write_record("garbage\n");
-    let diagnosis = Diagnosis::of(&node, "");
-    diagnosis.expect_failed("records", &["quarantine"]);
 }
 
 #[test]

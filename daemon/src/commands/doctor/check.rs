@@ -3,8 +3,8 @@
 use super::facts::Facts;
 use super::finding::Outcome;
 use super::{
-    api_server, default_network, definitions, installation, leases, objects, pods, process,
-    reachability, records, state_directory,
+    api_server, default_network, definitions, installation, interfaces, leases, objects, pods,
+    process, reachability, records, state_directory,
 };
 
 /// A check of doctor, in the order of [`Check::ALL`]: a cause comes before its consequences.
@@ -31,6 +31,7 @@ pub enum Check {
     Links,
     Addresses,
     Records,
+    Interfaces,
     Leases,
     Kubelet,
     Pods,
@@ -38,7 +39,7 @@ pub enum Check {
 }
 
 impl Check {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Configuration,
         Self::Privileges,
         Self::MountNamespace,
@@ -60,6 +61,7 @@ impl Check {
         Self::Links,
         Self::Addresses,
         Self::Records,
+        Self::Interfaces,
         Self::Leases,
         Self::Kubelet,
         Self::Pods,
@@ -90,6 +92,7 @@ impl Check {
             Self::Links => "links",
             Self::Addresses => "addresses",
             Self::Records => "records",
+            Self::Interfaces => "interfaces",
             Self::Leases => "leases",
             Self::Kubelet => "kubelet",
             Self::Pods => "pods",
@@ -114,6 +117,7 @@ impl Check {
             Self::Definitions | Self::Links | Self::Addresses | Self::Leases | Self::Kubelet => {
                 &[Self::MountNamespace, Self::Objects]
             }
+            Self::Interfaces => &[Self::MountNamespace],
             Self::Clock | Self::ApiRights | Self::Crd | Self::StartupTaint => &[Self::ApiServer],
             Self::Plugins | Self::Pods => &[Self::MountNamespace, Self::DefaultNetwork],
             Self::Readiness => &[Self::Socket],
@@ -151,6 +155,7 @@ impl Check {
             Self::Links => definitions::links(facts).await,
             Self::Addresses => leases::addresses(facts).await,
             Self::Records => records::check(facts).await,
+            Self::Interfaces => interfaces::check(facts).await,
             Self::Leases => leases::leases(facts).await,
             Self::Kubelet => pods::kubelet(facts).await,
             Self::Pods => pods::check(facts).await,

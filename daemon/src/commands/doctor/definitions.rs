@@ -8,16 +8,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use plexus_api::cni::{NetworkConfig, PluginConfig};
-use plexus_api::selection::{DEFAULT_NETWORK, NETWORKS, parse};
 
 use super::default_network::unsupported_versions;
 use super::facts::Facts;
 use super::finding::{Finding, Level, Outcome};
+use super::pods::{attached_pods, has_ended};
 use crate::cluster::Definition;
 use crate::commands::lint::definition_errors;
 use crate::gather::network_of_definition;
 use crate::ledger::Ledger;
-use crate::model::{Attachment, Network, Pod};
+use crate::model::{Attachment, Network};
 use crate::netns::Netns;
 
 /// The plugins whose `master` is a link of the node.
@@ -27,7 +27,7 @@ const ON_MASTER: [&str; 4] = ["ipvlan", "ipoib", "macvlan", "vlan"];
 pub(super) async fn check(facts: &mut Facts) -> Outcome {
     let mut definitions = facts.store.definitions();
     definitions.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-    facts.selected = selected(&facts.store.pods(), &facts.config.settings.multus_namespace);
+    facts.selected = selected(facts).await;
     let mut findings: Vec<_> = definition_errors(&definitions)
         .into_iter()
         .map(|(namespace, name, text)| {
@@ -99,18 +99,19 @@ fn finding(facts: &Facts, name: &(String, String), text: impl Into<String>) -> F
     Finding::new(level, subject(name), text)
 }
 
-/// The namespaces and names of the definitions that pods select.
-fn selected(pods: &[Arc<Pod>], multus_namespace: &str) -> BTreeSet<(String, String)> {
+/// The namespaces and names of the definitions that pods of this node select, without pods that have
+/// ended.
+async fn selected(facts: &Facts) -> BTreeSet<(String, String)> {
+    let attached = attached_pods(facts);
     let mut selected = BTreeSet::new();
-    for pod in pods {
-        for (annotation, namespace) in [
-            (NETWORKS, pod.namespace.as_str()),
-            (DEFAULT_NETWORK, multus_namespace),
-        ] {
-            let text = pod.annotations.get(annotation);
-            let elements = text.and_then(|text| parse(text, namespace).ok());
-            let elements = elements.into_iter().flatten();
-            selected.extend(elements.map(|element| (element.namespace, element.name)));
+    for pod in facts.store.pods() {
+        let definitions = pod.selected_definitions(&facts.settings().multus_namespace);
+        if definitions.iter().all(|name| selected.contains(name)) {
+            continue;
+        }
+        let name = format!("{}/{}", pod.namespace, pod.name);
+        if attached.contains(&name) || !has_ended(facts, &pod).await {
+            selected.extend(definitions);
         }
     }
     selected

@@ -1,9 +1,11 @@
 //! What a check finds.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::leases::Lease;
 use crate::ledger::RecordKey;
 use crate::problem::Problem;
 
@@ -42,9 +44,18 @@ pub(super) struct Finding {
     /// The outcome of `--fix`: `fixed`, or why that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fix: Option<String>,
-    /// The record whose DEL `--fix` retries.
+    /// What `--fix` does.
     #[serde(skip)]
-    pub(super) record: Option<RecordKey>,
+    pub(super) repair: Option<Repair>,
+}
+
+/// What `--fix` does about a finding. The ledger proves that what it deletes belongs to Plexus.
+#[derive(Debug, Clone)]
+pub(super) enum Repair {
+    /// The daemon retries the failed DEL of a record.
+    Retry(RecordKey),
+    /// Doctor removes a lease of host-local.
+    RemoveLease { file: PathBuf, lease: Lease },
 }
 
 impl Finding {
@@ -69,7 +80,7 @@ impl Finding {
             cause: line(plexus_api::without_os_codes(&cause.into()).into_owned()),
             remedy: None,
             fix: None,
-            record: None,
+            repair: None,
         }
     }
 

@@ -1,73 +1,60 @@
 //! The leases of host-local: networks that run out of addresses, and leases of no container.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+mod pools;
+mod recorded;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
 
 use super::facts::Facts;
-use super::finding::{Finding, Level, Outcome};
-use crate::commands::lint::{Assignable, host_local_sets};
-use crate::ledger::Ledger;
+use super::finding::{Finding, Level, Outcome, Repair};
+pub(super) use pools::Lease;
+use pools::{Pool, lease, pools};
+use recorded::{Recorded, RetiredRecord};
 
-/// Where host-local keeps its leases unless `dataDir` is set.
-const DATA_DIR: &str = "/var/lib/cni/networks";
 /// Where runtimes keep the results of attachments. The names of the files contain the container ID.
 const RESULTS: &str = "/var/lib/cni/results";
-/// A lease is a container ID and the name of an interface.
-const MAX_LEASE: u64 = 4096;
 /// The number of leases that a finding names.
 const MAX_NAMED: usize = 3;
-
-/// The addresses of a network on this node.
-#[derive(Debug)]
-struct Pool {
-    /// The name inside the configuration.
-    name: String,
-    dir: PathBuf,
-    sets: Vec<Vec<Assignable>>,
-    leases: Vec<Lease>,
-}
-
-#[derive(Debug, Clone)]
-struct Lease {
-    address: IpAddr,
-    container: String,
-}
+/// The file that host-local locks while it changes the leases of a network.
+const LOCK: &str = "lock";
 
 /// Networks have addresses left.
 pub(super) async fn addresses(facts: &Facts) -> Outcome {
-    match pools(facts).await {
-        Ok(pools) => pools
-            .iter()
-            .filter_map(Pool::judge)
-            .collect::<Vec<_>>()
-            .into(),
+    match pools(facts, &Recorded::default()).await {
+        Ok(pools) => {
+            let full = pools.iter().filter_map(judge);
+            full.chain(pools.iter().filter_map(unwritable))
+                .collect::<Vec<_>>()
+                .into()
+        }
         Err(error) => Some(Finding::failed("leases", error.to_string())).into(),
     }
 }
 
 /// Each lease belongs to a container that exists, or whose DEL is retried.
 pub(super) async fn leases(facts: &Facts) -> Outcome {
-    let pools = match pools(facts).await {
-        Ok(pools) => pools,
-        Err(error) => return Some(Finding::failed("leases", error.to_string())).into(),
-    };
     let Some(plugins) = &facts.plugins else {
         return Outcome::NotApplicable("plugins cannot run");
     };
-    let mut known = recorded(facts);
+    let recorded = Recorded::read(facts.settings().state_dir.clone()).await;
+    let pools = match pools(facts, &recorded).await {
+        Ok(pools) => pools,
+        Err(error) => return Some(Finding::failed("leases", error.to_string())).into(),
+    };
+    let mut known = recorded.containers;
     known.extend(names_in(&facts.settings().cni_dir));
     let results = plugins.host.run(|| names_in(Path::new(RESULTS))).await;
     known.extend(results.unwrap_or_default());
     let is_known = |lease: &&Lease| known.iter().any(|name| name.contains(&lease.container));
     let mut suspects: Vec<(&Pool, Vec<&Lease>)> = Vec::new();
     for pool in &pools {
-        let unknown: Vec<_> = pool
-            .leases
-            .iter()
-            .filter(|lease| !is_known(lease))
-            .collect();
+        let leases = pool.leases.iter();
+        let unknown: Vec<_> = leases.filter(|lease| !is_known(lease)).collect();
         if !unknown.is_empty() {
             suspects.push((pool, unknown));
         }
@@ -77,112 +64,119 @@ pub(super) async fn leases(facts: &Facts) -> Outcome {
     }
     let cgroups = tokio::task::spawn_blocking(cgroups_of_processes).await;
     let cgroups = cgroups.unwrap_or_default();
-    let findings = suspects.into_iter().filter_map(|(pool, mut unknown)| {
+    let mut findings = Vec::new();
+    for (pool, mut unknown) in suspects {
         unknown.retain(|lease| !cgroups.contains(&lease.container));
-        pool.leaked(&unknown)
-    });
-    findings.collect::<Vec<_>>().into()
-}
-
-/// The networks with host-local, with their leases. Each is read once.
-async fn pools(facts: &Facts) -> io::Result<Vec<Pool>> {
-    let Some(plugins) = &facts.plugins else {
-        return Ok(Vec::new());
-    };
-    let networks = facts.of_definitions.iter().map(|(_, network)| network);
-    let mut pools: BTreeMap<PathBuf, Pool> = BTreeMap::new();
-    for network in facts.networks.iter().chain(networks) {
-        for (data_dir, sets) in host_local_sets(&network.config) {
-            let name = network.config.name.clone();
-            let dir = Path::new(data_dir.as_deref().unwrap_or(DATA_DIR)).join(&name);
-            let pool = Pool {
-                name,
-                dir: dir.clone(),
-                sets,
-                leases: Vec::new(),
-            };
-            pools.entry(dir).or_insert(pool);
-        }
+        let retired = |lease: &&Lease| recorded.retired.iter().find(|record| record.has(lease));
+        let (retired, unknown): (Vec<_>, Vec<_>) = unknown
+            .into_iter()
+            .map(|lease| (lease, retired(&lease)))
+            .partition(|(_, record)| record.is_some());
+        let retired = retired.into_iter();
+        findings
+            .extend(retired.filter_map(|(lease, record)| Some(of_retired(pool, lease, record?))));
+        let unknown: Vec<_> = unknown.into_iter().map(|(lease, _)| lease).collect();
+        findings.extend(leaked(pool, &unknown));
     }
-    let mut pools: Vec<_> = pools.into_values().collect();
-    for pool in &mut pools {
-        let dir = pool.dir.clone();
-        pool.leases = plugins.host.run(move || read(&dir)).await?;
-    }
-    Ok(pools)
+    findings.into()
 }
 
-/// The leases in a directory: files whose name is the address.
-fn read(dir: &Path) -> Vec<Lease> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let leases = entries.filter_map(|entry| {
-        let address = entry.file_name().to_str()?.parse().ok()?;
-        let content = crate::regular_file::read(&entry.path(), MAX_LEASE).ok()?;
-        let content = String::from_utf8_lossy(&content);
-        let container = content.lines().next().unwrap_or_default().trim().to_owned();
-        Some(Lease { address, container })
-    });
-    leases.collect()
-}
-
-impl Pool {
-    /// A pod gets an address of each set, so the smallest rest counts.
-    fn judge(&self) -> Option<Finding> {
-        let rests = self.sets.iter().map(|ranges| {
-            let sizes = ranges.iter().map(|range| range.count);
-            let size = sizes.fold(0, u128::saturating_add);
-            let is_used = |lease: &&Lease| {
-                let mut ranges = ranges.iter().map(|range| range.range);
-                ranges.any(|range| range.contains(lease.address))
-            };
-            let used = self.leases.iter().filter(is_used).count() as u128;
-            (size.saturating_sub(used), size, used)
-        });
-        let (rest, size, used) = rests.min()?;
-        let level = match rest {
-            _ if used == 0 => return None,
-            0 => Level::Failed,
-            _ if rest.saturating_mul(10) <= size => Level::Warning,
-            _ => return None,
+/// A pod gets an address of each set, so the smallest rest counts.
+fn judge(pool: &Pool) -> Option<Finding> {
+    let rests = pool.sets.iter().map(|ranges| {
+        let sizes = ranges.iter().map(|range| range.count);
+        let size = sizes.fold(0, u128::saturating_add);
+        let is_used = |lease: &&Lease| {
+            let mut ranges = ranges.iter().map(|range| range.range);
+            ranges.any(|range| range.contains(lease.address))
         };
-        let text = format!("{used} of {size} addresses are in use on this node");
-        let remedy = format!(
-            "enlarge the range, or look for leases that are not needed in {}",
-            self.dir.display()
-        );
-        let subject = format!("network name {:?}", self.name);
-        Some(Finding::new(level, subject, text).with_remedy(remedy))
-    }
+        let used = pool.leases.iter().filter(is_used).count() as u128;
+        (size.saturating_sub(used), size, used)
+    });
+    let (rest, size, used) = rests.min()?;
+    let level = match rest {
+        _ if used == 0 => return None,
+        0 => Level::Failed,
+        _ if rest.saturating_mul(10) <= size => Level::Warning,
+        _ => return None,
+    };
+    let text = format!("{used} of {size} addresses are in use on this node");
+    let remedy = format!(
+        "enlarge the range, or look for leases that are not needed in {}",
+        pool.dir.display()
+    );
+    Some(Finding::new(level, pool.subject(), text).with_remedy(remedy))
+}
 
-    fn leaked(&self, leases: &[&Lease]) -> Option<Finding> {
-        if leases.is_empty() {
-            return None;
-        }
-        let named = leases.iter().take(MAX_NAMED).map(|lease| {
-            let container: String = lease.container.chars().take(13).collect();
-            format!("{} ({container})", lease.address)
-        });
-        let text = format!(
-            "{} leases are of containers that neither run nor are in the ledger: {}",
-            leases.len(),
-            named.collect::<Vec<_>>().join(", ")
-        );
-        let remedy = format!(
-            "unless another program uses them, remove these files in {}",
-            self.dir.display()
-        );
-        let subject = format!("network name {:?}", self.name);
-        Some(Finding::warning(subject, text).with_remedy(remedy))
+/// host-local cannot write a lease, so each ADD of the network fails.
+fn unwritable(pool: &Pool) -> Option<Finding> {
+    let level = if pool.is_needed {
+        Level::Failed
+    } else {
+        Level::Warning
+    };
+    let text = format!(
+        "host-local can assign no address: {}",
+        pool.unwritable.as_ref()?
+    );
+    let remedy = "mount the file system writable, or correct dataDir of the network";
+    Some(Finding::new(level, pool.subject(), text).with_remedy(remedy))
+}
+
+fn leaked(pool: &Pool, leases: &[&Lease]) -> Option<Finding> {
+    if leases.is_empty() {
+        return None;
+    }
+    let named = leases.iter().take(MAX_NAMED).map(|lease| {
+        let container: String = lease.container.chars().take(13).collect();
+        format!("{} ({container})", lease.address)
+    });
+    let text = format!(
+        "{} leases are of containers that neither run nor are in the ledger: {}",
+        leases.len(),
+        named.collect::<Vec<_>>().join(", ")
+    );
+    let remedy = format!(
+        "unless another program uses them, remove these files in {}",
+        pool.dir.display()
+    );
+    Some(Finding::warning(pool.subject(), text).with_remedy(remedy))
+}
+
+/// A lease of a retired record. The record proves that the lease belongs to Plexus: a record is
+/// retired only after its sandbox is proved to be gone.
+fn of_retired(pool: &Pool, lease: &Lease, record: &RetiredRecord) -> Finding {
+    let text = format!(
+        "{} is leased to pod {} (container {}), whose sandbox is gone and whose record is retired",
+        lease.address, record.pod, lease.container
+    );
+    let remedy = "`plexusd doctor --fix` removes the lease";
+    Finding {
+        repair: Some(Repair::RemoveLease {
+            file: pool.dir.join(lease.address.to_string()),
+            lease: lease.clone(),
+        }),
+        ..Finding::warning(pool.subject(), text).with_remedy(remedy)
     }
 }
 
-/// The containers of all records.
-fn recorded(facts: &Facts) -> BTreeSet<String> {
-    let records = Ledger::summaries(&facts.settings().state_dir);
-    let records = records.into_iter().flatten().flatten();
-    records
-        .map(|record| record.planned.container_id.clone())
-        .collect()
+/// Removes a lease, unless it has another content by now. Blocking.
+///
+/// # Errors
+/// Also if host-local is changing the leases of the network.
+pub(super) fn remove(file: &Path, expected: &Lease) -> io::Result<()> {
+    let dir = file.parent().unwrap_or(Path::new("/"));
+    let lock = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(dir.join(LOCK))?;
+    lock.try_lock()?;
+    match lease(file) {
+        Some(found) if found == *expected => fs::remove_file(file),
+        // The address is free, or has another owner.
+        _ => Ok(()),
+    }
 }
 
 fn names_in(dir: &Path) -> BTreeSet<String> {
@@ -199,58 +193,4 @@ fn cgroups_of_processes() -> String {
         processes.filter_map(|entry| fs::read_to_string(entry.path().join("cgroup")).ok());
     let lines: BTreeSet<_> = cgroups.collect();
     lines.into_iter().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use plexus_api::cni::{Defaults, NetworkConfig, Version};
-
-    use super::*;
-
-    /// A network with the addresses .1 to .15 of a subnet, and .16 to .31 in another set.
-    fn pool(leases: &[&str]) -> Pool {
-        let text = r#"{"type":"bridge","ipam":{"type":"host-local","ranges":[[{"subnet":"10.0.0.0/28"}],[{"subnet":"10.0.1.0/24"}]]}}"#;
-        let defaults = Defaults {
-            name: Some("lan"),
-            version: Version::V1_0_0,
-        };
-        let config = NetworkConfig::parse(text, defaults).expect("a configuration");
-        let (_, sets) = host_local_sets(&config).remove(0);
-        let lease = |address: &&str| Lease {
-            address: address.parse().expect("an address"),
-            container: "abcdef".to_owned(),
-        };
-        Pool {
-            name: "lan".to_owned(),
-            dir: Path::new(DATA_DIR).join("lan"),
-            sets,
-            leases: leases.iter().map(lease).collect(),
-        }
-    }
-
-    #[test]
-    fn the_set_with_the_fewest_free_addresses_counts() {
-        let addresses: Vec<_> = (2..15).map(|last| format!("10.0.0.{last}")).collect();
-        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
-        let level = |count: usize| {
-            let finding = pool(&addresses[..count]).judge();
-            finding.map(|finding| finding.level)
-        };
-        assert_eq!(level(0), None);
-        assert_eq!(level(11), None);
-        assert_eq!(level(12), Some(Level::Warning));
-        assert_eq!(level(13), Some(Level::Failed));
-        let other_set: Vec<_> = (2..20).map(|last| format!("10.0.1.{last}")).collect();
-        let other_set: Vec<_> = other_set.iter().map(String::as_str).collect();
-        assert!(pool(&other_set).judge().is_none());
-    }
-
-    #[test]
-    fn a_lease_is_named_with_its_container() {
-        let pool = pool(&["10.0.0.5"]);
-        let leases: Vec<_> = pool.leases.iter().collect();
-        let finding = pool.leaked(&leases).expect("a finding");
-        assert!(finding.cause.contains("10.0.0.5 (abcdef)"), "{finding:?}");
-        assert!(pool.leaked(&[]).is_none());
-    }
 }

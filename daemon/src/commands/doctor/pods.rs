@@ -69,12 +69,7 @@ pub(super) async fn kubelet(facts: &Facts) -> Outcome {
 
 /// The annotations of the pods of this node can be served.
 pub(super) async fn check(facts: &Facts) -> Outcome {
-    let records = Ledger::summaries(&facts.settings().state_dir);
-    let records = records.into_iter().flatten().flatten();
-    let attached: BTreeSet<_> = records
-        .filter(|record| record.is_attached())
-        .map(|record| record.planned.pod.to_string())
-        .collect();
+    let attached = attached_pods(facts);
     let mut pods = facts.store.pods();
     pods.retain(|pod| {
         let annotations = &pod.annotations;
@@ -101,8 +96,18 @@ pub(super) async fn check(facts: &Facts) -> Outcome {
     findings.into()
 }
 
+/// The pods with a sandbox that is attached: `namespace/name`.
+pub(super) fn attached_pods(facts: &Facts) -> BTreeSet<String> {
+    let records = Ledger::summaries(&facts.settings().state_dir);
+    let records = records.into_iter().flatten().flatten();
+    records
+        .filter(|record| record.is_attached())
+        .map(|record| record.planned.pod.to_string())
+        .collect()
+}
+
 /// Whether the pod has ended, like that of a Job, and does not start again.
-async fn has_ended(facts: &Facts, pod: &Pod) -> bool {
+pub(super) async fn has_ended(facts: &Facts, pod: &Pod) -> bool {
     let cluster = facts.cluster.as_ref();
     let Some(reader) = cluster.and_then(|cluster| cluster.reader.as_ref()) else {
         return false;

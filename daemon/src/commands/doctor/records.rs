@@ -1,9 +1,10 @@
 //! The ledger: DELs that fail, and records of sandboxes that are gone.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::facts::Facts;
-use super::finding::{Finding, Outcome};
+use super::finding::{Finding, Outcome, Repair};
 use crate::clock::boot_id;
 use crate::ledger::{Ledger, LedgerError, RecordSummary};
 use crate::recovery::{MassLoss, existing_netns};
@@ -20,14 +21,11 @@ pub(super) async fn check(facts: &Facts) -> Outcome {
         for record in Ledger::summaries(&dir)? {
             match record {
                 Ok(record) => records.push(record),
-                Err(error) => findings.push(
-                    Finding::failed("a record", error.to_string())
-                        .with_remedy("see \"The quarantine\" in docs/troubleshooting.md"),
-                ),
+                Err(error) => findings.push(unreadable(&error)),
             }
         }
         findings.extend(records.iter().filter_map(failing));
-        findings.extend(gone(&records));
+        findings.extend(gone(&records, &dir));
         let retired = Ledger::retired(&dir)?;
         if retired > 0 {
             let subject = format!("{}/retired", dir.display());
@@ -58,9 +56,18 @@ pub(super) async fn check(facts: &Facts) -> Outcome {
         .into()
 }
 
-fn subject(record: &RecordSummary) -> String {
+pub(super) fn subject(record: &RecordSummary) -> String {
     let planned = &record.planned;
     format!("pod {} (container {})", planned.pod, planned.container_id)
+}
+
+fn unreadable(error: &LedgerError) -> Finding {
+    let subject = match error.key() {
+        Some(key) => format!("record of container {}", key.container_id),
+        None => "a record".to_owned(),
+    };
+    Finding::failed(subject, error.to_string())
+        .with_remedy("see \"The quarantine\" in docs/troubleshooting.md")
 }
 
 fn failing(record: &RecordSummary) -> Option<Finding> {
@@ -78,14 +85,14 @@ fn failing(record: &RecordSummary) -> Option<Finding> {
         record.planned.container_id
     );
     Some(Finding {
-        record: Some(record.planned.key()),
+        repair: Some(Repair::Retry(record.planned.key())),
         ..Finding::failed(subject(record), text).with_remedy(remedy)
     })
 }
 
 /// The records whose sandbox is gone, although no DEL has failed. A running daemon deletes them after
 /// some time.
-fn gone(records: &[RecordSummary]) -> Vec<Finding> {
+fn gone(records: &[RecordSummary], dir: &Path) -> Vec<Finding> {
     let without_failure = || {
         records
             .iter()
@@ -112,7 +119,10 @@ fn gone(records: &[RecordSummary]) -> Vec<Finding> {
     }
     let gone = without_failure().filter(|record| !is_of_this_boot(record) || is_missing(record));
     gone.map(|record| {
-        Finding::warning(subject(record), "its sandbox is gone, but the pod was not deleted").with_remedy(
+        let whole = Ledger::record_in(dir, &record.planned.key()).ok().flatten();
+        let left = whole.map(|record| record.leftovers(&boot_id)).unwrap_or_default();
+        let text = "its sandbox is gone, but the runtime has not deleted it, which may leave";
+        Finding::warning(subject(record), format!("{text} {}", left.join("; "))).with_remedy(
             "a running plexusd deletes what is left within goneGap and recoveryInterval; if it does not, its log says why",
         )
     })

@@ -6,10 +6,10 @@ use std::path::Path;
 use plexus_api::shorten;
 use serde::Serialize;
 
+use crate::commands::sandbox_links::{explain, missing_links};
 use crate::host::Host;
 use crate::ledger::{Ledger, LedgerError, Record};
 use crate::model::PodRef;
-use crate::netns::Netns;
 
 /// A sandbox with a record.
 #[derive(Debug, Serialize)]
@@ -70,7 +70,7 @@ pub(super) async fn of_pod(
     // Older sandboxes of the pod are being deleted.
     let newest = records.first().filter(|record| record.is_attached());
     if let Some((newest, host)) = newest.zip(host) {
-        problems.extend(missing_links(newest, host).await);
+        problems.extend(links_that_are_gone(newest, host).await);
     }
     let sandboxes = records.iter().map(Sandbox::from).collect();
     Ok(Has {
@@ -111,35 +111,14 @@ fn of_record(record: &Record) -> Option<String> {
 }
 
 /// The links of an attached sandbox that the kernel no longer has.
-async fn missing_links(record: &Record, host: &Host) -> Vec<String> {
-    let path = Path::new(&record.planned.netns);
-    let names = match Netns::open(path, host).await {
-        Ok(mut netns) => netns.names().await,
-        Err(error) => Err(error),
-    };
-    let names = match names {
-        Ok(names) => names,
-        Err(error) => return vec![error.to_string()],
-    };
-    let is_recorded = |ifname: &str| match &record.links {
-        Some(links) => links.contains(ifname),
-        // An older plexusd wrote the record.
-        None => true,
-    };
-    let attachments = record.planned.attachments.iter().zip(&record.attachments);
-    let missing = attachments.filter(|(attachment, state)| {
-        let ifname = attachment.ifname.as_str();
-        !state.deleted && !attachment.auxiliary && is_recorded(ifname) && !names.contains(ifname)
-    });
-    missing
-        .map(|(attachment, _)| {
-            format!(
-                "interface {} of network {} is attached, but is no longer in the sandbox: something has removed it; \
-                 delete the pod to attach it again",
-                attachment.ifname, attachment.network
-            )
-        })
-        .collect()
+async fn links_that_are_gone(record: &Record, host: &Host) -> Vec<String> {
+    match missing_links(record, host).await {
+        Ok(missing) => missing
+            .into_iter()
+            .map(|attachment| format!("{}; delete the pod to attach it again", explain(attachment)))
+            .collect(),
+        Err(error) => vec![error],
+    }
 }
 
 impl From<&Record> for Sandbox {

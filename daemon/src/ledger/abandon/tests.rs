@@ -1,10 +1,12 @@
+use std::sync::Arc;
 use std::time::Duration;
 
+use plexus_api::cni::{Defaults, NetworkConfig, Version};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::ledger::test_helpers::{BOOT, no_limits, open, planned};
+use crate::ledger::test_helpers::{BOOT, no_limits, open, planned, raw};
 
 #[tokio::test]
 async fn an_error_does_not_hide_the_records_that_were_abandoned_before_it() {
@@ -77,6 +79,31 @@ async fn abandoning_a_network_after_a_reboot_keeps_the_other_networks_of_the_rec
     let record = ledger.read(&RecordKey::new("c1", "eth0"));
     let record = record.expect("readable").expect("still there");
     assert_eq!(record.to_undo("another boot"), [0]);
+}
+
+#[test]
+fn the_leftovers_of_an_attachment_without_a_result_include_what_its_ipam_plugin_has_assigned() {
+    let mut planned = planned("c1", "eth0", 1);
+    let config =
+        r#"{"cniVersion":"1.0.0","name":"lan","type":"macvlan","ipam":{"type":"host-local"}}"#;
+    let defaults = Defaults {
+        name: None,
+        version: Version::V1_0_0,
+    };
+    let config = NetworkConfig::parse(config, defaults).expect("a configuration");
+    planned.attachments[0].config = Arc::new(config);
+    let mut record = Record::new(planned);
+    assert_eq!(
+        record.leftovers("another boot"),
+        [
+            "interface net0 of network ns/net0 with the addresses that host-local has assigned to it under the network \
+             name \"lan\"",
+        ]
+    );
+    let result = raw(r#"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.5/24"}]}"#);
+    record.attachments[0].added = Some(result);
+    let left = record.leftovers("another boot");
+    assert_eq!(left, ["interface net0 of network ns/net0 with 10.0.0.5/24"]);
 }
 
 #[test]

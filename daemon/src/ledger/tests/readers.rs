@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::mpsc::TryRecvError;
+use std::time::SystemTime;
 
 use plexus_api::cni::{CniError, Code};
 use plexus_api::rows;
@@ -53,6 +54,22 @@ async fn all_records_can_be_read_while_another_process_writes() {
     assert_eq!((good.len(), bad.len()), (1, 1));
     let files = fs::read_dir(dir.path().join("ledger")).expect("a list");
     assert_eq!(files.count(), 4, "a reader changes nothing");
+}
+
+#[tokio::test]
+async fn a_plan_that_stays_incomplete_is_damaged() {
+    let (dir, _ledger) = open();
+    let path = record_path(&dir, "c1", "eth0");
+    fs::write(&path, r#"{"planned":{"form"#).expect("a torn plan");
+    let listed = || Ledger::summaries(dir.path()).expect("a list").next();
+    assert!(listed().is_none());
+    let file = fs::File::options().write(true).open(&path);
+    let an_hour_ago = SystemTime::now() - Duration::from_hours(1);
+    file.and_then(|file| file.set_modified(an_hour_ago))
+        .expect("set the time");
+    let error = listed().expect("a file").expect_err("a torn plan");
+    assert!(error.to_string().contains("first line is incomplete"));
+    assert_eq!(error.key(), Some(RecordKey::new("c1", "eth0")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::clock::{boot_id, unix_ms};
-use crate::ledger::{Ledger, Phase, Record};
+use crate::ledger::{Ledger, LedgerError, Phase, Record};
 
 /// A record, an unreadable file, or a spooled DEL.
 #[derive(Default, Serialize)]
@@ -66,11 +66,7 @@ pub(super) fn entries(state_dir: &Path) -> anyhow::Result<Vec<Entry>> {
                 record.planned.created_unix_ms,
                 Entry::of_record(&record, &boot, now),
             )),
-            Err(error) => others.push(Entry {
-                state: "unreadable",
-                error: error.to_string(),
-                ..Entry::default()
-            }),
+            Err(error) => others.push(Entry::unreadable(&error)),
         }
     }
     records.sort_by(|(left_time, left), (right_time, right)| {
@@ -93,6 +89,20 @@ pub(super) fn entries(state_dir: &Path) -> anyhow::Result<Vec<Entry>> {
 }
 
 impl Entry {
+    fn unreadable(error: &LedgerError) -> Self {
+        let key = error.key();
+        let (container_id, ifname) = key
+            .map(|key| (key.container_id, key.ifname))
+            .unwrap_or_default();
+        Self {
+            state: "unreadable",
+            container_id,
+            ifname,
+            error: error.to_string(),
+            ..Self::default()
+        }
+    }
+
     fn of_record(record: &Record, boot: &str, now: u64) -> Self {
         let (planned, failures) = (&record.planned, &record.del_failures);
         let attachments = planned.attachments.iter().zip(&record.attachments);
