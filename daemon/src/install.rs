@@ -207,6 +207,9 @@ impl Installer {
     fn reconcile_files(&mut self, now: Instant, findings: &mut Findings) {
         if let Some(shim) = &mut self.shim {
             let outcome = shim.reconcile(now);
+            if let Ok(Reconciled::RetryAt(_)) = outcome {
+                findings.add(ProblemKind::ShimNotInstalled, shim.conflict());
+            }
             findings.add_outcome(ProblemKind::ShimNotInstalled, outcome);
         }
         let Some(file) = &mut self.file else {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
+use crate::cluster::Store;
 use crate::ledger::{Ledger, RecordKey};
 
 /// The number of pods that are named.
@@ -19,7 +20,7 @@ pub(super) struct Remaining {
 
 impl Remaining {
     /// Describes what must end before Plexus can be removed. Returns `None` if there is nothing.
-    /// `keys` are those of all records. Blocking.
+    /// `keys` are those of all records, and `store` has the pods of the node. Blocking.
     ///
     /// # Errors
     /// The spool cannot be read.
@@ -27,11 +28,12 @@ impl Remaining {
         &mut self,
         ledger: &Ledger,
         keys: Vec<RecordKey>,
+        store: Option<&Store>,
         state_dir: &Path,
     ) -> io::Result<Option<String>> {
         let keys = BTreeSet::from_iter(keys);
         self.settled.retain(|key| keys.contains(key));
-        let mut pods = BTreeSet::new();
+        let (mut pods, mut deleted) = (BTreeSet::new(), BTreeSet::new());
         for key in keys {
             if self.settled.contains(&key) {
                 continue;
@@ -41,7 +43,11 @@ impl Remaining {
                     self.settled.insert(key);
                 }
                 Ok(Some(record)) => {
-                    pods.insert(format!("pod {}", record.planned.pod));
+                    let pod = &record.planned.pod;
+                    // The runtime has deleted it without Plexus; recovery has to prove that.
+                    let is_deleted = store.is_some_and(|store| store.pod_is_absent(pod));
+                    let pods = if is_deleted { &mut deleted } else { &mut pods };
+                    pods.insert(format!("pod {pod}"));
                 }
                 // An ADD that writes its plan, or a record that recovery will move away.
                 Ok(None) | Err(_) => {
@@ -52,7 +58,7 @@ impl Remaining {
         let spooled = Ledger::spooled_files(state_dir)
             .map_err(io::Error::other)?
             .len();
-        Ok(description(&pods, spooled))
+        Ok(description(&pods, &deleted, spooled))
     }
 
     /// The number of records that an uninstall leaves behind.
@@ -61,23 +67,33 @@ impl Remaining {
     }
 }
 
-fn description(pods: &BTreeSet<String>, spooled: usize) -> Option<String> {
+fn description(
+    pods: &BTreeSet<String>,
+    deleted: &BTreeSet<String>,
+    spooled: usize,
+) -> Option<String> {
     let mut reasons = Vec::new();
     if !pods.is_empty() {
-        let named: Vec<_> = pods.iter().take(MAX_NAMED).map(String::as_str).collect();
-        let others = match pods.len() - named.len() {
-            0 => String::new(),
-            others => format!(" and {others} more"),
-        };
+        reasons.push(format!("until these are deleted: {}", named(pods)));
+    }
+    if !deleted.is_empty() {
+        let named = named(deleted);
         reasons.push(format!(
-            "until these are deleted: {}{others}",
-            named.join(", ")
+            "until plexusd has cleaned up after these deleted ones, within goneGap and recoveryInterval: {named}"
         ));
     }
     if spooled > 0 {
         reasons.push(format!("until the DELs in the spool succeed ({spooled})"));
     }
     (!reasons.is_empty()).then(|| reasons.join(", and "))
+}
+
+fn named(pods: &BTreeSet<String>) -> String {
+    let named: Vec<_> = pods.iter().take(MAX_NAMED).map(String::as_str).collect();
+    match pods.len() - named.len() {
+        0 => named.join(", "),
+        others => format!("{} and {others} more", named.join(", ")),
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +107,7 @@ mod tests {
                 .map(|index| format!("pod ns/p{index:02}"))
                 .collect()
         };
+        let description = |pods: &_, spooled| description(pods, &BTreeSet::new(), spooled);
         assert_eq!(description(&pods(0), 0), None);
         assert_eq!(
             description(&pods(2), 0).as_deref(),
@@ -104,6 +121,12 @@ mod tests {
         assert_eq!(
             description(&pods(0), 1).as_deref(),
             Some("until the DELs in the spool succeed (1)")
+        );
+        let deleted = super::description(&pods(1), &pods(1), 0).expect("a description");
+        assert_eq!(
+            deleted,
+            "until these are deleted: pod ns/p00, and until plexusd has cleaned up after these deleted ones, within \
+             goneGap and recoveryInterval: pod ns/p00"
         );
     }
 }

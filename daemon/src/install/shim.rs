@@ -68,6 +68,19 @@ impl Shim {
         &self.dir
     }
 
+    /// The problem while a restoration is delayed: until then, the runtime does not find our shim.
+    pub(super) fn conflict(&self) -> Problem {
+        let path = self.dir.join(SHIM);
+        Problem::new(
+            format!(
+                "the shim is not installed: another program keeps removing or changing {}, so plexusd restores it with \
+                 increasing delays",
+                path.display()
+            ),
+            "find the program that writes to the directory (shimDir), often another installer of CNI plugins, and stop it",
+        )
+    }
+
     /// How the installed shim differs from our own. `None` if it does not.
     pub(super) fn difference(&self) -> Option<Problem> {
         let path = self.dir.join(SHIM);

@@ -1,3 +1,5 @@
+mod restored_shim;
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -367,15 +369,6 @@ async fn plugins_of_istio_and_linkerd_stay_in_our_list() {
         kinds().is_some_and(|kinds| kinds == ["plexus", "istio-cni", "linkerd-cni"])
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_removed_shim_is_restored() {
-    let node = Node::with_default_network().await;
-    let shim = node.root.path().join("bin/plexus");
-    node.until_ready().await;
-    fs::remove_file(&shim).expect("shim");
-    node.until("the shim", || shim.exists()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

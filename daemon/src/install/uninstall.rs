@@ -28,6 +28,7 @@ use super::status::{InstallProblem, InstallStatus, ProblemKind};
 use super::{LONGEST_PAUSE, SHIM};
 use crate::atomic_file::{remove_if_present, temporary_path, with_path};
 use crate::backoff::Backoff;
+use crate::cluster::{Store, StoreChanges};
 use crate::config::{Fields, Settings};
 use crate::dir_watcher::DirWatcher;
 use crate::ledger::{Ledger, LedgerError};
@@ -42,6 +43,8 @@ pub(crate) struct Uninstaller {
     state_dir: PathBuf,
     marker: UninstallMarker,
     ledger: Ledger,
+    /// The pods of the node. `None` without a cluster: a pod may then have no manifest.
+    store: Option<Store>,
     status: InstallStatus,
     /// Whether this daemon was started to install Plexus.
     restart_required: bool,
@@ -54,6 +57,7 @@ impl Uninstaller {
         settings: &Settings,
         fields: &Fields,
         ledger: &Ledger,
+        store: Option<&Store>,
         status: &InstallStatus,
         restart_required: bool,
     ) -> Self {
@@ -66,6 +70,7 @@ impl Uninstaller {
             state_dir: settings.state_dir.clone(),
             marker: UninstallMarker::new(&settings.state_dir),
             ledger: ledger.clone(),
+            store: store.cloned(),
             status: status.clone(),
             restart_required,
         }
@@ -142,6 +147,7 @@ impl Uninstaller {
         );
         let (mut waiting_logged, mut completion_logged) = (false, false);
         let mut records = Remaining::default();
+        let mut pods = self.store.as_ref().map(Store::changes);
         loop {
             let remaining = self.try_remove_shim(&mut records).await?;
             match &remaining {
@@ -160,7 +166,10 @@ impl Uninstaller {
                 let text = format!("uninstall is waiting {remaining}");
                 Problem::new(text, "delete the pods, or wait until they end")
             }));
-            watcher.changed().await;
+            tokio::select! {
+                _ = watcher.changed() => {}
+                () = next_change(&mut pods) => {}
+            }
         }
     }
 
@@ -169,7 +178,9 @@ impl Uninstaller {
     async fn try_remove_shim(&self, records: &mut Remaining) -> io::Result<Option<String>> {
         let mut remaining = |keys: Result<_, LedgerError>| {
             let keys = keys.map_err(io::Error::other)?;
-            tokio::task::block_in_place(|| records.describe(&self.ledger, keys, &self.state_dir))
+            tokio::task::block_in_place(|| {
+                records.describe(&self.ledger, keys, self.store.as_ref(), &self.state_dir)
+            })
         };
         let waiting = remaining(self.ledger.keys())?;
         if waiting.is_some() {
@@ -201,6 +212,14 @@ impl Uninstaller {
             .chain(problem.map(|problem| (ProblemKind::Uninstalling, problem)))
             .map(|(kind, problem)| InstallProblem { kind, problem });
         self.status.set(problems.collect(), 0);
+    }
+}
+
+/// Waits for the next change of the pods.
+async fn next_change(pods: &mut Option<StoreChanges>) {
+    match pods {
+        Some(pods) => pods.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -71,6 +71,7 @@ impl InstallAction {
             settings,
             fields,
             store,
+            api_reader,
             default_network,
             ..
         } = node.as_ref();
@@ -89,6 +90,7 @@ impl InstallAction {
                 settings,
                 fields,
                 ledger,
+                api_reader.as_ref().map(|_| store),
                 install_status,
                 self == Self::ContinueUninstall,
             )

@@ -1,5 +1,6 @@
 //! Pods that end without a DEL, as all pods do after the runtime's configuration was changed.
 
+use plexus_e2e::plexus::{MAIN, NET_D};
 use plexus_e2e::{Cluster, CniTarget, PlexusInCluster, Pod, node};
 use serde_json::json;
 
@@ -41,4 +42,26 @@ fn many_missing_sandboxes_are_deleted_if_their_pods_were_deleted() {
         assert_eq!(dels(target), 2);
     }
     plexus.runtime.check(&pods[0].2).expect_success();
+}
+
+#[test]
+fn an_uninstall_names_the_deleted_pods_that_it_has_to_clean_up_after() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let keys = json!({"recoveryInterval": "1h", "goneGap": "1h"});
+    let builder = PlexusInCluster::on(&node).installed().config(keys);
+    let mut plexus = PlexusInCluster::build(builder, &cluster);
+    plexus.daemon.restart();
+    let pod = plexus.pod(&Pod::new("web"));
+    let sandbox = node.sandbox("web");
+    plexus.plain_runtime.add(&sandbox.target(&pod)).result();
+    let other = json!({"cniVersion": "1.0.0", "name": "other", "plugins": [{"type": MAIN}]});
+    node.write(format!("{NET_D}/10-other.conflist"), other.to_string());
+    plexus.daemon.stop();
+    plexus.daemon.launch_subcommand("uninstall");
+    let name = format!("pod {}/web", pod.namespace);
+    let waiting = format!("until these are deleted: {name}");
+    plexus.daemon.wait_not_ready(&waiting);
+    plexus.namespace.remove_pod("web");
+    let cleaning = format!("these deleted ones, within goneGap and recoveryInterval: {name}");
+    plexus.daemon.wait_not_ready(&cleaning);
 }
