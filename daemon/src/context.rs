@@ -1,6 +1,7 @@
 //! The shared handles that operations, recovery and the server use.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use crate::attached_pods::AttachedPods;
 use crate::cluster::Store;
@@ -39,6 +40,8 @@ pub(crate) struct NodeContext {
     pub(crate) memory: MemoryBudget,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) conditions: Conditions,
+    /// The plugin directories of the last call of a runtime. Empty before the first one.
+    pub(crate) plugin_dirs: Mutex<Vec<PathBuf>>,
     /// The ID of the machine's current boot.
     pub(crate) boot_id: String,
 }

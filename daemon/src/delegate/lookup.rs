@@ -39,7 +39,7 @@ pub(super) fn find(kind: &str, dirs: &[PathBuf]) -> Result<PathBuf, CniError> {
         .map(|dir| dir.join(kind))
         .find(|file| file.is_file())
         .ok_or_else(|| {
-            let list: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+            let list: Vec<_> = dirs.iter().map(|dir| on_node(dir)).collect();
             missing(if list.is_empty() {
                 "cannot be found: the runtime's CNI_PATH has no absolute directory; set binDir"
                     .to_owned()
@@ -54,11 +54,24 @@ pub(super) fn find(kind: &str, dirs: &[PathBuf]) -> Result<PathBuf, CniError> {
     Ok(file)
 }
 
+/// The path on the node, for messages: `/proc/PID/root/opt/cni/bin` is the directory of the shim as
+/// other mount namespaces reach it.
+fn on_node(path: &Path) -> String {
+    let rest = path.strip_prefix("/proc").ok().and_then(|rest| {
+        let mut components = rest.components();
+        let pid = components.next()?.as_os_str().to_str()?;
+        let is_pid = pid.bytes().all(|byte| byte.is_ascii_digit());
+        let is_root = components.next()?.as_os_str() == "root";
+        (is_pid && is_root).then(|| Path::new("/").join(components.as_path()))
+    });
+    rest.as_deref().unwrap_or(path).display().to_string()
+}
+
 fn check_executable(file: &Path) -> Result<(), String> {
     eaccess(file, AccessFlags::X_OK).map_err(|errno| {
         format!(
-            "is at {} but is not executable ({}); check its mode",
-            file.display(),
+            "is at {} but is not executable ({}); check its mode, and whether its file system is mounted noexec",
+            on_node(file),
             errno.desc()
         )
     })

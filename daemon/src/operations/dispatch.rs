@@ -15,6 +15,7 @@ use super::request::CniRequest;
 use super::status::status;
 use crate::context::{Context, NodeContext};
 use crate::host::Host;
+use crate::mutex::lock;
 
 /// A request of one of the paths for calls.
 #[derive(Debug)]
@@ -53,6 +54,7 @@ pub(crate) async fn dispatch(
     };
     let request = CniRequest::read(request, host, &node.fields, arrived)?;
     let verb = request.env.verb;
+    lock(&node.plugin_dirs).clone_from(&request.env.path);
     match (verb, context) {
         (Verb::Status, _) => status(node, &request, cancel).await?,
         (Verb::Add, Some(context)) => return add(context, &request, cancel).await.map(Some),

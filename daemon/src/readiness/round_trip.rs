@@ -30,16 +30,20 @@ pub(crate) async fn round_trip(
     delegates: &Delegates,
     plugin_dirs: Vec<PathBuf>,
 ) -> Result<(), CniError> {
+    let shim_dir = settings.shim_dir.iter();
+    let mut path: Vec<_> = shim_dir
+        .map(|dir| path_from_other_namespaces(hosts, dir))
+        .collect();
+    for dir in plugin_dirs {
+        if !path.contains(&dir) {
+            path.push(dir);
+        }
+    }
     let call = PluginCall {
         host: hosts.for_cleanup()?,
         container_id: String::new(),
         netns: None,
-        path: settings
-            .shim_dir
-            .iter()
-            .map(|dir| path_from_other_namespaces(hosts, dir))
-            .chain(plugin_dirs)
-            .collect(),
+        path,
         env: BTreeMap::new(),
         limits: CallLimits::new(
             "STATUS of plexusd",

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff::Backoff;
 use crate::cluster::kube::{ApiError, ApiReader, ApiWriter, Connection};
 use crate::context::Context;
+use crate::mutex::lock;
 
 use super::round_trip::round_trip;
 use super::wait_until_ready;
@@ -135,7 +136,8 @@ impl StartupTaint {
             return Ok(false);
         };
         let node = &context.node;
-        round_trip(&node.settings, &node.hosts, &node.delegates, Vec::new()).await?;
+        let plugin_dirs = lock(&node.plugin_dirs).clone();
+        round_trip(&node.settings, &node.hosts, &node.delegates, plugin_dirs).await?;
         let request = Request::patch(format!("/api/v1/nodes/{}?fieldManager=plexusd", self.node))
             .header(CONTENT_TYPE, "application/json-patch+json")
             .body(patch.to_string().into_bytes())

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use plexus_api::wire::{MULTUS_SOCKET_NAME, SOCKET_NAME};
@@ -146,6 +146,7 @@ impl Components {
             memory: MemoryBudget::new(POD_MEMORY),
             metrics: self.metrics.clone(),
             conditions: Conditions::default(),
+            plugin_dirs: Mutex::default(),
             boot_id: self.boot_id.clone(),
         }
     }

@@ -328,3 +328,23 @@ fn a_daemon_in_a_container_tries_the_shim_that_it_has_installed() {
         "the directory does not exist on the node"
     );
 }
+
+#[test]
+fn a_default_network_in_another_plugin_directory_of_the_runtime_does_not_keep_the_taint() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let shim_dir = node.scratch().join("shim-dir");
+    fs::create_dir(&shim_dir).expect("create the directory");
+    let keys = json!({"shimDir": shim_dir, "binDir": null});
+    let mut plexus = build_in(&node, &cluster, keys, Container::default());
+    create_node(server, &plexus.node_name, &[taint(TAINT)]);
+    write_default_network(&node, "1.1.0");
+    plexus.daemon.restart();
+    plexus
+        .daemon
+        .wait_log("is in none of the plugin directories");
+    // The runtime has both directories.
+    plexus.runtime.status().expect_success();
+    wait_patched(server);
+    assert_eq!(taints(server, &plexus.node_name), [""; 0]);
+}

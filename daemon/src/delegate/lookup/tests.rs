@@ -101,6 +101,22 @@ fn without_any_directory_the_error_names_the_settings() {
 }
 
 #[test]
+fn messages_have_the_path_on_the_node() {
+    for (path, expected) in [
+        ("/proc/42/root/opt/cni/bin", "/opt/cni/bin"),
+        ("/proc/42/root", "/"),
+        ("/proc/self/root/x", "/proc/self/root/x"),
+        ("/proc/42/cwd/x", "/proc/42/cwd/x"),
+        ("/opt/cni/bin", "/opt/cni/bin"),
+    ] {
+        assert_eq!(on_node(Path::new(path)), expected);
+    }
+    let dir = PathBuf::from("/proc/42/root/opt/cni/bin");
+    let error = find("missing", &[dir]).expect_err("missing");
+    assert!(error.msg.contains("directories: /opt/cni/bin;"), "{error}");
+}
+
+#[test]
 fn configured_directories_come_first_and_relative_ones_are_ignored() {
     let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
     let found = search_path(
