@@ -106,8 +106,14 @@ pub(super) fn skipped_files(skipped: &[DiskError]) -> String {
     if skipped.is_empty() {
         return String::new();
     }
-    let skipped: Vec<_> = skipped.iter().map(ToString::to_string).collect();
-    format!("; skipped files: {}", skipped.join("; "))
+    // The files that an administrator must fix come first.
+    let (broken, others): (Vec<_>, Vec<_>) = skipped.iter().partition(|error| error.is_broken());
+    let texts: Vec<_> = broken
+        .into_iter()
+        .chain(others)
+        .map(ToString::to_string)
+        .collect();
+    format!("; skipped files: {}", texts.join("; "))
 }
 
 /// Runs a function that reads files on a thread where blocking is allowed.

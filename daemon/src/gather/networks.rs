@@ -122,7 +122,16 @@ impl<'a> Lookup<'a> {
             _ => self.store.definition(namespace, name),
         };
         let Some(definition) = definition else {
-            return self.by_disk_source(name).await;
+            let network = self.by_disk_source(name).await;
+            return network.map_err(|error| {
+                if error.is_missing() {
+                    error.context(format!(
+                        "there is no network-attachment-definition {namespace}/{name}, and on disk"
+                    ))
+                } else {
+                    error
+                }
+            });
         };
         self.by_definition(&definition)
             .await

@@ -284,3 +284,20 @@ fn the_plugins_of_files_count_towards_the_limit_before_they_are_read() {
         assert!(text.contains("plugins, but may have 32"), "{text}");
     }
 }
+
+#[test]
+fn the_file_to_fix_comes_first_among_the_skipped_ones() {
+    let dir = tempfile::tempdir().expect("directory");
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect(name);
+    let meta = |kind: &str| serde_json::json!({"cniVersion": "1.0.0", "name": "x", "plugins": [{"type": kind}]});
+    write("00-plexus.conflist", &meta("plexus").to_string());
+    write("10-calico.conflist", "{");
+    let text = from_directory(dir.path())
+        .expect_err("no network")
+        .to_string();
+    let positions = ["10-calico.conflist", "00-plexus.conflist"].map(|name| text.find(name));
+    assert!(
+        positions[0].is_some() && positions[0] < positions[1],
+        "{text}"
+    );
+}
