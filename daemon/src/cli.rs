@@ -276,9 +276,13 @@ pub enum TableFormat {
 /// `plexusd lint`.
 #[derive(Debug, clap::Args)]
 pub struct LintArgs {
-    /// YAML or JSON files, or `-` for standard input
-    #[arg(value_name = "FILE", required = true)]
+    /// YAML or JSON files, directories with such files, or `-` for standard input
+    #[arg(value_name = "FILE", required_unless_present = "bundle")]
     pub files: Vec<PathBuf>,
+    /// Read files from standard input: for each, its length in bytes and its name in a line, then its
+    /// content. `kubectl plexus lint` uses this
+    #[arg(long, hide = true)]
+    pub bundle: bool,
     /// The format of the findings
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: LintFormat,

@@ -5,6 +5,7 @@
 
 mod configs;
 mod definitions;
+mod files;
 mod finding;
 mod ipam;
 mod json_text;
@@ -30,6 +31,7 @@ use crate::config::{Fields, Settings};
 use crate::gather::Offline;
 use crate::suggest::suggest;
 use definitions::Checked;
+use files::Files;
 use finding::{Findings, Rule, Severity};
 pub(super) use ipam::{Assignable, host_local_sets};
 use source::{Embedded, Source};
@@ -40,11 +42,13 @@ const GROUP: &str = "k8s.cni.cncf.io/v1";
 /// Prints the mistakes in files. Without an error among them, the command succeeds.
 ///
 /// # Errors
-/// A file cannot be read, or has an error.
+/// A file cannot be read, a directory has no file to check, or a file has an error.
 pub fn lint(args: &LintArgs) -> anyhow::Result<()> {
-    let sources = args.files.iter().map(|path| Source::read(path));
-    let sources = sources.collect::<anyhow::Result<Vec<_>>>()?;
-    let (findings, checked) = check(&sources);
+    let files = Files::read(args)?;
+    for skipped in &files.skipped {
+        eprintln!("{skipped}");
+    }
+    let (findings, checked) = check(&files.sources);
     output::print(&findings, args.output, &mut io::stdout().lock())?;
     let errors = findings.count(Severity::Error);
     let warnings = findings.count(Severity::Warning);

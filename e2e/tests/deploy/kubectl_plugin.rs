@@ -4,7 +4,7 @@ mod states;
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -203,30 +203,48 @@ fn a_pod_is_inspected_on_its_node() {
 }
 
 #[test]
-fn files_are_checked_in_a_pod() {
+fn files_are_checked_together_in_a_pod() {
     let kubectl = Kubectl::new(TWO_NODES);
-    kubectl.on("exec", "read -r text; echo \"$text\"; [ \"$text\" != bad ]");
+    kubectl.on(
+        "exec",
+        "text=$(cat); echo \"$text\"; case $text in *bad*) exit 1 ;; esac",
+    );
+    fs::create_dir_all(kubectl.path("dir/sub")).expect("create directories");
     let write = |name: &str, text: &str| fs::write(kubectl.path(name), text).expect(name);
     write("good.yaml", "good\n");
     write("with space.yaml", "bad\n");
+    write("dir/sub/b.conflist", "b\n");
+    write("dir/a.json", "a\n");
+    write("dir/c.yml", "c\n");
+    write("dir/README.md", "text\n");
+    symlink(kubectl.path("good.yaml"), kubectl.path("dir/link.yaml")).expect("a link");
     let output = kubectl.run(&["lint", "good.yaml"]);
     assert!(
-        output.ok() && output.stdout == "good.yaml\ngood\n",
+        output.ok() && output.stdout == "5 good.yaml\ngood\n",
         "{output:?}"
     );
     let output = kubectl.run(&["lint", "with space.yaml", "good.yaml"]);
     assert_eq!(output.exit, Some(1), "{output:?}");
-    assert_eq!(output.stdout, "with space.yaml\nbad\ngood.yaml\ngood\n");
-    let output = kubectl.run_with(&["lint", "-"], &[], "piped\n");
-    assert!(output.ok() && output.stdout == "piped\n", "{output:?}");
+    assert_eq!(output.stdout, "4 with space.yaml\nbad\n5 good.yaml\ngood\n");
+    let output = kubectl.run_with(&["lint", "-", "dir"], &[], "piped\n");
+    let files = "2 dir/a.json\na\n2 dir/c.yml\nc\n2 dir/sub/b.conflist\nb\n";
+    assert!(
+        output.ok() && output.stdout == format!("6 <stdin>\npiped\n{files}"),
+        "{output:?}"
+    );
+    let skipped = "skipped in dir: 2 links or files of other types";
+    assert!(output.stderr.contains(skipped), "{output:?}");
     assert!(
         kubectl
             .calls("exec")
             .iter()
-            .all(|call| *call == exec("plexus-b", "lint|-")),
+            .all(|call| *call == exec("plexus-b", "lint|--bundle")),
         "{:?}",
         kubectl.calls("exec")
     );
+    kubectl.run(&["lint", "good.yaml", "-o", "json", "dir"]);
+    let expected = exec("plexus-b", "lint|--bundle|--output|json");
+    assert_eq!(kubectl.calls("exec").last(), Some(&expected));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::cluster::manifests::{Position, position};
 use crate::regular_file;
 
 /// The largest file that is read, in bytes.
-const MAX_SIZE: u64 = 32 << 20;
+pub(super) const MAX_SIZE: u64 = 32 << 20;
 
 /// The name of standard input on the command line.
 const STDIN: &str = "-";
