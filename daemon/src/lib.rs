@@ -15,6 +15,7 @@ pub mod commands;
 mod conditions;
 pub mod config;
 mod context;
+mod definition_check;
 mod delegate;
 mod device_info;
 mod dir_watcher;

@@ -17,9 +17,9 @@ use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 
 use crate::cluster::kube::Connection;
-use crate::cluster::{Store, manifests};
+use crate::cluster::{Definition, Store, manifests};
 use crate::model::{Attachment, PodRef};
-use events::{Event, EventReason, Events, Subject};
+use events::{Event, EventReason, Events, PodWarning, Subject};
 pub(crate) use status_writer::{RenderStatus, StatusWrite, StatusWriteError};
 use status_writer::{StatusText, StatusWriter};
 
@@ -207,6 +207,24 @@ impl Reporter {
         });
     }
 
+    /// Emits an event on a definition, without waiting. All nodes that emit the same one share it.
+    pub(crate) fn definition_event(
+        &self,
+        definition: &Definition,
+        reason: EventReason,
+        message: impl Into<String>,
+    ) {
+        self.events.emit(Event {
+            subject: Subject::Definition {
+                namespace: definition.namespace.clone(),
+                name: definition.name.clone(),
+                uid: definition.uid.clone(),
+            },
+            reason,
+            message: without_os_codes(&message.into()).into_owned(),
+        });
+    }
+
     /// Emits an event on the node, without waiting.
     pub(crate) fn node_event(&self, reason: EventReason, message: impl Into<String>) {
         self.events.emit(Event {
@@ -233,6 +251,11 @@ impl Reporter {
     pub(crate) fn removed_interface(&self, pod: &PodRef, attachment: &Attachment) {
         let text = format!("Remove {} from {}", attachment.ifname, attachment.network);
         self.event(pod, EventReason::RemovedInterface, text);
+    }
+
+    /// The newest warning of each pod for each reason, the oldest first.
+    pub(crate) fn recent_warnings(&self) -> Vec<PodWarning> {
+        self.events.recent()
     }
 
     /// The number of events that could not be sent.

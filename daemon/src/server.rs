@@ -15,7 +15,9 @@ mod responses;
 mod scrape;
 
 pub(crate) use client::{Response, get, no_daemon, post, put};
-pub(crate) use handlers::{ABANDON, AppState, LOG_LEVEL, RETRY, STATUS, probe_router, router};
+pub(crate) use handlers::{
+    ABANDON, AppState, LOG_LEVEL, RETRY, STATUS, WARNINGS, probe_router, router,
+};
 pub(crate) use listener::{Listener, ListenerExit};
 pub(crate) use metrics_port::MetricsPort;
 pub(crate) use node_status::{DaemonStatus, InstalledFile, LedgerStatus, NodeStatus, Reading};

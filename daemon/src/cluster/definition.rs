@@ -19,6 +19,9 @@ pub(crate) const MAX_RESOURCE_NAME: usize = 253 + 1 + 63;
 pub(crate) struct Definition {
     pub(crate) namespace: String,
     pub(crate) name: String,
+    /// Empty in manifests.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) uid: String,
     /// `spec.config`. The specification makes both `spec` and `config` optional (K-002).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) config: Option<String>,

@@ -1,11 +1,13 @@
 //! `plexusd inspect`: what a pod asks for, what it would get now, what it has, and where these differ.
 //!
 //! Everything is read as the daemon reads it: from the API server or the manifests, from the ledger,
-//! and from the kernel. No value that may be secret is printed.
+//! and from the kernel. Only the recent errors come from the running daemon. No value that may be
+//! secret is printed.
 
 mod asked;
 mod difference;
 mod has;
+mod last_errors;
 mod text;
 
 use std::io;
@@ -22,6 +24,7 @@ use crate::cluster::kube::{ApiError, PodSummary};
 use crate::cluster::manifests::read_status;
 use asked::Asked;
 use has::Sandbox;
+use last_errors::LastError;
 
 /// What is known about a pod.
 #[derive(Debug, Serialize)]
@@ -35,12 +38,17 @@ struct PodInspection {
     problems: Vec<String>,
     /// The elements of the annotation. Empty if it is invalid.
     asks: Vec<Asked>,
+    /// Why the annotation is invalid, if it is.
+    asks_error: Option<String>,
     /// `None` if the pod is not known on this node.
     would_get: Option<PlanView>,
     /// The sandboxes of the pod, the newest first.
     has: Vec<Sandbox>,
     /// The annotation network-status. `None` if the pod has none, or if it cannot be read.
     network_status: Option<Vec<NetworkStatus>>,
+    /// The recent warnings that the running plexusd has emitted for the pod, the oldest first. Empty if
+    /// no plexusd runs.
+    last_errors: Vec<LastError>,
 }
 
 /// Prints what is known about a pod.
@@ -91,14 +99,20 @@ async fn examine(args: &InspectArgs, namespace: &str, name: &str) -> anyhow::Res
         (_, Some(dir)) => read_status(dir, namespace, name),
         _ => None,
     };
-    let network_status = network_status.and_then(|text| serde_json::from_str(&text).ok());
+    let network_status = network_status.map(|text| serde_json::from_str(&text));
+    let last_errors = last_errors::of_pod(&facts.settings().socket_dir, namespace, name).await;
     problems.extend(has.problems);
-    let (mut asks, mut would_get) = (Vec::new(), None);
+    let (mut asks, mut asks_error, mut would_get) = (Vec::new(), None, None);
     if let Some(pod) = &pod {
-        asks = asked::of_pod(pod);
+        match asked::of_pod(pod) {
+            Ok(asked) => asks = asked,
+            Err(error) => asks_error = Some(error),
+        }
         let planned = try_plan(&facts, pod).await;
         let plan = planned.as_ref().map(|(_, plan)| plan);
-        problems.extend(difference::of_plan(pod, plan, &has.records));
+        let failed = last_errors.iter().rev();
+        let failed = failed.map(|last| last.message.as_str()).next();
+        problems.extend(difference::of_plan(pod, plan, &has.records, failed));
         let title = format!("Pod {}", args.pod);
         would_get = Some(match planned {
             Ok((input, plan)) => PlanView::new(title, &input, &plan),
@@ -110,16 +124,18 @@ async fn examine(args: &InspectArgs, namespace: &str, name: &str) -> anyhow::Res
     }
     problems.extend(difference::of_status(
         &has.records,
-        network_status.as_deref(),
+        network_status.as_ref().map(Result::as_ref),
     ));
     Ok(PodInspection {
         pod: args.pod.clone(),
         source: source(&facts),
         problems,
         asks,
+        asks_error,
         would_get,
         has: has.sandboxes,
-        network_status,
+        network_status: network_status.and_then(Result::ok),
+        last_errors,
     })
 }
 

@@ -3,6 +3,7 @@
 
 mod correlator;
 mod object;
+mod recent;
 mod sender;
 
 use std::sync::Arc;
@@ -15,13 +16,15 @@ use tokio::sync::mpsc;
 use crate::cluster::kube::Connection;
 use crate::model::{Attachment, PodRef};
 use crate::plan::WarningKind;
+pub(crate) use recent::PodWarning;
+use recent::RecentWarnings;
 use sender::Sender;
 
 /// The number of events that may wait in the queue.
 const QUEUE_CAPACITY: usize = 512;
 
-/// Something that happened to a pod or to the node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Something that happened to a pod, a definition or the node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Event {
     pub(crate) subject: Subject,
     pub(crate) reason: EventReason,
@@ -30,9 +33,15 @@ pub(crate) struct Event {
 }
 
 /// The object of an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Subject {
     Pod(PodRef),
+    /// A network-attachment-definition.
+    Definition {
+        namespace: String,
+        name: String,
+        uid: String,
+    },
     /// The node of this plexusd.
     Node,
 }
@@ -220,6 +229,7 @@ pub(super) fn added_interface(attachment: &Attachment, result: &CniResult) -> St
 pub(crate) struct Events {
     queue: Option<mpsc::Sender<(Event, Timestamp)>>,
     dropped: Arc<AtomicU64>,
+    recent: RecentWarnings,
 }
 
 impl Events {
@@ -228,6 +238,7 @@ impl Events {
         Self {
             queue: None,
             dropped: Arc::default(),
+            recent: RecentWarnings::default(),
         }
     }
 
@@ -242,6 +253,7 @@ impl Events {
         Self {
             queue: Some(queue),
             dropped,
+            recent: RecentWarnings::default(),
         }
     }
 
@@ -252,20 +264,29 @@ impl Events {
             reason,
             message,
         } = &event;
-        let pod = match subject {
-            Subject::Pod(pod) => Some(tracing::field::display(pod)),
-            Subject::Node => None,
+        let (pod, definition) = match subject {
+            Subject::Pod(pod) => (Some(tracing::field::display(pod)), None),
+            Subject::Definition {
+                namespace, name, ..
+            } => (None, Some(format!("{namespace}/{name}"))),
+            Subject::Node => (None, None),
         };
         if reason.is_logged_elsewhere() {
-            tracing::debug!(pod, reason = reason.name(), "{message}");
+            tracing::debug!(pod, definition, reason = reason.name(), "{message}");
         } else {
-            tracing::warn!(pod, reason = reason.name(), "{message}");
+            tracing::warn!(pod, definition, reason = reason.name(), "{message}");
         }
+        self.recent.add(&event);
         if let Some(queue) = &self.queue
             && queue.try_send((event, Timestamp::now())).is_err()
         {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The newest warning of each pod for each reason, the oldest first.
+    pub(super) fn recent(&self) -> Vec<PodWarning> {
+        self.recent.all()
     }
 
     /// The number of dropped events.

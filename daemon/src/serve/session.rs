@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::context::Context;
+use crate::definition_check;
 use crate::hotplug;
 use crate::recovery;
 use crate::server::{AppState, Listener, ListenerExit, router};
@@ -67,6 +68,7 @@ impl Session {
     pub(super) fn serve_calls(&mut self, context: &Arc<Context>) {
         self.spawn(|stop| recovery::run(context.clone(), stop));
         self.spawn(|stop| hotplug::run(context.clone(), stop));
+        self.spawn(|stop| definition_check::run(context.clone(), stop));
         self.context.send_replace(Some(context.clone()));
     }
 

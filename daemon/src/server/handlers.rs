@@ -1,5 +1,6 @@
 //! The handlers of the socket: `/cni`, `/delegate`, `/healthz` and `/readyz` as in Multus, `/metrics`,
-//! `/alive` for other daemons, `/loglevel`, `/status`, `/ledger/abandon` and `/ledger/retry` for operators.
+//! `/alive` for other daemons, `/loglevel`, `/status`, `/warnings`, `/ledger/abandon` and
+//! `/ledger/retry` for operators.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,9 @@ pub(crate) const ABANDON: &str = "/ledger/abandon";
 pub(crate) const STATUS: &str = "/status";
 /// The path on which an operator retries the DEL of a record.
 pub(crate) const RETRY: &str = "/ledger/retry";
+
+/// The path of the recent warnings of pods, for operators.
+pub(crate) const WARNINGS: &str = "/warnings";
 
 /// The state that the handlers share.
 #[derive(Clone)]
@@ -112,6 +116,7 @@ pub(crate) fn router(state: AppState) -> Router {
         .route(ABANDON, post(abandon))
         .route(RETRY, post(retry))
         .route(STATUS, get(status))
+        .route(WARNINGS, get(warnings))
         .with_state(state.clone())
         .merge(probes)
         .layer(from_fn_with_state(state, count_as_multus))
@@ -312,6 +317,12 @@ fn decode<T: DeserializeOwned>(body: &[u8], path: &str) -> Result<T, CniError> {
         let msg = format!("the body is not a valid request of {path}: {reason}");
         CniError::new(Code::Decode, msg)
     })
+}
+
+async fn warnings(State(state): State<AppState>) -> Response {
+    let context = state.current_context();
+    let warnings = context.map(|context| context.reporter.recent_warnings());
+    json(&warnings.unwrap_or_default())
 }
 
 async fn abandon(State(state): State<AppState>, body: ReceivedBody) -> Response {

@@ -7,7 +7,7 @@ use plexus_apiserver::{ApiServer, AuditEntry, Effect, Fault};
 use plexus_e2e::kubelet::{self, Container, Device};
 use plexus_e2e::plexus::MAIN;
 use plexus_e2e::plexus_in_cluster::{TIMEOUT, USER};
-use plexus_e2e::{Cluster, PlexusInCluster, Pod, Script, Step, attaches, node, server};
+use plexus_e2e::{Cluster, PlexusInCluster, Pod, Script, Step, attaches, metric, node, server};
 use serde_json::{Value, json};
 
 use crate::message;
@@ -136,13 +136,14 @@ fn errors_of_a_pod_emit_warnings() {
         ),
         ("plugin", "absent", "AttachFailed", vec!["no-such"]),
     ];
-    for (index, (name, networks, reason, parts)) in cases.into_iter().enumerate() {
+    for (name, networks, reason, parts) in cases {
         let pod = plexus.pod(&Pod::new(name).with_networks(networks));
         let (output, _) = plexus.add(&plexus.runtime, &pod);
         assert!(!output.ok(), "{name}: {output:?}");
-        let events = wait_events(&plexus, server, index + 1);
+        let has_reason = |event: &Value| event["reason"] == reason;
+        plexus.namespace.wait_for_event(name, has_reason);
+        let events = server.list("events").into_iter();
         let ours: Vec<_> = events
-            .into_iter()
             .filter(|event| event["involvedObject"]["name"] == name)
             .collect();
         let event = only(&ours, reason);
@@ -157,6 +158,70 @@ fn errors_of_a_pod_emit_warnings() {
             message(event)
         );
     }
+}
+
+/// Writes a definition with this text as its configuration.
+fn write_definition(plexus: &PlexusInCluster<'_>, server: &ApiServer, name: &str, config: &str) {
+    let namespace = plexus.namespace.name();
+    server.apply(&json!({
+        "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+        "metadata": {"name": name, "namespace": namespace}, "spec": {"config": config},
+    }));
+}
+
+/// The numbers of unusable definitions: no JSON, and an unsupported version.
+fn unusable(plexus: &PlexusInCluster<'_>) -> [usize; 2] {
+    let metrics = plexus.daemon.metrics();
+    ["not_json", "unsupported_version"].map(|reason| {
+        let series = format!("plexus_definitions_unusable{{reason=\"{reason}\"}}");
+        metric(&metrics, &series)
+    })
+}
+
+#[test]
+fn an_unusable_definition_is_counted_and_all_nodes_that_need_it_share_one_event() {
+    let (node, other_node, cluster) = (node!(), node!(), Cluster::new());
+    let server = server!(cluster);
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    let other = PlexusInCluster::start(&other_node, &cluster);
+    let version = r#"{"cniVersion":"9.9.9","type":"x"}"#;
+    write_definition(&plexus, server, "unneeded", version);
+    write_definition(&plexus, server, "text", "{");
+    plexus.pod(&Pod::new("a").with_networks("text"));
+    plexus
+        .namespace
+        .wait_for_event("text", |event| event["count"] == 1);
+    assert_eq!(unusable(&plexus), [1, 1]);
+    let networks = format!("{}/text", plexus.namespace.name());
+    other.pod(&Pod::new("b").with_networks(networks));
+    server.wait(TIMEOUT, |entries| {
+        let mut entries = entries.iter().filter(|entry| entry.code == Some(409));
+        entries.any(|entry| entry.matches("create", "events"))
+    });
+    assert_eq!(unusable(&other), [1, 1]);
+    let mut events = server.list("events");
+    events.retain(|event| event["involvedObject"]["kind"] == "NetworkAttachmentDefinition");
+    let [event] = events.as_slice() else {
+        panic!("{events:#?}")
+    };
+    assert_eq!(
+        (&event["reason"], &event["type"]),
+        (&json!("InvalidNetworkConfig"), &json!("Warning"))
+    );
+    assert!(
+        message(event).ends_with("; correct spec.config"),
+        "{event:#}"
+    );
+    let uid = event["involvedObject"]["uid"].as_str();
+    assert!(uid.is_some_and(|uid| !uid.is_empty()), "{event:#}");
+    // The event on a later definition shows that the correction of the first one has arrived.
+    write_definition(&plexus, server, "text", r#"{"type":"x"}"#);
+    write_definition(&plexus, server, "third", version);
+    plexus.pod(&Pod::new("c").with_networks("third"));
+    plexus
+        .namespace
+        .wait_for_event("third", |event| event["count"] == 1);
+    assert_eq!(unusable(&plexus), [0, 2]);
 }
 
 #[test]

@@ -85,6 +85,7 @@ impl WatchedKind for Definition {
         Ok(Self {
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
+            uid: metadata.uid.unwrap_or_default(),
             config: spec.and_then(|spec| spec.config),
             resource_name: metadata
                 .annotations

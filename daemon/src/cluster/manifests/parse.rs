@@ -105,6 +105,7 @@ pub(crate) fn definition(object: Value) -> Result<Definition, String> {
         namespace: metadata.namespace,
         name: metadata.name,
         config,
+        uid: String::new(),
         created: None,
         parsed: ParsedConfig::default(),
     })

@@ -16,16 +16,23 @@ pub(super) struct Asked {
     pub(super) keys: Vec<String>,
 }
 
-/// The elements of the annotation of a pod. Empty if the annotation is invalid.
-pub(super) fn of_pod(pod: &Pod) -> Vec<Asked> {
-    elements(pod).iter().map(Asked::from).collect()
+/// The elements of the annotation of a pod.
+///
+/// # Errors
+/// Why the annotation is invalid.
+pub(super) fn of_pod(pod: &Pod) -> Result<Vec<Asked>, String> {
+    Ok(elements(pod)?.iter().map(Asked::from).collect())
 }
 
-/// The elements of the annotation of a pod. Empty if the annotation is invalid.
-pub(super) fn elements(pod: &Pod) -> Vec<Selection> {
+/// The elements of the annotation of a pod.
+///
+/// # Errors
+/// Why the annotation is invalid.
+pub(super) fn elements(pod: &Pod) -> Result<Vec<Selection>, String> {
     let text = pod.annotations.get(NETWORKS);
-    let elements = text.and_then(|text| parse(text, &pod.namespace).ok());
-    elements.unwrap_or_default()
+    let elements = text.map(|text| parse(text, &pod.namespace));
+    let elements = elements.transpose().map_err(|error| error.to_string())?;
+    Ok(elements.unwrap_or_default())
 }
 
 impl From<&Selection> for Asked {

@@ -12,11 +12,13 @@ use crate::plan::{Difference, Plan};
 const RESTART: &str =
     "the annotation has changed since; without hot-plug, delete the pod to apply it";
 
-/// Compares the newest sandbox with the annotation, and with the plan.
+/// Compares the newest sandbox with the annotation, and with the plan. `last_error` is the last
+/// warning that the running daemon has emitted for the pod.
 pub(super) fn of_plan(
     pod: &Pod,
     planned: Result<&Plan, &String>,
     records: &[Record],
+    last_error: Option<&str>,
 ) -> Vec<String> {
     let newest = records.first();
     let attached = newest.filter(|record| record.is_attached());
@@ -29,16 +31,17 @@ pub(super) fn of_plan(
     };
     let Some(record) = attached else {
         // A record in another phase says so itself.
-        let text = "the pod has no sandbox yet, or its sandbox was not attached by Plexus; \
-                    `kubectl describe pod` shows the error of an ADD that has failed";
-        return newest
-            .is_none()
-            .then(|| text.to_owned())
-            .into_iter()
-            .collect();
+        let text = match last_error {
+            Some(error) => format!("the pod has no sandbox: {error}"),
+            None => "the pod has no sandbox yet, or its sandbox was not attached by Plexus; `kubectl describe pod` shows \
+                     the error of an ADD that has failed"
+                .to_owned(),
+        };
+        return newest.is_none().then_some(text).into_iter().collect();
     };
     let mut problems = Vec::new();
-    let elements = elements(pod);
+    // The plan is not made from an invalid annotation.
+    let elements = elements(pod).unwrap_or_default();
     let attachments = record.planned.attachments.iter().zip(&record.attachments);
     let attachments = attachments.enumerate();
     let attachments = attachments.filter(|(_, (_, state))| !state.deleted);
@@ -82,11 +85,24 @@ pub(super) fn of_plan(
 /// Compares network-status with the newest sandbox.
 pub(super) fn of_status(
     records: &[Record],
-    network_status: Option<&[NetworkStatus]>,
+    network_status: Option<Result<&Vec<NetworkStatus>, &serde_json::Error>>,
 ) -> Vec<String> {
     let attached = records.first().filter(|record| record.is_attached());
-    let (Some(record), Some(status)) = (attached, network_status) else {
+    let Some(record) = attached else {
         return Vec::new();
+    };
+    let status = match network_status {
+        Some(Ok(status)) => status,
+        Some(Err(error)) => return vec![format!("network-status cannot be read: {error}")],
+        None if record.status_written => {
+            return vec![
+                "network-status was written, but the pod does not have it: something has removed it".to_owned(),
+            ];
+        }
+        None => {
+            let text = "network-status is not written yet; plexusd retries, and `plexusd status` and its log say why";
+            return vec![text.to_owned()];
+        }
     };
     let attachments = record.planned.attachments.iter().zip(&record.attachments);
     let attached = attachments.filter(|(attachment, state)| {

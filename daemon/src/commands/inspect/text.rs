@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use super::PodInspection;
 use super::asked::Asked;
 use super::has::{Attached, Sandbox};
+use super::last_errors::LastError;
+use crate::commands::age;
 
 pub(super) fn print(inspection: &PodInspection, out: &mut impl Write) -> io::Result<()> {
     let PodInspection {
@@ -12,9 +14,11 @@ pub(super) fn print(inspection: &PodInspection, out: &mut impl Write) -> io::Res
         source,
         problems,
         asks,
+        asks_error,
         would_get,
         has,
         network_status,
+        last_errors,
     } = inspection;
     writeln!(out, "Pod {pod}, from {source}")?;
     writeln!(out, "\nProblems")?;
@@ -34,7 +38,9 @@ pub(super) fn print(inspection: &PodInspection, out: &mut impl Write) -> io::Res
         let interface = interface.as_deref().unwrap_or("any interface");
         writeln!(out, "  {network} ({interface}{})", further(keys))?;
     }
-    if asks.is_empty() {
+    if let Some(error) = asks_error {
+        writeln!(out, "  the annotation is invalid: {error}")?;
+    } else if asks.is_empty() {
         writeln!(out, "  no network beside those of every pod")?;
     }
     if let Some(plan) = would_get {
@@ -55,6 +61,22 @@ pub(super) fn print(inspection: &PodInspection, out: &mut impl Write) -> io::Res
     }
     if network_status.is_none() {
         writeln!(out, "  none")?;
+    }
+    print_last_errors(last_errors, out)
+}
+
+fn print_last_errors(last_errors: &[LastError], out: &mut impl Write) -> io::Result<()> {
+    if !last_errors.is_empty() {
+        writeln!(out, "\nLast errors")?;
+    }
+    for LastError {
+        age_seconds,
+        reason,
+        message,
+    } in last_errors
+    {
+        let age = age::seconds(*age_seconds);
+        writeln!(out, "  {age} ago {reason}: {message}")?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The API object of an event: core/v1, which `kubectl describe` shows. Pure.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -17,6 +19,9 @@ const DEFAULT_NAMESPACE: &str = "default";
 pub(super) fn namespace_and_name<'a>(event: &'a Event, node: &'a str) -> (&'a str, &'a str) {
     match &event.subject {
         Subject::Pod(pod) => (&pod.namespace, &pod.name),
+        Subject::Definition {
+            namespace, name, ..
+        } => (namespace, name),
         Subject::Node => (DEFAULT_NAMESPACE, node),
     }
 }
@@ -58,6 +63,14 @@ fn involved_object(subject: &Subject, node: &str) -> Value {
             }
             object
         }
+        Subject::Definition {
+            namespace,
+            name,
+            uid,
+        } => json!({
+            "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+            "namespace": namespace, "name": name, "uid": uid,
+        }),
         // Kubelet uses the node's name as the UID, and every version of `kubectl describe node`
         // searches for that. We have no permission to read the real UID.
         Subject::Node => json!({"apiVersion": "v1", "kind": "Node", "name": node, "uid": node}),
@@ -69,12 +82,23 @@ pub(super) fn count_patch(count: u32, time: Timestamp) -> Value {
     json!({"count": count, "lastTimestamp": seconds(time)})
 }
 
-/// The name of a new object: the name of the subject, and a number that grows with time.
-pub(super) fn unique_name(event: &Event, node: &str, number: u128) -> String {
-    let suffix = format!(".{number:x}");
+/// The name of a new object: the name of the subject, and a number that grows with time. The event on
+/// a definition has the same name on all nodes, so that the API server keeps one of them.
+pub(super) fn new_name(event: &Event, node: &str, number: u128) -> String {
+    let suffix = match &event.subject {
+        Subject::Definition { .. } => format!(".{:016x}", hash(event)),
+        Subject::Pod(_) | Subject::Node => format!(".{number:x}"),
+    };
     let (_, name) = namespace_and_name(event, node);
     let name = truncate(name, MAX_NAME - suffix.len()).trim_end_matches(['.', '-']);
     format!("{name}{suffix}")
+}
+
+/// The same on all nodes.
+fn hash(event: &Event) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    event.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The time without the fraction, which core/v1 does not allow.

@@ -85,7 +85,8 @@ impl Sender {
         let object = object::new(event, name, &node, time);
         match self.send(|| create(namespace, &object)).await {
             Ok(()) => true,
-            // An earlier attempt created the object, but its response was lost.
+            // An earlier attempt created the object, but its response was lost; or another node has
+            // emitted the same event on a definition.
             Err(error) if error.code() == 409 => true,
             Err(error) => {
                 self.correlator.forget(event);
@@ -96,7 +97,7 @@ impl Sender {
     }
 
     fn correlate(&mut self, event: &Event) -> Action {
-        let name = || object::unique_name(event, &self.node, unix_nanoseconds());
+        let name = || object::new_name(event, &self.node, unix_nanoseconds());
         self.correlator.correlate(event, name, Instant::now())
     }
 

@@ -78,6 +78,7 @@ fn a_full_queue_drops_events_without_waiting() {
     let events = Events {
         queue: Some(queue),
         dropped: Arc::default(),
+        recent: RecentWarnings::default(),
     };
     for number in 0..5 {
         let message = number.to_string();

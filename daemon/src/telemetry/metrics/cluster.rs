@@ -15,6 +15,7 @@ pub(super) struct ClusterMetrics {
     synced: IntGauge,
     age: GaugeVec,
     snapshot_age: Gauge,
+    unusable_definitions: IntGaugeVec,
 }
 
 /// The cache of pods and definitions, at one moment.
@@ -64,6 +65,11 @@ impl ClusterMetrics {
                 "plexus_cache_snapshot_age_seconds",
                 "Age of the snapshot on disk while it serves the definitions; 0 otherwise.",
             ),
+            unusable_definitions: builder.gauge_vec(
+                "plexus_definitions_unusable",
+                "Network-attachment-definitions whose spec.config no pod can use, by reason. Every node counts all of them.",
+                &["reason"],
+            ),
         }
     }
 }
@@ -86,6 +92,13 @@ impl Metrics {
             .request_durations
             .with_label_values(&[verb, resource])
             .observe(duration.as_secs_f64());
+    }
+
+    pub(crate) fn set_unusable_definitions(&self, reason: &str, number: usize) {
+        self.cluster
+            .unusable_definitions
+            .with_label_values(&[reason])
+            .set(count(number));
     }
 
     pub(crate) fn set_cache(&self, reading: CacheReading) {

@@ -28,6 +28,7 @@ fn all() -> Metrics {
     metrics.set_status_overdue(false);
     metrics.set_events_dropped(0);
     metrics.set_installation_problem("shim", false);
+    metrics.set_unusable_definitions("not_json", 0);
     metrics.set_cache(CacheReading {
         pods_age: Some(MS),
         ..CacheReading::default()

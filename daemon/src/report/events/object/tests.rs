@@ -64,7 +64,7 @@ fn an_event_on_the_node_has_the_uid_that_kubectl_searches_for() {
     };
     let object = new(
         &event,
-        &unique_name(&event, "node-1.example", 0xa),
+        &new_name(&event, "node-1.example", 0xa),
         "node-1.example",
         time(),
     );
@@ -110,7 +110,7 @@ fn a_long_message_is_truncated_between_characters() {
 #[test]
 fn names_of_objects_are_valid() {
     assert_eq!(
-        unique_name(
+        new_name(
             &event("web-0", EventReason::AttachFailed, ""),
             "n",
             0x1234_abcd
@@ -119,11 +119,35 @@ fn names_of_objects_are_valid() {
     );
     // The limit is 253 characters, and a full stop must not follow a full stop or a dash.
     let long = format!("{}-.{}", "a".repeat(240), "b".repeat(11));
-    let name = unique_name(
+    let name = new_name(
         &event(&long, EventReason::AttachFailed, ""),
         "n",
         0x1234_abcd_9999,
     );
     assert_eq!(name, format!("{}.1234abcd9999", "a".repeat(240)));
     assert!(name.len() <= MAX_NAME);
+}
+
+#[test]
+fn the_event_on_a_definition_has_the_same_name_on_all_nodes() {
+    let event = |message: &str| Event {
+        subject: Subject::Definition {
+            namespace: "ns".to_owned(),
+            name: "lan".to_owned(),
+            uid: "u".to_owned(),
+        },
+        reason: EventReason::InvalidNetworkConfig,
+        message: message.to_owned(),
+    };
+    let name = new_name(&event("x"), "n1", 1);
+    assert!(name.starts_with("lan."), "{name}");
+    assert_eq!(name, new_name(&event("x"), "n2", 2));
+    assert_ne!(name, new_name(&event("y"), "n1", 1));
+    let object = new(&event("x"), &name, "n1", time());
+    assert_eq!(object["metadata"]["namespace"], "ns");
+    let involved = json!({
+        "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+        "namespace": "ns", "name": "lan", "uid": "u",
+    });
+    assert_eq!(object["involvedObject"], involved);
 }
