@@ -12,29 +12,22 @@ use plexus_e2e::plexus::{DEFAULT_NETWORK_FILE, PUBLISHED};
 use plexus_e2e::{Node, Plexus, Script, attaches, node};
 use serde_json::json;
 
-use crate::{Diagnosis, installed};
+use crate::{Diagnosis, installed, options};
 
 /// A fault of a node, and the finding that names it.
-struct Fault {
-    make: fn(&mut Plexus<'_>),
+pub(crate) struct Fault {
+    pub(crate) make: fn(&mut Plexus<'_>),
     /// The check and the texts of the first finding.
-    check: &'static str,
-    texts: &'static [&'static str],
+    pub(crate) check: &'static str,
+    pub(crate) texts: &'static [&'static str],
 }
 
 /// Runs a command on the node. Its arguments are separated by spaces.
-fn run(node: &Node, command: &str) {
+pub(crate) fn run(node: &Node, command: &str) {
     let mut words = command.split(' ');
     let mut process = Command::new(words.next().expect("a program"));
     let status = node.run(|| process.args(words).status());
     assert!(status.expect(command).success(), "{command}");
-}
-
-/// The options that name the configuration of a daemon that may not run.
-fn options(plexus: &Plexus<'_>) -> String {
-    let config = plexus.node.scratch().join("daemon-config.json");
-    let manifests = plexus.manifests.dir().display();
-    format!("--config {} --manifests {manifests}", config.display())
 }
 
 /// Makes each fault on a node of its own.
@@ -48,7 +41,7 @@ fn check_all(faults: &[Fault]) {
 }
 
 /// Stops the daemon and starts it with other keys, which it may refuse.
-fn restart_with(plexus: &mut Plexus<'_>, keys: serde_json::Value) {
+pub(crate) fn restart_with(plexus: &mut Plexus<'_>, keys: serde_json::Value) {
     plexus.daemon.stop();
     plexus
         .daemon

@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 
+use plexus_apiserver::{Effect, Fault};
 use plexus_e2e::binaries::binary;
 use plexus_e2e::{Cluster, Node, Plexus, PlexusInCluster, Pod, attaches, node, server};
 use serde_json::{Value, json};
@@ -125,6 +126,36 @@ fn a_pod_that_cannot_start_is_explained() {
         &["cannot start", "no network-attachment-definition"],
     );
     assert_eq!(inspection["has"], json!([]));
+    plexus.manifests.pod(&Pod::new("web").with_networks("[{"));
+    let output = run(&node, &["default/web"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("the annotation is invalid"), "{text}");
+    assert!(!text.contains("no network beside"), "{text}");
+    assert!(inspect(&node, "default/web")["asksError"].is_string());
+}
+
+#[test]
+fn the_error_of_an_add_that_was_undone_is_named_while_its_daemon_runs() {
+    let node = node!();
+    let mut plexus = installed(&node);
+    let exhausted = "no IP addresses available in range set: 10.9.0.2-10.9.0.14";
+    plexus.network("lan", &attaches().fails("ADD", 11, exhausted));
+    plexus.manifests.pod(&Pod::new("web").with_networks("lan"));
+    let (_sandbox, target) = plexus.sandbox("web", "lan");
+    plexus.runtime.add(&target).expect_code(11);
+    let inspection = inspect(&node, "default/web");
+    expect_problem(&inspection, &["has no sandbox", exhausted]);
+    let last = &inspection["lastErrors"][0];
+    assert_eq!(last["reason"], "AttachFailed", "{inspection:#}");
+    assert!(last["message"].to_string().contains(exhausted), "{last:#}");
+    let text = run(&node, &["default/web"]).stdout;
+    let text = String::from_utf8_lossy(&text);
+    assert!(
+        text.contains("Last errors") && text.contains(exhausted),
+        "{text}"
+    );
+    plexus.daemon.restart();
+    expect_problem(&inspect(&node, "default/web"), &["has no sandbox yet"]);
 }
 
 #[test]
@@ -196,4 +227,25 @@ fn a_pod_of_a_cluster_is_inspected_with_its_network_status() {
         &inspection,
         &["network-status does not have network", &network],
     );
+    for (value, text) in [
+        (json!("{"), "network-status cannot be read"),
+        (json!(null), "something has removed it"),
+    ] {
+        plexus.namespace.annotate_pod("web", &json!({ key: value }));
+        expect_problem(&inspect(&node, &name), &[text]);
+    }
+}
+
+#[test]
+fn a_network_status_that_was_never_written_is_a_problem() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let mut plexus = PlexusInCluster::build(PlexusInCluster::on(&node), &cluster);
+    plexus.daemon.restart();
+    server.fault(Fault::new("patch", "pods/status", Effect::Error(500)));
+    let pod = plexus.pod(&Pod::new("web"));
+    let sandbox = node.sandbox("web");
+    plexus.plain_runtime.add(&sandbox.target(&pod)).result();
+    let inspection = inspect(&node, &format!("{}/web", pod.namespace));
+    expect_problem(&inspection, &["network-status is not written yet"]);
 }

@@ -2,7 +2,9 @@
 
 mod cluster;
 mod faults;
+mod first_three;
 mod inspect;
+mod leftovers;
 mod networks;
 
 use std::collections::BTreeSet;
@@ -79,6 +81,33 @@ impl Diagnosis {
         }
     }
 
+    /// Asserts that one of the first three findings is of this check and has these texts.
+    #[track_caller]
+    fn expect_in_first_three(&self, check: &str, texts: &[&str]) {
+        let first = self.findings().iter().take(3);
+        let mut first = first.filter(|finding| finding["check"] == check);
+        let has_texts = |finding: &Value| {
+            let text = finding.to_string();
+            texts.iter().all(|part| text.contains(part))
+        };
+        assert!(first.any(has_texts), "{check}, {texts:?}: {:#}", self.json);
+    }
+
+    /// Asserts that a finding of this check has these texts.
+    #[track_caller]
+    fn expect_finding(&self, check: &str, texts: &[&str]) {
+        let mut findings = self.findings().iter();
+        let is_expected = |finding: &Value| {
+            let text = finding.to_string();
+            finding["check"] == check && texts.iter().all(|part| text.contains(part))
+        };
+        assert!(
+            findings.any(is_expected),
+            "{check}, {texts:?}: {:#}",
+            self.json
+        );
+    }
+
     #[track_caller]
     fn expect_nothing(&self) {
         assert_eq!(self.exit_code, Some(0), "{:#}", self.json);
@@ -95,6 +124,13 @@ fn installed(node: &Node) -> Plexus<'_> {
         .build();
     plexus.daemon.restart();
     plexus
+}
+
+/// The options that name the configuration of a daemon that may not run.
+fn options(plexus: &Plexus<'_>) -> String {
+    let config = plexus.node.scratch().join("daemon-config.json");
+    let manifests = plexus.manifests.dir().display();
+    format!("--config {} --manifests {manifests}", config.display())
 }
 
 #[test]
@@ -140,9 +176,6 @@ fn doctor_changes_nothing() {
         )
     };
     let before = state();
-    let config = node.scratch().join("daemon-config.json");
-    let manifests = plexus.manifests.dir().display();
-    let options = format!("--config {} --manifests {manifests}", config.display());
-    Diagnosis::of(&node, &options).expect_failed("socket", &["no plexusd listens"]);
+    Diagnosis::of(&node, &options(&plexus)).expect_failed("socket", &["no plexusd listens"]);
     assert_eq!(state(), before);
 }
