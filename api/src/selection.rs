@@ -207,6 +207,22 @@ pub fn parse_default_network(
     elements(annotation, default_namespace, Claims::WithIps)
 }
 
+/// Parses the annotation with this key, [`NETWORKS`] or [`DEFAULT_NETWORK`].
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_annotation(
+    key: &str,
+    annotation: &str,
+    default_namespace: &str,
+) -> Result<Vec<Selection>, SelectionError> {
+    if key == DEFAULT_NETWORK {
+        parse_default_network(annotation, default_namespace)
+    } else {
+        parse(annotation, default_namespace)
+    }
+}
+
 /// Whether an element with `ipam-claim-reference` may have `ips` (K-044).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Claims {

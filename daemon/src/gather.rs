@@ -276,11 +276,8 @@ fn selections(
         .get(annotation)
         .map(String::as_str)
         .unwrap_or_default();
-    let parse = match annotation {
-        DEFAULT_NETWORK => selection::parse_default_network,
-        _ => selection::parse,
-    };
-    parse(text, default_namespace).map_err(|source| GatherError::Annotation { annotation, source })
+    selection::parse_annotation(annotation, text, default_namespace)
+        .map_err(|source| GatherError::Annotation { annotation, source })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plexus_api::selection::{DEFAULT_NETWORK, NETWORKS, parse};
+use plexus_api::selection::{DEFAULT_NETWORK, NETWORKS, parse_annotation};
 use serde::{Deserialize, Serialize};
 
 /// The pod of a sandbox.
@@ -65,7 +65,7 @@ impl Pod {
         ];
         let elements = annotations.into_iter().filter_map(|(key, namespace)| {
             let text = self.annotations.get(key)?;
-            parse(text, namespace).ok()
+            parse_annotation(key, text, namespace).ok()
         });
         let elements = elements.flatten();
         elements.map(|one| (one.namespace, one.name)).collect()

@@ -170,7 +170,7 @@ pub(super) fn check(findings: &mut Findings, found: &SelectingPod<'_>, offline: 
             text: &text,
             label: &found.label,
         };
-        match selection::parse(text.text, &found.pod().namespace) {
+        match selection::parse_annotation(annotation, text.text, &found.pod().namespace) {
             Ok(_) => check_keys(&mut reporter),
             Err(source) => {
                 is_valid = false;

@@ -28,6 +28,17 @@ fn an_annotation_that_plexus_refuses_is_an_error_at_its_place() {
 }
 
 #[test]
+fn what_each_annotation_may_have_is_known() {
+    let both = r#"[{"name": "a", "ips": ["10.1.2.3/24"], "ipam-claim-reference": "c"}]"#;
+    assert_found(&[(&pod(both), &["error[annotation]", "ipam-claim-reference"])]);
+    let default = pod(both).replace(
+        "k8s.v1.cni.cncf.io/networks",
+        "v1.multus-cni.io/default-network",
+    );
+    assert_eq!(findings(&default), "");
+}
+
+#[test]
 fn the_networks_of_a_pod_are_planned_with_the_definitions_of_all_files() {
     let lan = definition("lan", "{\"type\": \"bridge\"}");
     let both = |pod: String| format!("{lan}---\n{pod}");
