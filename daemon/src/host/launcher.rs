@@ -56,10 +56,14 @@ pub(super) fn serve(control: &UnixStream) -> io::Result<()> {
 fn run(socket: &UnixStream, mut fds: impl Iterator<Item = OwnedFd>) {
     let streams = [fds.next(), fds.next(), fds.next()];
     let lock = fds.next();
-    let mut child = match start(socket, streams) {
-        Ok(child) => child,
-        Err(error) => return refuse(socket, &error),
-    };
+    match start(socket, streams) {
+        Ok(child) => supervise(socket, child, lock),
+        Err(error) => refuse(socket, &error),
+    }
+}
+
+/// Reports the start and the end of a plugin.
+pub(super) fn supervise(socket: &UnixStream, mut child: Child, lock: Option<OwnedFd>) {
     // plexusd kills the plugin if the call ends after this report.
     if report_start(socket, &child).is_err() || is_cancelled(socket) {
         let _ = pid_of(&child).map(|pid| kill_process_group(pid, Signal::KILL));

@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::Child;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -151,28 +152,59 @@ async fn a_plugin_is_killed_even_if_its_start_was_not_reported_yet() {
     assert_killed(process.wait().await.expect("started"));
 }
 
-/// Starts a plugin as a launcher that is killed before it reports the start.
-async fn start_with_a_killed_launcher(program: &Path) -> Process {
+/// Starts a plugin as a launcher does. Also returns the launcher's end of the socket of the run.
+async fn start_by_hand(program: &Path) -> (Process, Child, UnixStream) {
     let (launcher, control) = Launcher::new().expect("a launcher");
-    let killed = std::thread::spawn(move || {
+    let started = std::thread::spawn(move || {
         let (_, fds) = receive(&control, &mut [0]).expect("an order");
         let mut fds = fds.into_iter();
         let socket = UnixStream::from(fds.next().expect("a socket"));
         let streams = [fds.next(), fds.next(), fds.next()];
-        launcher::start(&socket, streams).expect("started")
+        let child = launcher::start(&socket, streams).expect("started");
+        (child, socket)
     });
     let order = Order::encode(program, &BTreeMap::new()).expect("an order");
     let process = launcher.start(&order, None).await.expect("ordered");
+    let (child, socket) = started.join().expect("the launcher");
+    (process, child, socket)
+}
+
+/// Starts a plugin as a launcher that is killed before it reports the start.
+async fn start_with_a_killed_launcher(program: &Path) -> Process {
+    let (process, mut plugin, _) = start_by_hand(program).await;
     // The parent of a plugin whose launcher was killed is another process, which reaps the plugin.
-    let mut plugin = killed.join().expect("the launcher");
     std::thread::spawn(move || plugin.wait());
     process
+}
+
+#[tokio::test]
+async fn a_plugin_whose_call_ends_before_the_report_is_killed_by_the_launcher() {
+    let (_dir, program) = script("exec sleep 1000");
+    let (mut process, plugin, socket) = start_by_hand(&program).await;
+    process.kill_group();
+    assert!(process.running.is_none(), "nothing was reported");
+    std::thread::spawn(move || launcher::supervise(&socket, plugin, None));
+    let exit = timeout(Duration::from_mins(1), process.wait()).await;
+    assert_killed(exit.expect("killed").expect("started"));
+}
+
+#[tokio::test]
+async fn a_plugin_whose_call_ends_before_the_start_is_not_started() {
+    let (launcher, control) = Launcher::new().expect("a launcher");
+    let (dir, program) = script(": > ${0%/*}/started");
+    let order = Order::encode(&program, &BTreeMap::new()).expect("an order");
+    let mut process = launcher.start(&order, None).await.expect("ordered");
+    process.kill_group();
+    std::thread::spawn(move || launcher::serve(&control));
+    let error = process.wait().await.expect_err("the call has ended");
+    assert_eq!(error.raw_os_error(), Some(Errno::ECANCELED as i32));
+    assert!(!dir.path().join("started").exists());
 }
 
 /// Waits until the plugin has been found, while the plugin runs.
 async fn wait_until_found(process: &mut Process) {
     while process.running.is_none() {
-        let waited = timeout(Duration::from_millis(100), process.wait()).await;
+        let waited = timeout(Duration::from_secs(1), process.wait()).await;
         assert!(waited.is_err(), "the plugin runs: {waited:?}");
     }
 }
