@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use plexus_api::cni::{CniError, Code};
+use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Definition;
@@ -66,8 +67,9 @@ pub(crate) async fn run(context: Arc<Context>, stop: CancellationToken) {
     let mut checked = Checked::default();
     loop {
         if store.is_synced() {
-            checked.update(&context).await;
-            checked.set_metric(&context);
+            if checked.update(&context).await {
+                checked.set_metric(&context);
+            }
             checked.emit_events(&context);
         }
         tokio::select! {
@@ -89,12 +91,12 @@ struct Checked {
 }
 
 impl Checked {
-    /// Checks the definitions that have changed.
-    async fn update(&mut self, context: &Context) {
+    /// Checks the definitions that have changed. Returns whether there are any.
+    async fn update(&mut self, context: &Context) -> bool {
         let (settings, store) = (&context.node.settings, &context.node.store);
         let revision = store.definitions_revision();
         if self.revision == Some(revision) {
-            return;
+            return false;
         }
         let mut definitions = HashMap::new();
         for definition in store.definitions() {
@@ -104,6 +106,8 @@ impl Checked {
                 // A configuration on the disk of the node may appear later.
                 None if !definition.has_config() => None,
                 None => {
+                    // There can be thousands, and calls must not wait for all of them.
+                    yield_now().await;
                     let network = network_of_definition(&definition, settings, store).await;
                     let error = network.err().map(CniError::from);
                     error.map(|error| Box::new(Defect::from(error)))
@@ -113,6 +117,7 @@ impl Checked {
         }
         self.definitions = definitions;
         self.revision = Some(revision);
+        true
     }
 
     fn unusable(&self) -> impl Iterator<Item = (&Definition, &Defect)> {

@@ -233,7 +233,7 @@ fn a_status_that_is_too_large_is_not_sent() {
     let (node, cluster) = (node!(), Cluster::new());
     server!(cluster);
     let plexus = PlexusInCluster::start(&node, &cluster);
-    define_large(&plexus, 20_000);
+    define_large(&plexus, 15_000);
     let pod = plexus.pod(&Pod::new("p").with_networks("large"));
     plexus.add(&plexus.runtime, &pod).0.result();
     wait_recorded(&plexus, 1);
