@@ -27,10 +27,10 @@ async fn a_status_that_is_too_large_is_reported_and_not_written_beside_manifests
             .expect("a configuration"),
         )
     };
-    let interfaces: Vec<_> = (0..20_000)
-        .map(|index| json!({"name": format!("n{index}"), "sandbox": "/n"}))
-        .collect();
-    let result = json!({"cniVersion": "1.0.0", "interfaces": interfaces}).to_string();
+    let domain = "d".repeat(200);
+    let interfaces = json!([{"name": "eth0", "sandbox": "/n"}]);
+    let dns = json!({"search": vec![domain; 2_000]});
+    let result = json!({"cniVersion": "1.0.0", "interfaces": interfaces, "dns": dns}).to_string();
     let result = PluginResult::parse(result.as_bytes(), Version::V1_0_0).expect("a result");
     let sandbox = PodSandbox {
         pod: PodRef {
