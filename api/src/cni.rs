@@ -16,7 +16,7 @@ mod version;
 pub use crate::json::RawMap;
 pub use args::CniArgs;
 pub use call_config::CallConfig;
-pub use config::{ConfigError, Defaults, MAX_PLUGINS, NetworkConfig, PluginConfig};
+pub use config::{ConfigError, Defaults, MAX_KEYS, MAX_PLUGINS, NetworkConfig, PluginConfig};
 pub use env::{CniEnv, Verb};
 pub use error::{CniError, Code};
 pub use name::{

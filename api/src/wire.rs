@@ -14,6 +14,9 @@ use serde_json::value::RawValue;
 /// The largest request, in bytes. A configuration contains the pod's annotations, up to 256 KiB,
 /// which grow by a factor of six if escaped and by another third in base64.
 pub const MAX_REQUEST: usize = 4 << 20;
+/// The largest number of JSON values of a request, most of which are variables of the caller's
+/// environment. A parsed value takes far more memory than its text.
+pub const MAX_REQUEST_VALUES: usize = 4 << 10;
 
 /// The file name of the daemon's socket.
 pub const SOCKET_NAME: &str = "plexus.sock";

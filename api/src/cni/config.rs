@@ -22,8 +22,9 @@ pub use plugin::PluginConfig;
 
 /// The largest number of plugins of a network.
 pub const MAX_PLUGINS: usize = 32;
-/// The largest number of keys of a network and of each of its plugins.
-const MAX_KEYS: usize = 256;
+/// The largest number of keys of a network, of each of its plugins, and of the configuration on
+/// stdin.
+pub const MAX_KEYS: usize = 256;
 /// The largest number of capabilities of a plugin, and of versions of a network.
 const MAX_LIST: usize = 64;
 

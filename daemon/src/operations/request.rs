@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use plexus_api::cni::{
-    CallConfig, CniArgs, CniEnv, CniError, Code, RawMap, Verb, Version, validate_pod_argument,
+    CallConfig, CniArgs, CniEnv, CniError, Code, MAX_KEYS, RawMap, Verb, Version,
+    validate_pod_argument,
 };
-use plexus_api::json::{MAX_CONFIG, check_limits};
+use plexus_api::json::{MAX_CONFIG, check_limits, count_entries, decode};
 use plexus_api::wire::{Moment, Request};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -73,6 +74,11 @@ pub(crate) fn check_del(request: &Request) -> Result<(), CniError> {
 fn parse(request: &Request) -> Result<(CniEnv, CallConfig, Version), CniError> {
     let env = CniEnv::from_map(&request.env)?;
     check_limits(&request.config, MAX_CONFIG)?;
+    let keys = count_entries(&decode(&request.config));
+    if keys > MAX_KEYS {
+        let msg = format!("the configuration on stdin has {keys} keys, but may have {MAX_KEYS}");
+        return Err(CniError::new(Code::Decode, msg));
+    }
     let config = CallConfig::parse(&request.config)?;
     config.check(env.verb)?;
     let version = config.version()?;

@@ -12,6 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Router};
 use plexus_api::cni::{CniError, Code};
+use plexus_api::json::count_values;
+use plexus_api::wire::MAX_REQUEST_VALUES;
 use plexus_api::{shorten, wire};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -262,7 +264,16 @@ async fn delegate(
 
 /// Parses the body of a call. Logs an error, because no call span does that yet.
 fn decode_call<T: DeserializeOwned>(body: &[u8], path: &str) -> Result<T, CniError> {
-    decode(body, path).inspect_err(|error| tracing::warn!(code = error.code, "{}", error.msg))
+    let values = count_values(body);
+    let decoded = if values > MAX_REQUEST_VALUES {
+        let msg = format!(
+            "the request of {path} has {values} variables and other values, but may have {MAX_REQUEST_VALUES}"
+        );
+        Err(CniError::new(Code::Decode, msg))
+    } else {
+        decode(body, path)
+    };
+    decoded.inspect_err(|error| tracing::warn!(code = error.code, "{}", error.msg))
 }
 
 /// Serves a call. `reservation` is for the memory of its request.

@@ -106,7 +106,17 @@ fn invalid_requests_are_rejected() {
     };
     let note = "x".repeat(MAX_REQUEST);
     let large = json!({"cniVersion": "1.1.0", "name": "plexus", "note": note}).to_string();
+    let keys: Vec<_> = (0..257).map(|key| format!("\"k{key}\":1")).collect();
+    let many_keys = format!("{{{}}}", keys.join(","));
+    let variables: Vec<_> = (0..5_000).map(|key| format!("\"V{key}\":\"\"")).collect();
+    let many_variables = format!("{{\"env\":{{{}}}}}", variables.join(","));
     for (body, code, part) in [
+        (many_variables.into_bytes(), 6, "may have 4096"),
+        (
+            request("STATUS", &many_keys),
+            6,
+            "257 keys, but may have 256",
+        ),
         (b"".to_vec(), 6, "not a valid request"),
         (b"null".to_vec(), 6, "not a valid request"),
         (
