@@ -1,8 +1,10 @@
 //! Control groups for tests.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{fs, thread};
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
@@ -10,8 +12,11 @@ use nix::unistd::Pid;
 
 use crate::Node;
 
+/// The time limit for the processes of a group to end when the group is dropped.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A control group with the same name in every hierarchy, below that of this process. Dropping it
-/// removes the group, which must have no processes by then.
+/// kills the processes in the group and removes the group.
 #[derive(Debug)]
 pub struct Cgroup {
     name: String,
@@ -24,7 +29,10 @@ impl Cgroup {
     /// # Errors
     /// One line that says which group could not be made.
     pub fn new(name: &str) -> Result<Self, String> {
-        let name = format!("plexus-{name}-{}", std::process::id());
+        // A group that a killed test has left may have the PID of this process in its name.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let time = now.unwrap_or_default().as_nanos();
+        let name = format!("plexus-{name}-{}-{time}", std::process::id());
         let (own, mounts) = (read("/proc/self/cgroup")?, read("/proc/self/mountinfo")?);
         let mut group = Self {
             name,
@@ -112,8 +120,16 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
+        let start = Instant::now();
         for dir in &self.dirs {
-            let _ = fs::remove_dir(dir);
+            // A killed process leaves the group some time later.
+            while let Err(error) = fs::remove_dir(dir)
+                && error.kind() == ErrorKind::ResourceBusy
+                && start.elapsed() < REMOVAL_TIMEOUT
+            {
+                self.kill();
+                thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 }
