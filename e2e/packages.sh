@@ -1,5 +1,5 @@
-# Functions of the scripts that unpack Debian packages; source this file in the directory that gets
-# the packages.
+# Functions of the scripts that use Debian packages without installing them. `download` and `unpack` use
+# the current directory.
 
 # Ends the script: its tests cannot run on this machine.
 skip() {
@@ -22,4 +22,19 @@ unpack() {
     dpkg-deb --extract "$1"_*.deb "$1.new"
     rm "$1"_*.deb
     mv "$1.new" "$1"
+}
+
+# Lets apt use the sources.list, the lists and the cache of a directory instead of those of the machine.
+separate_apt() {
+    mkdir -p "$1/lists/partial" "$1/archives/partial"
+    : >"$1/status"
+    cat >"$1/apt.conf" <<END
+Dir::Etc::sourcelist "$1/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::State::lists "$1/lists";
+Dir::State::status "$1/status";
+Dir::Cache "$1";
+APT::Sandbox::User "root";
+END
+    export APT_CONFIG="$1/apt.conf"
 }

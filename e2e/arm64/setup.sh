@@ -10,6 +10,7 @@
 set -eu
 
 cd "$(dirname "$0")"
+. ../packages.sh
 cpu=$1
 target=$cpu-unknown-linux-gnu
 library=$(rustc --print target-libdir --target "$target")
@@ -40,21 +41,11 @@ missing="Rust $version has no standard library for $target: run rustup target ad
 # The package may be only in another release of Debian than the installed one.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir -p "$work/lists/partial" "$work/archives/partial"
-: >"$work/status"
 archive=$(apt-get indextargets --format '$(REPO_URI)' | grep '/debian/$' | head -n 1)
 for suite in stable-backports testing sid; do
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive $suite main"
 done >"$work/sources.list"
-cat >"$work/apt.conf" <<END
-Dir::Etc::sourcelist "$work/sources.list";
-Dir::Etc::sourceparts "/dev/null";
-Dir::State::lists "$work/lists";
-Dir::State::status "$work/status";
-Dir::Cache "$work";
-APT::Sandbox::User "root";
-END
-export APT_CONFIG="$work/apt.conf"
+separate_apt "$work"
 apt-get update -qq >&2 || fail "$missing"
 package=$(apt-cache madison rust-src | awk -v version="$version" '$3 ~ "^" version "\\+" { print $3; exit }')
 [ -n "$package" ] || fail "$missing"

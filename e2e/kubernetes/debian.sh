@@ -5,6 +5,8 @@
 # $XDG_CACHE_HOME/plexus/kubernetes/debian-12.
 set -euo pipefail
 
+. "$(dirname "$0")/../packages.sh"
+
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/plexus/kubernetes/debian-12
 PROGRAMS="kube-apiserver kube-controller-manager kube-scheduler kubelet"
 
@@ -24,9 +26,9 @@ for program in apt-get dpkg-source make rsync cc; do
     command -v "$program" >/dev/null || fail "$program is missing"
 done
 echo "building Kubernetes from Debian's sources in $CACHE" >&2
-rm -rf "$CACHE/work"
-mkdir -p "$CACHE"/work/{bin,lists/partial,archives/partial,tools}
-cd "$CACHE/work"
+rm -rf "$CACHE/build"
+mkdir -p "$CACHE"/build/{bin,tools}
+cd "$CACHE/build"
 
 # The lists of Debian 12 and 13, whatever release this machine has. Debian 12's kubectl is too old for
 # the kustomizations in deploy/.
@@ -38,16 +40,7 @@ deb $keyring $archive bookworm main
 deb-src $keyring $archive bookworm main
 deb $keyring $archive trixie main
 END
-: >status
-cat >apt.conf <<END
-Dir::Etc::sourcelist "$PWD/sources.list";
-Dir::Etc::sourceparts "/dev/null";
-Dir::State::lists "$PWD/lists";
-Dir::State::status "$PWD/status";
-Dir::Cache "$PWD";
-APT::Sandbox::User "root";
-END
-export APT_CONFIG=$PWD/apt.conf
+separate_apt "$PWD"
 {
     apt-get update -qq &&
         apt-get download -qq etcd-server/bookworm kubectl/trixie golang-1.19-go/bookworm golang-1.19-src/bookworm &&
@@ -68,5 +61,5 @@ done
 bin/kubelet --version >&2
 mv bin "$CACHE/bin"
 cd "$CACHE"
-rm -rf work
+rm -rf build
 echo "$CACHE/bin"
