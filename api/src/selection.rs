@@ -194,20 +194,9 @@ pub fn parse(annotation: &str, default_namespace: &str) -> Result<Vec<Selection>
     elements(annotation, default_namespace, Claims::WithoutIps)
 }
 
-/// Parses the annotation that replaces the default network. In contrast to [`parse`], an element may
-/// have both `ips` and `ipam-claim-reference`: with OVN-Kubernetes, a virtual machine that keeps its
-/// addresses may choose them as well.
-///
-/// # Errors
-/// As [`parse`].
-pub fn parse_default_network(
-    annotation: &str,
-    default_namespace: &str,
-) -> Result<Vec<Selection>, SelectionError> {
-    elements(annotation, default_namespace, Claims::WithIps)
-}
-
-/// Parses the annotation with this key, [`NETWORKS`] or [`DEFAULT_NETWORK`].
+/// Parses the annotation with this key, [`NETWORKS`] or [`DEFAULT_NETWORK`]. In the latter, an element
+/// may have both `ips` and `ipam-claim-reference`: with OVN-Kubernetes, a virtual machine that keeps
+/// its addresses may choose them as well.
 ///
 /// # Errors
 /// As [`parse`].
@@ -216,11 +205,11 @@ pub fn parse_annotation(
     annotation: &str,
     default_namespace: &str,
 ) -> Result<Vec<Selection>, SelectionError> {
-    if key == DEFAULT_NETWORK {
-        parse_default_network(annotation, default_namespace)
-    } else {
-        parse(annotation, default_namespace)
-    }
+    let claims = match key {
+        DEFAULT_NETWORK => Claims::WithIps,
+        _ => Claims::WithoutIps,
+    };
+    elements(annotation, default_namespace, claims)
 }
 
 /// Whether an element with `ipam-claim-reference` may have `ips` (K-044).

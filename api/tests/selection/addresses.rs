@@ -1,7 +1,7 @@
 //! Addresses, devices and routes of an element.
 
 use plexus_api::rows;
-use plexus_api::selection::{parse, parse_default_network};
+use plexus_api::selection::{DEFAULT_NETWORK, parse, parse_annotation};
 
 use crate::{element, refused};
 
@@ -169,12 +169,12 @@ fn the_default_network_may_have_an_ipam_claim_and_ips() {
         "name": "default", "namespace": "ovn-kubernetes", "ips": ["192.168.1.10", "fd20:1234::200"],
         "mac": "02:03:04:05:06:07", "ipam-claim-reference": "vm1.podnet"
     }]"#;
-    let list = parse_default_network(text, "ns").expect("both");
+    let list = parse_annotation(DEFAULT_NETWORK, text, "ns").expect("both");
     assert_eq!(list[0].ips, ["192.168.1.10", "fd20:1234::200"]);
     assert_eq!(list[0].mac.as_deref(), Some("02:03:04:05:06:07"));
     parse(text, "ns").expect_err("a selected network");
     let invalid = text.replace("\"vm1.podnet\"", "5");
-    let error = parse_default_network(&invalid, "ns").expect_err("not a string");
+    let error = parse_annotation(DEFAULT_NETWORK, &invalid, "ns").expect_err("not a string");
     assert!(error.to_string().contains("5 is not a string"), "{error}");
 }
 

@@ -95,8 +95,7 @@ impl Process {
     /// not run. [`Process::wait`] returns once the plugin has ended.
     pub(crate) fn kill_group(&mut self) {
         // The launcher looks for this before it starts the plugin and after it has reported the
-        // start. The PID of a plugin that it starts in between is here by then, or the launcher
-        // kills the plugin.
+        // start. So either the report can be received here, or the launcher kills the plugin.
         let _ = shutdown(&self.replies, Shutdown::Write);
         if self.running.is_none()
             && let Ok(Some((Reply::Started(pid), pidfd))) = Reply::receive(&self.replies)

@@ -54,7 +54,9 @@ pub(crate) async fn dispatch(
     };
     let request = CniRequest::read(request, host, &node.fields, arrived)?;
     let verb = request.env.verb;
-    lock(&node.plugin_dirs).clone_from(&request.env.path);
+    if !request.env.path.is_empty() {
+        lock(&node.plugin_dirs).clone_from(&request.env.path);
+    }
     match (verb, context) {
         (Verb::Status, _) => status(node, &request, cancel).await?,
         (Verb::Add, Some(context)) => return add(context, &request, cancel).await.map(Some),

@@ -94,7 +94,7 @@ pub(super) fn new_name(event: &Event, node: &str, number: u128) -> String {
     format!("{name}{suffix}")
 }
 
-/// The same on all nodes.
+/// The same on all nodes that run the same build: the hasher has no random keys.
 fn hash(event: &Event) -> u64 {
     let mut hasher = DefaultHasher::new();
     event.hash(&mut hasher);
