@@ -67,9 +67,11 @@ exec "$@"
 END
 chmod +x "$work/rustc"
 echo "compiling Rust's standard library $version for $target" >&2
-# The bitcode is for link-time optimization.
+# The bitcode is for link-time optimization. The paths in the messages of panics are those of Rust's releases.
+sources=/rustc/$(rustc -vV | sed -n 's/^commit-hash: //p')
 (cd "$work/std" && PATH="$toolchain/bin:$PATH" RUSTC="$toolchain/bin/rustc" RUSTC_WRAPPER="$work/rustc" RUSTC_BOOTSTRAP=1 \
-    CARGO_TARGET_DIR="$work/target" RUSTFLAGS="-C embed-bitcode=yes -C force-unwind-tables=yes" \
+    CARGO_TARGET_DIR="$work/target" RUSTFLAGS="-C embed-bitcode=yes -C force-unwind-tables=yes \
+    --remap-path-prefix=$toolchain/lib/rustlib/src/rust=$sources" \
     "$toolchain/bin/cargo" build --quiet --release --target "$target" -Z build-std=std,panic_abort,panic_unwind,test,proc_macro) >&2
 mkdir -p "$library"
 find "$work/target/$target/release/deps" -name '*.rlib' ! -name 'libempty-*' -exec cp {} "$library/" \;
