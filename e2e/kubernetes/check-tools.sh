@@ -38,6 +38,8 @@ succeeds loglevel node1 verbose
 node nsenter --net="/proc/$(container_pid "$pod")/ns/net" ip link del data0
 plexus inspect "$pod" || true
 says "interface data0 of network default/storage is attached, but is no longer in the sandbox"
+plexus doctor node1 || true
+says "default/$pod" "interface data0 of network default/storage"
 k delete pod "$pod" >/dev/null
 k rollout status deployment/pods --timeout 60s >/dev/null
 succeeds doctor node1
