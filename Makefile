@@ -113,8 +113,8 @@ release: release-files
 		$(patsubst %,%-linux-gnu-gcc --version | head -n 1;,$(CROSS_CPUS)) buildah --version; } >$(RELEASE)/BUILD.txt
 	cd $(RELEASE) && sha256sum $$(ls | grep -v SHA256SUMS) >SHA256SUMS
 
-## Writes the files of a release that need no build: rendered manifests, the chart, the first example, and
-## the changes since the last release.
+## Writes the files of a release that need no build: rendered manifests, the chart, the first example, the
+## kustomizations with the documentation, and the changes since the last release.
 release-files:
 	rm -rf $(RELEASE)
 	mkdir -p $(RELEASE)
@@ -122,6 +122,7 @@ release-files:
 	kubectl kustomize deploy/uninstall >$(RELEASE)/uninstall.yaml
 	cp deploy/examples/first.yaml deploy/kubectl-plexus $(RELEASE)/
 	$(TAR) --directory deploy/helm plexus | gzip --no-name >$(RELEASE)/plexus-$(VERSION).tgz
+	$(TAR) deploy docs README.md CHANGELOG.md CONTRIBUTING.md LICENSE | gzip --no-name >$(RELEASE)/plexus-manifests-$(VERSION).tgz
 	awk '/^## / { shown = $$2 == "$(VERSION)" || $$2 == "Unreleased" } shown' CHANGELOG.md >$(RELEASE)/CHANGES.md
 	cd $(RELEASE) && sha256sum $$(ls | grep -v SHA256SUMS) >SHA256SUMS
 
@@ -179,7 +180,7 @@ e2e-sriov:
 
 ## Tests the image on a real Kubernetes with one node, as root, and removes the cluster: KUBE_BIN is the
 ## directory of its programs, and without it those of Debian's sources are built once. COUNT is the number
-## of rollouts, CONTAINERD the directory of another containerd. See docs/testing.md.
+## of rollouts, CONTAINERD the directory of another containerd, FROM_RELEASE that of a release. See docs/testing.md.
 e2e-kubernetes:
 	KUBE_BIN=$${KUBE_BIN:-$$(e2e/kubernetes/debian.sh)} && export KUBE_BIN && e2e/tiers.sh kubernetes
 

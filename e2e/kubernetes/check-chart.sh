@@ -6,7 +6,6 @@ set -euo pipefail
 
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/lib.sh"
-CHART=$ROOT/deploy/helm/plexus
 
 command -v helm >/dev/null || skip "helm is missing"
 require 30 "the chart has ValidatingAdmissionPolicies"
@@ -14,10 +13,10 @@ release() {
     h "$@" --namespace kube-system --wait --timeout 120s
 }
 
-release install plexus "$CHART" --set hotplug.enabled=true
+release install plexus "$DEPLOY/helm/plexus" --set hotplug.enabled=true
 first_example
-release upgrade plexus "$CHART" --set hotplug.enabled=true,config.logLevel=debug
+release upgrade plexus "$DEPLOY/helm/plexus" --set hotplug.enabled=true,config.logLevel=debug
 release rollback plexus 1
 first_example
-uninstall_release "$CHART" kube-system
+uninstall_release "$DEPLOY/helm/plexus" kube-system
 nothing_is_left

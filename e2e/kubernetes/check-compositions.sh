@@ -6,16 +6,17 @@ set -euo pipefail
 
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/lib.sh"
-CHART=$ROOT/deploy/helm/plexus
 NAMESPACE=plexus
 
 require 34 "the component dra has resource.k8s.io/v1"
 at_exit() {
     k delete --ignore-not-found --filename "$HERE/monitoring-crds.yaml" >/dev/null 2>&1 || true
 }
-# The kustomization of a user, with deploy/ or deploy/uninstall.
+# kustomization DIRECTORY FILE: renders the kustomization of a user, with deploy/ or deploy/uninstall.
 kustomization() {
+    local deploy
     mkdir -p "$WORK/all"
+    deploy=$(realpath --relative-to "$WORK/all" "$DEPLOY")
     cat >"$WORK/all/daemon-config.json" <<'END'
 {
     "cniConfigDir": "/etc/cni/net.d", "multusAutoconfigDir": "/etc/cni/net.d", "shimDir": "/opt/cni/bin",
@@ -34,10 +35,10 @@ metadata:
 END
     cat >"$WORK/all/kustomization.yaml" <<END
 namespace: $NAMESPACE
-resources: [namespace.yaml, ../../../$1]
+resources: [namespace.yaml, $deploy/$1]
 components:
 $(for component in rke2 monitoring service-monitor startup-taint hotplug dra; do
-        echo "  - ../../../deploy/components/$component"
+        echo "  - $deploy/components/$component"
     done)
 configMapGenerator:
   - {name: plexus, namespace: kube-system, behavior: merge, files: [daemon-config.json]}
@@ -99,8 +100,8 @@ taint() { k taint nodes node1 plexus.dev/not-ready=:NoSchedule >/dev/null; }
 apply "$HERE/monitoring-crds.yaml"
 k wait --for condition=Established --timeout 30s --filename "$HERE/monitoring-crds.yaml" >/dev/null
 
-kustomization deploy all.yaml
-kustomization deploy/uninstall uninstall.yaml
+kustomization . all.yaml
+kustomization uninstall uninstall.yaml
 taint
 apply "$WORK/all.yaml"
 wait_for_rollout 120s "$NAMESPACE"
@@ -120,11 +121,11 @@ release() {
 }
 apply "$WORK/all/namespace.yaml"
 taint
-release install plexus "$CHART" --set config.maxPluginRuns=8,config.logLevel=debug,distribution=rke2 \
+release install plexus "$DEPLOY/helm/plexus" --set config.maxPluginRuns=8,config.logLevel=debug,distribution=rke2 \
     --set monitoring.enabled=true,monitoring.kind=ServiceMonitor,startupTaint.enabled=true \
     --set hotplug.enabled=true,dra.enabled=true
 components_work
-uninstall_release "$CHART" "$NAMESPACE"
+uninstall_release "$DEPLOY/helm/plexus" "$NAMESPACE"
 k delete --filename "$HERE/pods.yaml" --filename "$WORK/all/namespace.yaml" >/dev/null
 nothing_is_left
 echo "by the chart"

@@ -45,16 +45,16 @@ release() {
     h "$@" --namespace kube-system --wait --timeout 120s
 }
 up_and_back_by_chart() {
-    release upgrade plexus "$ROOT/deploy/helm/plexus" --set image.tag=new
+    release upgrade plexus "$DEPLOY/helm/plexus" --set image.tag=new
     release rollback plexus 1
-    release upgrade plexus "$ROOT/deploy/helm/plexus" --set image.tag=new
+    release upgrade plexus "$DEPLOY/helm/plexus" --set image.tag=new
 }
 
 image "$UPGRADE_FROM/dist/plexus-image.tar" old
 image "${IMAGE:-$ROOT/dist/plexus-image.tar}" new
 manifests "$UPGRADE_FROM/deploy" old >"$WORK/old.yaml"
-manifests "$ROOT/deploy" new >"$WORK/new.yaml"
-manifests "$ROOT/deploy/uninstall" new >"$WORK/uninstall.yaml"
+manifests "$DEPLOY" new >"$WORK/new.yaml"
+manifests "$DEPLOY/uninstall" new >"$WORK/uninstall.yaml"
 
 apply "$UPGRADE_FROM/deploy/crd/network-attachment-definitions.yaml"
 k wait --for condition=Established crd/network-attachment-definitions.k8s.cni.cncf.io >/dev/null
@@ -71,7 +71,7 @@ command -v helm >/dev/null || { echo "not by the chart: helm is missing" && exit
 release install plexus "$UPGRADE_FROM/deploy/helm/plexus" --set image.tag=old
 start_pods
 under_load up_and_back_by_chart
-uninstall_release "$ROOT/deploy/helm/plexus" kube-system
+uninstall_release "$DEPLOY/helm/plexus" kube-system
 k delete --filename "$HERE/pods.yaml" >/dev/null
 nothing_is_left
 echo "by the chart"

@@ -4,6 +4,8 @@
 
 ROOT=$(cd "$HERE/../.." && pwd)
 STATE=${STATE:-/tmp/plexus-kubernetes}
+# The manifests and the chart: those of this checkout, or of an unpacked release.
+DEPLOY=${DEPLOY:-$ROOT/deploy}
 # The files of this check.
 mkdir -p "$ROOT/target"
 WORK=$(mktemp -d "$ROOT/target/kubernetes.XXXXXX")
@@ -28,7 +30,7 @@ h() {
 
 # The plugin of kubectl: tool COMMAND...
 tool() {
-    node env "KUBECONFIG=$STATE/admin.conf" "PATH=$ROOT/deploy:$PATH" kubectl plexus "$@"
+    node env "KUBECONFIG=$STATE/admin.conf" "PATH=$DEPLOY:$PATH" kubectl plexus "$@"
 }
 
 fail() {
@@ -72,16 +74,17 @@ require() {
 # render NAME [COMPONENT...]: prints the manifests of deploy/NAME with components for this cluster.
 # Older versions lack ValidatingAdmissionPolicy, and maxSurge of DaemonSets.
 render() {
-    local name=$1 minor components=()
+    local name=$1 minor deploy components=()
     shift
     minor=$(minor)
     [ "$minor" -ge 30 ] || components=(without-admission-policy)
     mkdir -p "$WORK/render"
+    deploy=$(realpath --relative-to "$WORK/render" "$DEPLOY")
     {
-        echo "resources: [../../../deploy/$name]"
+        echo "resources: [$deploy/$name]"
         echo "components:"
         for component in "$@" "${components[@]}"; do
-            echo "  - ../../../deploy/components/$component"
+            echo "  - $deploy/components/$component"
         done
         if [ "$minor" -lt 22 ] && [ "$name" != crd ]; then
             echo 'patches: [{patch: "{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: plexus, namespace: kube-system},
@@ -127,7 +130,7 @@ container_pid() {
 
 # Runs deploy/examples/first.yaml. This cluster reaches no registry.
 first_example() {
-    sed 's|image: registry.k8s.io/.*|image: localhost/sleep:1|' "$ROOT/deploy/examples/first.yaml" >"$WORK/first.yaml"
+    sed 's|image: registry.k8s.io/.*|image: localhost/sleep:1|' "$DEPLOY/examples/first.yaml" >"$WORK/first.yaml"
     apply "$WORK/first.yaml"
     k wait --for condition=Complete job/first --timeout 120s >/dev/null || fail "the first example does not work"
     k wait --for condition=Ready pod/first-a pod/first-b --timeout 30s >/dev/null || fail "no ping between its pods"

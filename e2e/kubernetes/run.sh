@@ -7,6 +7,7 @@
 #
 # KUBE_BIN is the directory of Kubernetes and etcd (see cluster.sh), CONTAINERD one with another
 # containerd than that on the PATH, and IMAGE the archive of an image, if not that of `make image`.
+# FROM_RELEASE is a directory of `make release`: the image, the manifests and the chart are then its own.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -34,13 +35,22 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt-get install -qq -y --no-install-recommends "${missing[@]}" >&2 || skip "cannot install ${missing[*]}"
 fi
 
-if [ -z "${IMAGE:-}" ]; then
+unpacked=
+if [ -n "${FROM_RELEASE:-}" ]; then
+    (cd "$FROM_RELEASE" && sha256sum --quiet --check SHA256SUMS)
+    IMAGE=$(realpath "$FROM_RELEASE"/plexus-image-*.tar)
+    mkdir -p "$ROOT/target"
+    unpacked=$(mktemp -d "$ROOT/target/release.XXXXXX")
+    tar --extract --directory "$unpacked" --file "$FROM_RELEASE"/plexus-manifests-*.tgz
+    export IMAGE DEPLOY=$unpacked/deploy
+elif [ -z "${IMAGE:-}" ]; then
     make --directory "$ROOT" image
 fi
 cargo build --locked --manifest-path "$ROOT/Cargo.toml" --package plexus-kubelet
 clean_up() {
     trap '' INT TERM HUP PIPE
     "$HERE/cluster.sh" down
+    rm -rf "$unpacked"
 }
 trap clean_up EXIT
 "$HERE/cluster.sh" up

@@ -206,6 +206,9 @@ fn all_files_name_the_version_of_the_workspace() {
         "localhost/plexus:",
         "registry.example.com/plexus:",
         "app.kubernetes.io/version: ",
+        "plexus-image-",
+        "plexus-manifests-",
+        "`plexus-",
     ] {
         let found = versions(prefix);
         assert!(!found.is_empty(), "{prefix}");

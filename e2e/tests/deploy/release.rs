@@ -36,6 +36,7 @@ fn a_release_has_manifests_the_chart_and_checksums() {
     let dir = tempfile::tempdir().expect("a directory");
     let release = release(&dir.path().join("release"));
     let chart = format!("plexus-{VERSION}.tgz");
+    let manifests = format!("plexus-manifests-{VERSION}.tgz");
     let expected = [
         "CHANGES.md",
         "SHA256SUMS",
@@ -43,17 +44,30 @@ fn a_release_has_manifests_the_chart_and_checksums() {
         "install.yaml",
         "kubectl-plexus",
         chart.as_str(),
+        manifests.as_str(),
         "uninstall.yaml",
     ];
     assert_eq!(release.keys().collect::<Vec<_>>(), expected);
 
     let text = |name: &str| String::from_utf8(release[name].clone()).expect("text");
+    let unpacked = dir.path().join("unpacked");
+    fs::create_dir(&unpacked).expect("create a directory");
+    run(Command::new("tar")
+        .arg("-xzf")
+        .arg(dir.path().join("release").join(manifests.as_str()))
+        .arg("--directory")
+        .arg(&unpacked));
     for (name, kustomization) in [
         ("install.yaml", "deploy"),
         ("uninstall.yaml", "deploy/uninstall"),
     ] {
         let objects = Objects(documents(&text(name)));
         assert_eq!(objects.0, render(&root(kustomization)).0);
+        assert_eq!(objects.0, render(&unpacked.join(kustomization)).0);
+    }
+    for page in ["README.md", "docs/installation.md", "docs/alerts.md"] {
+        let page_in_release = fs::read_to_string(unpacked.join(page)).expect("read the page");
+        assert_eq!(page_in_release, read(page));
     }
     let changes = text("CHANGES.md");
     assert!(
@@ -88,15 +102,17 @@ fn a_release_is_reproducible() {
     let [first, second] = ["first", "second"].map(|name| release(&dir.path().join(name)));
     assert!(first == second, "two runs give other bytes");
     // Nor do the times and the owner of a checkout change the bytes.
-    let chart = dir.path().join(format!("first/plexus-{VERSION}.tgz"));
-    let listed = run(Command::new("tar")
-        .args(["--utc", "--numeric-owner", "-tvzf"])
-        .arg(chart));
-    for line in listed.lines() {
-        assert!(
-            line.contains(" 0/0 ") && line.contains(" 1970-01-01 00:00 "),
-            "{line}"
-        );
+    for archive in ["plexus", "plexus-manifests"] {
+        let archive = dir.path().join(format!("first/{archive}-{VERSION}.tgz"));
+        let listed = run(Command::new("tar")
+            .args(["--utc", "--numeric-owner", "-tvzf"])
+            .arg(archive));
+        for line in listed.lines() {
+            assert!(
+                line.contains(" 0/0 ") && line.contains(" 1970-01-01 00:00 "),
+                "{line}"
+            );
+        }
     }
 }
 
