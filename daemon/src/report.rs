@@ -4,6 +4,7 @@ mod annotation;
 pub(crate) mod events;
 mod status_writer;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +21,9 @@ use crate::cluster::kube::Connection;
 use crate::cluster::{Definition, Store, manifests};
 use crate::model::{Attachment, PodRef};
 use events::{Event, EventReason, Events, PodWarning, Subject};
-pub(crate) use status_writer::{RenderStatus, StatusWrite, StatusWriteError};
+pub(crate) use status_writer::{
+    PendingState, PendingStatus, RenderStatus, StatusWrite, StatusWriteError,
+};
 use status_writer::{StatusText, StatusWriter};
 
 /// The largest network-status, in bytes. The API server limits the keys and values of all
@@ -163,6 +166,14 @@ impl Reporter {
     /// Whether a write is overdue, so that another one is likely to take as long (decision 19).
     pub(crate) fn is_overdue(&self) -> bool {
         matches!(&self.destination, Destination::Cluster(writer) if writer.is_overdue())
+    }
+
+    /// The writes of network-status that have not ended, by `namespace/name` of their pod.
+    pub(crate) fn pending_statuses(&self) -> BTreeMap<String, PendingStatus> {
+        match &self.destination {
+            Destination::Cluster(writer) => writer.pending(),
+            Destination::Manifests { .. } => BTreeMap::new(),
+        }
     }
 
     /// Cancels the write for a sandbox that is being detached, and removes its file next to the

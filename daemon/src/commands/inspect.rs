@@ -1,13 +1,13 @@
 //! `plexusd inspect`: what a pod asks for, what it would get now, what it has, and where these differ.
 //!
 //! Everything is read as the daemon reads it: from the API server or the manifests, from the ledger,
-//! and from the kernel. Only the recent errors come from the running daemon. No value that may be
-//! secret is printed.
+//! and from the kernel. Only recent errors and pending changes come from the running daemon. No value
+//! that may be secret is printed.
 
 mod asked;
 mod difference;
+mod from_daemon;
 mod has;
-mod last_errors;
 mod text;
 
 use std::io;
@@ -22,9 +22,11 @@ use super::table;
 use crate::cli::{InspectArgs, TableFormat};
 use crate::cluster::kube::{ApiError, PodSummary};
 use crate::cluster::manifests::read_status;
+use crate::hotplug::RoundStatus;
+use crate::report::PendingStatus;
 use asked::Asked;
+use from_daemon::{FromDaemon, LastError, round_problem};
 use has::Sandbox;
-use last_errors::LastError;
 
 /// What is known about a pod.
 #[derive(Debug, Serialize)]
@@ -49,6 +51,10 @@ struct PodInspection {
     /// The recent warnings that the running plexusd has emitted for the pod, the oldest first. Empty if
     /// no plexusd runs.
     last_errors: Vec<LastError>,
+    /// The write of network-status that the running plexusd has not finished.
+    network_status_write: Option<PendingStatus>,
+    /// What hot-plug does with the pod, if the pod does not have what its annotation asks for.
+    hotplug_round: Option<RoundStatus>,
 }
 
 /// Prints what is known about a pod.
@@ -100,7 +106,11 @@ async fn examine(args: &InspectArgs, namespace: &str, name: &str) -> anyhow::Res
         _ => None,
     };
     let network_status = network_status.map(|text| serde_json::from_str(&text));
-    let last_errors = last_errors::of_pod(&facts.settings().socket_dir, namespace, name).await;
+    let FromDaemon {
+        last_errors,
+        status_write,
+        hotplug_round,
+    } = FromDaemon::of_pod(&facts.settings().socket_dir, namespace, name).await;
     problems.extend(has.problems);
     let (mut asks, mut asks_error, mut would_get) = (Vec::new(), None, None);
     if let Some(pod) = &pod {
@@ -122,9 +132,11 @@ async fn examine(args: &InspectArgs, namespace: &str, name: &str) -> anyhow::Res
         let text = "the pod is not known on this node, although the ledger has a record of it";
         problems.push(format!("{text}{}", elsewhere(summary.as_ref())));
     }
+    problems.extend(hotplug_round.as_ref().map(round_problem));
     problems.extend(difference::of_status(
         &has.records,
         network_status.as_ref().map(Result::as_ref),
+        status_write.as_ref(),
     ));
     Ok(PodInspection {
         pod: args.pod.clone(),
@@ -136,6 +148,8 @@ async fn examine(args: &InspectArgs, namespace: &str, name: &str) -> anyhow::Res
         has: has.sandboxes,
         network_status: network_status.and_then(Result::ok),
         last_errors,
+        network_status_write: status_write,
+        hotplug_round,
     })
 }
 

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_api::selection::NETWORKS;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::round::Outcome;
 use crate::attached_pods::PodName;
 use crate::backoff::Backoff;
 use crate::model::Pod;
+use crate::report::events::limit_message;
 
 /// The longest pause before a failed round is repeated.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
@@ -32,6 +34,10 @@ struct PodState {
     /// Whether another round is needed, whatever the outcome of the running one.
     changed: bool,
     backoff: Backoff,
+    /// When `state` began.
+    since: Instant,
+    /// Why the last round for this annotation was refused or has failed.
+    error: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +51,29 @@ enum State {
     Waiting {
         retry: Instant,
     },
+}
+
+/// The round of a pod that does not have what its annotation asks for, for operators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RoundStatus {
+    pub(crate) state: RoundState,
+    /// The time in this state.
+    pub(crate) age_seconds: u64,
+    /// The time until the retry of a failed round.
+    pub(crate) retry_seconds: Option<u64>,
+    /// Why the last round for this annotation was refused or has failed.
+    pub(crate) error: Option<String>,
+}
+
+/// The state of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum RoundState {
+    Running,
+    /// The annotation or a definition must change before the next round.
+    Refused,
+    Failed,
 }
 
 impl Pods {
@@ -61,11 +90,14 @@ impl Pods {
                 state: State::Settled,
                 changed: true,
                 backoff: Backoff::up_to(LONGEST_PAUSE),
+                since: Instant::now(),
+                error: None,
             });
             if entry.fingerprint != fingerprint {
                 entry.fingerprint = fingerprint;
                 entry.changed = true;
                 entry.backoff.reset();
+                entry.error = None;
             }
             // A round that runs may have looked a definition up before the change.
             let depends_on_definitions = entry.state != State::Settled;
@@ -98,6 +130,7 @@ impl Pods {
             };
             if is_due {
                 entry.state = State::Running;
+                entry.since = now;
                 entry.changed = false;
                 due.push(name.clone());
             }
@@ -110,16 +143,41 @@ impl Pods {
         let Some(entry) = self.pods.get_mut(name) else {
             return;
         };
-        entry.state = match outcome {
+        entry.since = Instant::now();
+        let error;
+        (entry.state, error) = match outcome {
             Outcome::Unchanged | Outcome::Changed => {
                 entry.backoff.reset();
-                State::Settled
+                (State::Settled, None)
             }
-            Outcome::Refused => State::Refused,
-            Outcome::Failed => State::Waiting {
-                retry: Instant::now() + entry.backoff.next(Duration::ZERO),
-            },
+            Outcome::Refused(error) => (State::Refused, Some(error)),
+            Outcome::Failed(error) => {
+                let retry = entry.since + entry.backoff.next(Duration::ZERO);
+                (State::Waiting { retry }, Some(error))
+            }
         };
+        entry.error = error.map(|error| limit_message(&error).to_owned());
+    }
+
+    /// The rounds of all pods that do not have what their annotation asks for, by `namespace/name`.
+    pub(super) fn unsettled(&self) -> BTreeMap<String, RoundStatus> {
+        let now = Instant::now();
+        let pods = self.pods.iter().filter_map(|((namespace, name), entry)| {
+            let (state, retry) = match entry.state {
+                State::Settled => return None,
+                State::Running => (RoundState::Running, None),
+                State::Refused => (RoundState::Refused, None),
+                State::Waiting { retry } => (RoundState::Failed, Some(retry)),
+            };
+            let status = RoundStatus {
+                state,
+                age_seconds: now.saturating_duration_since(entry.since).as_secs(),
+                retry_seconds: retry.map(|retry| retry.saturating_duration_since(now).as_secs()),
+                error: entry.error.clone(),
+            };
+            Some((format!("{namespace}/{name}"), status))
+        });
+        pods.collect()
     }
 
     /// When the next failed round is repeated.

@@ -18,33 +18,39 @@ use crate::operations::{Change, RecordMemory, loaded_size, lock_within};
 use crate::plan::{Difference, free_ifnames, plan_addition};
 use crate::report::events::EventReason;
 
-/// The outcome of a round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The outcome of a round. The worst is the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// There was nothing to do.
     Unchanged,
     Changed,
-    /// A part of the annotation is refused. A retry cannot succeed until the annotation or a definition
-    /// changes.
-    Refused,
-    /// A part has failed. A retry may succeed.
-    Failed,
+    /// A part of the annotation is refused, for this reason. A retry cannot succeed until the
+    /// annotation or a definition changes.
+    Refused(String),
+    /// A part has failed, for this reason. A retry may succeed.
+    Failed(String),
 }
 
 impl Outcome {
     /// The value of the label `outcome` in the metrics.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(super) fn as_str(&self) -> &'static str {
         match self {
             Self::Unchanged => "unchanged",
             Self::Changed => "changed",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
+            Self::Refused(_) => "refused",
+            Self::Failed(_) => "failed",
         }
     }
 
-    /// The worse one.
+    /// The worse one, or the first of two that are equally bad.
     fn and(self, other: Self) -> Self {
-        if (other as u8) > (self as u8) {
+        let severity = |outcome: &Self| match outcome {
+            Self::Unchanged => 0,
+            Self::Changed => 1,
+            Self::Refused(_) => 2,
+            Self::Failed(_) => 3,
+        };
+        if severity(&other) > severity(&self) {
             other
         } else {
             self
@@ -109,10 +115,10 @@ pub(super) async fn run_round(
     match Box::pin(round.run()).await {
         Ok(outcome) => outcome,
         // The next plexusd continues.
-        Err(_) if stop.is_cancelled() => Outcome::Failed,
+        Err(error) if stop.is_cancelled() => Outcome::Failed(error.to_string()),
         Err(error) => {
             round.report_error(&error);
-            Outcome::Failed
+            Outcome::Failed(error.to_string())
         }
     }
 }
@@ -197,8 +203,8 @@ impl Round<'_> {
             let text = format!(
                 "annotation {NETWORKS}: {error}; the running pod keeps its networks until the annotation is corrected"
             );
-            self.event(&planned.pod, EventReason::InvalidNetworks, text);
-            Outcome::Refused
+            self.event(&planned.pod, EventReason::InvalidNetworks, text.clone());
+            Outcome::Refused(text)
         })?;
         let unfinished = record.unfinished_changes();
         let attached = record
@@ -228,7 +234,7 @@ impl Round<'_> {
         for error in failures {
             let text = format!("{error}; plexusd retries");
             self.event(&pod, EventReason::DetachFailed, text);
-            outcome = Outcome::Failed;
+            outcome = outcome.and(Outcome::Failed(error.to_string()));
         }
         let (planned, refused) = self.plan(&mut change, basis, additions).await;
         outcome = outcome.and(refused);
@@ -240,7 +246,8 @@ impl Round<'_> {
                 .await;
             let results = attached.unwrap_or_else(|error| vec![Err(error.into())]);
             if results.len() < attach {
-                outcome = Outcome::Failed;
+                let text = "the annotation has changed, or plexusd stops, before all networks were attached";
+                outcome = outcome.and(Outcome::Failed(text.to_owned()));
             }
             for error in results.into_iter().filter_map(Result::err) {
                 // Whatever the code: only a plugin knows whether a retry can succeed.
@@ -329,8 +336,9 @@ impl Round<'_> {
             } else {
                 remedy
             };
-            self.event(pod, reason, format!("{}; {remedy}", error.msg));
-            return Outcome::Refused;
+            let text = format!("{}; {remedy}", error.msg);
+            self.event(pod, reason, text.clone());
+            return Outcome::Refused(text);
         }
         self.report_retry(pod, error)
     }
@@ -338,7 +346,7 @@ impl Round<'_> {
     fn report_retry(&self, pod: &PodRef, error: &CniError) -> Outcome {
         let text = format!("{error}; the pod keeps running, and plexusd retries");
         self.event(pod, EventReason::AttachFailed, text);
-        Outcome::Failed
+        Outcome::Failed(error.to_string())
     }
 
     /// Reports why the whole round has failed.

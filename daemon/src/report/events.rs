@@ -22,6 +22,8 @@ use sender::Sender;
 
 /// The number of events that may wait in the queue.
 const QUEUE_CAPACITY: usize = 512;
+/// The API server's limit on the length of a message, in bytes.
+const MAX_MESSAGE: usize = 1024;
 
 /// Something that happened to a pod, a definition or the node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,6 +32,11 @@ pub(crate) struct Event {
     pub(crate) reason: EventReason,
     /// One line, with the remedy.
     pub(crate) message: String,
+}
+
+/// The part of a message that an event can have.
+pub(crate) fn limit_message(message: &str) -> &str {
+    &message[..message.floor_char_boundary(MAX_MESSAGE)]
 }
 
 /// The object of an event.

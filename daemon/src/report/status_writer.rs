@@ -8,10 +8,11 @@ mod retry;
 mod text;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::PodSandbox;
@@ -25,7 +26,7 @@ use delivery::Delivery;
 use retry::Retries;
 pub(crate) use text::{RenderStatus, StatusText};
 use write::WriteState;
-pub(crate) use write::{StatusWrite, StatusWriteError};
+pub(crate) use write::{PendingState, PendingStatus, StatusWrite, StatusWriteError};
 
 /// Writes network-status in the background. Dropping the writer cancels all writes; the next daemon
 /// resumes them from the ledger.
@@ -61,6 +62,7 @@ struct PendingWrite {
     sandbox: PodSandbox,
     cancel: CancellationToken,
     ended: CancellationToken,
+    state: watch::Receiver<WriteState>,
 }
 
 impl StatusWriter {
@@ -88,10 +90,12 @@ impl StatusWriter {
         overdue_after: Duration,
         is_newest: impl FnOnce() -> bool,
     ) -> StatusWrite {
+        let (state, receiver) = watch::channel(WriteState::Sending);
         let write = Arc::new(PendingWrite {
             sandbox,
             cancel: CancellationToken::new(),
             ended: CancellationToken::new(),
+            state: receiver.clone(),
         });
         let earlier = {
             let mut pending = self.shared.pending();
@@ -103,7 +107,7 @@ impl StatusWriter {
             }
             pending.insert(key(&write.sandbox.pod), write.clone())
         };
-        let (handle, state) = StatusWrite::started({
+        let handle = StatusWrite::started(receiver, {
             let (shared, write) = (self.shared.clone(), write.clone());
             move || shared.forget(&write)
         });
@@ -131,6 +135,16 @@ impl StatusWriter {
     /// Whether a write for this pod is pending.
     pub(super) fn is_pending(&self, pod: &PodRef) -> bool {
         self.shared.pending().contains_key(&key(pod))
+    }
+
+    /// The writes that have not ended, by `namespace/name` of their pod.
+    pub(super) fn pending(&self) -> BTreeMap<String, PendingStatus> {
+        let pending = self.shared.pending();
+        let states = pending.values().filter_map(|write| {
+            let status = PendingStatus::of(&write.state.borrow())?;
+            Some((write.sandbox.pod.to_string(), status))
+        });
+        states.collect()
     }
 
     /// Whether a write is overdue, and the API server has answered no other write since.

@@ -67,7 +67,8 @@ impl Session {
     /// Starts to serve all calls, and starts recovery.
     pub(super) fn serve_calls(&mut self, context: &Arc<Context>) {
         self.spawn(|stop| recovery::run(context.clone(), stop));
-        self.spawn(|stop| hotplug::run(context.clone(), stop));
+        let rounds = self.state.hotplug_rounds.clone();
+        self.spawn(|stop| hotplug::run(context.clone(), rounds, stop));
         self.spawn(|stop| definition_check::run(context.clone(), stop));
         self.context.send_replace(Some(context.clone()));
     }

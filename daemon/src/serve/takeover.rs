@@ -46,6 +46,7 @@ use super::session::Session;
 use crate::attached_pods::AttachedPods;
 use crate::conditions::Condition;
 use crate::context::{Context, NodeContext};
+use crate::hotplug::Rounds;
 use crate::install::UninstallMarker;
 use crate::ledger::{Ledger, LedgerError, UnlockedLedger};
 use crate::operations::wait_until_able_to_add;
@@ -184,6 +185,7 @@ impl Takeover {
             logs: components.logs.clone(),
             startup: self.startup.clone(),
             generation: components.generation,
+            hotplug_rounds: Rounds::default(),
         });
         Ok(State::Bound {
             session,

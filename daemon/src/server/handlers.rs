@@ -1,6 +1,6 @@
 //! The handlers of the socket: `/cni`, `/delegate`, `/healthz` and `/readyz` as in Multus, `/metrics`,
-//! `/alive` for other daemons, `/loglevel`, `/status`, `/warnings`, `/ledger/abandon` and
-//! `/ledger/retry` for operators.
+//! `/alive` for other daemons, `/loglevel`, `/status`, `/warnings`, `/pending`, `/ledger/abandon`
+//! and `/ledger/retry` for operators.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +24,13 @@ use tokio_util::task::TaskTracker;
 use super::body::ReceivedBody;
 use super::node_status::NodeStatus;
 use super::other_daemon::{ALIVE, GENERATION};
+use super::pods::{PENDING, WARNINGS, pending, warnings};
 use super::responses::{error_response, json, refused};
 use super::scrape::scrape;
 use crate::call_limits::CallLimits;
 use crate::context::{Context, NodeContext};
 use crate::host::Caller;
+use crate::hotplug::Rounds;
 use crate::ledger::{AbandonRequest, RecordKey, RetryRequest};
 use crate::memory_budget::{MemoryBudget, Reservation};
 use crate::operations::{Call, dispatch, needs_ledger, time_limit};
@@ -50,9 +52,6 @@ pub(crate) const STATUS: &str = "/status";
 /// The path on which an operator retries the DEL of a record.
 pub(crate) const RETRY: &str = "/ledger/retry";
 
-/// The path of the recent warnings of pods, for operators.
-pub(crate) const WARNINGS: &str = "/warnings";
-
 /// The state that the handlers share.
 #[derive(Clone)]
 pub(crate) struct AppState {
@@ -69,6 +68,7 @@ pub(crate) struct AppState {
     pub(crate) startup: Startup,
     /// The generation of this daemon, for other daemons.
     pub(crate) generation: Option<u64>,
+    pub(crate) hotplug_rounds: Rounds,
 }
 
 impl FromRef<AppState> for MemoryBudget {
@@ -78,7 +78,7 @@ impl FromRef<AppState> for MemoryBudget {
 }
 
 impl AppState {
-    fn current_context(&self) -> Option<Arc<Context>> {
+    pub(super) fn current_context(&self) -> Option<Arc<Context>> {
         self.context.borrow().clone()
     }
 
@@ -119,6 +119,7 @@ pub(crate) fn router(state: AppState) -> Router {
         .route(RETRY, post(retry))
         .route(STATUS, get(status))
         .route(WARNINGS, get(warnings))
+        .route(PENDING, get(pending))
         .with_state(state.clone())
         .merge(probes)
         .layer(from_fn_with_state(state, count_as_multus))
@@ -328,12 +329,6 @@ fn decode<T: DeserializeOwned>(body: &[u8], path: &str) -> Result<T, CniError> {
         let msg = format!("the body is not a valid request of {path}: {reason}");
         CniError::new(Code::Decode, msg)
     })
-}
-
-async fn warnings(State(state): State<AppState>) -> Response {
-    let context = state.current_context();
-    let warnings = context.map(|context| context.reporter.recent_warnings());
-    json(&warnings.unwrap_or_default())
 }
 
 async fn abandon(State(state): State<AppState>, body: ReceivedBody) -> Response {

@@ -4,7 +4,8 @@ use std::process::{Command, Output};
 
 use plexus_apiserver::{Effect, Fault};
 use plexus_e2e::binaries::binary;
-use plexus_e2e::{Cluster, Node, Plexus, PlexusInCluster, Pod, attaches, node, server};
+use plexus_e2e::plexus_in_cluster::TIMEOUT;
+use plexus_e2e::{Cluster, Node, Plexus, PlexusInCluster, Pod, Step, attaches, node, server};
 use serde_json::{Value, json};
 
 use crate::installed;
@@ -246,6 +247,105 @@ fn a_network_status_that_was_never_written_is_a_problem() {
     let pod = plexus.pod(&Pod::new("web"));
     let sandbox = node.sandbox("web");
     plexus.plain_runtime.add(&sandbox.target(&pod)).result();
+    // The second attempt follows the failure of the first.
+    server.wait(TIMEOUT, |entries| {
+        let mut attempts = entries.iter();
+        attempts
+            .by_ref()
+            .find(|entry| entry.matches("patch", "pods/status"));
+        attempts.any(|entry| entry.matches("patch", "pods/status"))
+    });
     let inspection = inspect(&node, &format!("{}/web", pod.namespace));
-    expect_problem(&inspection, &["network-status is not written yet"]);
+    expect_problem(
+        &inspection,
+        &["network-status is not written yet: 500", "plexusd retries"],
+    );
+    let write = &inspection["networkStatusWrite"];
+    assert_eq!(write["state"], "failed", "{inspection:#}");
+    assert!(write["error"].to_string().contains("500"), "{write}");
+    plexus.daemon.kill();
+    let config = node.scratch().join("daemon-config.json");
+    let mut command = Command::new(binary("plexusd"));
+    command.args([
+        "inspect",
+        &format!("{}/web", pod.namespace),
+        "-o",
+        "json",
+        "--config",
+    ]);
+    command
+        .arg(config)
+        .arg("--kubeconfig")
+        .arg(&plexus.kubeconfig);
+    command.args(["--node-name", &plexus.node_name]);
+    let output = node.run(|| command.output()).expect("execute plexusd");
+    let inspection: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    expect_problem(
+        &inspection,
+        &["network-status is not written yet; plexusd retries"],
+    );
+    assert_eq!(inspection["networkStatusWrite"], json!(null));
+}
+
+#[test]
+fn a_change_of_a_running_pod_is_explained_until_its_network_status_is_written() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let server = server!(cluster);
+    let plexus = PlexusInCluster::start_with(&node, &cluster, json!({"hotplug": "on"}));
+    plexus.define("lan");
+    let [first, second] = ["first", "second"].map(|name| node.gate(name));
+    let fails = [first.step(), Step::error(11, "no address is free")];
+    node.plugin("lan", &attaches().on("ADD", fails));
+    let pod = plexus.pod(&Pod::new("web"));
+    let sandbox = node.sandbox("web");
+    plexus.runtime.add(&sandbox.target(&pod)).result();
+    let name = format!("{}/web", pod.namespace);
+    assert_eq!(inspect(&node, &name)["hotplugRound"], json!(null));
+    let annotations = json!({"k8s.v1.cni.cncf.io/networks": "lan"});
+    plexus.namespace.annotate_pod("web", &annotations);
+
+    let held = first.wait();
+    let inspection = inspect(&node, &name);
+    let round = &inspection["hotplugRound"];
+    assert_eq!(
+        (&round["state"], &round["error"]),
+        (&json!("running"), &json!(null))
+    );
+    // The running plugin keeps its script.
+    let succeeds = [second.step(), Step::link()];
+    node.plugin("lan", &attaches().on("ADD", succeeds));
+    held.release();
+    let held = second.wait();
+    let inspection = inspect(&node, &name);
+    let round = &inspection["hotplugRound"];
+    assert!(
+        round["error"].to_string().contains("no address is free"),
+        "{inspection:#}"
+    );
+    let text = "hot-plug has been changing the pod for";
+    let problems = inspection["problems"].to_string();
+    assert!(
+        problems.contains(text) && problems.contains("no address is free"),
+        "{problems}"
+    );
+
+    server.fault(Fault::new("patch", "pods/status", Effect::Error(403)));
+    held.release();
+    let network = format!("{}/lan", pod.namespace);
+    server.wait(TIMEOUT, |entries| {
+        let writes = entries
+            .iter()
+            .filter(|entry| entry.matches("patch", "pods/status") && entry.body.contains(&network));
+        // The second attempt follows the refusal of the first.
+        writes.count() == 2
+    });
+    let inspection = inspect(&node, &name);
+    assert_eq!(inspection["networkStatusWrite"]["state"], "refused");
+    let problems = inspection["problems"].to_string();
+    assert!(
+        problems.contains("network-status is not written yet: 403"),
+        "{problems}"
+    );
+    let shown = inspection["networkStatus"].as_array().map(Vec::len);
+    assert_eq!(shown, Some(1), "the old one: {inspection:#}");
 }

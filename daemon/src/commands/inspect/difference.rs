@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use plexus_api::status::NetworkStatus;
 
 use super::asked::elements;
+use super::from_daemon::status_problem;
 use crate::ledger::Record;
 use crate::model::{Attachment, Pod};
 use crate::plan::{Difference, Plan};
+use crate::report::PendingStatus;
 
 const RESTART: &str =
     "the annotation has changed since; without hot-plug, delete the pod to apply it";
@@ -82,11 +84,16 @@ pub(super) fn of_plan(
     problems
 }
 
-/// Compares network-status with the newest sandbox.
+/// Compares network-status with the newest sandbox. `write` is the one that the daemon has not finished.
 pub(super) fn of_status(
     records: &[Record],
     network_status: Option<Result<&Vec<NetworkStatus>, &serde_json::Error>>,
+    write: Option<&PendingStatus>,
 ) -> Vec<String> {
+    // Whatever the pod has is of an earlier write.
+    if let Some(write) = write {
+        return vec![status_problem(write)];
+    }
     let attached = records.first().filter(|record| record.is_attached());
     let Some(record) = attached else {
         return Vec::new();

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use super::PodInspection;
 use super::asked::Asked;
+use super::from_daemon::LastError;
 use super::has::{Attached, Sandbox};
-use super::last_errors::LastError;
 use crate::commands::age;
 
 pub(super) fn print(inspection: &PodInspection, out: &mut impl Write) -> io::Result<()> {
@@ -19,6 +19,9 @@ pub(super) fn print(inspection: &PodInspection, out: &mut impl Write) -> io::Res
         has,
         network_status,
         last_errors,
+        // Among the problems.
+        network_status_write: _,
+        hotplug_round: _,
     } = inspection;
     writeln!(out, "Pod {pod}, from {source}")?;
     writeln!(out, "\nProblems")?;

@@ -5,11 +5,9 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Event, Subject};
+use super::{Event, Subject, limit_message};
 
 const COMPONENT: &str = "plexus";
-/// The API server's limit on the length of a message.
-const MAX_MESSAGE: usize = 1024;
 /// The API server's limit on the length of an object's name.
 const MAX_NAME: usize = 253;
 /// The namespace for events on objects without a namespace.
@@ -42,7 +40,7 @@ pub(super) fn new(event: &Event, name: &str, node: &str, time: Timestamp) -> Val
         "involvedObject": involved_object(subject, node),
         "type": if reason.is_warning() { "Warning" } else { "Normal" },
         "reason": reason.name(),
-        "message": truncate(message, MAX_MESSAGE),
+        "message": limit_message(message),
         "count": 1,
         "firstTimestamp": time,
         "lastTimestamp": time,

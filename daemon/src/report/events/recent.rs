@@ -6,15 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Subject};
+use super::{Event, Subject, limit_message};
 use crate::clock::unix_ms;
 use crate::mutex::lock;
 
 /// The number of warnings that are kept: several for each pod of a full node.
 const MAX_WARNINGS: usize = 512;
-/// The longest text, in bytes, as that of an event.
-const MAX_MESSAGE: usize = 1024;
-
 /// The newest warning of a pod for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,7 +39,7 @@ impl RecentWarnings {
             return;
         }
         let reason = event.reason.name();
-        let message = &event.message[..event.message.floor_char_boundary(MAX_MESSAGE)];
+        let message = limit_message(&event.message);
         let mut warnings = lock(&self.0);
         warnings.retain(|warning| {
             let is_of_pod = warning.namespace == pod.namespace && warning.name == pod.name;
@@ -69,7 +66,7 @@ impl RecentWarnings {
 mod tests {
     use super::*;
     use crate::model::PodRef;
-    use crate::report::events::EventReason;
+    use crate::report::events::{EventReason, MAX_MESSAGE};
 
     fn event(pod: &str, reason: EventReason, message: &str) -> Event {
         Event {

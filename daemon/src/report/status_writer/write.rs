@@ -3,8 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::timeout;
+
+use crate::report::events::limit_message;
 
 /// The state of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,41 @@ pub(super) enum WriteState {
     Refused(String),
     /// The status is written, or no longer needed.
     Done,
+}
+
+/// A write that has not ended, for operators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PendingStatus {
+    pub(crate) state: PendingState,
+    /// The error of the latest attempt.
+    pub(crate) error: Option<String>,
+}
+
+/// The state of a write that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum PendingState {
+    /// The first attempt has no answer yet.
+    Sending,
+    WaitingForMirror,
+    Failed,
+    Refused,
+}
+
+impl PendingStatus {
+    /// `None` if the write is done.
+    pub(super) fn of(state: &WriteState) -> Option<Self> {
+        let (state, error) = match state {
+            WriteState::Sending => (PendingState::Sending, None),
+            WriteState::WaitingForMirror => (PendingState::WaitingForMirror, None),
+            WriteState::Failed(error) => (PendingState::Failed, Some(error)),
+            WriteState::Refused(error) => (PendingState::Refused, Some(error)),
+            WriteState::Done => return None,
+        };
+        let error = error.map(|error| limit_message(error).to_owned());
+        Some(Self { state, error })
+    }
 }
 
 /// Why a status is not written yet.
@@ -39,16 +77,15 @@ pub(crate) struct StatusWrite {
 }
 
 impl StatusWrite {
-    /// A write that runs in the background and reports its state through the returned sender.
+    /// A write that runs in the background and reports its `state`.
     pub(super) fn started(
+        state: watch::Receiver<WriteState>,
         on_drop: impl FnOnce() + Send + Sync + 'static,
-    ) -> (Self, watch::Sender<WriteState>) {
-        let (sender, state) = watch::channel(WriteState::Sending);
-        let write = Self {
+    ) -> Self {
+        Self {
             state,
             on_drop: Some(Box::new(on_drop)),
-        };
-        (write, sender)
+        }
     }
 
     /// A write that is not retried.

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::model::PodRef;
-use crate::report::events::EventReason;
+use crate::report::events::{EventReason, MAX_MESSAGE};
 
 fn event(name: &str, reason: EventReason, message: &str) -> Event {
     let pod = PodRef {
