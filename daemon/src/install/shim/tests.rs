@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -113,9 +114,15 @@ fn a_running_shim_can_be_replaced() {
     fixture.reconcile();
     let mut old = Command::new(fixture.path())
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .spawn()
         .expect("the old shim runs");
+    // An answer: under emulation, `spawn` may return before the program is executed.
+    let mut byte = *b"x";
+    let stdin = old.stdin.as_mut().expect("stdin");
+    stdin.write_all(&byte).expect("write to the old shim");
+    let stdout = old.stdout.as_mut().expect("stdout");
+    stdout.read_exact(&mut byte).expect("the old shim answers");
     fs::write(fixture.path(), "x").expect_err("the old shim is busy");
     fixture.write_source("#!/bin/sh\necho two\n");
     fixture.shim.verified = None;
