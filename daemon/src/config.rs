@@ -17,6 +17,8 @@ mod telemetry;
 pub use auxiliary_chain::AuxiliaryChain;
 pub use fields::{Fields, FieldsError};
 pub use host_paths::{on_host, resolve_host_paths};
+#[cfg(test)]
+pub(crate) use install::MAX_SOCKET_DIR;
 pub use install::PublishSettings;
 pub use plugin_types::AllowedPluginTypes;
 pub use settings::{CheckPlugins, MountNamespace, Settings};

@@ -1,7 +1,9 @@
 //! The configuration keys for the installation on the node.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use plexus_api::wire::{SOCKET_DIR, SOCKET_NAME};
 
 use super::fields::{Fields, FieldsError};
 
@@ -13,6 +15,13 @@ pub struct PublishSettings {
     /// `overrideNetworkName`: whether the list has the name of the default network.
     pub override_name: bool,
 }
+
+/// The longest path of a socket in bytes: `sun_path` with its NUL.
+const MAX_SOCKET_PATH: usize = 107;
+/// The longest directory of a socket, in bytes. While plexusd binds the socket, its name has a full
+/// stop in front and a process ID of up to seven digits behind it.
+pub(crate) const MAX_SOCKET_DIR: usize =
+    MAX_SOCKET_PATH - "/.".len() - SOCKET_NAME.len() - ".4194304".len();
 
 /// `multusMasterCNI`.
 pub(super) fn master_cni(fields: &Fields) -> Result<Option<String>, FieldsError> {
@@ -102,9 +111,33 @@ pub(super) fn check_shim_keys(fields: &Fields) -> Result<(), FieldsError> {
     }
 }
 
+/// `daemonSocketDir`.
+pub(super) fn socket_dir(fields: &Fields) -> Result<PathBuf, FieldsError> {
+    const KEY: &str = "daemonSocketDir";
+    let dir = fields.path(KEY, SOCKET_DIR)?;
+    check_socket_dir(KEY, &dir)?;
+    Ok(dir)
+}
+
 /// The directory of `multus.sock`. Returns `None` if the daemon does not listen there.
 pub(super) fn multus_socket_dir(fields: &Fields) -> Result<Option<PathBuf>, FieldsError> {
-    let dir = fields.optional_path("socketDir")?;
-    let listen = fields.boolean("multusSocket", dir.is_some())?;
-    Ok(listen.then(|| dir.unwrap_or_else(|| PathBuf::from("/run/multus"))))
+    const KEY: &str = "socketDir";
+    let dir = fields.optional_path(KEY)?;
+    if !fields.boolean("multusSocket", dir.is_some())? {
+        return Ok(None);
+    }
+    let dir = dir.unwrap_or_else(|| PathBuf::from("/run/multus"));
+    check_socket_dir(KEY, &dir)?;
+    Ok(Some(dir))
+}
+
+fn check_socket_dir(key: &str, dir: &Path) -> Result<(), FieldsError> {
+    let length = dir.as_os_str().len();
+    if length <= MAX_SOCKET_DIR {
+        return Ok(());
+    }
+    let allowed = format!(
+        "a path of at most {MAX_SOCKET_DIR} bytes, not {length}: Linux limits the paths of sockets to {MAX_SOCKET_PATH}"
+    );
+    Err(FieldsError::string(key, &dir.to_string_lossy(), allowed))
 }

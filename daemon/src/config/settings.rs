@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use plexus_api::json::{Object, fold_key};
-use plexus_api::wire::{SOCKET_DIR, STATE_DIR};
+use plexus_api::wire::STATE_DIR;
 
 use super::auxiliary_chain::AuxiliaryChain;
 use super::cluster_routes::cluster_routes;
 use super::fields::{Fields, FieldsError};
 use super::install::{
-    self, PublishSettings, check_shim_keys, master_cni, multus_socket_dir, publish, startup_taint,
+    self, PublishSettings, check_shim_keys, master_cni, multus_socket_dir, publish, socket_dir,
+    startup_taint,
 };
 use super::plugin_types::AllowedPluginTypes;
 use super::switch::Switch;
@@ -236,7 +237,7 @@ impl Settings {
         check_shim_keys(fields)?;
         let seconds = Duration::from_secs;
         Ok(Self {
-            socket_dir: fields.path("daemonSocketDir", SOCKET_DIR)?,
+            socket_dir: socket_dir(fields)?,
             state_dir: fields.path("stateDir", STATE_DIR)?,
             allowed_uid: fields.get("allowedUid", "a user id")?,
             log: LogSettings::read(fields, strict)?,

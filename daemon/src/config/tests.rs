@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use plexus_api::cni::CniError;
 use plexus_api::rows;
+use serde_json::json;
 
-use super::{AllowedPluginTypes, Fields, Settings};
+use super::{AllowedPluginTypes, Fields, MAX_SOCKET_DIR, Settings};
 
 fn read(text: &str) -> Result<Settings, CniError> {
     Ok(Settings::read(&Fields::parse(text)?)?)
@@ -383,4 +384,19 @@ fn invalid_installation_keys_are_refused() {
             assert!(error.msg.contains(part), "{error} should name {part}");
         }
     }
+}
+
+#[test]
+fn the_path_of_a_socket_has_an_upper_bound() {
+    let dir = |length: usize| format!("/{}", "d".repeat(length - 1));
+    for key in ["daemonSocketDir", "socketDir"] {
+        let with = |length| read(&json!({ key: dir(length) }).to_string());
+        with(MAX_SOCKET_DIR).expect(key);
+        let error = with(MAX_SOCKET_DIR + 1).expect_err(key).msg;
+        for part in [key, "at most 86 bytes, not 87", "107"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
+    let unused = json!({"socketDir": dir(200), "multusSocket": false});
+    read(&unused.to_string()).expect("no socket");
 }

@@ -108,6 +108,10 @@ fn configurations_of_plexusd_are_checked_by_its_own_rules() {
                 "did you mean \"pluginTimeout\"?",
             ],
         ),
+        (
+            &format!("{{\n  \"socketDir\": \"/{}\"}}", "d".repeat(86)),
+            ["2:16: error[daemon-config]", "at most 86 bytes, not 87"],
+        ),
         ("{\"a\" 1}", ["1:6: error", "not a JSON object"]),
         (
             "{\"delegates\": [{\"type\": \"a/b\"}]}",

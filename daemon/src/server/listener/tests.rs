@@ -1,10 +1,11 @@
 use axum::routing::get;
+use plexus_api::wire::{MULTUS_SOCKET_NAME, SOCKET_NAME};
 use rustix::process::geteuid;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::config::MountNamespace;
+use crate::config::{MAX_SOCKET_DIR, MountNamespace};
 
 /// More than a server that chooses at random could serve by accident.
 const CALLERS: usize = 20;
@@ -36,6 +37,20 @@ async fn assert_served(callers: Vec<UnixStream>) {
         let mut response = String::new();
         caller.read_to_string(&mut response).await.expect("receive");
         assert!(response.starts_with("HTTP/1.1 200"), "{response:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_can_be_bound_in_the_longest_directory() {
+    let dir = tempfile::tempdir().expect("dir");
+    let filler = MAX_SOCKET_DIR - dir.path().as_os_str().len() - 1;
+    let socket_dir = dir.path().join("d".repeat(filler));
+    for name in [SOCKET_NAME, MULTUS_SOCKET_NAME] {
+        let hosts = Hosts::open(&MountNamespace::Own, None, dir.path()).expect("a host");
+        let bound = Listener::bind(&socket_dir, name, None, hosts);
+        bound.expect("a socket");
+        let longest = socket_dir.join(format!("{}4194304", prefix(name)));
+        UnixListener::bind(longest).expect("the name with the longest process ID");
     }
 }
 
