@@ -36,7 +36,7 @@ use crate::dir_watcher::DirWatcher;
 use crate::gather::GatherError;
 use crate::gather::default_network::DefaultNetwork;
 use crate::model::Network;
-use crate::problem::Problem;
+use crate::problem::{Problem, remedy_for_dir};
 use crate::regular_file;
 use crate::telemetry::ChangeFilter;
 pub(crate) use check::installation_problems;
@@ -180,7 +180,7 @@ impl Installer {
         if let Err(error) = self.clear_marker() {
             findings.failed = true;
             let text = format!("the marker of an earlier uninstall cannot be removed: {error}");
-            let problem = Problem::new(text, "make the state directory (stateDir) writable");
+            let problem = Problem::new(text, remedy_for_dir("the directory (stateDir)", &error));
             findings.add(ProblemKind::NotChecked, problem);
         } else {
             self.reconcile_files(now, &mut findings);
@@ -226,9 +226,9 @@ impl Installer {
         if let Some(network) = &self.network
             && (findings.problems.is_empty() || file.is_published())
         {
-            let outcome = publish(file, network, &self.state_dir, now).map_err(|error| {
+            let outcome = publish(file, network, &self.state_dir, now).map_err(|(dir, error)| {
                 let text = format!("the runtime's configuration is not published: {error}");
-                Problem::new(text, remedy_for_dir("cniConfigDir", &error))
+                Problem::new(text, remedy_for_dir(dir, &error))
             });
             findings.add_outcome(ProblemKind::ConfigNotPublished, outcome);
         }
@@ -256,26 +256,21 @@ impl Installer {
     }
 }
 
+/// # Errors
+/// The directory of the file that cannot be changed, for the remedy, and the error.
 fn publish(
     file: &mut ConfigFile,
     network: &Network,
     state_dir: &Path,
     now: Instant,
-) -> io::Result<Reconciled> {
+) -> Result<Reconciled, (&'static str, io::Error)> {
     if !file.is_published() {
         // As long as this file exists, the shim answers DEL with success if no daemon is running.
-        remove_if_present(&state_dir.join(UNINSTALLED))?;
+        remove_if_present(&state_dir.join(UNINSTALLED))
+            .map_err(|error| ("the directory (stateDir)", error))?;
     }
     file.reconcile(&network.config, now)
-}
-
-/// What to do if a file cannot be written in the directory that `key` names.
-fn remedy_for_dir(key: &str, error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::NotFound {
-        format!("create or mount the directory ({key})")
-    } else {
-        format!("make the directory ({key}) writable")
-    }
+        .map_err(|error| ("the directory (cniConfigDir)", error))
 }
 
 fn no_default_network(error: &GatherError) -> Problem {

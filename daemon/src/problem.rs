@@ -1,6 +1,7 @@
 //! Problems of the node, as administrators see them.
 
 use std::fmt::{self, Display, Formatter};
+use std::io;
 
 use plexus_api::without_os_codes;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,24 @@ impl Problem {
             text: without_os_codes(&text.into()).into_owned(),
             remedy: remedy.into(),
         }
+    }
+}
+
+/// What to do if a file in a directory cannot be created, replaced or removed. `dir` names the
+/// directory, for example `the directory (shimDir)`.
+pub(crate) fn remedy_for_dir(dir: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => format!("create or mount {dir}"),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!("free space on the file system of {dir}")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => format!("mount the file system of {dir} writable"),
+        io::ErrorKind::IsADirectory => "remove the directory that has this name".to_owned(),
+        // The directory itself, or one above it.
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            format!("remove the file that is in place of {dir}")
+        }
+        _ => format!("make {dir} writable"),
     }
 }
 

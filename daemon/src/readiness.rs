@@ -10,7 +10,7 @@ pub(crate) mod state_dir;
 pub(crate) use monitor::monitor;
 pub(crate) use node_events::emit_node_events;
 pub(crate) use round_trip::round_trip;
-pub(crate) use startup::Startup;
+pub(crate) use startup::{REPAIR_STATE_DIR, Startup};
 pub(crate) use startup_taint::StartupTaint;
 
 use serde::{Deserialize, Serialize};

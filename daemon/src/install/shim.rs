@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use tokio::time::Instant;
 
 use super::restore_limiter::RestoreLimiter;
-use super::{Reconciled, SHIM, remedy_for_dir};
+use super::{Reconciled, SHIM};
 use crate::atomic_file::{AtomicFile, with_path};
 use crate::file_id::FileId;
-use crate::problem::Problem;
+use crate::problem::{Problem, remedy_for_dir};
 use crate::regular_file;
 
 const MODE: u32 = 0o755;
@@ -140,7 +140,7 @@ impl Shim {
             .write_checked(&source, wait_until_executable)
             .map_err(|error| {
                 let text = format!("the shim is not installed: {error}");
-                Problem::new(text, remedy_for_dir("shimDir", &error))
+                Problem::new(text, remedy_for_dir("the directory (shimDir)", &error))
             })?;
         tracing::info!(file = %path.display(), "installed the shim");
         self.verified = fingerprint(&path);

@@ -1,4 +1,5 @@
 mod restored_shim;
+mod unwritable_files;
 
 use std::fs;
 use std::path::PathBuf;

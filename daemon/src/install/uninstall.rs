@@ -32,7 +32,7 @@ use crate::cluster::{Store, StoreChanges};
 use crate::config::{Fields, Settings};
 use crate::dir_watcher::DirWatcher;
 use crate::ledger::{Ledger, LedgerError};
-use crate::problem::Problem;
+use crate::problem::{Problem, remedy_for_dir};
 use crate::telemetry::ChangeFilter;
 
 /// Removes what [`super::Installer`] installed.
@@ -84,7 +84,8 @@ impl Uninstaller {
         }
         while let Err(error) = self.uninstall(&stop).await {
             let text = format!("cannot uninstall Plexus: {error}");
-            let problem = Problem::new(text, "make the directory writable; plexusd tries again");
+            let remedy = remedy_for_dir("the directory", &error);
+            let problem = Problem::new(text, format!("{remedy}; plexusd tries again"));
             tracing::error!("{problem}");
             self.set_waiting(Some(problem));
             let pause = backoff.next(Duration::ZERO);

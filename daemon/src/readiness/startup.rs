@@ -8,6 +8,10 @@ use crate::ledger::{Ledger, LockStep};
 use crate::mutex::lock;
 use crate::problem::Problem;
 
+/// The remedy if the ledger cannot be used.
+pub(crate) const REPAIR_STATE_DIR: &str =
+    "repair the state directory (stateDir); plexusd tries again";
+
 /// The current step. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Startup(Arc<Mutex<Step>>);
@@ -56,7 +60,7 @@ impl Startup {
             Step::WaitingForLedger(_) => {
                 "wait until the calls of the other plexusd have ended; if it hangs, stop it"
             }
-            Step::Failing(_) => "repair the state directory (stateDir); plexusd tries again",
+            Step::Failing(_) => REPAIR_STATE_DIR,
         };
         Problem::new(self.text(state_dir), remedy)
     }

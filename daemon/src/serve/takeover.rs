@@ -50,7 +50,7 @@ use crate::hotplug::Rounds;
 use crate::install::UninstallMarker;
 use crate::ledger::{Ledger, LedgerError, UnlockedLedger};
 use crate::operations::wait_until_able_to_add;
-use crate::readiness::{Startup, emit_node_events, monitor, state_dir};
+use crate::readiness::{REPAIR_STATE_DIR, Startup, emit_node_events, monitor, state_dir};
 use crate::recovery::surviving_plugins;
 use crate::server::{
     AppState, ListenerExit, MetricsPort, other_generation, probe_router, wait_until_no_daemon,
@@ -143,7 +143,7 @@ impl Takeover {
         let ledger = UnlockedLedger::open(&components.settings.state_dir)
             .inspect_err(|error| {
                 if self.logged.is_new(error.to_string()) {
-                    tracing::error!("not ready: {error}");
+                    tracing::error!("not ready: {error}; {REPAIR_STATE_DIR}");
                 }
             })
             .ok();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use hyper::Request;
 use hyper::body::Incoming;
+use plexus_api::wire::SOCKET_NAME;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -17,10 +18,10 @@ use tower::ServiceExt as _;
 
 use super::accept::{pause_after, serve_request};
 use super::connections::Connections;
-use crate::atomic_file::with_path;
 use crate::dir_watcher::DirWatcher;
 use crate::file_id::FileId;
 use crate::host::Hosts;
+use crate::problem::remedy_for_dir;
 
 /// The time limit for a caller to send the head of its request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,15 +71,15 @@ impl Listener {
     /// daemon or the new one.
     ///
     /// # Errors
-    /// I/O errors, with the path.
+    /// I/O errors, with the path and the remedy.
     pub(crate) fn bind(
         dir: &Path,
         name: &str,
         allowed_uid: Option<u32>,
         hosts: Hosts,
     ) -> io::Result<Self> {
-        create_private_directory(dir).map_err(|error| with_path(dir, &error))?;
         let path = dir.join(name);
+        create_private_directory(dir).map_err(|error| describe(&path, &error))?;
         let temporary = temporary_path(&path);
         let bind = || {
             remove_stale_sockets(dir, &prefix(name));
@@ -96,7 +97,7 @@ impl Listener {
             std::fs::rename(&temporary, &path)?;
             Ok((socket, identity, changes))
         };
-        let (socket, identity, changes) = bind().map_err(|error| with_path(&path, &error))?;
+        let (socket, identity, changes) = bind().map_err(|error| describe(&path, &error))?;
         Ok(Self {
             socket,
             path,
@@ -237,6 +238,24 @@ impl Listener {
     }
 }
 
+/// The error of a socket that cannot be bound at `path`.
+fn describe(path: &Path, error: &io::Error) -> io::Error {
+    let is_ours = path.file_name().is_some_and(|name| name == SOCKET_NAME);
+    let (key, example) = if is_ours {
+        ("daemonSocketDir", "/run/plexus")
+    } else {
+        ("socketDir", "/run/multus")
+    };
+    let remedy = if error.kind() == io::ErrorKind::InvalidInput {
+        format!("set {key} to a directory of its own, for example {example}")
+    } else {
+        remedy_for_dir(&format!("the directory ({key})"), error)
+    };
+    let path = path.display();
+    let text = format!("cannot create the socket {path}: {error}; {remedy}");
+    io::Error::new(error.kind(), text)
+}
+
 /// The path of this process' socket before the rename to its final path, and after the rename away
 /// from there.
 fn temporary_path(path: &Path) -> PathBuf {
@@ -283,7 +302,7 @@ fn create_private_directory(dir: &Path) -> io::Result<()> {
     if dir.ancestors().count() <= 2 {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "the socket needs a directory of its own, for example /run/plexus",
+            "other programs share the directory",
         ));
     }
     std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700))

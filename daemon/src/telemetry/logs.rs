@@ -13,6 +13,7 @@ use tracing_subscriber::{Registry, fmt, reload};
 
 use super::log_file::RotatingFile;
 use crate::config::LogSettings;
+use crate::problem::remedy_for_dir;
 
 /// The names of the levels: those of Multus, and those of `tracing`.
 const LEVELS: [(&str, LevelFilter); 8] = [
@@ -79,7 +80,13 @@ impl Logs {
             tracing::warn!("PLEXUS_LOG is ignored: {error}");
         }
         if let Some((path, error)) = problem {
-            tracing::error!(path = %path.display(), %error, "cannot open the log file, logging to stderr instead");
+            let (path, remedy) = (
+                path.display(),
+                remedy_for_dir("the directory (logFile)", &error),
+            );
+            tracing::error!(
+                "cannot open the log file {path}, logging to stderr instead: {error}; {remedy}"
+            );
         }
         Self(handle)
     }

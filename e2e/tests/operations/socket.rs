@@ -42,7 +42,7 @@ fn the_mode_of_a_system_directory_is_not_changed() {
     assert!(!daemon.wait_exit().success());
     let log = daemon.log();
     assert!(
-        log.contains("/run: the socket needs a directory of its own"),
+        log.contains("/run/plexus.sock: other programs share the directory; set daemonSocketDir"),
         "{log}"
     );
     assert_eq!(mode(&node, run), 0o755);

@@ -42,3 +42,32 @@ fn a_metrics_port_in_use_makes_the_daemon_not_ready_until_it_is_free() {
     plexus.daemon.wait_ready();
     plexus.daemon.wait_log("ready again");
 }
+
+#[test]
+fn a_socket_that_cannot_be_created_is_named_with_what_to_do() {
+    let node = node!();
+    let mut plexus = start(&node);
+    plexus.daemon.stop();
+    for (options, text) in [
+        (
+            "nr_inodes=1",
+            "No space left on device; free space on the file system of the directory (daemonSocketDir)",
+        ),
+        (
+            "ro",
+            "Read-only file system; mount the file system of the directory (daemonSocketDir) writable",
+        ),
+    ] {
+        run(
+            &node,
+            &format!("mount -t tmpfs -o {options} tmpfs /run/plexus"),
+        );
+        plexus.daemon.launch();
+        assert!(!plexus.daemon.wait_exit().success());
+        let log = plexus.daemon.log();
+        let line = format!("plexusd: cannot create the socket /run/plexus/plexus.sock: {text}\n");
+        assert!(log.ends_with(&line), "{log}");
+        run(&node, "umount /run/plexus");
+    }
+    plexus.daemon.restart();
+}

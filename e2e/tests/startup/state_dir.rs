@@ -78,6 +78,9 @@ fn a_ledger_that_cannot_be_read_is_named_until_it_can() {
     });
     plexus.daemon.launch();
     plexus.daemon.wait_not_ready("/var/lib/plexus/ledger");
+    plexus
+        .daemon
+        .wait_log("repair the state directory (stateDir); plexusd tries again");
     assert_eq!(
         plexus.daemon.status_of("/healthz"),
         200,
