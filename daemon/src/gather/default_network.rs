@@ -249,7 +249,8 @@ impl DefaultNetworkWatcher {
                 }
                 DefaultNetworkState::LookedUp(Err(error))
                 | DefaultNetworkState::Unavailable(error) => {
-                    tracing::warn!(%error, "the default network is unavailable");
+                    // Each refused call, and the reason why the node is not ready, have the error.
+                    tracing::debug!(%error, "the default network is unavailable");
                 }
             }
             *current = state;

@@ -11,15 +11,22 @@ use crate::gather;
 use crate::model::Network;
 use crate::problem::Problem;
 
+const UNKNOWN_OBJECTS: &str = "the pods and definitions of this node are not known yet";
+
 /// Waits until this daemon can serve ADD: the pods and definitions are known, and there is a
 /// default network.
 pub(crate) async fn wait_until_able_to_add(node: &NodeContext) {
     let (mut objects, mut default_network) = (node.store.changes(), node.default_network.clone());
     let mut logged = false;
-    while !node.store.is_synced() || node.default_network.for_call().is_err() {
+    loop {
+        let cause = match node.default_network.for_call() {
+            Err(error) => error.to_string(),
+            Ok(_) if !node.store.is_synced() => UNKNOWN_OBJECTS.to_owned(),
+            Ok(_) => return,
+        };
         if !std::mem::replace(&mut logged, true) {
             tracing::info!(
-                "the pods, definitions, or default network are not known yet; a running plexusd keeps serving"
+                "not able to serve ADD yet, so a running plexusd keeps serving: {cause}"
             );
         }
         tokio::select! {
@@ -53,8 +60,7 @@ async fn try_status(
     let limits = request.limits(cancel);
     // A daemon that has just started syncs within moments.
     if !node.store.wait_synced(limits.deadline).await {
-        let msg = "the pods and definitions of this node are not known yet";
-        return Err(CniError::new(Code::NotAvailable, msg));
+        return Err(CniError::new(Code::NotAvailable, UNKNOWN_OBJECTS));
     }
     let networks = gather::default_networks(&node.store, &node.default_network, &request.settings)
         .await

@@ -68,7 +68,7 @@ fn status_fails_if_add_cannot_succeed() {
     fs::remove_file(node.bin_dir().join("main")).expect("remove the plugin");
     assert_not_ready(&plexus, "\"main\" is in none");
     fs::remove_file(node.scratch().join("default.conflist")).expect("remove the network");
-    plexus.daemon.wait_log("the default network is unavailable");
+    plexus.daemon.wait_log("not ready: no default network");
     assert_not_ready(&plexus, "default.conflist");
     plexus.daemon.kill();
     plexus.runtime = plexus.runtime_with(json!({"daemonWaitStatus": "10ms"}));

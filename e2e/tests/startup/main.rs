@@ -49,3 +49,28 @@ fn an_unreadable_configuration_directory_makes_the_daemon_not_ready() {
     plexus.daemon.wait_ready();
     plexus.daemon.wait_log("ready again");
 }
+
+#[test]
+fn a_missing_default_network_is_logged_once_and_for_each_call() {
+    let node = plexus_e2e::node!();
+    let keys = json!({
+        "clusterNetwork": null, "multusAutoconfigDir": NET_D, "primaryGrace": "0s", "logLevel": "verbose",
+    });
+    let mut plexus = Plexus::on(&node).installed().config(keys).build();
+    let network = json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "main"}]});
+    node.write("/etc/cni/net.d/10-pods.conflist", network.to_string());
+    plexus.daemon.restart();
+    node.run(|| fs::remove_file("/etc/cni/net.d/10-pods.conflist"))
+        .expect("remove the file");
+    plexus.daemon.wait_log("not ready: no default network");
+    let target = plexus.target(&plexus_e2e::Pod::new("web"));
+    plexus.runtime.add(&target).expect_code(11);
+    plexus
+        .daemon
+        .wait_log("ADD pod default/web: no default network");
+    let log = plexus.daemon.log();
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("no default network"));
+    assert_eq!(lines.count(), 2, "{log}");
+}
