@@ -187,16 +187,35 @@ fn fix_removes_the_lease_of_a_retired_record_and_no_other() {
     plexus.runtime.del(&target).expect_code(999);
     sandbox.remove();
     plexus.wait_records(&[]);
-    let [own, foreign] = ["10.9.0.2", "10.9.0.3"].map(|address| format!("{LEASES}/{address}"));
-    lease(&node, "10.9.0.2", &target.container);
+    let foreign = format!("{LEASES}/10.9.0.3");
     lease(&node, "10.9.0.3", "0123456789abcdef");
-    node.write(&own, format!("{}\r\nnet1", target.container));
+    let own = [2, 4, 5, 6].map(|last| format!("{LEASES}/10.9.0.{last}"));
+    for file in &own {
+        node.write(file, format!("{}\r\nnet1", target.container));
+    }
     let diagnosis = Diagnosis::of(&node, "");
-    let texts = ["10.9.0.2", "default/web", "is retired", "--fix"];
+    let texts = ["4 leases", "(lan)", "default/web", "is retired", "--fix"];
     diagnosis.expect_finding("leases", &texts);
-    assert!(node.exists(&own));
-    Diagnosis::of(&node, "--fix").expect_finding("leases", &["10.9.0.2", "\"fixed\""]);
-    assert!(!node.exists(&own) && node.exists(&foreign));
+    let is_of_leases = |finding: &&serde_json::Value| finding["check"] == "leases";
+    let of_leases: Vec<_> = diagnosis.findings().iter().filter(is_of_leases).collect();
+    assert_eq!(
+        of_leases.len(),
+        2,
+        "one for the foreign lease: {of_leases:#?}"
+    );
+    assert!(own.iter().all(|file| node.exists(file)));
+    // host-local assigns an address of the network.
+    let lock = node.run(|| File::create(format!("{LEASES}/lock")));
+    let lock = lock.expect("create the lock file");
+    lock.lock().expect("lock");
+    let texts = [
+        "not fixed: 4 of 4 leases cannot be removed: ",
+        "networks/lan/10.9.0.",
+    ];
+    Diagnosis::of(&node, "--fix").expect_finding("leases", &texts);
+    drop(lock);
+    Diagnosis::of(&node, "--fix").expect_finding("leases", &["4 leases", "\"fixed\""]);
+    assert!(!own.iter().any(|file| node.exists(file)) && node.exists(&foreign));
 }
 
 #[test]

@@ -54,8 +54,8 @@ pub(super) struct Finding {
 pub(super) enum Repair {
     /// The daemon retries the failed DEL of a record.
     Retry(RecordKey),
-    /// Doctor removes a lease of host-local.
-    RemoveLease { file: PathBuf, lease: Lease },
+    /// Doctor removes leases of host-local: the file and the expected content of each.
+    RemoveLeases(Vec<(PathBuf, Lease)>),
 }
 
 impl Finding {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use plexus_api::cni::CniError;
 use plexus_api::wire::SOCKET_NAME;
+use plexus_api::without_os_codes;
 use tokio::time::timeout;
 
 use super::facts::Facts;
@@ -28,19 +29,33 @@ pub(super) async fn fix(report: &mut Report, facts: &Facts) {
         let repaired = match finding.repair.clone() {
             None => continue,
             Some(Repair::Retry(record)) => retry(&socket, record, limit).await,
-            Some(Repair::RemoveLease { file, lease }) => remove_lease(facts, file, lease).await,
+            Some(Repair::RemoveLeases(leases)) => remove_leases(facts, leases).await,
         };
         finding.fix = Some(match repaired {
             Ok(()) => FIXED.to_owned(),
-            Err(error) => format!("not fixed: {error}"),
+            Err(error) => format!("not fixed: {}", without_os_codes(&format!("{error:#}"))),
         });
     }
 }
 
-async fn remove_lease(facts: &Facts, file: PathBuf, lease: Lease) -> anyhow::Result<()> {
+/// Removes each lease that can be removed.
+async fn remove_leases(facts: &Facts, leases: Vec<(PathBuf, Lease)>) -> anyhow::Result<()> {
     let plugins = facts.plugins.as_ref().context("plugins cannot run")?;
-    let removed = plugins.host.run(move || leases::remove(&file, &lease));
-    Ok(removed.await??)
+    let count = leases.len();
+    let remove = move || {
+        let removed = leases.iter().map(|(file, lease)| {
+            let removed = leases::remove(file, lease);
+            removed.with_context(|| file.display().to_string())
+        });
+        let errors: Vec<_> = removed.filter_map(Result::err).collect();
+        (errors.len(), errors.into_iter().next())
+    };
+    match plugins.host.run(remove).await? {
+        (failed, Some(error)) => {
+            Err(error.context(format!("{failed} of {count} leases cannot be removed")))
+        }
+        (_, None) => Ok(()),
+    }
 }
 
 async fn retry(socket: &Path, record: RecordKey, limit: Duration) -> anyhow::Result<()> {

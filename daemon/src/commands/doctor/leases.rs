@@ -64,20 +64,23 @@ pub(super) async fn leases(facts: &Facts) -> Outcome {
     }
     let cgroups = tokio::task::spawn_blocking(cgroups_of_processes).await;
     let cgroups = cgroups.unwrap_or_default();
+    let mut of_records: Vec<Vec<(&Pool, &Lease)>> = vec![Vec::new(); recorded.retired.len()];
     let mut findings = Vec::new();
     for (pool, mut unknown) in suspects {
         unknown.retain(|lease| !cgroups.contains(&lease.container));
-        let retired = |lease: &&Lease| recorded.retired.iter().find(|record| record.has(lease));
-        let (retired, unknown): (Vec<_>, Vec<_>) = unknown
-            .into_iter()
-            .map(|lease| (lease, retired(&lease)))
-            .partition(|(_, record)| record.is_some());
-        let retired = retired.into_iter();
-        findings
-            .extend(retired.filter_map(|(lease, record)| Some(of_retired(pool, lease, record?))));
-        let unknown: Vec<_> = unknown.into_iter().map(|(lease, _)| lease).collect();
+        unknown.retain(|lease| {
+            let retired = recorded.retired.iter();
+            let record = retired
+                .zip(&mut of_records)
+                .find(|(record, _)| record.has(lease));
+            record
+                .map(|(_, leases)| leases.push((pool, lease)))
+                .is_none()
+        });
         findings.extend(leaked(pool, &unknown));
     }
+    let retired = recorded.retired.iter().zip(&of_records);
+    findings.extend(retired.filter_map(|(record, leases)| of_retired(record, leases)));
     findings.into()
 }
 
@@ -143,21 +146,28 @@ fn leaked(pool: &Pool, leases: &[&Lease]) -> Option<Finding> {
     Some(Finding::warning(pool.subject(), text).with_remedy(remedy))
 }
 
-/// A lease of a retired record. The record proves that the lease belongs to Plexus: a record is
-/// retired only after its sandbox is proved to be gone.
-fn of_retired(pool: &Pool, lease: &Lease, record: &RetiredRecord) -> Finding {
-    let text = format!(
-        "{} is leased to pod {} (container {}), whose sandbox is gone and whose record is retired",
-        lease.address, record.pod, lease.container
-    );
-    let remedy = "`plexusd doctor --fix` removes the lease";
-    Finding {
-        repair: Some(Repair::RemoveLease {
-            file: pool.dir.join(lease.address.to_string()),
-            lease: lease.clone(),
-        }),
-        ..Finding::warning(pool.subject(), text).with_remedy(remedy)
+/// The leases of a retired record. The record proves that they belong to Plexus: a record is retired
+/// only after its sandbox is proved to be gone.
+fn of_retired(record: &RetiredRecord, leases: &[(&Pool, &Lease)]) -> Option<Finding> {
+    if leases.is_empty() {
+        return None;
     }
+    let named = leases.iter().take(MAX_NAMED);
+    let named = named.map(|(pool, lease)| format!("{} ({})", lease.address, pool.name));
+    let text = format!(
+        "{} leases remain, although its sandbox is gone and its record is retired: {}",
+        leases.len(),
+        named.collect::<Vec<_>>().join(", ")
+    );
+    let subject = format!("pod {} (container {})", record.pod, record.container);
+    let files = leases.iter();
+    let files = files.map(|(pool, lease)| (pool.dir.join(lease.address.to_string()), *lease));
+    Some(Finding {
+        repair: Some(Repair::RemoveLeases(
+            files.map(|(file, lease)| (file, lease.clone())).collect(),
+        )),
+        ..Finding::warning(subject, text).with_remedy("`plexusd doctor --fix` removes the leases")
+    })
 }
 
 /// Removes a lease, unless it has another content by now. Blocking.

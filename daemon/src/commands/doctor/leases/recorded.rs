@@ -20,7 +20,7 @@ pub(super) struct Recorded {
 /// A retired record.
 #[derive(Debug)]
 pub(super) struct RetiredRecord {
-    container: String,
+    pub(super) container: String,
     /// `namespace/name`.
     pub(super) pod: String,
     interfaces: BTreeSet<String>,
