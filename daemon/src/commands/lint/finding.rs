@@ -83,7 +83,7 @@ impl Rule {
             Self::Plan => "The networks of a pod cannot be attached together",
             Self::PluginConfig => "A plugin refuses or ignores a value of its configuration",
             Self::SharedName => "Two namespaces share the leases of a network name",
-            Self::UnknownKey => "A key is unknown and probably misspelled",
+            Self::UnknownKey => "A key is probably misspelled, or in the wrong place",
             Self::Yaml => "The file is not YAML or JSON",
         }
     }

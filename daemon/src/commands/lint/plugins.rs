@@ -1,6 +1,6 @@
 //! The configurations of plugins: what the reference plugins refuse or ignore.
 
-use plexus_api::cni::NetworkConfig;
+use plexus_api::cni::{NetworkConfig, PluginConfig};
 use plexus_api::json::{PathStep, keys_match};
 use plexus_api::{quote, shorten};
 use serde_json::Value;
@@ -36,7 +36,7 @@ pub(super) fn check(reporter: &mut Reporter<'_, '_>, config: &NetworkConfig, has
     let plugins = json_text::value(text, &["plugins".into()]).map(json_text::items);
     let paths: Vec<Vec<PathStep>> = match plugins {
         Some(plugins) => {
-            check_list_keys(reporter);
+            check_list_keys(reporter, config);
             (0..plugins.len())
                 .map(|index| vec!["plugins".into(), index.into()])
                 .collect()
@@ -54,8 +54,8 @@ pub(super) fn check(reporter: &mut Reporter<'_, '_>, config: &NetworkConfig, has
     }
 }
 
-/// The keys of a list.
-fn check_list_keys(reporter: &mut Reporter<'_, '_>) {
+/// The keys of a list. CNI reads those of plugins only inside a plugin.
+fn check_list_keys(reporter: &mut Reporter<'_, '_>, config: &NetworkConfig) {
     const KEYS: [&str; 8] = [
         "cniVersion",
         "cniVersions",
@@ -66,9 +66,24 @@ fn check_list_keys(reporter: &mut Reporter<'_, '_>) {
         "plugins",
         "prevResult",
     ];
-    for (key, _) in json_text::members(reporter.text.text) {
-        if let Some(known) = suggest(&key, KEYS) {
-            unknown_key(reporter, &[key.as_str().into()], "the list", known);
+    let kinds: Vec<_> = config.plugins.iter().map(PluginConfig::kind).collect();
+    let own = kinds.iter().filter_map(|kind| plugin_keys::of_plugin(kind));
+    let of_plugins: Vec<_> = own.chain([plugin_keys::COMMON]).flatten().collect();
+    let members = json_text::members(reporter.text.text);
+    // In a file for one plugin, this is the plugin itself.
+    let is_list = !members.iter().any(|(key, _)| keys_match(key, "type"));
+    for (key, _) in members {
+        let path = [key.as_str().into()];
+        if KEYS.iter().any(|known| keys_match(known, &key)) {
+            continue;
+        }
+        if is_list && of_plugins.iter().any(|(known, _)| keys_match(known, &key)) {
+            let text =
+                format!("the list ignores the key {key:?}; move it into the plugin that needs it");
+            let position = reporter.text.key(&path);
+            reporter.warning(Rule::UnknownKey, position, &text);
+        } else if let Some(known) = suggest(&key, KEYS) {
+            unknown_key(reporter, &path, "the list", known);
         }
     }
 }

@@ -143,6 +143,23 @@ fn keys_that_are_probably_misspelled_are_warnings() {
         (
             &definition(
                 "lan",
+                "{\"capabilities\": {\"ips\": true}, \"plugins\": [{\"type\": \"x\"}]}",
+            ),
+            &[
+                "f.yaml:6:13: warning[unknown-key]",
+                "the list ignores the key \"capabilities\"; move it into the plugin",
+            ],
+        ),
+        (
+            &definition(
+                "lan",
+                "{\"MTU\": 1400, \"plugins\": [{\"type\": \"bridge\"}]}",
+            ),
+            &["the list ignores the key \"MTU\""],
+        ),
+        (
+            &definition(
+                "lan",
                 "{\"type\": \"x\", \"capabilities\": {\"IPs\": true}}",
             ),
             &["did you mean \"ips\"?"],
