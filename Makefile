@@ -122,7 +122,8 @@ release-files:
 	kubectl kustomize deploy/uninstall >$(RELEASE)/uninstall.yaml
 	cp deploy/examples/first.yaml deploy/kubectl-plexus $(RELEASE)/
 	$(TAR) --directory deploy/helm plexus | gzip --no-name >$(RELEASE)/plexus-$(VERSION).tgz
-	$(TAR) deploy docs README.md CHANGELOG.md CONTRIBUTING.md LICENSE | gzip --no-name >$(RELEASE)/plexus-manifests-$(VERSION).tgz
+	$(TAR) --transform 's,^,plexus-manifests-$(VERSION)/,' deploy docs README.md CHANGELOG.md CONTRIBUTING.md LICENSE | \
+		gzip --no-name >$(RELEASE)/plexus-manifests-$(VERSION).tgz
 	awk '/^## / { shown = $$2 == "$(VERSION)" || $$2 == "Unreleased" } shown' CHANGELOG.md >$(RELEASE)/CHANGES.md
 	cd $(RELEASE) && sha256sum $$(ls | grep -v SHA256SUMS) >SHA256SUMS
 

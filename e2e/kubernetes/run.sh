@@ -41,7 +41,7 @@ if [ -n "${FROM_RELEASE:-}" ]; then
     IMAGE=$(realpath "$FROM_RELEASE"/plexus-image-*.tar)
     mkdir -p "$ROOT/target"
     unpacked=$(mktemp -d "$ROOT/target/release.XXXXXX")
-    tar --extract --directory "$unpacked" --file "$FROM_RELEASE"/plexus-manifests-*.tgz
+    tar --extract --directory "$unpacked" --strip-components 1 --file "$FROM_RELEASE"/plexus-manifests-*.tgz
     export IMAGE DEPLOY=$unpacked/deploy
 elif [ -z "${IMAGE:-}" ]; then
     make --directory "$ROOT" image

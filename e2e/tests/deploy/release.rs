@@ -50,13 +50,12 @@ fn a_release_has_manifests_the_chart_and_checksums() {
     assert_eq!(release.keys().collect::<Vec<_>>(), expected);
 
     let text = |name: &str| String::from_utf8(release[name].clone()).expect("text");
-    let unpacked = dir.path().join("unpacked");
-    fs::create_dir(&unpacked).expect("create a directory");
     run(Command::new("tar")
         .arg("-xzf")
         .arg(dir.path().join("release").join(manifests.as_str()))
         .arg("--directory")
-        .arg(&unpacked));
+        .arg(dir.path()));
+    let unpacked = dir.path().join(manifests.trim_end_matches(".tgz"));
     for (name, kustomization) in [
         ("install.yaml", "deploy"),
         ("uninstall.yaml", "deploy/uninstall"),
