@@ -24,7 +24,7 @@ mod undo;
 
 pub(crate) use change::{Change, finish_change};
 pub(crate) use dispatch::{Call, dispatch, needs_ledger};
-pub(crate) use network_status::resume_status;
+pub(crate) use network_status::{is_status_too_large, resume_status};
 pub(crate) use record_lock::{RecordMemory, loaded_size, lock_with_guard, lock_within};
 pub(crate) use request::{check_del, time_limit};
 pub(crate) use status::wait_until_able_to_add;

@@ -29,7 +29,7 @@ use status_writer::{StatusText, StatusWriter};
 /// The largest network-status, in bytes. The API server limits the keys and values of all
 /// annotations of a pod to 256 KiB (K-097).
 const MAX_STATUS: usize = (256 << 10) - NETWORK_STATUS.len();
-const TOO_LARGE: &str = "network-status is not written: all annotations of a pod can have 256 KiB, and network-status \
+pub(crate) const STATUS_TOO_LARGE: &str = "network-status is not written: all annotations of a pod can have 256 KiB, and network-status \
                          alone is larger; select fewer networks";
 
 /// Reports to the API server, or to files next to the manifests of a directory.
@@ -122,7 +122,11 @@ impl Reporter {
         is_newest: impl FnOnce() -> bool + Send,
     ) -> StatusWrite {
         let Some(text) = render_status(content) else {
-            self.event(&sandbox.pod, EventReason::NetworkStatusRefused, TOO_LARGE);
+            self.event(
+                &sandbox.pod,
+                EventReason::NetworkStatusRefused,
+                STATUS_TOO_LARGE,
+            );
             return StatusWrite::finished(Ok(()));
         };
         match &self.destination {

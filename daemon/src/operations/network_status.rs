@@ -77,12 +77,22 @@ pub(super) fn render_recorded(context: &Context, planned: &Planned) -> RenderSta
             if version(&record.planned) != written {
                 return None;
             }
-            let results = recorded_results(&record).ok()?;
-            let results = results.iter().map(|(index, result)| (*index, result));
-            render_status(&status_content(&record, results))
+            render(&record).ok()?
         };
         Box::pin(render)
     })
+}
+
+/// Whether a record has a network-status that is not written because it is too large for a pod.
+pub(crate) fn is_status_too_large(record: &Record) -> bool {
+    matches!(render(record), Ok(None))
+}
+
+/// The network-status of a record. `None` if it is too large for a pod.
+fn render(record: &Record) -> Result<Option<String>, PreviousResultError> {
+    let results = recorded_results(record)?;
+    let results = results.iter().map(|(index, result)| (*index, result));
+    Ok(render_status(&status_content(record, results)))
 }
 
 /// The creation time and the revision of a record: which sandbox and which change it is of.

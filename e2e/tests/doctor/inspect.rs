@@ -349,3 +349,25 @@ fn a_change_of_a_running_pod_is_explained_until_its_network_status_is_written() 
     let shown = inspection["networkStatus"].as_array().map(Vec::len);
     assert_eq!(shown, Some(1), "the old one: {inspection:#}");
 }
+
+#[test]
+fn a_network_status_that_is_too_large_is_a_problem() {
+    let (node, cluster) = (node!(), Cluster::new());
+    server!(cluster);
+    let plexus = PlexusInCluster::start(&node, &cluster);
+    plexus.define("large");
+    let search: Vec<_> = (0..15_000)
+        .map(|index| format!("d{index}.example.org"))
+        .collect();
+    let result = json!({
+        "cniVersion": "$CNIVERSION", "interfaces": [{"name": "$IFNAME", "sandbox": "$NETNS"}],
+        "dns": {"search": search},
+    });
+    let large = attaches().on("ADD", [Step::link(), Step::Result(result)]);
+    node.plugin("large", &large);
+    let pod = plexus.pod(&Pod::new("web").with_networks("large"));
+    let sandbox = node.sandbox("web");
+    plexus.runtime.add(&sandbox.target(&pod)).result();
+    let inspection = inspect(&node, &format!("{}/web", pod.namespace));
+    expect_problem(&inspection, &["network-status is not written", "256 KiB"]);
+}

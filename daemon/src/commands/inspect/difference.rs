@@ -8,8 +8,9 @@ use super::asked::elements;
 use super::from_daemon::status_problem;
 use crate::ledger::Record;
 use crate::model::{Attachment, Pod};
+use crate::operations::is_status_too_large;
 use crate::plan::{Difference, Plan};
-use crate::report::PendingStatus;
+use crate::report::{PendingStatus, STATUS_TOO_LARGE};
 
 const RESTART: &str =
     "the annotation has changed since; without hot-plug, delete the pod to apply it";
@@ -98,6 +99,9 @@ pub(super) fn of_status(
     let Some(record) = attached else {
         return Vec::new();
     };
+    if is_status_too_large(record) {
+        return vec![STATUS_TOO_LARGE.to_owned()];
+    }
     let status = match network_status {
         Some(Ok(status)) => status,
         Some(Err(error)) => return vec![format!("network-status cannot be read: {error}")],
