@@ -66,6 +66,42 @@ fn a_failed_start_prints_one_line_with_the_reason() {
 }
 
 #[test]
+fn credentials_that_cannot_be_used_are_one_line_without_repetitions() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [config, broken, missing] =
+        ["config.json", "broken", "missing"].map(|name| dir.path().join(name));
+    std::fs::write(&config, "{}").expect("write the configuration");
+    std::fs::write(&broken, "a: [").expect("write a kubeconfig");
+    for (kubeconfig, text) in [
+        (
+            None,
+            "plexusd: not in a cluster, which needs KUBERNETES_SERVICE_HOST",
+        ),
+        (Some(&broken), "cannot be used: failed to parse kubeconfig"),
+        (Some(&missing), "cannot be used: failed to read kubeconfig"),
+    ] {
+        let mut command = Command::new(binary("plexusd"));
+        command
+            .args(["serve", "--node-name", "node-1", "--config"])
+            .arg(&config);
+        command.env_remove("KUBERNETES_SERVICE_HOST");
+        if let Some(kubeconfig) = kubeconfig {
+            command.arg("--kubeconfig").arg(kubeconfig);
+        }
+        let output = command.output().expect("execute plexusd");
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        assert!(
+            stderr.contains(text) && stderr.lines().count() == 1,
+            "{stderr}"
+        );
+        let mut causes: Vec<_> = stderr.trim_end().split(": ").collect();
+        let count = causes.len();
+        causes.dedup();
+        assert_eq!(causes.len(), count, "{stderr}");
+    }
+}
+
+#[test]
 fn the_error_that_ends_the_daemon_is_in_the_log() {
     let dir = tempfile::tempdir().expect("a directory");
     let dir = dir.path();

@@ -5,6 +5,16 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+/// Why a mount namespace cannot be entered.
+fn explain(errno: Errno) -> String {
+    let error = errno.desc();
+    match errno {
+        Errno::EPERM => format!("{error}; plexusd needs CAP_SYS_ADMIN and CAP_SYS_CHROOT"),
+        Errno::EINVAL => "the file is not a mount namespace".to_owned(),
+        _ => error.to_owned(),
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HostError {
     #[error("cannot start the thread that starts plugins: {0}")]
@@ -13,10 +23,7 @@ pub(crate) enum HostError {
     Unshare(Errno),
     #[error("cannot open the mount namespace of plugins: {0}")]
     OpenNamespace(io::Error),
-    #[error(
-        "cannot enter the mount namespace of plugins, which needs CAP_SYS_ADMIN and \
-         CAP_SYS_CHROOT: {0}"
-    )]
+    #[error("cannot enter the mount namespace of plugins: {}", explain(*.0))]
     EnterNamespace(Errno),
     #[error("cannot chroot to {}, which needs CAP_SYS_CHROOT: {errno}", dir.display())]
     Chroot { dir: PathBuf, errno: Errno },

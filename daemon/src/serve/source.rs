@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 
 use crate::cli::ServeArgs;
-use crate::cluster::kube::{ApiReader, Connection, run_reflectors};
+use crate::cluster::kube::{ApiError, ApiReader, Connection, run_reflectors};
 use crate::cluster::{DefinitionSnapshot, Manifests, Store};
 use crate::config::{Settings, Switch};
 use crate::readiness::StartupTaint;
@@ -64,7 +64,9 @@ impl ObjectSource {
             args.kubeconfig.clone(),
             ApiLayer::new(metrics),
         ));
-        connection.client().await?;
+        // As one text: anyhow would add the causes, which it has, once more.
+        let unusable = |error| anyhow!("{}", ApiError::from(error));
+        connection.client().await.map_err(unusable)?;
         let snapshot = DefinitionSnapshot::new(
             &settings.state_dir,
             settings.snapshot_max_age,

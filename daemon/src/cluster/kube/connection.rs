@@ -23,7 +23,7 @@ pub(crate) struct Connection {
 pub(crate) enum ConnectionError {
     /// The process was not started by Kubernetes, or its pod has no service account.
     #[error(
-        "not in a cluster: KUBERNETES_SERVICE_HOST and the files of a service account are needed; give \
+        "not in a cluster, which needs KUBERNETES_SERVICE_HOST and the files of a service account: {0}; give \
          --kubeconfig FILE to reach one from outside, or --manifests DIR to do without"
     )]
     InCluster(#[from] InClusterError),

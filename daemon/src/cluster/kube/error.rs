@@ -118,7 +118,8 @@ fn with_causes(error: &dyn Error) -> String {
         }
         source = cause.source();
     }
-    text
+    // The parser of YAML shows the line in several lines.
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

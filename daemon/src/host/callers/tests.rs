@@ -259,7 +259,7 @@ async fn a_configured_path_is_entered_at_start_or_named_in_the_error() {
     assert!(sees_marker(&hosts.for_cleanup().expect("the configured host")).await);
     for (path, word) in [
         ("/nowhere/mnt", "/nowhere/mnt"),
-        ("/proc/self/ns/net", "Invalid argument"),
+        ("/proc/self/ns/net", "is not a mount namespace"),
     ] {
         let error = Hosts::open(
             &MountNamespace::Path(path.into()),
