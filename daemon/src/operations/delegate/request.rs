@@ -5,7 +5,6 @@ use std::sync::Arc;
 use plexus_api::cni::{
     CniArgs, CniEnv, CniError, Code, Defaults, NetworkConfig, Verb, Version, validate_pod_argument,
 };
-use plexus_api::json::{MAX_CONFIG, check_limits};
 use plexus_api::selection::{Selection, from_attributes};
 use plexus_api::wire;
 
@@ -41,7 +40,6 @@ impl DelegateRequest {
             Verb::Status | Verb::Gc | Verb::Version => PodRef::default(),
             Verb::Add | Verb::Del | Verb::Check => read_pod(&env)?,
         };
-        check_limits(&request.config, MAX_CONFIG)?;
         let config = read_config(&request.config)?;
         let selection = match &request.interface_attributes {
             None => Selection::default(),
