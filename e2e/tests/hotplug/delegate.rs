@@ -94,6 +94,8 @@ fn the_sandbox_covers_what_a_program_has_attached() {
     assert_eq!(pod.sandbox.link_names(), ["lo", "eth0", "data0"]);
 
     pod.sandbox.ip("link del data0");
+    let check = Request::new("CHECK", &pod, "data0", config.clone());
+    check.fail(&plexus, 108, &["data0", "missing"]);
     plexus
         .runtime
         .check(&pod.target)

@@ -1,5 +1,6 @@
 //! What `/delegate` refuses.
 
+use plexus_api::json::{MAX_CONFIG, MAX_DEPTH};
 use plexus_e2e::{Cluster, PlexusInCluster, attaches, node};
 use serde_json::{Value, json};
 
@@ -10,11 +11,25 @@ use super::{annotate, attach, calls};
 fn invalid_requests_are_refused_before_any_plugin_runs() {
     let (node, cluster) = (node!(), Cluster::new());
     let plexus = PlexusInCluster::start(&node, &cluster);
-    node.plugin("a", &attaches());
+    plexus.define("a");
     let pod = attach(&plexus, "web", "");
-    let other = attach(&plexus, "other", "");
+    // The definition is known from now on.
+    let other = attach(&plexus, "other", "a");
     let add = || Request::new("ADD", &pod, "data0", network("a"));
     let with_config = |config: Value| Request { config, ..add() };
+    let with_key = |key: &str, value: Value| {
+        let mut config = network("a");
+        config[key] = value;
+        with_config(config)
+    };
+    let nested = (0..=MAX_DEPTH).fold(json!(1), |value, _| json!([value]));
+    let network_call = |verb: &str| {
+        let config = json!({
+            "cniVersion": "1.1.0", "name": "a", "type": "plexus", "cni.dev/valid-attachments": [],
+        });
+        let request = Request::new(verb, &pod, "", config);
+        request.with("CNI_PATH", &node.bin_dir().display().to_string())
+    };
     let with_attributes = |attributes: Value| add().with_attributes(attributes);
     let args = |uid: &str| {
         let namespace = plexus.namespace.name();
@@ -62,8 +77,21 @@ fn invalid_requests_are_refused_before_any_plugin_runs() {
             "9.0.0",
         ),
         (with_config(json!("text")), 6, "config"),
+        (
+            with_key("note", json!(" ".repeat(MAX_CONFIG))),
+            6,
+            "more than 2097152 bytes",
+        ),
+        (with_key("note", nested), 6, "nested deeper"),
         (with_config(network("plexus")), 7, "would call Plexus again"),
+        (network_call("STATUS"), 7, "would call Plexus again"),
+        (network_call("GC"), 7, "would call Plexus again"),
         (with_config(network("missing")), 102, "missing"),
+        (
+            with_key("ipam", json!({"type": "missing"})),
+            102,
+            "ipam.type",
+        ),
         (
             with_attributes(json!({"mac": "x"})),
             105,
@@ -96,18 +124,24 @@ fn invalid_requests_are_refused_before_any_plugin_runs() {
 #[test]
 fn policies_apply_to_networks_of_programs() {
     let (node, cluster) = (node!(), Cluster::new());
-    let elsewhere = cluster.namespace();
+    let (elsewhere, shared) = (cluster.namespace(), cluster.namespace());
     let keys = json!({
         "namespaceIsolation": true,
-        "allowedPluginTypes": {"*": ["a"], (elsewhere.name()): ["a", "b"]},
+        "globalNamespaces": shared.name(),
+        "allowedPluginTypes": {
+            "*": ["a"], (elsewhere.name()): ["a", "b"], (shared.name()): ["b"],
+        },
     });
     let plexus = PlexusInCluster::start_with(&node, &cluster, keys);
     for name in ["a", "b"] {
         node.plugin(name, &attaches());
     }
     let plugin = |name: &str| json!({"cniVersion": "1.0.0", "name": name, "type": "a"});
-    plexus.namespace.definition("own", &plugin("own"));
     elsewhere.definition("theirs", &plugin("theirs"));
+    let global = json!({"cniVersion": "1.0.0", "name": "global", "type": "b"});
+    shared.definition("global", &global);
+    // The last one: a pod that has it proves that the others are known.
+    plexus.namespace.definition("own", &plugin("own"));
     let pod = attach(&plexus, "web", "own");
     let add = |ifname: &str, config: Value| Request::new("ADD", &pod, ifname, config);
     let before = calls(&pod, &plexus);
@@ -133,4 +167,27 @@ fn policies_apply_to_networks_of_programs() {
     assert_eq!(calls(&pod, &plexus), before, "no plugin has run");
     add("data0", plugin("own")).succeed(&plexus);
     add("data1", plugin("without-definition")).succeed(&plexus);
+    add("data2", global).succeed(&plexus);
+}
+
+#[test]
+fn the_definition_of_the_pods_namespace_comes_before_a_global_one() {
+    let (node, cluster) = (node!(), Cluster::new());
+    let shared = cluster.namespace();
+    let keys = json!({
+        "globalNamespaces": shared.name(),
+        "allowedPluginTypes": {"*": ["a"], (shared.name()): ["b"]},
+    });
+    let plexus = PlexusInCluster::start_with(&node, &cluster, keys);
+    for name in ["a", "b"] {
+        node.plugin(name, &attaches());
+    }
+    let config = |kind: &str| json!({"cniVersion": "1.0.0", "name": "both", "type": kind});
+    shared.definition("both", &config("b"));
+    plexus.namespace.definition("own", &config("a"));
+    // A pod that has it proves that both are known.
+    let pod = attach(&plexus, "web", "own");
+    let add = |kind: &str| Request::new("ADD", &pod, "data0", config(kind));
+    add("b").fail(&plexus, 106, &["allowedPluginTypes", "/own"]);
+    add("a").succeed(&plexus);
 }

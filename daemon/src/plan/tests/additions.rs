@@ -142,6 +142,16 @@ fn an_addition_is_refused_for_the_reasons_of_an_add_and_for_the_default_route() 
     let usual = addition("ns/a", |_| {});
     assert_refused(&usual, &others, Code::InvalidAnnotation, "64 networks");
     plan_addition(&usual, &others[..64]).expect("one more is allowed");
+    let config = format!(r#"{{"type":"macvlan","note":{:?}}}"#, "x".repeat(1 << 20));
+    let mut large = attached("a,b,c,d,e,f,g,h");
+    for attachment in &mut large {
+        attachment.config = network("ns/a", &config).config;
+    }
+    let large: Vec<_> = large.iter().collect();
+    let error = plan_addition(&usual, &large).expect_err("refused");
+    assert!(error.is(Code::InvalidAnnotation), "{error}");
+    assert!(error.msg.contains("may have 8 MiB"), "{error}");
+    plan_addition(&usual, &large[..7]).expect("below the limit");
     let mut taken = addition("ns/a", |_| {});
     taken.links.insert("net7".to_owned());
     assert_refused(&taken, &[], Code::InterfaceTaken, "taken");
