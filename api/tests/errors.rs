@@ -68,6 +68,9 @@ fn codes_below_100_are_those_of_the_specification() {
         assert!(!CniError::new(code, "x").is(Code::Internal));
         assert_eq!(CniError::new(code, "x").code, number);
     }
+    for code in Code::ALL {
+        assert_eq!(CniError::new(code, "x").code, code as u32);
+    }
 }
 
 #[test]

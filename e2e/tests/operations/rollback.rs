@@ -164,7 +164,9 @@ fn add_fails_before_any_plugin_runs_if_the_record_cannot_be_written() {
 fn an_add_whose_caller_was_killed_is_undone() {
     rows!("C-12", "R-050");
     let node = node!();
-    let plexus = Plexus::start(&node);
+    // No time limit ends the plugin.
+    let keys = json!({"addTimeout": "10m", "pluginTimeout": "10m"});
+    let plexus = Plexus::start_with(&node, keys);
     let (adding, deleted) = (node.gate("adding"), node.gate("deleted"));
     let script = attaches().on("DEL", [Step::Unlink, deleted.step()]);
     node.plugin("main", &script);

@@ -60,10 +60,11 @@ fn ids(resource: &str, ids: &[&str]) -> BTreeMap<String, BTreeSet<PodDevice>> {
 #[test]
 fn devices_are_found_by_driver_pool_and_name_and_gpus_are_skipped() {
     rows!("D-060", "D-061", "D-064");
-    let mut other_pool = slice("s2", 9, &[("vf-0", Some(network_device("x/vf", "wrong")))]);
-    Arc::get_mut(&mut other_pool).expect("not shared").pool = "node-2".to_owned();
-    let mut other_driver = slice("s3", 9, &[("vf-0", Some(network_device("x/vf", "wrong")))]);
-    Arc::get_mut(&mut other_driver).expect("not shared").driver = "gpu.example.com".to_owned();
+    let (pool, driver) = ("node-2", "other.example.com");
+    let mut other_pool = slice("s2", 9, &[("vf-0", Some(network_device("x/vf", "p")))]);
+    Arc::get_mut(&mut other_pool).expect("not shared").pool = pool.to_owned();
+    let mut other_driver = slice("s3", 9, &[("vf-0", Some(network_device("x/vf", "d")))]);
+    Arc::get_mut(&mut other_driver).expect("not shared").driver = driver.to_owned();
     let slices = [
         slice(
             "s1",
@@ -85,6 +86,15 @@ fn devices_are_found_by_driver_pool_and_name_and_gpus_are_skipped() {
     );
     assert_eq!(resolved.missing, None);
     assert!(resolved.unusable.is_empty());
+    // Each of the three devices of the same name.
+    let mut in_pool = device("c", "vf-0");
+    in_pool.pool = pool.to_owned();
+    let resolved = resolve_devices(&[in_pool], &slices);
+    assert_eq!(resolved.devices, ids("x/vf", &["p"]));
+    let mut of_driver = device("c", "vf-0");
+    of_driver.driver = driver.to_owned();
+    let resolved = resolve_devices(&[of_driver], &slices);
+    assert_eq!(resolved.devices, ids("x/vf", &["d"]));
 }
 
 #[test]
