@@ -43,7 +43,8 @@ END
 separate_apt "$PWD"
 {
     apt-get update -qq &&
-        apt-get download -qq etcd-server/bookworm kubectl/trixie golang-1.19-go/bookworm golang-1.19-src/bookworm &&
+        apt-get download -qq etcd-server/bookworm kubectl/trixie golang-1.19-go/bookworm golang-1.19-src/bookworm \
+            golang-github-modern-go-reflect2-dev/bookworm &&
         apt-get source -qq kubernetes/bookworm
 } >&2 || fail "a download failed"
 for package in *.deb; do
@@ -51,6 +52,10 @@ for package in *.deb; do
 done
 cp tools/usr/bin/etcd tools/usr/bin/kubectl bin/
 
+# The reflect2 of these sources corrupts memory if it is compiled with Go 1.18 or later.
+reflect2=github.com/modern-go/reflect2
+rm -r kubernetes-*/vendor/$reflect2
+cp -r tools/usr/share/gocode/src/$reflect2 kubernetes-*/vendor/github.com/modern-go/
 # Debian's Go finds its sources by absolute links.
 ln -sfn "$PWD/tools/usr/share/go-1.19/src" tools/usr/lib/go-1.19/src
 export PATH=$PWD/tools/usr/lib/go-1.19/bin:$PATH GOROOT=$PWD/tools/usr/lib/go-1.19 GOCACHE=$PWD/go-build GOFLAGS=-trimpath
