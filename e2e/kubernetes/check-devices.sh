@@ -12,6 +12,7 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 DEVICE_PLUGIN=${DEVICE_PLUGIN:-$ROOT/target/debug/device-plugin}
 LOG=$WORK/log
 
+require 27 "the device plugin refuses the requests of older kubelets, which name the socket as their authority"
 at_exit() {
     node sh -c 'kill $(cat /run/plexus-k8s/device-plugin.pid)' 2>/dev/null || true
 }
