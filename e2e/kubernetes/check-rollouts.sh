@@ -6,6 +6,7 @@ set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/lib.sh"
 
+require 22 "older DaemonSets cannot start the new plexusd before the old one ends (maxSurge)"
 roll_out() {
     for round in $(seq "${COUNT:-20}"); do
         k --namespace kube-system rollout restart daemonset/plexus >/dev/null
