@@ -16,7 +16,7 @@ pub struct PublishSettings {
     pub override_name: bool,
 }
 
-/// The longest path of a socket in bytes: `sun_path` with its NUL.
+/// The longest path of a socket, in bytes: `sun_path` has 108, of which one is the NUL.
 const MAX_SOCKET_PATH: usize = 107;
 /// The longest directory of a socket, in bytes. While plexusd binds the socket, its name has a full
 /// stop in front and a process ID of up to seven digits behind it.

@@ -12,6 +12,7 @@ use crate::mutex::lock;
 
 /// The number of warnings that are kept: several for each pod of a full node.
 const MAX_WARNINGS: usize = 512;
+
 /// The newest warning of a pod for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
