@@ -226,10 +226,7 @@ impl Installer {
         if let Some(network) = &self.network
             && (findings.problems.is_empty() || file.is_published())
         {
-            let outcome = publish(file, network, &self.state_dir, now).map_err(|(dir, error)| {
-                let text = format!("the runtime's configuration is not published: {error}");
-                Problem::new(text, remedy_for_dir(dir, &error))
-            });
+            let outcome = publish(file, network, &self.state_dir, now);
             findings.add_outcome(ProblemKind::ConfigNotPublished, outcome);
         }
         if let Some(problem) = file.not_first() {
@@ -256,21 +253,23 @@ impl Installer {
     }
 }
 
-/// # Errors
-/// The directory of the file that cannot be changed, for the remedy, and the error.
 fn publish(
     file: &mut ConfigFile,
     network: &Network,
     state_dir: &Path,
     now: Instant,
-) -> Result<Reconciled, (&'static str, io::Error)> {
+) -> Result<Reconciled, Problem> {
+    let not_published = |dir, error: &io::Error| {
+        let text = format!("the runtime's configuration is not published: {error}");
+        Problem::new(text, remedy_for_dir(dir, error))
+    };
     if !file.is_published() {
         // As long as this file exists, the shim answers DEL with success if no daemon is running.
         remove_if_present(&state_dir.join(UNINSTALLED))
-            .map_err(|error| ("the directory (stateDir)", error))?;
+            .map_err(|error| not_published("the directory (stateDir)", &error))?;
     }
     file.reconcile(&network.config, now)
-        .map_err(|error| ("the directory (cniConfigDir)", error))
+        .map_err(|error| not_published("the directory (cniConfigDir)", &error))
 }
 
 fn no_default_network(error: &GatherError) -> Problem {

@@ -79,9 +79,9 @@ impl Listener {
         hosts: Hosts,
     ) -> io::Result<Self> {
         let path = dir.join(name);
-        create_private_directory(dir).map_err(|error| describe(&path, &error))?;
         let temporary = temporary_path(&path);
         let bind = || {
+            create_private_directory(dir)?;
             remove_stale_sockets(dir, &prefix(name));
             match std::fs::remove_file(&temporary) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -194,7 +194,13 @@ fn fix_removes_the_lease_of_a_retired_record_and_no_other() {
         node.write(file, format!("{}\r\nnet1", target.container));
     }
     let diagnosis = Diagnosis::of(&node, "");
-    let texts = ["4 leases", "(lan)", "default/web", "is retired", "--fix"];
+    let texts = [
+        "leases remain (4)",
+        "(lan)",
+        "default/web",
+        "is retired",
+        "--fix",
+    ];
     diagnosis.expect_finding("leases", &texts);
     let is_of_leases = |finding: &&serde_json::Value| finding["check"] == "leases";
     let of_leases: Vec<_> = diagnosis.findings().iter().filter(is_of_leases).collect();
@@ -214,7 +220,7 @@ fn fix_removes_the_lease_of_a_retired_record_and_no_other() {
     ];
     Diagnosis::of(&node, "--fix").expect_finding("leases", &texts);
     drop(lock);
-    Diagnosis::of(&node, "--fix").expect_finding("leases", &["4 leases", "\"fixed\""]);
+    Diagnosis::of(&node, "--fix").expect_finding("leases", &["leases remain (4)", "\"fixed\""]);
     assert!(!own.iter().any(|file| node.exists(file)) && node.exists(&foreign));
 }
 

@@ -118,7 +118,7 @@ fn with_causes(error: &dyn Error) -> String {
         }
         source = cause.source();
     }
-    // The parser of YAML shows the line in several lines.
+    // The error of a YAML parser quotes the input on lines of its own.
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

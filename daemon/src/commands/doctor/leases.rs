@@ -135,7 +135,7 @@ fn leaked(pool: &Pool, leases: &[&Lease]) -> Option<Finding> {
         format!("{} ({container})", lease.address)
     });
     let text = format!(
-        "{} leases are of containers that neither run nor are in the ledger: {}",
+        "leases of containers that neither run nor are in the ledger ({}): {}",
         leases.len(),
         named.collect::<Vec<_>>().join(", ")
     );
@@ -155,7 +155,7 @@ fn of_retired(record: &RetiredRecord, leases: &[(&Pool, &Lease)]) -> Option<Find
     let named = leases.iter().take(MAX_NAMED);
     let named = named.map(|(pool, lease)| format!("{} ({})", lease.address, pool.name));
     let text = format!(
-        "{} leases remain, although its sandbox is gone and its record is retired: {}",
+        "its sandbox is gone and its record is retired, but leases remain ({}): {}",
         leases.len(),
         named.collect::<Vec<_>>().join(", ")
     );
