@@ -181,7 +181,8 @@ e2e-sriov:
 
 ## Tests the image on a real Kubernetes with one node, as root, and removes the cluster: KUBE_BIN is the
 ## directory of its programs, and without it those of Debian's sources are built once. COUNT is the number
-## of rollouts, CONTAINERD the directory of another containerd, FROM_RELEASE that of a release. See docs/testing.md.
+## of rollouts, CONTAINERD the directory of another containerd, FROM_RELEASE that of a release. See
+## docs/testing.md.
 e2e-kubernetes:
 	KUBE_BIN=$${KUBE_BIN:-$$(e2e/kubernetes/debian.sh)} && export KUBE_BIN && e2e/tiers.sh kubernetes
 

@@ -21,9 +21,7 @@ use crate::cluster::kube::Connection;
 use crate::cluster::{Definition, Store, manifests};
 use crate::model::{Attachment, PodRef};
 use events::{Event, EventReason, Events, PodWarning, Subject};
-pub(crate) use status_writer::{
-    PendingState, PendingStatus, RenderStatus, StatusWrite, StatusWriteError,
-};
+pub(crate) use status_writer::{RenderStatus, StatusWrite, StatusWriteError, WriteState};
 use status_writer::{StatusText, StatusWriter};
 
 /// The largest network-status, in bytes. The API server limits the keys and values of all
@@ -173,7 +171,7 @@ impl Reporter {
     }
 
     /// The writes of network-status that have not ended, by `namespace/name` of their pod.
-    pub(crate) fn pending_statuses(&self) -> BTreeMap<String, PendingStatus> {
+    pub(crate) fn pending_statuses(&self) -> BTreeMap<String, WriteState> {
         match &self.destination {
             Destination::Cluster(writer) => writer.pending(),
             Destination::Manifests { .. } => BTreeMap::new(),

@@ -56,6 +56,7 @@ cp tools/usr/bin/etcd tools/usr/bin/kubectl bin/
 reflect2=github.com/modern-go/reflect2
 rm -r kubernetes-*/vendor/$reflect2
 cp -r tools/usr/share/gocode/src/$reflect2 kubernetes-*/vendor/github.com/modern-go/
+
 # Debian's Go finds its sources by absolute links.
 ln -sfn "$PWD/tools/usr/share/go-1.19/src" tools/usr/lib/go-1.19/src
 export PATH=$PWD/tools/usr/lib/go-1.19/bin:$PATH GOROOT=$PWD/tools/usr/lib/go-1.19 GOCACHE=$PWD/go-build GOFLAGS=-trimpath

@@ -35,24 +35,28 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt-get install -qq -y --no-install-recommends "${missing[@]}" >&2 || skip "cannot install ${missing[*]}"
 fi
 
-unpacked=
 if [ -n "${FROM_RELEASE:-}" ]; then
     (cd "$FROM_RELEASE" && sha256sum --quiet --check SHA256SUMS)
     IMAGE=$(realpath "$FROM_RELEASE"/plexus-image-*.tar)
-    mkdir -p "$ROOT/target"
-    unpacked=$(mktemp -d "$ROOT/target/release.XXXXXX")
-    tar --extract --directory "$unpacked" --strip-components 1 --file "$FROM_RELEASE"/plexus-manifests-*.tgz
-    export IMAGE DEPLOY=$unpacked/deploy
+    export IMAGE
 elif [ -z "${IMAGE:-}" ]; then
     make --directory "$ROOT" image
 fi
 cargo build --locked --manifest-path "$ROOT/Cargo.toml" --package plexus-kubelet
+unpacked=
 clean_up() {
     trap '' INT TERM HUP PIPE
     "$HERE/cluster.sh" down
     rm -rf "$unpacked"
 }
 trap clean_up EXIT
+if [ -n "${FROM_RELEASE:-}" ]; then
+    unpacked=$(mktemp -d "$ROOT/target/release.XXXXXX")
+    export DEPLOY=$unpacked/deploy
+    tar --extract --directory "$unpacked" --strip-components 1 --file "$FROM_RELEASE"/plexus-manifests-*.tgz
+    rm -r "$DEPLOY/helm/plexus"
+    tar --extract --directory "$DEPLOY/helm" --file "$FROM_RELEASE"/plexus-[0-9]*.tgz
+fi
 "$HERE/cluster.sh" up
 echo "$(kubelet --version), $(containerd --version | cut -d ' ' -f 1,3), $(runc --version | head -n 1)"
 "$HERE/check.sh" "$@"

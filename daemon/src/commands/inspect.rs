@@ -23,7 +23,7 @@ use crate::cli::{InspectArgs, TableFormat};
 use crate::cluster::kube::{ApiError, PodSummary};
 use crate::cluster::manifests::read_status;
 use crate::hotplug::RoundStatus;
-use crate::report::PendingStatus;
+use crate::report::WriteState;
 use asked::Asked;
 use from_daemon::{FromDaemon, LastError, round_problem};
 use has::Sandbox;
@@ -52,7 +52,7 @@ struct PodInspection {
     /// no plexusd runs.
     last_errors: Vec<LastError>,
     /// The write of network-status that the running plexusd has not finished.
-    network_status_write: Option<PendingStatus>,
+    network_status_write: Option<WriteState>,
     /// What hot-plug does with the pod, if the pod does not have what its annotation asks for.
     hotplug_round: Option<RoundStatus>,
 }

@@ -144,8 +144,7 @@ impl Pods {
             return;
         };
         entry.since = Instant::now();
-        let error;
-        (entry.state, error) = match outcome {
+        let (state, error) = match outcome {
             Outcome::Unchanged | Outcome::Changed => {
                 entry.backoff.reset();
                 (State::Settled, None)
@@ -156,6 +155,7 @@ impl Pods {
                 (State::Waiting { retry }, Some(error))
             }
         };
+        entry.state = state;
         entry.error = error.map(|error| limit_message(&error).to_owned());
     }
 

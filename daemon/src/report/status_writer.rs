@@ -25,8 +25,7 @@ use answers::Answers;
 use delivery::Delivery;
 use retry::Retries;
 pub(crate) use text::{RenderStatus, StatusText};
-use write::WriteState;
-pub(crate) use write::{PendingState, PendingStatus, StatusWrite, StatusWriteError};
+pub(crate) use write::{StatusWrite, StatusWriteError, WriteState};
 
 /// Writes network-status in the background. Dropping the writer cancels all writes; the next daemon
 /// resumes them from the ledger.
@@ -138,13 +137,15 @@ impl StatusWriter {
     }
 
     /// The writes that have not ended, by `namespace/name` of their pod.
-    pub(super) fn pending(&self) -> BTreeMap<String, PendingStatus> {
+    pub(super) fn pending(&self) -> BTreeMap<String, WriteState> {
         let pending = self.shared.pending();
-        let states = pending.values().filter_map(|write| {
-            let status = PendingStatus::of(&write.state.borrow())?;
-            Some((write.sandbox.pod.to_string(), status))
+        let states = pending.values().map(|write| {
+            let state = write.state.borrow().clone();
+            (write.sandbox.pod.to_string(), state)
         });
-        states.collect()
+        states
+            .filter(|(_, state)| *state != WriteState::Done)
+            .collect()
     }
 
     /// Whether a write is overdue, and the API server has answered no other write since.

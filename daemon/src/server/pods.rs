@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::handlers::AppState;
 use super::responses::json;
 use crate::hotplug::RoundStatus;
-use crate::report::PendingStatus;
+use crate::report::WriteState;
 
 /// The path of the recent warnings of pods, for operators.
 pub(crate) const WARNINGS: &str = "/warnings";
@@ -20,7 +20,7 @@ pub(crate) const PENDING: &str = "/pending";
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Pending {
-    pub(crate) network_status: BTreeMap<String, PendingStatus>,
+    pub(crate) network_status: BTreeMap<String, WriteState>,
     pub(crate) hotplug: BTreeMap<String, RoundStatus>,
 }
 

@@ -10,7 +10,7 @@ use crate::ledger::Record;
 use crate::model::{Attachment, Pod};
 use crate::operations::is_status_too_large;
 use crate::plan::{Difference, Plan};
-use crate::report::{PendingStatus, STATUS_TOO_LARGE};
+use crate::report::{STATUS_TOO_LARGE, WriteState};
 
 const RESTART: &str =
     "the annotation has changed since; without hot-plug, delete the pod to apply it";
@@ -89,11 +89,11 @@ pub(super) fn of_plan(
 pub(super) fn of_status(
     records: &[Record],
     network_status: Option<Result<&Vec<NetworkStatus>, &serde_json::Error>>,
-    write: Option<&PendingStatus>,
+    write: Option<&WriteState>,
 ) -> Vec<String> {
     // Whatever the pod has is of an earlier write.
-    if let Some(write) = write {
-        return vec![status_problem(write)];
+    if let Some(problem) = write.and_then(status_problem) {
+        return vec![problem];
     }
     let attached = records.first().filter(|record| record.is_attached());
     let Some(record) = attached else {

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use crate::clock::unix_ms;
 use crate::commands::age;
 use crate::hotplug::{RoundState, RoundStatus};
+use crate::report::WriteState;
 use crate::report::events::PodWarning;
-use crate::report::{PendingState, PendingStatus};
 use crate::server::{PENDING, Pending, WARNINGS, get};
 
 /// The time limit for the response of the daemon.
@@ -23,7 +23,7 @@ const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct FromDaemon {
     /// The recent warnings, the oldest first.
     pub(super) last_errors: Vec<LastError>,
-    pub(super) status_write: Option<PendingStatus>,
+    pub(super) status_write: Option<WriteState>,
     pub(super) hotplug_round: Option<RoundStatus>,
 }
 
@@ -69,43 +69,35 @@ async fn ask<T: DeserializeOwned + Default>(socket: &Path, path: &str) -> T {
     }
 }
 
-/// Why a network-status is not written yet.
-pub(super) fn status_problem(write: &PendingStatus) -> String {
-    let cause = match write.state {
-        PendingState::Sending => "the API server has not answered yet".to_owned(),
-        PendingState::WaitingForMirror => {
-            "the API server has no mirror of this static pod yet".to_owned()
+/// Why a network-status is not written yet. `None` if the write is done.
+pub(super) fn status_problem(write: &WriteState) -> Option<String> {
+    let cause = match write {
+        WriteState::Sending => "the API server has not answered yet",
+        WriteState::WaitingForMirror => "the API server has no mirror of this static pod yet",
+        WriteState::Failed(error) | WriteState::Refused(error) => {
+            &format!("{error}; plexusd retries")
         }
-        PendingState::Failed | PendingState::Refused => {
-            let error = write.error.as_deref().unwrap_or("unknown error");
-            format!("{error}; plexusd retries")
-        }
+        WriteState::Done => return None,
     };
-    format!("network-status is not written yet: {cause}")
+    Some(format!("network-status is not written yet: {cause}"))
 }
 
 /// Why hot-plug has not changed the pod yet.
 pub(super) fn round_problem(round: &RoundStatus) -> String {
     let age = age::seconds(round.age_seconds);
-    let error = round.error.as_deref().unwrap_or("unknown error");
-    match (round.state, round.retry_seconds) {
-        (RoundState::Running, _) => {
-            let last = round
-                .error
-                .as_ref()
-                .map(|error| format!("; the last change failed: {error}"));
-            format!(
-                "hot-plug has been changing the pod for {age}{}",
-                last.unwrap_or_default()
-            )
-        }
-        (RoundState::Refused, _) => format!(
-            "hot-plug refused the annotation {age} ago, and tries again if the annotation or a definition changes: \
-             {error}"
+    let text = match round.state {
+        RoundState::Running => format!("hot-plug has been changing the pod for {age}"),
+        RoundState::Refused => format!(
+            "hot-plug refused the annotation {age} ago, and tries again if the annotation or a definition changes"
         ),
-        (RoundState::Failed, retry) => {
-            let retry = age::seconds(retry.unwrap_or_default());
-            format!("hot-plug failed {age} ago, and is retried in {retry}: {error}")
+        RoundState::Failed => {
+            let retry = age::seconds(round.retry_seconds.unwrap_or_default());
+            format!("hot-plug failed {age} ago, and is retried in {retry}")
         }
+    };
+    match (round.state, &round.error) {
+        (_, None) => text,
+        (RoundState::Running, Some(error)) => format!("{text}; the last change failed: {error}"),
+        (_, Some(error)) => format!("{text}: {error}"),
     }
 }

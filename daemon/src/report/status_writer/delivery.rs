@@ -14,7 +14,7 @@ use super::write::WriteState;
 use super::{PendingWrite, Shared};
 use crate::cluster::kube::{ApiError, is_object_name};
 use crate::model::PodRef;
-use crate::report::events::{Event, EventReason, Subject};
+use crate::report::events::{Event, EventReason, Subject, limit_message};
 
 /// The number of consecutive attempts if the API server reports a conflict (K-092).
 const CONFLICT_ATTEMPTS: usize = 3;
@@ -119,7 +119,7 @@ impl Delivery<'_> {
                 return Outcome::Gone(error);
             }
             text.release();
-            let cause = error.to_string();
+            let cause = limit_message(&error.to_string()).to_owned();
             tracing::debug!(pod = %self.pod(), error = cause, "network-status is not written yet");
             self.state.send_replace(if error.is_refusal() {
                 WriteState::Refused(cause)

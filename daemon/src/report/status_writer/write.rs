@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::report::events::limit_message;
-
 /// The state of a write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum WriteState {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", content = "error", rename_all = "camelCase")]
+pub(crate) enum WriteState {
+    /// The first attempt has no answer yet.
     Sending,
     /// The API server has no mirror of the static pod yet.
     WaitingForMirror,
@@ -21,41 +21,6 @@ pub(super) enum WriteState {
     Refused(String),
     /// The status is written, or no longer needed.
     Done,
-}
-
-/// A write that has not ended, for operators.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct PendingStatus {
-    pub(crate) state: PendingState,
-    /// The error of the latest attempt.
-    pub(crate) error: Option<String>,
-}
-
-/// The state of a write that has not ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum PendingState {
-    /// The first attempt has no answer yet.
-    Sending,
-    WaitingForMirror,
-    Failed,
-    Refused,
-}
-
-impl PendingStatus {
-    /// `None` if the write is done.
-    pub(super) fn of(state: &WriteState) -> Option<Self> {
-        let (state, error) = match state {
-            WriteState::Sending => (PendingState::Sending, None),
-            WriteState::WaitingForMirror => (PendingState::WaitingForMirror, None),
-            WriteState::Failed(error) => (PendingState::Failed, Some(error)),
-            WriteState::Refused(error) => (PendingState::Refused, Some(error)),
-            WriteState::Done => return None,
-        };
-        let error = error.map(|error| limit_message(error).to_owned());
-        Some(Self { state, error })
-    }
 }
 
 /// Why a status is not written yet.
